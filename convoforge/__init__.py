@@ -1,0 +1,1 @@
+"""convoforge: training conversations with Claude, at the rate the API allows, with the books kept to the cent."""

@@ -1,0 +1,186 @@
+"""The command line. Each command is a function here and a file beside it; nothing heavy is imported before a command needs it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Annotated, Literal
+
+from cyclopts import App, CycloptsError, Parameter
+from cyclopts.validators import Number
+from rich.console import Console
+
+from convoforge.errors import ConfigError, ConvoforgeError
+
+DONE, FAILED, WRONG_INPUT, ENDED_SHORT = 0, 1, 2, 3
+
+app = App(
+    name="convoforge",
+    help="Training conversations with Claude: a spec in, a priced, scored, trainable dataset out.",
+    version_flags=[],
+    help_format="plaintext",
+    help_epilogue="Exit codes: 0 done; 1 failed; 2 wrong input; 3 ended short (budget, stop, exhausted cells, failures left).",
+)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+Spec = Annotated[str, Parameter(help="The name of a spec in configs/datasets, or the path of a .yaml file.")]
+Dataset = Annotated[str, Parameter(help="The name of a dataset.")]
+AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object as the last line.")]
+Simulated = Annotated[bool, Parameter(negative="", help="Look at what the simulator wrote, instead of real data.")]
+Simulate = Annotated[bool, Parameter(negative="", help="Let a local simulator answer: no key, no cost.")]
+Positive = Parameter(validator=Number(gte=1))
+Score = Parameter(validator=Number(gte=1, lte=10))
+
+
+@app.command
+def build(
+    spec: Spec,
+    /,
+    *,
+    simulate: Simulate = False,
+    limit: Annotated[int | None, Positive, Parameter(help="Generate at most so many conversations in this run.")] = None,
+    model: Annotated[str | None, Parameter(help="Another model than the spec's.")] = None,
+    concurrency: Annotated[int | None, Positive, Parameter(help="Calls in flight at once.")] = None,
+    budget: Annotated[Decimal | None, Parameter(help="What this run may spend, in US dollars.")] = None,
+    min_score: Annotated[int | None, Score, Parameter(help="Accept from this score (1 to 10) upwards.")] = None,
+    refresh: Annotated[bool, Parameter(negative="", help="Pay again for conversations whose prompt has changed.")] = False,
+    yes: Annotated[bool, Parameter(name=["--yes", "-y"], negative="", help="Do not ask before spending.")] = False,
+    json: AsJson = False,
+) -> int:
+    """Plan, price, generate with live progress, score, publish; print where it lies."""
+    from convoforge.cli.build import run_build
+
+    return run_build(
+        spec,
+        simulate=simulate,
+        limit=limit,
+        model=model,
+        concurrency=concurrency,
+        budget=budget,
+        min_score=min_score,
+        refresh=refresh,
+        yes=yes,
+        as_json=json,
+    )
+
+
+@app.command
+def plan(spec: Spec, /, *, simulate: Simulate = False, model: str | None = None, json: AsJson = False) -> int:
+    """Show what a build would do and cost; call nothing."""
+    from convoforge.cli.plan import show_plan
+
+    return show_plan(spec, simulate=simulate, model=model, as_json=json)
+
+
+@app.command
+def generate(
+    *,
+    persona: str,
+    emotion: str,
+    topic: str,
+    template: Annotated[str, Parameter(help="A template in configs/templates.")] = "advice",
+    tier: Annotated[str | None, Parameter(help="The tier; the template's first, if not given.")] = None,
+    param: Annotated[list[str] | None, Parameter(help="A template parameter, as NAME=VALUE; may be repeated.", negative="")] = None,
+    model: str | None = None,
+    max_tokens: Annotated[int | None, Positive] = None,
+    temperature: Annotated[float | None, Parameter(help="Sent where the model takes it.")] = None,
+    simulate: Simulate = False,
+    json: AsJson = False,
+) -> int:
+    """Generate one conversation and print it."""
+    from convoforge.cli.generate import run_generate
+
+    return run_generate(
+        persona=persona,
+        emotion=emotion,
+        topic=topic,
+        template=template,
+        tier=tier,
+        parameters=param or [],
+        model=model,
+        max_tokens=max_tokens,
+        temperature=temperature,
+        simulate=simulate,
+        as_json=json,
+    )
+
+
+@app.command
+def status(run: Annotated[str | None, Parameter(help="A run's id, or how it begins.")] = None, /, *, json: AsJson = False) -> int:
+    """Show the latest runs, or one run with its cells and rate."""
+    from convoforge.cli.look import show_status
+
+    return show_status(run, as_json=json)
+
+
+@app.command
+def show(
+    dataset: Dataset,
+    /,
+    *,
+    limit: Annotated[int, Positive, Parameter(help="How many conversations.")] = 3,
+    simulated: Simulated = False,
+    json: AsJson = False,
+) -> int:
+    """Print accepted conversations of a dataset, to be read."""
+    from convoforge.cli.look import show_dataset
+
+    return show_dataset(dataset, limit=limit, simulated=simulated, as_json=json)
+
+
+@app.command
+def costs(
+    *,
+    since: Annotated[str | None, Parameter(name="--from", help="First day (YYYY-MM-DD) or moment, UTC.")] = None,
+    until: Annotated[str | None, Parameter(name="--to", help="Last day (YYYY-MM-DD), or a moment that is no longer counted, UTC.")] = None,
+    by: Annotated[Literal["run", "dataset", "model", "template", "day"] | None, Parameter(help="Group the figures.")] = None,
+    simulated: Simulated = False,
+    json: AsJson = False,
+) -> int:
+    """Show what was spent, on what, and what came of it."""
+    from convoforge.cli.costs import show_costs
+
+    return show_costs(since, until, by, simulated=simulated, as_json=json)
+
+
+@app.command
+def publish(
+    dataset: Annotated[str, Parameter(help="The name of a dataset (its last run's spec), or the path of a spec.")],
+    /,
+    *,
+    min_score: Annotated[int | None, Score, Parameter(help="Accept from this score upwards, instead of the spec's.")] = None,
+    simulated: Simulated = False,
+    allow_fewer: Annotated[bool, Parameter(negative="", help="Let `latest` move to a version with fewer rows.")] = False,
+    json: AsJson = False,
+) -> int:
+    """Publish a new version from what the ledger holds; generate nothing."""
+    from convoforge.cli.publish import run_publish
+
+    return run_publish(dataset, min_score=min_score, simulated=simulated, allow_fewer=allow_fewer, as_json=json)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The entry point of `convoforge`: one clear line for every fault, and an exit code."""
+    sys.exit(_guarded(lambda: app(arguments, exit_on_error=False, print_error=False, result_action="return_value")))
+
+
+def _guarded(command: Callable[[], int | None]) -> int:
+    try:
+        return command() or DONE
+    except CycloptsError as error:
+        return _say(f"{error}".strip().replace("\n", " "), WRONG_INPUT)
+    except ConfigError as error:
+        return _say(str(error), WRONG_INPUT)
+    except ConvoforgeError as error:
+        return _say(str(error), FAILED)
+    except KeyboardInterrupt:
+        return _say("stopped", 130)
+    except BrokenPipeError:
+        sys.stderr.close()  # `convoforge show … | head` is no fault
+        return DONE
+
+
+def _say(message: str, code: int) -> int:
+    errors.print(f"convoforge: {message}", style="red", markup=False)
+    return code

@@ -1,0 +1,229 @@
+"""`convoforge build`: the forecast, a question before money is spent, the run with its progress, and a summary to understand."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+
+from convoforge.cli import DONE, ENDED_SHORT, FAILED
+from convoforge.cli.plan import Forecast, forecast
+from convoforge.cli.server import server_running, use_server
+from convoforge.cli.words import dollars, duration, facts, out, print_json
+from convoforge.errors import ConfigError
+from convoforge.settings import Settings
+
+if TYPE_CHECKING:
+    from tasks.report import BuildReport
+    from tasks.session import Progress
+
+screen = Console(stderr=True, highlight=False)
+
+PLAIN_SECONDS = 5.0
+"""How often progress is printed where there is no terminal to draw on."""
+
+
+def run_build(
+    spec: str,
+    *,
+    simulate: bool,
+    limit: int | None,
+    model: str | None,
+    concurrency: int | None,
+    budget: Decimal | None,
+    min_score: int | None,
+    refresh: bool,
+    yes: bool,
+    as_json: bool,
+) -> int:
+    """Build a dataset from here, with a Prefect server found or started for it."""
+    settings = Settings()
+    if budget is not None and budget <= 0:
+        raise ConfigError(f"--budget {budget}: give an amount above 0")
+    seen = forecast(spec, settings, simulate=simulate, model=model, limit=limit)
+    if not simulate and not settings.keys:
+        raise ConfigError("no API key: set ANTHROPIC_API_KEY, or try it without one: --simulate")
+    if not as_json:
+        _announce(seen, refresh=refresh, budget=budget or seen.plan.spec.budget.run_usd)
+    if not simulate and not yes and sys.stdin.isatty() and not _agreed():
+        out.print("Nothing was sent.")
+        return DONE
+    parameters: dict[str, Any] = {
+        "spec": spec,
+        "simulate": simulate,
+        "limit": limit,
+        "model": model,
+        "concurrency": concurrency,
+        "budget": budget,
+        "min_score": min_score,
+        "refresh": refresh,
+    }
+    with _prepared():
+        result = asyncio.run(_run(parameters))
+    if isinstance(result, BaseException):
+        raise result
+    report, doomed = result
+    if as_json:
+        print_json(report.model_dump(mode="json"))
+    else:
+        _summarize(report)
+    if doomed:
+        return FAILED
+    return ENDED_SHORT if report.state == "partial" else DONE
+
+
+@contextmanager
+def _prepared() -> Iterator[None]:
+    """A server to report to, and Prefect imported while it starts."""
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")  # progress is ours to show; the UI keeps the logs
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    said = "[dim]Starting a local Prefect server (the first start takes about 15 s) …[/dim]"
+    import_ = threading.Thread(target=_import_flow, daemon=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deprecations inside Prefect's own dependencies are no news for whoever builds a dataset
+        status = screen.status(said if not server_running() else "[dim]Connecting to the Prefect server …[/dim]")
+        if screen.is_terminal:
+            status.start()
+        elif not server_running():
+            screen.print(said)
+        try:
+            with use_server():
+                import_.start()
+                import_.join()
+                status.stop()
+                yield
+        finally:
+            status.stop()
+
+
+def _import_flow() -> None:
+    import flows.build_dataset  # noqa: F401 - 1.5 s, while nobody waits for it
+
+
+async def _run(parameters: dict[str, Any]) -> tuple[BuildReport, bool] | BaseException:
+    from prefect.states import get_state_result
+
+    from flows.build_dataset import build_dataset
+
+    show = asyncio.create_task(_show_progress())
+    try:
+        state = await build_dataset(**parameters, return_state=True)
+    finally:
+        show.cancel()
+        with suppress(asyncio.CancelledError):
+            await show
+    result = await get_state_result(state, raise_on_failure=False)
+    return result if isinstance(result, BaseException) else (result, state.is_failed())
+
+
+async def _show_progress() -> None:
+    from tasks.session import watch_progress
+
+    if not screen.is_terminal:
+        while True:
+            await asyncio.sleep(PLAIN_SECONDS)
+            if (now := watch_progress()) is not None:
+                screen.print(_line(now), markup=False)
+    with Live(console=screen, transient=True, auto_refresh=False) as live:
+        while True:
+            if (now := watch_progress()) is not None:
+                live.update(_panel(now), refresh=True)
+            await asyncio.sleep(0.25)
+
+
+def _panel(now: Progress) -> Table:
+    table = Table.grid(padding=(0, 2))
+    bar = ProgressBar(total=max(1, now.todo), completed=now.done, width=40)
+    left = f"{duration(now.seconds_left)} left" if now.seconds_left is not None and now.done < now.todo else ""
+    table.add_row(bar, f"{now.done} of {now.todo} done", left)
+    table.add_row(
+        f"[green]{now.accepted} accepted[/]  [yellow]{now.needs_revision} to revise[/]  "
+        f"[dim]{now.dropped} dropped[/]  [red]{now.failed} failed[/]",
+        _money(now),
+        f"{now.requests_per_minute:,.0f} of {now.limit_per_minute:,.0f} requests/min",
+    )
+    said = now.stopped and f"stopping: {now.stopped}; waiting for {now.in_flight} calls in flight"
+    table.add_row(f"[dim]{escape(said or now.waiting or now.stage)}[/]", "", "")
+    return table
+
+
+def _line(now: Progress) -> str:
+    stage = f"stopping: {now.stopped}" if now.stopped else now.waiting or now.stage
+    return (
+        f"{now.done}/{now.todo} done, {now.accepted} accepted, {now.needs_revision} to revise, {now.failed} failed, "
+        f"{_money(now)}, {now.requests_per_minute:,.0f} of {now.limit_per_minute:,.0f} requests/min, {stage}"
+    )
+
+
+def _money(now: Progress) -> str:
+    return f"{dollars(now.cost_usd)} of {dollars(now.budget_usd)}" if now.budget_usd is not None else dollars(now.cost_usd)
+
+
+def _announce(seen: Forecast, *, refresh: bool, budget: Decimal | None) -> None:
+    plan = seen.plan
+    again = seen.stale if refresh else 0
+    cost = seen.cost_usd + (seen.refresh_usd if refresh else 0)
+    out.print(f"[bold]{plan.spec.name}[/bold]: {plan.wanted} conversations planned, {len(seen.standing.publish)} accepted already.")
+    if seen.missing or again:
+        simulated = ", if it were not simulated" if plan.provider == "simulator" else ""
+        stale = f", and {again} stale ones again" if again else ""
+        out.print(
+            f"{seen.missing} to generate with {plan.spec.model}{stale}: about {dollars(cost)}{simulated}"
+            + (f"; this run may spend {dollars(budget)}." if budget is not None else ".")
+        )
+    elif seen.stale:
+        out.print(f"{seen.stale} are stale; --refresh would regenerate them for about {dollars(seen.refresh_usd)}.")
+    for note in plan.notes:
+        out.print(f"[dim]note: {escape(note)}[/dim]")
+
+
+def _agreed() -> bool:
+    return out.input("Spend it? [y/N] ").strip().lower() in ("y", "yes")
+
+
+def _summarize(report: BuildReport) -> None:
+    from tasks.report import latest
+
+    simulated = report.provider == "simulator"
+    cost = f"${report.cost_usd}" + (" (what it would have cost; it was simulated and nothing was paid)" if simulated else "")
+    if report.generated == 0 and not report.published:
+        out.print(f"[bold]Nothing to do:[/bold] {escape(report.message)}. Nothing was generated, paid or published.")
+    else:
+        out.print(f"[bold]{escape(report.message[:1].upper() + report.message[1:])}.[/bold]")
+    what = "published now" if report.published else "unchanged"
+    out.print(
+        facts(
+            [
+                ("made", f"{report.generated} conversations in {duration(report.seconds)}"),
+                ("accepted", f"{report.accepted} of {report.planned} planned"),
+                ("to revise", f"{report.needs_revision} below the threshold, {report.dropped} dropped, {report.pending} pending"),
+                ("cost", cost),
+                ("version", f"{report.version} ({what})" if report.version else "none yet: nothing is accepted"),
+                ("where", report.path or "-"),
+            ]
+        )
+    )
+    for note in report.notes:
+        out.print(f"[dim]note: {escape(note)}[/dim]")
+    if report.path:
+        out.print("\nLoad it:\n")
+        out.print("    from datasets import load_dataset", markup=False)
+        out.print(f'    rows = load_dataset("{latest(report)}", split="train")', markup=False)
+        if simulated:
+            out.print("\n[yellow]A simulator wrote these conversations: look at them, do not train on them.[/yellow]")
+    if report.state == "partial":
+        out.print("\nThe next build goes on from here; nothing is paid twice.")
+
+

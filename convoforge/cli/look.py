@@ -1,0 +1,127 @@
+"""`convoforge status` and `convoforge show`: runs and conversations, to be looked at."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from rich.markup import escape
+from rich.padding import Padding
+
+from convoforge.cli import DONE
+from convoforge.cli.words import facts, grid, out, print_json
+from convoforge.dataset import read_standing
+from convoforge.errors import ConfigError, nearest
+from convoforge.ledger import Ledger
+from convoforge.ledger.draws import read_answers, read_conversation
+from convoforge.ledger.runs import find_dataset, known_datasets, read_runs
+from convoforge.models import Provider
+from convoforge.plan import Plan, make_plan
+from convoforge.settings import Settings
+from convoforge.spec import DatasetSpec
+from convoforge.templates import Library
+
+
+def find_plan(ledger: Ledger, settings: Settings, name: str, *, simulated: bool) -> tuple[Plan, int]:
+    """The plan that a dataset was last built with, and its id. Where only simulated data has the name, that is meant."""
+    known = ledger.read(known_datasets)
+    providers: list[Provider] = ["simulator"] if simulated else ["anthropic", "simulator"]
+    for provider in providers:
+        row = ledger.read(find_dataset, name, provider)
+        if row is not None and row.spec is not None:
+            spec = DatasetSpec.model_validate_json(row.spec)
+            return make_plan(spec, Library.at(settings.config_dir), provider), int(row.id)
+    what = "simulated dataset" if simulated else "dataset"
+    raise ConfigError(f"the ledger knows no {what} '{name}'{nearest(name, {n for n, _ in known})} Build it first.")
+
+
+def show_dataset(name: str, *, limit: int, simulated: bool, as_json: bool) -> int:
+    """Print the first accepted conversations of a dataset."""
+    settings = Settings()
+    with Ledger(settings.database_url) as ledger:
+        plan, dataset = find_plan(ledger, settings, name, simulated=simulated)
+        standing = read_standing(ledger, plan, dataset)
+        ids = [draw.request_id for draw in standing.publish[:limit]]
+        rows = ledger.read(lambda connection: list(read_answers(connection, ids)))
+    if as_json:
+        print_json({"dataset": name, "provider": plan.provider, "accepted": len(standing.publish), "rows": [_plain(r) for r in rows]})
+        return DONE
+    if plan.provider == "simulator":
+        out.print("[yellow]Simulated: a local simulator wrote these conversations.[/yellow]\n")
+    for row in rows:
+        _print_conversation(row)
+    out.print(f"[dim]{len(rows)} of {len(standing.publish)} accepted conversations[/dim]")
+    return DONE
+
+
+def _plain(row: Any) -> dict[str, Any]:
+    conversation = read_conversation(row.turns, row.system)
+    system = [{"role": "system", "content": row.system}] if row.system else []
+    return {
+        "conversation_id": row.conversation_id,
+        "persona": row.persona,
+        "emotion": row.emotion,
+        "topic": row.topic,
+        "tier": row.tier,
+        "score": row.score,
+        "messages": [*system, *({"role": turn.role, "content": turn.content} for turn in conversation.turns)],
+    }
+
+
+def _print_conversation(row: Any) -> None:
+    out.print(f"[bold]{escape(row.persona)} · {escape(row.emotion)} · {escape(row.topic)} · {escape(row.tier)}[/bold]  score {row.score}")
+    colours = {"user": "cyan", "assistant": "green"}
+    for turn in read_conversation(row.turns, row.system).turns:
+        out.print(f"[{colours[turn.role]}]{turn.role}[/]")
+        out.print(Padding(escape(turn.content), (0, 2)), soft_wrap=False)
+    out.print()
+
+
+def show_status(run: str | None, *, as_json: bool) -> int:
+    """Print the latest runs, or one of them with everything about it."""
+    with Ledger(Settings().database_url) as ledger:
+        rows = ledger.read(read_runs, run=run)
+    if run is not None and len(rows) != 1:
+        raise ConfigError(f"{len(rows) or 'no'} runs begin with '{run}': `convoforge status` lists them")
+    if as_json:
+        print_json({"runs": [_run(row) for row in rows]} if run is None else _run(rows[0]))
+        return DONE
+    if run is not None:
+        report = _run(rows[0])
+        out.print(facts((key, escape(str(value))) for key, value in report.items() if key != "notes"))
+        return DONE
+    if not rows:
+        out.print("No runs yet: `convoforge build demo --simulate` makes one.")
+        return DONE
+    columns = ["run", "dataset", "provider", "state", "started", "generated", "cost", "what happened"]
+    out.print(grid(columns, (_line(_run(row)) for row in rows), left=5))
+    return DONE
+
+
+def _run(row: Any) -> dict[str, Any]:
+    report = json.loads(row.report) if row.report else {}
+    return {
+        "run_id": row.id,
+        "dataset": row.dataset,
+        "provider": row.provider,
+        "model": row.model,
+        "state": row.state,
+        "started_at": row.started_at.isoformat(timespec="seconds"),
+        "finished_at": row.finished_at and row.finished_at.isoformat(timespec="seconds"),
+        "message": row.message,
+        **{key: value for key, value in report.items() if key not in ("run_id", "dataset", "provider", "state", "message")},
+    }
+
+
+def _line(run: dict[str, Any]) -> list[str]:
+    cost = run.get("cost_usd")
+    return [
+        run["run_id"][:8],
+        run["dataset"],
+        run["provider"],
+        run["state"],
+        run["started_at"][:16].replace("T", " "),
+        str(run.get("generated", "-")),
+        f"${cost}" if cost else "-",
+        escape(run["message"] or ""),
+    ]

@@ -1,0 +1,66 @@
+"""`convoforge publish`: a version from what the ledger holds. Pays nothing."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from convoforge.cli import DONE, FAILED
+from convoforge.cli.look import find_plan
+from convoforge.cli.words import facts, out, print_json
+from convoforge.dataset import publish_dataset, score_dataset
+from convoforge.ledger import Ledger
+from convoforge.ledger.runs import dataset_id, keep_spec
+from convoforge.models import Provider, Status
+from convoforge.plan import make_plan
+from convoforge.settings import Settings
+from convoforge.spec import change_spec, load_spec
+from convoforge.templates import Library
+
+
+def run_publish(name: str, *, min_score: int | None, simulated: bool, allow_fewer: bool, as_json: bool) -> int:
+    """Score what has no score, publish what is accepted today, print where."""
+    settings = Settings()
+    with Ledger(settings.database_url) as ledger:
+        if name.endswith((".yaml", ".yml")):
+            provider: Provider = "simulator" if simulated else "anthropic"
+            plan = make_plan(load_spec(name, settings.config_dir, model=settings.model), Library.at(settings.config_dir), provider)
+            dataset = ledger.write(dataset_id, plan.spec.name, provider, datetime.now(UTC))
+        else:
+            plan, dataset = find_plan(ledger, settings, name, simulated=simulated)
+        if min_score is not None:
+            plan = make_plan(change_spec(plan.spec, quality={"min_score": min_score}), plan.library, plan.provider)
+        ledger.write(keep_spec, dataset, plan.spec)
+        score_dataset(ledger, dataset)
+        published, standing = publish_dataset(ledger, plan, dataset, settings.data_dir, allow_fewer=allow_fewer)
+    if as_json:
+        print_json(
+            {
+                "dataset": plan.spec.name,
+                "provider": plan.provider,
+                "version": published.version,
+                "path": str(published.path) if published.path else None,
+                "rows": published.rows,
+                "splits": dict(published.splits),
+                "unchanged": published.unchanged,
+                "accepted": standing.counts[Status.ACCEPTED],
+                "needs_revision": standing.counts[Status.NEEDS_REVISION],
+                "dropped": standing.counts[Status.DROPPED],
+                "notes": list(published.notes),
+            }
+        )
+    else:
+        what = "unchanged since" if published.unchanged else "published as"
+        splits = ", ".join(f"{name} {rows}" for name, rows in published.splits.items())
+        out.print(
+            facts(
+                [
+                    ("dataset", f"{plan.spec.name}, {what} version {published.version}" if published.version else plan.spec.name),
+                    ("rows", f"{published.rows} ({splits})" if splits else "0"),
+                    ("to revise", str(standing.counts[Status.NEEDS_REVISION])),
+                    ("path", str(published.path or "nothing published")),
+                ]
+            )
+        )
+        for note in published.notes:
+            out.print(f"[dim]note: {note}[/dim]")
+    return DONE if published.version is not None else FAILED

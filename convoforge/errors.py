@@ -1,0 +1,120 @@
+"""Everything this project raises on purpose, as one tree.
+
+ConvoforgeError
+├── ConfigError                  what a person wrote cannot work: spec, template, setting, argument
+├── ClaudeAPIError               the API said no, or nothing usable
+│   ├── TransientError           408, 409, 5xx, connection, time-out, broken body: worth another attempt
+│   ├── OverloadError            429 and 529: not the request's fault; never before `retry_after`
+│   ├── RejectedError            400, 404, 413, 422: this request can never work
+│   └── DoomError                401, 402, 403, unknown model, spend limit: no request can work
+├── RateLimitError               the gate would have to wait, and was told not to
+├── GateClosed                   the run is stopping: nothing new is sent
+├── ParseError                   an answer holds no conversation
+├── GenerationValidationError    a conversation breaks the rules (roles, empty turns)
+├── BudgetExceeded               the next call might cost more than is left
+└── LedgerError                  the database cannot be reached, read or trusted
+
+The four names `ClaudeAPIError`, `RateLimitError`, `ParseError` and `GenerationValidationError` are the seed's. Retries look
+at the type, never at a status. Messages are for people: what, with which value, what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from typing import Any
+
+
+class ConvoforgeError(Exception):
+    """The root: catch it to catch everything raised on purpose here."""
+
+
+class ConfigError(ConvoforgeError):
+    """A spec, template, setting or argument that cannot work. Nothing was sent or paid."""
+
+
+class ClaudeAPIError(ConvoforgeError):
+    """The API answered with an error, or with nothing usable.
+
+    `status` is the HTTP status (None where no answer came), `kind` the API's own error type or ours ("timeout",
+    "connection"), `maybe_billed` whether the call may have been charged although no usage was told.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        kind: str = "",
+        request_id: str | None = None,
+        retry_after: float | None = None,
+        maybe_billed: bool = False,
+        details: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.kind = kind
+        self.request_id = request_id
+        self.retry_after = retry_after
+        self.maybe_billed = maybe_billed
+        self.details = dict(details or {})
+
+
+class TransientError(ClaudeAPIError):
+    """Worth another attempt: 408, 409, 5xx, a lost connection, a time-out, a body that is not what was promised."""
+
+
+class OverloadError(ClaudeAPIError):
+    """429 or 529: the API has no room now. `retry_after` (seconds) is the API's own word where it gave one."""
+
+
+class RejectedError(ClaudeAPIError):
+    """This request can never work as it stands: 400, 404, 413, 422."""
+
+
+class DoomError(ClaudeAPIError):
+    """No request can work: a wrong key, an unknown model, a spend limit. The run drains and stops."""
+
+
+class RateLimitError(ConvoforgeError):
+    """The gate is full and `queue` is off. `retry_after` is in seconds."""
+
+    def __init__(self, message: str, *, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class GateClosed(ConvoforgeError):
+    """The run is stopping; the request was not sent and stays pending. The message is the reason."""
+
+
+class ParseError(ConvoforgeError):
+    """No conversation could be read from an answer. `content` is the raw text."""
+
+    def __init__(self, message: str, *, content: str = "") -> None:
+        super().__init__(message)
+        self.content = content
+
+
+class GenerationValidationError(ConvoforgeError):
+    """A conversation was read but breaks the rules. `details` names the rule and the place."""
+
+    def __init__(self, message: str, *, details: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.details = dict(details or {})
+
+
+class BudgetExceeded(ConvoforgeError):
+    """The worst case of the next call does not fit into what a budget has left."""
+
+
+class LedgerError(ConvoforgeError):
+    """The database cannot be reached, is from a newer version, or refused a write."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The tail of an error message: ``; did you mean 'per_cell'? Known: …``."""
+    known = sorted(known)
+    close = get_close_matches(name, known, n=1)
+    hint = f"; did you mean '{close[0]}'?" if close else "."
+    return f"{hint} Known: {', '.join(known) or 'none'}."

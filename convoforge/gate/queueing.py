@@ -1,0 +1,151 @@
+"""What every gate does alike: the queue, the keys, and being closed. Where the count is kept is its subclass's affair."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from abc import ABC, abstractmethod
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from types import TracebackType
+from typing import Generic, Self, TypeVar
+
+from convoforge.errors import ConfigError, GateClosed, RateLimitError
+from convoforge.gate.keys import Key
+from convoforge.gate.protocol import KINDS, GateStatus, Limits, Need, Slot
+from convoforge.models import Usage
+
+K = TypeVar("K", bound=Key)
+
+
+class QueueingGate(ABC, Generic[K]):
+    """Requests in one line, keys side by side: the head of the line takes the key that has room first, then most room."""
+
+    def __init__(
+        self,
+        limits: Limits,
+        keys: Sequence[K],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        utcnow: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        if not keys:
+            raise ConfigError("a gate needs at least one API key")
+        self.limits = limits
+        self._keys = tuple(keys)
+        self._alive = list(keys)
+        self._clock = clock
+        self._utcnow = utcnow
+        # ordered by arrival; a cancelled request leaves in O(1)
+        self._line: OrderedDict[asyncio.Future[Slot], Need] = OrderedDict()
+        self._closed: str | None = None
+
+    @abstractmethod
+    def _serve(self) -> None:
+        """Somebody waits, or something changed that may let the head go sooner."""
+
+    async def acquire(self, need: Need) -> Slot:
+        if self._closed is not None:
+            raise GateClosed(self._closed)
+        self._refuse_larger(need)
+        future: asyncio.Future[Slot] = asyncio.get_running_loop().create_future()
+        self._line[future] = need
+        if len(self._line) == 1:
+            self._serve()
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if self._line.pop(future, None) is None and not future.cancelled() and future.exception() is None:
+                self._correct(future.result(), (0, 0, 0))
+            elif self._line:
+                self._serve()
+            raise
+
+    def settle(self, slot: Slot, usage: Usage | None) -> None:
+        usage = usage or Usage()
+        # what is read from the cache does not count against the API's input limit; what is written does
+        self._correct(slot, (1, usage.input_tokens + usage.cache_write_tokens, usage.output_tokens))
+
+    def learn(self, slot: Slot, headers: Mapping[str, str]) -> None:
+        self._keys[slot.key].learn(slot.need, headers, self._clock())
+
+    def pause(self, seconds: float, slot: Slot) -> None:
+        self._keys[slot.key].hold(self._clock() + seconds)
+
+    def drop(self, slot: Slot) -> None:
+        key = self._keys[slot.key]
+        if key in self._alive:
+            self._alive.remove(key)
+        if not self._alive:
+            self.close(f"no API key is left: the API refused the last one, {slot.fingerprint}")
+
+    def close(self, reason: str) -> None:
+        if self._closed is None:
+            self._closed = reason
+        while self._line:
+            self._fail_head(GateClosed(self._closed))
+
+    def status(self) -> GateStatus:
+        now = self._clock()
+        grows = self._grows_in(now)
+        return GateStatus(
+            used=sum(int(key.windows[0].used(now)) for key in self._alive),
+            remaining=self._remaining(now),
+            reset_at=None if grows is None else self._utcnow() + timedelta(seconds=grows),
+            queue_length=len(self._line),
+            is_paused=self._closed is not None or self._best(Need(), now)[0] > 0,
+        )
+
+    @property
+    def waiting(self) -> str:
+        if not self._line:
+            return ""
+        now = self._clock()
+        held = min(key.held_until for key in self._alive) - now
+        return f"waiting {held:.0f} s, as the API asked" if held > 0 else "waiting for shared rate"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close("the gate has been left")
+
+    @abstractmethod
+    def _remaining(self, now: float) -> int: ...
+
+    @abstractmethod
+    def _grows_in(self, now: float) -> float | None:
+        """Seconds until `remaining` next grows."""
+
+    @abstractmethod
+    def _largest(self) -> Sequence[float]:
+        """The most one request may need of each of `KINDS`."""
+
+    def _refuse_larger(self, need: Need) -> None:
+        for kind, amount, most in zip(KINDS, need.amounts, self._largest(), strict=True):
+            if amount > most:
+                raise ConfigError(
+                    f"a request needs {amount} {kind} and the limit admits {most:.0f} at once: it would wait for ever."
+                    f" Raise limits.{kind.replace('-', '_')} or ask for less"
+                )
+
+    def _best(self, need: Need, now: float) -> tuple[float, K]:
+        """The key to use and the seconds until it has room."""
+        if len(self._alive) == 1:
+            return self._alive[0].wait(need, now), self._alive[0]
+        return min(((key.wait(need, now), key) for key in self._alive), key=lambda found: (found[0], -found[1].rooms(now)[0]))
+
+    def _correct(self, slot: Slot, amounts: tuple[int, int, int]) -> None:
+        self._keys[slot.key].correct(slot, amounts, self._clock())
+        if self._line:
+            self._serve()
+
+    def _fail_head(self, error: Exception) -> None:
+        future, _ = self._line.popitem(last=False)
+        if not future.done():
+            future.set_exception(error)
+
+    def _fail_head_for_now(self, wait: float) -> None:
+        message = f"the rate limit has no room for another {wait:.1f} s, and limits.queue is off"
+        self._fail_head(RateLimitError(message, retry_after=wait))

@@ -1,0 +1,372 @@
+"""One request, from the gate to the books: gate → intent and reservation → call → parse → answer, usage and cost, committed.
+
+What is in flight is never cancelled: it is paid. Each call runs as a task of its own, which the caller's cancellation does not
+reach; stopping closes the gate and waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from convoforge.claude import Claude
+from convoforge.errors import (
+    BudgetExceeded,
+    ClaudeAPIError,
+    ConvoforgeError,
+    DoomError,
+    GateClosed,
+    GenerationValidationError,
+    OverloadError,
+    ParseError,
+    RateLimitError,
+    RejectedError,
+    TransientError,
+)
+from convoforge.gate import Gate, Need, Slot
+from convoforge.identity import conversation_id, sent_key, wanted_key
+from convoforge.ledger import Ledger
+from convoforge.ledger.attempts import AnswerRow, Completion, Denied, Intent, finish_attempts, scopes, start_attempts
+from convoforge.ledger.draws import Claimed, unclaim, write_conversation
+from convoforge.models import AnswerKind, Conversation, Outcome, Prompt, Provider, Quality, Reply, Status, Usage
+from convoforge.parsing import parse_conversation
+from convoforge.plan import expected_usage, worst_usage
+from convoforge.pricing import Price, cost_pico, pico, usd
+from convoforge.quality import score
+from convoforge.retry import Policy
+from convoforge.spec import Budget, DatasetSpec
+
+SAME_REJECTION_LIMIT = 10
+"""So many of the same 400 in a row stop a run: the fault is in what is sent, not in one request."""
+
+_STOPS = {
+    "refusal": AnswerKind.REFUSED,
+    "max_tokens": AnswerKind.TRUNCATED,
+    "model_context_window_exceeded": AnswerKind.CONTEXT_OVERFLOW,
+}
+_WHY = {
+    AnswerKind.REFUSED: "the model declined",
+    AnswerKind.TRUNCATED: "the answer was cut off at max_tokens: raise generation.max_tokens",
+    AnswerKind.CONTEXT_OVERFLOW: "prompt and answer exceed the model's context window",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One request to generate, claimed by this process."""
+
+    claimed: Claimed
+    prompt: Prompt
+    template: str
+    template_version: str
+
+
+@dataclass(slots=True)
+class Control:
+    """What makes the calls of one run in this process stop, and what they have done so far."""
+
+    stopped: str | None = None
+    doomed: bool = False
+    in_flight: set[asyncio.Task[Outcome]] = field(default_factory=set)
+    tally: Counter[str] = field(default_factory=Counter)
+    cost_pico: int = 0
+    settled: asyncio.Event = field(default_factory=asyncio.Event)
+    gate: Gate | None = None
+    _rejection: tuple[str, int] = ("", 0)
+
+    def stop(self, reason: str, *, doomed: bool = False) -> None:
+        """Send nothing new. The first reason stays; doom is remembered."""
+        self.doomed = self.doomed or doomed
+        if self.stopped is None:
+            self.stopped = reason
+            if self.gate is not None:
+                self.gate.close(reason)
+
+    def rejected(self, error: RejectedError | None) -> None:
+        """Count refusals of the same kind in a row; None is a request that was not refused."""
+        said = f"{error.status} {error.kind}: {error}" if error else ""
+        count = self._rejection[1] + 1 if said and said == self._rejection[0] else int(bool(said))
+        self._rejection = (said, count)
+        if error is not None and count >= SAME_REJECTION_LIMIT:
+            self.stop(f"{count} requests in a row were refused alike: {error}", doomed=True)
+
+
+class ConversationGenerator:
+    """Generates claimed requests of one run, any number at once. Everything it spends is in the ledger before it returns."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        claude: Claude,
+        gate: Gate,
+        control: Control,
+        spec: DatasetSpec,
+        price: Price,
+        provider: Provider,
+        run_id: str,
+        dataset_id: int,
+        owner: str,
+        policy: Policy | None = None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._ledger = ledger
+        self._claude = claude
+        self._gate = gate
+        self._control = control
+        control.gate = gate
+        self._spec = spec
+        self._price = price
+        self._price_text = price.text
+        self._provider = provider
+        self._run_id = run_id
+        self._dataset_id = dataset_id
+        self._owner = owner
+        self._policy = policy or Policy(spec.retry)
+        self._now = now
+        self._dead_keys: set[int] = set()
+
+    async def generate(self, job: Job) -> Outcome:
+        """What became of one request. Never raises for what the API does: the outcome says it. Raises `LedgerError`."""
+        control = self._control
+        number = job.claimed.attempts
+        try:
+            async for attempt in self._policy.attempts(lambda: control.stopped is None):
+                with attempt:
+                    number += 1
+                    return await self._attempt(job, number)
+        except RejectedError as error:
+            return self._ended(job, Status.FAILED, error, number)
+        except (TransientError, OverloadError, GateClosed, BudgetExceeded, RateLimitError, DoomError) as error:
+            if isinstance(error, GateClosed):
+                control.stop(str(error))
+            await self._ledger.awrite(unclaim, self._owner, [job.claimed.request_id], str(error))
+            return self._ended(job, Status.PENDING, error, number)
+        raise AssertionError("unreachable: the retry loop returns or raises")
+
+    async def drain(self, grace_seconds: float) -> int:
+        """Wait for the calls in flight, at most `grace_seconds`. Returns how many are still open."""
+        waiting = set(self._control.in_flight)
+        if waiting:
+            await asyncio.wait(waiting, timeout=grace_seconds)
+        return len(self._control.in_flight)
+
+    async def _attempt(self, job: Job, number: int) -> Outcome:
+        usage = expected_usage(job.prompt)
+        need = Need(input_tokens=usage.input_tokens, output_tokens=usage.output_tokens)
+        while True:
+            slot = await self._gate.acquire(need)
+            intent = self._intent(job, number, slot)
+            denied = await self._ledger.batched(start_attempts, intent)
+            if denied is None:
+                break
+            self._gate.settle(slot, None)
+            await self._wait_for_room(denied, intent.reserve_pico)
+        task = asyncio.create_task(self._call(job, intent, slot))
+        self._control.in_flight.add(task)
+        task.add_done_callback(self._control.in_flight.discard)
+        return await asyncio.shield(task)
+
+    def _intent(self, job: Job, number: int, slot: Slot) -> Intent:
+        at = self._now()
+        worst = worst_usage(job.prompt, self._spec.generation.max_tokens)
+        return Intent(
+            request_id=job.claimed.request_id,
+            attempt=number,
+            run_id=self._run_id,
+            dataset_id=self._dataset_id,
+            owner=self._owner,
+            provider=self._provider,
+            model=self._spec.model,
+            template=job.template,
+            api_key=slot.fingerprint,
+            price=self._price_text,
+            started_at=at,
+            reserve_pico=cost_pico(worst, self._price),
+            limits=budget_limits(self._spec.budget, self._run_id, self._dataset_id, at),
+        )
+
+    async def _wait_for_room(self, denied: Denied, reserve: int) -> None:
+        """Wait while calls in flight may give room back; raise `BudgetExceeded` when they cannot."""
+        if denied.spent_pico + reserve > denied.limit_pico or denied.in_flight_pico == 0:
+            kind = denied.scope.partition(":")[0]
+            error = BudgetExceeded(
+                f"{kind} budget reached at ${usd(denied.spent_pico):.2f} of ${usd(denied.limit_pico):.2f}; "
+                f"the next call may cost ${usd(reserve):.4f}"
+            )
+            self._control.stop(str(error))
+            raise error
+        self._control.settled.clear()
+        try:  # a call of another process gives no sign here: look again after a moment
+            await asyncio.wait_for(self._control.settled.wait(), timeout=0.5)
+        except TimeoutError:
+            pass
+
+    async def _call(self, job: Job, intent: Intent, slot: Slot) -> Outcome:
+        begun = time.perf_counter()
+        reply = None
+        try:
+            reply = await self._claude.send(job.prompt, self._spec.generation.max_tokens, slot.key)
+            _check_reply(reply, self._provider)
+        except ClaudeAPIError as error:
+            self._gate.settle(slot, reply.usage if reply else None)
+            await self._record_error(job, intent, error, reply, _elapsed_ms(begun))
+            raise self._react(slot, error) from None
+        latency = _elapsed_ms(begun)
+        self._gate.settle(slot, reply.usage)
+        self._gate.learn(slot, reply.rate_headers)
+        self._control.rejected(None)
+        kind, conversation, reason = _read(reply, job.prompt)
+        wanted = wanted_key(job.claimed.cell, job.claimed.draw)
+        sent = sent_key(self._spec.model, job.prompt, self._spec.generation)
+        spent = cost_pico(reply.usage, self._price)
+        answer = AnswerRow(
+            conversation_id=conversation_id(wanted, sent),
+            sent=sent,
+            kind=kind.value,
+            turns=write_conversation(conversation) if conversation else None,
+            system=conversation.system if conversation else None,
+            raw_text=None if conversation else reply.text,
+            reason=reason or None,
+            template_version=job.template_version,
+            temperature=self._spec.generation.temperature,
+            temperature_applied=reply.temperature_applied,
+        )
+        at = self._now()
+        await self._ledger.batched(
+            finish_attempts,
+            Completion(
+                intent,
+                status="succeeded",
+                billing="billed",
+                finished_at=at,
+                latency_ms=latency,
+                usage=reply.usage,
+                cost_pico=spent,
+                api_request_id=reply.request_id,
+                stop_reason=reply.stop_reason,
+                answer=answer,
+            ),
+        )
+        self._control.settled.set()
+        quality = score(conversation) if conversation else None
+        status = self._status(quality)
+        self._count(status, spent)
+        return Outcome(
+            status=status,
+            kind=kind,
+            conversation=conversation,
+            quality=quality,
+            usage=reply.usage,
+            cost_usd=usd(spent),
+            attempts=intent.attempt - job.claimed.attempts,
+            duration_ms=latency,
+            reason=reason or ("; ".join(quality.reasons) if quality else ""),
+            conversation_id=answer.conversation_id,
+            api_request_id=reply.request_id,
+            provider=reply.provider,
+            finished_at=at,
+        )
+
+    def _status(self, quality: Quality | None) -> Status:
+        if quality is None:
+            return Status.DROPPED
+        return Status.ACCEPTED if quality.score >= self._spec.quality.min_score else Status.NEEDS_REVISION
+
+    def _count(self, status: Status, spent: int) -> None:
+        self._control.tally[status] += 1
+        self._control.tally["generated"] += 1
+        self._control.cost_pico += spent
+
+    async def _record_error(self, job: Job, intent: Intent, error: ClaudeAPIError, reply: Reply | None, latency: int) -> None:
+        rejected = isinstance(error, RejectedError)
+        spent = cost_pico(reply.usage, self._price) if reply else 0  # an answer that cannot be used was paid all the same
+        await self._ledger.batched(
+            finish_attempts,
+            Completion(
+                intent,
+                status="failed",
+                billing="billed" if reply else "maybe" if error.maybe_billed else "none",
+                finished_at=self._now(),
+                latency_ms=latency,
+                provider=reply.provider if reply else None,
+                usage=reply.usage if reply else Usage(),
+                cost_pico=spent,
+                error_kind=error.kind or type(error).__name__,
+                error=str(error),
+                http_status=error.status,
+                api_request_id=error.request_id,
+                request_state="failed" if rejected else None,
+                sent=sent_key(self._spec.model, job.prompt, self._spec.generation) if rejected else None,
+                reason=str(error) if rejected else None,
+            ),
+        )
+        self._control.settled.set()
+        self._control.tally["errors"] += 1
+        self._control.cost_pico += spent
+
+    def _react(self, slot: Slot, error: ClaudeAPIError) -> ClaudeAPIError:
+        """What an error means beyond its request; returns the error as the retry loop should see it."""
+        match error:
+            case OverloadError(status=429):
+                self._gate.pause(error.retry_after or self._spec.retry.base_delay_seconds, slot)
+            case RejectedError():
+                self._control.rejected(error)
+            case DoomError(status=401) if self._keys_left(slot):
+                self._gate.drop(slot)
+                return TransientError(f"a key was refused, another is tried: {error}", status=401, kind=error.kind)
+            case DoomError():
+                self._control.stop(str(error), doomed=True)
+        return error
+
+    def _keys_left(self, slot: Slot) -> bool:
+        self._dead_keys.add(slot.key)
+        return len(self._dead_keys) < self._claude.keys
+
+    def _ended(self, job: Job, status: Status, error: ConvoforgeError, number: int) -> Outcome:
+        self._control.tally[status] += 1
+        return Outcome(status=status, reason=str(error), error=error, attempts=number - job.claimed.attempts)
+
+
+def budget_limits(budget: Budget, run_id: str, dataset_id: int, at: datetime) -> Mapping[str, int | None]:
+    """The caps a call must fit into, in pico-dollars, by scope; None where there is none."""
+    caps = (budget.run_usd, budget.dataset_usd, budget.day_usd)
+    return {scope: None if cap is None else pico(cap) for scope, cap in zip(scopes(run_id, dataset_id, at), caps, strict=True)}
+
+
+def _read(reply: Reply, prompt: Prompt) -> tuple[AnswerKind, Conversation | None, str]:
+    kind = _STOPS.get(reply.stop_reason or "")
+    if kind is not None:
+        category = f" ({reply.refusal_category})" if reply.refusal_category else ""
+        return kind, None, _WHY[kind] + category
+    try:
+        conversation = parse_conversation(reply.text)
+    except ParseError as error:
+        return AnswerKind.PARSE_ERROR, None, str(error)
+    except GenerationValidationError as error:
+        return AnswerKind.INVALID, None, str(error)
+    return AnswerKind.OK, Conversation(conversation.turns, prompt.conversation_system or conversation.system), ""
+
+
+def _check_reply(reply: Reply, expected: Provider) -> None:
+    if reply.provider != expected:
+        raise DoomError(wrong_provider(reply.provider, expected), kind="provider", request_id=reply.request_id, maybe_billed=True)
+    if reply.stop_reason is None:
+        raise TransientError("the answer ended before it was complete", kind="incomplete", maybe_billed=True)
+
+
+def wrong_provider(found: Provider, expected: Provider) -> str:
+    """What to say where the real API was meant and a simulator answers, or the other way round."""
+    if found == "simulator":
+        return "a simulator answers at ANTHROPIC_BASE_URL, but a real build was asked for: use --simulate, or unset ANTHROPIC_BASE_URL"
+    return f"--simulate was asked for, but the answer is signed by no simulator (expected {expected}): nothing more is sent"
+
+
+def _elapsed_ms(begun: float) -> int:
+    return round((time.perf_counter() - begun) * 1000)
+
+

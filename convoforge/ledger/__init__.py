@@ -1,0 +1,84 @@
+"""The ledger: every request, attempt, answer and dollar, in SQLite or PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from types import TracebackType
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from convoforge.errors import LedgerError
+from convoforge.ledger.connect import open_engine
+from convoforge.ledger.writer import Item, Result, Write, Writer
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Ledger:
+    """An open ledger. Functions of this package that take a connection run through it: ``ledger.read(read_runs, most=5)``.
+
+    `read` and `write` block; a running event loop uses `aread`, `awrite` and `batched`. Close it, or use it in `with`.
+    """
+
+    def __init__(self, database_url: str) -> None:
+        self.engine: Engine = open_engine(database_url)
+        self._reader = self.engine.execution_options(read_only=True)
+
+    @cached_property
+    def writer(self) -> Writer:
+        """The process's one writing thread, started when first needed."""
+        return Writer(self.engine)
+
+    def read(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """What a reading function returns. Raises `LedgerError` if the database does not answer."""
+        try:
+            with self._reader.connect() as connection:
+                return function(connection, *args, **kwargs)
+        except SQLAlchemyError as error:
+            raise _said(error) from error
+
+    def write(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """What a writing function returns, committed. Raises `LedgerError` if the database does not take it."""
+        try:
+            with self.engine.begin() as connection:
+                return function(connection, *args, **kwargs)
+        except SQLAlchemyError as error:
+            raise _said(error) from error
+
+    async def aread(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """`read`, beside a running event loop."""
+        return await asyncio.to_thread(self.read, function, *args, **kwargs)
+
+    async def awrite(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """`write`, in the next group commit."""
+        result: T = await self.writer.write(_each, lambda connection: function(connection, *args, **kwargs))
+        return result
+
+    async def batched(self, function: Write[Item, Result], item: Item) -> Result:
+        """Hand one item to a function that writes many at once (`start_attempts`, `finish_attempts`)."""
+        return await self.writer.write(function, item)
+
+    def close(self) -> None:
+        """Write what waits and let go of the database."""
+        if "writer" in self.__dict__:
+            self.writer.close()
+        self.engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def _each(connection: Connection, items: Sequence[Callable[[Connection], Any]]) -> list[Any]:
+    return [item(connection) for item in items]
+
+
+def _said(error: SQLAlchemyError) -> LedgerError:
+    return LedgerError(f"the ledger does not answer: {str(getattr(error, 'orig', None) or error).splitlines()[0]}")

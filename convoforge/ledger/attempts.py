@@ -1,0 +1,260 @@
+"""Writing down attempts: an intent and its reservation before the call, usage, cost and answer after it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, func, insert, select, update
+
+from convoforge.ledger.tables import answers, budgets, generation_logs, requests
+from convoforge.models import Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """A reservation that does not fit. `in_flight_pico` is what others have reserved and may give back."""
+
+    scope: str
+    limit_pico: int
+    spent_pico: int
+    in_flight_pico: int
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """A call about to be made. `limits` are the budgets it must fit into: scope → pico-dollars, None without a cap."""
+
+    request_id: int
+    attempt: int
+    run_id: str
+    dataset_id: int
+    owner: str
+    provider: str
+    model: str
+    template: str
+    api_key: str | None
+    price: str
+    started_at: datetime
+    reserve_pico: int
+    limits: Mapping[str, int | None]
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerRow:
+    """What came back: the turns as JSON, or the raw text where there is no conversation in it."""
+
+    conversation_id: str
+    sent: str
+    kind: str
+    turns: str | None
+    system: str | None
+    raw_text: str | None
+    reason: str | None
+    template_version: str
+    temperature: float | None
+    temperature_applied: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """How a call ended. `billing` is billed, none or maybe. `request_state` is what the request becomes: held, failed, pending, or
+    None where another attempt follows. `provider` is who answered, if somebody else did than was meant to."""
+
+    intent: Intent
+    status: str
+    billing: str
+    finished_at: datetime
+    latency_ms: int
+    provider: str | None = None
+    usage: Usage = Usage()
+    cost_pico: int = 0
+    error_kind: str | None = None
+    error: str | None = None
+    http_status: int | None = None
+    api_request_id: str | None = None
+    stop_reason: str | None = None
+    answer: AnswerRow | None = None
+    request_state: str | None = None
+    sent: str | None = None
+    reason: str | None = None
+
+
+def scopes(run_id: str, dataset_id: int, at: datetime) -> tuple[str, str, str]:
+    """The three budgets a call counts against: its run, its dataset, its dataset's UTC day."""
+    return f"run:{run_id}", f"dataset:{dataset_id}", f"day:{dataset_id}:{at:%Y-%m-%d}"
+
+
+def start_attempts(connection: Connection, items: Sequence[Intent]) -> Sequence[Denied | None]:
+    """Write intents and reserve their worst case, in order; `Denied` for one that does not fit into a budget."""
+    books = read_budgets(connection, {scope for item in items for scope in item.limits})
+    results: list[Denied | None] = []
+    rows = []
+    for item in items:
+        denied = next((d for d in (_fits(books[s], s, limit, item.reserve_pico) for s, limit in item.limits.items()) if d), None)
+        results.append(denied)
+        if denied is not None:
+            continue
+        for scope, limit in item.limits.items():
+            books[scope]["reserved_pico"] += item.reserve_pico
+            books[scope]["limit_pico"] = limit
+        rows.append(
+            {
+                "request_id": item.request_id,
+                "attempt": item.attempt,
+                "run_id": item.run_id,
+                "dataset_id": item.dataset_id,
+                "owner": item.owner,
+                "provider": item.provider,
+                "model": item.model,
+                "template": item.template,
+                "api_key": item.api_key,
+                "price": item.price,
+                "status": "open",
+                "billing": "maybe",
+                "started_at": item.started_at,
+                "reserved_pico": item.reserve_pico,
+            }
+        )
+    if rows:
+        write_budgets(connection, books)
+        connection.execute(insert(generation_logs), rows)
+    return results
+
+
+_LOG_DONE = update(generation_logs).where(
+    generation_logs.c.request_id == bindparam("b_request"),
+    generation_logs.c.attempt == bindparam("b_attempt"),
+)
+_HOLD = (
+    update(requests)
+    .where(requests.c.id == bindparam("b_request"))
+    .values(state=bindparam("b_state"), owner=None, answer=bindparam("b_answer"), sent=bindparam("b_sent"), reason=bindparam("b_reason"))
+)
+_LET_GO = (
+    update(requests)
+    .where(requests.c.id == bindparam("b_request"))
+    .values(
+        state=bindparam("b_state"),
+        owner=None,
+        sent=func.coalesce(bindparam("b_sent"), requests.c.sent),
+        reason=bindparam("b_reason"),
+    )
+)
+
+
+def finish_attempts(connection: Connection, items: Sequence[Completion]) -> Sequence[None]:
+    """Write how calls ended: log, answer, request and budgets together, or nothing of it."""
+    books = read_budgets(connection, {scope for item in items for scope in item.intent.limits})
+    logs, held, let_go, kept = [], [], [], []
+    for item in items:
+        intent = item.intent
+        for scope in intent.limits:
+            book = books[scope]
+            book["reserved_pico"] -= intent.reserve_pico
+            book["spent_pico"] += item.cost_pico
+            # What may have been billed without our being told counts at its worst case, so that no cap is passed.
+            book["maybe_pico"] += intent.reserve_pico if item.billing == "maybe" else 0
+        usage = item.usage
+        logs.append(
+            {
+                "b_request": intent.request_id,
+                "b_attempt": intent.attempt,
+                "status": item.status,
+                "billing": item.billing,
+                "provider": item.provider or intent.provider,
+                "error_kind": item.error_kind,
+                "error": item.error,
+                "http_status": item.http_status,
+                "api_request_id": item.api_request_id,
+                "stop_reason": item.stop_reason,
+                "finished_at": item.finished_at,
+                "latency_ms": item.latency_ms,
+                "input_tokens": usage.input_tokens,
+                "output_tokens": usage.output_tokens,
+                "cache_read_tokens": usage.cache_read_tokens,
+                "cache_write_5m_tokens": usage.cache_write_5m_tokens,
+                "cache_write_1h_tokens": usage.cache_write_1h_tokens,
+                "cost_pico": item.cost_pico,
+                "reserved_pico": 0,
+            }
+        )
+        answer = item.answer
+        if answer is not None:
+            kept.append(
+                {
+                    "request_id": intent.request_id,
+                    "attempt": intent.attempt,
+                    "conversation_id": answer.conversation_id,
+                    "sent": answer.sent,
+                    "kind": answer.kind,
+                    "turns": answer.turns,
+                    "system": answer.system,
+                    "raw_text": answer.raw_text,
+                    "reason": answer.reason,
+                    "template_version": answer.template_version,
+                    "temperature": answer.temperature,
+                    "temperature_applied": answer.temperature_applied,
+                    "generated_at": item.finished_at,
+                }
+            )
+            held.append(
+                {
+                    "b_request": intent.request_id,
+                    "b_state": "held",
+                    "b_answer": intent.attempt,
+                    "b_sent": answer.sent,
+                    "b_reason": answer.reason,
+                }
+            )
+        elif item.request_state is not None:
+            let_go.append(
+                {"b_request": intent.request_id, "b_state": item.request_state, "b_sent": item.sent, "b_reason": item.reason}
+            )
+    write_budgets(connection, books)
+    connection.execute(_LOG_DONE, logs)
+    if kept:
+        connection.execute(insert(answers), kept)
+        connection.execute(_HOLD, held)
+    if let_go:
+        connection.execute(_LET_GO, let_go)
+    return [None] * len(items)
+
+
+def read_budgets(connection: Connection, names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """The budgets called `names`, locked until the transaction ends; zeros where there is none yet."""
+    names = sorted(names)  # one order for everyone: no deadlock
+    fresh = {name: {"limit_pico": None, "reserved_pico": 0, "spent_pico": 0, "maybe_pico": 0} for name in names}
+    if not names:
+        return fresh
+    if connection.dialect.name == "postgresql":
+        from sqlalchemy.dialects.postgresql import insert as upsert
+
+        connection.execute(upsert(budgets).on_conflict_do_nothing(), [{"scope": name} for name in names])
+    query = select(budgets).where(budgets.c.scope.in_(names)).order_by(budgets.c.scope).with_for_update()
+    for row in connection.execute(query).mappings():
+        fresh[row["scope"]] = {key: row[key] for key in ("limit_pico", "reserved_pico", "spent_pico", "maybe_pico")}
+    return fresh
+
+
+def write_budgets(connection: Connection, books: Mapping[str, Mapping[str, Any]]) -> None:
+    """Put back what `read_budgets` read, changed."""
+    if not books:
+        return
+    if connection.dialect.name == "postgresql":
+        from sqlalchemy.dialects.postgresql import insert as upsert
+    else:
+        from sqlalchemy.dialects.sqlite import insert as upsert  # type: ignore[assignment]
+    statement = upsert(budgets)
+    changed = {key: statement.excluded[key] for key in ("limit_pico", "reserved_pico", "spent_pico", "maybe_pico")}
+    rows = [{"scope": scope, **book} for scope, book in books.items()]
+    connection.execute(statement.on_conflict_do_update(index_elements=["scope"], set_=changed), rows)
+
+
+def _fits(book: Mapping[str, Any], scope: str, limit: int | None, reserve: int) -> Denied | None:
+    if limit is None or book["spent_pico"] + book["maybe_pico"] + book["reserved_pico"] + reserve <= limit:
+        return None
+    return Denied(scope, limit, book["spent_pico"] + book["maybe_pico"], book["reserved_pico"])

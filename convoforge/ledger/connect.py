@@ -1,0 +1,126 @@
+"""Opening a ledger: the engine, its pragmas, and the check that database and release belong together."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+
+from convoforge.errors import ConfigError, LedgerError
+from convoforge.ledger.tables import HEAD
+
+BUSY_SECONDS = 60
+
+
+def open_engine(database_url: str) -> Engine:
+    """An engine on a ledger of this release's schema, migrated if it was older.
+
+    Raises `ConfigError` for a URL that names no database and `LedgerError` for one that cannot be reached or is newer.
+    """
+    url = _parse(database_url)
+    shown = url.render_as_string(hide_password=True)
+    if url.get_backend_name() == "sqlite":
+        _make_folder(url, shown)
+    engine = create_engine(url, pool_pre_ping=url.get_backend_name() != "sqlite", connect_args=_connect_args(url))
+    if url.get_backend_name() == "sqlite":
+        event.listen(engine, "connect", _sqlite_pragmas)
+        event.listen(engine, "begin", _sqlite_begin)
+    try:
+        found = _version(engine)
+        if found != HEAD:
+            _migrate(engine, found, shown)
+    except SQLAlchemyError as error:
+        engine.dispose()
+        raise LedgerError(f"the ledger at {shown} cannot be opened: {_short(error)}. {_advice(url)}") from None
+    except LedgerError:
+        engine.dispose()
+        raise
+    return engine
+
+
+def _parse(database_url: str) -> URL:
+    try:
+        url = make_url(database_url)
+        if url.get_backend_name() == "postgresql" and url.drivername in ("postgresql", "postgres"):
+            url = url.set(drivername="postgresql+psycopg")
+        if url.get_backend_name() not in ("sqlite", "postgresql"):
+            raise ConfigError(f"CONVOFORGE_DATABASE_URL: '{url.get_backend_name()}' is not known here; use sqlite:///… or postgresql://…")
+        url.get_dialect()
+    except (ArgumentError, NoSuchModuleError, ValueError):
+        raise ConfigError("CONVOFORGE_DATABASE_URL is not a database address; use sqlite:///PATH or postgresql://USER@HOST/NAME") from None
+    return url
+
+
+def _connect_args(url: URL) -> dict[str, Any]:
+    if url.get_backend_name() == "sqlite":
+        return {"timeout": BUSY_SECONDS, "check_same_thread": False}
+    return {"connect_timeout": 10}
+
+
+def _make_folder(url: URL, shown: str) -> None:
+    if not url.database or url.database == ":memory:":
+        raise ConfigError("CONVOFORGE_DATABASE_URL: a ledger in memory would forget what was paid; give a file")
+    folder = Path(url.database).expanduser().resolve().parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LedgerError(f"the folder {folder} of the ledger cannot be made: {error.strerror}") from None
+    if not os.access(folder, os.W_OK):
+        raise LedgerError(f"the folder {folder} of the ledger {shown} is not writable: change its permissions or CONVOFORGE_DATA_DIR")
+
+
+def _sqlite_pragmas(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # the driver must not begin transactions by itself
+    cursor = connection.cursor()
+    # FULL: a commit is on disk before it counts. Group commit makes one fsync serve many answers.
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=OFF", "cache_size=-65536", "temp_store=MEMORY"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _sqlite_begin(connection: Connection) -> None:
+    # IMMEDIATE where we mean to write: two deferred readers that both want to write would fail instead of waiting.
+    mode = "" if connection.get_execution_options().get("read_only") else " IMMEDIATE"
+    connection.exec_driver_sql(f"BEGIN{mode}")
+
+
+def _version(engine: Engine) -> str | None:
+    """The schema version found: None for an empty database."""
+    with engine.execution_options(read_only=True).connect() as connection:
+        if not inspect(connection).has_table("alembic_version"):
+            return None
+        found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+        return None if found is None else str(found)
+
+
+def _migrate(engine: Engine, found: str | None, shown: str) -> None:
+    from convoforge.ledger.migrations import known_versions, upgrade  # Alembic takes 0.3 s to import
+
+    if found is not None and found not in known_versions():
+        raise LedgerError(
+            f"the ledger at {shown} is from a newer version of convoforge (schema {found}, this one knows {HEAD}): upgrade convoforge"
+        )
+    with engine.begin() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(40577)"))  # two processes opening one empty database
+        if not inspect(connection).has_table("alembic_version") or _read(connection) != HEAD:
+            upgrade(connection)
+
+
+def _read(connection: Connection) -> str | None:
+    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+
+
+def _short(error: SQLAlchemyError) -> str:
+    cause = getattr(error, "orig", None) or error
+    return str(cause).strip().splitlines()[0]
+
+
+def _advice(url: URL) -> str:
+    if url.get_backend_name() == "sqlite":
+        return "Is it a SQLite file, readable and writable?"
+    return "Is the server running, and is CONVOFORGE_DATABASE_URL right?"

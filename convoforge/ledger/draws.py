@@ -1,0 +1,244 @@
+"""Draws in the ledger: enrolled once, claimed by one owner, held with an answer. And what scoring and publishing read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Select, and_, bindparam, func, insert, or_, select, update
+
+from convoforge.identity import wanted_key
+from convoforge.ledger.owners import dead_owners, release
+from convoforge.ledger.tables import answers, generation_logs, requests, reviews
+from convoforge.models import Conversation, Quality, Turn
+from convoforge.plan import Cell
+from convoforge.standing import Draw
+
+_CHUNK = 500
+"""Rows per statement: SQLite takes 32,766 variables, and a shorter statement is no slower."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A request this owner may generate. `attempts` is how many were made before, over all runs."""
+
+    request_id: int
+    cell: str
+    draw: int
+    attempts: int
+
+
+def enrol(connection: Connection, dataset_id: int, draws: Sequence[tuple[Cell, int]]) -> int:
+    """Make wanted draws known, pending. Those already known are left alone. Returns how many were new."""
+    if connection.dialect.name == "postgresql":
+        from sqlalchemy.dialects.postgresql import insert as upsert
+    else:
+        from sqlalchemy.dialects.sqlite import insert as upsert  # type: ignore[assignment]
+    before = _count(connection, dataset_id)
+    statement = upsert(requests).on_conflict_do_nothing(index_elements=["wanted"])
+    for chunk in _chunks(draws):
+        connection.execute(
+            statement,
+            [
+                {
+                    "dataset_id": dataset_id,
+                    "wanted": wanted_key(cell.key, draw),
+                    "cell": cell.key,
+                    "draw": draw,
+                    "persona": cell.persona,
+                    "emotion": cell.emotion,
+                    "topic": cell.topic,
+                    "tier": cell.tier,
+                    "template": cell.template,
+                    "state": "pending",
+                }
+                for cell, draw in chunk
+            ],
+        )
+    return _count(connection, dataset_id) - before
+
+
+def enrol_one(connection: Connection, dataset_id: int, cell: Cell, request: str) -> int:
+    """Make one ad-hoc request known; `cell.key` is its nonce. Returns the request's id."""
+    values = {
+        "dataset_id": dataset_id,
+        "wanted": wanted_key(cell.key, 0),
+        "cell": cell.key,
+        "draw": 0,
+        "persona": cell.persona,
+        "emotion": cell.emotion,
+        "topic": cell.topic,
+        "tier": cell.tier,
+        "template": cell.template,
+        "request": request,
+        "state": "pending",
+    }
+    return int(connection.execute(insert(requests).returning(requests.c.id), values).scalar_one())
+
+
+def claim(connection: Connection, owner: str, ids: Sequence[int], now: datetime) -> list[Claimed]:
+    """Take pending requests for `owner`, and those whose owner is dead. What somebody alive has claimed is left out."""
+    dead = dead_owners(connection, now, but=owner)
+    release(connection, dead, now)
+    taken: list[Claimed] = []
+    for chunk in _chunks(ids):
+        statement = (
+            update(requests)
+            .where(requests.c.id.in_(chunk), requests.c.state == "pending")
+            .values(state="claimed", owner=owner)
+            .returning(requests.c.id, requests.c.cell, requests.c.draw)
+        )
+        rows = connection.execute(statement).all()
+        attempts: dict[int, int] = {
+            row[0]: row[1]
+            for row in connection.execute(
+                select(generation_logs.c.request_id, func.max(generation_logs.c.attempt))
+                .where(generation_logs.c.request_id.in_([row.id for row in rows]))
+                .group_by(generation_logs.c.request_id)
+            )
+        }
+        taken.extend(Claimed(row.id, row.cell, row.draw, attempts.get(row.id, 0)) for row in rows)
+    order = {request_id: index for index, request_id in enumerate(ids)}
+    return sorted(taken, key=lambda one: order[one.request_id])
+
+
+def unclaim(connection: Connection, owner: str, ids: Sequence[int], reason: str) -> None:
+    """Give claimed requests back, pending, with the reason why they were not finished."""
+    for chunk in _chunks(ids):
+        connection.execute(
+            update(requests)
+            .where(requests.c.id.in_(chunk), requests.c.owner == owner, requests.c.state == "claimed")
+            .values(state="pending", owner=None, reason=reason)
+        )
+
+
+def repend(connection: Connection, ids: Sequence[int]) -> None:
+    """Make held or failed draws pending again: a refresh, or a refused request that would be sent differently today."""
+    for chunk in _chunks(ids):
+        connection.execute(
+            update(requests).where(requests.c.id.in_(chunk), requests.c.state != "claimed").values(state="pending", reason=None)
+        )
+
+
+def read_draws(connection: Connection, dataset_id: int) -> list[Draw]:
+    """Every draw of a dataset with the verdict-relevant part of the answer it holds, and the last review."""
+    last = (
+        select(reviews.c.request_id, reviews.c.attempt, func.max(reviews.c.id).label("id"))
+        .group_by(reviews.c.request_id, reviews.c.attempt)
+        .subquery()
+    )
+    query = (
+        select(
+            requests.c.id,
+            requests.c.cell,
+            requests.c.draw,
+            requests.c.state,
+            func.coalesce(answers.c.sent, requests.c.sent),
+            answers.c.kind,
+            answers.c.score,
+            answers.c.content_hash,
+            func.coalesce(answers.c.reason, requests.c.reason),
+            reviews.c.decision,
+        )
+        .select_from(requests)
+        .outerjoin(answers, and_(answers.c.request_id == requests.c.id, answers.c.attempt == requests.c.answer))
+        .outerjoin(last, and_(last.c.request_id == answers.c.request_id, last.c.attempt == answers.c.attempt))
+        .outerjoin(reviews, reviews.c.id == last.c.id)
+        .where(requests.c.dataset_id == dataset_id)
+    )
+    return [Draw(*row) for row in connection.execute(query)]
+
+
+def unscored(connection: Connection, dataset_id: int, rubric: int, most: int) -> list[tuple[int, int, Conversation]]:
+    """Up to `most` conversations without a score of this rubric: (request, attempt, conversation)."""
+    query = (
+        _current(answers.c.request_id, answers.c.attempt, answers.c.turns, answers.c.system)
+        .where(requests.c.dataset_id == dataset_id, answers.c.kind == "ok")
+        .where(or_(answers.c.rubric.is_(None), answers.c.rubric != rubric))
+        .limit(most)
+    )
+    return [(row[0], row[1], read_conversation(row[2], row[3])) for row in connection.execute(query)]
+
+
+_SCORED = (
+    update(answers)
+    .where(answers.c.request_id == bindparam("b_request"), answers.c.attempt == bindparam("b_attempt"))
+    .values({name: bindparam(name) for name in ("rubric", "score", "score_turns", "score_length", "score_structure", "reasons", "content_hash")})
+)
+
+
+def write_scores(connection: Connection, rubric: int, scored: Sequence[tuple[int, int, Quality, str]]) -> None:
+    """Keep scores with their breakdown: (request, attempt, quality, content hash)."""
+    if not scored:
+        return
+    connection.execute(
+        _SCORED,
+        [
+            {
+                "b_request": request_id,
+                "b_attempt": attempt,
+                "rubric": rubric,
+                "score": quality.score,
+                "score_turns": quality.turns,
+                "score_length": quality.length,
+                "score_structure": quality.structure,
+                "reasons": json.dumps(quality.reasons, ensure_ascii=False) if quality.reasons else None,
+                "content_hash": content_hash,
+            }
+            for request_id, attempt, quality, content_hash in scored
+        ],
+    )
+
+
+def read_answers(connection: Connection, ids: Sequence[int]) -> Iterator[Any]:
+    """The answers that requests hold, in the order of `ids`, with request and log beside them, a chunk in memory at a time."""
+    query = _current(
+        requests,
+        answers,
+        generation_logs.c.run_id,
+        generation_logs.c.provider,
+        generation_logs.c.model,
+        generation_logs.c.api_request_id,
+        generation_logs.c.input_tokens,
+        generation_logs.c.output_tokens,
+        generation_logs.c.cache_read_tokens,
+        generation_logs.c.cache_write_5m_tokens,
+        generation_logs.c.cache_write_1h_tokens,
+        generation_logs.c.cost_pico,
+    ).join(
+        generation_logs,
+        and_(generation_logs.c.request_id == answers.c.request_id, generation_logs.c.attempt == answers.c.attempt),
+    )
+    for chunk in _chunks(ids):
+        rows = {row.id: row for row in connection.execute(query.where(requests.c.id.in_(chunk)))}
+        yield from (rows[request_id] for request_id in chunk if request_id in rows)
+
+
+def read_conversation(turns: str, system: str | None) -> Conversation:
+    """A conversation from the columns that hold it."""
+    return Conversation(tuple(Turn(role, content) for role, content in json.loads(turns)), system)
+
+
+def write_conversation(conversation: Conversation) -> str:
+    """The turns as the ledger keeps them: a JSON list of [role, content]."""
+    return json.dumps([[turn.role, turn.content] for turn in conversation.turns], ensure_ascii=False, separators=(",", ":"))
+
+
+def _current(*columns: Any) -> Select[Any]:
+    return (
+        select(*columns)
+        .select_from(requests)
+        .join(answers, and_(answers.c.request_id == requests.c.id, answers.c.attempt == requests.c.answer))
+    )
+
+
+def _count(connection: Connection, dataset_id: int) -> int:
+    query = select(func.count()).select_from(requests).where(requests.c.dataset_id == dataset_id)
+    return int(connection.execute(query).scalar_one())
+
+
+def _chunks(items: Sequence[Any]) -> Iterable[Sequence[Any]]:
+    return (items[start : start + _CHUNK] for start in range(0, len(items), _CHUNK))

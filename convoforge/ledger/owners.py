@@ -1,0 +1,109 @@
+"""Who works on what: an owner is a process that renews a lease. A dead owner's claims and reservations go back."""
+
+from __future__ import annotations
+
+import os
+import socket
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cache
+from pathlib import Path
+
+import psutil
+from sqlalchemy import Connection, func, insert, select, update
+
+from convoforge.ledger.attempts import read_budgets, scopes, write_budgets
+from convoforge.ledger.tables import generation_logs, owners, requests
+
+LEASE = timedelta(seconds=90)
+RENEW_SECONDS = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """This process, as others can check on it: host (with its boot), pid, and when the process started."""
+
+    id: str
+    host: str
+    pid: int
+    started: float
+
+
+@cache
+def this_host() -> str:
+    """Name and boot of this machine: a pid means nothing on another one, nor after a restart."""
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    return f"{socket.gethostname()}/{boot.read_text().strip() if boot.exists() else int(psutil.boot_time())}"
+
+
+def new_owner() -> Owner:
+    """An owner for work in this process."""
+    return Owner(uuid.uuid4().hex, this_host(), os.getpid(), psutil.Process().create_time())
+
+
+def register(connection: Connection, owner: Owner, now: datetime) -> None:
+    """Make an owner known, with a fresh lease."""
+    values = {"id": owner.id, "host": owner.host, "pid": owner.pid, "started": owner.started, "lease_until": now + LEASE}
+    connection.execute(insert(owners), values)
+
+
+def renew(connection: Connection, owner_id: str, now: datetime) -> None:
+    """Extend an owner's lease."""
+    connection.execute(update(owners).where(owners.c.id == owner_id).values(lease_until=now + LEASE))
+
+
+def retire(connection: Connection, owner_id: str, now: datetime) -> None:
+    """Give back all that an owner still holds; it will not be heard of again."""
+    release(connection, [owner_id], now)
+    connection.execute(owners.delete().where(owners.c.id == owner_id))
+
+
+def dead_owners(connection: Connection, now: datetime, *, but: str | None = None) -> list[str]:
+    """Owners whose lease ended, or whose process on this machine is gone."""
+    rows = connection.execute(select(owners)).all()
+    return [row.id for row in rows if row.id != but and (row.lease_until < now or _gone(row.host, row.pid, row.started))]
+
+
+def release(connection: Connection, ids: Sequence[str], now: datetime) -> None:
+    """Return the claims and reservations of owners that are gone. Calls they left open may have been billed: they are kept as lost."""
+    if not ids:
+        return
+    connection.execute(
+        update(requests).where(requests.c.owner.in_(ids), requests.c.state == "claimed").values(state="pending", owner=None)
+    )
+    open_ = (generation_logs.c.owner.in_(ids), generation_logs.c.status == "open")
+    lost = connection.execute(
+        select(
+            generation_logs.c.run_id,
+            generation_logs.c.dataset_id,
+            generation_logs.c.started_at,
+            func.sum(generation_logs.c.reserved_pico).label("pico"),
+        )
+        .where(*open_)
+        .group_by(generation_logs.c.run_id, generation_logs.c.dataset_id, generation_logs.c.started_at)
+    ).all()
+    books = read_budgets(connection, {scope for row in lost for scope in scopes(row.run_id, row.dataset_id, row.started_at)})
+    for row in lost:
+        for scope in scopes(row.run_id, row.dataset_id, row.started_at):
+            books[scope]["reserved_pico"] -= int(row.pico)
+            books[scope]["maybe_pico"] += int(row.pico)
+    write_budgets(connection, books)
+    connection.execute(
+        update(generation_logs)
+        .where(*open_)
+        .values(status="lost", finished_at=now, reserved_pico=0, error="the process ended during the call; it may have been billed")
+    )
+    connection.execute(owners.delete().where(owners.c.id.in_(ids)))
+
+
+def _gone(host: str, pid: int, started: float) -> bool:
+    if host != this_host():
+        return False
+    try:
+        return abs(psutil.Process(pid).create_time() - started) > 2
+    except psutil.NoSuchProcess:
+        return True
+    except psutil.AccessDenied:
+        return False

@@ -1,0 +1,101 @@
+"""Datasets, runs and versions in the ledger."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from convoforge.ledger.tables import datasets, runs, versions
+from convoforge.spec import DatasetSpec
+
+
+def dataset_id(connection: Connection, name: str, provider: str, now: datetime) -> int:
+    """The id of a dataset, made known if it was not."""
+    query = select(datasets.c.id).where(datasets.c.name == name, datasets.c.provider == provider)
+    found = connection.execute(query).scalar_one_or_none()
+    if found is not None:
+        return int(found)
+    try:
+        with connection.begin_nested():
+            new = insert(datasets).returning(datasets.c.id)
+            return int(connection.execute(new, {"name": name, "provider": provider, "created_at": now}).scalar_one())
+    except IntegrityError:  # another process was first
+        return int(connection.execute(query).scalar_one())
+
+
+def find_dataset(connection: Connection, name: str, provider: str) -> Row[Any] | None:
+    """The dataset's row, if the ledger knows it."""
+    query = select(datasets).where(datasets.c.name == name, datasets.c.provider == provider)
+    return connection.execute(query).one_or_none()
+
+
+def known_datasets(connection: Connection) -> list[tuple[str, str]]:
+    """(name, provider) of every dataset."""
+    return [(row.name, row.provider) for row in connection.execute(select(datasets).order_by(datasets.c.name))]
+
+
+def keep_spec(connection: Connection, dataset: int, spec: DatasetSpec) -> None:
+    """Remember the spec a dataset was last built with."""
+    connection.execute(update(datasets).where(datasets.c.id == dataset).values(spec=spec.text(), min_score=spec.quality.min_score))
+
+
+def open_run(
+    connection: Connection, run_id: str, dataset: int, spec: DatasetSpec, owner: str, flow_run_id: str | None, now: datetime
+) -> None:
+    """Write down that a run began. A Prefect retry of a run is the same run and finds itself here."""
+    if connection.execute(select(runs.c.id).where(runs.c.id == run_id)).one_or_none():
+        connection.execute(update(runs).where(runs.c.id == run_id).values(state="running", owner=owner, finished_at=None))
+        return
+    values = {
+        "id": run_id,
+        "dataset_id": dataset,
+        "owner": owner,
+        "flow_run_id": flow_run_id,
+        "spec": spec.text(),
+        "model": spec.model,
+        "started_at": now,
+        "state": "running",
+    }
+    connection.execute(insert(runs), values)
+
+
+def close_run(connection: Connection, run_id: str, state: str, message: str, report: Mapping[str, Any], now: datetime) -> None:
+    """Write down how a run ended."""
+    values = {"state": state, "message": message, "report": json.dumps(report, default=str), "finished_at": now}
+    connection.execute(update(runs).where(runs.c.id == run_id).values(values))
+
+
+def read_runs(connection: Connection, *, run: str | None = None, most: int = 20) -> list[Row[Any]]:
+    """The newest runs with their dataset, or the one whose id begins with `run`."""
+    query = (
+        select(runs, datasets.c.name.label("dataset"), datasets.c.provider)
+        .join(datasets, datasets.c.id == runs.c.dataset_id)
+        .order_by(runs.c.started_at.desc())
+        .limit(most)
+    )
+    if run is not None:
+        query = query.where(runs.c.id.startswith(run, autoescape=True))
+    return list(connection.execute(query))
+
+
+def reserve_version(connection: Connection, dataset: int, run_id: str | None, now: datetime) -> int:
+    """The next version number of a dataset: never given twice, also where its publishing fails."""
+    connection.execute(select(datasets.c.id).where(datasets.c.id == dataset).with_for_update())
+    last = connection.execute(select(func.max(versions.c.number)).where(versions.c.dataset_id == dataset)).scalar_one()
+    number = (last or 0) + 1
+    connection.execute(insert(versions), {"dataset_id": dataset, "number": number, "run_id": run_id, "reserved_at": now})
+    return number
+
+
+def keep_version(connection: Connection, dataset: int, number: int, path: str, sha256: str, rows: int, now: datetime) -> None:
+    """Write down that a version is visible."""
+    connection.execute(
+        update(versions)
+        .where(versions.c.dataset_id == dataset, versions.c.number == number)
+        .values(path=path, sha256=sha256, rows=rows, published_at=now)
+    )

@@ -1,0 +1,231 @@
+"""The ledger's tables. Money is integer pico-dollars, times are UTC to the microsecond, texts are UTF-8.
+
+One schema for SQLite and PostgreSQL; changed only by a new file in `migrations/versions`, never by editing an old one.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+
+HEAD = "0001"
+"""The newest migration: what a ledger of this release stands at."""
+
+
+class UTCDateTime(TypeDecorator[datetime]):
+    """An aware UTC time; SQLite, which has no zones, keeps it naive."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a time without a zone")
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return value and (value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC))
+
+
+metadata = MetaData()
+
+# SQLite counts only INTEGER PRIMARY KEY by itself.
+_Id = BigInteger().with_variant(Integer, "sqlite")
+
+
+def _pico(name: str, **options: Any) -> Column[int]:
+    return Column(name, BigInteger, nullable=False, server_default="0", **options)
+
+
+datasets = Table(
+    "datasets",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("name", String(64), nullable=False),
+    Column("provider", String(16), nullable=False),
+    Column("spec", Text),
+    Column("min_score", Integer),
+    Column("created_at", UTCDateTime, nullable=False),
+    UniqueConstraint("name", "provider"),
+)
+
+owners = Table(
+    "owners",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("host", String(128), nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("started", Float, nullable=False),
+    Column("lease_until", UTCDateTime, nullable=False),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("dataset_id", _Id, ForeignKey("datasets.id"), nullable=False),
+    Column("owner", String(32)),
+    Column("flow_run_id", String(64)),
+    Column("spec", Text),
+    Column("model", String(200), nullable=False),
+    Column("started_at", UTCDateTime, nullable=False),
+    Column("finished_at", UTCDateTime),
+    Column("state", String(16), nullable=False),
+    Column("message", Text),
+    Column("report", Text),
+    Index("ix_runs_dataset", "dataset_id", "started_at"),
+)
+
+requests = Table(
+    "requests",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("dataset_id", _Id, ForeignKey("datasets.id"), nullable=False),
+    Column("wanted", String(80), nullable=False, unique=True),
+    Column("cell", String(64), nullable=False),
+    Column("draw", Integer, nullable=False),
+    Column("persona", String(200), nullable=False),
+    Column("emotion", String(200), nullable=False),
+    Column("topic", String(200), nullable=False),
+    Column("tier", String(200), nullable=False),
+    Column("template", String(64), nullable=False),
+    Column("request", Text),
+    Column("state", String(12), nullable=False),
+    Column("owner", String(32)),
+    Column("answer", Integer),
+    Column("sent", String(64)),
+    Column("reason", Text),
+    Index("ix_requests_dataset", "dataset_id", "state"),
+    Index("ix_requests_owner", "owner"),
+)
+
+generation_logs = Table(
+    "generation_logs",
+    metadata,
+    Column("request_id", _Id, ForeignKey("requests.id"), primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+    Column("run_id", String(32), nullable=False),
+    Column("dataset_id", _Id, nullable=False),
+    Column("owner", String(32), nullable=False),
+    Column("provider", String(16), nullable=False),
+    Column("model", String(200), nullable=False),
+    Column("template", String(64), nullable=False),
+    Column("api_key", String(16)),
+    Column("batch_id", String(64)),
+    Column("status", String(12), nullable=False),
+    Column("billing", String(8), nullable=False),
+    Column("error_kind", String(64)),
+    Column("error", Text),
+    Column("http_status", Integer),
+    Column("api_request_id", String(128)),
+    Column("stop_reason", String(64)),
+    Column("started_at", UTCDateTime, nullable=False),
+    Column("finished_at", UTCDateTime),
+    Column("latency_ms", Integer),
+    Column("input_tokens", Integer, nullable=False, server_default="0"),
+    Column("output_tokens", Integer, nullable=False, server_default="0"),
+    Column("cache_read_tokens", Integer, nullable=False, server_default="0"),
+    Column("cache_write_5m_tokens", Integer, nullable=False, server_default="0"),
+    Column("cache_write_1h_tokens", Integer, nullable=False, server_default="0"),
+    Column("price", String(128)),
+    _pico("cost_pico"),
+    _pico("reserved_pico"),
+    Index("ix_logs_run", "run_id"),
+    Index("ix_logs_time", "started_at", "provider"),
+    Index("ix_logs_open", "status", "owner"),
+)
+
+answers = Table(
+    "answers",
+    metadata,
+    Column("request_id", _Id, ForeignKey("requests.id"), primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+    Column("conversation_id", String(32), nullable=False),
+    Column("sent", String(64), nullable=False),
+    Column("kind", String(20), nullable=False),
+    Column("turns", Text),
+    Column("system", Text),
+    Column("raw_text", Text),
+    Column("reason", Text),
+    Column("template_version", String(80), nullable=False),
+    Column("temperature", Float),
+    Column("temperature_applied", Boolean, nullable=False),
+    Column("generated_at", UTCDateTime, nullable=False),
+    Column("rubric", Integer),
+    Column("score", Integer),
+    Column("score_turns", Integer),
+    Column("score_length", Integer),
+    Column("score_structure", Integer),
+    Column("reasons", Text),
+    Column("content_hash", String(64)),
+)
+
+reviews = Table(
+    "reviews",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("request_id", _Id, ForeignKey("requests.id"), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("decision", String(8), nullable=False),
+    Column("reviewer", String(200)),
+    Column("note", Text),
+    Column("at", UTCDateTime, nullable=False),
+    Index("ix_reviews_request", "request_id", "attempt"),
+)
+
+versions = Table(
+    "versions",
+    metadata,
+    Column("dataset_id", _Id, ForeignKey("datasets.id"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("run_id", String(32)),
+    Column("path", Text),
+    Column("sha256", String(64)),
+    Column("rows", Integer),
+    Column("reserved_at", UTCDateTime, nullable=False),
+    Column("published_at", UTCDateTime),
+)
+
+budgets = Table(
+    "budgets",
+    metadata,
+    Column("scope", String(80), primary_key=True),
+    Column("limit_pico", BigInteger),
+    _pico("reserved_pico"),
+    _pico("spent_pico"),
+    _pico("maybe_pico"),
+)
+
+batches = Table(
+    "batches",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("run_id", String(32), ForeignKey("runs.id"), nullable=False),
+    Column("api_batch_id", String(128)),
+    Column("state", String(12), nullable=False),
+    Column("requests", Integer, nullable=False),
+    Column("created_at", UTCDateTime, nullable=False),
+    Column("ended_at", UTCDateTime),
+    Index("ix_batches_state", "state"),
+)

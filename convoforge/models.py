@@ -1,0 +1,162 @@
+"""The values that pass between rooms: frozen, without behaviour beyond arithmetic.
+
+Tokens are integers, money is `Decimal` US dollars, durations are seconds unless a name says `_ms`, times are aware UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from typing_extensions import Annotated
+
+Role = Literal["user", "assistant"]
+Provider = Literal["anthropic", "simulator"]
+
+Label = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+
+
+class Frozen(BaseModel):
+    """A value: immutable, and strict about what it is given."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One utterance. The first of a conversation is the user's."""
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """Turns in order, and the system prompt a model should be trained under, if the template gives one."""
+
+    turns: tuple[Turn, ...]
+    system: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What one answer was billed for, in tokens. `input_tokens` excludes everything cached, as the API's does."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_5m_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
+    def __radd__(self, other: int) -> Usage:
+        return self  # sum() starts from 0
+
+    @property
+    def cache_write_tokens(self) -> int:
+        """Tokens written to the cache, of either lifetime."""
+        return self.cache_write_5m_tokens + self.cache_write_1h_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """The rubric's verdict: `score` 1–10 and the parts it is the sum of, each with its reason where points were lost."""
+
+    score: int
+    turns: int
+    length: int
+    structure: int
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What is sent, rendered: the text for the model, and the system turn that the published conversation will carry."""
+
+    system: str
+    user: str
+    conversation_system: str | None = None
+
+
+class ConversationRequest(Frozen):
+    """One conversation to make: the seed's request, in this project's words.
+
+    `parameters` fill the template's declared parameters. `max_tokens` bounds the answer. `temperature` is sent where the model
+    takes it and recorded as not applied where it does not.
+    """
+
+    template: Label
+    persona: Label
+    emotion: Label
+    topic: Label
+    tier: Label = "template"
+    parameters: Mapping[str, str | int | float | bool] = Field(default_factory=dict)
+    max_tokens: int | None = Field(default=None, ge=256, le=21_000)
+    temperature: float | None = Field(default=None, ge=0, le=1)
+
+
+class AnswerKind(StrEnum):
+    """What an answer turned out to be. Everything but `OK` is a dropped draw, with this as the reason."""
+
+    OK = "ok"
+    PARSE_ERROR = "parse_error"
+    INVALID = "invalid"
+    TRUNCATED = "truncated"
+    REFUSED = "refused"
+    CONTEXT_OVERFLOW = "context_overflow"
+
+
+class Status(StrEnum):
+    """Where a wanted conversation stands today. Computed, never stored."""
+
+    ACCEPTED = "accepted"
+    NEEDS_REVISION = "needs_revision"
+    DROPPED = "dropped"
+    FAILED = "failed"
+    PENDING = "pending"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One answer of the API, as the boundary hands it on.
+
+    `stop_reason` is the API's word; `rate_headers` hold what the API announced about its limits; `provider` is who signed it.
+    """
+
+    text: str
+    stop_reason: str | None
+    usage: Usage
+    request_id: str | None
+    provider: Provider
+    model: str
+    rate_headers: Mapping[str, str] = field(default_factory=dict)
+    refusal_category: str | None = None
+    temperature_applied: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one request: the conversation and its quality, or why there is none; and what it cost (US dollars)."""
+
+    status: Status
+    kind: AnswerKind | None = None
+    conversation: Conversation | None = None
+    quality: Quality | None = None
+    usage: Usage = Usage()
+    cost_usd: Decimal = Decimal(0)
+    attempts: int = 0
+    duration_ms: int = 0
+    reason: str = ""
+    conversation_id: str | None = None
+    api_request_id: str | None = None
+    provider: Provider | None = None
+    finished_at: datetime | None = None
+    error: Exception | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,160 @@
+"""The plan: which cells a spec spans, and what each draw of a cell would send. Deterministic; calls nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from itertools import islice
+from math import ceil, prod
+
+from convoforge.capabilities import takes_structured
+from convoforge.errors import ConfigError, nearest
+from convoforge.identity import cell_key, sent_key
+from convoforge.models import ConversationRequest, Prompt, Provider, Usage
+from convoforge.parsing import ANSWER_FORMAT
+from convoforge.pricing import Price, cost, price_of
+from convoforge.spec import AXES, DatasetSpec
+from convoforge.spread import spread
+from convoforge.templates import Library, Template
+
+PROMPT_OVERHEAD_TOKENS = 200
+"""Tokens beyond the prompt's own text that a request may be billed for: the answer's schema and the message frame."""
+
+ANSWER_TOKENS = 1_200
+"""Expected tokens of one answer where nothing is known yet: 12 turns of 250 characters, their JSON, at 3.5 characters a token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One combination of axis values, and the template that serves it."""
+
+    key: str
+    persona: str
+    emotion: str
+    topic: str
+    tier: str
+    template: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The cells of a spec for one provider, in the order in which they are generated and published."""
+
+    spec: DatasetSpec
+    provider: Provider
+    cells: tuple[Cell, ...]
+    library: Library
+    price: Price
+    structured: bool
+    notes: tuple[str, ...]
+
+    @property
+    def wanted(self) -> int:
+        """How many accepted conversations the plan asks for."""
+        return len(self.cells) * self.spec.per_cell
+
+    def prompt(self, cell: Cell, draw: int) -> Prompt:
+        """What draw number `draw` of a cell sends."""
+        template = self.library.template(cell.template)
+        request = ConversationRequest.model_construct(
+            template=cell.template,
+            persona=cell.persona,
+            emotion=cell.emotion,
+            topic=cell.topic,
+            tier=cell.tier,
+            parameters=_parameters(self.spec, template),
+        )
+        return shape(template.render(request, self.library.persona(cell.persona), draw), structured=self.structured)
+
+    def sent(self, cell: Cell, draw: int) -> str:
+        """The key of what draw number `draw` of a cell sends today."""
+        return sent_key(self.spec.model, self.prompt(cell, draw), self.spec.generation)
+
+
+def make_plan(spec: DatasetSpec, library: Library, provider: Provider) -> Plan:
+    """The plan of a spec. Raises `ConfigError` for everything that could not work, before anything is paid."""
+    templates = [library.template(name) for name in spec.templates]
+    _check_templates(spec, templates)
+    serving = {tier: [t.name for t in templates if tier in t.tiers] for tier in spec.axes.tier}
+    # A tier with several templates is several cells: (tier, template) is walked as one axis.
+    last_axis = [(tier, name) for tier in spec.axes.tier for name in serving[tier]]
+    axes = spec.axes
+    sizes = (len(axes.persona), len(axes.emotion), len(axes.topic), len(last_axis))
+    if spec.sample is not None and spec.sample > prod(sizes):
+        raise ConfigError(f"sample: {spec.sample} cells are asked for, but the axes span only {prod(sizes)}")
+    cells = []
+    for p, e, t, last in islice(spread(sizes, spec.seed), spec.sample):
+        tier, template = last_axis[last]
+        values = {"persona": axes.persona[p], "emotion": axes.emotion[e], "topic": axes.topic[t], "tier": tier}
+        key = cell_key(spec.name, provider, {**values, "template": template})
+        cells.append(Cell(key, values["persona"], values["emotion"], values["topic"], tier, template))
+    plain = [persona for persona in axes.persona if not library.describes(persona)]
+    notes = (f"without a description in configs/personas: {', '.join(plain)}",) if plain else ()
+    structured = spec.generation.structured and takes_structured(spec.model)
+    plan = Plan(spec, provider, tuple(cells), library, price_of(spec.model, overrides=spec.prices), structured, notes)
+    first_of_each = {(cell.template, cell.persona): cell for cell in reversed(cells)}
+    for cell in first_of_each.values():
+        _check_fits(spec, plan.prompt(cell, 0))
+    return plan
+
+
+def _check_templates(spec: DatasetSpec, templates: list[Template]) -> None:
+    for tier in spec.axes.tier:
+        if not any(tier in template.tiers for template in templates):
+            served = {served for template in templates for served in template.tiers}
+            raise ConfigError(f"no template serves the tier '{tier}'{nearest(tier, served)}")
+    for template in templates:
+        if not set(template.tiers) & set(spec.axes.tier):
+            raise ConfigError(
+                f"template '{template.name}' serves only {', '.join(template.tiers)}, none of this spec's tiers: add the tier or drop the template"
+            )
+        template.settings(_parameters(spec, template))
+    declared = {name for template in templates for name in template.parameters}
+    for name in spec.parameters:
+        if name not in declared:
+            raise ConfigError(f"parameters: no template of this spec declares '{name}'{nearest(name, declared)}")
+
+
+def _check_fits(spec: DatasetSpec, prompt: Prompt) -> None:
+    room = 1 - spec.limits.pause_threshold
+    needs = {"input_tokens": expected_usage(prompt).input_tokens, "output_tokens": ANSWER_TOKENS}
+    for kind, need in needs.items():
+        limit = getattr(spec.limits, kind)
+        if limit is not None and limit * room < need:
+            raise ConfigError(
+                f"limits.{kind}: {limit} is smaller than one request needs "
+                f"(about {need} tokens at once; with pause_threshold {spec.limits.pause_threshold:g} that takes {ceil(need / room)})"
+            )
+
+
+def _parameters(spec: DatasetSpec, template: Template) -> dict[str, str | int | float | bool]:
+    return {name: value for name, value in spec.parameters.items() if name in template.parameters}
+
+
+def shape(prompt: Prompt, *, structured: bool) -> Prompt:
+    """The prompt with the answer's format told in words where the model takes no schema."""
+    if structured:
+        return prompt
+    return Prompt(prompt.system, f"{prompt.user}\n\n{ANSWER_FORMAT}", prompt.conversation_system)
+
+
+def expected_usage(prompt: Prompt) -> Usage:
+    """What one request will probably use: for estimates and for the rate gate."""
+    return Usage((len(prompt.system) + len(prompt.user)) // 4 + PROMPT_OVERHEAD_TOKENS, ANSWER_TOKENS)
+
+
+def worst_usage(prompt: Prompt, max_tokens: int) -> Usage:
+    """The most one request can use: a token is at least one byte. What a budget reserves."""
+    size = len(prompt.system.encode()) + len(prompt.user.encode())
+    return Usage(size + PROMPT_OVERHEAD_TOKENS, max_tokens)
+
+
+def estimate(plan: Plan, requests: int) -> Decimal:
+    """The expected price of `requests` conversations, in US dollars, from the mean over a few of the plan's cells."""
+    some: Iterator[Cell] = islice(plan.cells, 0, None, max(1, len(plan.cells) // 20))
+    costs = [cost(expected_usage(plan.prompt(cell, 0)), plan.price) for cell in some]
+    return sum(costs, Decimal(0)) / len(costs) * requests if costs else Decimal(0)
+
+
+AXIS_NAMES = (*AXES, "template")

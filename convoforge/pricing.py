@@ -1,0 +1,191 @@
+"""Usage → exact US dollars. Prices are those of the `genai_prices` package, offline, or given in a spec.
+
+Inside, money is an integer of pico-dollars (10⁻¹² $): a batch cache write of Haiku 5.5 costs 62.5 nano-dollars a token, and sums
+of integers do not drift. $1/MTok is 1,000,000 pico-dollars a token, so a price has at most six decimals.
+
+Two traps of `genai_prices` end here: its `input_tokens` include what was cached (ours, like the API's, do not), and batch prices
+that it does not list come back, without a word, as standard ones. Batch is half of everything, by Anthropic's price list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Annotated, Self
+
+from pydantic import Field, model_validator
+
+from convoforge.errors import ConfigError, nearest
+from convoforge.models import Frozen, Usage
+
+if TYPE_CHECKING:
+    from genai_prices.types import TieredPrices
+
+PICO = 10**12
+MTOK = 10**6
+_RATES = ("input", "output", "cache_write_5m", "cache_write_1h", "cache_read")
+
+
+def pico(usd: Decimal) -> int:
+    """US dollars as whole pico-dollars. Raises `ValueError` where that would need rounding."""
+    return _whole(usd, PICO)
+
+
+def usd(pico: int) -> Decimal:
+    """Pico-dollars as US dollars, exact, without trailing zeros."""
+    return Decimal(f"{Decimal(f'{pico}e-12'):f}".rstrip("0").rstrip("."))
+
+
+def _whole(amount: Decimal, units: int) -> int:
+    numerator, denominator = amount.as_integer_ratio()
+    whole, rest = divmod(numerator * units, denominator)
+    if rest:
+        raise ValueError(f"{amount} is not a whole number of 1/{units:,}")
+    return whole
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What tokens of one model cost, in US dollars per million. `input` is for uncached tokens.
+
+    `above` is (prompt tokens, price): a request whose prompt, cached tokens included, is longer than that costs the other price
+    for everything. Raises `ValueError` for a rate finer than a pico-dollar a token.
+    """
+
+    input: Decimal
+    output: Decimal
+    cache_write_5m: Decimal
+    cache_write_1h: Decimal
+    cache_read: Decimal
+    above: tuple[int, Price] | None = None
+    _pico: tuple[int, ...] = field(init=False, repr=False, compare=False)  # a token, in the order of _RATES
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_pico", tuple(_whole(getattr(self, rate), MTOK) for rate in _RATES))
+
+    def halved(self) -> Price:
+        """The same through the batch API."""
+        rates = {rate: getattr(self, rate) / 2 for rate in _RATES}
+        return replace(self, **rates, above=self.above and (self.above[0], self.above[1].halved()))
+
+    @property
+    def text(self) -> str:
+        """Compact, to be stored with what it priced: `2/10/2.5/4/0.1`, with `>100000:` and the next price where there is one."""
+        rates = "/".join(f"{usd(rate * MTOK):f}" for rate in self._pico)
+        return f"{rates}>{self.above[0]}:{self.above[1].text}" if self.above else rates
+
+    @classmethod
+    def parse(cls, text: str) -> Price:
+        """The price that was stored as `text`. Raises `ValueError` for anything else."""
+        head, longer, tail = text.partition(">")
+        start, _, rest = tail.partition(":")
+        try:
+            input, output, write_5m, write_1h, read = map(Decimal, head.split("/"))
+            return cls(input, output, write_5m, write_1h, read, (int(start), cls.parse(rest)) if longer else None)
+        except (ArithmeticError, ValueError):
+            raise ValueError(f"'{text}' is not a price such as 2/10/2.5/4/0.1") from None
+
+
+Rate = Annotated[Decimal, Field(ge=0, max_digits=12, decimal_places=6)]
+
+
+class PriceOverride(Frozen):
+    """Prices given in a spec, US dollars per million tokens, for a model whose price is not known or not the published one.
+
+    What is left out follows from `input` by Anthropic's ratios: a cache write 1.25 × (5 minutes) or 2 × (1 hour), a read 0.1 ×.
+    """
+
+    input: Rate
+    output: Rate
+    cache_write_5m: Rate | None = None
+    cache_write_1h: Rate | None = None
+    cache_read: Rate | None = None
+
+    def price(self, above: tuple[int, Price] | None = None) -> Price:
+        """The same as a `Price`."""
+
+        def rate(given: Decimal | None, ratio: str) -> Decimal:
+            return self.input * Decimal(ratio) if given is None else given
+
+        return Price(
+            self.input,
+            self.output,
+            rate(self.cache_write_5m, "1.25"),
+            rate(self.cache_write_1h, "2"),
+            rate(self.cache_read, "0.1"),
+            above,
+        )
+
+    @model_validator(mode="after")
+    def _exact(self) -> Self:
+        self.price().halved()  # refused here, where the spec is read, rather than when the first answer is paid
+        return self
+
+
+def price_of(model: str, *, batch: bool = False, overrides: PriceOverride | None = None, at: datetime | None = None) -> Price:
+    """What `model` costs at the time `at` (now, if not given), through the batch API or not.
+
+    `overrides` replace what is published. Raises `ConfigError` for a model that neither has a published price nor overrides.
+    """
+    price = overrides.price() if overrides else _published(model, at)
+    return price.halved() if batch else price
+
+
+def _published(model: str, at: datetime | None) -> Price:
+    import genai_prices  # 0.13 s: not on the path of commands that price nothing
+    from genai_prices.data_snapshot import get_snapshot
+
+    try:
+        found = genai_prices.calc_price(
+            genai_prices.Usage(input_tokens=0), model, provider_id="anthropic", genai_request_timestamp=at
+        ).model_price
+    except LookupError:
+        known = [info.id for provider in get_snapshot().providers if provider.id == "anthropic" for info in provider.models]
+        raise ConfigError(
+            f"no price is known for the model '{model}'{nearest(model, known)} "
+            "Or give prices in the spec under `prices:` (input and output, US dollars per million tokens)."
+        ) from None
+    rates: Mapping[str, Decimal | TieredPrices | None] = {
+        "input": found.input_mtok,
+        "output": found.output_mtok,
+        "cache_write_5m": found.cache_write_mtok,
+        "cache_write_1h": found.cache_write_1h_mtok,
+        "cache_read": found.cache_read_mtok,
+    }
+    starts = {tier.start for rate in rates.values() if rate and not isinstance(rate, Decimal) for tier in rate.tiers}
+    above: tuple[int, Price] | None = None
+    for start in sorted(starts, reverse=True):
+        above = start, _at(rates, start + 1).price(above)
+    return _at(rates, 0).price(above)
+
+
+def _at(rates: Mapping[str, Decimal | TieredPrices | None], prompt_tokens: int) -> PriceOverride:
+    def rate(value: Decimal | TieredPrices | None) -> Decimal | None:
+        if value is None or isinstance(value, Decimal):
+            return value
+        return next((tier.price for tier in reversed(value.tiers) if prompt_tokens > tier.start), value.base)
+
+    return PriceOverride.model_validate({name: rate(value) for name, value in rates.items()})
+
+
+def cost(usage: Usage, price: Price) -> Decimal:
+    """What `usage` costs at `price`: exact US dollars."""
+    return usd(cost_pico(usage, price))
+
+
+def cost_pico(usage: Usage, price: Price) -> int:
+    """The same in pico-dollars, the ledger's unit."""
+    read, write_5m, write_1h = usage.cache_read_tokens, usage.cache_write_5m_tokens, usage.cache_write_1h_tokens
+    prompt = usage.input_tokens + read + write_5m + write_1h
+    while price.above and prompt > price.above[0]:
+        price = price.above[1]
+    per_input, per_output, per_write_5m, per_write_1h, per_read = price._pico
+    return (
+        usage.input_tokens * per_input
+        + usage.output_tokens * per_output
+        + write_5m * per_write_5m
+        + write_1h * per_write_1h
+        + read * per_read
+    )

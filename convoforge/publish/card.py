@@ -1,0 +1,180 @@
+"""The card of a version: `README.md`, which tells `datasets` how to load it and a person what is in it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from pathlib import PurePath
+
+import yaml
+
+from convoforge.publish.manifest import Manifest
+from convoforge.publish.measures import Measures, Spread
+
+NAME = "README.md"
+
+_LONGEST_TABLE = 40
+_TRAINERS = "TRL cuts at 1,024 tokens and axolotl drops what is over 512 unless told otherwise, neither with a word"
+
+
+def render(manifest: Manifest, measures: Measures, shown_path: PurePath) -> str:
+    """The whole card. `shown_path` is where the version lies, as a person would write it."""
+    sections = [
+        _front_matter(manifest),
+        f"# {manifest.dataset}, version {manifest.version}",
+        _banner(manifest),
+        _loading(manifest, measures, shown_path),
+        _splits(manifest, measures),
+        _coverage(manifest, measures),
+        _lengths(measures),
+        _scores(measures),
+        _left_out(measures),
+        _cost(manifest, measures),
+        _lineage(manifest),
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def recommended_length(tokens: Spread) -> int:
+    """A `max_length` (tokens) that cuts no conversation: a quarter above the longest estimate, in whole 256s."""
+    return -(-tokens.most * 5 // 4 // 256) * 256
+
+
+def _front_matter(manifest: Manifest) -> str:
+    config = {
+        "config_name": manifest.config_name,
+        "default": True,
+        "data_files": [{"split": split, "path": f"data/{split}-*.parquet"} for split in manifest.splits],
+    }
+    return f"---\n{yaml.safe_dump({'configs': [config]}, sort_keys=False)}---"
+
+
+def _banner(manifest: Manifest) -> str:
+    if manifest.provider != "simulator":
+        return ""
+    return (
+        "> # ⚠ SIMULATED DATA: DO NOT TRAIN ON IT\n"
+        "> Every conversation here was made up by a local simulator, and every cost is pretended. No model wrote a word of it."
+    )
+
+
+def _loading(manifest: Manifest, measures: Measures, shown_path: PurePath) -> str:
+    first = next(iter(manifest.splits))
+    models = ", ".join(f"`{model}`" for model in sorted(measures.coverage["model"]))
+    return (
+        f"{manifest.rows:,} conversations written by {models} ({manifest.provider}), "
+        f"published {manifest.created_at:%Y-%m-%d %H:%M} UTC.\n\n"
+        "```python\n"
+        "from datasets import load_dataset\n"
+        f'{first} = load_dataset("{shown_path.as_posix()}", split="{first}")\n'
+        "```\n\n"
+        "`messages` is a list of `{role, content}`, the system turn first where there is one; it trains as it is.\n\n"
+        f"Set the trainer's `max_length` to **{recommended_length(measures.tokens):,}** tokens. {_TRAINERS}.\n\n"
+        "Anthropic's terms restrict training models on Claude's outputs without authorization: see that you have it."
+    )
+
+
+def _splits(manifest: Manifest, measures: Measures) -> str:
+    recipe = manifest.recipe
+    table = _table(
+        ("split", "conversations", "share", "asked for", "groups"),
+        (
+            (split, f"{rows:,}", f"{rows / manifest.rows:.1%}", f"{recipe.fractions[split]:.1%}", f"{measures.groups[split]:,}")
+            for split, rows in manifest.splits.items()
+        ),
+    )
+    key = " + ".join(recipe.group_by)
+    notes = "".join(f"\n- {_cell(note)}." for note in manifest.notes)
+    return (
+        f"## Splits\n\n{table}\n\nWhole groups of one {key} go to one split, by a hash of the group's key with seed {recipe.seed}: "
+        f"no group is in two splits (`split_group`), and none moves when others are added.{notes and chr(10) + notes}"
+    )
+
+
+def _coverage(manifest: Manifest, measures: Measures) -> str:
+    parts = ["## Coverage"]
+    for column, found in measures.coverage.items():
+        counts = {**dict.fromkeys(manifest.lineage.axes.get(column, ()), 0), **found}
+        even = manifest.rows / len(counts)
+        ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+        rows = [(value, f"{count:,}", f"{count / manifest.rows:.1%}", f"{count / even:.2f}") for value, count in ranked]
+        parts.append(_table((column, "conversations", "share", "of an even share"), _shorten(rows)))
+    return "\n\n".join(parts)
+
+
+def _lengths(measures: Measures) -> str:
+    rows = [
+        (name, *(f"{value:,}" for value in (spread.least, spread.median, spread.p95, spread.p99, spread.most)))
+        for name, spread in (("n_turns", measures.turns), ("n_tokens", measures.tokens))
+    ]
+    return (
+        f"## Length\n\n{_table(('of a conversation', 'least', 'median', '95 %', '99 %', 'most'), rows)}\n\n"
+        "`n_turns` leaves the system turn out. `n_tokens` is an estimate: a quarter of the characters, rounded up, and 4 for each "
+        "turn, the system turn among them. It reads English about right and other languages low."
+    )
+
+
+def _scores(measures: Measures) -> str:
+    most = max(measures.scores.values())
+    ranked = sorted(measures.scores.items(), key=lambda item: (item[0] is None, item[0]))
+    rows = (
+        ("none" if score is None else str(score), f"{count:,}", "█" * max(1, round(30 * count / most))) for score, count in ranked
+    )
+    return f"## Score\n\n{_table(('score', 'conversations', ''), rows)}"
+
+
+def _left_out(measures: Measures) -> str:
+    if not measures.statuses:
+        return ""
+    counts = ", ".join(f"{count:,} {status.replace('_', ' ')}" for status, count in sorted(measures.statuses.items()))
+    reasons = [(reason, f"{count:,}") for reason, count in sorted(measures.reasons.items(), key=lambda item: (-item[1], item[0]))]
+    table = _table(("reason", "conversations"), _shorten(reasons)) if reasons else ""
+    return f"## Not in here\n\n{counts}; with their reasons in `revise/needs_revision.parquet`, which no split loads.\n\n{table}".rstrip()
+
+
+def _cost(manifest: Manifest, measures: Measures) -> str:
+    rows = [
+        ("the accepted conversations", _dollars(measures.cost_usd)),
+        ("with those that were not accepted", _dollars(measures.spent_usd)),
+        ("of that, for each accepted conversation", _dollars(measures.spent_usd / manifest.rows)),
+    ]
+    return (
+        f"## Cost\n\n{_table(('', 'US dollars'), rows)}\n\n{measures.input_tokens:,} input tokens (without cached ones) and "
+        f"{measures.output_tokens:,} output tokens. Calls that gave no answer are in the ledger (`convoforge costs`), not in here."
+    )
+
+
+def _lineage(manifest: Manifest) -> str:
+    lineage = manifest.lineage
+    facts = [
+        ("run", lineage.run_id),
+        ("provider, model", f"{lineage.provider}, {lineage.model}"),
+        ("convoforge", lineage.package_version),
+        ("spec sha256", lineage.spec_sha256),
+        ("data sha256", manifest.data_sha256),
+        *((f"template {name}", sha256) for name, sha256 in lineage.templates.items()),
+        *((name.replace("_", " "), f"{count:,}") for name, count in lineage.counts.items()),
+    ]
+    return f"## Lineage\n\n{_table(('', ''), facts)}\n\nThe spec:\n\n~~~~yaml\n{lineage.spec_text.rstrip()}\n~~~~"
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [head, ("---",) * len(head), *rows]
+    return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _shorten(rows: Sequence[tuple[str, ...]]) -> Sequence[tuple[str, ...]]:
+    """Both ends of a table too long to read: what is rare matters as much as what is common."""
+    if len(rows) <= _LONGEST_TABLE:
+        return rows
+    half = _LONGEST_TABLE // 2
+    between = (f"… {len(rows) - 2 * half:,} more …", *[""] * (len(rows[0]) - 1))
+    return [*rows[:half], between, *rows[-half:]]
+
+
+def _dollars(amount: Decimal) -> str:
+    return f"{amount:,.6f}"

@@ -1,0 +1,95 @@
+"""What a version says about itself to a program: `manifest.json`, written last, so that a version without it is none."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from pathlib import Path
+
+from pydantic import ConfigDict, Field
+
+from convoforge.models import Frozen, Provider
+
+NAME = "manifest.json"
+FORMAT = 1
+
+
+class Lineage(Frozen):
+    """Where a version comes from. `templates` maps a template's name to the hash of its text; `counts` are of the dataset as it
+    stands (planned, stale, exhausted …); `axes` are the values that were planned, so that the card can show the ones without a row.
+    """
+
+    run_id: str
+    spec_sha256: str
+    spec_text: str
+    provider: Provider
+    model: str
+    package_version: str
+    templates: Mapping[str, str] = Field(default_factory=dict)
+    counts: Mapping[str, int] = Field(default_factory=dict)
+    axes: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
+
+
+class Recipe(Frozen):
+    """What decides the content of a version: equal recipes make equal data. `fingerprint` stands for the accepted rows."""
+
+    fingerprint: str
+    fractions: Mapping[str, float]
+    group_by: tuple[str, ...]
+    seed: int
+
+
+class File(Frozen):
+    """A file of a version. `path` is relative to it."""
+
+    path: str
+    bytes: int
+    sha256: str
+
+
+class Manifest(Frozen):
+    """One version. `splits` count rows; `data_sha256` is over the files in `data/`: what `sha256sum data/* | sha256sum` prints."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")  # an older release must still take a newer version for a good one
+
+    format_version: int = FORMAT
+    dataset: str
+    version: int
+    config_name: str
+    created_at: datetime
+    provider: Provider
+    rows: int
+    splits: Mapping[str, int]
+    needs_revision: int
+    dropped: int
+    data_sha256: str
+    files: tuple[File, ...]
+    recipe: Recipe
+    allow_fewer: bool
+    notes: tuple[str, ...]
+    lineage: Lineage
+
+
+def describe(folder: Path, pattern: str) -> tuple[File, ...]:
+    """The files in `folder` whose paths match, in the order of their paths."""
+    return tuple(
+        File(path=path.relative_to(folder).as_posix(), bytes=path.stat().st_size, sha256=_sha256(path))
+        for path in sorted(folder.glob(pattern))
+    )
+
+
+def data_sha256(files: Iterable[File]) -> str:
+    """One hash over all training data among `files`."""
+    lines = [f"{file.sha256}  {file.path}\n" for file in files if file.path.startswith("data/")]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def config_name(dataset: str, version: int, sha256: str) -> str:
+    """The name under which `datasets` caches a version: it must be unique, or an older version is what gets loaded."""
+    return f"{dataset}-v{version:04d}-{sha256[:8]}"
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,81 @@
+"""What a card tells in figures, read from the files as they were written; the conversations themselves are not read again."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.compute as pc  # type: ignore[import-untyped]
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
+
+_COVERED = ("persona", "emotion", "topic", "tier", "template", "model")
+_COLUMNS = [*_COVERED, "n_turns", "n_tokens", "score", "split_group", "input_tokens", "output_tokens", "cost_usd"]
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """How a count of tokens or turns is spread over conversations."""
+
+    least: int
+    median: int
+    p95: int
+    p99: int
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
+class Measures:
+    """`groups`: groups in each split. `coverage`: column → value → rows. `cost_usd` is of the accepted rows, `spent_usd` of the
+    others too. `statuses` and `reasons` count the rows that were not accepted; one row may have several reasons.
+    """
+
+    groups: Mapping[str, int]
+    coverage: Mapping[str, Counter[str]]
+    scores: Counter[int | None]
+    turns: Spread
+    tokens: Spread
+    input_tokens: int
+    output_tokens: int
+    cost_usd: Decimal
+    spent_usd: Decimal
+    statuses: Counter[str]
+    reasons: Counter[str]
+
+
+def measure(data: Mapping[str, Sequence[Path]], revise: Path | None) -> Measures:
+    """The figures of a version: `data` are the files of each split, `revise` the one with what was not accepted."""
+    tables = {split: _read(paths, _COLUMNS) for split, paths in data.items()}
+    rows = pa.concat_tables(tables.values())
+    beside = _read([revise], ["status", "reasons", "cost_usd"]) if revise else None
+    cost = pc.sum(rows["cost_usd"]).as_py()
+    return Measures(
+        groups={split: pc.count_distinct(table["split_group"]).as_py() for split, table in tables.items()},
+        coverage={column: _counts(rows[column]) for column in _COVERED},
+        scores=_counts(rows["score"]),
+        turns=_spread(rows["n_turns"]),
+        tokens=_spread(rows["n_tokens"]),
+        input_tokens=pc.sum(rows["input_tokens"]).as_py(),
+        output_tokens=pc.sum(rows["output_tokens"]).as_py(),
+        cost_usd=cost,
+        spent_usd=cost + (pc.sum(beside["cost_usd"]).as_py() if beside else 0),
+        statuses=_counts(beside["status"]) if beside else Counter(),
+        reasons=_counts(pc.list_flatten(beside["reasons"])) if beside else Counter(),
+    )
+
+
+def _read(paths: Sequence[Path], columns: Sequence[str]) -> Any:
+    return pa.concat_tables([pq.ParquetFile(path).read(columns=columns) for path in paths])
+
+
+def _counts(column: Any) -> Counter[Any]:
+    return Counter({pair["values"]: pair["counts"] for pair in pc.value_counts(column).to_pylist()})
+
+
+def _spread(column: Any) -> Spread:
+    points = pc.quantile(column, q=[0, 0.5, 0.95, 0.99, 1], interpolation="higher")
+    return Spread(*(int(point) for point in points.to_pylist()))

@@ -1,0 +1,133 @@
+"""Rows into Parquet files, a batch at a time: what is in memory never depends on how many rows there are."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
+
+from convoforge.models import Provider
+from convoforge.publish import splits
+from convoforge.publish.manifest import Recipe
+from convoforge.publish.rows import REVISE_SCHEMA, SCHEMA, PublishedRow, check, split_group, to_batch
+
+BATCH_ROWS = 2_000
+
+Rows = Callable[[], Iterator[PublishedRow]]
+"""Gives the same rows in the same order each time it is called."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What was written, by split, without the splits that hold nothing; and what to tell about the splits."""
+
+    files: Mapping[str, Sequence[Path]]
+    rows: Mapping[str, int]
+    notes: tuple[str, ...]
+
+
+def write_splits(folder: Path, rows: Rows, recipe: Recipe, provider: Provider, max_bytes: int) -> Written:
+    """Writes every row into the files of its split, in `folder`. Raises GenerationValidationError for a row that breaks a rule.
+
+    Groups go where their hash sends them as they come, so that the rows are read once. Only where that leaves a split empty,
+    which takes a dataset of few groups, they are written again with the groups that have to move.
+    """
+    placed: dict[str, str] = {}
+    while True:
+        folder.mkdir()
+        written = _write_pass(folder, rows, recipe, provider, max_bytes, placed)
+        plan = splits.assign(placed, recipe.fractions, seed=recipe.seed)
+        if plan.groups == placed:
+            return Written(*written, plan.notes)
+        shutil.rmtree(folder)
+        placed = dict(plan.groups)
+
+
+def write_revise(path: Path, rows: Rows, group_by: Sequence[str]) -> Path | None:
+    """Writes what was not accepted to `path`, and returns it; nothing, and None, if there are no such rows."""
+    path.parent.mkdir()
+    files = RowFiles(path.parent, path.stem, schema=REVISE_SCHEMA, group_by=group_by, max_bytes=sys.maxsize)
+    for row in rows():
+        files.add(row)
+    for part in files.close():
+        return part.rename(path)
+    path.parent.rmdir()
+    return None
+
+
+def _write_pass(
+    folder: Path, rows: Rows, recipe: Recipe, provider: Provider, max_bytes: int, placed: dict[str, str]
+) -> tuple[dict[str, list[Path]], dict[str, int]]:
+    """One pass over the rows. Groups that `placed` does not know yet are added to it."""
+    files = {
+        split: RowFiles(folder, split, schema=SCHEMA, group_by=recipe.group_by, max_bytes=max_bytes) for split in recipe.fractions
+    }
+    for row in rows():
+        check(row, provider)
+        group = split_group(row, recipe.group_by)
+        if group not in placed:
+            placed[group] = splits.by_hash(group, recipe.fractions, seed=recipe.seed)
+        files[placed[group]].add(row)
+    closed = {split: held.close() for split, held in files.items()}
+    return {split: paths for split, paths in closed.items() if paths}, {s: held.rows for s, held in files.items() if held.rows}
+
+
+class RowFiles:
+    """Rows of one schema on their way into files in `folder`, a new one whenever one has reached `max_bytes`. `rows` counts them.
+
+    No file is opened before its first row: a file without rows makes `datasets` fail. The same rows give the same bytes.
+    """
+
+    def __init__(self, folder: Path, stem: str, *, schema: Any, group_by: Sequence[str], max_bytes: int) -> None:
+        self._folder = folder
+        self._stem = stem
+        self._schema = schema
+        self._group_by = group_by
+        self._max_bytes = max_bytes
+        self.rows = 0
+        self._waiting: list[PublishedRow] = []
+        self._parts: list[Path] = []
+        self._writer: Any = None
+
+    def add(self, row: PublishedRow) -> None:
+        """Takes one row; writes when a batch is full."""
+        self.rows += 1
+        self._waiting.append(row)
+        if len(self._waiting) == BATCH_ROWS:
+            self._write()
+
+    def close(self) -> list[Path]:
+        """Writes what is left and returns the files, named `<stem>-00000-of-0000N.parquet`."""
+        if self._waiting:
+            self._write()
+        self._close_part()
+        total = len(self._parts)
+        return [
+            part.rename(self._folder / f"{self._stem}-{index:05d}-of-{total:05d}.parquet")
+            for index, part in enumerate(self._parts)
+        ]
+
+    def _write(self) -> None:
+        if self._writer is None:
+            self._parts.append(self._folder / f"{self._stem}-{len(self._parts):05d}.part")
+            self._writer = pq.ParquetWriter(
+                self._parts[-1],
+                self._schema,
+                compression="zstd",
+                write_page_index=True,
+                use_content_defined_chunking=True,
+            )
+        self._writer.write_batch(to_batch(self._waiting, self._group_by, self._schema))
+        self._waiting.clear()
+        if self._parts[-1].stat().st_size >= self._max_bytes:
+            self._close_part()
+
+    def _close_part(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None

@@ -1,0 +1,228 @@
+"""A conversation as a row: one fixed Arrow schema, the rules a row must keep before it is written, and rows as Arrow batches.
+
+The columns and the rules are what trainers were seen to need (TRL, axolotl, unsloth, LLaMA-Factory): `messages` with exactly
+two strings a turn, strict alternation that ends with the assistant, and no column whose name a trainer would take for its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from itertools import cycle, islice
+from operator import attrgetter
+from typing import Any
+
+import pyarrow as pa  # type: ignore[import-untyped]
+
+from convoforge.errors import GenerationValidationError
+from convoforge.models import Conversation, Provider, Quality, Status
+
+_TEXT, _COUNT = pa.string(), pa.int32()
+_TURN = pa.struct([("role", _TEXT), ("content", _TEXT)])
+_MESSAGES = pa.list_(pa.field("element", _TURN))  # Parquet's own name for it, so that a file reads back as this schema
+
+SCHEMA = pa.schema(
+    [
+        ("conversation_id", _TEXT),
+        ("messages", _MESSAGES),
+        ("template", _TEXT),
+        ("template_version", _TEXT),
+        ("persona", _TEXT),
+        ("emotion", _TEXT),
+        ("topic", _TEXT),
+        ("tier", _TEXT),
+        ("n_turns", _COUNT),
+        ("n_tokens", _COUNT),
+        ("score", _COUNT),
+        ("score_turns", _COUNT),
+        ("score_length", _COUNT),
+        ("score_structure", _COUNT),
+        ("accepted", pa.bool_()),
+        ("split_group", _TEXT),
+        ("provider", _TEXT),
+        ("model", _TEXT),
+        ("prompt_sha256", _TEXT),
+        ("api_request_id", _TEXT),
+        ("input_tokens", _COUNT),
+        ("output_tokens", _COUNT),
+        ("cost_usd", pa.decimal128(18, 12)),
+        ("run_id", _TEXT),
+        ("generated_at", pa.timestamp("us", tz="UTC")),
+    ]
+)
+"""The columns of every file under `data/`, whatever is null in it: a schema that followed the values would break the next shard."""
+
+REVISE_SCHEMA = pa.schema([*SCHEMA, ("status", _TEXT), ("reasons", pa.list_(pa.field("element", _TEXT))), ("raw_text", _TEXT)])
+"""The columns of the file with what was not accepted."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedRow:
+    """One conversation with everything a row says about it.
+
+    `input_tokens` excludes what was read from or written to the prompt cache; `cost_usd` includes it. `conversation` is None
+    only where an answer could not be parsed: then `raw_text` holds it. `reasons` say why a row is not accepted.
+    """
+
+    conversation_id: str
+    conversation: Conversation | None
+    template: str
+    template_version: str
+    persona: str
+    emotion: str
+    topic: str
+    tier: str
+    quality: Quality | None
+    provider: Provider
+    model: str
+    prompt_sha256: str
+    api_request_id: str | None
+    input_tokens: int
+    output_tokens: int
+    cost_usd: Decimal
+    run_id: str
+    generated_at: datetime
+    status: Status = Status.ACCEPTED
+    reasons: tuple[str, ...] = ()
+    raw_text: str | None = None
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the row belongs to the training data."""
+        return self.status is Status.ACCEPTED
+
+
+GROUP_KEYS = ("persona", "emotion", "topic", "tier", "template")
+"""What rows can be grouped by."""
+
+
+def split_group(row: PublishedRow, group_by: Sequence[str]) -> str:
+    """The key of the group that stays in one split: the row's values of `group_by`."""
+    return " | ".join([getattr(row, name) for name in group_by])
+
+
+def tokens(conversation: Conversation) -> int:
+    """An estimate of a conversation's length in tokens: a quarter of its characters, rounded up, and 4 for each turn.
+
+    Exact counts depend on the tokenizer of the model that will be trained, which is not known here.
+    """
+    characters = sum([len(turn.content) for turn in conversation.turns]) + len(conversation.system or "")
+    return -(-characters // 4) + 4 * (len(conversation.turns) + (conversation.system is not None))
+
+
+_REQUIRED = (
+    "conversation_id",
+    "template",
+    "template_version",
+    "persona",
+    "emotion",
+    "topic",
+    "tier",
+    "model",
+    "prompt_sha256",
+    "run_id",
+)
+_required = attrgetter(*_REQUIRED)
+_ALTERNATING = tuple(islice(cycle(("user", "assistant")), 1000))
+
+
+def check(row: PublishedRow, provider: Provider) -> None:
+    """Raises GenerationValidationError, naming the conversation and the rule, if `row` must not be trained on."""
+    if flaw := _flaw(row, provider):
+        raise GenerationValidationError(
+            f"conversation {row.conversation_id} cannot be published: {flaw}.",
+            details={"conversation_id": row.conversation_id, "rule": flaw},
+        )
+
+
+def _flaw(row: PublishedRow, provider: Provider) -> str | None:
+    if not row.accepted:
+        return f"its status is {row.status}"
+    if row.provider != provider:
+        return f"it comes from {row.provider}, the dataset is for {provider}"
+    if row.generated_at.tzinfo is None:
+        return "generated_at has no time zone"
+    if row.conversation is None:
+        return "it has no conversation"
+    required = _required(row)
+    if not all(required):
+        return f"{_REQUIRED[[bool(value) for value in required].index(False)]} is empty"
+    turns, system = row.conversation.turns, row.conversation.system
+    roles = tuple([turn.role for turn in turns])
+    if roles != _ALTERNATING[: len(roles)]:
+        return f"its roles do not alternate from user to assistant ({', '.join(roles)})"
+    if not roles or roles[-1] != "assistant":
+        return "its last turn is not the assistant's" if roles else "it has no turns"
+    contents = [turn.content for turn in turns]
+    for number, content in enumerate(contents, 1):
+        if not content or content.isspace():
+            return f"turn {number} is empty"
+    if system is not None and (not system or system.isspace()):
+        return "its system turn is empty"
+    text = "".join([system or "", *contents, *required])
+    return None if text.isascii() or _encodes(text) else "it holds half a surrogate pair, which is no valid Unicode"
+
+
+def _encodes(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+_DERIVED: Mapping[str, Callable[[PublishedRow], object]] = {
+    "n_turns": lambda row: row.conversation and len(row.conversation.turns),
+    "n_tokens": lambda row: row.conversation and tokens(row.conversation),
+    "score": lambda row: row.quality and row.quality.score,
+    "score_turns": lambda row: row.quality and row.quality.turns,
+    "score_length": lambda row: row.quality and row.quality.length,
+    "score_structure": lambda row: row.quality and row.quality.structure,
+    "reasons": lambda row: [_printable(reason) for reason in row.reasons],
+}
+
+
+def to_batch(rows: Sequence[PublishedRow], group_by: Sequence[str], schema: Any = SCHEMA) -> Any:
+    """`rows` as an Arrow record batch of `schema` (SCHEMA or REVISE_SCHEMA), in their order.
+
+    Built column by column: turns as dictionaries took 8.2 µs a row of 12 turns, as columns 2.8 µs.
+    """
+    read = {**_DERIVED, "split_group": lambda row: split_group(row, group_by)}
+    columns = [
+        _messages(rows)
+        if field.name == "messages"
+        else _array([*map(read.get(field.name) or attrgetter(field.name), rows)], field.type)
+        for field in schema
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _messages(rows: Sequence[PublishedRow]) -> Any:
+    offsets, absent, roles, contents = [0], [], [], []
+    for row in rows:
+        absent.append(row.conversation is None)
+        if row.conversation is not None:
+            if row.conversation.system is not None:
+                roles.append("system")
+                contents.append(row.conversation.system)
+            roles += [turn.role for turn in row.conversation.turns]
+            contents += [turn.content for turn in row.conversation.turns]
+        offsets.append(len(roles))
+    turns = pa.StructArray.from_arrays([_array(roles, _TEXT), _array(contents, _TEXT)], fields=list(_TURN))
+    return pa.ListArray.from_arrays(
+        pa.array(offsets, pa.int32()), turns, type=_MESSAGES, mask=pa.array(absent) if any(absent) else None
+    )
+
+
+def _array(values: Sequence[Any], kind: Any) -> Any:
+    try:
+        return pa.array(values, kind)
+    except UnicodeEncodeError:  # only what was not accepted comes here: it is shown as it came, and must not stop a version
+        return pa.array([value and _printable(value) for value in values], kind)
+
+
+def _printable(text: str) -> str:
+    """`text` with half surrogate pairs spelled out."""
+    return text.encode(errors="backslashreplace").decode()

@@ -1,0 +1,153 @@
+"""One run, as a story: plan → (generate → score)* → publish → report."""
+
+from __future__ import annotations
+
+import asyncio
+from decimal import Decimal
+from time import monotonic
+from typing import Annotated, Any
+
+from prefect import flow
+from prefect.states import Completed, Failed, State
+from pydantic import Field
+
+from convoforge.dataset import find_stale, read_standing
+from convoforge.errors import ConvoforgeError
+from convoforge.ledger.draws import enrol, repend
+from convoforge.settings import Settings
+from convoforge.spec import DatasetSpec, change_spec, load_spec
+from convoforge.standing import Draw, Standing
+from tasks.generate import generate
+from tasks.publish import publish_version
+from tasks.report import BuildReport, build_report, show_progress, write_report
+from tasks.score import score_answers
+from tasks.session import Session, open_session
+
+Spec = Annotated[str, Field(description="The name of a spec in configs/datasets, or the path of a .yaml file", json_schema_extra={"position": 0})]
+Simulate = Annotated[bool, Field(description="Let a local simulator answer: no key, no cost", json_schema_extra={"position": 1})]
+Limit = Annotated[int | None, Field(description="Generate at most so many conversations in this run", ge=1)]
+Model = Annotated[str | None, Field(description="Another model than the spec's")]
+Concurrency = Annotated[int | None, Field(description="Calls in flight at once", ge=1, le=1_000)]
+BudgetUSD = Annotated[Decimal | None, Field(description="What this run may spend, in US dollars", gt=0)]
+MinScore = Annotated[int | None, Field(description="Accept from this score (1 to 10) upwards", ge=1, le=10)]
+Refresh = Annotated[bool, Field(description="Pay again for conversations whose prompt has changed since")]
+
+
+@flow(name="build-dataset", flow_run_name="{spec}", validate_parameters=True)
+async def build_dataset(
+    spec: Spec,
+    simulate: Simulate = False,
+    limit: Limit = None,
+    model: Model = None,
+    concurrency: Concurrency = None,
+    budget: BudgetUSD = None,
+    min_score: MinScore = None,
+    refresh: Refresh = False,
+) -> State[Any]:
+    """Fill what is missing in a dataset, and publish it. Ends Completed, Completed as Partial, or Failed with one line that says why."""
+    begun = monotonic()
+    try:
+        what = read_spec(spec, model=model, concurrency=concurrency, budget=budget, min_score=min_score)
+        async with open_session(what, simulate=simulate) as opened:
+            held, stale = await _prepare(opened, refresh=refresh)
+            async with show_progress(opened):
+                await _fill(opened, limit)
+            opened.stage = "publishing"
+            release = await publish_version(opened.run_id)
+            limited = limit is not None and opened.control.tally["generated"] >= limit
+            report = build_report(opened, release, held=held, stale=stale, limited=limited, seconds=monotonic() - begun)
+            await write_report(opened.run_id, report)
+            return ending(report, doomed=opened.control.doomed)
+    except ConvoforgeError as error:
+        return Failed(message=str(error), data=error)
+
+
+def read_spec(
+    name: str, *, model: str | None, concurrency: int | None, budget: Decimal | None, min_score: int | None
+) -> DatasetSpec:
+    """A spec with a run's own wishes put in. Raises `ConfigError`."""
+    settings = Settings()
+    changes: dict[str, Any] = {"model": model} if model else {}
+    wishes = (("limits", "concurrency", concurrency), ("budget", "run_usd", budget), ("quality", "min_score", min_score))
+    changes |= {part: {key: value} for part, key, value in wishes if value is not None}
+    spec = load_spec(name, settings.config_dir, model=settings.model)
+    return change_spec(spec, **changes) if changes else spec
+
+
+def ending(report: BuildReport, *, doomed: bool) -> State[Any]:
+    """The state that says what happened."""
+    if doomed:
+        return Failed(message=report.message, data=report)
+    name = {"partial": "Partial", "limited": "Limited"}.get(report.state, "Completed")
+    return Completed(name=name, message=report.message, data=report)
+
+
+async def _prepare(opened: Session, *, refresh: bool) -> tuple[int, int]:
+    """What is held already, and what of it is stale. A refresh makes the stale pending again."""
+    await score_answers(opened.run_id)
+    standing = await _standing(opened)
+    stale = await asyncio.to_thread(find_stale, opened.plan, standing)
+    again = [draw.request_id for draw in stale] if refresh else []
+    again += [draw.request_id for draw in await asyncio.to_thread(_refused_otherwise, opened)]
+    if again:
+        await opened.ledger.awrite(repend, again)
+    return len(standing.publish), 0 if refresh else len(stale)
+
+
+async def _fill(opened: Session, limit: int | None) -> None:
+    """Rounds of asking, generating and scoring, while cells are short and draws are left. What failed in transport gets one last pass."""
+    tried: set[int] = set()
+    last_pass = False
+    while opened.control.stopped is None:
+        standing = await _standing(opened)
+        left = None if limit is None else limit - opened.control.tally["generated"]
+        todo = [draw for draw in standing.pending if draw.request_id not in tried]
+        asked = standing.ask if left is None else standing.ask[: max(0, left - len(todo))]
+        if asked:
+            await opened.ledger.awrite(enrol, opened.dataset_id, [(opened.cells[cell], draw) for cell, draw in asked])
+            continue
+        todo = todo if left is None else todo[: max(0, left)]
+        if not todo:
+            if last_pass or not standing.pending or (left is not None and left <= 0):
+                return
+            last_pass, tried = True, set()
+            continue
+        ours = await _generate(opened, todo)
+        tried |= ours
+        if not ours and opened.control.stopped is None:
+            opened.stage = "waiting for another build of this dataset"
+            await asyncio.sleep(1.0)
+
+
+async def _generate(opened: Session, todo: list[Draw]) -> set[int]:
+    opened.stage = "generating"
+    opened.todo = opened.control.tally["generated"] + opened.control.tally["failed"] + opened.control.tally["pending"] + len(todo)
+    opened.generating_since = opened.generating_since or monotonic()
+    labels = {draw.request_id: _label(opened, draw) for draw in todo}
+    ours = await generate(opened, [draw.request_id for draw in todo], labels)
+    opened.stage = "scoring"
+    await score_answers(opened.run_id)
+    return ours
+
+
+def _label(opened: Session, draw: Draw) -> str:
+    cell = opened.cells[draw.cell]
+    return f"{cell.persona} · {cell.emotion} · {cell.topic} · {cell.tier} #{draw.draw + 1}"
+
+
+async def _standing(opened: Session) -> Standing:
+    standing = await asyncio.to_thread(read_standing, opened.ledger, opened.plan, opened.dataset_id)
+    opened.standing = len(standing.publish)
+    return standing
+
+
+def _refused_otherwise(opened: Session) -> list[Draw]:
+    """Draws the API refused that would be sent differently today: nothing was paid for them, so they are asked again."""
+    refused = [verdict.draw for verdict in read_standing(opened.ledger, opened.plan, opened.dataset_id).revise]
+    return [
+        draw
+        for draw in refused
+        if draw.state == "failed" and draw.kind is None and draw.sent != opened.plan.sent(opened.cells[draw.cell], draw.draw)
+    ]
+
+

@@ -1,0 +1,87 @@
+"""Generating: one Prefect task run per shard of requests. Prefect retries none of it: attempts are the generator's business."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from datetime import UTC, datetime
+from math import ceil
+from typing import Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from convoforge.errors import ConvoforgeError
+from convoforge.ledger.draws import Claimed, claim, unclaim
+from convoforge.models import Outcome
+from tasks.session import Session, session
+
+SINGLY_UP_TO = 100
+"""So many requests are a task run each: every one to be seen in the UI. More go in shards."""
+
+_LEAST, _SHARDS = 50, 400
+
+
+def shard(ids: Sequence[int]) -> list[list[int]]:
+    """Requests as shards: of one up to 100 requests, else of at least 50, and never more than about 400 shards."""
+    size = 1 if len(ids) <= SINGLY_UP_TO else max(_LEAST, ceil(len(ids) / _SHARDS))
+    return [list(ids[start : start + size]) for start in range(0, len(ids), size)]
+
+
+@task(name="generate-conversation", task_run_name="{label}", cache_policy=NO_CACHE)
+async def generate_conversation(run_id: str, request_id: int, label: str) -> list[int]:  # noqa: ARG001 - the label names the task run
+    """Generate one request. Returns its id if it was ours to generate."""
+    return await _generate(session(run_id), [request_id])
+
+
+@task(name="generate-shard", task_run_name="{label}", cache_policy=NO_CACHE)
+async def generate_shard(run_id: str, ids: list[int], label: str) -> list[int]:  # noqa: ARG001 - the label names the task run
+    """Generate many requests. Returns the ids that were ours to generate: others are at work on the rest."""
+    return await _generate(session(run_id), ids)
+
+
+async def generate(opened: Session, ids: Sequence[int], labels: dict[int, str]) -> set[int]:
+    """Generate requests in shards, a bounded number of shards at a time. Returns the ids that were tried here."""
+    shards = shard(ids)
+    if not shards:
+        return set()
+    # Enough shards at once that a shard's slow end leaves no slot idle.
+    width = asyncio.Semaphore(ceil(opened.plan.spec.limits.concurrency / len(shards[0])) + 2)
+
+    async def run(number: int, some: list[int]) -> list[int]:
+        async with width:
+            if opened.control.stopped is not None:
+                return []
+            if len(some) == 1:
+                return await generate_conversation(opened.run_id, some[0], labels.get(some[0], f"request {some[0]}"))
+            return await generate_shard(opened.run_id, some, f"shard {number} of {len(shards)}: {len(some)} requests")
+
+    return {request_id for done in await _all(run(n, some) for n, some in enumerate(shards, 1)) for request_id in done}
+
+
+async def _generate(opened: Session, ids: list[int]) -> list[int]:
+    claimed = await opened.ledger.awrite(claim, opened.owner.id, ids, datetime.now(UTC))
+    await _all(_one(opened, one) for one in claimed)
+    return [one.request_id for one in claimed]
+
+
+async def _one(opened: Session, claimed: Claimed) -> Outcome | None:
+    async with opened.slots:
+        if opened.control.stopped is not None:
+            await opened.ledger.awrite(unclaim, opened.owner.id, [claimed.request_id], opened.control.stopped)
+            return None
+        try:
+            return await opened.generator.generate(opened.job(claimed))
+        except ConvoforgeError as error:
+            opened.control.stop(str(error), doomed=True)  # the ledger is gone: nothing more may be paid
+            raise
+
+
+async def _all(work: Any) -> list[Any]:
+    """All results. One failure cancels nothing: the others are paid. The first failure is raised once all have ended."""
+    jobs: list[Coroutine[Any, Any, Any]] = list(work)
+    results = await asyncio.gather(*jobs, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return results

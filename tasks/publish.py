@@ -1,0 +1,32 @@
+"""Publishing: the accepted rows of the ledger as a version of the dataset."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from convoforge.dataset import publish_dataset
+from convoforge.publish import Published
+from convoforge.standing import Standing
+from tasks.session import session
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """What was published, and how the dataset stood then."""
+
+    published: Published
+    standing: Standing
+
+
+@task(name="publish", cache_policy=NO_CACHE, persist_result=False)
+async def publish_version(run_id: str) -> Release:
+    """Publish the run's dataset, unless the newest version holds exactly these rows already."""
+    opened = session(run_id)
+    published, standing = await asyncio.to_thread(
+        publish_dataset, opened.ledger, opened.plan, opened.dataset_id, opened.settings.data_dir, run_id=run_id
+    )
+    return Release(published, standing)

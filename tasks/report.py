@@ -1,0 +1,200 @@
+"""What a run leaves behind for people: artifacts in Prefect, and the report that the command line and the ledger keep."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+from decimal import Decimal
+from uuid import UUID
+
+from prefect import task
+from prefect.artifacts import (
+    acreate_markdown_artifact,
+    acreate_progress_artifact,
+    acreate_table_artifact,
+    aupdate_progress_artifact,
+)
+from prefect.cache_policies import NO_CACHE
+from prefect.logging import get_run_logger
+from pydantic import BaseModel, ConfigDict
+
+from convoforge.ledger.runs import close_run
+from convoforge.models import Provider, Status
+from convoforge.pricing import usd
+from tasks.publish import Release
+from tasks.session import Progress, Session, session
+
+PROGRESS_SECONDS = 5.0
+
+
+class BuildReport(BaseModel):
+    """What `build --json` prints. `accepted`, `needs_revision`, `dropped`, `pending`, `stale`, `exhausted` count the dataset as it
+    stands; `generated`, `failed` and `cost_usd` (US dollars, exact) this run."""
+
+    model_config = ConfigDict(frozen=True)
+
+    run_id: str
+    dataset: str
+    version: int | None
+    path: str | None
+    provider: Provider
+    planned: int
+    held: int
+    generated: int
+    accepted: int
+    needs_revision: int
+    dropped: int
+    failed: int
+    pending: int
+    stale: int
+    exhausted: int
+    cost_usd: str
+    seconds: float
+    state: str
+    message: str
+    published: bool
+    notes: tuple[str, ...] = ()
+
+
+def build_report(opened: Session, release: Release, *, held: int, stale: int, limited: bool, seconds: float) -> BuildReport:
+    """The report of a run that reached its end, whether it made everything or not."""
+    published, standing = release.published, release.standing
+    tally, control = opened.control.tally, opened.control
+    accepted, planned = standing.counts[Status.ACCEPTED], opened.plan.wanted
+    short = f"{accepted} of {planned}"
+    if control.stopped is not None:
+        state, message = "partial", f"{control.stopped}; {short} accepted"
+    elif limited and accepted < planned:
+        state, message = "limited", f"as far as --limit goes: {short} accepted"
+    elif standing.exhausted or standing.pending or accepted < planned:
+        parts = [
+            f"{len(standing.pending)} failed in transport and stay pending" if standing.pending else "",
+            f"{len(standing.exhausted)} cells are out of draws" if standing.exhausted else "",
+        ]
+        state, message = "partial", f"{short} accepted; {' and '.join(filter(None, parts)) or 'some are missing'}"
+    else:
+        state, message = "completed", f"all {planned} accepted"
+    return BuildReport(
+        run_id=opened.run_id,
+        dataset=opened.plan.spec.name,
+        version=published.version,
+        path=str(published.path) if published.path else None,
+        provider=opened.plan.provider,
+        planned=planned,
+        held=held,
+        generated=tally["generated"],
+        accepted=accepted,
+        needs_revision=standing.counts[Status.NEEDS_REVISION],
+        dropped=standing.counts[Status.DROPPED] + standing.counts[Status.FAILED],
+        failed=tally["failed"] + tally["pending"],
+        pending=len(standing.pending),
+        stale=stale,
+        exhausted=len(standing.exhausted),
+        cost_usd=format_usd(usd(control.cost_pico)),
+        seconds=round(seconds, 2),
+        state=state,
+        message=message,
+        published=published.version is not None and not published.unchanged,
+        notes=(*opened.plan.notes, *published.notes),
+    )
+
+
+@task(name="report", cache_policy=NO_CACHE)
+async def write_report(run_id: str, report: BuildReport) -> None:
+    """Keep the report in the ledger, and show it in Prefect as a table and as a page to read."""
+    opened = session(run_id)
+    await opened.ledger.awrite(
+        close_run, run_id, report.state, report.message, report.model_dump(mode="json"), datetime.now(UTC)
+    )
+    key = artifact_key(report)
+    rows = [{"what": what, "value": value} for what, value in summary(report)]
+    try:
+        await acreate_table_artifact(rows, key=f"{key}-summary", description=f"{report.dataset}: {report.message}")
+        await acreate_markdown_artifact(markdown(report), key=f"{key}-report", description=f"Build of {report.dataset}")
+    except Exception as error:  # what was made is published and in the ledger: a Prefect server that is away changes none of it
+        get_run_logger().warning("the artifacts could not be written: %s", error)
+
+
+def artifact_key(report: BuildReport) -> str:
+    """A dataset's name as Prefect takes it for an artifact: lower case, digits and dashes."""
+    return re.sub(r"[^a-z0-9]+", "-", f"{report.dataset}{'-simulated' if report.provider == 'simulator' else ''}".lower()).strip("-")
+
+
+def summary(report: BuildReport) -> list[tuple[str, str]]:
+    """The report in words and figures that line up."""
+    simulated = " (simulated: nothing was paid)" if report.provider == "simulator" else ""
+    return [
+        ("dataset", f"{report.dataset}, version {report.version}" if report.version else report.dataset),
+        ("state", report.message),
+        ("generated in this run", str(report.generated)),
+        ("accepted", f"{report.accepted} of {report.planned} planned"),
+        ("to revise", str(report.needs_revision)),
+        ("dropped", str(report.dropped)),
+        ("pending", str(report.pending)),
+        ("stale", str(report.stale)),
+        ("cost of this run", f"${report.cost_usd}{simulated}"),
+        ("seconds", f"{report.seconds:.1f}"),
+        ("path", report.path or "nothing published"),
+    ]
+
+
+def markdown(report: BuildReport) -> str:
+    """The report as a page."""
+    rows = "\n".join(f"| {what} | {value} |" for what, value in summary(report))
+    banner = "> **Simulated data.** A local simulator wrote these conversations. Do not train on them.\n\n" if report.provider == "simulator" else ""
+    load = f'\n\n```python\nfrom datasets import load_dataset\nrows = load_dataset("{latest(report)}", split="train")\n```\n' if report.path else ""
+    notes = "".join(f"\n- {note}" for note in report.notes)
+    return f"# {report.dataset}: {report.message}\n\n{banner}| | |\n|---|---|\n{rows}{load}{notes}\n"
+
+
+def latest(report: BuildReport) -> str:
+    """The path that always leads to the newest version."""
+    return f"{report.path.rpartition('/')[0]}/latest" if report.path else ""
+
+
+def format_usd(amount: Decimal) -> str:
+    """An exact amount without needless zeros, but with cents at least."""
+    text = f"{amount.normalize():f}"
+    whole, _, part = text.partition(".")
+    return f"{whole}.{part.ljust(2, '0')}"
+
+
+@asynccontextmanager
+async def show_progress(opened: Session) -> AsyncIterator[None]:
+    """Keep a progress bar in Prefect's UI while a run goes on."""
+    beat = asyncio.create_task(_progress_artifact(opened))
+    try:
+        yield
+    finally:
+        beat.cancel()
+        with suppress(asyncio.CancelledError):
+            await beat
+
+
+async def _progress_artifact(opened: Session) -> None:
+    artifact: UUID | None = None
+    while True:
+        now = opened.progress()
+        share = 100.0 * min(1.0, now.done / now.todo) if now.todo else 0.0
+        try:
+            if artifact is None:
+                artifact = await acreate_progress_artifact(share, description=describe(now))
+            else:
+                await aupdate_progress_artifact(artifact, share, description=describe(now))
+        except Exception as error:  # a bar in the UI is no reason to stop paid work
+            get_run_logger().debug("no progress artifact: %s", error)
+        await asyncio.sleep(PROGRESS_SECONDS)
+
+
+def describe(now: Progress) -> str:
+    """A run's progress as one line."""
+    budget = f" of ${now.budget_usd:.2f}" if now.budget_usd is not None else ""
+    return (
+        f"{now.dataset}: {now.done} of {now.todo} done, {now.accepted} accepted, {now.needs_revision} to revise, "
+        f"{now.failed} failed, ${now.cost_usd:.4f}{budget}, {now.requests_per_minute:.0f} requests a minute"
+    )
+
+

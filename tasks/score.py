@@ -1,0 +1,18 @@
+"""Scoring: a pure function over the ledger. It pays nothing, so it may run as often as anybody likes."""
+
+from __future__ import annotations
+
+import asyncio
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from convoforge.dataset import score_dataset
+from tasks.session import session
+
+
+@task(name="score", cache_policy=NO_CACHE)
+async def score_answers(run_id: str) -> int:
+    """Score every answer of the run's dataset that has no score of today's rubric. Returns how many there were."""
+    opened = session(run_id)
+    return await asyncio.to_thread(score_dataset, opened.ledger, opened.dataset_id)

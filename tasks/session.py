@@ -1,0 +1,310 @@
+"""What one process holds open for one run: ledger, client, gate, generator. Tasks find it by the run's id; they take ids, not objects."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from time import monotonic
+from urllib.parse import urlsplit
+
+from prefect import get_client
+from prefect.logging import get_run_logger
+from prefect.runtime import flow_run
+
+from convoforge.claude import SIMULATOR_KEY, Claude
+from convoforge.errors import ConfigError, ConvoforgeError, DoomError, TransientError
+from convoforge.gate import Gate, Limits, fingerprint
+from convoforge.generator import Control, ConversationGenerator, Job, wrong_provider
+from convoforge.ledger import Ledger
+from convoforge.ledger.draws import Claimed
+from convoforge.ledger.owners import RENEW_SECONDS, Owner, new_owner, register, renew, retire
+from convoforge.ledger.runs import dataset_id, keep_spec, open_run
+from convoforge.models import Provider
+from convoforge.plan import Cell, Plan, make_plan
+from convoforge.pricing import usd
+from convoforge.retry import Policy
+from convoforge.settings import Settings
+from convoforge.simulator.launch import simulator_process
+from convoforge.spec import DatasetSpec
+from convoforge.templates import Library
+from tasks.gate import PrefectGate
+
+GRACE_SECONDS = 130.0
+"""How long a stopping run waits for calls in flight: a little more than one call may take."""
+
+WATCH_SECONDS = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A run at one moment, for whoever watches. Money in US dollars, rates per minute."""
+
+    dataset: str
+    stage: str
+    planned: int
+    standing: int
+    todo: int
+    done: int
+    accepted: int
+    needs_revision: int
+    dropped: int
+    failed: int
+    in_flight: int
+    cost_usd: Decimal
+    budget_usd: Decimal | None
+    requests_per_minute: float
+    limit_per_minute: float
+    seconds_left: float | None
+    waiting: str
+    stopped: str | None
+
+
+@dataclass(slots=True)
+class Session:
+    """One run in this process."""
+
+    run_id: str
+    plan: Plan
+    settings: Settings
+    ledger: Ledger
+    dataset_id: int
+    owner: Owner
+    claude: Claude
+    gate: Gate
+    control: Control
+    generator: ConversationGenerator
+    slots: asyncio.Semaphore
+    begun: float = field(default_factory=monotonic)
+    stage: str = "planning"
+    standing: int = 0
+    todo: int = 0
+    generating_since: float | None = None
+    cells: dict[str, Cell] = field(default_factory=dict)
+
+    def job(self, claimed: Claimed) -> Job:
+        """What a claimed draw sends today."""
+        cell = self.cells[claimed.cell]
+        template = self.plan.library.template(cell.template)
+        return Job(claimed, self.plan.prompt(cell, claimed.draw), cell.template, f"{template.version}/{template.sha256[:8]}")
+
+    def progress(self) -> Progress:
+        """Where the run is now."""
+        tally, spec = self.control.tally, self.plan.spec
+        done = tally["generated"] + tally["failed"] + tally["pending"]
+        spent = monotonic() - self.generating_since if self.generating_since else 0.0
+        rate = done / spent if spent > 0.5 else 0.0
+        left = max(0, self.todo - done)
+        return Progress(
+            dataset=spec.name,
+            stage=self.stage,
+            planned=self.plan.wanted,
+            standing=self.standing,
+            todo=self.todo,
+            done=done,
+            accepted=tally["accepted"],
+            needs_revision=tally["needs_revision"],
+            dropped=tally["dropped"],
+            failed=tally["failed"] + tally["pending"],
+            in_flight=len(self.control.in_flight),
+            cost_usd=usd(self.control.cost_pico),
+            budget_usd=spec.budget.run_usd,
+            requests_per_minute=rate * 60,
+            limit_per_minute=spec.limits.max_requests * 60 / spec.limits.window_seconds,
+            seconds_left=left / rate if rate else None,
+            waiting=self.gate.waiting,
+            stopped=self.control.stopped,
+        )
+
+
+_open: dict[str, Session] = {}
+
+
+def session(run_id: str) -> Session:
+    """The open session of a run in this process."""
+    try:
+        return _open[run_id]
+    except KeyError:
+        raise ConfigError(f"run {run_id} is not open in this process: start a build instead of its tasks") from None
+
+
+def watch_progress() -> Progress | None:
+    """The progress of the newest session of this process, if one is open."""
+    return next(reversed(_open.values())).progress() if _open else None
+
+
+@asynccontextmanager
+async def open_session(spec: DatasetSpec, *, simulate: bool, settings: Settings | None = None) -> AsyncIterator[Session]:
+    """Everything a run needs, checked before a cent is spent, and closed again whatever happens.
+
+    Raises `ConfigError`, `DoomError` or `LedgerError`: one line each, for a person.
+    """
+    settings = settings or Settings()
+    provider: Provider = "simulator" if simulate else "anthropic"
+    plan = make_plan(spec, Library.at(settings.config_dir), provider)
+    if not simulate and not settings.keys:
+        raise ConfigError("no API key: set ANTHROPIC_API_KEY, or try it without one: --simulate")
+    async with AsyncExitStack() as stack:
+        ledger = stack.enter_context(Ledger(settings.database_url))
+        now = datetime.now(UTC)
+        owner = new_owner()
+        dataset = ledger.write(dataset_id, spec.name, provider, now)
+        ledger.write(register, owner, now)
+        stack.callback(lambda: ledger.write(retire, owner.id, datetime.now(UTC)))
+        base_url = stack.enter_context(_base_url(settings, simulate=simulate))
+        keys = (SIMULATOR_KEY,) if simulate else settings.keys
+        claude = Claude(
+            keys,
+            base_url,
+            spec.model,
+            structured=plan.structured,
+            temperature=spec.generation.temperature,
+            timeout_seconds=spec.retry.timeout_seconds,
+        )
+        stack.push_async_callback(claude.aclose)
+        await _check(claude, provider, Policy(spec.retry))
+        limits = spec.limits
+        endpoint = f"simulator-{spec.name}" if simulate else urlsplit(base_url).netloc
+        gate = await stack.enter_async_context(
+            PrefectGate(
+                Limits(
+                    max_requests=limits.max_requests,
+                    window_seconds=limits.window_seconds,
+                    pause_threshold=limits.pause_threshold,
+                    queue=limits.queue,
+                    input_tokens=limits.input_tokens,
+                    output_tokens=limits.output_tokens,
+                ),
+                endpoint=endpoint,
+                model=spec.model,
+                fingerprints=[fingerprint(key) for key in keys],
+            )
+        )
+        run_id = uuid.UUID(str(flow_run.id)).hex if flow_run.id else uuid.uuid4().hex
+        control = Control()
+        generator = ConversationGenerator(
+            ledger=ledger,
+            claude=claude,
+            gate=gate,
+            control=control,
+            spec=spec,
+            price=plan.price,
+            provider=provider,
+            run_id=run_id,
+            dataset_id=dataset,
+            owner=owner.id,
+        )
+        ledger.write(keep_spec, dataset, spec)
+        ledger.write(open_run, run_id, dataset, spec, owner.id, flow_run.id, now)
+        opened = Session(
+            run_id=run_id,
+            plan=plan,
+            settings=settings,
+            ledger=ledger,
+            dataset_id=dataset,
+            owner=owner,
+            claude=claude,
+            gate=gate,
+            control=control,
+            generator=generator,
+            slots=asyncio.Semaphore(limits.concurrency),
+            cells={cell.key: cell for cell in plan.cells},
+        )
+        _open[run_id] = opened
+        stack.callback(_open.pop, run_id)
+        stack.enter_context(_signals(control))
+        for beat in (_renew_lease(opened), _watch_prefect(opened)):
+            task = asyncio.create_task(beat)
+            stack.push_async_callback(_end, task)
+        stack.push_async_callback(generator.drain, GRACE_SECONDS)
+        yield opened
+
+
+@contextmanager
+def _base_url(settings: Settings, *, simulate: bool) -> Iterator[str]:
+    """Where requests go: a simulator of our own, unless a local one is named already."""
+    if not simulate:
+        yield settings.api_root
+    elif settings.base_url and urlsplit(settings.api_root).hostname in ("127.0.0.1", "localhost", "::1"):
+        yield settings.api_root
+    else:
+        with simulator_process() as url:
+            yield url
+
+
+async def _check(claude: Claude, expected: Provider, policy: Policy) -> None:
+    async for attempt in policy.attempts():
+        with attempt:
+            try:
+                found = await claude.check()
+            except TransientError as error:
+                if error.kind == "unreachable":  # a wrong address is far likelier than a server that starts right now
+                    raise DoomError(f"{error}. Check ANTHROPIC_BASE_URL", kind=error.kind) from None
+                raise
+    if found != expected:
+        raise DoomError(wrong_provider(found, expected), kind="provider")
+
+
+@contextmanager
+def _signals(control: Control) -> Iterator[None]:
+    """Ctrl-C and SIGTERM drain the run; a second one ends it at once. Installed here: handlers set outside a flow are lost in it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    flow = asyncio.current_task()
+
+    def stop(name: str) -> None:
+        if control.stopped is not None and control.stopped.startswith("stopped by") and flow is not None:
+            for task in control.in_flight:
+                task.cancel()
+            flow.cancel()
+        control.stop(f"stopped by {name}")
+
+    names = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
+    before = {number: signal.getsignal(number) for number in names}
+    for number, name in names.items():
+        loop.add_signal_handler(number, stop, name)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            loop.remove_signal_handler(number)
+            signal.signal(number, handler)
+
+
+async def _renew_lease(opened: Session) -> None:
+    while True:
+        await asyncio.sleep(RENEW_SECONDS)
+        await opened.ledger.awrite(renew, opened.owner.id, datetime.now(UTC))
+
+
+async def _watch_prefect(opened: Session) -> None:
+    """Prefect's Pause and Cancel do not stop a running flow, so it looks for itself."""
+    if not flow_run.id:
+        return
+    async with get_client() as client:
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            try:
+                state = (await client.read_flow_run(uuid.UUID(str(flow_run.id)))).state
+            except Exception as error:  # the server may be away for a while; the run does not need it
+                get_run_logger().warning("Prefect does not answer (%s); the run goes on", type(error).__name__)
+                continue
+            if state is not None and (state.is_cancelling() or state.is_cancelled() or state.is_paused()):
+                opened.control.stop(f"{state.name.lower()} from Prefect" if state.name else "stopped from Prefect")
+                return
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError, ConvoforgeError):
+        await task
+
+

@@ -1,0 +1,137 @@
+"""Rows and a dataset's folder to publish them in."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from convoforge.models import Conversation, Quality, Turn
+from convoforge.publish import Lineage, Published, PublishedRow, publish
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # read once, when datasets is imported
+
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+LINEAGE = Lineage(
+    run_id="run-1",
+    spec_sha256="5" * 64,
+    spec_text="name: advice\nseed: 7\n",
+    provider="anthropic",
+    model="claude-sonnet-5-5",
+    package_version="0.1.0",
+    templates={"advice": "7" * 64},
+    counts={"planned": 12, "stale": 2},
+)
+
+
+def talk(*contents: str, system: str | None = "You advise.") -> Conversation:
+    """A conversation whose turns alternate from the user on."""
+    return Conversation(tuple(Turn("assistant" if n % 2 else "user", text) for n, text in enumerate(contents)), system)
+
+
+def make_row(number: int = 0, **changes: Any) -> PublishedRow:
+    """An accepted row; another number is another conversation, in one of 12 groups of persona and topic."""
+    row = PublishedRow(
+        conversation_id=f"{number:024x}",
+        conversation=talk(f"Question {number}?", "An answer.", "And then?", f"Then {number}."),
+        template="advice",
+        template_version="1.0",
+        persona=f"Persona {number % 3}",
+        emotion="Calm",
+        topic=f"Topic {number % 4}",
+        tier="template",
+        quality=Quality(score=8, turns=2, length=2, structure=4),
+        provider="anthropic",
+        model="claude-sonnet-5-5",
+        prompt_sha256="a" * 64,
+        api_request_id=f"req_{number}",
+        input_tokens=100,
+        output_tokens=200,
+        cost_usd=Decimal("0.001234567891"),
+        run_id="run-1",
+        generated_at=NOON,
+    )
+    return replace(row, **changes)
+
+
+def make_rows(number: int, **changes: Any) -> list[PublishedRow]:
+    """That many accepted rows."""
+    return [make_row(n, **changes) for n in range(number)]
+
+
+class Dataset:
+    """A dataset's folder, with its version numbers."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.reserve: Callable[[], int] = count(1).__next__
+
+    def publish(self, rows: Iterable[PublishedRow], revise: Iterable[PublishedRow] = (), **changes: Any) -> Published:
+        """Publishes; without a fingerprint of its own every call has different content."""
+        values: dict[str, Any] = {
+            "accepted": lambda: iter(rows),
+            "revise": lambda: iter(revise),
+            "reserve": self.reserve,
+            "fingerprint": os.urandom(8).hex(),
+            "fractions": {"train": 0.75, "validation": 0.25},
+            "group_by": ("persona", "topic"),
+            "seed": 7,
+            "lineage": LINEAGE,
+            "created_at": NOON,
+        }
+        return publish(self.folder, **{**values, **changes})
+
+    @property
+    def latest(self) -> str | None:
+        """The version that `latest` leads to."""
+        link = self.folder / "latest"
+        return os.readlink(link) if link.is_symlink() else None
+
+    @property
+    def visible(self) -> list[str]:
+        """What a visitor sees in the folder."""
+        return sorted(path.name for path in self.folder.iterdir() if not path.name.startswith("."))
+
+    @property
+    def staged(self) -> list[str]:
+        """What is being staged, or was left behind."""
+        return [path.name for path in self.folder.glob(".staging-*")]
+
+
+@pytest.fixture(scope="session", name="talk")
+def talk_() -> Callable[..., Conversation]:
+    return talk
+
+
+@pytest.fixture(scope="session", name="make_row")
+def make_row_() -> Callable[..., PublishedRow]:
+    return make_row
+
+
+@pytest.fixture(scope="session", name="make_rows")
+def make_rows_() -> Callable[..., list[PublishedRow]]:
+    return make_rows
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Dataset:
+    return Dataset(tmp_path / "data" / "datasets" / "advice")
+
+
+@pytest.fixture
+def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """`datasets.load_dataset`, offline, with one cache for the whole test."""
+    import datasets  # type: ignore[import-untyped]
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "hf")
+    datasets.disable_progress_bars()
+    loader: Callable[..., Any] = datasets.load_dataset
+    return loader

@@ -1,0 +1,125 @@
+"""The card of a version, for `datasets` and for people."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import pytest
+import yaml
+
+from convoforge.models import Conversation, Quality, Status
+from convoforge.publish import PublishedRow
+from convoforge.publish.card import recommended_length
+from convoforge.publish.manifest import Lineage
+from convoforge.publish.measures import Spread
+
+Rows = Callable[..., list[PublishedRow]]
+
+
+def card_of(published: Any) -> str:
+    text: str = (published.path / "README.md").read_text(encoding="utf-8")
+    return text
+
+
+def test_the_front_matter_names_one_default_configuration_and_its_splits(dataset: Any, make_rows: Rows) -> None:
+    published = dataset.publish(make_rows(48))
+    front = yaml.safe_load(card_of(published).split("---\n")[1])
+    assert front == {
+        "configs": [
+            {
+                "config_name": f"advice-v0001-{published.sha256[:8]}",
+                "default": True,
+                "data_files": [
+                    {"split": "train", "path": "data/train-*.parquet"},
+                    {"split": "validation", "path": "data/validation-*.parquet"},
+                ],
+            }
+        ]
+    }
+
+
+def test_the_two_lines_of_python_work_as_they_stand(
+    dataset: Any, make_rows: Rows, load: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published = dataset.publish(make_rows(48))
+    code = re.search(r"```python\n(.+?\n.+?)\n```", card_of(published))
+    assert code is not None
+    monkeypatch.chdir(dataset.folder.parents[2])
+    names: dict[str, Any] = {}
+    exec(code[1], names)  # noqa: S102  (the card's own lines)
+    assert names["train"].num_rows == published.splits["train"]
+
+
+def test_simulated_data_says_so_before_anything_else(dataset: Any, make_rows: Rows) -> None:
+    lineage = Lineage(
+        run_id="r", spec_sha256="5", spec_text="", provider="simulator", model="claude-sonnet-5-5", package_version="0.1.0"
+    )
+    simulated = card_of(dataset.publish(make_rows(24, provider="simulator"), lineage=lineage))
+    assert simulated.split("\n\n")[2].startswith("> # ⚠ SIMULATED DATA")
+    assert "SIMULATED" not in card_of(dataset.publish(make_rows(24)))
+
+
+def test_coverage_shows_values_without_a_row(dataset: Any, make_rows: Rows) -> None:
+    lineage = Lineage(
+        run_id="r",
+        spec_sha256="5",
+        spec_text="",
+        provider="anthropic",
+        model="claude-sonnet-5-5",
+        package_version="0.1.0",
+        axes={"emotion": ("Calm", "Fear | Joy")},
+    )
+    card = card_of(dataset.publish(make_rows(24), lineage=lineage))
+    assert "| Calm | 24 | 100.0% | 2.00 |\n| Fear \\| Joy | 0 | 0.0% | 0.00 |" in card
+    assert "| Persona 0 | 8 | 33.3% | 1.00 |" in card
+
+
+def test_a_long_table_shows_both_ends(dataset: Any, make_rows: Rows, make_row: Callable[..., PublishedRow]) -> None:
+    card = card_of(dataset.publish([*(make_row(n, topic=f"T{n:03d}") for n in range(100)), *make_rows(9, topic="common")]))
+    assert "| common | 9 | 8.3% | 8.34 |" in card
+    assert "| … 61 more … |  |  |  |" in card
+    assert "| T099 | 1 |" in card
+
+
+def test_costs_add_up_and_count_what_was_not_accepted(dataset: Any, make_rows: Rows) -> None:
+    accepted = make_rows(10, cost_usd=Decimal("0.01"))
+    revise = make_rows(5, status=Status.DROPPED, cost_usd=Decimal("0.002"), reasons=("parse error",))
+    card = card_of(dataset.publish(accepted, revise))
+    assert "| the accepted conversations | 0.100000 |" in card
+    assert "| with those that were not accepted | 0.110000 |" in card
+    assert "| of that, for each accepted conversation | 0.011000 |" in card
+    assert "1,000 input tokens (without cached ones) and 2,000 output tokens" in card
+    assert "5 dropped; with their reasons" in card
+    assert "| parse error | 5 |" in card
+
+
+def test_scores_and_lengths_are_told(dataset: Any, make_rows: Rows, talk: Callable[..., Conversation]) -> None:
+    longest = talk("x" * 4000, "y" * 4000, system=None)
+    rows = [*make_rows(20), *make_rows(4, conversation=longest, quality=Quality(6, 1, 1, 4)), *make_rows(1, quality=None)]
+    card = card_of(dataset.publish(rows))
+    assert "| 6 | 4 | ██████ |\n| 8 | 20 | ██████████████████████████████ |\n| none | 1 | ██ |" in card
+    assert "Set the trainer's `max_length` to **2,560** tokens" in card
+    assert "| n_turns | 2 | 4 | 4 | 4 | 4 |" in card
+    assert "2,008 |" in card
+
+
+@pytest.mark.parametrize(("longest", "length"), [(1, 256), (204, 256), (205, 512), (4096, 5120)])
+def test_the_recommended_length_leaves_a_quarter_of_room(longest: int, length: int) -> None:
+    assert recommended_length(Spread(1, 1, 1, 1, longest)) == length
+
+
+def test_lineage_splits_and_terms_are_told(dataset: Any, make_rows: Rows) -> None:
+    card = card_of(dataset.publish(make_rows(24)))
+    assert "| stale | 2 |" in card
+    assert f"| template advice | {'7' * 64} |" in card
+    assert "~~~~yaml\nname: advice\nseed: 7\n~~~~" in card
+    assert "no group is in two splits" in card
+    assert "Anthropic's terms restrict training models on Claude's outputs" in card
+
+
+def test_the_notes_on_splits_are_in_the_card(dataset: Any, make_rows: Rows) -> None:
+    published = dataset.publish(make_rows(3, persona="A", topic="B"))
+    assert "\n- split 'validation' is left out: " in card_of(published)

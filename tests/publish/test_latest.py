@@ -1,0 +1,126 @@
+"""`latest`: where it leads, when it moves, and how it is put right."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from itertools import count, repeat
+from typing import Any
+
+import pytest
+
+from convoforge.errors import LedgerError
+from convoforge.publish import PublishedRow
+
+Rows = Callable[..., list[PublishedRow]]
+
+
+def test_latest_moves_with_every_version_and_is_relative(dataset: Any, make_rows: Rows) -> None:
+    for number in (1, 2, 3):
+        dataset.publish(make_rows(20 + number))
+        assert dataset.latest == f"v{number:04d}"
+
+
+def test_latest_stays_where_it_is_when_a_version_has_fewer_rows(dataset: Any, make_rows: Rows) -> None:
+    dataset.publish(make_rows(24))
+    fewer = dataset.publish(make_rows(12))
+    assert fewer.path.is_dir()
+    assert dataset.latest == "v0001"
+    assert "latest stays at v0001 (24 rows), because v0002 has only 12" in fewer.notes[-1]
+    assert dataset.publish(make_rows(23)).version == 3
+    assert dataset.latest == "v0001"
+    assert dataset.publish(make_rows(24)).notes == ()
+    assert dataset.latest == "v0004"
+
+
+def test_latest_moves_to_fewer_rows_when_that_is_allowed(dataset: Any, make_rows: Rows) -> None:
+    dataset.publish(make_rows(24))
+    assert dataset.publish(make_rows(12), allow_fewer=True).notes == ()
+    assert dataset.latest == "v0002"
+
+
+def test_fewer_rows_can_be_allowed_afterwards_and_stay_allowed(dataset: Any, make_rows: Rows) -> None:
+    dataset.publish(make_rows(24))
+    dataset.publish(make_rows(12), fingerprint="fewer")
+    again = dataset.publish(make_rows(12), fingerprint="fewer")
+    assert again.unchanged
+    assert dataset.latest == "v0001"
+    assert "latest stays at v0001" in again.notes[-1]
+    assert dataset.publish(make_rows(12), fingerprint="fewer", allow_fewer=True).unchanged
+    assert dataset.latest == "v0002"
+    assert dataset.publish(make_rows(12), fingerprint="fewer").notes == ()
+    assert dataset.latest == "v0002"
+
+
+@pytest.mark.parametrize("broken", ["missing", "dangling", "behind"])
+def test_an_unchanged_publish_puts_latest_right(dataset: Any, make_rows: Rows, broken: str) -> None:
+    dataset.publish(make_rows(12))
+    newest = dataset.publish(make_rows(24), fingerprint="same")
+    link = dataset.folder / "latest"
+    link.unlink()
+    if broken != "missing":
+        link.symlink_to("v0009" if broken == "dangling" else "v0001")
+    again = dataset.publish(make_rows(24), fingerprint="same")
+    assert (again.unchanged, again.path) == (True, newest.path)
+    assert dataset.latest == "v0002"
+
+
+def test_a_lost_latest_does_not_come_back_at_fewer_rows_that_were_never_allowed(dataset: Any, make_rows: Rows) -> None:
+    dataset.publish(make_rows(24))
+    dataset.publish(make_rows(12), fingerprint="fewer")
+    (dataset.folder / "latest").unlink()
+    dataset.publish(make_rows(12), fingerprint="fewer")
+    assert dataset.latest == "v0001"
+
+
+def test_a_lost_latest_comes_back_at_fewer_rows_that_were_allowed(dataset: Any, make_rows: Rows) -> None:
+    dataset.publish(make_rows(24))
+    dataset.publish(make_rows(12), fingerprint="fewer", allow_fewer=True)
+    (dataset.folder / "latest").unlink()
+    dataset.publish(make_rows(12), fingerprint="fewer")
+    assert dataset.latest == "v0002"
+
+
+@pytest.mark.parametrize("damage", ["data", "card", "short", "manifest", "no manifest"])
+def test_a_damaged_version_is_not_good_and_the_content_is_published_anew(dataset: Any, make_rows: Rows, damage: str) -> None:
+    path = dataset.publish(make_rows(24), fingerprint="same").path
+    match damage:
+        case "data":
+            shutil.rmtree(path / "data")
+        case "card":
+            (path / "README.md").unlink()
+        case "short":
+            file = next((path / "data").iterdir())
+            file.write_bytes(file.read_bytes()[:-1])
+        case "manifest":
+            (path / "manifest.json").write_text("{")
+        case "no manifest":
+            (path / "manifest.json").unlink()
+    again = dataset.publish(make_rows(24), fingerprint="same")
+    assert (again.unchanged, again.version) == (False, 2)
+    assert dataset.latest == "v0002"
+
+
+def test_a_number_is_never_used_twice_even_if_the_ledger_is_new(dataset: Any, make_rows: Rows) -> None:
+    dataset.publish(make_rows(12))
+    dataset.publish(make_rows(12))
+    (dataset.folder / "v0007").mkdir()
+    dataset.reserve = count(1).__next__
+    assert dataset.publish(make_rows(12)).version == 8
+    assert dataset.latest == "v0008"
+
+
+def test_numbers_that_do_not_grow_are_an_error(dataset: Any, make_rows: Rows) -> None:
+    dataset.reserve = repeat(1).__next__
+    dataset.publish(make_rows(12))
+    with pytest.raises(LedgerError, match="version number 1 was reserved after 1"):
+        dataset.publish(make_rows(12))
+    assert dataset.visible == ["latest", "v0001"]
+
+
+def test_a_version_of_a_later_release_counts_as_good(dataset: Any, make_rows: Rows) -> None:
+    manifest = dataset.publish(make_rows(24), fingerprint="same").path / "manifest.json"
+    text = manifest.read_text().replace('"format_version": 1', '"format_version": 2,\n  "unheard_of": 0')
+    manifest.write_text(text)
+    assert dataset.publish(make_rows(12), fingerprint="same").version == 2
+    assert dataset.latest == "v0001", "it has more rows"
