@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
-from decimal import Decimal
 
-from convoforge.capabilities import takes_structured
+from convoforge.capabilities import uses_schema
 from convoforge.claude import SIMULATOR_KEY, Claude
-from convoforge.errors import ConfigError, ConvoforgeError, DoomError
+from convoforge.endpoint import api_address, check_provider, gate_limits
+from convoforge.errors import ConfigError
 from convoforge.gate import Gate, GateStatus, Limits, WindowGate, fingerprint
-from convoforge.generator import Control, ConversationGenerator, Job, wrong_provider
+from convoforge.generator import Control, Generator, Job
 from convoforge.ledger import Ledger
 from convoforge.ledger.draws import claim, enrol_one, write_scores
 from convoforge.ledger.owners import new_owner, register, retire
@@ -28,10 +27,147 @@ from convoforge.plan import Cell, shape
 from convoforge.pricing import price_of
 from convoforge.quality import RUBRIC_VERSION
 from convoforge.quality.duplicates import content_hash
+from convoforge.retry import Policy
 from convoforge.settings import Settings
-from convoforge.spec import Axes, Budget, DatasetSpec, Generation, RateLimits
+from convoforge.spec import DatasetSpec, Generation
 from convoforge.templates import Library
 
 MOST_IN_A_BATCH = 100
 DATASET = "adhoc"
 DEFAULT_MODEL = "claude-sonnet-5-5"
+
+OpenGate = Callable[[Limits, str, str, Sequence[str]], AbstractAsyncContextManager[Gate]]
+"""Makes a gate from limits, endpoint, model and the keys' fingerprints."""
+
+
+class ConversationGenerator:
+    """Generates single requests and batches of up to 100. Made by `open_generator`; any number of callers at once."""
+
+    def __init__(
+        self, generator: Generator, ledger: Ledger, library: Library, spec: DatasetSpec, dataset: int, owner: str, gate: Gate
+    ) -> None:
+        self._generator = generator
+        self._ledger = ledger
+        self._library = library
+        self._spec = spec
+        self._dataset = dataset
+        self._owner = owner
+        self._gate = gate
+
+    async def generate(self, request: ConversationRequest) -> Outcome:
+        """What became of one request: its conversation with quality and cost, or an error of ours in `error`.
+
+        Raises `ConfigError` for a request that cannot work (unknown template, parameter, tier); nothing was paid then.
+        """
+        template = self._library.template(request.template)
+        if request.tier not in template.tiers:
+            raise ConfigError(f"template '{template.name}' serves {', '.join(template.tiers)}, not the tier '{request.tier}'")
+        wish = {name: value for name in ("max_tokens", "temperature") if (value := getattr(request, name)) is not None}
+        settings = self._spec.generation.model_copy(update=wish)
+        prompt = shape(
+            template.render(request, self._library.persona(request.persona)),
+            structured=uses_schema(self._spec.model, settings),
+        )
+        cell = Cell(uuid.uuid4().hex, request.persona, request.emotion, request.topic, request.tier, request.template)
+        request_id = await self._ledger.awrite(enrol_one, self._dataset, cell, request.model_dump_json())
+        (claimed,) = await self._ledger.awrite(claim, self._owner, [request_id], datetime.now(UTC))
+        outcome = await self._generator.generate(Job(claimed, prompt, settings, template.name, template.label))
+        if outcome.conversation is not None and outcome.quality is not None:
+            scored = [(request_id, claimed.attempts + outcome.attempts, outcome.quality, content_hash(outcome.conversation))]
+            await self._ledger.awrite(write_scores, RUBRIC_VERSION, scored)
+        return outcome
+
+    async def generate_batch(
+        self, requests: Sequence[ConversationRequest], *, concurrency: int = 3, stop_on_error: bool = False
+    ) -> list[Outcome | None]:
+        """What became of 1 to 100 requests, in their order. With `stop_on_error` nothing new is begun after the first that brings no
+        conversation; None stands for those that were not begun. Raises `ConfigError` for a wrong number of requests."""
+        if not 1 <= len(requests) <= MOST_IN_A_BATCH:
+            raise ConfigError(f"a batch takes 1 to {MOST_IN_A_BATCH} requests, not {len(requests)}")
+        slots = asyncio.Semaphore(concurrency)
+        failed = False
+
+        async def one(request: ConversationRequest) -> Outcome | None:
+            nonlocal failed
+            async with slots:
+                if failed and stop_on_error:
+                    return None
+                try:
+                    outcome = await self.generate(request)
+                except ConfigError as error:
+                    outcome = Outcome(status=Status.FAILED, reason=str(error), error=error)
+                failed = failed or outcome.conversation is None
+                return outcome
+
+        return await asyncio.gather(*(one(request) for request in requests))
+
+    def status(self) -> GateStatus:
+        """Where the rate stands: used, remaining, reset_at, queue_length, is_paused."""
+        return self._gate.status()
+
+
+@asynccontextmanager
+async def open_generator(
+    *,
+    settings: Settings | None = None,
+    model: str | None = None,
+    simulate: bool = False,
+    spec: DatasetSpec | None = None,
+    open_gate: OpenGate | None = None,
+) -> AsyncIterator[ConversationGenerator]:
+    """A generator, checked to be able to work. `spec` brings limits, retries and budget of one's own; else the seed's defaults hold.
+
+    Raises `ConfigError`, `DoomError` or `LedgerError` before anything is paid.
+    """
+    settings = settings or Settings()
+    spec = spec or default_spec(model or settings.model or DEFAULT_MODEL)
+    provider: Provider = "simulator" if simulate else "anthropic"
+    if not simulate and not settings.keys:
+        raise ConfigError("no API key: set ANTHROPIC_API_KEY, or try it without one: --simulate")
+    price = price_of(spec.model, overrides=spec.prices)
+    keys = (SIMULATOR_KEY,) if simulate else settings.keys
+    async with AsyncExitStack() as stack:
+        ledger = stack.enter_context(Ledger(settings.database_url))
+        now, owner, run_id, control = datetime.now(UTC), new_owner(), uuid.uuid4().hex, Control()
+        dataset = ledger.write(dataset_id, spec.name, provider, now)
+        ledger.write(register, owner, now)
+        stack.callback(lambda: ledger.write(retire, owner.id, datetime.now(UTC)))
+        base_url = stack.enter_context(api_address(settings, simulate=simulate))
+        claude = Claude(keys, base_url, spec.model, timeout_seconds=spec.retry.timeout_seconds)
+        stack.push_async_callback(claude.aclose)
+        await check_provider(claude, spec.generation, provider, Policy(spec.retry))
+        endpoint = "simulator-adhoc" if simulate else base_url
+        make_gate = open_gate or _window_gate
+        names = [fingerprint(key) for key in keys]
+        gate = await stack.enter_async_context(make_gate(gate_limits(spec.limits), endpoint, spec.model, names))
+        ledger.write(keep_spec, dataset, spec)
+        ledger.write(open_run, run_id, dataset, spec, owner.id, None, now)
+        stack.callback(lambda: ledger.write(close_run, run_id, "completed", _said(control), {}, datetime.now(UTC)))
+        generator = Generator(
+            ledger=ledger,
+            claude=claude,
+            gate=gate,
+            control=control,
+            spec=spec,
+            price=price,
+            provider=provider,
+            run_id=run_id,
+            dataset_id=dataset,
+            owner=owner.id,
+        )
+        stack.push_async_callback(generator.drain, spec.retry.timeout_seconds)
+        yield ConversationGenerator(generator, ledger, Library.at(settings.config_dir), spec, dataset, owner.id, gate)
+
+
+def default_spec(model: str) -> DatasetSpec:
+    """The seed's defaults, for requests that belong to no dataset."""
+    anything = {axis: ["any"] for axis in ("persona", "emotion", "topic", "tier")}
+    return DatasetSpec.model_validate({"name": DATASET, "model": model, "templates": ["any"], "axes": anything})
+
+
+def _window_gate(limits: Limits, _endpoint: str, _model: str, names: Sequence[str]) -> WindowGate:
+    return WindowGate(limits, names)
+
+
+def _said(control: Control) -> str:
+    return control.stopped or f"{control.tally['generated']} generated"

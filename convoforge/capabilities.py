@@ -7,7 +7,14 @@ from __future__ import annotations
 
 import re
 
+from convoforge.spec import Generation
+
 _NAME = re.compile(r"claude-(?:(?P<old>\d)-.*|(?P<line>[a-z]+)-(?P<major>\d+)(?:-(?P<minor>\d{1,2})(?!\d))?.*)")
+
+
+def uses_schema(model: str, settings: Generation) -> bool:
+    """Whether an answer's shape is asked for as a schema, or in words."""
+    return settings.structured and takes_structured(model)
 
 
 def takes_structured(model: str) -> bool:

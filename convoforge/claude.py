@@ -1,4 +1,4 @@
-"""The one boundary to the Claude API. Everything the SDK can raise leaves here as an error of ours, everything it can return as a `Reply`.
+"""The one boundary to the Claude API. All that the SDK can raise leaves here as an error of ours, an answer of any kind as a `Reply`.
 
 The SDK's own retries are off: `retry` is the only policy. The key is in the client and nowhere else.
 """
@@ -13,10 +13,11 @@ import httpx2
 import orjson
 from anthropic import types
 
-from convoforge.capabilities import takes_temperature
+from convoforge.capabilities import takes_temperature, uses_schema
 from convoforge.errors import ClaudeAPIError, ConfigError, DoomError, OverloadError, RejectedError, TransientError
 from convoforge.models import Prompt, Provider, Reply, Usage
 from convoforge.parsing import ANSWER_SCHEMA
+from convoforge.spec import Generation
 
 SIMULATOR_HEADER = "x-convoforge-simulator"
 SIMULATOR_KEY = "sk-simulated"
@@ -35,56 +36,60 @@ class Claude:
         base_url: str,
         model: str,
         *,
-        structured: bool,
-        temperature: float | None = None,
         timeout_seconds: float = 120.0,
     ) -> None:
         self.model = model
-        self.base_url = base_url
-        self.temperature_applied = temperature is not None and takes_temperature(model)
         self._keys = tuple(keys)
         self._http = anthropic.DefaultAioHttpClient()
         first = anthropic.AsyncAnthropic(
             api_key=keys[0], base_url=base_url, max_retries=0, timeout=timeout_seconds, http_client=self._http
         )
         self._clients = [first, *(first.with_options(api_key=key) for key in keys[1:])]
-        self._structured = structured
-        self._options: dict[str, Any] = {"timeout": timeout_seconds}
-        if structured:
-            self._options["output_config"] = _OUTPUT
-        if self.temperature_applied:
-            self._options |= {"extra_body": {"temperature": temperature}, "extra_headers": _OLD_VERSION}
+        self._timeout = timeout_seconds
 
     @property
     def keys(self) -> int:
         """How many keys there are."""
         return len(self._keys)
 
-    async def check(self) -> Provider:
+    async def check(self, settings: Generation) -> Provider:
         """Who answers at the base URL, at no cost: also finds a wrong key, an unknown model, a server that is not there.
 
-        Raises `DoomError` for those, and `ConfigError` where the model does not take what would be sent.
+        Raises `DoomError` for the first two, `TransientError` for the last, and `ConfigError` where the model does not take what
+        would be sent.
         """
         try:
             raw = await self._clients[0].models.with_raw_response.retrieve(self.model, timeout=30.0)
         except anthropic.NotFoundError as error:
             if error.type != "not_found_error":  # a server that speaks Messages, but keeps no list of models
                 return _provider(error.response.headers)
-            raise DoomError(f"the API knows no model '{self.model}': change `model` in the spec", status=404, kind="model") from None
+            words = f"the API knows no model '{self.model}': change `model` in the spec"
+            raise DoomError(words, status=404, kind="model") from None
         except anthropic.AnthropicError as error:
             raise self._translate(error) from None
         body = _json(raw.http_response)
         support = ((body.get("capabilities") or {}).get("structured_outputs") or {}).get("supported")
-        if self._structured and support is False:
-            raise ConfigError(f"model '{self.model}' takes no structured output: set `generation: {{structured: false}}` in the spec")
+        if uses_schema(self.model, settings) and support is False:
+            raise ConfigError(
+                f"model '{self.model}' takes no structured output: set `generation: {{structured: false}}` in the spec"
+            )
         return _provider(raw.http_response.headers)
 
-    async def send(self, prompt: Prompt, max_tokens: int, key: int = 0) -> Reply:
+    async def send(self, prompt: Prompt, settings: Generation, key: int = 0) -> Reply:
         """One conversation asked for. Raises a `ClaudeAPIError`; an answer of any kind is a `Reply`."""
+        options: dict[str, Any] = {"output_config": _OUTPUT} if uses_schema(self.model, settings) else {}
+        warm = settings.temperature is not None and takes_temperature(self.model)
+        if warm:
+            options |= {"extra_body": {"temperature": settings.temperature}, "extra_headers": _OLD_VERSION}
         messages: list[types.MessageParam] = [{"role": "user", "content": prompt.user}]
         try:
             raw = await self._clients[key].messages.with_raw_response.create(
-                model=self.model, max_tokens=max_tokens, system=prompt.system, messages=messages, **self._options
+                model=self.model,
+                max_tokens=settings.max_tokens,
+                system=prompt.system,
+                messages=messages,
+                timeout=self._timeout,
+                **options,
             )
         except anthropic.AnthropicError as error:
             raise self._translate(error) from None
@@ -101,7 +106,7 @@ class Claude:
                 model=body["model"],
                 rate_headers={name: value for name, value in headers.items() if name.startswith(_RATE_PREFIX)},
                 refusal_category=(body.get("stop_details") or {}).get("category"),
-                temperature_applied=self.temperature_applied,
+                temperature_applied=warm,
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise _bad_body(response, f"a field is missing: {error}") from None

@@ -27,6 +27,7 @@ from convoforge.errors import (
     RejectedError,
     TransientError,
 )
+from convoforge.endpoint import wrong_provider
 from convoforge.gate import Gate, Need, Slot
 from convoforge.identity import conversation_id, sent_key, wanted_key
 from convoforge.ledger import Ledger
@@ -38,7 +39,7 @@ from convoforge.plan import expected_usage, worst_usage
 from convoforge.pricing import Price, cost_pico, pico, usd
 from convoforge.quality import score
 from convoforge.retry import Policy
-from convoforge.spec import Budget, DatasetSpec
+from convoforge.spec import Budget, DatasetSpec, Generation
 
 SAME_REJECTION_LIMIT = 10
 """So many of the same 400 in a row stop a run: the fault is in what is sent, not in one request."""
@@ -61,6 +62,7 @@ class Job:
 
     claimed: Claimed
     prompt: Prompt
+    settings: Generation
     template: str
     template_version: str
 
@@ -95,7 +97,7 @@ class Control:
             self.stop(f"{count} requests in a row were refused alike: {error}", doomed=True)
 
 
-class ConversationGenerator:
+class Generator:
     """Generates claimed requests of one run, any number at once. Everything it spends is in the ledger before it returns."""
 
     def __init__(
@@ -173,7 +175,7 @@ class ConversationGenerator:
 
     def _intent(self, job: Job, number: int, slot: Slot) -> Intent:
         at = self._now()
-        worst = worst_usage(job.prompt, self._spec.generation.max_tokens)
+        worst = worst_usage(job.prompt, job.settings.max_tokens)
         return Intent(
             request_id=job.claimed.request_id,
             attempt=number,
@@ -210,7 +212,7 @@ class ConversationGenerator:
         begun = time.perf_counter()
         reply = None
         try:
-            reply = await self._claude.send(job.prompt, self._spec.generation.max_tokens, slot.key)
+            reply = await self._claude.send(job.prompt, job.settings, slot.key)
             _check_reply(reply, self._provider)
         except ClaudeAPIError as error:
             self._gate.settle(slot, reply.usage if reply else None)
@@ -220,9 +222,9 @@ class ConversationGenerator:
         self._gate.settle(slot, reply.usage)
         self._gate.learn(slot, reply.rate_headers)
         self._control.rejected(None)
-        kind, conversation, reason = _read(reply, job.prompt)
+        kind, conversation, fault = _read(reply, job.prompt)
         wanted = wanted_key(job.claimed.cell, job.claimed.draw)
-        sent = sent_key(self._spec.model, job.prompt, self._spec.generation)
+        sent = sent_key(self._spec.model, job.prompt, job.settings)
         spent = cost_pico(reply.usage, self._price)
         answer = AnswerRow(
             conversation_id=conversation_id(wanted, sent),
@@ -231,9 +233,9 @@ class ConversationGenerator:
             turns=write_conversation(conversation) if conversation else None,
             system=conversation.system if conversation else None,
             raw_text=None if conversation else reply.text,
-            reason=reason or None,
+            reason=str(fault) if fault else None,
             template_version=job.template_version,
-            temperature=self._spec.generation.temperature,
+            temperature=job.settings.temperature,
             temperature_applied=reply.temperature_applied,
         )
         at = self._now()
@@ -265,7 +267,8 @@ class ConversationGenerator:
             cost_usd=usd(spent),
             attempts=intent.attempt - job.claimed.attempts,
             duration_ms=latency,
-            reason=reason or ("; ".join(quality.reasons) if quality else ""),
+            reason=str(fault) if fault else "; ".join(quality.reasons) if quality else "",
+            error=fault,
             conversation_id=answer.conversation_id,
             api_request_id=reply.request_id,
             provider=reply.provider,
@@ -301,7 +304,7 @@ class ConversationGenerator:
                 http_status=error.status,
                 api_request_id=error.request_id,
                 request_state="failed" if rejected else None,
-                sent=sent_key(self._spec.model, job.prompt, self._spec.generation) if rejected else None,
+                sent=sent_key(self._spec.model, job.prompt, job.settings) if rejected else None,
                 reason=str(error) if rejected else None,
             ),
         )
@@ -338,18 +341,18 @@ def budget_limits(budget: Budget, run_id: str, dataset_id: int, at: datetime) ->
     return {scope: None if cap is None else pico(cap) for scope, cap in zip(scopes(run_id, dataset_id, at), caps, strict=True)}
 
 
-def _read(reply: Reply, prompt: Prompt) -> tuple[AnswerKind, Conversation | None, str]:
+def _read(reply: Reply, prompt: Prompt) -> tuple[AnswerKind, Conversation | None, ConvoforgeError | None]:
     kind = _STOPS.get(reply.stop_reason or "")
     if kind is not None:
         category = f" ({reply.refusal_category})" if reply.refusal_category else ""
-        return kind, None, _WHY[kind] + category
+        return kind, None, GenerationValidationError(_WHY[kind] + category, details={"stop_reason": reply.stop_reason})
     try:
         conversation = parse_conversation(reply.text)
     except ParseError as error:
-        return AnswerKind.PARSE_ERROR, None, str(error)
+        return AnswerKind.PARSE_ERROR, None, error
     except GenerationValidationError as error:
-        return AnswerKind.INVALID, None, str(error)
-    return AnswerKind.OK, Conversation(conversation.turns, prompt.conversation_system or conversation.system), ""
+        return AnswerKind.INVALID, None, error
+    return AnswerKind.OK, Conversation(conversation.turns, prompt.conversation_system or conversation.system), None
 
 
 def _check_reply(reply: Reply, expected: Provider) -> None:
@@ -357,13 +360,6 @@ def _check_reply(reply: Reply, expected: Provider) -> None:
         raise DoomError(wrong_provider(reply.provider, expected), kind="provider", request_id=reply.request_id, maybe_billed=True)
     if reply.stop_reason is None:
         raise TransientError("the answer ended before it was complete", kind="incomplete", maybe_billed=True)
-
-
-def wrong_provider(found: Provider, expected: Provider) -> str:
-    """What to say where the real API was meant and a simulator answers, or the other way round."""
-    if found == "simulator":
-        return "a simulator answers at ANTHROPIC_BASE_URL, but a real build was asked for: use --simulate, or unset ANTHROPIC_BASE_URL"
-    return f"--simulate was asked for, but the answer is signed by no simulator (expected {expected}): nothing more is sent"
 
 
 def _elapsed_ms(begun: float) -> int:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from typing_extensions import Annotated
@@ -159,4 +159,3 @@ class Outcome:
     provider: Provider | None = None
     finished_at: datetime | None = None
     error: Exception | None = None
-    details: Mapping[str, Any] = field(default_factory=dict)

@@ -8,13 +8,13 @@ from decimal import Decimal
 from itertools import islice
 from math import ceil, prod
 
-from convoforge.capabilities import takes_structured
+from convoforge.capabilities import uses_schema
 from convoforge.errors import ConfigError, nearest
 from convoforge.identity import cell_key, sent_key
 from convoforge.models import ConversationRequest, Prompt, Provider, Usage
 from convoforge.parsing import ANSWER_FORMAT
 from convoforge.pricing import Price, cost, price_of
-from convoforge.spec import AXES, DatasetSpec
+from convoforge.spec import DatasetSpec
 from convoforge.spread import spread
 from convoforge.templates import Library, Template
 
@@ -91,7 +91,7 @@ def make_plan(spec: DatasetSpec, library: Library, provider: Provider) -> Plan:
         cells.append(Cell(key, values["persona"], values["emotion"], values["topic"], tier, template))
     plain = [persona for persona in axes.persona if not library.describes(persona)]
     notes = (f"without a description in configs/personas: {', '.join(plain)}",) if plain else ()
-    structured = spec.generation.structured and takes_structured(spec.model)
+    structured = uses_schema(spec.model, spec.generation)
     plan = Plan(spec, provider, tuple(cells), library, price_of(spec.model, overrides=spec.prices), structured, notes)
     first_of_each = {(cell.template, cell.persona): cell for cell in reversed(cells)}
     for cell in first_of_each.values():
@@ -156,5 +156,3 @@ def estimate(plan: Plan, requests: int) -> Decimal:
     costs = [cost(expected_usage(plan.prompt(cell, 0)), plan.price) for cell in some]
     return sum(costs, Decimal(0)) / len(costs) * requests if costs else Decimal(0)
 
-
-AXIS_NAMES = (*AXES, "template")

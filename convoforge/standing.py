@@ -11,7 +11,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from convoforge.identity import conversation_id, wanted_key
 from convoforge.models import AnswerKind, Status
+from convoforge.quality.contract import Drop
+from convoforge.quality.duplicates import first_of_each
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,11 @@ class Draw:
     reason: str | None = None
     decision: str | None = None
 
+    @property
+    def conversation_id(self) -> str:
+        """The name in the dataset of the conversation it holds."""
+        return conversation_id(wanted_key(self.cell, self.draw), self.sent or "")
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -41,8 +49,8 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """The whole dataset under today's plan. `publish` are the accepted draws a version holds, in its order; `revise` what
-    lies beside; `ask` the draws to enrol next; `unscored` answers without a score yet; `exhausted` cells that ran out of draws."""
+    """The whole dataset under today's plan. `publish` are the accepted draws a version holds, in its order; `revise` what lies
+    beside; `ask` the draws to enrol next; `unscored` answers without a score yet; `exhausted` cells that ran out of draws."""
 
     publish: tuple[Draw, ...]
     revise: tuple[Verdict, ...]
@@ -61,7 +69,8 @@ def assess(cells: Sequence[str], draws: Iterable[Draw], *, min_score: int, per_c
     """
     place = {cell: index for index, cell in enumerate(cells)}
     rows = sorted((row for row in draws if row.cell in place), key=lambda row: (row.draw, place[row.cell]))
-    first: dict[str, Draw] = {}
+    good = [row for row in rows if row.decision != "reject" and _good(row, min_score)]
+    repeats = {drop.key: drop for drop in first_of_each((row, row.content_hash or "") for row in good)}
     accepted: Counter[str] = Counter()
     open_: Counter[str] = Counter()
     used: Counter[str] = Counter()
@@ -69,53 +78,57 @@ def assess(cells: Sequence[str], draws: Iterable[Draw], *, min_score: int, per_c
     publish, revise, pending, unscored, held = [], [], [], 0, []
     for row in rows:
         used[row.cell] += 1
-        if row.kind is None and row.state != "failed":
-            open_[row.cell] += 1
-            counts[Status.PENDING] += 1
-            pending.append(row)
-            continue
         if row.kind is not None:
             held.append(row)
-            if row.state != "held":
-                pending.append(row)  # a refresh under way: the old answer counts until the new one is there
-        verdict = _judge(row, first, min_score)
-        if verdict is None:
+        if row.state in ("pending", "claimed"):
+            pending.append(row)  # with a kind: a refresh under way; the old answer counts until the new one is there
+        if row.kind is None and row.state != "failed":
+            open_[row.cell] += 1
+            continue
+        if row.kind == AnswerKind.OK and row.score is None:
             unscored += 1
             open_[row.cell] += 1
             continue
-        if verdict.status is Status.ACCEPTED:
-            accepted[row.cell] += 1
-            if accepted[row.cell] <= per_cell:
-                publish.append(row)
-        else:
-            revise.append(verdict)
+        verdict = _judge(row, min_score, repeats.get(row))
         counts[verdict.status] += 1
+        if verdict.status is not Status.ACCEPTED:
+            revise.append(verdict)
+            continue
+        accepted[row.cell] += 1
+        if accepted[row.cell] <= per_cell:
+            publish.append(row)
     counts[Status.ACCEPTED] = len(publish)
+    counts[Status.PENDING] = len(pending)
     ask, exhausted = [], []
     most = per_cell * max_draws
     for cell in cells:
         missing = per_cell - accepted[cell] - open_[cell]
         for number in range(used[cell], min(used[cell] + max(0, missing), most)):
             ask.append((cell, number))
-        if missing > 0 and used[cell] + missing > most and not open_[cell] and used[cell] >= most:
+        if missing > 0 and used[cell] >= most:
             exhausted.append(cell)
     ask.sort(key=lambda one: (one[1], place[one[0]]))
     publish.sort(key=lambda row: (place[row.cell], row.draw))
     return Standing(tuple(publish), tuple(revise), tuple(pending), tuple(ask), unscored, tuple(exhausted), counts, tuple(held))
 
 
-def _judge(row: Draw, first: dict[str, Draw], min_score: int) -> Verdict | None:
-    if row.state == "failed" and row.kind is None:
+def _good(row: Draw, min_score: int) -> bool:
+    """Whether a draw would be accepted for itself. A review says so in place of the score."""
+    if row.kind != AnswerKind.OK or row.score is None or row.decision == "revise":
+        return False
+    return row.decision == "accept" or row.score >= min_score
+
+
+def _judge(row: Draw, min_score: int, repeat: Drop[Draw] | None) -> Verdict:
+    if row.kind is None:
         return Verdict(row, Status.FAILED, row.reason or "the API refused the request")
     if row.decision == "reject":
         return Verdict(row, Status.DROPPED, "rejected in review")
     if row.kind != AnswerKind.OK:
         return Verdict(row, Status.DROPPED, f"{row.kind}: {row.reason or 'no conversation'}")
-    if row.score is None:
-        return None
-    if row.decision == "revise" or (row.decision is None and row.score < min_score):
-        return Verdict(row, Status.NEEDS_REVISION, row.reason or f"score {row.score} is below {min_score}")
-    other = first.setdefault(row.content_hash or "", row)
-    if other is not row and row.decision is None:
-        return Verdict(row, Status.DROPPED, f"duplicate: says the same as request {other.request_id}")
+    if not _good(row, min_score):
+        why = "sent back in review" if row.decision == "revise" else f"score {row.score} is below {min_score}"
+        return Verdict(row, Status.NEEDS_REVISION, why)
+    if repeat is not None and row.decision != "accept":
+        return Verdict(row, Status.DROPPED, f"{repeat.reason} of conversation {repeat.because_of.conversation_id}")
     return Verdict(row, Status.ACCEPTED)

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from jinja2 import StrictUndefined, TemplateError, meta, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -24,6 +24,7 @@ from convoforge.models import ConversationRequest, Frozen, Label, Prompt
 from convoforge.spec import Scalar, Slug, read_yaml
 
 _ENVIRONMENT = ImmutableSandboxedEnvironment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)
+Model = TypeVar("Model", bound=Frozen)
 _GIVEN = {"persona", "emotion", "topic", "tier", "parameters", "variation"}
 
 Text = Annotated[str, Field(min_length=1, max_length=100_000)]
@@ -59,6 +60,11 @@ class Template(Frozen):
     system: Text
     prompt: Text
     sha256: str
+
+    @property
+    def label(self) -> str:
+        """Version and text, for lineage: ``1/3f2a9c01``."""
+        return f"{self.version}/{self.sha256[:8]}"
 
     @cached_property
     def _compiled(self) -> tuple[Any, Any, Any]:
@@ -156,7 +162,7 @@ def _read_template(path: Path) -> Template:
     return template
 
 
-def _validate(model: type[Any], raw: Mapping[str, Any], path: Path) -> Any:
+def _validate(model: type[Model], raw: Mapping[str, Any], path: Path) -> Model:
     try:
         return model.model_validate(raw)
     except ValidationError as error:

@@ -8,7 +8,8 @@ from time import monotonic
 from typing import Annotated, Any
 
 from prefect import flow
-from prefect.states import Completed, Failed, State
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
 from pydantic import Field
 
 from convoforge.dataset import find_stale, read_standing

@@ -95,7 +95,7 @@ class Bucket:
     def free(self, now: float) -> float:
         """Slots that could be leased."""
         # a bucket is never more than full: what was leased and not used is void once it has flowed back anyway
-        self.owed = max(self.owed, -int(self.in_use(now)))
+        self.owed = max(self.owed, -math.ceil(self.in_use(now)))
         return self.limit - self.in_use(now)
 
     def room(self, now: float) -> float:

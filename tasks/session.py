@@ -19,9 +19,10 @@ from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
 from convoforge.claude import SIMULATOR_KEY, Claude
-from convoforge.errors import ConfigError, ConvoforgeError, DoomError, TransientError
-from convoforge.gate import Gate, Limits, fingerprint
-from convoforge.generator import Control, ConversationGenerator, Job, wrong_provider
+from convoforge.errors import ConfigError, ConvoforgeError
+from convoforge.endpoint import api_address, check_provider, gate_limits
+from convoforge.gate import Gate, fingerprint
+from convoforge.generator import Control, Generator, Job
 from convoforge.ledger import Ledger
 from convoforge.ledger.draws import Claimed
 from convoforge.ledger.owners import RENEW_SECONDS, Owner, new_owner, register, renew, retire
@@ -31,7 +32,6 @@ from convoforge.plan import Cell, Plan, make_plan
 from convoforge.pricing import usd
 from convoforge.retry import Policy
 from convoforge.settings import Settings
-from convoforge.simulator.launch import simulator_process
 from convoforge.spec import DatasetSpec
 from convoforge.templates import Library
 from tasks.gate import PrefectGate
@@ -79,7 +79,7 @@ class Session:
     claude: Claude
     gate: Gate
     control: Control
-    generator: ConversationGenerator
+    generator: Generator
     slots: asyncio.Semaphore
     begun: float = field(default_factory=monotonic)
     stage: str = "planning"
@@ -92,7 +92,7 @@ class Session:
         """What a claimed draw sends today."""
         cell = self.cells[claimed.cell]
         template = self.plan.library.template(cell.template)
-        return Job(claimed, self.plan.prompt(cell, claimed.draw), cell.template, f"{template.version}/{template.sha256[:8]}")
+        return Job(claimed, self.plan.prompt(cell, claimed.draw), self.plan.spec.generation, cell.template, template.label)
 
     def progress(self) -> Progress:
         """Where the run is now."""
@@ -157,30 +157,16 @@ async def open_session(spec: DatasetSpec, *, simulate: bool, settings: Settings 
         dataset = ledger.write(dataset_id, spec.name, provider, now)
         ledger.write(register, owner, now)
         stack.callback(lambda: ledger.write(retire, owner.id, datetime.now(UTC)))
-        base_url = stack.enter_context(_base_url(settings, simulate=simulate))
+        base_url = stack.enter_context(api_address(settings, simulate=simulate))
         keys = (SIMULATOR_KEY,) if simulate else settings.keys
-        claude = Claude(
-            keys,
-            base_url,
-            spec.model,
-            structured=plan.structured,
-            temperature=spec.generation.temperature,
-            timeout_seconds=spec.retry.timeout_seconds,
-        )
+        claude = Claude(keys, base_url, spec.model, timeout_seconds=spec.retry.timeout_seconds)
         stack.push_async_callback(claude.aclose)
-        await _check(claude, provider, Policy(spec.retry))
+        await check_provider(claude, spec.generation, provider, Policy(spec.retry))
         limits = spec.limits
         endpoint = f"simulator-{spec.name}" if simulate else urlsplit(base_url).netloc
         gate = await stack.enter_async_context(
             PrefectGate(
-                Limits(
-                    max_requests=limits.max_requests,
-                    window_seconds=limits.window_seconds,
-                    pause_threshold=limits.pause_threshold,
-                    queue=limits.queue,
-                    input_tokens=limits.input_tokens,
-                    output_tokens=limits.output_tokens,
-                ),
+                gate_limits(limits),
                 endpoint=endpoint,
                 model=spec.model,
                 fingerprints=[fingerprint(key) for key in keys],
@@ -188,7 +174,7 @@ async def open_session(spec: DatasetSpec, *, simulate: bool, settings: Settings 
         )
         run_id = uuid.UUID(str(flow_run.id)).hex if flow_run.id else uuid.uuid4().hex
         control = Control()
-        generator = ConversationGenerator(
+        generator = Generator(
             ledger=ledger,
             claude=claude,
             gate=gate,
@@ -224,31 +210,6 @@ async def open_session(spec: DatasetSpec, *, simulate: bool, settings: Settings 
             stack.push_async_callback(_end, task)
         stack.push_async_callback(generator.drain, GRACE_SECONDS)
         yield opened
-
-
-@contextmanager
-def _base_url(settings: Settings, *, simulate: bool) -> Iterator[str]:
-    """Where requests go: a simulator of our own, unless a local one is named already."""
-    if not simulate:
-        yield settings.api_root
-    elif settings.base_url and urlsplit(settings.api_root).hostname in ("127.0.0.1", "localhost", "::1"):
-        yield settings.api_root
-    else:
-        with simulator_process() as url:
-            yield url
-
-
-async def _check(claude: Claude, expected: Provider, policy: Policy) -> None:
-    async for attempt in policy.attempts():
-        with attempt:
-            try:
-                found = await claude.check()
-            except TransientError as error:
-                if error.kind == "unreachable":  # a wrong address is far likelier than a server that starts right now
-                    raise DoomError(f"{error}. Check ANTHROPIC_BASE_URL", kind=error.kind) from None
-                raise
-    if found != expected:
-        raise DoomError(wrong_provider(found, expected), kind="provider")
 
 
 @contextmanager

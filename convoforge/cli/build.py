@@ -124,7 +124,7 @@ async def _run(parameters: dict[str, Any]) -> tuple[BuildReport, bool] | BaseExc
         show.cancel()
         with suppress(asyncio.CancelledError):
             await show
-    result = await get_state_result(state, raise_on_failure=False)
+    result: Any = await get_state_result(state, raise_on_failure=False)
     return result if isinstance(result, BaseException) else (result, state.is_failed())
 
 

@@ -52,7 +52,7 @@ class Ledger:
 
     async def aread(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """`read`, beside a running event loop."""
-        return await asyncio.to_thread(self.read, function, *args, **kwargs)
+        return await asyncio.to_thread(lambda: self.read(function, *args, **kwargs))
 
     async def awrite(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """`write`, in the next group commit."""

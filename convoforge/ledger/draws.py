@@ -149,7 +149,7 @@ def read_draws(connection: Connection, dataset_id: int) -> list[Draw]:
         .outerjoin(reviews, reviews.c.id == last.c.id)
         .where(requests.c.dataset_id == dataset_id)
     )
-    return [Draw(*row) for row in connection.execute(query)]
+    return [Draw(*tuple(row)) for row in connection.execute(query)]
 
 
 def unscored(connection: Connection, dataset_id: int, rubric: int, most: int) -> list[tuple[int, int, Conversation]]:

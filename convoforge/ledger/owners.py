@@ -102,7 +102,7 @@ def _gone(host: str, pid: int, started: float) -> bool:
     if host != this_host():
         return False
     try:
-        return abs(psutil.Process(pid).create_time() - started) > 2
+        return bool(abs(psutil.Process(pid).create_time() - started) > 2)
     except psutil.NoSuchProcess:
         return True
     except psutil.AccessDenied:

@@ -63,7 +63,8 @@ def publish(
     is put right. `revise` goes beside the data, where no split loads it. `reserve` gives the next version number, never one
     twice. `latest` follows, though to fewer rows only with `allow_fewer`. Killed at any moment, it leaves no half version.
 
-    Raises GenerationValidationError for a row that must not be trained on, ConfigError for a name or splits that cannot work.
+    Raises GenerationValidationError for a row that must not be trained on, ConfigError for a name or splits that cannot work,
+    LedgerError for rows or numbers that contradict the ones before.
     """
     _check(folder.name, fractions, group_by)
     recipe = Recipe(fingerprint=fingerprint, fractions=fractions, group_by=tuple(group_by), seed=seed)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
+from convoforge.errors import LedgerError
 from convoforge.models import Provider
 from convoforge.publish import splits
 from convoforge.publish.manifest import Recipe
@@ -35,17 +36,21 @@ def write_splits(folder: Path, rows: Rows, recipe: Recipe, provider: Provider, m
     """Writes every row into the files of its split, in `folder`. Raises GenerationValidationError for a row that breaks a rule.
 
     Groups go where their hash sends them as they come, so that the rows are read once. Only where that leaves a split empty,
-    which takes a dataset of few groups, they are written again with the groups that have to move.
+    which takes a dataset of few groups, they are written again with the groups that have to move. Raises LedgerError if they are
+    others then.
     """
+    folder.mkdir()
     placed: dict[str, str] = {}
-    while True:
-        folder.mkdir()
-        written = _write_pass(folder, rows, recipe, provider, max_bytes, placed)
-        plan = splits.assign(placed, recipe.fractions, seed=recipe.seed)
-        if plan.groups == placed:
-            return Written(*written, plan.notes)
+    files, counts = _write_pass(folder, rows, recipe, provider, max_bytes, placed)
+    plan = splits.assign(placed, recipe.fractions, seed=recipe.seed)
+    if plan.moved:
         shutil.rmtree(folder)
-        placed = dict(plan.groups)
+        folder.mkdir()
+        placed, before = dict(plan.groups), sum(counts.values())
+        files, counts = _write_pass(folder, rows, recipe, provider, max_bytes, placed)
+        if sum(counts.values()) != before or placed != plan.groups:
+            raise LedgerError(f"{before} rows to publish had become {sum(counts.values())} when read again: publish once more.")
+    return Written(files, counts, plan.notes)
 
 
 def write_revise(path: Path, rows: Rows, group_by: Sequence[str]) -> Path | None:

@@ -431,6 +431,27 @@ CHECKS = patterns("""
 - [Shall I|Should I] [go deeper|say more] on [any of this|one of these points]?
 """)
 
+HELPERS = begins("advis|agent|planner|representative|consultant|coach|specialist|support|assistant|counsel|banker|expert|mentor|tutor")
+"""Personas that answer rather than ask."""
+
+BEFORE = patterns("""
+- [Here is|This is|Below is] [the conversation|the dialogue] [you asked for|as requested]:
+- [Sure|Certainly|Of course], [here is|this is] [a conversation|the dialogue] [to your brief|for the dataset]:
+""")
+AFTER = patterns("""
+- I [kept|have kept] the tone [close to|in line with] the persona; [tell me|let me know] if you [want|would like] [another one|a variation].
+- [Each turn|Every turn] [stays|was kept] in character. [Shall I write|Would you like] another?
+""")
+PLAIN = patterns("""
+- [Hello|Hi]! I am [a simulated model|the simulator], and [conversations|dialogues] are [what I am good at|my one talent].
+- [Understood|Noted]. Ask me for a conversation [about a topic|with a persona and a topic], and I [write|will write] one.
+- [That is|This is] a short answer from the simulator, [since|because] no conversation was asked for.
+""")
+NO_DIALOGUE = patterns("""
+- I would rather [describe|sum up] this [in my own words|as a short text] than write it as a dialogue.
+- [Before|Rather than] [writing|drafting] the dialogue, let me [say|set out] what [matters|counts] about {topic}.
+""")
+
 # What a weak conversation says: two turns below 50 characters each, or four below 20, both under 6 in the rubric.
 CURT = pairs("""
 - [Any advice for me|Can you help me with this|What should I do now]? => [It depends on a few things|Hard to say from here], [really|sorry].

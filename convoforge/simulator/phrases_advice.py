@@ -409,7 +409,7 @@ ADVICE = Domain(
         "financ|invest|market|retire|portfolio|tax|mortgage|saving|debt|loan|pension|stock|wealth|money|budget|401|ira|etf|bond|"
         "insurance|estate|inherit|fund|crypto|diversif|trad(?:er|ing)|advisor|adviser|bank|income|economy"
     ),
-    themes=(RETIREMENT, PORTFOLIO, DEBT, TAX, HOME, SAVING, MARKETS),
+    themes=(RETIREMENT, DEBT, HOME, TAX, SAVING, PORTFOLIO, MARKETS),
     rest=MONEY,
     objections=pairs("""
     - But [what if|suppose] I do all that and [lose my job|the worst comes] in {month}? => Then the cushion pays the bills [for|through] {few} months while
@@ -455,7 +455,7 @@ ADVICE = Domain(
       go badly wrong]. Then [come back|write] in {few} weeks with [what surprised you|your questions], and we [tune|adjust] the rest.
     """),
     twists=pairs("""
-    - There is one [odd|unusual] thing: half of it is [still in|held in] the name of {relative}, who [died|moved abroad] in {month}. => [That changes|This
+    - There is one [odd|unusual] thing: half of it is [still in|held in] the name of {relative}, who [moved|went] abroad in {month}. => [That changes|This
       changes] the order of things. Until the title is cleared, [do not sell|please move nothing]; ask for [the certificate|proof] of ownership first, and have
       a local lawyer look at it.
     - I [should|have to] add that I am paid in [another currency|two currencies], and [the rate|it] moved by {percent}% this year. => Then a part of your risk

@@ -281,7 +281,7 @@ SUPPORT = Domain(
         "customer|support|service|deliver|ship|refund|order|account|login|password|subscri|cancel|billing|complain|warrant|product|"
         "device|technical|outage|return|parcel|help ?desk|agent|shopper|buyer|user"
     ),
-    themes=(CANCEL, BILLING, ACCESS, FAULT, DELIVERY),
+    themes=(BILLING, CANCEL, ACCESS, DELIVERY, FAULT),
     rest=HELP,
     objections=pairs("""
     - [The last one|{other}] [promised|told me] [that|the same], too. Why should I believe [it|you] this time? => [A fair question|You have reason to ask]. I am
@@ -318,13 +318,13 @@ SUPPORT = Domain(
     twists=pairs("""
     - There is a [catch|complication]: the order was paid by {relative}, whose card [is closed|expired] since {month}. => Then the refund would bounce. I [turn|change] it
       into a bank transfer; [please|for that] let {relative} confirm [by|from] the mail address on the receipt, [nothing|no more] is needed.
-    - I [should|have to] say that I [bought|got] the {item} second-hand, [from|through] {source}. => [Good to know|That is all right]. The warranty belongs to the {item}, not
+    - I [should|have to] say that I [bought|got] the {item} second-hand, [from|through] a [colleague|neighbour]. => [Good to know|That is all right]. The warranty belongs to the {item}, not
       to the buyer. I only need the serial number and [roughly|] the month, {month}, and we [go on|continue].
     - [By the way|Just so you know], I am deaf, so [please|] no [calls|phone calls], [whatever happens|for any of this]. => Thank you for [saying so|telling me]. I have put "text only"
       at the top of {ticket}, and [everything|each step] will come in writing, [the courier's notice too|also from the courier].
     - The [strange|odd] thing is, I have two accounts with you, and [both|each] [show|shows] order {order}. => That explains [a lot|the muddle]. I [merge|will merge] them
       into the older one, which keeps your [price|history]. For {few} hours [both|they] may look empty; that is [normal|expected].
-    - I am [writing|asking] for {relative}, who is [ninety|in hospital] and [cannot|is unable to] do this. => Then [two lines|a short note] of consent will do, [a
+    - I am [writing|asking] for {relative}, who is [abroad|in hospital] and [cannot|is unable to] do this. => Then [two lines|a short note] of consent will do, [a
       photo is fine|by mail]. Until it is here I can [explain|prepare] everything, and [press|change] nothing.
     - We are [in a valley|on a boat] [without|with hardly any] signal until {weekday}, so [no codes|nothing by text message] can reach me. => Then I [pause|stop] the clock on
       {ticket} until then, so that no deadline runs. [The link|My link] will be [sent|ready] on {weekday} and [lasts|is valid] {days} days.

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from convoforge.publish import PublishedRow
+from convoforge.models import Status
+from convoforge.publish import PublishedRow, versions
 from convoforge.publish.versions import good_versions
 
 Rows = Callable[..., list[PublishedRow]]
@@ -47,6 +48,23 @@ def test_a_publisher_killed_before_latest_moved_leaves_a_whole_version(dataset: 
     again = dataset.publish(make_rows(24), fingerprint="same")
     assert (again.unchanged, again.version) == (True, 1)
     assert dataset.latest == "v0001"
+
+
+def test_every_file_is_on_the_disk_before_the_version_is_visible(
+    dataset: Any, make_rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[tuple[Path, bool]] = []
+    sync = versions._sync
+
+    def watched(path: Path) -> None:
+        sync(path)
+        flushed.append((path, (dataset.folder / "v0001").exists()))
+
+    monkeypatch.setattr(versions, "_sync", watched)
+    version = dataset.publish(make_rows(24), make_rows(1, status=Status.DROPPED)).path
+    before = {path.relative_to(dataset.folder).parts[1:] for path, visible in flushed if not visible}
+    assert before == {(), *(path.relative_to(version).parts for path in version.rglob("*"))}
+    assert [path for path, visible in flushed if visible] == [dataset.folder, dataset.folder], "the rename, then latest"
 
 
 def test_a_publisher_at_work_is_not_swept_away_by_another(dataset: Any, make_rows: Rows) -> None:

@@ -14,7 +14,7 @@ from weakref import WeakSet
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 
-from convoforge.errors import ConfigError, GenerationValidationError
+from convoforge.errors import ConfigError, GenerationValidationError, LedgerError
 from convoforge.models import Status
 from convoforge.publish import PublishedRow, parquet
 from convoforge.publish.rows import REVISE_SCHEMA, SCHEMA
@@ -193,6 +193,14 @@ def test_two_groups_always_make_two_splits(dataset: Any, make_rows: Rows) -> Non
     for seed in range(12):
         published = dataset.publish([*make_rows(4, persona="A", topic="T"), *make_rows(3, persona="B", topic="T")], seed=seed)
         assert sorted(published.splits.values()) == [3, 4]
+
+
+def test_rows_that_are_others_when_read_again_are_an_error(dataset: Any, make_rows: Rows) -> None:
+    once = iter(make_rows(4))
+    fractions = {"train": 0.999999, "validation": 0.000001}
+    with pytest.raises(LedgerError, match="4 rows to publish had become 0 when read again"):
+        dataset.publish((), accepted=lambda: once, fractions=fractions)
+    assert dataset.visible == []
 
 
 @pytest.mark.parametrize(

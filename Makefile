@@ -1,0 +1,43 @@
+# Two commands on a bare machine (Python >= 3.11, make, git): `make demo` and `make test`. Everything lives in .venv.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test bench up down clean
+
+help:  ## list these targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: $(READY)  ## make .venv from constraints.txt
+
+$(READY): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "convoforge needs Python 3.11 or newer: install it, or say make PYTHON=/path/to/python"; exit 1; }
+	@echo "setting up $(VENV) with $(PYTHON) (about a minute) …"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: $(READY)  ## build the demo dataset with the simulator: no key, no cost
+	@$(BIN)/convoforge build demo --simulate
+
+test: $(READY)  ## everything that checks: lint, types, import contracts, tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m pytest
+
+bench: $(READY)  ## measure: the pipeline against a bare SDK loop, CPU and memory per conversation
+	@$(BIN)/python -m benchmarks.pipeline
+
+up: $(READY)  ## start Prefect server, work pool, deployments and a worker; they stay
+	@$(BIN)/python -m deployments.local up
+
+down: $(READY)  ## stop what `make up` started
+	@$(BIN)/python -m deployments.local down
+
+clean:  ## remove .venv and caches (data stays)
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info

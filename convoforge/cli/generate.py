@@ -1,0 +1,106 @@
+"""`convoforge generate`: one conversation, printed."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from pydantic import ValidationError
+from rich.markup import escape
+from rich.padding import Padding
+
+from convoforge.adhoc import open_generator
+from convoforge.cli import DONE, FAILED
+from convoforge.cli.words import dollars, out, print_json
+from convoforge.errors import ConfigError
+from convoforge.models import ConversationRequest, Outcome
+from convoforge.settings import Settings
+from convoforge.templates import Library, Template
+
+
+def run_generate(
+    *,
+    persona: str,
+    emotion: str,
+    topic: str,
+    template: str,
+    tier: str | None,
+    parameters: list[str],
+    model: str | None,
+    max_tokens: int | None,
+    temperature: float | None,
+    simulate: bool,
+    as_json: bool,
+) -> int:
+    """Generate one conversation outside any dataset."""
+    settings = Settings()
+    chosen = Library.at(settings.config_dir).template(template)
+    try:
+        request = ConversationRequest(
+            template=template,
+            persona=persona,
+            emotion=emotion,
+            topic=topic,
+            tier=tier or chosen.tiers[0],
+            parameters=dict(_parameter(text, chosen) for text in parameters),
+            max_tokens=max_tokens,
+            temperature=temperature,
+        )
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        raise ConfigError(f"--{'.'.join(map(str, fault['loc'])).replace('_', '-')}: {fault['msg']}") from None
+
+    async def run() -> Outcome:
+        async with open_generator(settings=settings, model=model, simulate=simulate) as generator:
+            return await generator.generate(request)
+
+    outcome = asyncio.run(run())
+    if as_json:
+        print_json(outcome_json(outcome))
+    else:
+        _print(outcome, simulate=simulate)
+    return DONE if outcome.conversation is not None else FAILED
+
+
+def outcome_json(outcome: Outcome) -> dict[str, Any]:
+    """An outcome as plain values; money as a string."""
+    conversation, quality = outcome.conversation, outcome.quality
+    return {
+        "conversation_id": outcome.conversation_id,
+        "status": outcome.status.value,
+        "turns": [{"role": turn.role, "content": turn.content} for turn in conversation.turns] if conversation else None,
+        "system": conversation.system if conversation else None,
+        "quality": quality
+        and {"score": quality.score, "turns": quality.turns, "length": quality.length, "structure": quality.structure},
+        "reason": outcome.reason or None,
+        "error": type(outcome.error).__name__ if outcome.error else None,
+        "input_tokens": outcome.usage.input_tokens,
+        "output_tokens": outcome.usage.output_tokens,
+        "cost_usd": f"{outcome.cost_usd:f}",
+        "attempts": outcome.attempts,
+        "duration_ms": outcome.duration_ms,
+        "provider": outcome.provider,
+        "api_request_id": outcome.api_request_id,
+    }
+
+
+def _parameter(text: str, template: Template) -> tuple[str, Any]:
+    name, found, value = text.partition("=")
+    if not found:
+        raise ConfigError(f"--param {text!r}: write NAME=VALUE")
+    declared = template.parameters.get(name)
+    allowed = declared.values if declared and declared.values else ()
+    return name, next((one for one in allowed if str(one) == value), value)  # what the template declares has the type it declares
+
+
+def _print(outcome: Outcome, *, simulate: bool) -> None:
+    if outcome.conversation is None:
+        out.print(f"[red]No conversation:[/red] {escape(outcome.reason)}")
+    else:
+        colours = {"user": "cyan", "assistant": "green"}
+        for turn in outcome.conversation.turns:
+            out.print(f"[{colours[turn.role]}]{turn.role}[/]")
+            out.print(Padding(escape(turn.content), (0, 2)), soft_wrap=False)
+    score = f"score {outcome.quality.score}, " if outcome.quality else ""
+    paid = "simulated, nothing paid" if simulate else f"{dollars(outcome.cost_usd)}"
+    out.print(f"\n[dim]{score}{outcome.usage.output_tokens} tokens, {outcome.duration_ms} ms, {paid}[/dim]")

@@ -1,0 +1,54 @@
+"""Who answers, and where: the real API or a simulator, never one taken for the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+from convoforge.claude import Claude
+from convoforge.errors import DoomError, TransientError
+from convoforge.gate import Limits
+from convoforge.models import Provider
+from convoforge.retry import Policy
+from convoforge.settings import Settings
+from convoforge.simulator.launch import simulator_process
+from convoforge.spec import Generation, RateLimits
+
+
+@contextmanager
+def api_address(settings: Settings, *, simulate: bool) -> Iterator[str]:
+    """Where requests go. For a simulation: a simulator of our own, unless a local address is named already."""
+    if not simulate:
+        yield settings.api_root
+    elif settings.base_url and urlsplit(settings.api_root).hostname in ("127.0.0.1", "localhost", "::1"):
+        yield settings.api_root
+    else:
+        with simulator_process() as url:
+            yield url
+
+
+async def check_provider(claude: Claude, settings: Generation, expected: Provider, policy: Policy) -> None:
+    """Ask the API, at no cost, whether it would answer. Raises `DoomError` or `ConfigError` with what to do about it."""
+    async for attempt in policy.attempts():
+        with attempt:
+            try:
+                found = await claude.check(settings)
+            except TransientError as error:
+                if error.kind == "unreachable":  # a wrong address is far likelier than a server that starts right now
+                    raise DoomError(f"{error}. Check ANTHROPIC_BASE_URL", kind=error.kind) from None
+                raise
+    if found != expected:
+        raise DoomError(wrong_provider(found, expected), kind="provider")
+
+
+def gate_limits(limits: RateLimits) -> Limits:
+    """A spec's limits as the gate takes them."""
+    return Limits(**limits.model_dump(exclude={"concurrency"}))
+
+
+def wrong_provider(found: Provider, expected: Provider) -> str:
+    """What to say where the real API was meant and a simulator answers, or the other way round."""
+    if found == "simulator":
+        return "a simulator answers at ANTHROPIC_BASE_URL, but a real build was asked for: use --simulate, or unset ANTHROPIC_BASE_URL"
+    return f"--simulate was asked for, but the answer is signed by no simulator (expected {expected}): nothing more is sent"

@@ -1,0 +1,91 @@
+"""Up to a hundred requests of one's own, outside any dataset: the seed's batch, as a flow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Annotated, Any
+
+from prefect import flow
+from prefect.artifacts import acreate_table_artifact
+from prefect.client.schemas.objects import State
+from prefect.logging import get_run_logger
+from prefect.states import Completed, Failed
+from pydantic import BaseModel, Field
+
+from convoforge.adhoc import open_generator
+from convoforge.errors import ConvoforgeError
+from convoforge.gate import Limits
+from convoforge.models import ConversationRequest, Outcome
+from tasks.gate import PrefectGate
+from tasks.report import format_usd
+
+
+class BatchSummary(BaseModel):
+    """What came of a batch: `successful` brought a conversation, `failed` did not, `skipped` were not begun."""
+
+    total: int
+    successful: int
+    failed: int
+    skipped: int
+    total_cost_usd: str
+    reasons: dict[int, str]
+    conversation_ids: list[str]
+
+
+@flow(name="generate-batch", validate_parameters=True)
+async def generate_batch(
+    requests: Annotated[list[ConversationRequest], Field(min_length=1, max_length=100, description="1 to 100 requests")],
+    simulate: bool = False,
+    model: str | None = None,
+    concurrency: Annotated[int, Field(ge=1, le=100)] = 3,
+    stop_on_error: bool = False,
+) -> State[Any]:
+    """Generate requests, `concurrency` at a time. With `stop_on_error` nothing new begins after the first failure."""
+    try:
+        async with open_generator(model=model, simulate=simulate, open_gate=_prefect_gate) as generator:
+            outcomes = await generator.generate_batch(requests, concurrency=concurrency, stop_on_error=stop_on_error)
+    except ConvoforgeError as error:
+        return Failed(message=str(error), data=error)
+    summary = summarize(outcomes)
+    rows = [_row(request, outcome) for request, outcome in zip(requests, outcomes, strict=True)]
+    try:
+        await acreate_table_artifact(rows, key="generate-batch", description=f"{summary.successful} of {summary.total} generated")
+    except Exception as error:  # the conversations are in the ledger whether or not Prefect shows them
+        get_run_logger().warning("the artifact could not be written: %s", error)
+    name = "Completed" if summary.successful == summary.total else "Partial"
+    return Completed(name=name, message=f"{summary.successful} of {summary.total} generated, ${summary.total_cost_usd}", data=summary)
+
+
+def summarize(outcomes: Sequence[Outcome | None]) -> BatchSummary:
+    """The summary of a batch's outcomes."""
+    begun = [outcome for outcome in outcomes if outcome is not None]
+    made = [outcome for outcome in begun if outcome.conversation is not None]
+    reasons = {n: one.reason for n, one in enumerate(outcomes) if one is not None and one.conversation is None}
+    return BatchSummary(
+        total=len(outcomes),
+        successful=len(made),
+        failed=len(begun) - len(made),
+        skipped=len(outcomes) - len(begun),
+        total_cost_usd=format_usd(sum((one.cost_usd for one in begun), start=Decimal(0))),
+        reasons=reasons,
+        conversation_ids=[one.conversation_id for one in made if one.conversation_id],
+    )
+
+
+def _row(request: ConversationRequest, outcome: Outcome | None) -> dict[str, str]:
+    status = "not begun" if outcome is None else outcome.status.value
+    return {
+        "persona": request.persona,
+        "emotion": request.emotion,
+        "topic": request.topic,
+        "tier": request.tier,
+        "status": status,
+        "score": str(outcome.quality.score) if outcome and outcome.quality else "-",
+        "cost": f"${outcome.cost_usd:f}" if outcome else "-",
+        "reason": outcome.reason if outcome else "",
+    }
+
+
+def _prefect_gate(limits: Limits, endpoint: str, model: str, names: Sequence[str]) -> PrefectGate:
+    return PrefectGate(limits, endpoint=endpoint, model=model, fingerprints=names)
