@@ -1,33 +1,15 @@
-"""A dataset as the ledger holds it: how it stands, scored, published. Needs no API, no Prefect, and pays nothing."""
+"""A dataset as the ledger holds it: how it stands, and its scores. Needs no API, no Prefect, and pays nothing."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
-from importlib.metadata import version
-from pathlib import Path
-from typing import Any
-
-from convoforge.identity import wanted_key
 from convoforge.ledger import Ledger
-from convoforge.ledger.draws import read_answers, read_conversation, read_draws, unscored, write_scores
-from convoforge.ledger.runs import keep_version, reserve_version
-from convoforge.models import Provider, Quality, Status
+from convoforge.ledger.draws import read_draws, unscored, write_scores
 from convoforge.plan import Plan
-from convoforge.pricing import usd
-from convoforge.publish import Lineage, Published, PublishedRow, publish
 from convoforge.quality import RUBRIC_VERSION, score
 from convoforge.quality.duplicates import content_hash
 from convoforge.standing import Draw, Standing, assess
 
 _SCORED_AT_ONCE = 1_000
-
-
-def dataset_folder(data_dir: Path, name: str, provider: Provider) -> Path:
-    """Where a dataset's versions lie; simulated ones apart from real ones, always."""
-    return data_dir / ("simulated" if provider == "simulator" else "datasets") / name
 
 
 def read_standing(ledger: Ledger, plan: Plan, dataset_id: int) -> Standing:
@@ -47,121 +29,11 @@ def find_stale(plan: Plan, standing: Standing) -> list[Draw]:
     return [draw for draw in standing.held if draw.sent != plan.sent(cells[draw.cell], draw.draw)]
 
 
-def score_dataset(ledger: Ledger, dataset_id: int, tick: Callable[[], None] = lambda: None) -> int:
-    """Score every conversation that has no score of today's rubric; `tick` is called between batches. Returns how many there were."""
+def score_dataset(ledger: Ledger, dataset_id: int) -> int:
+    """Score every conversation that has no score of today's rubric. Returns how many there were."""
     total = 0
     while rows := ledger.read(unscored, dataset_id, RUBRIC_VERSION, _SCORED_AT_ONCE):
         scored = [(request, attempt, score(conversation), content_hash(conversation)) for request, attempt, conversation in rows]
         ledger.write(write_scores, RUBRIC_VERSION, scored)
         total += len(scored)
-        tick()
     return total
-
-
-def publish_dataset(
-    ledger: Ledger,
-    plan: Plan,
-    dataset_id: int,
-    data_dir: Path,
-    *,
-    run_id: str | None = None,
-    allow_fewer: bool = False,
-    now: Callable[[], datetime] = lambda: datetime.now(UTC),
-) -> tuple[Published, Standing]:
-    """The accepted rows of a plan as a version: the one that holds them already, or a new one. Scored before by `score_dataset`."""
-    standing = read_standing(ledger, plan, dataset_id)
-    stale = find_stale(plan, standing)
-    verdicts = {verdict.draw.request_id: verdict for verdict in standing.revise if verdict.draw.kind is not None}
-
-    def accepted() -> Iterator[PublishedRow]:
-        return _rows(ledger, [draw.request_id for draw in standing.publish], {})
-
-    def revise() -> Iterator[PublishedRow]:
-        return _rows(ledger, list(verdicts), {key: (one.status, one.reason) for key, one in verdicts.items()})
-
-    published = publish(
-        dataset_folder(data_dir, plan.spec.name, plan.provider),
-        accepted=accepted,
-        revise=revise,
-        reserve=lambda: ledger.write(reserve_version, dataset_id, run_id, now()),
-        fingerprint=_fingerprint(standing),
-        fractions=plan.spec.publish.splits,
-        group_by=plan.spec.publish.group_by,
-        seed=plan.spec.seed,
-        lineage=_lineage(plan, standing, len(stale), run_id),
-        created_at=now(),
-        allow_fewer=allow_fewer,
-    )
-    if published.version is not None and published.path is not None and not published.unchanged:
-        ledger.write(
-            keep_version, dataset_id, published.version, str(published.path), published.sha256, published.rows, now()
-        )
-    return published, standing
-
-
-def _lineage(plan: Plan, standing: Standing, stale: int, run_id: str | None) -> Lineage:
-    spec = plan.spec
-    used = sorted({cell.template for cell in plan.cells})
-    return Lineage(
-        run_id=run_id or "-",
-        spec_sha256=spec.sha256(),
-        spec_text=spec.text(),
-        provider=plan.provider,
-        model=spec.model,
-        package_version=version("convoforge"),
-        templates={name: plan.library.template(name).sha256 for name in used},
-        counts={
-            "planned": plan.wanted,
-            "pending": len(standing.pending),
-            "stale": stale,
-            "exhausted": len(standing.exhausted),
-        },
-        axes={axis: tuple(getattr(spec.axes, axis)) for axis in ("persona", "emotion", "topic", "tier")},
-    )
-
-
-def _fingerprint(standing: Standing) -> str:
-    digest = hashlib.sha256()
-    for draw in standing.publish:
-        wanted = wanted_key(draw.cell, draw.draw)
-        digest.update(f"{wanted} {draw.sent} {draw.content_hash} {draw.score}\n".encode())
-    return digest.hexdigest()
-
-
-def _rows(ledger: Ledger, ids: list[int], verdicts: Mapping[int, tuple[Status, str]]) -> Iterator[PublishedRow]:
-    with ledger.engine.execution_options(read_only=True).connect() as connection:
-        for row in read_answers(connection, ids):
-            status, why = verdicts.get(row.id, (Status.ACCEPTED, ""))
-            yield _row(row, status, why)
-
-
-def _row(row: Any, status: Status, why: str) -> PublishedRow:
-    reasons = tuple(json.loads(row.reasons)) if row.reasons else ()
-    quality = None
-    if row.score is not None:
-        quality = Quality(row.score, row.score_turns, row.score_length, row.score_structure, reasons)
-    return PublishedRow(
-        conversation_id=row.conversation_id,
-        conversation=read_conversation(row.turns, row.system) if row.turns else None,
-        template=row.template,
-        template_version=row.template_version,
-        persona=row.persona,
-        emotion=row.emotion,
-        topic=row.topic,
-        tier=row.tier,
-        quality=quality,
-        provider=row.provider,
-        model=row.model,
-        prompt_sha256=row.sent_1,
-        api_request_id=row.api_request_id,
-        input_tokens=row.input_tokens,
-        output_tokens=row.output_tokens,
-        cost_usd=usd(row.cost_pico),
-        run_id=row.run_id,
-        generated_at=row.generated_at,
-        status=status,
-        reasons=(why, *reasons) if why else (),
-        raw_text=row.raw_text,
-    )
-
-

@@ -364,5 +364,3 @@ def _check_reply(reply: Reply, expected: Provider) -> None:
 
 def _elapsed_ms(begun: float) -> int:
     return round((time.perf_counter() - begun) * 1000)
-
-

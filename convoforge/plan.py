@@ -155,4 +155,3 @@ def estimate(plan: Plan, requests: int) -> Decimal:
     some: Iterator[Cell] = islice(plan.cells, 0, None, max(1, len(plan.cells) // 20))
     costs = [cost(expected_usage(plan.prompt(cell, 0)), plan.price) for cell in some]
     return sum(costs, Decimal(0)) / len(costs) * requests if costs else Decimal(0)
-

@@ -45,7 +45,9 @@ class Policy:
 
         def wait(state: RetryCallState) -> float:
             error = state.outcome and state.outcome.exception()
-            backoff: float = min(self.rule.max_delay_seconds, self.rule.base_delay_seconds * 2 ** min(state.attempt_number - 1, 30))
+            backoff: float = min(
+                self.rule.max_delay_seconds, self.rule.base_delay_seconds * 2 ** min(state.attempt_number - 1, 30)
+            )
             jitter = self.random() * self.rule.jitter_seconds
             asked = error.retry_after or 0.0 if isinstance(error, OverloadError) else 0.0
             return max(backoff, asked) + jitter

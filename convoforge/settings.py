@@ -19,9 +19,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_file=ROOT / ".env", populate_by_name=True)
 
     api_key: SecretStr | None = Field(default=None, validation_alias="ANTHROPIC_API_KEY")
-    base_url: str | None = Field(
-        default=None, validation_alias=AliasChoices("ANTHROPIC_BASE_URL", "ANTHROPIC_API_BASE_URL")
-    )
+    base_url: str | None = Field(default=None, validation_alias=AliasChoices("ANTHROPIC_BASE_URL", "ANTHROPIC_API_BASE_URL"))
     model: str | None = Field(default=None, validation_alias="ANTHROPIC_MODEL")
     data_dir: Path = Field(default=ROOT / "data", validation_alias="CONVOFORGE_DATA_DIR")
     config_dir: Path = Field(default=ROOT / "configs", validation_alias="CONVOFORGE_CONFIG_DIR")

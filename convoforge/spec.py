@@ -42,6 +42,9 @@ def _money(value: Any) -> Any:
 
 Values = Annotated[tuple[Label, ...], Field(min_length=1), AfterValidator(_unique)]
 Dollars = Annotated[Decimal, BeforeValidator(_money), Field(gt=0, le=1_000_000, decimal_places=6)]
+SplitName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,31}$")]
+"""What `datasets` takes as the name of a split: letters, digits and _."""
+
 Share = Annotated[float, Field(gt=0, lt=1)]
 Scalar = str | int | float | bool
 
@@ -104,7 +107,7 @@ class Budget(Frozen):
 class Publish(Frozen):
     """How rows become splits: fractions that add up to 1, whole groups of `group_by` values in one split."""
 
-    splits: dict[Slug, Annotated[float, Field(gt=0, le=1)]] = Field(
+    splits: dict[SplitName, Annotated[float, Field(gt=0, le=1)]] = Field(
         default_factory=lambda: {"train": 0.9, "validation": 0.1}, min_length=1
     )
     group_by: tuple[str, ...] = Field(default=("persona", "topic"), min_length=1)
@@ -239,7 +242,7 @@ def _fault(fault: Any) -> str:
         return f"'{where}' is missing"
     message = str(fault["msg"]).removeprefix("Value error, ")
     if fault["type"] == "string_pattern_mismatch":
-        message = "use letters, digits, - and _ only (it becomes a folder's name)"
+        message = f"use letters, digits, - and _ only (it becomes a name of files); it must match {fault['ctx']['pattern']}"
     elif fault["type"] == "too_short":
         message = "may not be empty"
     value = fault.get("input")

@@ -82,7 +82,9 @@ class Template(Frozen):
             if value is None:
                 raise ConfigError(f"template '{self.name}' needs the parameter '{key}': set it under `parameters:`")
             if allowed is not None and value not in allowed:
-                raise ConfigError(f"parameter '{key}' is {value!r}, but template '{self.name}' takes {', '.join(map(str, allowed))}")
+                raise ConfigError(
+                    f"parameter '{key}' is {value!r}, but template '{self.name}' takes {', '.join(map(str, allowed))}"
+                )
         return {key: value for key, value in filled.items() if value is not None}
 
     def render(self, request: ConversationRequest, persona: Persona, draw: int = 0) -> Prompt:

@@ -24,7 +24,10 @@ from tasks.report import BuildReport, build_report, show_progress, write_report
 from tasks.score import score_answers
 from tasks.session import Session, open_session
 
-Spec = Annotated[str, Field(description="The name of a spec in configs/datasets, or the path of a .yaml file", json_schema_extra={"position": 0})]
+Spec = Annotated[
+    str,
+    Field(description="The name of a spec in configs/datasets, or the path of a .yaml file", json_schema_extra={"position": 0}),
+]
 Simulate = Annotated[bool, Field(description="Let a local simulator answer: no key, no cost", json_schema_extra={"position": 1})]
 Limit = Annotated[int | None, Field(description="Generate at most so many conversations in this run", ge=1)]
 Model = Annotated[str | None, Field(description="Another model than the spec's")]
@@ -150,5 +153,3 @@ def _refused_otherwise(opened: Session) -> list[Draw]:
         for draw in refused
         if draw.state == "failed" and draw.kind is None and draw.sent != opened.plan.sent(opened.cells[draw.cell], draw.draw)
     ]
-
-

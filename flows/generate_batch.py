@@ -54,7 +54,9 @@ async def generate_batch(
     except Exception as error:  # the conversations are in the ledger whether or not Prefect shows them
         get_run_logger().warning("the artifact could not be written: %s", error)
     name = "Completed" if summary.successful == summary.total else "Partial"
-    return Completed(name=name, message=f"{summary.successful} of {summary.total} generated, ${summary.total_cost_usd}", data=summary)
+    return Completed(
+        name=name, message=f"{summary.successful} of {summary.total} generated, ${summary.total_cost_usd}", data=summary
+    )
 
 
 def summarize(outcomes: Sequence[Outcome | None]) -> BatchSummary:

@@ -115,6 +115,11 @@ class Bucket:
         # one slot more: at every lease the server forgets the fraction of a slot that had flowed back
         return (missing + 1) / self.decay if missing > 0 else 0.0
 
+    @property
+    def spare_seconds(self) -> float:
+        """How long the bucket goes on filling when a first request has room."""
+        return (self.limit - SLOTS[self.kind]) / self.decay
+
     def to_lease(self, amount: int, now: float) -> int:
         """Slots to lease so that `amount` is covered, or a part of what is owed."""
         wanted = self.owed + amount * SLOTS[self.kind]
@@ -307,7 +312,7 @@ class PrefectGate(QueueingGate[SharedKey]):
                     wait = min(5.0, 0.1 * 2**failures)
                     if failures == 1:
                         failed_at = self._clock()
-                    elif not self._unreachable:  # one failure alone is the server's database being busy
+                    elif not self._unreachable and self._clock() - failed_at > 1:  # less is the server's database being busy
                         self._unreachable = True
                         self._log.warning("The Prefect server does not answer (%r). Requests wait until it does.", error)
                     while self._line and not self.limits.queue:
@@ -333,7 +338,7 @@ class PrefectGate(QueueingGate[SharedKey]):
         head = next(iter(self._line.values()))
         wait, key = self._best(head, now)
         if wait > 0:
-            return await self._short_of(head, wait, now)
+            return await self._short_of(key, head, wait, now)
         needs = list(islice(self._line.values(), max(1, key.fitting(self._line.values(), now))))
         for bucket in reversed(key.buckets):  # the request slot last: it is the one that others wait for
             if not await self._lease(bucket, sum(amount_of(need, bucket) for need in needs)):
@@ -343,10 +348,11 @@ class PrefectGate(QueueingGate[SharedKey]):
         self._admit(key)
         return 0.0 if self._line else None
 
-    async def _short_of(self, head: Need, wait: float, now: float) -> float:
-        if stale := [key for key in self._alive if now - key.read_at > REREAD_SECONDS]:
-            for key in stale:
-                await self._read(key)
+    async def _short_of(self, key: SharedKey, head: Need, wait: float, now: float) -> float:
+        """Nothing fits: seconds to the next try."""
+        if stale := [other for other in self._alive if now - other.read_at > REREAD_SECONDS]:
+            for other in stale:
+                await self._read(other)
             return 0.0
         self._short = True
         try:
@@ -356,8 +362,9 @@ class PrefectGate(QueueingGate[SharedKey]):
             return 0.0
         while self._line and not self.limits.queue:
             self._fail_head_for_now(wait)
-        # spread, so that processes that wait for the same slots do not all ask at the same moment
-        return min(wait, REREAD_SECONDS) + 0.01 * self._jitter()
+        # processes that wait for the same slots should not ask at the same moment; a bucket of one request has no time to lose
+        wait = min(wait, REREAD_SECONDS)
+        return wait + self._jitter() * min(wait / 10, key.buckets[0].spare_seconds)
 
     def _admit(self, key: SharedKey) -> None:
         now = self._clock()
@@ -369,7 +376,8 @@ class PrefectGate(QueueingGate[SharedKey]):
 
     async def _lease(self, bucket: Bucket, amount: int) -> bool:
         """Whether `amount` is covered now."""
-        slots = bucket.to_lease(amount, self._clock())
+        now = self._clock()  # of asking: the next lease takes as long to arrive as this one
+        slots = bucket.to_lease(amount, now)
         if slots > 0:
             self._count_call()
             try:
@@ -381,7 +389,7 @@ class PrefectGate(QueueingGate[SharedKey]):
                 return False
             if bucket.name not in [limit["name"] for limit in reply.json()]:
                 raise GateClosed(_vanished(bucket))
-            bucket.leased(slots, self._clock())
+            bucket.leased(slots, now)
         return bucket.covers(amount)
 
     async def _read(self, key: SharedKey) -> None:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from convoforge.dataset import publish_dataset
 from convoforge.publish import Published
+from convoforge.release import publish_dataset
 from convoforge.standing import Standing
 from tasks.session import session
 

@@ -106,9 +106,7 @@ def build_report(opened: Session, release: Release, *, held: int, stale: int, li
 async def write_report(run_id: str, report: BuildReport) -> None:
     """Keep the report in the ledger, and show it in Prefect as a table and as a page to read."""
     opened = session(run_id)
-    await opened.ledger.awrite(
-        close_run, run_id, report.state, report.message, report.model_dump(mode="json"), datetime.now(UTC)
-    )
+    await opened.ledger.awrite(close_run, run_id, report.state, report.message, report.model_dump(mode="json"), datetime.now(UTC))
     key = artifact_key(report)
     rows = [{"what": what, "value": value} for what, value in summary(report)]
     try:
@@ -120,7 +118,9 @@ async def write_report(run_id: str, report: BuildReport) -> None:
 
 def artifact_key(report: BuildReport) -> str:
     """A dataset's name as Prefect takes it for an artifact: lower case, digits and dashes."""
-    return re.sub(r"[^a-z0-9]+", "-", f"{report.dataset}{'-simulated' if report.provider == 'simulator' else ''}".lower()).strip("-")
+    return re.sub(r"[^a-z0-9]+", "-", f"{report.dataset}{'-simulated' if report.provider == 'simulator' else ''}".lower()).strip(
+        "-"
+    )
 
 
 def summary(report: BuildReport) -> list[tuple[str, str]]:
@@ -144,8 +144,16 @@ def summary(report: BuildReport) -> list[tuple[str, str]]:
 def markdown(report: BuildReport) -> str:
     """The report as a page."""
     rows = "\n".join(f"| {what} | {value} |" for what, value in summary(report))
-    banner = "> **Simulated data.** A local simulator wrote these conversations. Do not train on them.\n\n" if report.provider == "simulator" else ""
-    load = f'\n\n```python\nfrom datasets import load_dataset\nrows = load_dataset("{latest(report)}", split="train")\n```\n' if report.path else ""
+    banner = (
+        "> **Simulated data.** A local simulator wrote these conversations. Do not train on them.\n\n"
+        if report.provider == "simulator"
+        else ""
+    )
+    load = (
+        f'\n\n```python\nfrom datasets import load_dataset\nrows = load_dataset("{latest(report)}", split="train")\n```\n'
+        if report.path
+        else ""
+    )
     notes = "".join(f"\n- {note}" for note in report.notes)
     return f"# {report.dataset}: {report.message}\n\n{banner}| | |\n|---|---|\n{rows}{load}{notes}\n"
 
@@ -196,5 +204,3 @@ def describe(now: Progress) -> str:
         f"{now.dataset}: {now.done} of {now.todo} done, {now.accepted} accepted, {now.needs_revision} to revise, "
         f"{now.failed} failed, ${now.cost_usd:.4f}{budget}, {now.requests_per_minute:.0f} requests a minute"
     )
-
-

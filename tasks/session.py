@@ -267,5 +267,3 @@ async def _end(task: asyncio.Task[None]) -> None:
     task.cancel()
     with suppress(asyncio.CancelledError, ConvoforgeError):
         await task
-
-

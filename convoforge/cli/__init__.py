@@ -81,7 +81,9 @@ def generate(
     topic: str,
     template: Annotated[str, Parameter(help="A template in configs/templates.")] = "advice",
     tier: Annotated[str | None, Parameter(help="The tier; the template's first, if not given.")] = None,
-    param: Annotated[list[str] | None, Parameter(help="A template parameter, as NAME=VALUE; may be repeated.", negative="")] = None,
+    param: Annotated[
+        list[str] | None, Parameter(help="A template parameter, as NAME=VALUE; may be repeated.", negative="")
+    ] = None,
     model: str | None = None,
     max_tokens: Annotated[int | None, Positive] = None,
     temperature: Annotated[float | None, Parameter(help="Sent where the model takes it.")] = None,
@@ -133,7 +135,9 @@ def show(
 def costs(
     *,
     since: Annotated[str | None, Parameter(name="--from", help="First day (YYYY-MM-DD) or moment, UTC.")] = None,
-    until: Annotated[str | None, Parameter(name="--to", help="Last day (YYYY-MM-DD), or a moment that is no longer counted, UTC.")] = None,
+    until: Annotated[
+        str | None, Parameter(name="--to", help="Last day (YYYY-MM-DD), or a moment that is no longer counted, UTC.")
+    ] = None,
     by: Annotated[Literal["run", "dataset", "model", "template", "day"] | None, Parameter(help="Group the figures.")] = None,
     simulated: Simulated = False,
     json: AsJson = False,

@@ -175,7 +175,9 @@ def _announce(seen: Forecast, *, refresh: bool, budget: Decimal | None) -> None:
     plan = seen.plan
     again = seen.stale if refresh else 0
     cost = seen.cost_usd + (seen.refresh_usd if refresh else 0)
-    out.print(f"[bold]{plan.spec.name}[/bold]: {plan.wanted} conversations planned, {len(seen.standing.publish)} accepted already.")
+    out.print(
+        f"[bold]{plan.spec.name}[/bold]: {plan.wanted} conversations planned, {len(seen.standing.publish)} accepted already."
+    )
     if seen.missing or again:
         simulated = ", if it were not simulated" if plan.provider == "simulator" else ""
         stale = f", and {again} stale ones again" if again else ""
@@ -225,5 +227,3 @@ def _summarize(report: BuildReport) -> None:
             out.print("\n[yellow]A simulator wrote these conversations: look at them, do not train on them.[/yellow]")
     if report.state == "partial":
         out.print("\nThe next build goes on from here; nothing is paid twice.")
-
-

@@ -44,7 +44,9 @@ def show_dataset(name: str, *, limit: int, simulated: bool, as_json: bool) -> in
         ids = [draw.request_id for draw in standing.publish[:limit]]
         rows = ledger.read(lambda connection: list(read_answers(connection, ids)))
     if as_json:
-        print_json({"dataset": name, "provider": plan.provider, "accepted": len(standing.publish), "rows": [_plain(r) for r in rows]})
+        print_json(
+            {"dataset": name, "provider": plan.provider, "accepted": len(standing.publish), "rows": [_plain(r) for r in rows]}
+        )
         return DONE
     if plan.provider == "simulator":
         out.print("[yellow]Simulated: a local simulator wrote these conversations.[/yellow]\n")
@@ -69,7 +71,9 @@ def _plain(row: Any) -> dict[str, Any]:
 
 
 def _print_conversation(row: Any) -> None:
-    out.print(f"[bold]{escape(row.persona)} · {escape(row.emotion)} · {escape(row.topic)} · {escape(row.tier)}[/bold]  score {row.score}")
+    out.print(
+        f"[bold]{escape(row.persona)} · {escape(row.emotion)} · {escape(row.topic)} · {escape(row.tier)}[/bold]  score {row.score}"
+    )
     colours = {"user": "cyan", "assistant": "green"}
     for turn in read_conversation(row.turns, row.system).turns:
         out.print(f"[{colours[turn.role]}]{turn.role}[/]")

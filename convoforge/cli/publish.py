@@ -7,11 +7,12 @@ from datetime import UTC, datetime
 from convoforge.cli import DONE, FAILED
 from convoforge.cli.look import find_plan
 from convoforge.cli.words import facts, out, print_json
-from convoforge.dataset import publish_dataset, score_dataset
+from convoforge.dataset import score_dataset
 from convoforge.ledger import Ledger
 from convoforge.ledger.runs import dataset_id, keep_spec
 from convoforge.models import Provider, Status
 from convoforge.plan import make_plan
+from convoforge.release import publish_dataset
 from convoforge.settings import Settings
 from convoforge.spec import change_spec, load_spec
 from convoforge.templates import Library
@@ -23,7 +24,9 @@ def run_publish(name: str, *, min_score: int | None, simulated: bool, allow_fewe
     with Ledger(settings.database_url) as ledger:
         if name.endswith((".yaml", ".yml")):
             provider: Provider = "simulator" if simulated else "anthropic"
-            plan = make_plan(load_spec(name, settings.config_dir, model=settings.model), Library.at(settings.config_dir), provider)
+            plan = make_plan(
+                load_spec(name, settings.config_dir, model=settings.model), Library.at(settings.config_dir), provider
+            )
             dataset = ledger.write(dataset_id, plan.spec.name, provider, datetime.now(UTC))
         else:
             plan, dataset = find_plan(ledger, settings, name, simulated=simulated)

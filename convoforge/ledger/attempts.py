@@ -132,7 +132,13 @@ _LOG_DONE = update(generation_logs).where(
 _HOLD = (
     update(requests)
     .where(requests.c.id == bindparam("b_request"))
-    .values(state=bindparam("b_state"), owner=None, answer=bindparam("b_answer"), sent=bindparam("b_sent"), reason=bindparam("b_reason"))
+    .values(
+        state=bindparam("b_state"),
+        owner=None,
+        answer=bindparam("b_answer"),
+        sent=bindparam("b_sent"),
+        reason=bindparam("b_reason"),
+    )
 )
 _LET_GO = (
     update(requests)

@@ -48,10 +48,14 @@ def _parse(database_url: str) -> URL:
         if url.get_backend_name() == "postgresql" and url.drivername in ("postgresql", "postgres"):
             url = url.set(drivername="postgresql+psycopg")
         if url.get_backend_name() not in ("sqlite", "postgresql"):
-            raise ConfigError(f"CONVOFORGE_DATABASE_URL: '{url.get_backend_name()}' is not known here; use sqlite:///… or postgresql://…")
+            raise ConfigError(
+                f"CONVOFORGE_DATABASE_URL: '{url.get_backend_name()}' is not known here; use sqlite:///… or postgresql://…"
+            )
         url.get_dialect()
     except (ArgumentError, NoSuchModuleError, ValueError):
-        raise ConfigError("CONVOFORGE_DATABASE_URL is not a database address; use sqlite:///PATH or postgresql://USER@HOST/NAME") from None
+        raise ConfigError(
+            "CONVOFORGE_DATABASE_URL is not a database address; use sqlite:///PATH or postgresql://USER@HOST/NAME"
+        ) from None
     return url
 
 
@@ -70,7 +74,9 @@ def _make_folder(url: URL, shown: str) -> None:
     except OSError as error:
         raise LedgerError(f"the folder {folder} of the ledger cannot be made: {error.strerror}") from None
     if not os.access(folder, os.W_OK):
-        raise LedgerError(f"the folder {folder} of the ledger {shown} is not writable: change its permissions or CONVOFORGE_DATA_DIR")
+        raise LedgerError(
+            f"the folder {folder} of the ledger {shown} is not writable: change its permissions or CONVOFORGE_DATA_DIR"
+        )
 
 
 def _sqlite_pragmas(connection: Any, _record: Any) -> None:

@@ -126,7 +126,9 @@ def _outcomes(connection: Connection, period: list[Any], group: ColumnElement[An
             group.label("g"),
             _count(answers.c.kind == "ok").label("conversations"),
             # one of each: the text's hash, within its dataset
-            func.count(func.distinct(case((accepted, cast(_LOGS.dataset_id, Integer).concat("/").concat(answers.c.content_hash))))),
+            func.count(
+                func.distinct(case((accepted, cast(_LOGS.dataset_id, Integer).concat("/").concat(answers.c.content_hash))))
+            ),
         )
         .select_from(generation_logs)
         .join(answers, and_(answers.c.request_id == _LOGS.request_id, answers.c.attempt == _LOGS.attempt))
@@ -157,7 +159,10 @@ def _latencies(connection: Connection, period: list[Any], group: ColumnElement[A
     query = select(rows.c.g, rows.c.mean, *(func.min(case((rows.c.place >= place, rows.c.ms))) for place in places)).group_by(
         rows.c.g, rows.c.mean
     )
-    return {str(g): Latency(round(float(mean), 1), int(p50), int(p95), int(p99)) for g, mean, p50, p95, p99 in connection.execute(query)}
+    return {
+        str(g): Latency(round(float(mean), 1), int(p50), int(p95), int(p99))
+        for g, mean, p50, p95, p99 in connection.execute(query)
+    }
 
 
 def _group(by: str | None, dialect: str) -> ColumnElement[Any]:

@@ -166,7 +166,12 @@ def unscored(connection: Connection, dataset_id: int, rubric: int, most: int) ->
 _SCORED = (
     update(answers)
     .where(answers.c.request_id == bindparam("b_request"), answers.c.attempt == bindparam("b_attempt"))
-    .values({name: bindparam(name) for name in ("rubric", "score", "score_turns", "score_length", "score_structure", "reasons", "content_hash")})
+    .values(
+        {
+            name: bindparam(name)
+            for name in ("rubric", "score", "score_turns", "score_length", "score_structure", "reasons", "content_hash")
+        }
+    )
 )
 
 

@@ -93,7 +93,9 @@ def release(connection: Connection, ids: Sequence[str], now: datetime) -> None:
     connection.execute(
         update(generation_logs)
         .where(*open_)
-        .values(status="lost", finished_at=now, reserved_pico=0, error="the process ended during the call; it may have been billed")
+        .values(
+            status="lost", finished_at=now, reserved_pico=0, error="the process ended during the call; it may have been billed"
+        )
     )
     connection.execute(owners.delete().where(owners.c.id.in_(ids)))
 

@@ -41,7 +41,9 @@ def known_datasets(connection: Connection) -> list[tuple[str, str]]:
 
 def keep_spec(connection: Connection, dataset: int, spec: DatasetSpec) -> None:
     """Remember the spec a dataset was last built with."""
-    connection.execute(update(datasets).where(datasets.c.id == dataset).values(spec=spec.text(), min_score=spec.quality.min_score))
+    connection.execute(
+        update(datasets).where(datasets.c.id == dataset).values(spec=spec.text(), min_score=spec.quality.min_score)
+    )
 
 
 def open_run(
@@ -92,10 +94,16 @@ def reserve_version(connection: Connection, dataset: int, run_id: str | None, no
     return number
 
 
-def keep_version(connection: Connection, dataset: int, number: int, path: str, sha256: str, rows: int, now: datetime) -> None:
-    """Write down that a version is visible."""
-    connection.execute(
-        update(versions)
-        .where(versions.c.dataset_id == dataset, versions.c.number == number)
-        .values(path=path, sha256=sha256, rows=rows, published_at=now)
-    )
+def keep_version(
+    connection: Connection, dataset: int, number: int, path: str, sha256: str, rows: int, run_id: str | None, now: datetime
+) -> None:
+    """Write down that a version is visible. The first word stays: a version never changes."""
+    found = connection.execute(
+        select(versions.c.published_at).where(versions.c.dataset_id == dataset, versions.c.number == number)
+    ).one_or_none()
+    values = {"path": path, "sha256": sha256, "rows": rows, "published_at": now}
+    if found is None:  # the files are older than this ledger
+        ids = {"dataset_id": dataset, "number": number, "run_id": run_id, "reserved_at": now}
+        connection.execute(insert(versions), {**ids, **values})
+    elif found.published_at is None:
+        connection.execute(update(versions).where(versions.c.dataset_id == dataset, versions.c.number == number).values(values))

@@ -7,19 +7,56 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
-LINE = re.compile(r"^[^\w\n]*(persona|emotion|topic|tier|scenario|situation)\W*?:[^\w\n$]*([^\n]*)$", re.IGNORECASE | re.MULTILINE)
+LINE = re.compile(
+    r"^[^\w\n]*(persona|plays|emotion|topic|tier|scenario|situation)\W*?:[^\w\n$]*([^\n]*)$", re.IGNORECASE | re.MULTILINE
+)
 ASIDE = re.compile(r"\s+[-\u2013\u2014]+\s.*|\s*[(;].*|[.:,]\s.*")
+NO_SCENE = re.compile(r"^(?:none|any)\b|\b(?:client|customer|user)\b", re.IGNORECASE)
+CLAUSE = re.compile(r"\b(?:is|are|has|have|does|goes|keeps|stops|fails|reports|makes|not|cannot)\b")
 
-MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December")
+MONTHS = (
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+)
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 NAMES = tuple(
     "Alma Amir Anna Bruno Carla Chen Clara Daniel Dana Elif Emma Felix Grace Hana Hugo Ines Ivan Jonas Julia Kofi Lara Leo Lena Liam "
     "Maya Marco Mina Nadia Nils Noor Olga Omar Paula Priya Rosa Ruben Sam Sara Sofia Theo Tom Uma Vera Victor Yara Zoe".split()
 )
-PARTNERS = ("husband", "wife", "partner", "best friend", "flatmate", "fiance", "brother-in-law", "oldest friend")
+PARTNERS = ("husband", "wife", "partner", "fiance", "spouse")
 RELATIVES = ("daughter", "son", "sister", "niece", "brother", "nephew", "stepson", "goddaughter", "cousin")
-SOURCES = ("a podcast", "an article", "a colleague", "a video", "a newsletter", "somebody at work", "a forum", "a radio show", "a book I read")
-WHEN = ("last week", "two days ago", "yesterday", "last night", "at the weekend", "this morning", "a week ago", "the other day", "overnight")
+SOURCES = (
+    "a podcast",
+    "an article",
+    "a colleague",
+    "a video",
+    "a newsletter",
+    "somebody at work",
+    "a forum",
+    "a radio show",
+    "a book I read",
+)
+WHEN = (
+    "last week",
+    "two days ago",
+    "yesterday",
+    "last night",
+    "at the weekend",
+    "this morning",
+    "a week ago",
+    "the other day",
+    "overnight",
+)
 ITEMS = tuple(
     "headphone set,coffee machine,router,desk lamp,office chair,tablet,printer,vacuum cleaner,keyboard,camera,smart watch,kettle,monitor,"
     "speaker,phone,air purifier,toaster,projector,electric bike,sewing machine".split(",")
@@ -34,18 +71,20 @@ class Brief:
     emotion: str = ""
     topic: str = ""
     tier: str = ""
+    plays: str = ""
     scenario: str = ""
 
 
 def read_brief(prompt: str) -> Brief:
-    """The brief in a prompt, from lines such as `Persona: Retiree` or `- **Topic:** taxes`; the first of each name counts."""
-    found: dict[str, str] = {}
-    for name, value in LINE.findall(prompt):
-        found.setdefault(name.lower(), value.rstrip(" .*_`\"'\t\r"))
-    scenario = found.get("scenario") or found.get("situation", "")
+    """The brief in a prompt, from lines such as `Persona: Retiree` or `- **Topic:** taxes`; the last of each name counts.
+
+    A scenario that is told about "the client" or "the customer" is left out: nobody says that about themselves.
+    """
+    found = {name.lower(): value.rstrip(" .*_`\"'\t\r") for name, value in LINE.findall(prompt)}
+    scenes = (found.get(name, "").replace("_", " ")[:240] for name in ("scenario", "situation"))
     return Brief(
-        *(ASIDE.sub("", found.get(name, ""))[:120] for name in ("persona", "emotion", "topic", "tier")),
-        scenario.replace("_", " ")[:240],
+        *(ASIDE.sub("", found.get(name, ""))[:120] for name in ("persona", "emotion", "topic", "tier", "plays")),
+        next((scene for scene in scenes if scene and not NO_SCENE.search(scene)), ""),
     )
 
 
@@ -60,10 +99,13 @@ def facts(brief: Brief, rng: Random) -> dict[str, str]:
         return low + int(draw() * ((high - low) // step + 1)) * step
 
     persona = soft(brief.persona) or "somebody new to this"
+    topic = soft(brief.topic) or "this"
     known = {
-        "topic": soft(brief.topic) or "this",
+        "topic": f'the "{topic}" matter' if CLAUSE.search(topic) else topic,
         "persona": brief.persona,
-        "a_persona": persona if persona.startswith(("a ", "an ", "the ")) else f"{'an' if persona[0] in 'aeiou' else 'a'} {persona}",
+        "a_persona": persona
+        if persona.startswith(("a ", "an ", "the "))
+        else f"{'an' if persona[0] in 'aeiou' else 'a'} {persona}",
         "emotion": soft(brief.emotion),
         "scenario": brief.scenario,
         "Scenario": brief.scenario[:1].upper() + brief.scenario[1:],
@@ -107,5 +149,11 @@ def with_capitals(known: dict[str, str]) -> dict[str, str]:
 
 
 def soft(label: str) -> str:
-    """A label as it stands inside a sentence: `Market Volatility` is `market volatility`, but `IRA` stays."""
-    return " ".join(word if word[1:] != word[1:].lower() else word.lower() for word in label.replace("_", " ").split())
+    """A label as it stands inside a sentence: `Market Volatility` is `market volatility`, but `learning Spanish` and `IRA` stay."""
+    first, *others = label.replace("_", " ").split() or [""]
+    title_case = all(word[0].isupper() for word in [first[:1] or "A", *others])
+    return " ".join([lowered(first), *(map(lowered, others) if title_case else others)])
+
+
+def lowered(word: str) -> str:
+    return word.lower() if word[1:] == word[1:].lower() else word

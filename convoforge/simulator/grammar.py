@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+ITEM = re.compile(r"^\s*- ", re.MULTILINE)
 TOKEN = re.compile(r"[\[\]|]|\{\w+\}|[^\[\]|{]+")
 
 
@@ -39,8 +40,14 @@ def pattern(text: str) -> Pattern:
         elif token == "|" and len(stack) > 1:
             stack[-1].append([])
         elif token == "]" and len(stack) > 1:
-            options = tuple(tuple(option) for option in stack.pop())
-            stack[-1][-1].append(Choice(options))
+            options, before = stack.pop(), stack[-1][-1]
+            last = before[-1] if before else ""
+            if (
+                [] in options and isinstance(last, str) and last.endswith(" ")
+            ):  # the blank goes with the words that may be missing
+                before[-1] = last[:-1]
+                options = [[" ", *option] if option else option for option in options]
+            before.append(Choice(tuple(tuple(option) for option in options)))
         elif token in "|]":
             raise ValueError(f"'{token}' outside of brackets in: {text}")
         else:
@@ -52,12 +59,13 @@ def pattern(text: str) -> Pattern:
 
 def patterns(text: str) -> tuple[Pattern, ...]:
     """The items of a list, in order."""
-    return tuple(pattern(item) for item in re.split(r"(?m)^\s*- ", text)[1:])
+    return tuple(pattern(item) for item in ITEM.split(text)[1:])
 
 
 def pairs(text: str) -> tuple[Pair, ...]:
     """The items of a list of pairs, in order. Raises ValueError where ` => ` is missing."""
-    return tuple((pattern(said), pattern(answer)) for said, answer in (item.split("=>") for item in re.split(r"(?m)^\s*- ", text)[1:]))
+    items = (item.split("=>") for item in ITEM.split(text)[1:])
+    return tuple((pattern(said), pattern(answer)) for said, answer in items)
 
 
 def say(words: Pattern, draw: Callable[[], float], facts: Mapping[str, str]) -> str:

@@ -55,9 +55,7 @@ class Manner:
 
 def theme(topics: str, *, problems: str, questions: str, explanations: str, concepts: str, steps: str) -> Theme:
     """A theme from its lists. `topics` are the beginnings of words, parted by `|`."""
-    return Theme(
-        begins(topics), patterns(problems), pairs(questions), patterns(explanations), pairs(concepts), patterns(steps)
-    )
+    return Theme(begins(topics), patterns(problems), pairs(questions), patterns(explanations), pairs(concepts), patterns(steps))
 
 
 def begins(words: str) -> re.Pattern[str]:
@@ -431,7 +429,9 @@ CHECKS = patterns("""
 - [Shall I|Should I] [go deeper|say more] on [any of this|one of these points]?
 """)
 
-HELPERS = begins("advis|agent|planner|representative|consultant|coach|specialist|support|assistant|counsel|banker|expert|mentor|tutor")
+HELPERS = begins(
+    "advis|agent|planner|representative|consultant|coach|specialist|support|assistant|counsel|banker|expert|mentor|tutor"
+)
 """Personas that answer rather than ask."""
 
 BEFORE = patterns("""
@@ -452,16 +452,18 @@ NO_DIALOGUE = patterns("""
 - [Before|Rather than] [writing|drafting] the dialogue, let me [say|set out] what [matters|counts] about {topic}.
 """)
 
-# What a weak conversation says: two turns below 50 characters each, or four below 20, both under 6 in the rubric.
+# What a poor conversation says: two turns below 50 characters each, or four of 20 on average; both score under 6 in the rubric.
 CURT = pairs("""
-- [Any advice for me|Can you help me with this|What should I do now]? => [It depends on a few things|Hard to say from here], [really|sorry].
-- [I am stuck here|This worries me], [any ideas|what now|help me]? => [Try again tomorrow|Take it slowly], [and do not worry|it will pass].
-- [Quick question|One question]: is [this normal|it a problem|that bad]? => [Usually not|Mostly fine|Not really], [but ask an expert|I think].
-- [Tell me what to do|Just give me an answer], [please|quickly]. => [You could wait|I would wait] [a week or so|until {month}|a bit].
+- [Any advice|Some advice], {agent}, [before|for] {month}? => [Hard to say|It depends], [ask again|look again] in {days} days.
+- I [am stuck|have been stuck] since {weekday}, {agent}. => [Try again|Start over] in {month}, [it passes|no worries].
+- [Is|Would] {percent}% [be normal|be bad] in {month}? => [Mostly fine|Not really], {agent} [here|says so], [relax|be calm].
+- [Just|Please] tell me: {month} or {weekday}? => I [would|might] wait [about|some] {days} days, {agent}.
+- {days} days [gone|lost], {agent}, what now? => [Do not worry|No panic], [see|wait for] {month} [first|and see].
+""")
+HELLO = pairs("""
+- [Hi|Hello|Hey] {agent}. => [Hi|Hello|Hey], [go on|yes|tell me].
 """)
 BLUNT = pairs("""
-- [Hi|Hello|Hey] there. => [Hi|Hello], [go on|yes].
-- [Any tips|Any ideas|Help me]? => [It depends|Maybe later|Not sure].
-- [Is it bad|Am I late|Too risky]? => [Not really|A little|Perhaps].
-- [Okay|Fine], [thanks|bye|got it]. => [Sure|Bye|Any time].
+- [Is {percent}% bad|Only {percent}% now|Why {percent}%]? => [Not in {month}|In {month}, no|{month} is fine].
+- [By {weekday}|Before {weekday}|Till {weekday}]? => [Perhaps|Maybe|Say] {days} days.
 """)

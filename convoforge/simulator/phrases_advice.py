@@ -60,7 +60,7 @@ MARKETS = theme(
 )
 
 RETIREMENT = theme(
-    "retire|pension|401|ira|nest egg|social security|annuit|withdraw",
+    "retire|pension|401|ira|employer plan|old employer|nest egg|social security|annuit|withdraw",
     problems="""
     - I am {age}, I have {amount} put away, and I [do not know|cannot work out] whether {topic} [is on track|still adds up] for me.
     - I want to stop working in {years} years, but [the calculators|three calculators] gave me [completely different|wildly different] numbers,

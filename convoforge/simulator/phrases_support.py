@@ -53,7 +53,7 @@ BILLING = theme(
 )
 
 DELIVERY = theme(
-    "deliver|ship|parcel|package|order|late|delay|courier|lost in|track|missing",
+    "deliver|ship|parcel|package|order|late|delay|courier|lost|track|missing|dispatch|wrong item",
     problems="""
     - My {item}, order {order}, was [due|promised] for {weekday}, and the tracking page has [not moved|shown the same line] for {days} days.
     - The courier [says|claims] the {item} was [handed over|left at the door] {when}. It was not, and [I was home all day|{partner} was in].
@@ -99,7 +99,7 @@ DELIVERY = theme(
 )
 
 ACCESS = theme(
-    "account|login|log in|password|access|lock|secur|hack|phish|verif|two-factor|2fa|identity|fraud",
+    "account|login|log in|password|access|lock|secur|hack|phish|verif|two-factor|2fa|identity|fraud|priva",
     problems="""
     - I am locked out of my account since {weekday}, and the reset [mail|link] [never arrives|arrives expired].
     - I [got|received] a [message|mail] about a new [device|login] {when} that was not [me|mine], and an order of {bill} I never made.
@@ -146,7 +146,7 @@ ACCESS = theme(
 )
 
 FAULT = theme(
-    "defect|broken|fault|technical|outage|bug|error|crash|repair|warrant|device|product|internet|connect|not work|software|setup|install",
+    "defect|broken|fault|technical|outage|bug|error|crash|repair|warrant|device|product|internet|connect|not work|software|set-?up|install|wi-?fi|camera|sensor|app|update|offline|claim",
     problems="""
     - The {item} I bought in {month} [stopped working|died] {when}, [after|with] {days} days of [normal|careful] use.
     - Since the update on {weekday} my {item} [restarts|freezes] every [hour|twenty minutes], and [I work|I have to work] with it.
@@ -337,7 +337,7 @@ SUPPORT = Domain(
     - [Fair enough|I see]. [Then|So then] what is the [quickest|fastest] way [out of this|to the end]? => The [quickest|shortest] way has three parts.
     """),
     closings=pairs("""
-    - [Thank you|Thanks], {agent}. [I have|I noted] {ticket} and will [wait|look] until {weekday}. => [Thank you|Thanks] for your patience with {topic}. [Everything|All of it] is [in
+    - [Thank you|Thanks], {agent}. [I have|I noted] {ticket} and will [wait|be patient] until {weekday}. => [Thank you|Thanks] for your patience with {topic}. [Everything|All of it] is [in
       writing|in your mail] now, and {ticket} stays open until you [say|write] that it is [done|solved].
     - That is [all|everything] for now. I [will write|write] if {weekday} [passes|comes and goes]. => [Please do|Do that]. I have a reminder [set|of my own], so [ideally|with
       luck] you hear from me first. I am sorry again for the {days} days [this cost you|you lost].

@@ -23,7 +23,7 @@ EXCHANGES = (4, 4, 5, 5, 5, 6, 6, 6, 7, 7, 8)
 EXTRAS = ("concept", "twist", "objection", "plan", "detail", "doubt", "second detail")
 """What may come between the explanation and the end, in this order. The plan always does."""
 
-LINKS = tuple(map(pattern, ("First, ", "[Second|Then|After that|Next], ", "[Finally|Last|And last|Third], ")))
+LINKS = tuple(map(pattern, ("First,", "[Second|Then|After that|Next],", "[Finally|Last|And last|Third],")))
 ROLE_WORD = re.compile(r"(?:er|or|ist|ee|ent|ant|man|woman|ian|ive|ic|al|ple)$", re.IGNORECASE)
 
 TurnDict = dict[str, str]
@@ -97,8 +97,9 @@ def outline(brief: Brief, scene: Setting, rng: Random) -> list[Exchange]:
         if extra in wanted:
             asked, answered = material[extra]
             if extra == "plan":
-                steps = deal(rng, theme.steps, len(LINKS))
-                exchanges.append(([asked], [answered, *((*link, *step, ".") for link, step in zip(LINKS, steps, strict=True))]))
+                steps = [theme.steps[at] for at in sorted(rng.sample(range(len(theme.steps)), len(LINKS)))]
+                listed = [(*link, " ", *step, ".") for link, step in zip(LINKS, steps, strict=True)]
+                exchanges.append(([asked], [answered, *listed]))
             else:
                 exchanges.append(([asked, *perhaps(0.15, feeling.flare)], [answered, *perhaps(0.2, phrases.CHECKS)]))
     if not short:
@@ -109,7 +110,7 @@ def outline(brief: Brief, scene: Setting, rng: Random) -> list[Exchange]:
 
 def poor_outline(rng: Random) -> list[Exchange]:
     """Two short turns, or four very short ones."""
-    pairs = deal(rng, phrases.CURT, 1) if rng.random() < 0.7 else deal(rng, phrases.BLUNT, 2)
+    pairs = deal(rng, phrases.CURT, 1) if rng.random() < 0.7 else deal(rng, phrases.HELLO, 1) + deal(rng, phrases.BLUNT, 1)
     return [([said], [answered]) for said, answered in pairs]
 
 
@@ -140,17 +141,20 @@ def setting(brief: Brief) -> Setting:
     """The banks that suit a brief; the domain is `ANY` where neither topic nor persona belongs to another."""
 
     def points(domain: Domain) -> int:
-        return 3 * len(domain.words.findall(brief.topic)) + len(domain.words.findall(f"{brief.persona} {brief.scenario}"))
+        known = len(domain.words.findall(brief.topic)) + any(theme.topics.search(brief.topic) for theme in domain.themes)
+        return 3 * known + len(domain.words.findall(brief.persona))
 
     best = max((ADVICE, SUPPORT), key=points)
     domain = best if points(best) else ANY
-    helper = bool(phrases.HELPERS.search(brief.persona))
+    helper = brief.plays.lower().startswith("the assistant") if brief.plays else bool(phrases.HELPERS.search(brief.persona))
     if helper or not brief.persona:
         manner: tuple[Pattern, ...] = ()
     elif is_name(brief.persona):
         manner = phrases.NAMED
     else:
-        manner = next((manner.lines for manner in phrases.MANNERS if manner.words.search(brief.persona)), ()) + phrases.OTHER_MANNER
+        manner = (
+            next((manner.lines for manner in phrases.MANNERS if manner.words.search(brief.persona)), ()) + phrases.OTHER_MANNER
+        )
     return Setting(
         domain,
         next((theme for theme in domain.themes if theme.topics.search(brief.topic)), domain.rest),

@@ -13,18 +13,6 @@ from convoforge.gate import Gate, Limits, WindowGate
 OpenGate = Callable[..., Gate]
 
 
-@pytest.fixture(scope="session")
-def prefect_server() -> Iterator[str]:
-    """The API address of a real Prefect server on loopback, which the settings of this process point to."""
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setitem(os.environ, "PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-        from prefect.settings import PREFECT_API_URL
-        from prefect.testing.utilities import prefect_test_harness
-
-        with prefect_test_harness(server_startup_timeout=60):
-            yield PREFECT_API_URL.value()
-
-
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"

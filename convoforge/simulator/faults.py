@@ -1,0 +1,125 @@
+"""What can go wrong with a call: the kinds, their script, and the odds of random ones."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from hashlib import blake2b
+from typing import Any
+
+from convoforge.errors import ConfigError, nearest
+
+ERRORS: Mapping[str, tuple[str, str]] = {
+    "400": ("invalid_request_error", "The request is not valid."),
+    "401": ("authentication_error", "invalid x-api-key"),
+    "402": ("billing_error", "Your credit balance is too low to access the API."),
+    "403": ("permission_error", "Your API key does not have permission to use the specified resource."),
+    "404": ("not_found_error", "The requested resource could not be found."),
+    "408": ("timeout_error", "The request took too long to arrive."),
+    "409": ("conflict_error", "The request conflicts with another one."),
+    "413": ("request_too_large", "Request exceeds the maximum size."),
+    "422": ("invalid_request_error", "The request could not be processed."),
+    "429": ("rate_limit_error", "This request would exceed your organization's rate limit."),
+    "500": ("api_error", "Internal server error"),
+    "502": ("api_error", "Bad gateway"),
+    "503": ("api_error", "Service unavailable"),
+    "504": ("timeout_error", "The request timed out while processing."),
+    "529": ("overloaded_error", "Overloaded"),
+}
+"""Answers with this status instead of a message; type and message as the API words them. Not billed."""
+
+BROKEN = ("reset", "hang", "html", "broken_json", "stream_error", "stream_end")
+"""The call breaks on the way: dropped halfway, never answered, a web page, half a JSON; in a stream an error event, an early end."""
+
+ODD = ("truncation", "refusal", "overflow", "prose", "fenced", "wrong_roles", "short")
+"""A sound answer that holds no good conversation. Billed."""
+
+OK = "ok"
+KINDS = (OK, *ERRORS, *BROKEN, *ODD)
+
+REMEMBERED = 100_000
+"""Prompts whose number of tries is kept: bounds the memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What happens to one request; `ok` is that nothing does.
+
+    `retry_after` (seconds) and `error_code` are for errors, `category` is for refusals, `text` is what the model answers instead.
+    """
+
+    kind: str = OK
+    retry_after: float | None = None
+    error_code: str | None = None
+    category: str | None = None
+    text: str | None = None
+
+
+def known_kind(kind: str) -> str:
+    """The kind itself. Raises ConfigError where there is none of this name."""
+    if kind not in KINDS:
+        raise ConfigError(f"unknown fault '{kind}'{nearest(str(kind), KINDS)}")
+    return kind
+
+
+def read_fault(given: Any) -> Fault:
+    """A fault from its kind, or from a mapping with `kind` and the fields of `Fault`. Raises ConfigError where it is neither."""
+    told = {"kind": given} if isinstance(given, str) else given
+    names = [field.name for field in fields(Fault)]
+    if not isinstance(told, Mapping) or "kind" not in told:
+        raise ConfigError(f"cannot read the fault {given!r}: give a kind, or an object with 'kind'.")
+    for name in told:
+        if name not in names:
+            raise ConfigError(f"a fault has no '{name}'{nearest(name, names)}")
+    return Fault(**{**told, "kind": known_kind(told["kind"])})
+
+
+class Script:
+    """Faults in order, for the requests whose prompt holds a text."""
+
+    def __init__(self) -> None:
+        self._acts: list[tuple[str, deque[Fault]]] = []
+
+    def add(self, faults: Sequence[Fault], match: str | None) -> None:
+        """The next requests whose prompt holds `match` (any prompt: None) meet these faults, in this order."""
+        self._acts.append((match or "", deque(faults)))
+
+    def next(self, prompt: str) -> Fault | None:
+        """The fault for this prompt, used up; None where nothing is scripted for it. The oldest script goes first."""
+        for match, faults in self._acts:
+            if match in prompt:
+                fault = faults.popleft()
+                self._acts = [act for act in self._acts if act[1]]
+                return fault
+        return None
+
+    @property
+    def pending(self) -> int:
+        """Faults not yet met."""
+        return sum(len(faults) for _, faults in self._acts)
+
+
+class Odds:
+    """Random faults that depend on nothing but seed, prompt and how often the prompt came: so a retry can succeed, reproducibly."""
+
+    def __init__(self, rates: Mapping[str, float], seed: int) -> None:
+        self._faults = [(Fault(kind), rate) for kind, rate in rates.items()]
+        self._seed = seed
+        self._tries: dict[int, int] = {}
+
+    def draw(self, key: int) -> Fault:
+        """The fault for the prompt with this hash."""
+        if not self._faults:
+            return Fault()
+        tries = self._tries.pop(key, 0)
+        self._tries[key] = tries + 1
+        if len(self._tries) > REMEMBERED:
+            del self._tries[next(iter(self._tries))]
+        digest = blake2b(f"{self._seed} {key} {tries}".encode(), digest_size=8).digest()
+        point = int.from_bytes(digest) / 2**64
+        for fault, rate in self._faults:
+            point -= rate
+            if point < 0:
+                return fault
+        return Fault()

@@ -1,0 +1,104 @@
+"""Limits per minute as token buckets, per API key and model, and the headers that announce them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import lru_cache
+
+from convoforge.simulator.reading import ApiError
+
+KINDS = ("requests", "input-tokens", "output-tokens")
+UNLIMITED = {"requests": 1_000_000, "input-tokens": 1_000_000_000, "output-tokens": 1_000_000_000}
+"""What is announced where no limit holds."""
+
+
+class Bucket:
+    """`limit` a minute, flowing back evenly; full at the start. Times are seconds on a steady clock."""
+
+    __slots__ = ("_at", "_level", "limit")
+
+    def __init__(self, limit: int, now: float) -> None:
+        self.limit = limit
+        self._level = float(limit)
+        self._at = now
+
+    def level(self, now: float) -> float:
+        """What is left; negative where answers took more than there was."""
+        self._level = min(self.limit, self._level + (now - self._at) * self.limit / 60)
+        self._at = now
+        return self._level
+
+    def wait(self, amount: float, now: float) -> float:
+        """Seconds until `amount` can be taken. More than the limit can be taken from a full bucket."""
+        return max(0.0, (min(amount, self.limit) - self.level(now)) * 60 / self.limit)
+
+    def take(self, amount: float, now: float) -> None:
+        """Take `amount`, there or not."""
+        self._level = self.level(now) - amount
+
+    def full_in(self, now: float) -> float:
+        """Seconds until it is full again."""
+        return (self.limit - self.level(now)) * 60 / self.limit
+
+
+class Rates:
+    """All buckets. `limits` are for `KINDS`, None where unlimited; `wall` tells the time of day in seconds since 1970."""
+
+    def __init__(self, limits: tuple[int | None, int | None, int | None], wall: Callable[[], float]) -> None:
+        self._limits = limits
+        self._limited = any(limits)
+        self._wall = wall
+        self._buckets: dict[tuple[str, str], tuple[Bucket | None, ...]] = {}
+
+    def admit(self, key: str, model: str, input_tokens: int, now: float) -> None:
+        """Let a request in, or raise the 429 with its retry-after. Output counts when it is written, so here one token must be left."""
+        if not self._limited:
+            return
+        buckets = self._of(key, model, now)
+        needs = (1, input_tokens, 1)
+        waits = {kind: bucket.wait(need, now) for kind, bucket, need in zip(KINDS, buckets, needs, strict=True) if bucket}
+        kind, wait = max(waits.items(), key=lambda item: item[1])
+        if wait > 0:
+            words = f"This request would exceed the rate limit of {kind.replace('-', ' ')} per minute for {model}."
+            raise ApiError(429, words, retry_after=math.ceil(wait))
+        for bucket, need in zip(buckets[:2], needs, strict=False):
+            if bucket:
+                bucket.take(need, now)
+
+    def answered(self, key: str, model: str, output_tokens: int, now: float) -> None:
+        """Count what an answer took."""
+        if self._limited and (bucket := self._of(key, model, now)[2]):
+            bucket.take(output_tokens, now)
+
+    def headers(self, key: str, model: str, now: float) -> dict[str, str]:
+        """What is announced with an answer."""
+        if not self._limited:
+            return _unlimited(int(self._wall()))
+        out = {}
+        for kind, bucket in zip(KINDS, self._of(key, model, now), strict=True):
+            limit = bucket.limit if bucket else UNLIMITED[kind]
+            out[f"anthropic-ratelimit-{kind}-limit"] = str(limit)
+            out[f"anthropic-ratelimit-{kind}-remaining"] = str(max(0, int(bucket.level(now))) if bucket else limit)
+            out[f"anthropic-ratelimit-{kind}-reset"] = _stamp(math.ceil(self._wall() + (bucket.full_in(now) if bucket else 0)))
+        return out
+
+    def _of(self, key: str, model: str, now: float) -> tuple[Bucket | None, ...]:
+        buckets = self._buckets.get((key, model))
+        if buckets is None:
+            buckets = self._buckets[key, model] = tuple(Bucket(limit, now) if limit else None for limit in self._limits)
+        return buckets
+
+
+@lru_cache(maxsize=4)
+def _unlimited(second: int) -> dict[str, str]:
+    return {
+        f"anthropic-ratelimit-{kind}-{name}": value
+        for kind, limit in UNLIMITED.items()
+        for name, value in (("limit", str(limit)), ("remaining", str(limit)), ("reset", _stamp(second)))
+    }
+
+
+def _stamp(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

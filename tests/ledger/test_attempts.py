@@ -1,0 +1,203 @@
+"""Attempts in the books: intent and reservation before, everything else after, together or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, select
+
+from convoforge.errors import LedgerError
+from convoforge.ledger import Ledger
+from convoforge.ledger.attempts import AnswerRow, Completion, Denied, Intent, finish_attempts, read_budgets, start_attempts
+from convoforge.ledger.draws import Claimed, claim, enrol, read_draws, unclaim
+from convoforge.ledger.owners import LEASE, Owner, dead_owners, register, renew, retire
+from convoforge.ledger.tables import generation_logs, requests
+from convoforge.models import Usage
+from convoforge.plan import Cell
+
+
+NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+CENT = 10**10  # pico-dollars
+
+
+def cell(number: int) -> Cell:
+    return Cell(f"{number:032x}", "Anxious Investor", "Fear", "bonds", "template", "advice")
+
+
+def enrolled(ledger: Ledger, dataset: int, count: int) -> list[int]:
+    ledger.write(enrol, dataset, [(cell(n), 0) for n in range(count)])
+    return [draw.request_id for draw in ledger.read(read_draws, dataset)]
+
+
+def intent(request_id: int, dataset: int, owner: Owner, *, reserve: int = CENT, cap: int | None = None, attempt: int = 1) -> Intent:
+    return Intent(
+        request_id=request_id,
+        attempt=attempt,
+        run_id="r",
+        dataset_id=dataset,
+        owner=owner.id,
+        provider="anthropic",
+        model="claude-sonnet-5-5",
+        template="advice",
+        api_key="3f2a9c",
+        price="2/10/2.5/4/0.1",
+        started_at=NOW,
+        reserve_pico=reserve,
+        limits={"run:r": cap, f"dataset:{dataset}": None, f"day:{dataset}:2026-11-22": None},
+    )
+
+
+def answer() -> AnswerRow:
+    return AnswerRow("c", "s" * 64, "ok", '[["user","a"],["assistant","b"]]', None, None, None, "1/x", None, False)
+
+
+def completion(of: Intent, *, cost: int = CENT // 2, billing: str = "billed", **other: Any) -> Completion:
+    told = {"status": "succeeded", "usage": Usage(10, 20), "answer": answer(), **other}
+    return Completion(of, billing=billing, finished_at=NOW + timedelta(seconds=1), latency_ms=1000, cost_pico=cost, **told)
+
+
+def budget(ledger: Ledger, scope: str = "run:r") -> tuple[int, int, int]:
+    book = ledger.write(read_budgets, [scope])[scope]
+    return book["reserved_pico"], book["spent_pico"], book["maybe_pico"]
+
+
+def together(*work: Coroutine[Any, Any, Any]) -> list[Any]:
+    async def run() -> list[Any]:
+        return await asyncio.gather(*work, return_exceptions=True)
+
+    return asyncio.run(run())
+
+
+def test_an_answer_cost_and_usage_are_committed_with_the_request(ledger: Ledger, dataset: int, owner: Owner) -> None:
+    (request,) = enrolled(ledger, dataset, 1)
+    one = intent(request, dataset, owner)
+    assert ledger.write(start_attempts, [one]) == [None]
+    assert budget(ledger) == (CENT, 0, 0)
+    ledger.write(finish_attempts, [completion(one)])
+    assert budget(ledger) == (0, CENT // 2, 0)
+    (draw,) = ledger.read(read_draws, dataset)
+    assert (draw.state, draw.kind, draw.sent) == ("held", "ok", "s" * 64)
+    (log,) = ledger.read(lambda c: c.execute(select(generation_logs)).all())
+    assert (log.status, log.billing, log.input_tokens, log.output_tokens, log.cost_pico) == ("succeeded", "billed", 10, 20, CENT // 2)
+    assert log.started_at == NOW
+
+
+def test_a_call_that_does_not_fit_is_denied_and_leaves_no_trace(ledger: Ledger, dataset: int, owner: Owner) -> None:
+    first, second = enrolled(ledger, dataset, 2)
+    results = ledger.write(start_attempts, [intent(n, dataset, owner, cap=CENT * 3 // 2) for n in (first, second)])
+    assert results[0] is None
+    assert results[1] == Denied("run:r", CENT * 3 // 2, 0, CENT)
+    assert budget(ledger) == (CENT, 0, 0)
+    assert ledger.read(lambda c: len(c.execute(select(generation_logs)).all())) == 1
+
+
+def test_64_at_once_get_not_a_cent_over_the_cap(ledger: Ledger, dataset: int, owner: Owner) -> None:
+    ids = enrolled(ledger, dataset, 64)
+
+    async def one(request: int) -> bool:
+        wish = intent(request, dataset, owner, cap=10 * CENT)
+        if await ledger.batched(start_attempts, wish) is not None:
+            return False
+        await ledger.batched(finish_attempts, completion(wish, cost=CENT))
+        return True
+
+    assert sum(together(*(one(n) for n in ids))) == 10
+    assert budget(ledger) == (0, 10 * CENT, 0)
+
+
+def test_what_may_have_been_billed_counts_against_the_cap_at_its_worst(ledger: Ledger, dataset: int, owner: Owner) -> None:
+    first, second = enrolled(ledger, dataset, 2)
+    one = intent(first, dataset, owner, cap=CENT)
+    ledger.write(start_attempts, [one])
+    ledger.write(finish_attempts, [completion(one, cost=0, billing="maybe", status="failed", answer=None, usage=Usage())])
+    assert budget(ledger) == (0, 0, CENT)
+    assert ledger.write(start_attempts, [intent(second, dataset, owner, cap=CENT)]) == [Denied("run:r", CENT, CENT, 0)]
+
+
+def test_one_bad_write_harms_no_other(ledger: Ledger, dataset: int, owner: Owner) -> None:
+    ids = enrolled(ledger, dataset, 5)
+    ledger.write(start_attempts, [intent(ids[2], dataset, owner)])
+    results = together(*(ledger.batched(start_attempts, intent(n, dataset, owner)) for n in ids))
+    assert [type(one) for one in results] == [type(None), type(None), LedgerError, type(None), type(None)]
+    assert budget(ledger) == (5 * CENT, 0, 0)
+
+
+def test_writes_that_wait_together_share_a_commit(ledger: Ledger, dataset: int, owner: Owner) -> None:
+    ids = enrolled(ledger, dataset, 100)
+    together(*(ledger.batched(start_attempts, intent(n, dataset, owner)) for n in ids))
+    assert ledger.writer.commits < 20
+
+
+def test_enrolling_twice_is_enrolling_once(ledger: Ledger, dataset: int) -> None:
+    draws = [(cell(n), 0) for n in range(1200)]
+    assert ledger.write(enrol, dataset, draws) == 1200
+    assert ledger.write(enrol, dataset, [*draws, (cell(0), 1)]) == 1
+
+
+def test_a_claimed_request_is_nobody_elses(ledger: Ledger, dataset: int, owner: Owner) -> None:
+    ids = enrolled(ledger, dataset, 3)
+    other = Owner("b" * 32, owner.host, owner.pid, owner.started)
+    ledger.write(register, other, NOW)
+    assert ledger.write(claim, owner.id, ids[:2], NOW) == [Claimed(ids[0], cell(0).key, 0, 0), Claimed(ids[1], cell(1).key, 0, 0)]
+    assert [one.request_id for one in ledger.write(claim, other.id, ids, NOW)] == [ids[2]]
+    ledger.write(unclaim, owner.id, ids, "stopped")
+    assert len(ledger.write(claim, other.id, ids, NOW)) == 2
+    (reasons,) = {row.reason for row in ledger.read(lambda c: c.execute(select(requests).where(requests.c.id.in_(ids[:2]))).all())}
+    assert reasons == "stopped"
+
+
+def dead_pid(owner: Owner) -> Owner:
+    return Owner("c" * 32, owner.host, 2**22 + 1, 1.0)
+
+
+def far_away(owner: Owner) -> Owner:
+    return Owner("d" * 32, "another-host/boot", owner.pid, owner.started)
+
+
+def test_an_owner_whose_process_is_gone_is_dead_at_once(ledger: Ledger, owner: Owner) -> None:
+    gone = dead_pid(owner)
+    ledger.write(register, gone, NOW)
+    assert ledger.read(dead_owners, NOW) == [gone.id]
+
+
+def test_an_owner_on_another_machine_is_dead_when_its_lease_ends(ledger: Ledger, owner: Owner) -> None:
+    other = far_away(owner)
+    ledger.write(register, other, NOW)
+    ledger.write(renew, owner.id, NOW + LEASE)
+    assert ledger.read(dead_owners, NOW + LEASE / 2) == []
+    assert ledger.read(dead_owners, NOW + LEASE * 1.1) == [other.id]
+    ledger.write(renew, other.id, NOW + LEASE)
+    assert ledger.read(dead_owners, NOW + LEASE * 1.1) == []
+
+
+@pytest.mark.parametrize("make", [dead_pid, far_away])
+def test_a_dead_owners_claims_and_reservations_go_back_and_its_open_calls_are_lost(
+    ledger: Ledger, dataset: int, owner: Owner, make: Callable[[Owner], Owner]
+) -> None:
+    ids = enrolled(ledger, dataset, 2)
+    dead = make(owner)
+    ledger.write(register, dead, NOW)
+    ledger.write(claim, dead.id, ids, NOW)
+    ledger.write(start_attempts, [intent(ids[0], dataset, dead)])
+    ledger.write(renew, owner.id, NOW + LEASE)
+    taken = ledger.write(claim, owner.id, ids, NOW + LEASE * 1.1)
+    assert [(one.request_id, one.attempts) for one in taken] == [(ids[0], 1), (ids[1], 0)]
+    assert budget(ledger) == (0, 0, CENT)
+    (log,) = ledger.read(lambda c: c.execute(select(generation_logs)).all())
+    assert (log.status, log.billing, log.reserved_pico) == ("lost", "maybe", 0)
+
+
+def test_an_owner_that_retires_gives_back_what_it_holds(ledger: Ledger, dataset: int, owner: Owner) -> None:
+    ids = enrolled(ledger, dataset, 2)
+    ledger.write(claim, owner.id, ids, NOW)
+    ledger.write(retire, owner.id, NOW)
+
+    def states(connection: Connection) -> set[str]:
+        return set(connection.execute(select(requests.c.state)).scalars())
+
+    assert ledger.read(states) == {"pending"}
+    assert ledger.read(dead_owners, NOW + LEASE * 2) == []

@@ -1,0 +1,102 @@
+"""Opening a ledger: made on first use, migrated, refused when it cannot be trusted."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, inspect, text
+
+from convoforge.errors import ConfigError, LedgerError
+from convoforge.ledger import Ledger
+from convoforge.ledger.migrations import known_versions
+from convoforge.ledger.tables import HEAD, metadata
+
+COLUMNS = {
+    "answers": "attempt content_hash conversation_id generated_at kind raw_text reason reasons request_id rubric score score_length "
+    "score_structure score_turns sent system temperature temperature_applied template_version turns",
+    "batches": "api_batch_id created_at ended_at id requests run_id state",
+    "budgets": "limit_pico maybe_pico reserved_pico scope spent_pico",
+    "datasets": "created_at id min_score name provider spec",
+    "generation_logs": "api_key api_request_id attempt batch_id billing cache_read_tokens cache_write_1h_tokens cache_write_5m_tokens "
+    "cost_pico dataset_id error error_kind finished_at http_status input_tokens latency_ms model output_tokens owner price provider "
+    "request_id reserved_pico run_id started_at status stop_reason template",
+    "owners": "host id lease_until pid started",
+    "requests": "answer cell dataset_id draw emotion id owner persona reason request sent state template tier topic wanted",
+    "reviews": "at attempt decision id note request_id reviewer",
+    "runs": "dataset_id finished_at flow_run_id id message model owner report spec started_at state",
+    "versions": "dataset_id number path published_at reserved_at rows run_id sha256",
+}
+
+
+def test_the_migrations_make_the_tables_that_the_code_uses(ledger: Ledger) -> None:
+    def differences(connection: Connection) -> list[object]:
+        return list(compare_metadata(MigrationContext.configure(connection, opts={"compare_type": True}), metadata))
+
+    assert ledger.read(differences) == []
+
+
+def test_the_columns_are_these(ledger: Ledger) -> None:
+    inspector = inspect(ledger.engine)
+    found = {name: " ".join(sorted(c["name"] for c in inspector.get_columns(name))) for name in inspector.get_table_names()}
+    del found["alembic_version"]
+    assert found == COLUMNS
+
+
+def test_the_newest_migration_is_the_one_the_code_names() -> None:
+    assert HEAD == max(known_versions())
+
+
+def test_a_ledger_opens_again_with_what_it_held(database_url: str) -> None:
+    with Ledger(database_url) as first:
+        first.write(lambda connection: connection.execute(text("INSERT INTO budgets (scope) VALUES ('x')")) and None)
+    with Ledger(database_url) as again:
+        assert again.read(lambda connection: connection.execute(text("SELECT scope FROM budgets")).scalar_one()) == "x"
+
+
+def test_a_database_from_a_newer_version_is_refused(database_url: str) -> None:
+    with Ledger(database_url) as ledger:
+        ledger.write(lambda connection: connection.execute(text("UPDATE alembic_version SET version_num = '9999'")) and None)
+    with pytest.raises(LedgerError, match=r"newer version of convoforge \(schema 9999, this one knows .*\): upgrade convoforge"):
+        Ledger(database_url)
+
+
+@pytest.mark.parametrize("url", ["mysql://h/db", "nonsense", "sqlite://", "sqlite:///:memory:", "oracle://x", ""])
+def test_an_address_that_is_no_ledger_is_named(url: str) -> None:
+    with pytest.raises(ConfigError, match="CONVOFORGE_DATABASE_URL"):
+        Ledger(url)
+
+
+def test_a_server_that_is_not_there_is_said_without_its_password() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with pytest.raises(LedgerError, match="Is the server running") as caught:
+        Ledger(f"postgresql://somebody:s3cret@127.0.0.1:{port}/books")
+    assert "s3cret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    path.write_text("certainly not a database, and long enough to be read as one" * 100)
+    with pytest.raises(LedgerError, match="cannot be opened"):
+        Ledger(f"sqlite:///{path}")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    tmp_path.chmod(stat.S_IRUSR | stat.S_IXUSR)
+    with pytest.raises(LedgerError, match="not writable"):
+        Ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
+
+
+def test_a_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("")
+    with pytest.raises(LedgerError, match=f"{tmp_path / 'data'}"):
+        Ledger(f"sqlite:///{tmp_path / 'data' / 'ledger.db'}")
