@@ -236,13 +236,14 @@ class PrefectGate(QueueingGate[SharedKey]):
 
     async def __aenter__(self) -> Self:
         # a client of its own: the one a flow has in its context may be closed before this
-        self._client = await self._stack.enter_async_context(get_client(httpx_settings={"timeout": 30.0}))
+        settings = {"timeout": 30.0, "event_hooks": {"response": [self._refuse_to_sleep]}}
+        self._client = await self._stack.enter_async_context(get_client(httpx_settings=settings))
         try:
             for key in self._keys:
                 for bucket in key.buckets:
                     await self._open(bucket)
                 key.read_at = self._clock()
-        except (httpx.TransportError, httpx.HTTPStatusError, GateClosed) as error:
+        except (httpx.HTTPError, GateClosed) as error:
             await self._stack.aclose()
             if isinstance(error, GateClosed):
                 raise ConfigError(str(error)) from error
@@ -293,6 +294,11 @@ class PrefectGate(QueueingGate[SharedKey]):
             most = [max(one, limits.get(kind, math.inf)) for one, kind in zip(most, KINDS, strict=True)]
         return most
 
+    async def _refuse_to_sleep(self, response: httpx.Response) -> None:
+        # a busy SQLite answers 503 now and then; the client would sleep 2 s and more on it, even without retries
+        if self._leaser and response.status_code in (408, 429, 502, 503):
+            raise httpx.RequestError(f"status {response.status_code}", request=response.request)
+
     def _leaser_ended(self, leaser: asyncio.Task[None]) -> None:
         if not leaser.cancelled() and (error := leaser.exception()):
             self.close(str(error) if isinstance(error, GateClosed) else f"the rate gate failed: {error!r}")
@@ -305,11 +311,11 @@ class PrefectGate(QueueingGate[SharedKey]):
                 self._woken.clear()
                 try:
                     wait = await self._round()
-                except (httpx.TransportError, httpx.HTTPStatusError) as error:
-                    if not _passes(error):
+                except httpx.HTTPError as error:
+                    if isinstance(error, httpx.HTTPStatusError) and not _passes(error.response.status_code):
                         raise
                     failures += 1
-                    wait = min(5.0, 0.1 * 2**failures)
+                    wait = min(5.0, 0.025 * 2**failures)
                     if failures == 1:
                         failed_at = self._clock()
                     elif not self._unreachable and self._clock() - failed_at > 1:  # less is the server's database being busy
@@ -435,11 +441,9 @@ class PrefectGate(QueueingGate[SharedKey]):
         self._calls_end = max(self._calls_end, self._clock()) + 1 / CALLS_PER_SECOND
 
 
-def _passes(error: Exception) -> bool:
-    """Whether waiting for the Prefect server helps."""
-    if isinstance(error, httpx.HTTPStatusError):
-        return error.response.status_code >= 500 or error.response.status_code in (408, 429)
-    return isinstance(error, httpx.TransportError)
+def _passes(status: int) -> bool:
+    """Whether an error of the Prefect server passes by itself. A 403 does: the client renews its CSRF token."""
+    return status >= 500 or status == 403
 
 
 def _vanished(bucket: Bucket) -> str:

@@ -29,7 +29,10 @@ if TYPE_CHECKING:
     from tasks.report import BuildReport
     from tasks.session import Progress
 
-screen = Console(stderr=True, highlight=False)
+screen = Console(stderr=True, highlight=False, soft_wrap=True)
+
+DELIVERY_SECONDS = 20.0
+"""How long the last events and logs of a run may take to reach Prefect."""
 
 PLAIN_SECONDS = 5.0
 """How often progress is printed where there is no terminal to draw on."""
@@ -103,9 +106,21 @@ def _prepared() -> Iterator[None]:
                 import_.start()
                 import_.join()
                 status.stop()
-                yield
+                try:
+                    yield
+                finally:
+                    _deliver_the_rest()
         finally:
             status.stop()
+
+
+def _deliver_the_rest() -> None:
+    """Prefect sends events and logs behind the run; a server stopped before they have arrived would hold up our exit for a minute."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    for worker in (EventsWorker, APILogWorker):
+        worker.drain_all(timeout=DELIVERY_SECONDS)
 
 
 def _import_flow() -> None:

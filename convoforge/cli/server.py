@@ -126,7 +126,8 @@ def _leave(home: Path, users: IO[str]) -> None:
 
 
 def _start(home: Path, *, stays: bool) -> Server:
-    port = _usual_port() if _free(_usual_port()) else _any_port()
+    usual = _usual_port()
+    port = usual if usual and _free(usual) else _any_port()
     environment = {**os.environ, "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
     environment.pop("PREFECT_API_URL", None)
     # The server must outlive a Ctrl-C at the terminal: the run is still draining and reports to it. Hence a session of its own.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any
@@ -11,6 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 out = Console(highlight=False, soft_wrap=True)
+if not out.is_terminal and "COLUMNS" not in os.environ:
+    out = Console(highlight=False, soft_wrap=True, width=200)  # in a file or a pipe there is no edge to wrap at
 
 
 def print_json(value: Any) -> None:

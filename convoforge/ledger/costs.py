@@ -155,7 +155,7 @@ def _latencies(connection: Connection, period: list[Any], group: ColumnElement[A
         ranked = ranked.join(datasets, datasets.c.id == _LOGS.dataset_id)
     rows = ranked.subquery()
     # ⌈n·p/100⌉ in whole numbers
-    places = [(rows.c.n * p + 99).op("/")(100) for p in (50, 95, 99)]
+    places = [(rows.c.n * p + 99) // 100 for p in (50, 95, 99)]
     query = select(rows.c.g, rows.c.mean, *(func.min(case((rows.c.place >= place, rows.c.ms))) for place in places)).group_by(
         rows.c.g, rows.c.mean
     )

@@ -59,7 +59,8 @@ def _write(asked: Asked, kind: str, seed: int) -> str:
 
 def billed(read: Usage, answered: Answer, max_tokens: int) -> Usage:
     """What an answer costs in tokens: the input as it was read, and the output, where even an empty answer is one token."""
-    return replace(read, output_tokens=max(tokens(len(answered.text)), min(1, max_tokens)))
+    output = max(tokens(len(answered.text)), min(1, max_tokens))
+    return Usage(read.input_tokens, output, read.cache_read_tokens, read.cache_write_5m_tokens, read.cache_write_1h_tokens)
 
 
 def usage_block(usage: Usage) -> dict[str, Any]:

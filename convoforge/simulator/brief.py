@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from random import Random
 
-LINE = re.compile(
-    r"^[^\w\n]*(persona|plays|emotion|topic|tier|scenario|situation)\W*?:[^\w\n$]*([^\n]*)$", re.IGNORECASE | re.MULTILINE
-)
+ASKED = ("persona", "plays", "emotion", "topic", "tier", "scenario", "situation")
+BULLETS = " \t>*_#`-\u2022.)0123456789"
+WRAPPING = " \t\r*_`\"'."
 ASIDE = re.compile(r"\s+[-\u2013\u2014]+\s.*|\s*[(;].*|[.:,]\s.*")
 NO_SCENE = re.compile(r"^(?:none|any)\b|\b(?:client|customer|user)\b", re.IGNORECASE)
 CLAUSE = re.compile(r"\b(?:is|are|has|have|does|goes|keeps|stops|fails|reports|makes|not|cannot)\b")
@@ -29,10 +28,12 @@ MONTHS = (
     "December",
 )
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-NAMES = tuple(
-    "Alma Amir Anna Bruno Carla Chen Clara Daniel Dana Elif Emma Felix Grace Hana Hugo Ines Ivan Jonas Julia Kofi Lara Leo Lena Liam "
-    "Maya Marco Mina Nadia Nils Noor Olga Omar Paula Priya Rosa Ruben Sam Sara Sofia Theo Tom Uma Vera Victor Yara Zoe".split()
-)
+NAMES = (
+    "Alma", "Amir", "Anna", "Bruno", "Carla", "Chen", "Clara", "Daniel", "Dana", "Elif", "Emma", "Felix", "Grace", "Hana",
+    "Hugo", "Ines", "Ivan", "Jonas", "Julia", "Kofi", "Lara", "Leo", "Lena", "Liam", "Maya", "Marco", "Mina", "Nadia", "Nils",
+    "Noor", "Olga", "Omar", "Paula", "Priya", "Rosa", "Ruben", "Sam", "Sara", "Sofia", "Theo", "Tom", "Uma", "Vera", "Victor",
+    "Yara", "Zoe",
+)  # fmt: skip
 PARTNERS = ("husband", "wife", "partner", "fiance", "spouse")
 RELATIVES = ("daughter", "son", "sister", "niece", "brother", "nephew", "stepson", "goddaughter", "cousin")
 SOURCES = (
@@ -57,10 +58,53 @@ WHEN = (
     "the other day",
     "overnight",
 )
-ITEMS = tuple(
-    "headphone set,coffee machine,router,desk lamp,office chair,tablet,printer,vacuum cleaner,keyboard,camera,smart watch,kettle,monitor,"
-    "speaker,phone,air purifier,toaster,projector,electric bike,sewing machine".split(",")
-)
+ITEMS = (
+    "headphone set", "coffee machine", "router", "desk lamp", "office chair", "tablet", "printer", "vacuum cleaner",
+    "keyboard", "camera", "smart watch", "kettle", "monitor", "speaker", "phone", "air purifier", "toaster", "projector",
+    "electric bike", "sewing machine",
+)  # fmt: skip
+
+Draw = Callable[[], float]
+"""A number in [0, 1), at random."""
+
+
+def one_of(options: Sequence[str]) -> Callable[[Draw], str]:
+    return lambda draw: options[int(draw() * len(options))]
+
+
+def number(form: str, low: float, high: float, step: float = 1) -> Callable[[Draw], str]:
+    """One of `low`, `low + step` … `high`, written as `form`."""
+    count = round((high - low) / step) + 1
+    return lambda draw: form.format(low + int(draw() * count) * step)
+
+
+DRAWN = {
+    "amount": number("${:,}", 4_000, 180_000, 250),
+    "monthly": number("${:,}", 120, 1_900, 10),
+    "yearly": number("${:,}", 31_000, 124_900, 100),
+    "bill": number("${}", 17, 289),
+    "percent": number("{}", 6, 28),
+    "small": number("{}", 2, 5),
+    "big": number("{}", 38, 86),
+    "rate": number("{:.1f}", 3.1, 7.9, 0.1),
+    "cardrate": number("{:.1f}", 18.9, 29.4, 0.1),
+    "years": number("{}", 5, 27),
+    "age": number("{}", 27, 63),
+    "days": number("{}", 4, 19),
+    "few": number("{}", 4, 6),
+    "month": one_of(MONTHS),
+    "weekday": one_of(WEEKDAYS),
+    "when": one_of(WHEN),
+    "order": number("{}", 10_000, 99_999),
+    "ticket": number("CS-{}", 1_000, 9_999),
+    "item": one_of(ITEMS),
+    "agent": one_of(NAMES),
+    "other": one_of(NAMES),
+    "source": one_of(SOURCES),
+    "partner": one_of([f"my {partner}" for partner in PARTNERS]),
+    "relative": one_of([f"my {relative}" for relative in RELATIVES]),
+}
+"""What a conversation may need and a prompt does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +112,10 @@ class Brief:
     """What a prompt asks for; empty where it does not say."""
 
     persona: str = ""
+    plays: str = ""
     emotion: str = ""
     topic: str = ""
     tier: str = ""
-    plays: str = ""
     scenario: str = ""
 
 
@@ -80,72 +124,54 @@ def read_brief(prompt: str) -> Brief:
 
     A scenario that is told about "the client" or "the customer" is left out: nobody says that about themselves.
     """
-    found = {name.lower(): value.rstrip(" .*_`\"'\t\r") for name, value in LINE.findall(prompt)}
-    scenes = (found.get(name, "").replace("_", " ")[:240] for name in ("scenario", "situation"))
-    return Brief(
-        *(ASIDE.sub("", found.get(name, ""))[:120] for name in ("persona", "emotion", "topic", "tier", "plays")),
-        next((scene for scene in scenes if scene and not NO_SCENE.search(scene)), ""),
+    found = {}
+    for line in prompt.split("\n"):
+        colon = line.find(":", 0, 24)
+        if colon > 0 and (name := line[:colon].strip(BULLETS).lower()) in ASKED:
+            found[name] = line[colon + 1 :].strip(WRAPPING)
+    persona, plays, emotion, topic, tier = (
+        ASIDE.sub("", found.get(name, ""))[:120] for name in ("persona", "plays", "emotion", "topic", "tier")
     )
+    scenes = (found.get(name, "").replace("_", " ")[:240] for name in ("scenario", "situation"))
+    scenario = next((scene for scene in scenes if scene and not NO_SCENE.search(scene)), "")
+    return Brief(persona, plays, emotion, topic, tier, scenario)
 
 
-def facts(brief: Brief, rng: Random) -> dict[str, str]:
-    """What is true throughout one conversation, in the words of its user."""
-    draw = rng.random
+class Facts(dict[str, str]):
+    """What is true throughout one conversation, in the words of its user. A fact is drawn when it is first asked for."""
 
-    def one(options: Sequence[str]) -> str:
-        return options[int(draw() * len(options))]
+    def __init__(self, brief: Brief, draw: Draw) -> None:
+        persona = soft(brief.persona) or "somebody new to this"
+        topic = soft(brief.topic) or "this"
+        super().__init__(
+            topic=f'the "{topic}" matter' if CLAUSE.search(topic) else topic,
+            persona=brief.persona,
+            a_persona=persona
+            if persona.startswith(("a ", "an ", "the "))
+            else f"{'an' if persona[0] in 'aeiou' else 'a'} {persona}",
+            emotion=soft(brief.emotion),
+            scenario=brief.scenario,
+            Scenario=brief.scenario[:1].upper() + brief.scenario[1:],
+        )
+        self._draw = draw
 
-    def number(low: int, high: int, step: int = 1) -> int:
-        return low + int(draw() * ((high - low) // step + 1)) * step
-
-    persona = soft(brief.persona) or "somebody new to this"
-    topic = soft(brief.topic) or "this"
-    known = {
-        "topic": f'the "{topic}" matter' if CLAUSE.search(topic) else topic,
-        "persona": brief.persona,
-        "a_persona": persona
-        if persona.startswith(("a ", "an ", "the "))
-        else f"{'an' if persona[0] in 'aeiou' else 'a'} {persona}",
-        "emotion": soft(brief.emotion),
-        "scenario": brief.scenario,
-        "Scenario": brief.scenario[:1].upper() + brief.scenario[1:],
-        "amount": f"${number(4_000, 180_000, 250):,}",
-        "monthly": f"${number(120, 1_900, 10):,}",
-        "yearly": f"${number(31, 124)},{number(0, 9)}00",
-        "bill": f"${number(17, 289)}",
-        "percent": str(number(6, 28)),
-        "small": str(number(2, 5)),
-        "big": str(number(38, 86)),
-        "rate": str(number(31, 79) / 10),
-        "cardrate": str(number(189, 294) / 10),
-        "years": str(number(5, 27)),
-        "age": str(number(27, 63)),
-        "days": str(number(4, 19)),
-        "few": str(number(4, 6)),
-        "month": one(MONTHS),
-        "weekday": one(WEEKDAYS),
-        "when": one(WHEN),
-        "order": str(number(10_000, 99_999)),
-        "ticket": f"CS-{number(1_000, 9_999)}",
-        "item": one(ITEMS),
-        "agent": one(NAMES),
-        "other": one(NAMES),
-        "source": one(SOURCES),
-        "partner": "my " + one(PARTNERS),
-        "relative": "my " + one(RELATIVES),
-    }
-    return with_capitals(known)
+    def __missing__(self, name: str) -> str:
+        bare = name.removesuffix("_cap")
+        value = self[name] = DRAWN[name](self._draw) if bare == name else self[bare].capitalize()
+        return value
 
 
-def theirs(known: Mapping[str, str]) -> dict[str, str]:
+class Theirs(dict[str, str]):
     """The same facts in the words of the other side: `my wife` is `your wife`."""
-    return with_capitals({**known, **{name: known[name].replace("my ", "your ", 1) for name in ("partner", "relative")}})
 
+    def __init__(self, facts: Facts) -> None:
+        super().__init__()
+        self._facts = facts
 
-def with_capitals(known: dict[str, str]) -> dict[str, str]:
-    for name in ("source", "partner", "relative"):
-        known[f"{name}_cap"] = known[name].capitalize()
-    return known
+    def __missing__(self, name: str) -> str:
+        said = self._facts[name]
+        value = self[name] = f"{'Y' if said[0] == 'M' else 'y'}our {said[3:]}" if said[:3] in ("my ", "My ") else said
+        return value
 
 
 def soft(label: str) -> str:

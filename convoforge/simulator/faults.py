@@ -29,7 +29,8 @@ ERRORS: Mapping[str, tuple[str, str]] = {
 }
 """Answers with this status instead of a message; type and message as the API words them. Not billed."""
 
-BROKEN = ("reset", "hang", "html", "broken_json", "stream_error", "stream_end")
+STREAMED = ("stream_error", "stream_end")
+BROKEN = ("reset", "hang", "html", "broken_json", *STREAMED)
 """The call breaks on the way: dropped halfway, never answered, a web page, half a JSON; in a stream an error event, an early end."""
 
 ODD = ("truncation", "refusal", "overflow", "prose", "fenced", "wrong_roles", "short")

@@ -22,9 +22,9 @@ class Fact(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """Alternatives of which one is said."""
+    """Alternatives of which one is said; plain text where nothing in it varies."""
 
-    options: tuple[Pattern, ...]
+    options: tuple[str | Pattern, ...]
 
 
 Pattern = tuple["str | Fact | Choice", ...]
@@ -47,7 +47,7 @@ def pattern(text: str) -> Pattern:
             ):  # the blank goes with the words that may be missing
                 before[-1] = last[:-1]
                 options = [[" ", *option] if option else option for option in options]
-            before.append(Choice(tuple(tuple(option) for option in options)))
+            before.append(Choice(tuple(_plain(option) for option in options)))
         elif token in "|]":
             raise ValueError(f"'{token}' outside of brackets in: {text}")
         else:
@@ -68,21 +68,34 @@ def pairs(text: str) -> tuple[Pair, ...]:
     return tuple((pattern(said), pattern(answer)) for said, answer in items)
 
 
+def _plain(words: list[str | Fact | Choice]) -> str | Pattern:
+    text = [part for part in words if isinstance(part, str)]
+    return "".join(text) if len(text) == len(words) else tuple(words)
+
+
 def say(words: Pattern, draw: Callable[[], float], facts: Mapping[str, str]) -> str:
     """The pattern as text. `draw` gives a number in [0, 1) for each choice."""
-    out = []
+    out: list[str] = []
+    _say(words, draw, facts, out)
+    return "".join(out)
+
+
+def _say(words: Pattern, draw: Callable[[], float], facts: Mapping[str, str], out: list[str]) -> None:
     for part in words:
         if type(part) is str:
             out.append(part)
         elif type(part) is Choice:
-            options = part.options
-            out.append(say(options[int(draw() * len(options))], draw, facts))
+            options = part[0]
+            option = options[int(draw() * len(options))]
+            if type(option) is str:
+                out.append(option)
+            else:
+                _say(option, draw, facts, out)  # type: ignore[arg-type]
         else:
             out.append(facts[part[0]])  # type: ignore[index]
-    return "".join(out)
 
 
-def names(words: Pattern) -> set[str]:
+def names(words: str | Pattern) -> set[str]:
     """The facts a pattern asks for."""
     found: set[str] = set()
     for part in words:

@@ -18,10 +18,10 @@ VERSIONS = ("2023-06-01", CURRENT_VERSION)
 SAMPLING = {"temperature": 1, "top_p": None, "top_k": None}
 """The parameters that newer API versions no longer know, and the only value newer models take in an older version."""
 
-FIELDS = frozenset(
-    "model max_tokens messages system stream output_config thinking cache_control metadata stop_sequences service_tier tools "
-    "tool_choice container diagnostics inference_geo speed".split()
-)
+FIELDS = {
+    "model", "max_tokens", "messages", "system", "stream", "output_config", "thinking", "cache_control", "metadata", "stop_sequences",
+    "service_tier", "tools", "tool_choice", "container", "diagnostics", "inference_geo", "speed", *SAMPLING,
+}  # fmt: skip
 LIFETIMES = {"5m": 300, "1h": 3600}
 
 
@@ -86,7 +86,7 @@ def tokens(characters: int) -> int:
 def read_request(raw: bytes, version: str | None, *, counting: bool = False) -> Asked:
     """The request in a body; `counting` is for token counts, which know no `max_tokens`. Raises ApiError as the API would."""
     if version not in VERSIONS:
-        raise ApiError(400, "anthropic-version: header is required" if version is None else f"anthropic-version: '{version}' is unknown")
+        raise ApiError(400, f"anthropic-version: '{version}' is unknown" if version else "anthropic-version: header is required")
     try:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
@@ -96,7 +96,7 @@ def read_request(raw: bytes, version: str | None, *, counting: bool = False) -> 
     model = _model(body)
     _check_sampling(body, model, version)
     for name in body:
-        if name not in FIELDS and name not in SAMPLING:
+        if name not in FIELDS:
             raise ApiError(400, f"{name}: Extra inputs are not permitted")
     max_tokens = 0 if counting else _max_tokens(body, model)
     wanted = _output_schema(body, model)

@@ -15,6 +15,7 @@ REFUSED = {
     "array": ("maxItems", "uniqueItems", "contains"),
     "object": ("minProperties", "maxProperties", "patternProperties"),
 }
+ROLES = ("user", "assistant")
 ROLE_NAMES = ("role", "from", "speaker")
 
 
@@ -73,7 +74,7 @@ def _value(node: Mapping[str, Any], root: Mapping[str, Any], turns: Sequence[Map
             while "$ref" in items:
                 items = _resolve(items, root)
             if items.get("type") == "object":
-                return [_turn(items, root, turn) for turn in turns]
+                return _turns(items, root, turns)
             return [_value(items, root, turns)]
         case "integer" | "number":
             return len(turns)
@@ -84,16 +85,18 @@ def _value(node: Mapping[str, Any], root: Mapping[str, Any], turns: Sequence[Map
     return turns[0]["content"][:80]
 
 
-def _turn(items: Mapping[str, Any], root: Mapping[str, Any], turn: Mapping[str, str]) -> dict[str, Any]:
-    """One turn under the names that the schema has for who speaks and what is said."""
+def _turns(items: Mapping[str, Any], root: Mapping[str, Any], turns: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
+    """The turns under the names that the schema has for who speaks and what is said."""
     properties = items.get("properties", {})
     role = next((name for name, part in properties.items() if name in ROLE_NAMES or "enum" in part), None)
     content = next((name for name, part in properties.items() if name != role and part.get("type") == "string"), None)
-    out = {}
-    for name, part in properties.items():
-        if name == role:
-            speakers = part.get("enum", ("user", "assistant"))
-            out[name] = turn["role"] if turn["role"] in speakers else speakers[turn["role"] == "assistant"]
-        else:
-            out[name] = turn["content"] if name == content else _value(part, root, [turn])
-    return out
+    speakers = properties[role].get("enum", ROLES) if role else ROLES
+    said_by = dict(zip(ROLES, ROLES if set(ROLES) <= set(speakers) else speakers, strict=False))
+    rest = {name: _value(part, root, turns) for name, part in properties.items() if name not in (role, content)}
+    return [
+        {
+            name: said_by[turn["role"]] if name == role else turn["content"] if name == content else rest[name]
+            for name in properties
+        }
+        for turn in turns
+    ]

@@ -1,7 +1,7 @@
-"""The simulator as a server: routes, and what happens to one call from its arrival to its end.
+"""The simulator as a server: its routes, and what happens to one call from its arrival to its end.
 
-Every answer is signed with the header `x-convoforge-simulator`. A time of arrival is taken first and latency counts from it; waiting
-is a timer, so two hundred calls at once cost no more than one after the other.
+Every answer is signed with the header `x-convoforge-simulator`. Latency counts from a call's arrival and is waited for by a timer,
+so two hundred calls at once take no longer than one.
 """
 
 from __future__ import annotations
@@ -9,64 +9,69 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import os
 import random
 import secrets
 import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
-from typing import Any, NoReturn
+from dataclasses import dataclass
+from typing import Any
 
 import orjson
 from aiohttp import web
 
 from convoforge.errors import ConfigError
 from convoforge.gate import fingerprint
-from convoforge.models import Usage
 from convoforge.simulator.answers import answer, billed, event, events, message
 from convoforge.simulator.books import Books
 from convoforge.simulator.caching import PromptCache
 from convoforge.simulator.catalogue import MODELS
-from convoforge.simulator.faults import ERRORS, Fault, Odds, Script, read_fault
+from convoforge.simulator.faults import ERRORS, STREAMED, Fault, Odds, Script, read_fault
 from convoforge.simulator.options import SimulatorOptions
 from convoforge.simulator.rates import Rates
 from convoforge.simulator.reading import ApiError, Asked, read_request
 
-SIGNATURE = {"x-convoforge-simulator": "1"}
+SIGNATURE = "x-convoforge-simulator"
 WRONG_KEYS = "sk-sim-wrong"
 """Keys that begin like this are refused."""
 
 BODY_BYTES = 32 * 1024 * 1024
 HTML = "<!doctype html><html><head><title>502</title></head><body><h1>Bad gateway</h1></body></html>"
+SHUTDOWN_SECONDS = 0.1
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+JsonHandler = Callable[[web.Request], Awaitable[dict[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call on its way: its row in the books it was entered in, and the headers of whatever is answered."""
+    """One call on its way: its row in the books it was entered in, and the headers of whatever will be answered."""
 
+    request: web.Request
+    key: str
     books: Books
     row: int
     arrived: float
     headers: dict[str, str]
 
+    def gone(self) -> bool:
+        """Whether the client has left."""
+        return self.request.transport is None or self.request.transport.is_closing()
+
 
 class Simulator:
-    """The state behind the routes. `clock` and `wall` tell seconds, steady and since 1970."""
+    """The state behind the routes. `clock` and `wall` tell seconds: steady, and since 1970."""
 
     def __init__(self, options: SimulatorOptions, clock: Callable[[], float], wall: Callable[[], float]) -> None:
         self._options = options
         self._clock = clock
         self._wall = wall
-        self._jitter = random.Random(options.seed)
-        self._fingerprints: dict[str, str] = {}
-        self.reset()
+        self._reset()
 
-    def reset(self) -> None:
-        """As just started: nothing scripted, booked, cached or used up."""
+    def _reset(self) -> None:
         options = self._options
+        self._random = random.Random(options.seed)
         self._books = Books(secrets.token_hex(4), self._wall() - self._clock())
         self._script = Script()
         self._odds = Odds(options.fault_rate, options.seed)
@@ -79,58 +84,211 @@ class Simulator:
         app = web.Application(client_max_size=BODY_BYTES)
         app.add_routes([
             web.post("/v1/messages", self.create),
-            web.post("/v1/messages/count_tokens", self._endpoint(self.count)),
-            web.get("/v1/models", self._endpoint(self.models)),
-            web.get("/v1/models/{id}", self._endpoint(self.model)),
-            web.post("/_simulator/script", self._endpoint(self.script)),
-            web.get("/_simulator/books", self._endpoint(self.books)),
-            web.post("/_simulator/reset", self._endpoint(self.start_over)),
-            web.route("*", "/{anything:.*}", self._endpoint(self.unknown)),
+            web.post("/v1/messages/count_tokens", endpoint(self.count_tokens)),
+            web.get("/v1/models", endpoint(self.list_models)),
+            web.get("/v1/models/{id}", endpoint(self.retrieve_model)),
+            web.post("/_simulator/script", endpoint(self.script)),
+            web.get("/_simulator/books", endpoint(self.books)),
+            web.post("/_simulator/reset", endpoint(self.reset)),
+            web.route("*", "/{path:.*}", endpoint(self.unknown)),
         ])  # fmt: skip
         return app
 
     async def create(self, request: web.Request) -> web.StreamResponse:
         """POST /v1/messages."""
-        arrived = self._clock()
-        key = self._key(request)
-        books = self._books
-        row = books.arrive(arrived, self._fingerprint(key))
-        call = Call(books, row, arrived, {**SIGNATURE, "request-id": books.request_id(row)})
+        arrived, books, key = self._clock(), self._books, key_of(request)
+        row = books.arrive(arrived, fingerprint(key))
+        call = Call(request, key, books, row, arrived, {SIGNATURE: "1", "request-id": books.request_id(row)})
         try:
             authenticate(key)
             asked = read_request(await body_of(request), request.headers.get("anthropic-version"))
-            return await self._converse(call, asked, key, request)
+            return await self._reply(call, asked)
         except ApiError as error:
             books.settle(row, error.status, str(error.status))
             return error_response(error, call.headers)
 
-    async def _converse(self, call: Call, asked: Asked, key: str, request: web.Request) -> web.StreamResponse:
+    async def _reply(self, call: Call, asked: Asked) -> web.StreamResponse:
         model = asked.model.id
         reading = self._cache.read(asked, call.arrived)
         try:
-            self._rates.admit(key, model, reading.usage.input_tokens + reading.usage.cache_write_tokens, call.arrived)
+            self._rates.admit(call.key, model, reading.usage.input_tokens + reading.usage.cache_write_tokens, call.arrived)
         finally:
-            call.headers.update(self._rates.headers(key, model, call.arrived))
+            call.headers.update(self._rates.headers(call.key, model, call.arrived))
         fault = self._script.next(asked.prompt) or self._odds.draw(asked.key)
-        if fault.kind in ("stream_error", "stream_end") and not asked.stream:
+        if fault.kind in STREAMED and not asked.stream:
             fault = Fault("529")
         if fault.kind in ERRORS:
             raise ApiError(int(fault.kind), retry_after=fault.retry_after, error_code=fault.error_code)
+
         said = answer(asked, fault, self._options.seed)
         usage = billed(reading.usage, said, asked.max_tokens)
-        delivered = fault.kind not in ("reset", "hang", "broken_json", "stream_end")
+        left = True
         try:
             await self._latency(call.arrived)
-            delivered = delivered and request.transport is not None and not request.transport.is_closing()
-        except asyncio.CancelledError:  # the client left; the answer is written, and charged, all the same
-            delivered = False
-            raise
-        finally:
+            left = call.gone()
+        finally:  # a client that left meanwhile is charged all the same
             now = self._clock()
             self._cache.keep(reading.writes, now)
             if fault.kind not in ("html", "stream_error"):
-                self._rates.answered(key, model, usage.output_tokens, now)
+                self._rates.answered(call.key, model, usage.output_tokens, now)
+                delivered = not left and fault.kind not in ("reset", "hang", "broken_json", "stream_end")
                 call.books.bill(call.row, model, usage, delivered=delivered)
-            outcome = "left" if fault.kind == "ok" and not delivered else fault.kind
-            call.books.settle(call.row, 0 if outcome in ("left", "hang") else 200, outcome)
-        return await self._send(call, asked, fault, events if asked.stream else None, message_id(call), said, usage, request)
+            unanswered = left or fault.kind == "hang"
+            call.books.settle(call.row, 0 if unanswered else 200, "left" if left and fault.kind == "ok" else fault.kind)
+
+        message_id = call.headers["request-id"].replace("req", "msg", 1)
+        whole = (message_id, model, said, usage)
+        return await send(call, fault.kind, events(*whole) if asked.stream else [orjson.dumps(message(*whole))])
+
+    async def _latency(self, arrived: float) -> None:
+        options = self._options
+        if options.latency_ms or options.jitter_ms:
+            latency = options.latency_ms + options.jitter_ms * (2 * self._random.random() - 1)
+            await asyncio.sleep(max(0.0, arrived + latency / 1000 - self._clock()))
+
+    async def count_tokens(self, request: web.Request) -> dict[str, Any]:
+        """POST /v1/messages/count_tokens."""
+        authenticate(key_of(request))
+        asked = read_request(await body_of(request), request.headers.get("anthropic-version"), counting=True)
+        return {"input_tokens": asked.input_tokens}
+
+    async def list_models(self, request: web.Request) -> dict[str, Any]:
+        """GET /v1/models: all of them on one page."""
+        authenticate(key_of(request))
+        models = [model.info() for model in MODELS.values()]
+        return {"data": models, "has_more": False, "first_id": models[0]["id"], "last_id": models[-1]["id"]}
+
+    async def retrieve_model(self, request: web.Request) -> dict[str, Any]:
+        """GET /v1/models/{id}."""
+        authenticate(key_of(request))
+        name = request.match_info["id"]
+        if name not in MODELS:
+            raise ApiError(404, f"model: {name}")
+        return MODELS[name].info()
+
+    async def script(self, request: web.Request) -> dict[str, Any]:
+        """POST /_simulator/script: `{"faults": ["529", "ok", {"kind": "429", "retry_after": 2}], "match": null}`."""
+        try:
+            told = orjson.loads(await body_of(request))
+            self._script.add([read_fault(fault) for fault in told["faults"]], told.get("match"))
+        except (ConfigError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ApiError(400, f"cannot read the script: {error}") from None
+        return {"pending": self._script.pending}
+
+    async def books(self, request: web.Request) -> dict[str, Any]:
+        """GET /_simulator/books, with `?requests=1` every request too."""
+        totals = self._books.totals()
+        return {**totals, "requests": self._books.rows()} if request.query.get("requests") == "1" else totals
+
+    async def reset(self, request: web.Request) -> dict[str, Any]:
+        """POST /_simulator/reset: as just started, nothing scripted, booked, cached or used up."""
+        self._reset()
+        return {}
+
+    async def unknown(self, request: web.Request) -> dict[str, Any]:
+        """Anything else."""
+        raise ApiError(404, f"Not found: {request.method} {request.path}")
+
+
+def endpoint(handler: JsonHandler) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """A route that answers with a JSON object, or with an error in the API's shape."""
+
+    async def answered(request: web.Request) -> web.StreamResponse:
+        headers = {SIGNATURE: "1", "request-id": f"req_sim_{secrets.token_hex(8)}"}
+        try:
+            return json_response(200, await handler(request), headers)
+        except ApiError as error:
+            return error_response(error, headers)
+
+    return answered
+
+
+async def send(call: Call, kind: str, chunks: list[bytes]) -> web.StreamResponse:
+    """The answer as far as the fault lets it through; `chunks` are events of a stream, or the one JSON body."""
+    streamed, half = len(chunks) > 1, len(chunks) // 2
+    content_type = "text/event-stream" if streamed else "application/json"
+    if kind == "hang":
+        await asyncio.Event().wait()  # ends when the client leaves: that cancels the handler
+    elif kind == "html":
+        content_type, chunks = "text/html", [HTML.encode()]
+    elif kind == "broken_json":
+        chunks = [*chunks[:half], chunks[half][: len(chunks[half]) // 2], b"\n\n" if streamed else b""]
+    elif kind == "stream_error":
+        error = ApiError(529)
+        chunks = [*chunks[:half], event("error", **error.body(call.headers["request-id"]))]
+    elif kind == "stream_end":
+        chunks = chunks[:-2]
+    body = b"".join(chunks)
+    if kind == "reset":
+        begun = web.StreamResponse(headers={**call.headers, "content-type": content_type, "content-length": str(len(body))})
+        await begun.prepare(call.request)
+        await begun.write(body[: len(body) // 2])
+        if call.request.transport:
+            call.request.transport.close()
+        return begun
+    return web.Response(body=body, headers={**call.headers, "content-type": content_type})
+
+
+def key_of(request: web.Request) -> str:
+    """The API key, empty where there is none."""
+    return request.headers.get("authorization", "").removeprefix("Bearer ").strip() or request.headers.get("x-api-key", "")
+
+
+def authenticate(key: str) -> None:
+    """Raises the 401 for a key that is missing or wrong."""
+    if not key:
+        raise ApiError(401, "x-api-key header is required")
+    if key.startswith(WRONG_KEYS):
+        raise ApiError(401, "invalid x-api-key")
+
+
+async def body_of(request: web.Request) -> bytes:
+    """The body. Raises the 413 where it is too long."""
+    try:
+        return await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        raise ApiError(413) from None
+
+
+def json_response(status: int, body: dict[str, Any], headers: dict[str, str]) -> web.Response:
+    return web.Response(status=status, body=orjson.dumps(body), headers={**headers, "content-type": "application/json"})
+
+
+def error_response(error: ApiError, headers: dict[str, str]) -> web.Response:
+    """An error as the API words it."""
+    waiting = {} if error.retry_after is None else {"retry-after": f"{error.retry_after:g}"}
+    return json_response(error.status, error.body(headers["request-id"]), {**headers, **waiting})
+
+
+def serve(options: SimulatorOptions) -> None:
+    """Run a simulator until SIGINT or SIGTERM; prints `{"url": …}` once it listens. Raises ConfigError where it cannot listen."""
+    asyncio.run(_serve(options))
+
+
+async def _serve(options: SimulatorOptions) -> None:
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+
+    def stdin_moved() -> None:
+        if not os.read(sys.stdin.fileno(), 65536):
+            loop.remove_reader(sys.stdin.fileno())
+            stop.set()
+
+    if options.until_stdin_closes:
+        loop.add_reader(sys.stdin.fileno(), stdin_moved)
+    simulator = Simulator(options, loop.time, time.time)
+    runner = web.AppRunner(simulator.application(), access_log=None, handler_cancellation=True, shutdown_timeout=SHUTDOWN_SECONDS)
+    await runner.setup()
+    try:
+        try:
+            await web.TCPSite(runner, options.host, options.port, backlog=1024).start()
+        except OSError as error:
+            where = f"{options.host}:{options.port}"
+            raise ConfigError(f"the simulator cannot listen on {where} ({error.strerror}): choose another port, or 0.") from None
+        host, port = runner.addresses[0][:2]
+        gc.freeze()  # the phrases are never garbage: not looking at them again saves CPU
+        print(json.dumps({"url": f"http://{f'[{host}]' if ':' in host else host}:{port}"}), flush=True)
+        await stop.wait()
+    finally:
+        await runner.cleanup()

@@ -6,11 +6,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from random import Random
 from typing import TypeVar
 
 from convoforge.simulator import phrases
-from convoforge.simulator.brief import Brief, facts, read_brief, theirs
+from convoforge.simulator.brief import Brief, Facts, Theirs, read_brief
 from convoforge.simulator.grammar import Pattern, pattern, say
 from convoforge.simulator.phrases import Domain, Feeling, Theme
 from convoforge.simulator.phrases_advice import ADVICE
@@ -50,13 +51,13 @@ def conversation(prompt: str, seed: int, *, weak: bool = False) -> list[TurnDict
     rng = Random(seed)
     poor = rng.random() < WEAK_SHARE or weak
     brief = read_brief(prompt)
-    known = facts(brief, rng)
     exchanges = poor_outline(rng) if poor else outline(brief, setting(brief), rng)
-    speakers = (("user", known), ("assistant", theirs(known)))
+    user = Facts(brief, rng.random)
+    speakers = (("user", user), ("assistant", Theirs(user)))
     return [
-        {"role": role, "content": " ".join([say(words, rng.random, facts_of) for words in parts])}
+        {"role": role, "content": " ".join([say(words, rng.random, facts) for words in parts])}
         for exchange in exchanges
-        for (role, facts_of), parts in zip(speakers, exchange, strict=True)
+        for (role, facts), parts in zip(speakers, exchange, strict=True)
     ]
 
 
@@ -79,7 +80,7 @@ def outline(brief: Brief, scene: Setting, rng: Random) -> list[Exchange]:
         opening += deal(rng, phrases.SCENES, 1)
     persona = perhaps(0.6, phrases.HELPER) if scene.helper else []
     exchanges = [(opening, deal(rng, feeling.heard, 1) + persona + [questions[0][0]])]
-    for (_, answer), (question, _) in zip(questions, questions[1:], strict=False):
+    for (_, answer), (question, _) in pairwise(questions):
         exchanges.append(([answer, *perhaps(0.3, feeling.flare)], [*perhaps(0.8, phrases.THANKS), question]))
     explanation = deal(rng, theme.explanations, 1 + (draw() < 0.35))
     exchanges.append((
@@ -118,15 +119,15 @@ def prose(prompt: str, seed: int) -> str:
     """A paragraph about the topic, with no JSON in it."""
     rng = Random(seed)
     brief = read_brief(prompt)
-    known = theirs(facts(brief, rng))
+    facts = Theirs(Facts(brief, rng.random))
     parts = deal(rng, phrases.NO_DIALOGUE, 1) + deal(rng, setting(brief).theme.explanations, 3)
-    return " ".join(say(words, rng.random, known) for words in parts)
+    return " ".join(say(words, rng.random, facts) for words in parts)
 
 
 def plain(prompt: str, seed: int) -> str:
     """A short answer to a prompt that asks for no conversation."""
     rng = Random(seed)
-    return say(deal(rng, phrases.PLAIN, 1)[0], rng.random, facts(read_brief(prompt), rng))
+    return say(deal(rng, phrases.PLAIN, 1)[0], rng.random, Facts(read_brief(prompt), rng.random))
 
 
 def fenced(text: str, seed: int) -> str:
@@ -171,6 +172,5 @@ def is_name(persona: str) -> bool:
 
 def deal(rng: Random, cards: Sequence[T], count: int) -> list[T]:
     """`count` different cards, or all of them where there are fewer."""
-    if count == 1 and cards:
-        return [cards[int(rng.random() * len(cards))]]
-    return rng.sample(cards, max(0, min(count, len(cards))))
+    left = list(cards)
+    return [left.pop(int(rng.random() * len(left))) for _ in range(min(count, len(left)))]

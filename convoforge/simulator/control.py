@@ -1,0 +1,38 @@
+"""A running simulator from outside: script its faults, read its books."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+from urllib.request import ProxyHandler, Request, build_opener
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """The simulator at `url`, as `simulator_process` yields it. Every method raises `OSError` where none answers there."""
+
+    url: str
+
+    def script(self, *faults: str | dict[str, Any], match: str | None = None) -> None:
+        """The next requests (whose prompt holds `match`) meet these faults, in order: a kind, or `{"kind": "429", "retry_after": 2}`."""
+        self._call("script", {"faults": faults, "match": match})
+
+    def books(self) -> dict[str, Any]:
+        """`arrived`, `outcomes` by word, `billed_delivered` and `billed_undelivered`: requests and tokens, in all and by model."""
+        return self._call("books")
+
+    def requests(self) -> list[dict[str, Any]]:
+        """Every request in order of arrival: id, times, status, outcome, key fingerprint, usage."""
+        rows: list[dict[str, Any]] = self._call("books?requests=1")["requests"]
+        return rows
+
+    def reset(self) -> None:
+        """As just started."""
+        self._call("reset", {})
+
+    def _call(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        request = Request(f"{self.url}/_simulator/{path}", None if body is None else json.dumps(body).encode())
+        with build_opener(ProxyHandler({})).open(request, timeout=30) as response:  # never by way of a proxy
+            answer: dict[str, Any] = json.load(response)
+            return answer

@@ -1,0 +1,65 @@
+"""A simulator beside this process, which ends with it."""
+
+from __future__ import annotations
+
+import json
+import selectors
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from convoforge.errors import ConvoforgeError
+from convoforge.simulator.options import SimulatorOptions
+
+START_SECONDS = 30.0
+STOP_SECONDS = 5.0
+
+
+@contextmanager
+def simulator_process(**options: Any) -> Iterator[str]:
+    """Run a simulator with these `SimulatorOptions` in a process of its own, and yield its base URL.
+
+    It ends with the context, and also when this process is killed: it holds one end of a pipe, and sees the other one close. It has
+    a session of its own, so a Ctrl-C in the terminal leaves it alone while its clients still drain. Raises ConfigError for options
+    that cannot work, and ConvoforgeError with its last words where it does not start.
+    """
+    arguments = SimulatorOptions(**options, until_stdin_closes=True).arguments()
+    with tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "convoforge.simulator", *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            start_new_session=True,
+        )
+        try:
+            line = _first_line(process)
+            if not line:
+                errors.seek(0)
+                last = errors.read().decode(errors="replace").split("\n")[-2:][0].removeprefix("error: ")
+                raise ConvoforgeError(f"the simulator did not start: {last or f'it was silent for {START_SECONDS:g} s'}")
+            yield str(json.loads(line)["url"])
+        finally:
+            _stop(process)
+
+
+def _first_line(process: subprocess.Popen[bytes]) -> bytes:
+    """What it prints once it listens; empty where it ended or took too long."""
+    assert process.stdout is not None
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        return process.stdout.readline() if selector.select(START_SECONDS) else b""
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    for pipe in (process.stdin, process.stdout):
+        if pipe:
+            pipe.close()
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

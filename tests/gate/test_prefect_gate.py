@@ -1,0 +1,295 @@
+"""What only the shared gate promises, against a real Prefect server: processes share, operators decide, nothing opens by accident."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from uuid import uuid4
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from convoforge.errors import ConfigError, GateClosed, RateLimitError
+from convoforge.gate import KINDS, Limits, Need
+from tasks.gate import CALLS_AT_ONCE, CALLS_PER_SECOND, SLOTS, PrefectGate, bucket_numbers, limit_name
+
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("prefect_server")]
+
+OpenGate = Callable[..., PrefectGate]
+ONE = Need()
+
+
+def name_of(gate: PrefectGate, kind: int = 0) -> str:
+    return gate._keys[0].buckets[kind].name
+
+
+async def edit(name: str, **numbers: float | bool) -> None:
+    """What an operator does in Prefect's UI."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
+
+    async with get_client() as client:
+        await client.update_global_concurrency_limit(name, GlobalConcurrencyLimitUpdate.model_validate(numbers))
+
+
+class Relay:
+    """A wire to the Prefect server that counts calls about limits and can be cut."""
+
+    def __init__(self, port: int) -> None:
+        self.calls = 0
+        self._port = port
+        self._wires: set[asyncio.StreamWriter] = set()
+        self._server: asyncio.Server | None = None
+
+    async def mend(self, port: int = 0) -> int:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port)
+        return int(self._server.sockets[0].getsockname()[1])
+
+    async def cut(self) -> None:
+        assert self._server
+        self._server.close()
+        for wire in self._wires:
+            wire.close()
+        await asyncio.sleep(0.05)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self._port)
+        self._wires |= {writer, there_writer}
+        await asyncio.gather(self._copy(reader, there_writer), self._copy(there_reader, writer))
+
+    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            while data := await reader.read(65536):
+                self.calls += data.count(b" /api/v2/concurrency_limits/")
+                writer.write(data)
+        writer.close()
+
+
+@asynccontextmanager
+async def relayed(prefect_server: str) -> AsyncIterator[tuple[Relay, int]]:
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    relay = Relay(int(prefect_server.rsplit(":", 1)[1].split("/")[0]))
+    port = await relay.mend()
+    with temporary_settings(updates={PREFECT_API_URL: f"http://127.0.0.1:{port}/api"}):
+        yield relay, port
+    await relay.cut()
+
+
+async def test_two_gates_share_one_limit_and_use_it_up(prefect_gate: OpenGate) -> None:
+    limits, seconds = Limits(20, 1.0), 4.0
+    arrivals: list[float] = []
+    async with prefect_gate(limits) as one, prefect_gate(limits) as other:
+        start = time.monotonic()
+
+        async def send_on(gate: PrefectGate) -> None:
+            with suppress(GateClosed):
+                while True:
+                    await gate.acquire(ONE)
+                    arrivals.append(time.monotonic() - start)
+
+        senders = [asyncio.create_task(send_on(gate)) for gate in [one, other] * 5]
+        await asyncio.sleep(seconds)
+        one.close("enough")
+        other.close("enough")
+        await asyncio.gather(*senders)
+
+    assert max(sum(first <= at < first + 1.0 for at in arrivals) for first in arrivals) <= 20
+    assert len(arrivals) >= 0.85 * (2 + 18 * seconds)
+
+
+async def test_the_limits_stand_in_prefect_under_names_a_person_can_read(prefect_gate: OpenGate) -> None:
+    from prefect.client.orchestration import get_client
+
+    async with prefect_gate(Limits(50, 60.0, input_tokens=40_000, output_tokens=8_000)) as gate, get_client() as client:
+        found = {limit.name: limit for limit in await client.read_global_concurrency_limits(limit=200)}
+        model = name_of(gate).split(":")[1]
+        requests, tokens_in, tokens_out = (found[f"convoforge:{model}:api.anthropic.com:3f2a9c:{kind}"] for kind in KINDS)
+    assert (requests.limit, requests.slot_decay_per_second) == (500, 75)  # 5 at once, 45 a minute
+    assert (tokens_in.limit, tokens_in.slot_decay_per_second) == (4_000, 600)
+    assert (tokens_out.limit, tokens_out.slot_decay_per_second) == (800, 120)
+
+
+async def test_a_name_with_anything_in_it_still_works() -> None:
+    model = f"~a/b?c#d%e&f<g>ü {uuid4()}"
+    name = limit_name("https://user:secret@proxy.example:8443/claude/", "3f2a9c", model, "requests")
+    assert name.endswith(":proxy.example-8443-claude:3f2a9c:requests")
+    async with PrefectGate(Limits(), endpoint="a label", model=model, fingerprints=["3f2a9c"]) as gate:
+        await gate.acquire(ONE)
+
+
+async def test_an_operator_s_numbers_win_over_the_spec_s_with_one_line_saying_so(
+    prefect_gate: OpenGate, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "tasks.gate")
+    async with prefect_gate(Limits(10, 60.0)) as gate:
+        await edit(name_of(gate), limit=300, slot_decay_per_second=5)
+    assert not caplog.messages
+    async with prefect_gate(Limits(10, 60.0)) as gate:
+        assert gate.status().remaining == 3
+    assert caplog.messages == [
+        f"{name_of(gate)}: Prefect's numbers win: bursts of 3 requests, 3 a minute (not bursts of 1 requests, 9 a minute)."
+    ]
+
+
+async def test_an_operator_s_edit_takes_effect_within_five_seconds(prefect_gate: OpenGate) -> None:
+    async with prefect_gate(Limits(1, 3600.0)) as gate:
+        await gate.acquire(ONE)
+        waiting = asyncio.create_task(gate.acquire(ONE))
+        await asyncio.sleep(0.2)
+        await edit(name_of(gate), limit=1000)
+        await asyncio.wait_for(waiting, 5)
+
+
+async def test_a_deleted_limit_closes_the_gate_instead_of_opening_it(prefect_gate: OpenGate) -> None:
+    from prefect.client.orchestration import get_client
+
+    async with prefect_gate(Limits(1000)) as gate, get_client() as client:
+        await gate.acquire(ONE)
+        await client.delete_global_concurrency_limit_by_name(name_of(gate))
+        with pytest.raises(GateClosed, match="was deleted in Prefect"):
+            await gate.acquire(ONE)
+        assert gate.status().is_paused
+
+
+@pytest.mark.parametrize(
+    ("numbers", "reason"),
+    [
+        ({"active": False}, "is switched off in Prefect"),
+        ({"slot_decay_per_second": 0.0}, "has no slot decay"),
+        ({"limit": 50}, "has 50 slots in Prefect, and one request takes 100"),
+    ],
+)
+async def test_a_limit_that_cannot_work_closes_the_gate_and_keeps_a_new_one_shut(
+    prefect_gate: OpenGate, monkeypatch: pytest.MonkeyPatch, numbers: dict[str, float | bool], reason: str
+) -> None:
+    monkeypatch.setattr("tasks.gate.REREAD_SECONDS", 0.1)
+    async with prefect_gate(Limits(1000)) as gate:
+        await gate.acquire(ONE)
+        await edit(name_of(gate), **numbers)
+        await asyncio.sleep(0.2)
+        with pytest.raises(GateClosed, match=reason):
+            await gate.acquire(ONE)
+    with pytest.raises(ConfigError, match=reason):
+        async with prefect_gate(Limits(1000)):
+            pass
+
+
+async def test_a_request_that_an_operator_s_edit_made_too_large_is_refused(
+    prefect_gate: OpenGate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.gate.REREAD_SECONDS", 0.1)
+    async with prefect_gate(Limits(1000, 60.0, output_tokens=10_000)) as gate:
+        await gate.acquire(Need(output_tokens=1000))
+        waiting = asyncio.create_task(gate.acquire(Need(output_tokens=1000)))
+        await asyncio.sleep(0.1)
+        await edit(name_of(gate, kind=1), limit=999)
+        with pytest.raises(ConfigError, match="1000 output-tokens"):
+            await asyncio.wait_for(waiting, 5)
+
+
+async def test_a_pause_in_one_process_stops_the_others(prefect_gate: OpenGate) -> None:
+    async with prefect_gate(Limits(600, 60.0)) as one, prefect_gate(Limits(600, 60.0)) as other:
+        slot = await one.acquire(ONE)
+        await other.acquire(ONE)
+        start = time.monotonic()
+        one.pause(1.0, slot)
+        await asyncio.sleep(0.2)
+        await asyncio.gather(other.acquire(ONE), one.acquire(ONE))
+        assert 0.9 < time.monotonic() - start < 1.6
+
+
+async def test_tokens_are_shared_too(prefect_gate: OpenGate) -> None:
+    limits, need = Limits(1000, 1.0, input_tokens=1000), Need(input_tokens=90)
+    async with prefect_gate(limits) as one, prefect_gate(limits) as other:
+        start = time.monotonic()
+        await asyncio.gather(*(gate.acquire(need) for gate in [one, other] * 5))
+        assert 0.85 < time.monotonic() - start < 1.6  # 900 tokens: 100 at once, 900 a second
+
+
+async def test_while_the_server_is_away_requests_wait(
+    prefect_gate: OpenGate, prefect_server: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "tasks.gate")
+    async with relayed(prefect_server) as (relay, port), prefect_gate(Limits(1000)) as gate:
+        await gate.acquire(ONE)
+        await relay.cut()
+        waiting = asyncio.create_task(gate.acquire(ONE))
+        await asyncio.sleep(2.0)
+        assert not waiting.done()
+        assert gate.waiting == "waiting for the Prefect server"
+        await relay.mend(port)
+        await asyncio.wait_for(waiting, 5)
+    assert [message.split(" (")[0].split(",")[0] for message in caplog.messages] == [
+        "The Prefect server does not answer",
+        "The Prefect server answers again",
+    ]
+
+
+async def test_with_the_queue_off_nobody_waits_for_a_server_that_is_away(prefect_gate: OpenGate, prefect_server: str) -> None:
+    async with relayed(prefect_server) as (relay, _), prefect_gate(Limits(1000, queue=False)) as gate:
+        await relay.cut()
+        with pytest.raises(RateLimitError):
+            await asyncio.wait_for(gate.acquire(ONE), 5)
+
+
+async def test_a_server_that_is_not_there_is_said_at_once(prefect_gate: OpenGate, prefect_server: str) -> None:
+    async with relayed(prefect_server) as (relay, port):
+        await relay.cut()
+        with pytest.raises(ConfigError, match=rf"Prefect server at http://127.0.0.1:{port}/api"):
+            async with prefect_gate(Limits()):
+                pass
+        await relay.mend(port)
+
+
+async def test_a_high_rate_takes_few_calls_and_a_lone_request_one(prefect_gate: OpenGate, prefect_server: str) -> None:
+    rate, seconds = 500, 2.0
+    async with relayed(prefect_server) as (relay, _), prefect_gate(Limits(1_000_000)) as gate:
+        relay.calls = 0
+        await gate.acquire(ONE)
+        assert relay.calls == 1
+
+        start = time.monotonic()
+        sent: list[asyncio.Task[object]] = []
+        while (elapsed := time.monotonic() - start) < seconds:
+            sent += [asyncio.create_task(gate.acquire(ONE)) for _ in range(int(rate * elapsed) - len(sent))]
+            await asyncio.sleep(0.005)
+        await asyncio.gather(*sent)
+        took = time.monotonic() - start
+        assert len(sent) >= 0.95 * rate * seconds
+        assert took < seconds + 0.5
+        assert relay.calls <= CALLS_AT_ONCE + 2 + CALLS_PER_SECOND * took
+
+
+async def test_it_works_inside_a_flow_and_its_tasks(prefect_gate: OpenGate) -> None:
+    from prefect import flow, task
+
+    @task
+    async def call(gate_number: int) -> int:
+        return (await gates[gate_number].acquire(ONE)).key
+
+    gates: list[PrefectGate] = []
+
+    @flow
+    async def run() -> list[int]:
+        async with prefect_gate(Limits(1000)) as gate:
+            gates.append(gate)
+            return await asyncio.gather(call(0), call(0))
+
+    assert await run() == [0, 0]
+
+
+@given(total=st.integers(2, 10**7), window=st.floats(0.1, 3600), threshold=st.floats(0.01, 0.99), kind=st.sampled_from(KINDS))
+def test_what_a_bucket_lets_through_in_a_window_is_the_promise(total: int, window: float, threshold: float, kind: str) -> None:
+    limit, decay = bucket_numbers(total, Limits(window_seconds=window, pause_threshold=threshold), kind)
+    assert limit >= SLOTS[kind]
+    assert decay > 0
+    assert (limit + decay * window) / SLOTS[kind] == pytest.approx(total)
+
+
+def test_a_limit_of_one_lets_one_through_in_each_window() -> None:
+    assert bucket_numbers(1, Limits(window_seconds=50), "requests") == (100, 2.0)
