@@ -1,7 +1,7 @@
 """One conversation, or up to a hundred, outside any dataset: the seed's generator, for products and for a look.
 
 Ad-hoc requests carry a nonce: two identical ones are two conversations. They lie in the ledger like everything that is paid for,
-in the dataset `adhoc`.
+in the dataset `adhoc`. A generator may live for weeks and serve many: what one caller did wrong stops nobody else.
 """
 
 from __future__ import annotations
@@ -9,27 +9,28 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
 
 from convoforge.capabilities import uses_schema
 from convoforge.claude import SIMULATOR_KEY, Claude
+from convoforge.dataset import score_dataset
 from convoforge.endpoint import api_address, check_provider, gate_limits
-from convoforge.errors import ConfigError
+from convoforge.errors import ConfigError, ConvoforgeError, GateClosed, LedgerError, RejectedError
 from convoforge.gate import Gate, GateStatus, Limits, WindowGate, fingerprint
 from convoforge.generator import Control, Generator, Job
 from convoforge.ledger import Ledger
 from convoforge.ledger.draws import claim, enrol_one, write_scores
-from convoforge.ledger.owners import new_owner, register, retire
+from convoforge.ledger.owners import RENEW_SECONDS, new_owner, register, renew, retire
 from convoforge.ledger.runs import close_run, dataset_id, keep_spec, open_run
 from convoforge.models import ConversationRequest, Outcome, Provider, Status
 from convoforge.plan import Cell, shape
-from convoforge.pricing import price_of
+from convoforge.pricing import price_of, usd
 from convoforge.quality import RUBRIC_VERSION
 from convoforge.quality.duplicates import content_hash
 from convoforge.retry import Policy
 from convoforge.settings import Settings
-from convoforge.spec import DatasetSpec, Generation
+from convoforge.spec import DatasetSpec
 from convoforge.templates import Library
 
 MOST_IN_A_BATCH = 100
@@ -40,25 +41,125 @@ OpenGate = Callable[[Limits, str, str, Sequence[str]], AbstractAsyncContextManag
 """Makes a gate from limits, endpoint, model and the keys' fingerprints."""
 
 
+class LastingControl(Control):
+    """The control of many callers: a refused request or a budget that is full today is its caller's affair; doom is everybody's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ended = asyncio.Event()
+
+    def stop(self, reason: str, *, doomed: bool = False) -> None:
+        """Send nothing new, if no request can work any more."""
+        if doomed:
+            self.end(reason, doomed=True)
+
+    def end(self, reason: str, *, doomed: bool = False) -> None:
+        """Send nothing new, whatever the reason."""
+        super().stop(reason, doomed=doomed)
+        self.ended.set()
+
+    def rejected(self, error: RejectedError | None) -> None:
+        """Ten of the same refusal say nothing here: they may be one caller's."""
+
+    async def sleep(self, seconds: float) -> None:
+        """The wait before a retry, cut short by the end."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.ended.wait(), seconds)
+
+
 class ConversationGenerator:
     """Generates single requests and batches of up to 100. Made by `open_generator`; any number of callers at once."""
 
     def __init__(
-        self, generator: Generator, ledger: Ledger, library: Library, spec: DatasetSpec, dataset: int, owner: str, gate: Gate
+        self,
+        generator: Generator,
+        control: LastingControl,
+        ledger: Ledger,
+        library: Library,
+        spec: DatasetSpec,
+        dataset: int,
+        owner: str,
+        gate: Gate,
     ) -> None:
         self._generator = generator
+        self._control = control
         self._ledger = ledger
         self._library = library
         self._spec = spec
         self._dataset = dataset
         self._owner = owner
         self._gate = gate
+        self._under_way: set[asyncio.Task[Outcome]] = set()
+
+    @property
+    def model(self) -> str:
+        """The model that writes."""
+        return self._spec.model
+
+    @property
+    def stopped(self) -> str | None:
+        """Why nothing is sent any more: `stop`, or an error after which no request can work. None while all is well."""
+        return self._control.stopped
 
     async def generate(self, request: ConversationRequest) -> Outcome:
         """What became of one request: its conversation with quality and cost, or an error of ours in `error`.
 
-        Raises `ConfigError` for a request that cannot work (unknown template, parameter, tier); nothing was paid then.
+        Raises `ConfigError` for a request that cannot work (unknown template, parameter, tier): nothing was paid then; and
+        `LedgerError`. Cancelling takes back a request that still waits. A call that was sent is paid: it goes on, and is recorded.
         """
+        if self.stopped is not None:
+            return Outcome(status=Status.PENDING, reason=self.stopped, error=GateClosed(self.stopped))
+        task = asyncio.create_task(self._generate(request))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        return await task
+
+    async def generate_batch(
+        self, requests: Sequence[ConversationRequest], *, concurrency: int = 3, stop_on_error: bool = False
+    ) -> list[Outcome | None]:
+        """What became of 1 to 100 requests, in their order, `concurrency` at a time.
+
+        One that raises brings its error in `error`. With `stop_on_error` nothing new is begun after the first that brings no
+        conversation; None stands for those that were not begun. Raises `ConfigError` for a wrong number of requests or of `concurrency`.
+        """
+        if not 1 <= len(requests) <= MOST_IN_A_BATCH:
+            raise ConfigError(f"a batch takes 1 to {MOST_IN_A_BATCH} requests, not {len(requests)}")
+        if concurrency < 1:
+            raise ConfigError(f"concurrency is {concurrency}: give 1 or more")
+        slots = asyncio.Semaphore(concurrency)
+        failed = False
+
+        async def one(request: ConversationRequest) -> Outcome | None:
+            nonlocal failed
+            async with slots:
+                if failed and stop_on_error:
+                    return None
+                try:
+                    outcome = await self.generate(request)
+                except ConvoforgeError as error:
+                    outcome = Outcome(status=Status.FAILED, reason=str(error), error=error)
+                failed = failed or outcome.conversation is None
+                return outcome
+
+        return await asyncio.gather(*(one(request) for request in requests))
+
+    def status(self) -> GateStatus:
+        """Where the rate stands: used, remaining, reset_at, queue_length, is_paused."""
+        return self._gate.status()
+
+    def stop(self, reason: str) -> None:
+        """Send nothing new: requests that wait or come end as pending, with `GateClosed(reason)`. Calls in flight go on."""
+        self._control.end(reason)
+
+    async def drain(self, grace_seconds: float) -> None:
+        """Wait until nothing is under way. What is still in flight after `grace_seconds` is given up, and kept as maybe billed."""
+        await self._generator.drain(grace_seconds)
+        for task in list(self._control.in_flight):
+            task.cancel()
+        while self._under_way:
+            await asyncio.wait(self._under_way)
+
+    async def _generate(self, request: ConversationRequest) -> Outcome:
         template = self._library.template(request.template)
         if request.tier not in template.tiers:
             raise ConfigError(f"template '{template.name}' serves {', '.join(template.tiers)}, not the tier '{request.tier}'")
@@ -77,34 +178,6 @@ class ConversationGenerator:
             await self._ledger.awrite(write_scores, RUBRIC_VERSION, scored)
         return outcome
 
-    async def generate_batch(
-        self, requests: Sequence[ConversationRequest], *, concurrency: int = 3, stop_on_error: bool = False
-    ) -> list[Outcome | None]:
-        """What became of 1 to 100 requests, in their order. With `stop_on_error` nothing new is begun after the first that brings no
-        conversation; None stands for those that were not begun. Raises `ConfigError` for a wrong number of requests."""
-        if not 1 <= len(requests) <= MOST_IN_A_BATCH:
-            raise ConfigError(f"a batch takes 1 to {MOST_IN_A_BATCH} requests, not {len(requests)}")
-        slots = asyncio.Semaphore(concurrency)
-        failed = False
-
-        async def one(request: ConversationRequest) -> Outcome | None:
-            nonlocal failed
-            async with slots:
-                if failed and stop_on_error:
-                    return None
-                try:
-                    outcome = await self.generate(request)
-                except ConfigError as error:
-                    outcome = Outcome(status=Status.FAILED, reason=str(error), error=error)
-                failed = failed or outcome.conversation is None
-                return outcome
-
-        return await asyncio.gather(*(one(request) for request in requests))
-
-    def status(self) -> GateStatus:
-        """Where the rate stands: used, remaining, reset_at, queue_length, is_paused."""
-        return self._gate.status()
-
 
 @asynccontextmanager
 async def open_generator(
@@ -115,9 +188,11 @@ async def open_generator(
     spec: DatasetSpec | None = None,
     open_gate: OpenGate | None = None,
 ) -> AsyncIterator[ConversationGenerator]:
-    """A generator, checked to be able to work. `spec` brings limits, retries and budget of one's own; else the seed's defaults hold.
+    """A generator, checked to be able to work. `spec` brings a model, limits, retries and budget of one's own; else the seed's
+    defaults hold.
 
-    Raises `ConfigError`, `DoomError` or `LedgerError` before anything is paid.
+    At the end it drains: calls in flight are waited for, as long as one may take. Raises `ConfigError`, `DoomError` or `LedgerError`
+    before anything is paid.
     """
     settings = settings or Settings()
     spec = spec or default_spec(model or settings.model or DEFAULT_MODEL)
@@ -128,10 +203,12 @@ async def open_generator(
     keys = (SIMULATOR_KEY,) if simulate else settings.keys
     async with AsyncExitStack() as stack:
         ledger = stack.enter_context(Ledger(settings.database_url))
-        now, owner, run_id, control = datetime.now(UTC), new_owner(), uuid.uuid4().hex, Control()
-        dataset = ledger.write(dataset_id, spec.name, provider, now)
+        now, owner, run_id, control = datetime.now(UTC), new_owner(), uuid.uuid4().hex, LastingControl()
+        dataset = ledger.write(dataset_id, DATASET, provider, now)
         ledger.write(register, owner, now)
         stack.callback(lambda: ledger.write(retire, owner.id, datetime.now(UTC)))
+        renewing = asyncio.create_task(_renew_lease(ledger, owner.id))
+        stack.push_async_callback(_end, renewing)
         base_url = stack.enter_context(api_address(settings, simulate=simulate))
         claude = Claude(keys, base_url, spec.model, timeout_seconds=spec.retry.timeout_seconds)
         stack.push_async_callback(claude.aclose)
@@ -142,7 +219,6 @@ async def open_generator(
         gate = await stack.enter_async_context(make_gate(gate_limits(spec.limits), endpoint, spec.model, names))
         ledger.write(keep_spec, dataset, spec)
         ledger.write(open_run, run_id, dataset, spec, owner.id, None, now)
-        stack.callback(lambda: ledger.write(close_run, run_id, "completed", _said(control), {}, datetime.now(UTC)))
         generator = Generator(
             ledger=ledger,
             claude=claude,
@@ -154,9 +230,17 @@ async def open_generator(
             run_id=run_id,
             dataset_id=dataset,
             owner=owner.id,
+            policy=Policy(spec.retry, sleep=control.sleep),
         )
-        stack.push_async_callback(generator.drain, spec.retry.timeout_seconds)
-        yield ConversationGenerator(generator, ledger, Library.at(settings.config_dir), spec, dataset, owner.id, gate)
+        library = Library.at(settings.config_dir)
+        opened = ConversationGenerator(generator, control, ledger, library, spec, dataset, owner.id, gate)
+        try:
+            yield opened
+        finally:
+            opened.stop("the generator was closed")
+            await opened.drain(spec.retry.timeout_seconds + 5)
+            await asyncio.to_thread(score_dataset, ledger, dataset)  # answers whose caller had left
+            await ledger.awrite(close_run, run_id, *_summary(control), datetime.now(UTC))
 
 
 def default_spec(model: str) -> DatasetSpec:
@@ -169,5 +253,21 @@ def _window_gate(limits: Limits, _endpoint: str, _model: str, names: Sequence[st
     return WindowGate(limits, names)
 
 
-def _said(control: Control) -> str:
-    return control.stopped or f"{control.tally['generated']} generated"
+def _summary(control: Control) -> tuple[str, str, dict[str, object]]:
+    """How a run ended: state, message, report."""
+    generated = control.tally["generated"]
+    report = {"generated": generated, "cost_usd": f"{usd(control.cost_pico):f}"}
+    return ("failed", control.stopped or "", report) if control.doomed else ("completed", f"{generated} generated", report)
+
+
+async def _renew_lease(ledger: Ledger, owner: str) -> None:
+    while True:
+        await asyncio.sleep(RENEW_SECONDS)
+        with suppress(LedgerError):  # the next time, perhaps; whoever works meanwhile will notice
+            await ledger.awrite(renew, owner, datetime.now(UTC))
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task

@@ -11,7 +11,6 @@ from typing import Any, cast
 import anthropic
 import httpx2
 import orjson
-from anthropic import types
 
 from convoforge.capabilities import takes_temperature, uses_schema
 from convoforge.errors import ClaudeAPIError, ConfigError, DoomError, OverloadError, RejectedError, TransientError
@@ -42,10 +41,14 @@ class Claude:
         self._keys = tuple(keys)
         self._http = anthropic.DefaultAioHttpClient()
         first = anthropic.AsyncAnthropic(
-            api_key=keys[0], base_url=base_url, max_retries=0, timeout=timeout_seconds, http_client=self._http
+            api_key=keys[0],
+            base_url=base_url,
+            max_retries=0,
+            timeout=timeout_seconds,
+            http_client=self._http,
+            open_telemetry=False,
         )
         self._clients = [first, *(first.with_options(api_key=key) for key in keys[1:])]
-        self._timeout = timeout_seconds
 
     @property
     def keys(self) -> int:
@@ -77,35 +80,40 @@ class Claude:
 
     async def send(self, prompt: Prompt, settings: Generation, key: int = 0) -> Reply:
         """One conversation asked for. Raises a `ClaudeAPIError`; an answer of any kind is a `Reply`."""
-        options: dict[str, Any] = {"output_config": _OUTPUT} if uses_schema(self.model, settings) else {}
+        body: dict[str, Any] = {
+            "model": self.model,
+            "max_tokens": settings.max_tokens,
+            "system": prompt.system,
+            "messages": [{"role": "user", "content": prompt.user}],
+        }
+        if uses_schema(self.model, settings):
+            body["output_config"] = _OUTPUT
         warm = settings.temperature is not None and takes_temperature(self.model)
         if warm:
-            options |= {"extra_body": {"temperature": settings.temperature}, "extra_headers": _OLD_VERSION}
-        messages: list[types.MessageParam] = [{"role": "user", "content": prompt.user}]
+            body["temperature"] = settings.temperature
         try:
-            raw = await self._clients[key].messages.with_raw_response.create(
-                model=self.model,
-                max_tokens=settings.max_tokens,
-                system=prompt.system,
-                messages=messages,
-                timeout=self._timeout,
-                **options,
+            # The SDK's own `post`: connection, key, errors as in `messages.create`, without its walks over body and answer,
+            # which are a third of a call's CPU (1.65 → 1.1 ms, measured) and end in a value we read only once.
+            response = await self._clients[key].post(
+                "/v1/messages",
+                content=orjson.dumps(body),
+                cast_to=httpx2.Response,
+                options={"headers": _OLD_VERSION} if warm else {},
             )
         except anthropic.AnthropicError as error:
             raise self._translate(error) from None
-        response = raw.http_response
-        headers = response.headers
-        body = _json(response)
+        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers.raw}
+        answer = _json(response)
         try:
             return Reply(
-                text="".join(block["text"] for block in body["content"] if block["type"] == "text"),
-                stop_reason=body["stop_reason"],
-                usage=read_usage(body["usage"]),
+                text="".join(block["text"] for block in answer["content"] if block["type"] == "text"),
+                stop_reason=answer["stop_reason"],
+                usage=read_usage(answer["usage"]),
                 request_id=headers.get("request-id"),
                 provider=_provider(headers),
-                model=body["model"],
+                model=answer["model"],
                 rate_headers={name: value for name, value in headers.items() if name.startswith(_RATE_PREFIX)},
-                refusal_category=(body.get("stop_details") or {}).get("category"),
+                refusal_category=(answer.get("stop_details") or {}).get("category"),
                 temperature_applied=warm,
             )
         except (KeyError, TypeError, AttributeError) as error:
@@ -218,7 +226,7 @@ def _bad_body(response: httpx2.Response, why: str) -> TransientError:
     )
 
 
-def _provider(headers: httpx2.Headers) -> Provider:
+def _provider(headers: Mapping[str, str]) -> Provider:
     return "simulator" if SIMULATOR_HEADER in headers else "anthropic"
 
 

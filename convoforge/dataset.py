@@ -29,6 +29,13 @@ def find_stale(plan: Plan, standing: Standing) -> list[Draw]:
     return [draw for draw in standing.held if draw.sent != plan.sent(cells[draw.cell], draw.draw)]
 
 
+def find_mended(plan: Plan, standing: Standing) -> list[Draw]:
+    """Draws that the API refused, and that would be sent differently today."""
+    cells = {cell.key: cell for cell in plan.cells}
+    refused = [verdict.draw for verdict in standing.revise if verdict.draw.kind is None]
+    return [draw for draw in refused if draw.sent != plan.sent(cells[draw.cell], draw.draw)]
+
+
 def score_dataset(ledger: Ledger, dataset_id: int) -> int:
     """Score every conversation that has no score of today's rubric. Returns how many there were."""
     total = 0

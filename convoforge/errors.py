@@ -112,9 +112,26 @@ class LedgerError(ConvoforgeError):
     """The database cannot be reached, is from a newer version, or refused a write."""
 
 
+_NAMED = 12
+"""So many known names a message lists: all of a spec's, not all models that have a price."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """The tail of an error message: ``; did you mean 'per_cell'? Known: …``."""
     known = sorted(known)
-    close = get_close_matches(name, known, n=1)
-    hint = f"; did you mean '{close[0]}'?" if close else "."
-    return f"{hint} Known: {', '.join(known) or 'none'}."
+    folded = {one.casefold(): one for one in known}
+    close = get_close_matches(name.casefold(), folded, n=1)
+    hint = f"; did you mean '{folded[close[0]]}'?" if close else "."
+    more = f" and {len(known) - _NAMED} more" if len(known) > _NAMED else ""
+    return f"{hint} Known: {', '.join(known[:_NAMED]) or 'none'}{more}."
+
+
+def shown(value: object) -> str:
+    """A value for an error message: on one line, as YAML has it, cut after 60 characters."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    try:
+        text = repr(value) if isinstance(value, str | list | dict) else str(value)
+    except ValueError:  # Python writes no integer of more than 4,300 digits
+        return "a huge number"
+    return text if len(text) <= 60 else f"{text[:60]}…"

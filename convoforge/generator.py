@@ -75,6 +75,7 @@ class Control:
     doomed: bool = False
     in_flight: set[asyncio.Task[Outcome]] = field(default_factory=set)
     tally: Counter[str] = field(default_factory=Counter)
+    unanswered: set[int] = field(default_factory=set)
     cost_pico: int = 0
     settled: asyncio.Event = field(default_factory=asyncio.Event)
     gate: Gate | None = None
@@ -257,7 +258,7 @@ class Generator:
         self._control.settled.set()
         quality = score(conversation) if conversation else None
         status = self._status(quality)
-        self._count(status, spent)
+        self._count(job, status, spent)
         return Outcome(
             status=status,
             kind=kind,
@@ -280,7 +281,8 @@ class Generator:
             return Status.DROPPED
         return Status.ACCEPTED if quality.score >= self._spec.quality.min_score else Status.NEEDS_REVISION
 
-    def _count(self, status: Status, spent: int) -> None:
+    def _count(self, job: Job, status: Status, spent: int) -> None:
+        self._control.unanswered.discard(job.claimed.request_id)
         self._control.tally[status] += 1
         self._control.tally["generated"] += 1
         self._control.cost_pico += spent
@@ -331,7 +333,7 @@ class Generator:
         return len(self._dead_keys) < self._claude.keys
 
     def _ended(self, job: Job, status: Status, error: ConvoforgeError, number: int) -> Outcome:
-        self._control.tally[status] += 1
+        self._control.unanswered.add(job.claimed.request_id)
         return Outcome(status=status, reason=str(error), error=error, attempts=number - job.claimed.attempts)
 
 

@@ -7,9 +7,10 @@ the settings that differ from their defaults. A golden test pins both: a release
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from typing import Any
+
+import orjson
 
 from convoforge.models import Prompt
 from convoforge.spec import Generation
@@ -41,5 +42,4 @@ def conversation_id(wanted: str, sent: str) -> str:
 
 
 def _digest(value: Any) -> str:
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).hexdigest()

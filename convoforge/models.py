@@ -5,26 +5,64 @@ Tokens are integers, money is `Decimal` US dollars, durations are seconds unless
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
-from typing_extensions import Annotated
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+
+from convoforge.errors import shown
 
 Role = Literal["user", "assistant"]
 Provider = Literal["anthropic", "simulator"]
 
-Label = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 class Frozen(BaseModel):
-    """A value: immutable, and strict about what it is given."""
+    """A value: immutable, without keys that nobody reads, without NaN and infinity."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def _text(value: Any) -> Any:
+    if value is None:
+        raise ValueError("nothing stands there: give a text")
+    if not isinstance(value, str | list | dict):
+        raise ValueError(f"{shown(value)} is no text: put it in quotes if it was meant as one")  # noqa: TRY004 - pydantic passes on no TypeError
+    return value
+
+
+def _one_line(value: str) -> str:
+    if _CONTROL.search(value):
+        raise ValueError(f"{shown(value)} holds a line break or a control character: give one line of text")
+    return value
+
+
+def _scalar(value: Any) -> Any:
+    if isinstance(value, float) and value - value != 0:
+        raise ValueError(f"{shown(value)} is no number to work with: give a finite one")
+    if not isinstance(value, str | int | float):
+        raise ValueError(f"{shown(value)} is neither text, number nor true/false: was it to be in quotes?")  # noqa: TRY004
+    if isinstance(value, str) and len(value) > 2_000:
+        raise ValueError(f"a text of {len(value)} characters is too long: 2,000 are allowed")
+    return value
+
+
+Label = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=200),
+    BeforeValidator(_text),
+    AfterValidator(_one_line),
+]
+"""A line of free text: an axis value, the name of a persona, a tier, a model."""
+
+Scalar = Annotated[str | int | float | bool, BeforeValidator(_scalar)]
+"""The value of a parameter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +135,7 @@ class ConversationRequest(Frozen):
     emotion: Label
     topic: Label
     tier: Label = "template"
-    parameters: Mapping[str, str | int | float | bool] = Field(default_factory=dict)
+    parameters: Mapping[str, Scalar] = Field(default_factory=dict, max_length=100)
     max_tokens: int | None = Field(default=None, ge=256, le=21_000)
     temperature: float | None = Field(default=None, ge=0, le=1)
 

@@ -11,15 +11,18 @@ from math import ceil, prod
 from convoforge.capabilities import uses_schema
 from convoforge.errors import ConfigError, nearest
 from convoforge.identity import cell_key, sent_key
-from convoforge.models import ConversationRequest, Prompt, Provider, Usage
+from convoforge.models import ConversationRequest, Prompt, Provider, Scalar, Usage
 from convoforge.parsing import ANSWER_FORMAT
 from convoforge.pricing import Price, cost, price_of
-from convoforge.spec import DatasetSpec
+from convoforge.spec import AXES, DatasetSpec
 from convoforge.spread import spread
 from convoforge.templates import Library, Template
 
 PROMPT_OVERHEAD_TOKENS = 200
 """Tokens beyond the prompt's own text that a request may be billed for: the answer's schema and the message frame."""
+
+MOST_WANTED = 1_000_000
+"""Conversations one plan may ask for: a million are about ten thousand dollars, and what a process can hold in memory."""
 
 ANSWER_TOKENS = 1_200
 """Expected tokens of one answer where nothing is known yet: 12 turns of 250 characters, their JSON, at 3.5 characters a token."""
@@ -76,27 +79,46 @@ def make_plan(spec: DatasetSpec, library: Library, provider: Provider) -> Plan:
     """The plan of a spec. Raises `ConfigError` for everything that could not work, before anything is paid."""
     templates = [library.template(name) for name in spec.templates]
     _check_templates(spec, templates)
-    serving = {tier: [t.name for t in templates if tier in t.tiers] for tier in spec.axes.tier}
+    _check_personas(spec, library)
     # A tier with several templates is several cells: (tier, template) is walked as one axis.
-    last_axis = [(tier, name) for tier in spec.axes.tier for name in serving[tier]]
+    last_axis = [(tier, template.name) for tier in spec.axes.tier for template in templates if tier in template.tiers]
     axes = spec.axes
     sizes = (len(axes.persona), len(axes.emotion), len(axes.topic), len(last_axis))
-    if spec.sample is not None and spec.sample > prod(sizes):
-        raise ConfigError(f"sample: {spec.sample} cells are asked for, but the axes span only {prod(sizes)}")
+    _check_size(spec, prod(sizes))
     cells = []
     for p, e, t, last in islice(spread(sizes, spec.seed), spec.sample):
         tier, template = last_axis[last]
         values = {"persona": axes.persona[p], "emotion": axes.emotion[e], "topic": axes.topic[t], "tier": tier}
         key = cell_key(spec.name, provider, {**values, "template": template})
         cells.append(Cell(key, values["persona"], values["emotion"], values["topic"], tier, template))
-    plain = [persona for persona in axes.persona if not library.describes(persona)]
-    notes = (f"without a description in configs/personas: {', '.join(plain)}",) if plain else ()
     structured = uses_schema(spec.model, spec.generation)
-    plan = Plan(spec, provider, tuple(cells), library, price_of(spec.model, overrides=spec.prices), structured, notes)
-    first_of_each = {(cell.template, cell.persona): cell for cell in reversed(cells)}
-    for cell in first_of_each.values():
+    price = price_of(spec.model, overrides=spec.prices)
+    plan = Plan(spec, provider, tuple(cells), library, price, structured, tuple(_notes(spec, library, templates)))
+    # A template that fails for one value fails here: every value of every axis is rendered once with every template it meets.
+    first_with = {(cell.template, axis, getattr(cell, axis)): cell for cell in reversed(cells) for axis in AXES}
+    for cell in dict.fromkeys(first_with.values()):
         _check_fits(spec, plan.prompt(cell, 0))
     return plan
+
+
+def _check_size(spec: DatasetSpec, cells: int) -> None:
+    if spec.sample is not None and spec.sample > cells:
+        raise ConfigError(f"sample: {spec.sample} cells are asked for, but the axes span only {cells}")
+    wanted = (spec.sample or cells) * spec.per_cell
+    if wanted > MOST_WANTED:
+        raise ConfigError(
+            f"{wanted:,} conversations are asked for ({spec.sample or cells:,} cells of {spec.per_cell}), more than {MOST_WANTED:,}: "
+            "set `sample` to a number of cells, spread evenly over the axes"
+        )
+
+
+def _notes(spec: DatasetSpec, library: Library, templates: list[Template]) -> Iterator[str]:
+    plain = [persona for persona in spec.axes.persona if not library.describes(persona)]
+    if plain:
+        yield f"without a description in configs/personas: {', '.join(plain)}"
+    for template in templates:
+        if template.variations < spec.per_cell * spec.max_draws:
+            yield f"template '{template.name}' varies {template.variations} times: further draws of a cell repeat a prompt"
 
 
 def _check_templates(spec: DatasetSpec, templates: list[Template]) -> None:
@@ -107,7 +129,8 @@ def _check_templates(spec: DatasetSpec, templates: list[Template]) -> None:
     for template in templates:
         if not set(template.tiers) & set(spec.axes.tier):
             raise ConfigError(
-                f"template '{template.name}' serves only {', '.join(template.tiers)}, none of this spec's tiers: add the tier or drop the template"
+                f"template '{template.name}' serves only {', '.join(template.tiers)}, none of this spec's tiers: "
+                "add the tier or drop the template"
             )
         template.settings(_parameters(spec, template))
     declared = {name for template in templates for name in template.parameters}
@@ -116,19 +139,28 @@ def _check_templates(spec: DatasetSpec, templates: list[Template]) -> None:
             raise ConfigError(f"parameters: no template of this spec declares '{name}'{nearest(name, declared)}")
 
 
+def _check_personas(spec: DatasetSpec, library: Library) -> None:
+    described: dict[str, str] = {}
+    for value in spec.axes.persona:
+        name = library.persona(value).name
+        if name in described:
+            raise ConfigError(f"axes.persona: '{described[name]}' and '{value}' are both the persona '{name}': take one out")
+        described[name] = value
+
+
 def _check_fits(spec: DatasetSpec, prompt: Prompt) -> None:
     room = 1 - spec.limits.pause_threshold
     needs = {"input_tokens": expected_usage(prompt).input_tokens, "output_tokens": ANSWER_TOKENS}
     for kind, need in needs.items():
         limit = getattr(spec.limits, kind)
-        if limit is not None and limit * room < need:
+        if limit is not None and limit * room < need - 1e-6:  # binary fractions: 0.1 of 12,000 is 1,199.999…
             raise ConfigError(
                 f"limits.{kind}: {limit} is smaller than one request needs "
-                f"(about {need} tokens at once; with pause_threshold {spec.limits.pause_threshold:g} that takes {ceil(need / room)})"
+                f"(about {need} tokens at once; with pause_threshold {spec.limits.pause_threshold:g} that takes {ceil(need / room - 1e-6)})"
             )
 
 
-def _parameters(spec: DatasetSpec, template: Template) -> dict[str, str | int | float | bool]:
+def _parameters(spec: DatasetSpec, template: Template) -> dict[str, Scalar]:
     return {name: value for name, value in spec.parameters.items() if name in template.parameters}
 
 
@@ -151,7 +183,6 @@ def worst_usage(prompt: Prompt, max_tokens: int) -> Usage:
 
 
 def estimate(plan: Plan, requests: int) -> Decimal:
-    """The expected price of `requests` conversations, in US dollars, from the mean over a few of the plan's cells."""
-    some: Iterator[Cell] = islice(plan.cells, 0, None, max(1, len(plan.cells) // 20))
-    costs = [cost(expected_usage(plan.prompt(cell, 0)), plan.price) for cell in some]
-    return sum(costs, Decimal(0)) / len(costs) * requests if costs else Decimal(0)
+    """The expected price of `requests` conversations, in US dollars, from the mean over the plan's first cells."""
+    costs = [cost(expected_usage(plan.prompt(cell, 0)), plan.price) for cell in plan.cells[:24]]  # evenly over every axis
+    return sum(costs, Decimal(0)) / len(costs) * requests

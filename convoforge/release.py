@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from convoforge.dataset import find_stale, read_standing
+from convoforge.dataset import read_standing
 from convoforge.identity import wanted_key
 from convoforge.ledger import Ledger
 from convoforge.ledger.draws import read_answers, read_conversation
@@ -33,13 +33,16 @@ def publish_dataset(
     dataset_id: int,
     data_dir: Path,
     *,
+    stale: int,
     run_id: str | None = None,
     allow_fewer: bool = False,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> tuple[Published, Standing]:
-    """The accepted rows of a plan as a version: the one that holds them already, or a new one. Scored before by `score_dataset`."""
+    """The accepted rows of a plan as a version: the one that holds them already, or a new one. Scored before by `score_dataset`.
+
+    `stale` is how many draws `find_stale` found; the card and the manifest say so.
+    """
     standing = read_standing(ledger, plan, dataset_id)
-    stale = find_stale(plan, standing)
     verdicts = {verdict.draw.request_id: verdict for verdict in standing.revise if verdict.draw.kind is not None}
 
     def accepted() -> Iterator[PublishedRow]:
@@ -57,7 +60,7 @@ def publish_dataset(
         fractions=plan.spec.publish.splits,
         group_by=plan.spec.publish.group_by,
         seed=plan.spec.seed,
-        lineage=_lineage(plan, standing, len(stale), run_id),
+        lineage=_lineage(plan, standing, stale, run_id),
         created_at=now(),
         allow_fewer=allow_fewer,
     )

@@ -1,57 +1,65 @@
 """When a call is tried again. It looks at the type of an error, never at its status.
 
 Transient faults: `max_attempts` times, after ``min(max_delay, base_delay · 2ⁿ) + U(0, jitter)``. A full or overloaded API is not the
-request's fault: never before Retry-After, as often as `patience_seconds` allow. Everything else is final at once.
+request's fault: as often as `patience_seconds` of waiting allow. Never before Retry-After. Everything else is final at once.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 
-from convoforge.errors import OverloadError, TransientError
+from convoforge.errors import ClaudeAPIError, OverloadError, TransientError
 from convoforge.spec import Retry
+
+_NAP = 1.0
+"""Seconds between two looks at whether the run is stopping: a wait can be minutes, a person who stops a run waits for it."""
 
 
 @dataclass(slots=True)
 class Policy:
-    """The rule of one spec. Time, sleep and randomness are passed in. `attempts(…)` makes the loop for one request."""
+    """The rule of one spec. Sleep and randomness are passed in. `attempts(…)` makes the loop for one request."""
 
     rule: Retry
     random: Callable[[], float] = random.random
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-    clock: Callable[[], float] = time.monotonic
 
     def attempts(self, may_go_on: Callable[[], bool] = lambda: True) -> AsyncRetrying:
         """The loop for one request: ``async for attempt in policy.attempts(): with attempt: …``. Once `may_go_on` says no, the
-        error at hand is final."""
-        started = self.clock()
+        error at hand is final; a wait ends within a second, and the next attempt finds the gate closed."""
         transient = 0
-
-        def stop(state: RetryCallState) -> bool:
-            nonlocal transient
-            error = state.outcome and state.outcome.exception()
-            if not may_go_on():
-                return True
-            if isinstance(error, OverloadError):
-                return self.clock() - started + (error.retry_after or 0) > self.rule.patience_seconds
-            transient += 1
-            return transient >= self.rule.max_attempts
+        waited = 0.0  # for an API that has no room; time in the gate's queue is not patience used up
 
         def wait(state: RetryCallState) -> float:
-            error = state.outcome and state.outcome.exception()
-            backoff: float = min(
-                self.rule.max_delay_seconds, self.rule.base_delay_seconds * 2 ** min(state.attempt_number - 1, 30)
-            )
-            jitter = self.random() * self.rule.jitter_seconds
-            asked = error.retry_after or 0.0 if isinstance(error, OverloadError) else 0.0
-            return max(backoff, asked) + jitter
+            rule, error = self.rule, _error(state)
+            backoff: float = min(rule.max_delay_seconds, rule.base_delay_seconds * 2 ** min(state.attempt_number - 1, 30))
+            return max(backoff, error.retry_after or 0.0) + self.random() * rule.jitter_seconds
+
+        def stop(state: RetryCallState) -> bool:
+            nonlocal transient, waited
+            rule, error = self.rule, _error(state)
+            if isinstance(error, OverloadError):
+                waited += state.upcoming_sleep
+            else:
+                transient += 1
+            too_long = max(waited, error.retry_after or 0.0) > rule.patience_seconds
+            return too_long or transient >= rule.max_attempts or not may_go_on()
+
+        async def sleep(seconds: float) -> None:
+            while seconds > 0 and may_go_on():
+                await self.sleep(min(seconds, _NAP))
+                seconds -= _NAP
 
         return AsyncRetrying(
-            retry=retry_if_exception_type((TransientError, OverloadError)), stop=stop, wait=wait, sleep=self.sleep, reraise=True
+            retry=retry_if_exception_type((TransientError, OverloadError)), stop=stop, wait=wait, sleep=sleep, reraise=True
         )
+
+
+def _error(state: RetryCallState) -> ClaudeAPIError:
+    error = state.outcome and state.outcome.exception()
+    assert isinstance(error, ClaudeAPIError)
+    return error

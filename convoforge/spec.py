@@ -7,49 +7,82 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
-from collections.abc import Iterable, Mapping
+import unicodedata
+from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, TypeVar, get_args
 
 import yaml
-from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Strict,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 
-from convoforge.errors import ConfigError, nearest
-from convoforge.models import Frozen, Label
+from convoforge.errors import ConfigError, nearest, shown
+from convoforge.models import Frozen, Label, Scalar
 from convoforge.pricing import PriceOverride
+
+AXES = ("persona", "emotion", "topic", "tier")
+
+LARGEST_FILE = 1_000_000
+"""Bytes of a YAML file: ten times the largest spec, and small enough to be read before anything is known of it."""
+
+DEEPEST_FILE = 20
+"""Lists and mappings inside each other: a spec has four."""
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def distinct(values: tuple[str, ...]) -> tuple[str, ...]:
+    """The values as they are. Raises `ValueError` where two are the same to the eye of a person."""
+    seen: dict[str, str] = {}
+    for value in values:
+        look = " ".join(unicodedata.normalize("NFKC", value).casefold().split())
+        if look in seen:
+            twin = seen[look]
+            raise ValueError(f"'{value}' stands twice" if value == twin else f"'{twin}' and '{value}' are the same: take one out")
+        seen[look] = value
+    return values
+
+
+def _dollars(value: Any, info: ValidationInfo) -> Any:
+    # YAML reads 0.1 as a float; its shortest text is what the person wrote. Text is for JSON alone: what `text()` has written.
+    if isinstance(value, float | int) and not isinstance(value, bool):
+        return Decimal(f"{value:.15g}" if isinstance(value, float) else value)
+    if isinstance(value, Decimal) or info.mode == "json":
+        return value
+    raise ValueError(f"{shown(value)} is no amount in US dollars, such as 5 or 0.25")
+
 
 Slug = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
 """A name that may become a folder, a file or a limit: letters, digits, - and _."""
 
-AXES = ("persona", "emotion", "topic", "tier")
-
-
-def _unique(values: tuple[str, ...]) -> tuple[str, ...]:
-    seen: set[str] = set()
-    for value in values:
-        if value.casefold() in seen:
-            raise ValueError(f"'{value}' stands twice: each would be the same cell")
-        seen.add(value.casefold())
-    return values
-
-
-def _money(value: Any) -> Any:
-    # YAML reads 0.1 as a float; its shortest text is what the person wrote.
-    return Decimal(str(value)) if isinstance(value, float) else value
-
-
-Values = Annotated[tuple[Label, ...], Field(min_length=1), AfterValidator(_unique)]
-Dollars = Annotated[Decimal, BeforeValidator(_money), Field(gt=0, le=1_000_000, decimal_places=6)]
 SplitName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,31}$")]
 """What `datasets` takes as the name of a split: letters, digits and _."""
 
+Values = Annotated[tuple[Label, ...], Strict(False), Field(min_length=1), AfterValidator(distinct)]
+Dollars = Annotated[Decimal, Strict(False), BeforeValidator(_dollars), Field(gt=0, le=1_000_000, decimal_places=6)]
 Share = Annotated[float, Field(gt=0, lt=1)]
-Scalar = str | int | float | bool
 
 
-class Axes(Frozen):
+class Part(Frozen):
+    """A part of a file that a person writes: `true` is no number there, and neither is "5"."""
+
+    model_config = ConfigDict(strict=True)
+
+
+class Axes(Part):
     """The four axes whose product spans the cells."""
 
     persona: Values
@@ -58,7 +91,7 @@ class Axes(Frozen):
     tier: Values = ("template",)
 
 
-class Generation(Frozen):
+class Generation(Part):
     """How the model is asked: `max_tokens` per answer; structured output where the model takes it; temperature likewise."""
 
     max_tokens: int = Field(default=4096, ge=256, le=21_000)
@@ -66,13 +99,13 @@ class Generation(Frozen):
     temperature: float | None = Field(default=None, ge=0, le=1)
 
 
-class QualityRule(Frozen):
+class QualityRule(Part):
     """A conversation is accepted from `min_score` (1–10) upwards."""
 
     min_score: int = Field(default=6, ge=1, le=10)
 
 
-class RateLimits(Frozen):
+class RateLimits(Part):
     """The rate promised: at most `max_requests` in any `window_seconds`; `concurrency` calls in flight at once."""
 
     max_requests: int = Field(default=50, ge=1, le=10_000_000)
@@ -84,7 +117,7 @@ class RateLimits(Frozen):
     output_tokens: int | None = Field(default=None, ge=1)
 
 
-class Retry(Frozen):
+class Retry(Part):
     """When a call is tried again: `max_attempts` for transient faults, `patience_seconds` for a full or overloaded API."""
 
     max_attempts: int = Field(default=3, ge=1, le=20)
@@ -95,46 +128,61 @@ class Retry(Frozen):
     timeout_seconds: float = Field(default=120, gt=0, le=3_600)
 
 
-class Budget(Frozen):
-    """What may be spent, in US dollars: per run, on the dataset over all runs, on the dataset per UTC day. None is no cap."""
+class Budget(Part):
+    """What may be spent, in US dollars: per run, on the dataset per UTC day, on the dataset over all runs. None is no cap.
+
+    `alert_at` are the shares of a cap at which somebody wants to be told.
+    """
 
     run_usd: Dollars | None = None
-    dataset_usd: Dollars | None = None
     day_usd: Dollars | None = None
-    alert_at: tuple[Share, ...] = (0.5, 0.8)
+    dataset_usd: Dollars | None = None
+    alert_at: Annotated[tuple[Share, ...], Strict(False)] = (0.5, 0.8)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for wider in ("day_usd", "dataset_usd"):
+            cap = getattr(self, wider)
+            if self.run_usd is not None and cap is not None and cap < self.run_usd:
+                raise ValueError(
+                    f"{wider} {cap} is below run_usd {self.run_usd}: no run could spend that much; change one of them"
+                )
+        return self
 
 
-class Publish(Frozen):
+class Publish(Part):
     """How rows become splits: fractions that add up to 1, whole groups of `group_by` values in one split."""
 
     splits: dict[SplitName, Annotated[float, Field(gt=0, le=1)]] = Field(
         default_factory=lambda: {"train": 0.9, "validation": 0.1}, min_length=1
     )
-    group_by: tuple[str, ...] = Field(default=("persona", "topic"), min_length=1)
+    group_by: Annotated[tuple[str, ...], Strict(False), Field(min_length=1), AfterValidator(distinct)] = ("persona", "topic")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         total = sum(self.splits.values())
-        if abs(total - 1) > 1e-9:
-            raise ValueError(f"splits add up to {total:g}, not to 1")
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"splits add up to {total:.9g}, not to 1")
+        if "all" in map(str.lower, distinct(tuple(self.splits))):
+            raise ValueError("a split cannot be called 'all', which `datasets` takes for all splits together")
         for axis in self.group_by:
             if axis not in AXES:
-                raise ValueError(f"unknown axis '{axis}' in group_by{nearest(axis, AXES)}")
+                raise ValueError(f"group_by: unknown axis '{axis}'{nearest(axis, AXES)}")
         return self
 
 
-class DatasetSpec(Frozen):
+class DatasetSpec(Part):
     """What a dataset is: read with `load_spec`, never changed afterwards."""
 
     name: Slug
     model: Label
-    templates: tuple[Slug, ...] = Field(min_length=1)
+    templates: Annotated[tuple[Slug, ...], Strict(False), Field(min_length=1), AfterValidator(distinct)]
     axes: Axes
     parameters: dict[Slug, Scalar] = Field(default_factory=dict)
     per_cell: int = Field(default=1, ge=1, le=10_000)
     sample: int | None = Field(default=None, ge=1)
     max_draws: int = Field(default=3, ge=1, le=100)
-    seed: int = 7
+    seed: int = Field(default=7, ge=0, lt=2**63)
     generation: Generation = Generation()
     quality: QualityRule = QualityRule()
     limits: RateLimits = RateLimits()
@@ -143,15 +191,14 @@ class DatasetSpec(Frozen):
     publish: Publish = Field(default_factory=Publish)
     prices: PriceOverride | None = None
 
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if len(set(self.templates)) < len(self.templates):
-            raise ValueError("a template stands twice in `templates`")
-        return self
-
     def text(self) -> str:
         """The spec as canonical JSON: what the ledger and the manifest keep."""
         return json.dumps(self.model_dump(mode="json"), sort_keys=True, ensure_ascii=False)
+
+    @classmethod
+    def from_text(cls, text: str) -> Self:
+        """The spec that `text` was written from."""
+        return cls.model_validate_json(text)
 
     def sha256(self) -> str:
         """Identity of the spec's content, comments and order aside."""
@@ -161,47 +208,75 @@ class DatasetSpec(Frozen):
 def load_spec(name: str | Path, config_dir: Path, *, model: str | None = None) -> DatasetSpec:
     """The spec called `name` (a name in `configs/datasets/`, or the path of a `.yaml` file). `model` fills in where the file names none.
 
-    Raises `ConfigError` with one line per fault: what, where, what to do.
+    Raises `ConfigError`, on one line: what, where, what to do.
     """
-    path = _find(name, config_dir / "datasets")
+    path = _find(str(name), config_dir / "datasets")
     raw = read_yaml(path)
     if model is not None:
         raw.setdefault("model", model)
-    try:
-        return DatasetSpec.model_validate(raw)
-    except ValidationError as error:
-        raise ConfigError(f"{path}: {_say(error)}") from None
+    return check(DatasetSpec, raw, f"{path}: ")
 
 
 def change_spec(spec: DatasetSpec, **changes: Mapping[str, Any] | Any) -> DatasetSpec:
     """The spec with some values replaced, checked again: ``change_spec(spec, limits={"concurrency": 9}, model="…")``."""
-    raw = spec.model_dump(mode="python")
+    raw = spec.model_dump()
     for key, value in changes.items():
-        raw[key] = {**(raw[key] or {}), **value} if isinstance(value, Mapping) else value
+        raw[key] = {**(raw.get(key) or {}), **value} if isinstance(value, Mapping) else value
+    return check(DatasetSpec, raw)
+
+
+def check(model: type[Model], raw: Mapping[str, Any], where: str = "") -> Model:
+    """What a person wrote, as a value. Raises `ConfigError`, on one line that begins with `where`."""
     try:
-        return DatasetSpec.model_validate(raw)
+        return model.model_validate(raw)
     except ValidationError as error:
-        raise ConfigError(_say(error)) from None
+        raise ConfigError(f"{where}{_faults(error, model)}") from None
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file. Raises `ConfigError` where it is missing, not YAML, holds a key twice or is no mapping."""
+    """The mapping in a YAML file. Raises `ConfigError` where it cannot be read, is not YAML, or is more than plain keys and values.
+
+    Bounded in time and memory, whatever the file: by its size, its depth, and by having no aliases.
+    """
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            content = file.read(LARGEST_FILE + 1)
+        if len(content) > LARGEST_FILE:
+            raise ConfigError(f"{path}: larger than {LARGEST_FILE:,} bytes: is this the right file?")
+        text = content.decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or 'not UTF-8 text'})") from None
     try:
-        raw = yaml.load(text, Loader=_OnceLoader)  # noqa: S506 - a SafeLoader that also refuses duplicate keys
+        _check_shape(text)
+        raw = yaml.load(text, Loader=_OnceLoader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" line {mark.line + 1}, column {mark.column + 1}:" if mark else ""
-        raise ConfigError(f"{path}:{where} not valid YAML: {getattr(error, 'problem', None) or error}") from None
+        problem = getattr(error, "problem", None) or str(error).replace("\n", " ")
+        raise ConfigError(f"{path}:{where} not valid YAML: {problem}") from None
+    except (ValueError, LookupError, TypeError, AttributeError) as error:  # what a loader lets through: 2024-13-45, !!bool x, …
+        raise ConfigError(f"{path}: a value is not what it looks like: {error}") from None
     if not isinstance(raw, dict):
-        raise ConfigError(f"{path}: expected keys and values (name: …), found {type(raw).__name__}")
+        found = "nothing" if raw is None else f"a {type(raw).__name__}"
+        raise ConfigError(f"{path}: expected keys and values (name: …), found {found}")
     return raw
 
 
-class _OnceLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def _check_shape(text: str) -> None:
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        mark: Any = event.start_mark
+        if isinstance(event, yaml.AliasEvent):
+            raise yaml.MarkedYAMLError(problem=f"an alias (*{event.anchor}): write it out", problem_mark=mark)
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST_FILE:
+            raise yaml.MarkedYAMLError(problem=f"more than {DEEPEST_FILE} levels deep", problem_mark=mark)
+
+
+class _OnceLoader(_Loader):  # type: ignore[misc]
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key_node, _ in node.value:
@@ -214,47 +289,70 @@ class _OnceLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignor
         return mapping
 
 
-def _find(name: str | Path, folder: Path) -> Path:
-    text = str(name)
-    if text.endswith((".yaml", ".yml")):
-        path = Path(text).expanduser()
-        if not path.is_file():
-            raise ConfigError(f"no spec at {path}: give a file that exists, or a name in {folder}")
+def is_file(path: Path) -> bool:
+    """Whether a file is there; no for a name that no file can have."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # too long; a NUL
+        return False
+
+
+def _find(name: str, folder: Path) -> Path:
+    if name.endswith((".yaml", ".yml")):
+        path = Path(os.path.expanduser(name))
+        if not is_file(path):
+            raise ConfigError(f"no spec at {shown(name)}: give a file that exists, or a name in {folder}")
         return path
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", text):
-        raise ConfigError(f"'{text}' is neither a dataset's name (letters, digits, - and _) nor a .yaml file")
-    path = folder / f"{text}.yaml"
-    if not path.is_file():
-        raise ConfigError(f"unknown dataset '{text}'{nearest(text, (p.stem for p in folder.glob('*.yaml')))}")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+        raise ConfigError(f"{shown(name)} is neither a dataset's name (letters, digits, - and _) nor a .yaml file")
+    path = folder / f"{name}.yaml"
+    if not is_file(path):
+        raise ConfigError(f"unknown dataset '{name}'{nearest(name, (p.stem for p in folder.glob('*.yaml')))}")
     return path
 
 
-def _say(error: ValidationError) -> str:
-    return "; ".join(_fault(fault) for fault in error.errors(include_url=False))
+_EXPECTED = {
+    "tuple_type": "expected a list, as in [a, b]",
+    "model_type": "expected keys and values",
+    "dict_type": "expected keys and values",
+    "int_type": "expected a whole number",
+    "float_type": "expected a number",
+    "bool_type": "expected true or false",
+    "string_type": "expected a text",
+    "too_short": "may not be empty",
+    "string_too_short": "may not be empty",
+    "string_pattern_mismatch": "letters, digits, - and _ only, as it becomes the name of files",
+}
 
 
-def _fault(fault: Any) -> str:
-    loc: tuple[str | int, ...] = fault["loc"]
+def _faults(error: ValidationError, model: type[BaseModel]) -> str:
+    faults = [_fault(fault, model) for fault in error.errors(include_url=False)]
+    more = f"; and {len(faults) - 5} more" if len(faults) > 5 else ""
+    return f"{'; '.join(faults[:5])}{more}"
+
+
+def _fault(fault: Any, model: type[BaseModel]) -> str:
+    loc = tuple(part for part in fault["loc"] if part != "[key]")
     where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".")
-    if fault["type"] == "extra_forbidden":
-        return f"unknown key '{where}'{nearest(str(loc[-1]), _keys_at(loc[:-1]))}"
+    if fault["type"] in ("extra_forbidden", "invalid_key"):
+        return f"unknown key '{where}'{nearest(str(loc[-1]), _keys_at(model, loc[:-1]))}"
     if fault["type"] == "missing":
         return f"'{where}' is missing"
-    message = str(fault["msg"]).removeprefix("Value error, ")
-    if fault["type"] == "string_pattern_mismatch":
-        message = f"use letters, digits, - and _ only (it becomes a name of files); it must match {fault['ctx']['pattern']}"
-    elif fault["type"] == "too_short":
-        message = "may not be empty"
-    value = fault.get("input")
-    shown = f" (found {value!r})" if isinstance(value, Scalar) and fault["type"] != "value_error" else ""
-    return f"{where or 'spec'}: {message}{shown}"
+    prefix = f"{where}: " if where else ""
+    if fault["type"] == "value_error":
+        return prefix + str(fault["ctx"]["error"])
+    message = _EXPECTED.get(fault["type"]) or str(fault["msg"]).replace("Input should", "must")
+    return f"{prefix}{message} (found {shown(fault['input'])})"
 
 
-def _keys_at(loc: Iterable[str | int]) -> Iterable[str]:
-    model: Any = DatasetSpec
+def _keys_at(model: type[BaseModel], loc: tuple[str | int, ...]) -> list[str]:
     for part in loc:
-        if isinstance(part, str):
-            annotation = model.model_fields[part].annotation
-            options = [annotation, *getattr(annotation, "__args__", ())]
-            model = next((a for a in options if hasattr(a, "model_fields")), DatasetSpec)
+        field = model.model_fields.get(str(part))
+        model = _model_in(field.annotation) or model if field else model
     return list(model.model_fields)
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if hasattr(annotation, "model_fields"):
+        return annotation  # type: ignore[no-any-return]
+    return next((found for one in get_args(annotation) if (found := _model_in(one))), None)

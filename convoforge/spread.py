@@ -1,35 +1,58 @@
-"""An order of all cells in which every beginning is balanced: after any number of cells, the values of each axis have been
-used equally often, give or take one. So a sample of N cells covers every axis evenly, and a larger sample keeps the smaller.
+"""Orders in which every beginning is balanced: after any number of steps, the values of each axis have been used equally often,
+give or take one. So a sample of N cells covers every axis evenly, and a larger sample keeps the smaller.
+
+Why both walks meet every tuple once: take the tuples of the axes so far, M in number, and a further axis of k values. Step n goes
+to tuple n mod M and to value n mod k, which (Chinese remainders) meets each pair with equal remainders by g = gcd(M, k) once in
+lcm(M, k) steps; after each such lap the value moves on by one, which turns the remainders g times. Any k steps from a multiple of
+k on take k different values.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from math import lcm, prod
+from itertools import accumulate
+from math import gcd, lcm, prod
+from operator import mul
 
 
 def spread(sizes: Sequence[int], seed: int) -> Iterator[tuple[int, ...]]:
-    """Every index tuple of the product of `sizes`, each once, in a balanced order that `seed` decides.
+    """Every index tuple of the product of `sizes`, each once, in a balanced order that `seed` decides. Lazy.
 
-    Why it holds, adding one axis of k values to an order of M tuples: in each block of lcm(M, k) steps the tuple is n mod M and
-    the value n mod k, moved on by one from block to block, which meets every pair once (Chinese remainders), and any run of k
-    steps takes k different values. Where k divides M the value may besides be permuted freely within each aligned run of k
-    tuples, the same on every pass; without that, axes of equal size would walk in step.
+    Each run of g steps shuffles the remainders by g among themselves, alike on every lap, which disturbs nothing of the above.
+    Without it, axes whose sizes have a divisor in common would walk in step, and a sample would miss most of their pairs.
     """
-    if len(sizes) == 1:
-        order = list(range(sizes[0]))
-        random.Random(f"{seed}/0").shuffle(order)
-        yield from ((value,) for value in order)
-        return
-    *rest, k = sizes
-    m = prod(rest)
-    period = lcm(m, k)
-    head = list(spread(rest, seed))
-    rng = random.Random(f"{seed}/{len(rest)}")
-    relabel = rng.sample(range(k), k)
-    runs = [rng.sample(range(k), k) for _ in range(m // k)] if m % k == 0 else None
-    for n in range(m * k):
-        place, lap = n % m, n // period
-        value = (runs[place // k][place % k] if runs else n) + lap
-        yield (*head[place], relabel[value % k])
+    rng = random.Random()
+    labels = []
+    for axis, k in enumerate(sizes):
+        rng.seed(seed << 64 | axis)
+        labels.append(rng.sample(range(k), k))
+    axes = [(axis, m, k, gcd(m, k), lcm(m, k)) for axis, (m, k) in enumerate(zip(_before(sizes), sizes, strict=True))]
+    shuffled: list[tuple[int, list[int]]] = [(-1, [0])] * len(axes)
+    for n in range(prod(sizes)):
+        values, step = [], n
+        for axis, m, k, g, period in reversed(axes):
+            remainder = step % g
+            if g > 1:
+                run = step % period // g
+                if shuffled[axis][0] != run:
+                    rng.seed((seed << 64 | run + 1) << 64 | axis)
+                    shuffled[axis] = run, rng.sample(range(g), g)
+                remainder = (shuffled[axis][1][remainder] + step // period) % g
+            values.append(labels[axis][step % k // g * g + remainder])
+            step %= m
+        yield tuple(reversed(values))
+
+
+def walk(sizes: Sequence[int], step: int) -> list[int]:
+    """The index tuple at a step of the plain walk: each once before the first returns, neighbours as different as can be."""
+    values = []
+    for m, k in reversed([*zip(_before(sizes), sizes, strict=True)]):
+        values.append((step + step // lcm(m, k)) % k)
+        step %= m
+    return values[::-1]
+
+
+def _before(sizes: Sequence[int]) -> list[int]:
+    """For each axis, the product of the sizes before it."""
+    return list(accumulate(sizes, mul, initial=1))[:-1]

@@ -8,13 +8,11 @@ answers arrived, and whatever failed on the way. A draw that only failed in tran
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from convoforge.identity import conversation_id, wanted_key
 from convoforge.models import AnswerKind, Status
-from convoforge.quality.contract import Drop
-from convoforge.quality.duplicates import first_of_each
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,70 +63,91 @@ class Standing:
 def assess(cells: Sequence[str], draws: Iterable[Draw], *, min_score: int, per_cell: int, max_draws: int) -> Standing:
     """Where each draw of `cells` stands, and what is missing. Draws of other cells are no part of the plan and are left out.
 
-    A cell wants `per_cell` accepted draws and may use `per_cell * max_draws` draws over all runs.
+    A cell wants `per_cell` accepted draws and may use `per_cell * max_draws` draws over all runs. Draws beyond `per_cell` (left
+    over from another threshold) stay in reserve: they are not published, and nothing is dropped for repeating them.
     """
     place = {cell: index for index, cell in enumerate(cells)}
     rows = sorted((row for row in draws if row.cell in place), key=lambda row: (row.draw, place[row.cell]))
-    good = [row for row in rows if row.decision != "reject" and _good(row, min_score)]
-    repeats = {drop.key: drop for drop in first_of_each((row, row.content_hash or "") for row in good)}
+    first: dict[str, Draw] = {}  # content hash → the accepted draw that has it
     accepted: Counter[str] = Counter()
-    open_: Counter[str] = Counter()
+    unscored: Counter[str] = Counter()
+    waiting: Counter[str] = Counter()
     used: Counter[str] = Counter()
     counts: Counter[Status] = Counter()
-    publish, revise, pending, unscored, held = [], [], [], 0, []
+    publish, revise, held = [], [], []
     for row in rows:
-        used[row.cell] += 1
+        used[row.cell] = row.draw + 1
+        if row.kind is None and row.state != "failed":
+            waiting[row.cell] += 1
+            continue
         if row.kind is not None:
             held.append(row)
-        if row.state in ("pending", "claimed"):
-            pending.append(row)  # with a kind: a refresh under way; the old answer counts until the new one is there
-        if row.kind is None and row.state != "failed":
-            open_[row.cell] += 1
-            continue
         if row.kind == AnswerKind.OK and row.score is None:
-            unscored += 1
-            open_[row.cell] += 1
+            unscored[row.cell] += 1
             continue
-        verdict = _judge(row, min_score, repeats.get(row))
-        counts[verdict.status] += 1
+        verdict = _judge(row, min_score, first)
         if verdict.status is not Status.ACCEPTED:
+            counts[verdict.status] += 1
             revise.append(verdict)
-            continue
-        accepted[row.cell] += 1
-        if accepted[row.cell] <= per_cell:
+        elif accepted[row.cell] < per_cell:
+            accepted[row.cell] += 1
             publish.append(row)
+            if row.content_hash is not None:
+                first.setdefault(row.content_hash, row)
     counts[Status.ACCEPTED] = len(publish)
+    short = {cell: per_cell - accepted[cell] - unscored[cell] for cell in cells}
+    pending = list(_needed(rows, short))
     counts[Status.PENDING] = len(pending)
     ask, exhausted = [], []
     most = per_cell * max_draws
     for cell in cells:
-        missing = per_cell - accepted[cell] - open_[cell]
-        for number in range(used[cell], min(used[cell] + max(0, missing), most)):
-            ask.append((cell, number))
-        if missing > 0 and used[cell] >= most:
-            exhausted.append(cell)
+        missing = short[cell] - waiting[cell]
+        if missing > 0:
+            ask += [(cell, number) for number in range(used[cell], min(used[cell] + missing, most))]
+            if used[cell] >= most:
+                exhausted.append(cell)
     ask.sort(key=lambda one: (one[1], place[one[0]]))
     publish.sort(key=lambda row: (place[row.cell], row.draw))
-    return Standing(tuple(publish), tuple(revise), tuple(pending), tuple(ask), unscored, tuple(exhausted), counts, tuple(held))
+    return Standing(
+        publish=tuple(publish),
+        revise=tuple(revise),
+        pending=tuple(pending),
+        ask=tuple(ask),
+        unscored=unscored.total(),
+        exhausted=tuple(exhausted),
+        counts=counts,
+        held=tuple(held),
+    )
 
 
-def _good(row: Draw, min_score: int) -> bool:
-    """Whether a draw would be accepted for itself. A review says so in place of the score."""
-    if row.kind != AnswerKind.OK or row.score is None or row.decision == "revise":
-        return False
-    return row.decision == "accept" or row.score >= min_score
+def _needed(rows: Iterable[Draw], short: Mapping[str, int]) -> Iterator[Draw]:
+    """The pending draws that a run is to generate: no more than a cell is short of, so that none is paid for only to lie in reserve.
+    A refresh was asked for and is always among them; until it is there, the old answer counts."""
+    taken: Counter[str] = Counter()
+    for row in rows:
+        if row.state not in ("pending", "claimed"):
+            continue
+        if row.kind is None:
+            taken[row.cell] += 1
+        if row.kind is not None or taken[row.cell] <= short[row.cell]:
+            yield row
 
 
-def _judge(row: Draw, min_score: int, repeat: Drop[Draw] | None) -> Verdict:
+def _judge(row: Draw, min_score: int, first: Mapping[str, Draw]) -> Verdict:
     if row.kind is None:
         return Verdict(row, Status.FAILED, row.reason or "the API refused the request")
-    if row.decision == "reject":
-        return Verdict(row, Status.DROPPED, "rejected in review")
     if row.kind != AnswerKind.OK:
         return Verdict(row, Status.DROPPED, f"{row.kind}: {row.reason or 'no conversation'}")
-    if not _good(row, min_score):
-        why = "sent back in review" if row.decision == "revise" else f"score {row.score} is below {min_score}"
-        return Verdict(row, Status.NEEDS_REVISION, why)
-    if repeat is not None and row.decision != "accept":
-        return Verdict(row, Status.DROPPED, f"{repeat.reason} of conversation {repeat.because_of.conversation_id}")
+    match row.decision:
+        case "accept":
+            return Verdict(row, Status.ACCEPTED)
+        case "reject":
+            return Verdict(row, Status.DROPPED, "rejected in review")
+        case "revise":
+            return Verdict(row, Status.NEEDS_REVISION, "sent back in review")
+    if row.score is None or row.score < min_score:
+        return Verdict(row, Status.NEEDS_REVISION, f"score {row.score} is below {min_score}")
+    twin = first.get(row.content_hash) if row.content_hash else None
+    if twin is not None:
+        return Verdict(row, Status.DROPPED, f"duplicate of conversation {twin.conversation_id}")
     return Verdict(row, Status.ACCEPTED)

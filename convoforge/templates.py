@@ -9,28 +9,60 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self
 
-from jinja2 import StrictUndefined, TemplateError, meta, nodes
+from jinja2 import StrictUndefined, TemplateError, Undefined, meta, nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, Strict, StringConstraints, model_validator
 
-from convoforge.errors import ConfigError, nearest
-from convoforge.models import ConversationRequest, Frozen, Label, Prompt
-from convoforge.spec import Scalar, Slug, read_yaml
+from convoforge.errors import ConfigError, nearest, shown
+from convoforge.models import ConversationRequest, Label, Prompt, Scalar
+from convoforge.spec import Part, Slug, Values, check, distinct, is_file, read_yaml
+from convoforge.spread import walk
 
-_ENVIRONMENT = ImmutableSandboxedEnvironment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)
-Model = TypeVar("Model", bound=Frozen)
 _GIVEN = {"persona", "emotion", "topic", "tier", "parameters", "variation"}
+_TEXTS = ("system", "prompt", "conversation_system")
 
-Text = Annotated[str, Field(min_length=1, max_length=100_000)]
+
+def _printable(value: Any) -> Any:
+    # Anything else would print as `<built-in method upper of str object at 0x7f…>`: another prompt, and another price, on every run.
+    if isinstance(value, str | int | float | Undefined):
+        return value
+    raise TypeError(f"a {type(value).__name__} is printed where a text or a number belongs")
 
 
-class Persona(Frozen):
+class _Group:
+    """Values under one name, for a template: nothing else of it can be reached, whatever the values are called."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, values: Mapping[str, Scalar]) -> None:
+        self._values = values
+
+    def __getitem__(self, name: str) -> Scalar:
+        return self._values[name]
+
+
+_ENVIRONMENT = ImmutableSandboxedEnvironment(
+    undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False, finalize=_printable
+)
+_ENVIRONMENT.globals.clear()  # `lipsum` is random, the rest is not needed
+del _ENVIRONMENT.filters["random"]
+
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100_000)]
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$")]
+"""What a template can write after `parameters.` and `variation.`: letters, digits and _."""
+
+Lines = Annotated[tuple[Text, ...], Strict(False), Field(min_length=1), AfterValidator(distinct)]
+
+
+class Persona(Part):
     """Somebody who speaks in a conversation. A free-text persona has no description and no voice."""
 
     name: Label
@@ -39,23 +71,33 @@ class Persona(Frozen):
     voice: str = ""
 
 
-class Parameter(Frozen):
+class Parameter(Part):
     """A value a spec may set: one of `values` where they are listed; required where there is no `default`."""
 
     description: str
-    values: tuple[Scalar, ...] | None = None
+    values: Annotated[tuple[Scalar, ...], Strict(False), Field(min_length=1)] | None = None
     default: Scalar | None = None
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.default is not None and not self.takes(self.default):
+            raise ValueError(f"the default {shown(self.default)} is none of the values")
+        return self
 
-class Template(Frozen):
+    def takes(self, value: Scalar) -> bool:
+        """Whether a spec may set it to `value`. True is not 1."""
+        return self.values is None or (value, isinstance(value, bool)) in [(one, isinstance(one, bool)) for one in self.values]
+
+
+class Template(Part):
     """A prompt for the writing model, and what varies in it."""
 
     name: Slug
     version: int = Field(ge=1)
     description: str
-    tiers: tuple[Label, ...] = Field(min_length=1)
-    parameters: dict[Slug, Parameter] = Field(default_factory=dict)
-    variation: dict[Slug, Annotated[tuple[Text, ...], Field(min_length=1)]] = Field(default_factory=dict)
+    tiers: Values
+    parameters: dict[Name, Parameter] = Field(default_factory=dict)
+    variation: dict[Name, Lines] = Field(default_factory=dict)
     conversation_system: Text | None = None
     system: Text
     prompt: Text
@@ -66,53 +108,64 @@ class Template(Frozen):
         """Version and text, for lineage: ``1/3f2a9c01``."""
         return f"{self.version}/{self.sha256[:8]}"
 
+    @property
+    def variations(self) -> int:
+        """How many draws of a cell differ before the first prompt returns."""
+        return prod(map(len, self.variation.values()))
+
     @cached_property
-    def _compiled(self) -> tuple[Any, Any, Any]:
-        parts = (self.system, self.prompt, self.conversation_system)
-        return tuple(None if part is None else _ENVIRONMENT.from_string(part) for part in parts)  # type: ignore[return-value]
+    def _compiled(self) -> tuple[Any, ...]:
+        return tuple(_ENVIRONMENT.from_string(getattr(self, part) or "") for part in _TEXTS)
 
     def settings(self, given: Mapping[str, Scalar]) -> dict[str, Scalar]:
         """The parameters with defaults filled in. Raises `ConfigError` for a missing, unknown or not allowed one."""
-        for key in given:
-            if key not in self.parameters:
-                raise ConfigError(f"template '{self.name}' declares no parameter '{key}'{nearest(key, self.parameters)}")
-        filled = {key: given.get(key, parameter.default) for key, parameter in self.parameters.items()}
-        for key, value in filled.items():
-            allowed = self.parameters[key].values
+        for name in given:
+            if name not in self.parameters:
+                raise ConfigError(f"template '{self.name}' declares no parameter '{name}'{nearest(name, self.parameters)}")
+        filled = {}
+        for name, parameter in self.parameters.items():
+            value = given.get(name, parameter.default)
             if value is None:
-                raise ConfigError(f"template '{self.name}' needs the parameter '{key}': set it under `parameters:`")
-            if allowed is not None and value not in allowed:
-                raise ConfigError(
-                    f"parameter '{key}' is {value!r}, but template '{self.name}' takes {', '.join(map(str, allowed))}"
-                )
-        return {key: value for key, value in filled.items() if value is not None}
+                raise ConfigError(f"template '{self.name}' needs the parameter '{name}': set it under `parameters:`")
+            if not parameter.takes(value):
+                allowed = ", ".join(map(shown, parameter.values or ()))
+                raise ConfigError(f"parameter '{name}' is {shown(value)}, but template '{self.name}' takes {allowed}")
+            filled[name] = value
+        return filled
 
     def render(self, request: ConversationRequest, persona: Persona, draw: int = 0) -> Prompt:
-        """The prompt for one request. `draw` moves every list of variation on, each from a place of its own."""
+        """The prompt for one request. `draw` moves every list of variation on, each from a place of its own.
+
+        Raises `ConfigError` for parameters that do not fit, and where the texts cannot be rendered with these values.
+        """
         values = {
-            "persona": persona,
+            "persona": _Group(persona.model_dump()),
             "emotion": request.emotion,
             "topic": request.topic,
             "tier": request.tier,
-            "parameters": self.settings(request.parameters),
-            "variation": self._pick(request, draw),
+            "parameters": _Group(self.settings(request.parameters)),
+            "variation": _Group(self._pick(request, draw)),
         }
         try:
-            system, prompt, conversation_system = (part and part.render(values) for part in self._compiled)
-        except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError) as error:
+            system, prompt, conversation_system = (part.render(values).strip() for part in self._compiled)
+        except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RecursionError) as error:
             raise ConfigError(f"template '{self.name}' does not render: {error}") from None
-        return Prompt(system.strip(), prompt.strip(), conversation_system.strip() if conversation_system else None)
+        if not system or not prompt:
+            empty = "prompt" if system else "system"
+            raise ConfigError(f"template '{self.name}' does not render: nothing is left of `{empty}`")
+        return Prompt(system, prompt, conversation_system or None)
 
     def _pick(self, request: ConversationRequest, draw: int) -> dict[str, str]:
-        # Starting places differ by cell and list; steps by list: neighbouring draws share no line of a list longer than one,
-        # and lists of equal length do not move in step.
-        start = "\x1f".join((request.persona, request.emotion, request.topic, request.tier))
-        picked = {}
-        for number, (name, lines) in enumerate(self.variation.items()):
-            place = int.from_bytes(hashlib.blake2b(f"{start}\x1f{name}".encode(), digest_size=6).digest())
-            lap = draw // len(lines)
-            picked[name] = lines[(place + draw + lap * number) % len(lines)]
-        return picked
+        cell = f"{request.persona}\x1f{request.emotion}\x1f{request.topic}\x1f{request.tier}"
+        steps = walk([len(lines) for lines in self.variation.values()], draw)
+        return {
+            name: lines[(step + _place(f"{cell}\x1f{name}")) % len(lines)]
+            for step, (name, lines) in zip(steps, self.variation.items(), strict=True)
+        }
+
+
+def _place(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=6).digest())
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,17 +185,19 @@ class Library:
         if name not in self._templates:
             folder = self.folder / "templates"
             path = folder / f"{name}.yaml"
-            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name) or not path.is_file():
-                raise ConfigError(f"unknown template '{name}'{nearest(name, (p.stem for p in folder.glob('*.yaml')))}")
+            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name) or not is_file(path):
+                raise ConfigError(f"unknown template {shown(name)}{nearest(name, (p.stem for p in folder.glob('*.yaml')))}")
             self._templates[name] = _read_template(path)
         return self._templates[name]
 
     def persona(self, name: str) -> Persona:
-        """The persona called `name`: with its file's description where there is one, else as it stands."""
+        """The persona called `name`: as the file with that name describes it, else as it stands. Raises `ConfigError` for a wrong file.
+
+        A file is found by its name, which has the persona's letters and digits in lower case with - between the words.
+        """
         if name not in self._personas:
             path = self.folder / "personas" / f"{_slug(name)}.yaml"
-            known = path.is_file() and _slug(name)
-            self._personas[name] = _validate(Persona, read_yaml(path), path) if known else Persona(name=name)
+            self._personas[name] = _read_persona(path) if is_file(path) else Persona(name=name)
         return self._personas[name]
 
     def describes(self, name: str) -> bool:
@@ -151,54 +206,63 @@ class Library:
 
 
 def _slug(name: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    return re.sub(r"[\W_]+", "-", unicodedata.normalize("NFC", name).casefold()).strip("-")
+
+
+def _read_persona(path: Path) -> Persona:
+    persona = check(Persona, read_yaml(path), f"{path}: ")
+    if _slug(persona.name) != path.stem:
+        raise ConfigError(f"{path}: name: '{persona.name}' belongs in {_slug(persona.name)}.yaml: rename the file or the persona")
+    return persona
 
 
 def _read_template(path: Path) -> Template:
     raw = read_yaml(path)
+    for key in ("name", "sha256"):
+        if key in raw:
+            raise ConfigError(f"{path}: unknown key '{key}': a template is called by the name of its file")
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    template = _validate(Template, {**raw, "name": path.stem, "sha256": sha256}, path)
-    fault = _check_variables(template)
-    if fault:
+    template = check(Template, {**raw, "name": path.stem, "sha256": sha256}, f"{path}: ")
+    for fault in _faults(template):
         raise ConfigError(f"{path}: {fault}")
     return template
 
 
-def _validate(model: type[Model], raw: Mapping[str, Any], path: Path) -> Model:
-    try:
-        return model.model_validate(raw)
-    except ValidationError as error:
-        fault = error.errors(include_url=False)[0]
-        where = ".".join(map(str, fault["loc"]))
-        hint = nearest(str(fault["loc"][-1]), model.model_fields) if fault["type"] == "extra_forbidden" else ""
-        raise ConfigError(f"{path}: {where}: {fault['msg']}{hint}") from None
-
-
-def _check_variables(template: Template) -> str:
-    """What is wrong with the variables of a template's texts, or an empty string."""
-    used: dict[str, set[str]] = {"parameters": set(), "variation": set(), "persona": set()}
-    for part in ("system", "prompt", "conversation_system"):
-        text = getattr(template, part)
-        if text is None:
-            continue
+def _faults(template: Template) -> Iterator[str]:
+    """What is wrong with the variables of a template's texts."""
+    known = {"parameters": set(template.parameters), "variation": set(template.variation), "persona": set(Persona.model_fields)}
+    used: dict[str, set[str]] = {group: set() for group in known}
+    for part in _TEXTS:
         try:
-            tree = _ENVIRONMENT.parse(text)
-            _ENVIRONMENT.from_string(text)
+            tree = _ENVIRONMENT.parse(getattr(template, part) or "")
+            _ENVIRONMENT.compile(tree)
         except TemplateError as error:
-            return f"{part}, line {getattr(error, 'lineno', '?')}: {error}"
+            yield f"{part}, line {getattr(error, 'lineno', '?')}: {error}"
+            return
         for name in sorted(meta.find_undeclared_variables(tree) - _GIVEN):
-            return f"{part} uses '{name}', which nothing gives{nearest(name, _GIVEN)}"
-        for node in tree.find_all(nodes.Getattr):
-            if isinstance(node.node, nodes.Name) and node.node.name in used:
-                used[node.node.name].add(node.attr)
-    for kind, known in (
-        ("parameters", set(template.parameters)),
-        ("variation", set(template.variation)),
-        ("persona", set(Persona.model_fields)),
-    ):
-        for name in sorted(used[kind] - known):
-            return f"'{kind}.{name}' is used but not declared{nearest(name, known)}"
-        if kind != "persona":
-            for name in sorted(known - used[kind]):
-                return f"'{kind}.{name}' is declared but used nowhere: use it or take it out"
-    return ""
+            yield f"{part} uses '{name}', which nothing gives{nearest(name, _GIVEN)}"
+        yield from (f"{part}: {fault}" for fault in _uses(tree, used))
+    for group, names in known.items():
+        for name in sorted(used[group] - names):
+            yield f"'{group}.{name}' is used but not declared{nearest(name, names)}"
+        for name in sorted(names - used[group]) if group != "persona" else ():
+            yield f"'{group}.{name}' is declared but used nowhere: use it or take it out"
+
+
+def _uses(tree: nodes.Template, used: dict[str, set[str]]) -> Iterator[str]:
+    """Notes in `used` what is taken from parameters, variation and persona; yields what cannot be known before rendering."""
+    taken = []
+    for dotted in tree.find_all(nodes.Getattr):
+        taken.append((dotted.node, dotted.attr))
+    for bracketed in tree.find_all(nodes.Getitem):
+        if isinstance(bracketed.arg, nodes.Const) and isinstance(bracketed.arg.value, str):
+            taken.append((bracketed.node, bracketed.arg.value))
+    known = {id(owner) for owner, _ in taken}
+    for owner, name in taken:
+        if isinstance(owner, nodes.Name) and owner.name in used:
+            used[owner.name].add(name)
+    for node in tree.find_all(nodes.Name):
+        if node.name in _GIVEN and node.ctx != "load":
+            yield f"line {node.lineno}: '{node.name}' is given and cannot be set: use another name"
+        elif node.name in used and id(node) not in known:
+            yield f"line {node.lineno}: write {node.name}.NAME in full: what is used must be known before anything is rendered"

@@ -12,7 +12,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 from pydantic import Field
 
-from convoforge.dataset import find_stale, read_standing
+from convoforge.dataset import find_mended, find_stale, read_standing
 from convoforge.errors import ConvoforgeError
 from convoforge.ledger.draws import enrol, repend
 from convoforge.settings import Settings
@@ -53,13 +53,13 @@ async def build_dataset(
     try:
         what = read_spec(spec, model=model, concurrency=concurrency, budget=budget, min_score=min_score)
         async with open_session(what, simulate=simulate) as opened:
-            held, stale = await _prepare(opened, refresh=refresh)
+            held = await _prepare(opened, refresh=refresh)
             async with show_progress(opened):
                 await _fill(opened, limit)
             opened.stage = "publishing"
             release = await publish_version(opened.run_id)
             limited = limit is not None and opened.control.tally["generated"] >= limit
-            report = build_report(opened, release, held=held, stale=stale, limited=limited, seconds=monotonic() - begun)
+            report = build_report(opened, release, held=held, limited=limited, seconds=monotonic() - begun)
             await write_report(opened.run_id, report)
             return ending(report, doomed=opened.control.doomed)
     except ConvoforgeError as error:
@@ -86,16 +86,17 @@ def ending(report: BuildReport, *, doomed: bool) -> State[Any]:
     return Completed(name=name, message=report.message, data=report)
 
 
-async def _prepare(opened: Session, *, refresh: bool) -> tuple[int, int]:
-    """What is held already, and what of it is stale. A refresh makes the stale pending again."""
+async def _prepare(opened: Session, *, refresh: bool) -> int:
+    """How many accepted conversations are held already. Stale ones are counted, and with a refresh asked for again, as is what
+    the API refused and would be sent differently today: nothing was paid for that."""
     await score_answers(opened.run_id)
     standing = await _standing(opened)
     stale = await asyncio.to_thread(find_stale, opened.plan, standing)
-    again = [draw.request_id for draw in stale] if refresh else []
-    again += [draw.request_id for draw in await asyncio.to_thread(_refused_otherwise, opened)]
+    again = [*(stale if refresh else ()), *await asyncio.to_thread(find_mended, opened.plan, standing)]
     if again:
-        await opened.ledger.awrite(repend, again)
-    return len(standing.publish), 0 if refresh else len(stale)
+        await opened.ledger.awrite(repend, [draw.request_id for draw in again])
+    opened.stale = 0 if refresh else len(stale)
+    return len(standing.publish)
 
 
 async def _fill(opened: Session, limit: int | None) -> None:
@@ -125,7 +126,8 @@ async def _fill(opened: Session, limit: int | None) -> None:
 
 async def _generate(opened: Session, todo: list[Draw]) -> set[int]:
     opened.stage = "generating"
-    opened.todo = opened.control.tally["generated"] + opened.control.tally["failed"] + opened.control.tally["pending"] + len(todo)
+    opened.control.unanswered -= {draw.request_id for draw in todo}
+    opened.todo = opened.control.tally["generated"] + len(opened.control.unanswered) + len(todo)
     opened.generating_since = opened.generating_since or monotonic()
     labels = {draw.request_id: _label(opened, draw) for draw in todo}
     ours = await generate(opened, [draw.request_id for draw in todo], labels)
@@ -140,16 +142,4 @@ def _label(opened: Session, draw: Draw) -> str:
 
 
 async def _standing(opened: Session) -> Standing:
-    standing = await asyncio.to_thread(read_standing, opened.ledger, opened.plan, opened.dataset_id)
-    opened.standing = len(standing.publish)
-    return standing
-
-
-def _refused_otherwise(opened: Session) -> list[Draw]:
-    """Draws the API refused that would be sent differently today: nothing was paid for them, so they are asked again."""
-    refused = [verdict.draw for verdict in read_standing(opened.ledger, opened.plan, opened.dataset_id).revise]
-    return [
-        draw
-        for draw in refused
-        if draw.state == "failed" and draw.kind is None and draw.sent != opened.plan.sent(opened.cells[draw.cell], draw.draw)
-    ]
+    return await asyncio.to_thread(read_standing, opened.ledger, opened.plan, opened.dataset_id)

@@ -88,6 +88,13 @@ class Bucket:
     at: float = 0.0
     owed: int = 0
 
+    def __post_init__(self) -> None:
+        self._place = KINDS.index(self.kind)
+
+    def of(self, amounts: Sequence[int]) -> int:
+        """The amount that is of this bucket's kind."""
+        return amounts[self._place]
+
     def in_use(self, now: float) -> float:
         """Slots in use."""
         return max(0.0, self.active - self.decay * (now - self.at))
@@ -154,7 +161,10 @@ class SharedKey(Key):
         self.read_at = -math.inf
 
     def wait(self, need: Need, now: float) -> float:
-        return max(super().wait(need, now), *(bucket.wait(amount_of(need, bucket), now) for bucket in self.buckets))
+        return max(super().wait(need, now), *(bucket.wait(bucket.of(need.amounts), now) for bucket in self.buckets))
+
+    def room(self, now: float) -> float:
+        return min(super().room(now), self.buckets[0].room(now))
 
     def rooms(self, now: float) -> list[float]:
         rooms = super().rooms(now)
@@ -165,7 +175,7 @@ class SharedKey(Key):
 
     def ready(self, need: Need, now: float) -> bool:
         """Whether `need` may go at once, without another lease."""
-        return super().wait(need, now) == 0 and all(bucket.covers(amount_of(need, bucket)) for bucket in self.buckets)
+        return super().wait(need, now) == 0 and all(bucket.covers(bucket.of(need.amounts)) for bucket in self.buckets)
 
     def take(self, need: Need, now: float) -> Slot:
         self._charge(need.amounts)
@@ -178,12 +188,7 @@ class SharedKey(Key):
 
     def _charge(self, amounts: Sequence[int]) -> None:
         for bucket in self.buckets:
-            bucket.owed += amounts[KINDS.index(bucket.kind)] * SLOTS[bucket.kind]
-
-
-def amount_of(need: Need, bucket: Bucket) -> int:
-    """What `need` takes of the bucket's kind."""
-    return need.amounts[KINDS.index(bucket.kind)]
+            bucket.owed += bucket.of(amounts) * SLOTS[bucket.kind]
 
 
 class PrefectGate(QueueingGate[SharedKey]):
@@ -276,7 +281,7 @@ class PrefectGate(QueueingGate[SharedKey]):
         self._woken.set()
 
     def _remaining(self, now: float) -> int:
-        return sum(max(0, int(key.rooms(now)[0])) for key in self._alive)
+        return sum(max(0, int(key.room(now))) for key in self._alive)
 
     def _grows_in(self, now: float) -> float | None:
         waits = []
@@ -304,11 +309,13 @@ class PrefectGate(QueueingGate[SharedKey]):
             self.close(str(error) if isinstance(error, GateClosed) else f"the rate gate failed: {error!r}")
 
     async def _lease_until_left(self) -> None:
-        failures, failed_at = 0, 0.0
+        failures = 0
         # the client's own retries sleep for up to a minute and cannot be woken when the server is back
         with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
             while True:
                 self._woken.clear()
+                if not failures:
+                    since = self._clock()
                 try:
                     wait = await self._round()
                 except httpx.HTTPError as error:
@@ -316,16 +323,14 @@ class PrefectGate(QueueingGate[SharedKey]):
                         raise
                     failures += 1
                     wait = min(5.0, 0.025 * 2**failures)
-                    if failures == 1:
-                        failed_at = self._clock()
-                    elif not self._unreachable and self._clock() - failed_at > 1:  # less is the server's database being busy
+                    if not self._unreachable and self._clock() - since > 1:  # less is the server's database being busy
                         self._unreachable = True
                         self._log.warning("The Prefect server does not answer (%r). Requests wait until it does.", error)
                     while self._line and not self.limits.queue:
                         self._fail_head_for_now(wait)
                 else:
                     if self._unreachable:
-                        self._log.info("The Prefect server answers again, after %.0f s.", self._clock() - failed_at)
+                        self._log.warning("The Prefect server answers again, after %.0f s.", self._clock() - since)
                     failures, self._unreachable = 0, False
                 with suppress(TimeoutError):
                     async with asyncio.timeout(wait):
@@ -347,7 +352,7 @@ class PrefectGate(QueueingGate[SharedKey]):
             return await self._short_of(key, head, wait, now)
         needs = list(islice(self._line.values(), max(1, key.fitting(self._line.values(), now))))
         for bucket in reversed(key.buckets):  # the request slot last: it is the one that others wait for
-            if not await self._lease(bucket, sum(amount_of(need, bucket) for need in needs)):
+            if not await self._lease(bucket, sum(bucket.of(need.amounts) for need in needs)):
                 return 0.0
         if self._clock() - key.read_at > REREAD_SECONDS:
             await self._read(key)
@@ -414,7 +419,8 @@ class PrefectGate(QueueingGate[SharedKey]):
         before = bucket.numbers
         bucket.found(found, self._clock())
         if bucket.numbers != before:
-            self._log.info("%s: Prefect's numbers win: %s (not %s).", bucket.name, bucket.numbers, before)
+            message = "%s: the numbers set in Prefect win: %s (not %s). Edit or delete the limit there to change them."
+            self._log.warning(message, bucket.name, bucket.numbers, before)
 
     async def _open(self, bucket: Bucket) -> None:
         try:
@@ -428,6 +434,7 @@ class PrefectGate(QueueingGate[SharedKey]):
     async def _share_rest(self, key: SharedKey, until: float) -> None:
         """Fill the bucket so far beyond its limit that the first request fits when the rest is over."""
         bucket = key.buckets[0]
+        bucket.owed = 0  # what was leased before the rest and not used would come in a burst after it
         await self._read_bucket(bucket)
         left = until - self._clock()
         active = min(_MOST_SLOTS, bucket.limit + int(bucket.decay * left) - SLOTS["requests"])

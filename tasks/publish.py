@@ -27,6 +27,12 @@ async def publish_version(run_id: str) -> Release:
     """Publish the run's dataset, unless the newest version holds exactly these rows already."""
     opened = session(run_id)
     published, standing = await asyncio.to_thread(
-        publish_dataset, opened.ledger, opened.plan, opened.dataset_id, opened.settings.data_dir, run_id=run_id
+        publish_dataset,
+        opened.ledger,
+        opened.plan,
+        opened.dataset_id,
+        opened.settings.data_dir,
+        stale=opened.stale,
+        run_id=run_id,
     )
     return Release(published, standing)

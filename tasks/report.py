@@ -59,7 +59,7 @@ class BuildReport(BaseModel):
     notes: tuple[str, ...] = ()
 
 
-def build_report(opened: Session, release: Release, *, held: int, stale: int, limited: bool, seconds: float) -> BuildReport:
+def build_report(opened: Session, release: Release, *, held: int, limited: bool, seconds: float) -> BuildReport:
     """The report of a run that reached its end, whether it made everything or not."""
     published, standing = release.published, release.standing
     tally, control = opened.control.tally, opened.control
@@ -89,9 +89,9 @@ def build_report(opened: Session, release: Release, *, held: int, stale: int, li
         accepted=accepted,
         needs_revision=standing.counts[Status.NEEDS_REVISION],
         dropped=standing.counts[Status.DROPPED] + standing.counts[Status.FAILED],
-        failed=tally["failed"] + tally["pending"],
+        failed=len(control.unanswered),
         pending=len(standing.pending),
-        stale=stale,
+        stale=opened.stale,
         exhausted=len(standing.exhausted),
         cost_usd=format_usd(usd(control.cost_pico)),
         seconds=round(seconds, 2),

@@ -49,7 +49,6 @@ class Progress:
     dataset: str
     stage: str
     planned: int
-    standing: int
     todo: int
     done: int
     accepted: int
@@ -83,7 +82,7 @@ class Session:
     slots: asyncio.Semaphore
     begun: float = field(default_factory=monotonic)
     stage: str = "planning"
-    standing: int = 0
+    stale: int = 0
     todo: int = 0
     generating_since: float | None = None
     cells: dict[str, Cell] = field(default_factory=dict)
@@ -97,7 +96,8 @@ class Session:
     def progress(self) -> Progress:
         """Where the run is now."""
         tally, spec = self.control.tally, self.plan.spec
-        done = tally["generated"] + tally["failed"] + tally["pending"]
+        failed = len(self.control.unanswered)
+        done = tally["generated"] + failed
         spent = monotonic() - self.generating_since if self.generating_since else 0.0
         rate = done / spent if spent > 0.5 else 0.0
         left = max(0, self.todo - done)
@@ -105,13 +105,12 @@ class Session:
             dataset=spec.name,
             stage=self.stage,
             planned=self.plan.wanted,
-            standing=self.standing,
             todo=self.todo,
             done=done,
             accepted=tally["accepted"],
             needs_revision=tally["needs_revision"],
             dropped=tally["dropped"],
-            failed=tally["failed"] + tally["pending"],
+            failed=failed,
             in_flight=len(self.control.in_flight),
             cost_usd=usd(self.control.cost_pico),
             budget_usd=spec.budget.run_usd,

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
+from support import Project, Simulator
 
 ROOT = Path(__file__).resolve().parent.parent
 GUARD = Path(__file__).resolve().parent / "guard"
@@ -77,81 +74,27 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return make(f"t{abs(hash(request.node.nodeid)) % 10**12}")
 
 
-@dataclass(frozen=True)
-class Done:
-    """A finished command."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def last(self) -> Any:
-        """The JSON object on the last line."""
-        return json.loads(self.out.strip().splitlines()[-1])
-
-
-@dataclass
-class Project:
-    """Configs, data and environment of its own, and the command line run in it as a real process."""
-
-    folder: Path
-    environment: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def data(self) -> Path:
-        return self.folder / "data"
-
-    def spec(self, name: str, **changes: Any) -> Path:
-        """Write a small spec, with some keys changed."""
-        import yaml
-
-        spec = {
-            "name": name,
-            "model": "claude-sonnet-5-5",
-            "templates": ["advice"],
-            "axes": {
-                "persona": ["Anxious Investor", "Confident Advisor"],
-                "emotion": ["Fear", "Calm"],
-                "topic": ["market volatility", "retirement planning"],
-                "tier": ["template"],
-            },
-            "limits": {"max_requests": 100_000, "window_seconds": 60, "concurrency": 8},
-            "retry": {"base_delay_seconds": 0.01, "jitter_seconds": 0.01, "timeout_seconds": 5},
-            "budget": {"run_usd": 5},
-            **changes,
-        }
-        path = self.folder / "configs" / "datasets" / f"{name}.yaml"
-        path.write_text(yaml.safe_dump(spec, sort_keys=False))
-        return path
-
-    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-        """A command, started."""
-        return subprocess.Popen(
-            [sys.executable, "-m", "convoforge", *arguments],
-            cwd=self.folder,
-            env={**os.environ, **self.environment, **environment},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def run(self, *arguments: str, timeout: float = 120, **environment: str) -> Done:
-        """A command, run to its end."""
-        process = self.start(*arguments, **environment)
-        try:
-            out, err = process.communicate(timeout=timeout)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            out, err = process.communicate()
-            raise AssertionError(f"{arguments} did not end in {timeout} s\n{out}\n{err}") from None
-        return Done(process.returncode, out, err)
-
-
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     """A project with this repository's templates and personas, and no data yet."""
     shutil.copytree(ROOT / "configs", tmp_path / "configs")
     environment = {"CONVOFORGE_CONFIG_DIR": str(tmp_path / "configs"), "CONVOFORGE_DATA_DIR": str(tmp_path / "data"), "COLUMNS": "160"}
     return Project(tmp_path, environment)
+
+
+@pytest.fixture
+def simulator() -> Iterator[Simulator]:
+    """A simulator without latency."""
+    from convoforge.simulator.launch import simulator_process
+
+    with simulator_process() as url:
+        yield Simulator(url)
+
+
+@pytest.fixture
+def slow_simulator() -> Iterator[Simulator]:
+    """A simulator that takes a while for each answer."""
+    from convoforge.simulator.launch import simulator_process
+
+    with simulator_process(latency_ms=400) as url:
+        yield Simulator(url)

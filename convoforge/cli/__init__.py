@@ -31,6 +31,7 @@ Simulated = Annotated[bool, Parameter(negative="", help="Look at what the simula
 Simulate = Annotated[bool, Parameter(negative="", help="Let a local simulator answer: no key, no cost.")]
 Positive = Parameter(validator=Number(gte=1))
 Score = Parameter(validator=Number(gte=1, lte=10))
+Port = Parameter(validator=Number(gte=0, lte=65_535))
 
 
 @app.command
@@ -162,6 +163,50 @@ def publish(
     from convoforge.cli.publish import run_publish
 
     return run_publish(dataset, min_score=min_score, simulated=simulated, allow_fewer=allow_fewer, as_json=json)
+
+
+@app.command
+def serve(
+    *,
+    host: Annotated[str, Parameter(help="There is no authentication: put the API behind something that has it.")] = "127.0.0.1",
+    port: Annotated[int, Port, Parameter(help="0 takes a free one.")] = 8000,
+    simulate: Simulate = False,
+    model: Annotated[str | None, Parameter(help="The model that writes; ANTHROPIC_MODEL, if not given.")] = None,
+    max_requests: Annotated[int, Positive, Parameter(help="Requests to the API in any window, per key.")] = 50,
+    window_seconds: Annotated[float, Parameter(help="How long a window is.")] = 60,
+    queue: Annotated[bool, Parameter(help="Let requests wait for the rate, instead of refusing them with 429.")] = True,
+    day_budget: Annotated[Decimal | None, Parameter(help="What may be spent in a UTC day, in US dollars.")] = None,
+) -> int:
+    """Serve the HTTP API: single conversations and batches, for products. It has no authentication."""
+    from convoforge.cli.serve import run_serve
+
+    return run_serve(
+        host=host,
+        port=port,
+        simulate=simulate,
+        model=model,
+        max_requests=max_requests,
+        window_seconds=window_seconds,
+        queue=queue,
+        day_budget=day_budget,
+    )
+
+
+@app.command
+def simulate(
+    *,
+    port: Annotated[int, Port, Parameter(help="0 takes a free one.")] = 0,
+    latency_ms: Annotated[float, Parameter(help="How long an answer takes.")] = 0,
+    requests_per_minute: Annotated[int | None, Parameter(help="Refuse more with 429, per key and model.")] = None,
+    fault_rate: Annotated[str, Parameter(help="Random faults and their shares: 529=0.05,reset=0.01,prose=0.02.")] = "",
+    seed: Annotated[int, Parameter(help="Of what it writes, and of the faults.")] = 0,
+) -> int:
+    """Run the simulator alone, and print how to use it instead of the Claude API."""
+    from convoforge.cli.simulate import run_simulate
+
+    return run_simulate(
+        port=port, latency_ms=latency_ms, requests_per_minute=requests_per_minute, fault_rate=fault_rate, seed=seed
+    )
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -29,7 +29,7 @@ def find_plan(ledger: Ledger, settings: Settings, name: str, *, simulated: bool)
     for provider in providers:
         row = ledger.read(find_dataset, name, provider)
         if row is not None and row.spec is not None:
-            spec = DatasetSpec.model_validate_json(row.spec)
+            spec = DatasetSpec.from_text(row.spec)
             return make_plan(spec, Library.at(settings.config_dir), provider), int(row.id)
     what = "simulated dataset" if simulated else "dataset"
     raise ConfigError(f"the ledger knows no {what} '{name}'{nearest(name, {n for n, _ in known})} Build it first.")

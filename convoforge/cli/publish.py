@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from convoforge.cli import DONE, FAILED
 from convoforge.cli.look import find_plan
 from convoforge.cli.words import facts, out, print_json
-from convoforge.dataset import score_dataset
+from convoforge.dataset import find_stale, read_standing, score_dataset
 from convoforge.ledger import Ledger
 from convoforge.ledger.runs import dataset_id, keep_spec
 from convoforge.models import Provider, Status
@@ -34,7 +34,8 @@ def run_publish(name: str, *, min_score: int | None, simulated: bool, allow_fewe
             plan = make_plan(change_spec(plan.spec, quality={"min_score": min_score}), plan.library, plan.provider)
         ledger.write(keep_spec, dataset, plan.spec)
         score_dataset(ledger, dataset)
-        published, standing = publish_dataset(ledger, plan, dataset, settings.data_dir, allow_fewer=allow_fewer)
+        stale = len(find_stale(plan, read_standing(ledger, plan, dataset)))
+        published, standing = publish_dataset(ledger, plan, dataset, settings.data_dir, stale=stale, allow_fewer=allow_fewer)
     if as_json:
         print_json(
             {

@@ -99,6 +99,10 @@ class Key:
             wait = max(wait, window.wait(amount, now))
         return max(0.0, wait)
 
+    def room(self, now: float) -> float:
+        """How many requests fit now."""
+        return self.windows[0].capacity - self.windows[0].used(now)
+
     def rooms(self, now: float) -> list[float]:
         """What fits now of each of `KINDS`; negative if more is owed than there is."""
         return [window.capacity - window.used(now) for window in self.windows]

@@ -134,7 +134,8 @@ class QueueingGate(ABC, Generic[K]):
         """The key to use and the seconds until it has room."""
         if len(self._alive) == 1:
             return self._alive[0].wait(need, now), self._alive[0]
-        return min(((key.wait(need, now), key) for key in self._alive), key=lambda found: (found[0], -found[1].rooms(now)[0]))
+        wait, _, place = min((key.wait(need, now), -key.room(now), place) for place, key in enumerate(self._alive))
+        return wait, self._alive[place]
 
     def _correct(self, slot: Slot, amounts: tuple[int, int, int]) -> None:
         self._keys[slot.key].correct(slot, amounts, self._clock())

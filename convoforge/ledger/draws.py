@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import orjson
 from sqlalchemy import Connection, Select, and_, bindparam, func, insert, or_, select, update
 
 from convoforge.identity import wanted_key
@@ -190,7 +190,7 @@ def write_scores(connection: Connection, rubric: int, scored: Sequence[tuple[int
                 "score_turns": quality.turns,
                 "score_length": quality.length,
                 "score_structure": quality.structure,
-                "reasons": json.dumps(quality.reasons, ensure_ascii=False) if quality.reasons else None,
+                "reasons": orjson.dumps(quality.reasons).decode() if quality.reasons else None,
                 "content_hash": content_hash,
             }
             for request_id, attempt, quality, content_hash in scored
@@ -224,12 +224,12 @@ def read_answers(connection: Connection, ids: Sequence[int]) -> Iterator[Any]:
 
 def read_conversation(turns: str, system: str | None) -> Conversation:
     """A conversation from the columns that hold it."""
-    return Conversation(tuple(Turn(role, content) for role, content in json.loads(turns)), system)
+    return Conversation(tuple(Turn(role, content) for role, content in orjson.loads(turns)), system)
 
 
 def write_conversation(conversation: Conversation) -> str:
     """The turns as the ledger keeps them: a JSON list of [role, content]."""
-    return json.dumps([[turn.role, turn.content] for turn in conversation.turns], ensure_ascii=False, separators=(",", ":"))
+    return orjson.dumps([(turn.role, turn.content) for turn in conversation.turns]).decode()
 
 
 def _current(*columns: Any) -> Select[Any]:

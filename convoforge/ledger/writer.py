@@ -24,6 +24,10 @@ Result = TypeVar("Result")
 Write = Callable[[Connection, Sequence[Item]], Sequence[Result]]
 
 _MOST = 512
+
+GATHER_SECONDS = 0.008
+"""How long a busy writer waits for company: a commit costs the same for one answer as for fifty, and a call takes seconds."""
+
 PATIENCE_SECONDS = 120.0
 """How long a write waits for a database that is gone or locked before it gives up."""
 
@@ -65,10 +69,13 @@ class Writer:
         self._thread.join()
 
     def _run(self) -> None:
+        busy = False
         while True:
             first = self._queue.get()
             if first is None:
                 return
+            if busy:
+                time.sleep(GATHER_SECONDS)
             group, last = [first], False
             while len(group) < _MOST and not self._queue.empty():
                 more = self._queue.get()
@@ -80,6 +87,7 @@ class Writer:
                 for one in group:
                     self._commit([one], final=True)
             _tell(group)
+            busy = len(group) > 1
             if last:
                 return
 

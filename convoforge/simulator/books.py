@@ -87,7 +87,7 @@ class Books:
         """Requests by outcome; and what was billed, delivered and not, in all and by model."""
         outcomes = Counter(self._outcomes.texts[number] for number in self._outcome)
         return {
-            "arrived": len(self._arrived),
+            "requests": len(self._arrived),
             "outcomes": dict(outcomes),
             "billed_delivered": self._sum(DELIVERED),
             "billed_undelivered": self._sum(UNDELIVERED),

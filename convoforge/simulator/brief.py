@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 ASKED = ("persona", "plays", "emotion", "topic", "tier", "scenario", "situation")
 BULLETS = " \t>*_#`-\u2022.)0123456789"
@@ -69,6 +70,7 @@ Draw = Callable[[], float]
 
 
 def one_of(options: Sequence[str]) -> Callable[[Draw], str]:
+    """One of these."""
     return lambda draw: options[int(draw() * len(options))]
 
 
@@ -137,22 +139,27 @@ def read_brief(prompt: str) -> Brief:
     return Brief(persona, plays, emotion, topic, tier, scenario)
 
 
+@lru_cache(maxsize=2048)
+def _told(brief: Brief) -> dict[str, str]:
+    persona = soft(brief.persona) or "somebody new to this"
+    topic = soft(brief.topic) or "this"
+    return {
+        "topic": f'the "{topic}" matter' if CLAUSE.search(topic) else topic,
+        "persona": brief.persona,
+        "a_persona": persona
+        if persona.startswith(("a ", "an ", "the "))
+        else f"{'an' if persona[0] in 'aeiou' else 'a'} {persona}",
+        "emotion": soft(brief.emotion),
+        "scenario": brief.scenario,
+        "Scenario": brief.scenario[:1].upper() + brief.scenario[1:],
+    }
+
+
 class Facts(dict[str, str]):
     """What is true throughout one conversation, in the words of its user. A fact is drawn when it is first asked for."""
 
     def __init__(self, brief: Brief, draw: Draw) -> None:
-        persona = soft(brief.persona) or "somebody new to this"
-        topic = soft(brief.topic) or "this"
-        super().__init__(
-            topic=f'the "{topic}" matter' if CLAUSE.search(topic) else topic,
-            persona=brief.persona,
-            a_persona=persona
-            if persona.startswith(("a ", "an ", "the "))
-            else f"{'an' if persona[0] in 'aeiou' else 'a'} {persona}",
-            emotion=soft(brief.emotion),
-            scenario=brief.scenario,
-            Scenario=brief.scenario[:1].upper() + brief.scenario[1:],
-        )
+        super().__init__(_told(brief))
         self._draw = draw
 
     def __missing__(self, name: str) -> str:

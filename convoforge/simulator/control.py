@@ -19,12 +19,12 @@ class Control:
         self._call("script", {"faults": faults, "match": match})
 
     def books(self) -> dict[str, Any]:
-        """`arrived`, `outcomes` by word, `billed_delivered` and `billed_undelivered`: requests and tokens, in all and by model."""
+        """`requests`, `outcomes` by word, `billed_delivered` and `billed_undelivered`: requests and tokens, in all and by model."""
         return self._call("books")
 
-    def requests(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[dict[str, Any]]:
         """Every request in order of arrival: id, times, status, outcome, key fingerprint, usage."""
-        rows: list[dict[str, Any]] = self._call("books?requests=1")["requests"]
+        rows: list[dict[str, Any]] = self._call("books?requests=1")["rows"]
         return rows
 
     def reset(self) -> None:

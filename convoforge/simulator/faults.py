@@ -84,7 +84,8 @@ class Script:
 
     def add(self, faults: Sequence[Fault], match: str | None) -> None:
         """The next requests whose prompt holds `match` (any prompt: None) meet these faults, in this order."""
-        self._acts.append((match or "", deque(faults)))
+        if faults:
+            self._acts.append((match or "", deque(faults)))
 
     def next(self, prompt: str) -> Fault | None:
         """The fault for this prompt, used up; None where nothing is scripted for it. The oldest script goes first."""

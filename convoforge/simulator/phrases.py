@@ -111,7 +111,8 @@ FEELINGS = (
           [already|since {weekday}].
         - [This is|It is] [ridiculous|beyond a joke]. I have [spent|wasted] [{days} days|hours] on {topic} and [nobody|not one person]
           [gives a straight answer|takes responsibility].
-        - I am [angry|livid], and before you [ask|start], [no, I will not calm down|I did read the small print|yes, I tried the obvious].
+        - I am [angry|livid] about {topic}, and before you [ask|start]: [no, I will not calm down|I did read the small print|yes, I tried the
+          obvious].
         - How [hard|difficult] can {topic} be? I [get|am handed] a different [story|answer] every time [I ask|I call].
         - I should not have to [fight|argue] about {topic} [at all|after all this time], and yet here I am [again|on a {weekday} evening].
         """,

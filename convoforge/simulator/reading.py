@@ -101,8 +101,8 @@ def read_request(raw: bytes, version: str | None, *, counting: bool = False) -> 
     max_tokens = 0 if counting else _max_tokens(body, model)
     wanted = _output_schema(body, model)
     said = (*_blocks(body.get("system", ""), "system"), *_messages(body, model))
-    extras = [orjson.dumps(tool).decode() for tool in body.get("tools", ())] + ([orjson.dumps(wanted).decode()] if wanted else [])
-    pieces = (*map(Piece, extras), *said)
+    extras = [*_list(body, "tools"), *([wanted] if wanted else [])]
+    pieces = (*(Piece(orjson.dumps(extra).decode()) for extra in extras), *said)
     if body.get("cache_control") and pieces:
         pieces = (*pieces[:-1], Piece(pieces[-1].text, _lifetime(body["cache_control"])))
     if (marks := sum(1 for piece in pieces if piece.lifetime)) > 4:
@@ -158,10 +158,10 @@ def _max_tokens(body: Mapping[str, Any], model: Model) -> int:
 
 
 def _output_schema(body: Mapping[str, Any], model: Model) -> Mapping[str, Any] | None:
-    if (body.get("thinking") or {}).get("type") == "enabled" and not model.thinking_budget:
+    if _object(body, "thinking").get("type") == "enabled" and not model.thinking_budget:
         raise ApiError(400, f"thinking.type: 'enabled' is not supported by {model.id}; use 'adaptive'")
-    wanted = (body.get("output_config") or {}).get("format")
-    if wanted is None:
+    wanted = _object(_object(body, "output_config"), "format")
+    if not wanted:
         return None
     if wanted.get("type") != "json_schema" or not isinstance(wanted.get("schema"), dict):
         raise ApiError(400, "output_config.format: Input should be of type 'json_schema' with a 'schema'")
@@ -174,9 +174,7 @@ def _output_schema(body: Mapping[str, Any], model: Model) -> Mapping[str, Any] |
 
 
 def _messages(body: Mapping[str, Any], model: Model) -> Iterator[Piece]:
-    messages = body.get("messages")
-    if not isinstance(messages, list):
-        raise ApiError(400, "messages: Field required" if messages is None else "messages: Input should be a valid list")
+    messages = _list(body, "messages")
     if not messages:
         raise ApiError(400, "messages: at least one message is required")
     for at, message in enumerate(messages):
@@ -206,6 +204,20 @@ def _blocks(content: Any, where: str) -> Iterator[Piece]:
         if not isinstance(text, str) or not text.strip():
             raise ApiError(400, f"{where}: text content blocks must be non-empty")
         yield Piece(text, _lifetime(block.get("cache_control")))
+
+
+def _object(parent: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = parent.get(name)
+    if value is not None and not isinstance(value, dict):
+        raise ApiError(400, f"{name}: Input should be a valid dictionary")
+    return value or {}
+
+
+def _list(parent: Mapping[str, Any], name: str) -> list[Any]:
+    value = parent.get(name)
+    if value is not None and not isinstance(value, list):
+        raise ApiError(400, f"{name}: Input should be a valid list")
+    return value or []
 
 
 def _lifetime(control: Any) -> int:

@@ -23,7 +23,10 @@ ROLE_NAMES = ("role", "from", "speaker")
 def objection(schema: bytes) -> str | None:
     """What the API has against this schema (as JSON), in its words; None where nothing."""
     root = orjson.loads(schema)
-    return next(_objections(root, root, ()), None)
+    try:
+        return next(_objections(root, root, ()), None)
+    except (AttributeError, TypeError):
+        return "Invalid schema"
 
 
 def _objections(node: Any, root: Mapping[str, Any], above: tuple[str, ...]) -> Iterator[str]:

@@ -176,9 +176,9 @@ class Simulator:
         return {"pending": self._script.pending}
 
     async def books(self, request: web.Request) -> dict[str, Any]:
-        """GET /_simulator/books, with `?requests=1` every request too."""
-        totals = self._books.totals()
-        return {**totals, "requests": self._books.rows()} if request.query.get("requests") == "1" else totals
+        """GET /_simulator/books; with `?requests=1` every request too, as `rows`."""
+        rows = {"rows": self._books.rows()} if request.query.get("requests") == "1" else {}
+        return self._books.totals() | rows
 
     async def reset(self, request: web.Request) -> dict[str, Any]:
         """POST /_simulator/reset: as just started, nothing scripted, booked, cached or used up."""
@@ -251,6 +251,7 @@ async def body_of(request: web.Request) -> bytes:
 
 
 def json_response(status: int, body: dict[str, Any], headers: dict[str, str]) -> web.Response:
+    """A JSON body with these headers."""
     return web.Response(status=status, body=orjson.dumps(body), headers={**headers, "content-type": "application/json"})
 
 

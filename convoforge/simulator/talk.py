@@ -172,5 +172,7 @@ def is_name(persona: str) -> bool:
 
 def deal(rng: Random, cards: Sequence[T], count: int) -> list[T]:
     """`count` different cards, or all of them where there are fewer."""
+    if count == 1 and cards:  # by far the most frequent
+        return [cards[int(rng.random() * len(cards))]]
     left = list(cards)
     return [left.pop(int(rng.random() * len(left))) for _ in range(min(count, len(left)))]

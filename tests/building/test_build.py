@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Project, Simulator
+from support import Project, Simulator
 
 REPORT = {
     "run_id", "dataset", "version", "path", "provider", "planned", "held", "generated", "accepted", "needs_revision", "dropped",
@@ -126,12 +126,12 @@ def test_ctrl_c_drains_what_is_paid_and_says_how_to_go_on(project: Project, slow
 
 
 def test_a_budget_ends_the_run_short_and_nothing_goes_over_it(project: Project, simulator: Simulator) -> None:
-    project.spec("budget", per_cell=4, budget={"run_usd": 0.4})
+    project.spec("budget", per_cell=4, budget={"run_usd": 0.2})
     done = project.run("build", "budget", "--simulate", "--json", ANTHROPIC_BASE_URL=simulator.url)
     assert done.code == 3
     assert done.last["state"] == "partial"
     assert "budget reached" in done.last["message"]
-    assert 0 < float(done.last["cost_usd"]) <= 0.4
+    assert 0 < float(done.last["cost_usd"]) <= 0.2
     more = build(project, simulator, "budget", "--budget", "5")
     assert more["accepted"] == 32
 

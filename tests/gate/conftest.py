@@ -1,9 +1,8 @@
-"""A Prefect server for the session, and both gates behind one fixture, so that one suite speaks for both."""
+"""Both gates behind one fixture, so that one suite speaks for both."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from uuid import uuid4
 
 import pytest

@@ -46,12 +46,12 @@ async def test_no_window_holds_more_than_the_limit_and_the_line_moves_in_order(o
             await gate.acquire(ONE)
             arrivals.append((time.monotonic(), number))
 
-        await asyncio.gather(*map(send, range(50)))
+        await asyncio.gather(*map(send, range(40)))
 
     times, numbers = zip(*arrivals, strict=True)
     assert most_in_any_window(list(times), 1.0) <= 20
     assert list(numbers) == sorted(numbers)
-    assert times[-1] - times[0] < 4  # 50 requests, 18 a second at least
+    assert times[-1] - times[0] < 4  # 18 a second at least
 
 
 async def test_with_the_queue_off_a_request_too_many_is_told_when_to_come_back(open_gate: OpenGate) -> None:
@@ -131,7 +131,7 @@ async def test_each_key_has_its_own_limit_and_a_dead_one_is_left_out(open_gate: 
 
 
 async def test_those_who_stop_waiting_take_nothing_with_them(open_gate: OpenGate) -> None:
-    async with open_gate(Limits(10, 1.0)) as gate:
+    async with open_gate(Limits(10, 0.6)) as gate:
         await take_all_there_is(gate)
         start = time.monotonic()
         impatient = [asyncio.create_task(gate.acquire(ONE)) for _ in range(20)]
@@ -141,11 +141,13 @@ async def test_those_who_stop_waiting_take_nothing_with_them(open_gate: OpenGate
         await asyncio.gather(*impatient, return_exceptions=True)
         assert gate.status().queue_length == 0
         await gate.acquire(ONE)
-        assert time.monotonic() - start < 1.1  # what was full is free again after a window, had they taken 20 it would be two
+        assert (
+            time.monotonic() - start < 0.9
+        )  # what was full is free again after a window; had they taken something it would be two
 
 
 async def test_a_slot_granted_to_one_who_is_just_leaving_is_free_again(open_gate: OpenGate) -> None:
-    async with open_gate(Limits(1, 1.0)) as gate:
+    async with open_gate(Limits(1, 0.6)) as gate:
         await gate.acquire(ONE)
         leaving = asyncio.create_task(gate.acquire(ONE))
         await asyncio.sleep(0.05)
@@ -155,7 +157,7 @@ async def test_a_slot_granted_to_one_who_is_just_leaving_is_free_again(open_gate
         leaving.cancel()
         with pytest.raises(asyncio.CancelledError):
             await leaving
-        assert await seconds_to_acquire(gate) < 0.5
+        assert await seconds_to_acquire(gate) < 0.4
 
 
 async def test_tokens_beyond_the_estimate_are_a_debt_that_later_requests_wait_for(open_gate: OpenGate) -> None:
@@ -180,12 +182,12 @@ async def test_a_request_larger_than_a_limit_is_refused_at_once(open_gate: OpenG
 
 
 async def test_the_api_s_headers_lower_the_limit_and_never_raise_it(open_gate: OpenGate) -> None:
-    async with open_gate(Limits(1000, 1.0)) as gate:
+    async with open_gate(Limits(500, 0.5)) as gate:
         slot = await gate.acquire(ONE)
-        gate.learn(slot, {"anthropic-ratelimit-requests-limit": "120"})  # two a second, of which one at once
+        gate.learn(slot, {"anthropic-ratelimit-requests-limit": "240"})  # two in half a second, of which one at once
         gate.learn(slot, {"anthropic-ratelimit-requests-limit": "90000", "anthropic-ratelimit-requests-remaining": "80000"})
-        assert 0.5 < await seconds_to_acquire(gate) < 1.2
-        assert 0.9 < await seconds_to_acquire(gate) < 1.2
+        assert 0.3 < await seconds_to_acquire(gate) < 0.9
+        assert 0.4 < await seconds_to_acquire(gate) < 0.9
 
 
 async def test_when_the_api_has_nothing_left_the_gate_waits_until_something_flowed_back(open_gate: OpenGate) -> None:
@@ -206,4 +208,4 @@ async def test_a_gate_that_was_left_admits_nothing(open_gate: OpenGate) -> None:
 def test_limits_that_cannot_work_are_refused() -> None:
     for wrong in ({"max_requests": 0}, {"window_seconds": -1}, {"pause_threshold": 1.0}, {"output_tokens": 0}):
         with pytest.raises(ConfigError, match=f"limits.{next(iter(wrong))}"):
-            Limits(**wrong)  # type: ignore[arg-type]
+            Limits(**wrong)

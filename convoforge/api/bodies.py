@@ -1,0 +1,182 @@
+"""What comes in and what goes out as JSON: the seed's names, in camelCase. Requests may write snake_case as well.
+
+Money is in US dollars as a JSON number, durations are milliseconds, times are UTC.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from convoforge.adhoc import MOST_IN_A_BATCH
+from convoforge.models import ConversationRequest, Label, Provider, Role
+
+_WIRE = ConfigDict(
+    frozen=True,
+    extra="forbid",
+    strict=True,
+    allow_inf_nan=False,
+    alias_generator=to_camel,
+    validate_by_name=True,
+    validate_by_alias=True,
+)
+
+
+class Wire(BaseModel):
+    """A JSON object, strict about names and types."""
+
+    model_config = _WIRE
+
+
+class GenerateBody(ConversationRequest):
+    """One conversation to make. `templateId` is a template's name."""
+
+    model_config = _WIRE
+
+    template: Label = Field(validation_alias=AliasChoices("templateId", "template_id", "template"))
+
+
+class BatchOptions(Wire):
+    """How a batch is worked off: so many at a time; and whether the first failure keeps the rest from being begun."""
+
+    concurrency: int = Field(default=3, ge=1, le=MOST_IN_A_BATCH)
+    stop_on_error: bool = False
+
+
+class BatchBody(Wire):
+    """1 to 100 conversations to make."""
+
+    requests: list[GenerateBody] = Field(min_length=1, max_length=MOST_IN_A_BATCH)
+    options: BatchOptions = BatchOptions()
+
+
+class TurnBody(Wire):
+    """One utterance."""
+
+    role: Role
+    content: str
+
+
+class ConversationBody(Wire):
+    """A conversation, and what was asked for. `system` is what a model should be trained under."""
+
+    conversation_id: str
+    template_id: str
+    persona: str
+    emotion: str
+    topic: str
+    tier: str
+    system: str | None
+    turns: list[TurnBody]
+
+
+class Breakdown(Wire):
+    """The parts of a score, and why points were lost."""
+
+    turns: int
+    length: int
+    structure: int
+    reasons: list[str]
+
+
+class Metadata(Wire):
+    """How good a conversation is, and what it cost.
+
+    `status` is the seed's: `generated` from the accepted score upwards, else `needs_revision`. `inputTokens` excludes cached ones.
+    `temperatureApplied` is null where none was asked for, and false where the model takes none.
+    """
+
+    status: Literal["generated", "needs_revision"]
+    quality_score: int
+    quality_breakdown: Breakdown
+    cost_usd: float
+    duration_ms: int
+    input_tokens: int
+    output_tokens: int
+    cache_read_tokens: int
+    cache_write_tokens: int
+    attempts: int
+    temperature_applied: bool | None
+    model: str
+    provider: Provider
+    api_request_id: str | None
+    generated_at: datetime
+
+
+class Generated(Wire):
+    """The answer to a request that brought a conversation."""
+
+    data: ConversationBody
+    metadata: Metadata
+
+
+class ErrorBody(Wire):
+    """What went wrong. `details` differ by type; `costUsd` among them is what was paid nevertheless."""
+
+    type: str
+    message: str
+    details: dict[str, Any] = {}
+
+
+class Failure(Wire):
+    """The one shape of every error."""
+
+    error: ErrorBody
+
+
+class BatchItem(Wire):
+    """What became of one request of a batch: a conversation, or an error, or neither where it was skipped."""
+
+    status: Literal["generated", "needs_revision", "failed", "skipped"]
+    data: ConversationBody | None = None
+    metadata: Metadata | None = None
+    error: ErrorBody | None = None
+
+
+class Summary(Wire):
+    """A batch in figures. `totalCost` (US dollars) counts what failed after it was paid, too."""
+
+    total: int
+    successful: int
+    failed: int
+    skipped: int
+    total_cost: float
+
+
+class BatchData(Wire):
+    """The results are in the order of the requests."""
+
+    summary: Summary
+    results: list[BatchItem]
+
+
+class BatchDone(Wire):
+    """The answer to a batch, also where some or all of it failed."""
+
+    data: BatchData
+
+
+class RateBody(Wire):
+    """Where the rate stands: `remaining` requests before the limit, which grows at `resetAt`; `queueLength` requests wait."""
+
+    used: int
+    remaining: int
+    reset_at: datetime | None
+    queue_length: int
+    is_paused: bool
+
+
+class RateDone(Wire):
+    """The answer to the question for the rate."""
+
+    data: RateBody
+
+
+class Health(Wire):
+    """The process can generate."""
+
+    status: Literal["ok"] = "ok"
+    model: str

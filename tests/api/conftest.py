@@ -1,0 +1,94 @@
+"""The API on a real server on loopback, in front of a real simulator."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+from fastapi import FastAPI
+
+from convoforge.adhoc import default_spec
+from convoforge.api.app import make_app
+from convoforge.ledger import Ledger
+from convoforge.ledger.costs import CostSummary, cost_summary
+from convoforge.settings import Settings
+from convoforge.simulator.control import Control
+from convoforge.simulator.launch import simulator_process
+from convoforge.spec import change_spec
+
+Serve = Callable[..., AbstractContextManager[httpx.Client]]
+
+
+@pytest.fixture(scope="session")
+def simulator_url(_own_environment: None) -> Iterator[str]:
+    with simulator_process(latency_ms=20) as url:
+        yield url
+
+
+@pytest.fixture
+def simulator(simulator_url: str) -> Control:
+    control = Control(simulator_url)
+    control.reset()
+    return control
+
+
+@pytest.fixture
+def settings(simulator: Control, tmp_path: Path) -> Settings:
+    return Settings(base_url=simulator.url, data_dir=tmp_path)
+
+
+@contextmanager
+def running(app: FastAPI) -> Iterator[httpx.Client]:
+    """A client of an application that uvicorn serves in a thread. Its log goes where the test's does."""
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            assert thread.is_alive(), "the server did not start"
+            time.sleep(0.01)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False) as client:
+            yield client
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture
+def serve_app() -> Callable[[FastAPI], AbstractContextManager[httpx.Client]]:
+    """Serves an application; a client comes back."""
+    return running
+
+
+@pytest.fixture
+def serve(settings: Settings) -> Serve:
+    """Serves the API in front of the simulator; a client comes back. Keyword arguments change the spec."""
+
+    def make(**changes: Any) -> AbstractContextManager[httpx.Client]:
+        fast = {"base_delay_seconds": 0.01, "jitter_seconds": 0.0, "timeout_seconds": 5}
+        spec = change_spec(
+            default_spec("claude-sonnet-5-5"),
+            **{"limits": {"max_requests": 10_000}, **changes, "retry": {**fast, **changes.get("retry", {})}},
+        )
+        return running(make_app(settings, spec=spec, simulate=True))
+
+    return make
+
+
+@pytest.fixture
+def books(settings: Settings) -> Callable[[], CostSummary]:
+    """Reads what the ledger has booked."""
+
+    def read() -> CostSummary:
+        with Ledger(settings.database_url) as ledger:
+            return ledger.read(cost_summary, provider="simulator")
+
+    return read

@@ -1,0 +1,128 @@
+"""POST /api/conversations/generate-batch: up to a hundred at once, each with its own answer or error, and a summary."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import httpx
+import pytest
+
+from convoforge.ledger.costs import CostSummary
+from convoforge.simulator.control import Control
+
+ROUTE = "/api/conversations/generate-batch"
+Books = Callable[[], CostSummary]
+Serve = Callable[..., AbstractContextManager[httpx.Client]]
+
+
+def wanted(topic: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "templateId": "advice",
+        "persona": "Confident Advisor",
+        "emotion": "Calm",
+        "topic": topic,
+        "tier": "template",
+        "parameters": {},
+        **changes,
+    }
+
+
+def test_one_failing_request_leaves_the_others_alone(serve: Serve, simulator: Control, books: Books) -> None:
+    simulator.script("wrong_roles", match="estate planning")
+    requests = [
+        wanted("retirement planning"),
+        wanted("estate planning"),
+        wanted("rent", templateId="advise"),
+        wanted("debt payoff"),
+    ]
+    with serve() as client:
+        response = client.post(ROUTE, json={"requests": requests, "options": {"concurrency": 3, "stopOnError": False}})
+    assert response.status_code == 201
+    summary, results = response.json()["data"]["summary"], response.json()["data"]["results"]
+    assert [result["status"] for result in results] == ["generated", "failed", "failed", "generated"]
+    assert [result["error"] and result["error"]["type"] for result in results] == [
+        None, "GenerationValidationError", "ValidationError", None,
+    ]  # fmt: skip
+    assert [result["data"] and result["data"]["topic"] for result in results] == [
+        "retirement planning",
+        None,
+        None,
+        "debt payoff",
+    ]
+    assert (summary["total"], summary["successful"], summary["failed"], summary["skipped"]) == (4, 2, 2, 0)
+    assert summary["totalCost"] == float(books().total_cost_usd)
+    parts = [
+        result["metadata"]["costUsd"] if result["metadata"] else result["error"]["details"].get("costUsd", 0)
+        for result in results
+    ]
+    assert summary["totalCost"] == pytest.approx(sum(parts))
+    assert books().attempts == 3
+
+
+def test_stop_on_error_skips_what_was_not_begun(serve: Serve, simulator: Control) -> None:
+    simulator.script("prose", match="estate planning")
+    requests = [wanted(topic) for topic in ("debt payoff", "estate planning", "rent", "pensions")]
+    with serve() as client:
+        response = client.post(ROUTE, json={"requests": requests, "options": {"concurrency": 1, "stopOnError": True}})
+    data = response.json()["data"]
+    assert [result["status"] for result in data["results"]] == ["generated", "failed", "skipped", "skipped"]
+    assert {name: data["summary"][name] for name in ("successful", "failed", "skipped")} == {
+        "successful": 1, "failed": 1, "skipped": 2,
+    }  # fmt: skip
+    assert data["results"][2] == {"status": "skipped", "data": None, "metadata": None, "error": None}
+    assert len(simulator.rows()) == 2
+
+
+def test_a_hundred_requests_are_a_batch_and_options_may_be_left_out(serve: Serve, books: Books) -> None:
+    with serve() as client:
+        response = client.post(ROUTE, json={"requests": [wanted(f"topic {number}") for number in range(100)]})
+    assert response.json()["data"]["summary"]["successful"] == 100
+    assert [result["data"]["topic"] for result in response.json()["data"]["results"]] == [
+        f"topic {number}" for number in range(100)
+    ]
+    assert (books().attempts, books().conversations) == (100, 100)
+
+
+def test_names_may_be_snake_case(serve: Serve) -> None:
+    body = {"requests": [wanted("x", template_id="advise") | {"max_tokens": 300}], "options": {"stop_on_error": True}}
+    del body["requests"][0]["templateId"]  # type: ignore[index]
+    with serve() as client:
+        assert client.post(ROUTE, json=body).json()["data"]["results"][0]["error"]["type"] == "ValidationError"
+
+
+def test_the_key_s_rate_holds_for_the_whole_batch_where_the_queue_is_off(serve: Serve) -> None:
+    with serve(limits={"max_requests": 2, "queue": False}) as client:
+        response = client.post(ROUTE, json={"requests": [wanted("a"), wanted("b")], "options": {"concurrency": 1}})
+    first, second = response.json()["data"]["results"]
+    assert first["status"] == "generated"
+    assert second["error"]["type"] == "RateLimitError"
+    assert 0 < second["error"]["details"]["retryAfter"] <= 60_000
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({"requests": []}, "requests: List should have at least 1 item"),
+        ({"requests": [wanted("x")] * 101}, "at most 100"),
+        ({"requests": wanted("x")}, "requests"),
+        ({}, "requests: Field required"),
+        ({"requests": [wanted("x"), wanted("x", persona=None)]}, "requests[1].persona"),
+        ({"requests": [wanted("x", personna="y")]}, "did you mean 'persona'"),
+        ({"requests": [wanted("x")], "options": {"concurrency": 0}}, "options.concurrency"),
+        ({"requests": [wanted("x")], "options": {"concurrency": 101}}, "options.concurrency"),
+        ({"requests": [wanted("x")], "options": {"stopOnErr": True}}, "did you mean 'stopOnError'"),
+        ({"requests": [wanted("x")], "options": {"stopOnError": "no"}}, "options.stopOnError"),
+        ({"requests": [wanted("x")], "option": {}}, "did you mean 'options'"),
+    ],
+)
+def test_a_batch_that_cannot_work_is_refused_as_a_whole(serve: Serve, simulator: Control, body: Any, words: str) -> None:
+    with serve() as client:
+        response = client.post(ROUTE, json=body)
+    assert response.status_code == 400
+    error = response.json()["error"]
+    assert error["type"] == "ValidationError"
+    assert words in error["message"]
+    assert error["details"]["fields"]
+    assert simulator.rows() == []

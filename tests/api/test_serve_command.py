@@ -1,0 +1,161 @@
+"""`convoforge serve` and `convoforge simulate`, as real processes."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import pytest
+
+from convoforge.simulator.control import Control
+from convoforge.simulator.launch import simulator_process
+
+WANTED = {"templateId": "advice", "persona": "Anxious Investor", "emotion": "Fear", "topic": "market volatility"}
+GENERATE = "/api/conversations/generate"
+
+
+@contextmanager
+def started(project: Any, *arguments: str, **environment: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A command that goes on, and the address in its first line; killed if it still runs at the end."""
+    process = project.start(*arguments, **environment)
+    try:
+        line = process.stdout.readline()
+        found = re.search(r"http://[\d.]+:\d+", line)
+        assert found, line + (process.stderr.read() if process.poll() is not None else "")
+        yield process, found.group()
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def post(url: str, **changes: Any) -> httpx.Response:
+    return httpx.post(f"{url}{GENERATE}", json={**WANTED, **changes}, timeout=60, trust_env=False)
+
+
+def test_serve_brings_its_own_simulator_and_shows_no_key(project: Any) -> None:
+    key = "sk-ant-do-not-show-me"
+    with started(project, "serve", "--simulate", "--port", "0", ANTHROPIC_API_KEY=key) as (process, url):
+        responses = [post(url), post(url, templateId="nothing"), httpx.get(f"{url}{GENERATE}", trust_env=False)]
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert [response.status_code for response in responses] == [201, 400, 200]
+    told = out + err + "".join(response.text + str(response.headers) for response in responses)
+    for secret in (key, "do-not-show-me", "sk-simulated"):
+        assert secret not in told
+    assert "Traceback" not in told
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_lets_the_call_in_flight_finish_and_answers_it(project: Any, number: signal.Signals) -> None:
+    answers: list[httpx.Response] = []
+    with simulator_process(latency_ms=1500) as simulator_url:
+        with started(project, "serve", "--simulate", "--port", "0", ANTHROPIC_BASE_URL=simulator_url) as (process, url):
+            caller = threading.Thread(target=lambda: answers.append(post(url)))
+            caller.start()
+            while not Control(simulator_url).rows():
+                assert caller.is_alive()
+            process.send_signal(number)
+            out, err = process.communicate(timeout=60)
+            caller.join()
+    assert process.returncode == 0, err
+    assert answers[0].status_code == 201
+    costs = project.run("costs", "--simulated", "--json").last
+    assert (costs["attempts"], costs["succeeded"], costs["maybe_billed"]) == (1, 1, 0)
+    assert float(costs["total_cost_usd"]) == answers[0].json()["metadata"]["costUsd"]
+
+
+def test_a_second_stop_ends_it_at_once_and_the_call_may_have_been_billed(project: Any) -> None:
+    with simulator_process(latency_ms=20_000) as simulator_url:
+        with started(project, "serve", "--simulate", "--port", "0", ANTHROPIC_BASE_URL=simulator_url) as (process, url):
+            caller = threading.Thread(target=lambda: pytest.raises(httpx.HTTPError, post, url))
+            caller.start()
+            while not Control(simulator_url).rows():
+                assert caller.is_alive()
+            process.send_signal(signal.SIGINT)
+            with pytest.raises(httpx.HTTPError):
+                while True:  # until it listens no more
+                    httpx.get(f"{url}/healthz", trust_env=False)
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=10)
+            caller.join()
+    assert process.returncode == 130, err
+    costs = project.run("costs", "--simulated", "--json").last
+    assert (costs["attempts"], costs["maybe_billed"]) == (1, 1)
+
+
+def test_the_rate_and_the_queue_are_options(project: Any) -> None:
+    options = ("--max-requests", "2", "--window-seconds", "30", "--no-queue")
+    with started(project, "serve", "--simulate", "--port", "0", *options) as (_, url):
+        assert post(url).status_code == 201
+        refused = post(url)
+    assert refused.status_code == 429
+    assert 0 < int(refused.headers["retry-after"]) <= 30
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        ([], 2, "ANTHROPIC_API_KEY"),
+        (["--simulate", "--port", "70000"], 2, "--port"),
+        (["--simulate", "--host", "203.0.113.7"], 2, "cannot listen on 203.0.113.7"),
+        (["--simulate", "--model", "claude-nothing"], 2, "claude-nothing"),
+        (["--simulate", "--window-seconds", "0"], 2, "window_seconds"),
+        (["--simulate", "--day-budget", "0"], 2, "day_usd"),
+    ],
+)
+def test_what_cannot_be_served_is_said_in_one_line(project: Any, arguments: list[str], code: int, words: str) -> None:
+    done = project.run("serve", *arguments)
+    assert (done.code, done.out) == (code, "")
+    assert words in done.err
+    assert len(done.err.strip().splitlines()) == 1
+
+
+def test_a_taken_port_is_said_in_one_line(project: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = project.run("serve", "--simulate", "--port", str(taken.getsockname()[1]))
+    assert done.code == 2
+    assert "already in use" in done.err
+    assert len(done.err.strip().splitlines()) == 1
+
+
+def test_help_says_that_there_is_no_authentication_and_imports_nothing_heavy(project: Any) -> None:
+    done = project.run("serve", "--help", PYTHONPROFILEIMPORTTIME="1")
+    assert "no authentication" in " ".join(done.out.split())
+    imported = {line.rpartition("|")[2].strip() for line in done.err.splitlines()}
+    assert not imported & {"anthropic", "fastapi", "uvicorn", "sqlalchemy", "prefect", "pydantic"}
+
+
+def test_simulate_prints_how_to_use_it_and_ends_when_told_to(project: Any) -> None:
+    arguments = ("simulate", "--latency-ms", "5", "--fault-rate", "402=1")
+    with started(project, *arguments) as (process, url):
+        lines = [process.stdout.readline().strip() for _ in range(4)]  # type: ignore[union-attr]
+        assert f"export ANTHROPIC_BASE_URL={url}" in lines
+        assert any(line.startswith("export ANTHROPIC_API_KEY=") for line in lines)
+        done = project.run(
+            "generate", "--simulate", "--persona", "A", "--emotion", "Calm", "--topic", "x", ANTHROPIC_BASE_URL=url
+        )
+        assert done.code == 1
+        assert "402" in done.out
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=30)
+        assert (process.returncode, err) == (0, "")
+    with pytest.raises(OSError):
+        Control(url).books()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [(["--fault-rate", "999=0.1"], "999"), (["--fault-rate", "529"], "529"), (["--latency-ms", "-1"], "latency_ms")],
+)
+def test_a_simulator_that_cannot_be_says_why(project: Any, arguments: list[str], words: str) -> None:
+    done = project.run("simulate", *arguments)
+    assert (done.code, done.out) == (2, "")
+    assert words in done.err
