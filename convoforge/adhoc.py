@@ -12,6 +12,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
 
+from sqlalchemy import Connection
+
 from convoforge.capabilities import uses_schema
 from convoforge.claude import SIMULATOR_KEY, Claude
 from convoforge.dataset import score_dataset
@@ -20,7 +22,7 @@ from convoforge.errors import ConfigError, ConvoforgeError, GateClosed, LedgerEr
 from convoforge.gate import Gate, GateStatus, Limits, WindowGate, fingerprint
 from convoforge.generator import Control, Generator, Job
 from convoforge.ledger import Ledger
-from convoforge.ledger.draws import claim, enrol_one, write_scores
+from convoforge.ledger.draws import Claimed, claim, enrol_one, write_scores
 from convoforge.ledger.owners import RENEW_SECONDS, new_owner, register, renew, retire
 from convoforge.ledger.runs import close_run, dataset_id, keep_spec, open_run
 from convoforge.models import ConversationRequest, Outcome, Provider, Status
@@ -153,11 +155,12 @@ class ConversationGenerator:
 
     async def drain(self, grace_seconds: float) -> None:
         """Wait until nothing is under way. What is still in flight after `grace_seconds` is given up, and kept as maybe billed."""
-        await self._generator.drain(grace_seconds)
-        for task in list(self._control.in_flight):
-            task.cancel()
-        while self._under_way:
-            await asyncio.wait(self._under_way)
+        if under_way := self._under_way | self._control.in_flight:
+            await asyncio.wait(under_way, timeout=grace_seconds)
+        for call in self._control.in_flight:
+            call.cancel()
+        while under_way := self._under_way | self._control.in_flight:
+            await asyncio.wait(under_way)
 
     async def _generate(self, request: ConversationRequest) -> Outcome:
         template = self._library.template(request.template)
@@ -170,11 +173,14 @@ class ConversationGenerator:
             structured=uses_schema(self._spec.model, settings),
         )
         cell = Cell(uuid.uuid4().hex, request.persona, request.emotion, request.topic, request.tier, request.template)
-        request_id = await self._ledger.awrite(enrol_one, self._dataset, cell, request.model_dump_json())
-        (claimed,) = await self._ledger.awrite(claim, self._owner, [request_id], datetime.now(UTC))
+        claimed = await self._ledger.awrite(
+            _enrol, self._dataset, cell, request.model_dump_json(), self._owner, datetime.now(UTC)
+        )
         outcome = await self._generator.generate(Job(claimed, prompt, settings, template.name, template.label))
         if outcome.conversation is not None and outcome.quality is not None:
-            scored = [(request_id, claimed.attempts + outcome.attempts, outcome.quality, content_hash(outcome.conversation))]
+            scored = [
+                (claimed.request_id, claimed.attempts + outcome.attempts, outcome.quality, content_hash(outcome.conversation))
+            ]
             await self._ledger.awrite(write_scores, RUBRIC_VERSION, scored)
         return outcome
 
@@ -247,6 +253,11 @@ def default_spec(model: str) -> DatasetSpec:
     """The seed's defaults, for requests that belong to no dataset."""
     anything = {axis: ["any"] for axis in ("persona", "emotion", "topic", "tier")}
     return DatasetSpec.model_validate({"name": DATASET, "model": model, "templates": ["any"], "axes": anything})
+
+
+def _enrol(connection: Connection, dataset: int, cell: Cell, request: str, owner: str, now: datetime) -> Claimed:
+    (claimed,) = claim(connection, owner, [enrol_one(connection, dataset, cell, request)], now)
+    return claimed
 
 
 def _window_gate(limits: Limits, _endpoint: str, _model: str, names: Sequence[str]) -> WindowGate:

@@ -19,9 +19,7 @@ from convoforge.spec import Generation, RateLimits
 @contextmanager
 def api_address(settings: Settings, *, simulate: bool) -> Iterator[str]:
     """Where requests go. For a simulation: a simulator of our own, unless a local address is named already."""
-    if not simulate:
-        yield settings.api_root
-    elif settings.base_url and urlsplit(settings.api_root).hostname in ("127.0.0.1", "localhost", "::1"):
+    if not simulate or (settings.base_url and urlsplit(settings.api_root).hostname in ("127.0.0.1", "localhost", "::1")):
         yield settings.api_root
     else:
         with simulator_process() as url:

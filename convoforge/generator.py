@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from convoforge.claude import Claude
+from convoforge.endpoint import wrong_provider
 from convoforge.errors import (
     BudgetExceeded,
     ClaudeAPIError,
@@ -27,7 +28,6 @@ from convoforge.errors import (
     RejectedError,
     TransientError,
 )
-from convoforge.endpoint import wrong_provider
 from convoforge.gate import Gate, Need, Slot
 from convoforge.identity import conversation_id, sent_key, wanted_key
 from convoforge.ledger import Ledger

@@ -23,7 +23,6 @@ from pydantic import (
     ConfigDict,
     Field,
     Strict,
-    StringConstraints,
     ValidationError,
     ValidationInfo,
     model_validator,
@@ -45,13 +44,15 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def distinct(values: tuple[str, ...]) -> tuple[str, ...]:
-    """The values as they are. Raises `ValueError` where two are the same to the eye of a person."""
+    """The values as they are. Raises `ValueError` where there is none, or two are the same to the eye of a person."""
+    if not values:
+        raise ValueError("may not be empty")
     seen: dict[str, str] = {}
     for value in values:
         look = " ".join(unicodedata.normalize("NFKC", value).casefold().split())
         if look in seen:
-            twin = seen[look]
-            raise ValueError(f"'{value}' stands twice" if value == twin else f"'{twin}' and '{value}' are the same: take one out")
+            twin, value = shown(seen[look]), shown(value)
+            raise ValueError(f"{value} stands twice" if value == twin else f"{twin} and {value} are the same: take one out")
         seen[look] = value
     return values
 
@@ -65,13 +66,24 @@ def _dollars(value: Any, info: ValidationInfo) -> Any:
     raise ValueError(f"{shown(value)} is no amount in US dollars, such as 5 or 0.25")
 
 
-Slug = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
-"""A name that may become a folder, a file or a limit: letters, digits, - and _."""
+def matching(pattern: str, words: str) -> AfterValidator:
+    """Texts of a pattern; `words` say in a message what is allowed."""
 
-SplitName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,31}$")]
-"""What `datasets` takes as the name of a split: letters, digits and _."""
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise ValueError(f"{shown(value)} cannot be a name here: {words}")
+        return value
 
-Values = Annotated[tuple[Label, ...], Strict(False), Field(min_length=1), AfterValidator(distinct)]
+    return AfterValidator(check)
+
+
+Slug = Annotated[str, matching(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", "up to 64 letters, digits, - and _")]
+"""A name that may become a folder, a file or a limit."""
+
+SplitName = Annotated[str, matching(r"[A-Za-z][A-Za-z0-9_]{0,31}", "up to 32 letters, digits and _, a letter first")]
+"""What `datasets` takes as the name of a split."""
+
+Values = Annotated[tuple[Label, ...], Strict(False), AfterValidator(distinct)]
 Dollars = Annotated[Decimal, Strict(False), BeforeValidator(_dollars), Field(gt=0, le=1_000_000, decimal_places=6)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 
@@ -156,7 +168,7 @@ class Publish(Part):
     splits: dict[SplitName, Annotated[float, Field(gt=0, le=1)]] = Field(
         default_factory=lambda: {"train": 0.9, "validation": 0.1}, min_length=1
     )
-    group_by: Annotated[tuple[str, ...], Strict(False), Field(min_length=1), AfterValidator(distinct)] = ("persona", "topic")
+    group_by: Annotated[tuple[str, ...], Strict(False), AfterValidator(distinct)] = ("persona", "topic")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -167,7 +179,7 @@ class Publish(Part):
             raise ValueError("a split cannot be called 'all', which `datasets` takes for all splits together")
         for axis in self.group_by:
             if axis not in AXES:
-                raise ValueError(f"group_by: unknown axis '{axis}'{nearest(axis, AXES)}")
+                raise ValueError(f"group_by: unknown axis {shown(axis)}{nearest(axis, AXES)}")
         return self
 
 
@@ -176,7 +188,7 @@ class DatasetSpec(Part):
 
     name: Slug
     model: Label
-    templates: Annotated[tuple[Slug, ...], Strict(False), Field(min_length=1), AfterValidator(distinct)]
+    templates: Annotated[tuple[Slug, ...], Strict(False), AfterValidator(distinct)]
     axes: Axes
     parameters: dict[Slug, Scalar] = Field(default_factory=dict)
     per_cell: int = Field(default=1, ge=1, le=10_000)
@@ -197,8 +209,13 @@ class DatasetSpec(Part):
 
     @classmethod
     def from_text(cls, text: str) -> Self:
-        """The spec that `text` was written from."""
-        return cls.model_validate_json(text)
+        """The spec that `text` was written from. Raises `ConfigError` where it would be refused today."""
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            raise ConfigError(
+                f"a spec kept by another version of convoforge: {_faults(error, cls)}: build the dataset again"
+            ) from None
 
     def sha256(self) -> str:
         """Identity of the spec's content, comments and order aside."""
@@ -221,7 +238,8 @@ def change_spec(spec: DatasetSpec, **changes: Mapping[str, Any] | Any) -> Datase
     """The spec with some values replaced, checked again: ``change_spec(spec, limits={"concurrency": 9}, model="…")``."""
     raw = spec.model_dump()
     for key, value in changes.items():
-        raw[key] = {**(raw.get(key) or {}), **value} if isinstance(value, Mapping) else value
+        part = raw.get(key) or {}
+        raw[key] = {**part, **value} if isinstance(value, Mapping) and isinstance(part, Mapping) else value
     return check(DatasetSpec, raw)
 
 
@@ -248,7 +266,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or 'not UTF-8 text'})") from None
     try:
         _check_shape(text)
-        raw = yaml.load(text, Loader=_OnceLoader)
+        raw = yaml.load(text, Loader=_OnceLoader)  # noqa: S506 - a SafeLoader that also refuses a key given twice
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" line {mark.line + 1}, column {mark.column + 1}:" if mark else ""
@@ -282,7 +300,7 @@ class _OnceLoader(_Loader):  # type: ignore[misc]
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
             if isinstance(key, str) and key in seen:
-                raise yaml.MarkedYAMLError(problem=f"the key '{key}' stands twice", problem_mark=key_node.start_mark)
+                raise yaml.MarkedYAMLError(problem=f"the key {shown(key)} stands twice", problem_mark=key_node.start_mark)
             if isinstance(key, str):
                 seen.add(key)
         mapping: dict[Any, Any] = super().construct_mapping(node, deep)
@@ -321,7 +339,6 @@ _EXPECTED = {
     "string_type": "expected a text",
     "too_short": "may not be empty",
     "string_too_short": "may not be empty",
-    "string_pattern_mismatch": "letters, digits, - and _ only, as it becomes the name of files",
 }
 
 
@@ -333,7 +350,7 @@ def _faults(error: ValidationError, model: type[BaseModel]) -> str:
 
 def _fault(fault: Any, model: type[BaseModel]) -> str:
     loc = tuple(part for part in fault["loc"] if part != "[key]")
-    where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".")
+    where = "".join(f"[{part}]" if isinstance(part, int) else f".{shown(part)[1:-1]}" for part in loc).lstrip(".")
     if fault["type"] in ("extra_forbidden", "invalid_key"):
         return f"unknown key '{where}'{nearest(str(loc[-1]), _keys_at(model, loc[:-1]))}"
     if fault["type"] == "missing":

@@ -23,7 +23,7 @@ from pydantic import AfterValidator, Field, Strict, StringConstraints, model_val
 
 from convoforge.errors import ConfigError, nearest, shown
 from convoforge.models import ConversationRequest, Label, Prompt, Scalar
-from convoforge.spec import Part, Slug, Values, check, distinct, is_file, read_yaml
+from convoforge.spec import Part, Slug, Values, check, distinct, is_file, matching, read_yaml
 from convoforge.spread import walk
 
 _GIVEN = {"persona", "emotion", "topic", "tier", "parameters", "variation"}
@@ -56,10 +56,10 @@ _ENVIRONMENT.globals.clear()  # `lipsum` is random, the rest is not needed
 del _ENVIRONMENT.filters["random"]
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100_000)]
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$")]
-"""What a template can write after `parameters.` and `variation.`: letters, digits and _."""
+Name = Annotated[str, matching(r"[A-Za-z][A-Za-z0-9_]{0,63}", "up to 64 letters, digits and _, a letter first")]
+"""What a template can write after `parameters.` and `variation.`."""
 
-Lines = Annotated[tuple[Text, ...], Strict(False), Field(min_length=1), AfterValidator(distinct)]
+Lines = Annotated[tuple[Text, ...], Strict(False), AfterValidator(distinct)]
 
 
 class Persona(Part):

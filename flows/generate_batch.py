@@ -51,12 +51,12 @@ async def generate_batch(
     rows = [_row(request, outcome) for request, outcome in zip(requests, outcomes, strict=True)]
     try:
         await acreate_table_artifact(rows, key="generate-batch", description=f"{summary.successful} of {summary.total} generated")
-    except Exception as error:  # the conversations are in the ledger whether or not Prefect shows them
+    except Exception as error:  # noqa: BLE001 - the conversations are in the ledger whether or not Prefect shows them
         get_run_logger().warning("the artifact could not be written: %s", error)
     name = "Completed" if summary.successful == summary.total else "Partial"
-    return Completed(
-        name=name, message=f"{summary.successful} of {summary.total} generated, ${summary.total_cost_usd}", data=summary
-    )
+    paid = " (simulated: nothing was paid)" if simulate else ""
+    message = f"{summary.successful} of {summary.total} generated, ${summary.total_cost_usd}{paid}"
+    return Completed(name=name, message=message, data=summary)
 
 
 def summarize(outcomes: Sequence[Outcome | None]) -> BatchSummary:

@@ -112,7 +112,7 @@ async def write_report(run_id: str, report: BuildReport) -> None:
     try:
         await acreate_table_artifact(rows, key=f"{key}-summary", description=f"{report.dataset}: {report.message}")
         await acreate_markdown_artifact(markdown(report), key=f"{key}-report", description=f"Build of {report.dataset}")
-    except Exception as error:  # what was made is published and in the ledger: a Prefect server that is away changes none of it
+    except Exception as error:  # noqa: BLE001 - what was made is published and in the ledger: a Prefect server that is away changes none of it
         get_run_logger().warning("the artifacts could not be written: %s", error)
 
 
@@ -192,7 +192,7 @@ async def _progress_artifact(opened: Session) -> None:
                 artifact = await acreate_progress_artifact(share, description=describe(now))
             else:
                 await aupdate_progress_artifact(artifact, share, description=describe(now))
-        except Exception as error:  # a bar in the UI is no reason to stop paid work
+        except Exception as error:  # noqa: BLE001 - a bar in the UI is no reason to stop paid work
             get_run_logger().debug("no progress artifact: %s", error)
         await asyncio.sleep(PROGRESS_SECONDS)
 

@@ -19,8 +19,8 @@ from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
 from convoforge.claude import SIMULATOR_KEY, Claude
-from convoforge.errors import ConfigError, ConvoforgeError
 from convoforge.endpoint import api_address, check_provider, gate_limits
+from convoforge.errors import ConfigError, ConvoforgeError
 from convoforge.gate import Gate, fingerprint
 from convoforge.generator import Control, Generator, Job
 from convoforge.ledger import Ledger
@@ -254,7 +254,7 @@ async def _watch_prefect(opened: Session) -> None:
             await asyncio.sleep(WATCH_SECONDS)
             try:
                 state = (await client.read_flow_run(uuid.UUID(str(flow_run.id)))).state
-            except Exception as error:  # the server may be away for a while; the run does not need it
+            except Exception as error:  # noqa: BLE001 - the server may be away for a while; the run does not need it
                 get_run_logger().warning("Prefect does not answer (%s); the run goes on", type(error).__name__)
                 continue
             if state is not None and (state.is_cancelling() or state.is_cancelled() or state.is_paused()):

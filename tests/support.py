@@ -37,7 +37,7 @@ class Project:
     def data(self) -> Path:
         return self.folder / "data"
 
-    def spec(self, name: str, **changes: Any) -> Path:
+    def spec(self, name: str, /, **changes: Any) -> Path:
         """Write a small spec, with some keys changed."""
         import yaml
 

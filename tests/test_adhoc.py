@@ -396,6 +396,22 @@ async def test_closing_lets_calls_in_flight_finish_and_sends_nothing_new(
     assert rows(settings, "SELECT state, message FROM runs") == [("completed", "2 generated")]
 
 
+async def test_a_call_that_outlasts_the_grace_is_kept_as_maybe_billed(
+    generator: Callable[..., Opened], settings: Settings, simulator: Control
+) -> None:
+    simulator.script("hang")
+    async with generator() as opened:
+        calling = asyncio.create_task(opened.generate(request()))
+        await eventually(lambda: len(simulator.rows()) == 1)
+        opened.stop("enough")
+        await opened.drain(0.1)
+        with pytest.raises(asyncio.CancelledError):
+            await calling
+    booked = costs(settings)
+    assert (booked.attempts, booked.succeeded, booked.maybe_billed) == (1, 0, 1)
+    assert rows(settings, "SELECT state FROM requests") == [("pending",)]
+
+
 async def test_the_lease_is_renewed_while_the_generator_is_open(
     generator: Callable[..., Opened], settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -97,7 +97,7 @@ def _summaries(
     )
     if by == "dataset":
         sums = sums.join(datasets, datasets.c.id == _LOGS.dataset_id)
-    outcomes = _outcomes(connection, period, group, by)
+    outcomes = _outcomes(connection, period, group)
     latencies = _latencies(connection, period, group, by)
     return {
         str(row["g"]): _summary(row, outcomes.get(str(row["g"]), (0, 0)), latencies.get(str(row["g"]), _NO_LATENCY))
@@ -108,7 +108,7 @@ def _summaries(
 _SUMMED = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens", "cost_pico")
 
 
-def _outcomes(connection: Connection, period: list[Any], group: ColumnElement[Any], by: str | None) -> dict[str, tuple[int, int]]:
+def _outcomes(connection: Connection, period: list[Any], group: ColumnElement[Any]) -> dict[str, tuple[int, int]]:
     """Per group: conversations made, and those of them that are accepted today."""
     last = (
         select(reviews.c.request_id, reviews.c.attempt, func.max(reviews.c.id).label("id"))

@@ -112,7 +112,7 @@ class Writer:
             except SQLAlchemyError as error:
                 said = LedgerError(f"the ledger refused a write: {str(getattr(error, 'orig', error)).splitlines()[0]}")
                 return self._fail(group, said) if final or len(group) == 1 else False
-            except Exception as error:  # a fault of ours must reach whoever waits, not end the thread
+            except Exception as error:  # noqa: BLE001 - a fault of ours must reach whoever waits, not end the thread
                 return self._fail(group, error) if final or len(group) == 1 else False
             self.commits += 1
             return True

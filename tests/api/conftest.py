@@ -83,6 +83,14 @@ def serve(settings: Settings) -> Serve:
     return make
 
 
+@pytest.fixture(scope="module")
+def client(simulator_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """A client of one server for all tests of a file: for requests that are refused."""
+    settings = Settings(base_url=simulator_url, data_dir=tmp_path_factory.mktemp("data"))
+    with running(make_app(settings, simulate=True)) as client:
+        yield client
+
+
 @pytest.fixture
 def books(settings: Settings) -> Callable[[], CostSummary]:
     """Reads what the ledger has booked."""

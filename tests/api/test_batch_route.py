@@ -87,7 +87,7 @@ def test_a_hundred_requests_are_a_batch_and_options_may_be_left_out(serve: Serve
 
 def test_names_may_be_snake_case(serve: Serve) -> None:
     body = {"requests": [wanted("x", template_id="advise") | {"max_tokens": 300}], "options": {"stop_on_error": True}}
-    del body["requests"][0]["templateId"]  # type: ignore[index]
+    del body["requests"][0]["templateId"]
     with serve() as client:
         assert client.post(ROUTE, json=body).json()["data"]["results"][0]["error"]["type"] == "ValidationError"
 
@@ -117,9 +117,8 @@ def test_the_key_s_rate_holds_for_the_whole_batch_where_the_queue_is_off(serve: 
         ({"requests": [wanted("x")], "option": {}}, "did you mean 'options'"),
     ],
 )
-def test_a_batch_that_cannot_work_is_refused_as_a_whole(serve: Serve, simulator: Control, body: Any, words: str) -> None:
-    with serve() as client:
-        response = client.post(ROUTE, json=body)
+def test_a_batch_that_cannot_work_is_refused_as_a_whole(client: httpx.Client, simulator: Control, body: Any, words: str) -> None:
+    response = client.post(ROUTE, json=body)
     assert response.status_code == 400
     error = response.json()["error"]
     assert error["type"] == "ValidationError"

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
 import httpx
@@ -35,6 +35,10 @@ def started(project: Any, *arguments: str, **environment: str) -> Iterator[tuple
         process.communicate()
 
 
+def serving(project: Any, simulator_url: str) -> AbstractContextManager[tuple[subprocess.Popen[str], str]]:
+    return started(project, "serve", "--simulate", "--port", "0", ANTHROPIC_BASE_URL=simulator_url)
+
+
 def post(url: str, **changes: Any) -> httpx.Response:
     return httpx.post(f"{url}{GENERATE}", json={**WANTED, **changes}, timeout=60, trust_env=False)
 
@@ -56,15 +60,14 @@ def test_serve_brings_its_own_simulator_and_shows_no_key(project: Any) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stop_lets_the_call_in_flight_finish_and_answers_it(project: Any, number: signal.Signals) -> None:
     answers: list[httpx.Response] = []
-    with simulator_process(latency_ms=1500) as simulator_url:
-        with started(project, "serve", "--simulate", "--port", "0", ANTHROPIC_BASE_URL=simulator_url) as (process, url):
-            caller = threading.Thread(target=lambda: answers.append(post(url)))
-            caller.start()
-            while not Control(simulator_url).rows():
-                assert caller.is_alive()
-            process.send_signal(number)
-            out, err = process.communicate(timeout=60)
-            caller.join()
+    with simulator_process(latency_ms=1500) as simulator_url, serving(project, simulator_url) as (process, url):
+        caller = threading.Thread(target=lambda: answers.append(post(url)))
+        caller.start()
+        while not Control(simulator_url).rows():
+            assert caller.is_alive()
+        process.send_signal(number)
+        _, err = process.communicate(timeout=60)
+        caller.join()
     assert process.returncode == 0, err
     assert answers[0].status_code == 201
     costs = project.run("costs", "--simulated", "--json").last
@@ -73,19 +76,22 @@ def test_a_stop_lets_the_call_in_flight_finish_and_answers_it(project: Any, numb
 
 
 def test_a_second_stop_ends_it_at_once_and_the_call_may_have_been_billed(project: Any) -> None:
-    with simulator_process(latency_ms=20_000) as simulator_url:
-        with started(project, "serve", "--simulate", "--port", "0", ANTHROPIC_BASE_URL=simulator_url) as (process, url):
-            caller = threading.Thread(target=lambda: pytest.raises(httpx.HTTPError, post, url))
-            caller.start()
-            while not Control(simulator_url).rows():
-                assert caller.is_alive()
-            process.send_signal(signal.SIGINT)
-            with pytest.raises(httpx.HTTPError):
-                while True:  # until it listens no more
-                    httpx.get(f"{url}/healthz", trust_env=False)
-            process.send_signal(signal.SIGINT)
-            _, err = process.communicate(timeout=10)
-            caller.join()
+    def call() -> None:
+        with suppress(httpx.HTTPError):
+            post(url)
+
+    with simulator_process(latency_ms=20_000) as simulator_url, serving(project, simulator_url) as (process, url):
+        caller = threading.Thread(target=call)
+        caller.start()
+        while not Control(simulator_url).rows():
+            assert caller.is_alive()
+        process.send_signal(signal.SIGINT)
+        with pytest.raises(httpx.HTTPError):
+            while True:  # until it listens no more
+                httpx.get(f"{url}/healthz", trust_env=False)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=10)
+        caller.join()
     assert process.returncode == 130, err
     costs = project.run("costs", "--simulated", "--json").last
     assert (costs["attempts"], costs["maybe_billed"]) == (1, 1)
@@ -136,7 +142,7 @@ def test_help_says_that_there_is_no_authentication_and_imports_nothing_heavy(pro
 def test_simulate_prints_how_to_use_it_and_ends_when_told_to(project: Any) -> None:
     arguments = ("simulate", "--latency-ms", "5", "--fault-rate", "402=1")
     with started(project, *arguments) as (process, url):
-        lines = [process.stdout.readline().strip() for _ in range(4)]  # type: ignore[union-attr]
+        lines = [process.stdout.readline().strip() for _ in range(4)]
         assert f"export ANTHROPIC_BASE_URL={url}" in lines
         assert any(line.startswith("export ANTHROPIC_API_KEY=") for line in lines)
         done = project.run(

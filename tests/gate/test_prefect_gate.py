@@ -73,7 +73,7 @@ class Relay:
 async def relayed(prefect_server: str) -> AsyncIterator[tuple[Relay, int]]:
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    relay = Relay(int(prefect_server.rsplit(":", 1)[1].split("/")[0]))
+    relay = Relay(int(prefect_server.rsplit(":", 1)[1].split("/", maxsplit=1)[0]))
     port = await relay.mend()
     with temporary_settings(updates={PREFECT_API_URL: f"http://127.0.0.1:{port}/api"}):
         try:

@@ -19,7 +19,6 @@ from convoforge.ledger.tables import generation_logs, requests
 from convoforge.models import Usage
 from convoforge.plan import Cell
 
-
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 CENT = 10**10  # pico-dollars
 

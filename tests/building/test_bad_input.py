@@ -1,0 +1,154 @@
+"""Every bad input ends in one clear line and exit code 2 or 1; nothing is sent and nothing that was paid for is lost."""
+
+from __future__ import annotations
+
+import socket
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import Done, Project, Simulator
+
+
+def one_line(done: Done, code: int, *words: str) -> None:
+    assert done.code == code, (done.out, done.err)
+    assert "Traceback" not in done.err
+    lines = [line for line in done.err.strip().splitlines() if line.strip() and not line.startswith(("Starting", "Connecting"))]
+    assert len(lines) == 1, done.err
+    assert lines[0].startswith("convoforge: ")
+    for word in words:
+        assert word in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"per_sell": 1}, ["unknown key 'per_sell'", "did you mean 'per_cell'?"]),
+        ({"limits": {"max_request": 5}}, ["limits.max_request", "did you mean 'max_requests'?"]),
+        ({"axes": {"persona": [], "emotion": ["a"], "topic": ["b"], "tier": ["template"]}}, ["axes.persona", "empty"]),
+        ({"axes": {"persona": ["a", "A"], "emotion": ["a"], "topic": ["b"], "tier": ["template"]}}, ["axes.persona", "same"]),
+        ({"templates": ["advise"]}, ["unknown template 'advise'", "did you mean 'advice'?"]),
+        ({"parameters": {"complexitty": "low"}}, ["complexitty", "did you mean 'complexity'?"]),
+        ({"parameters": {"complexity": "extreme"}}, ["complexity", "low"]),
+        ({"per_cell": 0}, ["per_cell", "1"]),
+        ({"quality": {"min_score": 11}}, ["quality.min_score", "10"]),
+        ({"publish": {"splits": {"train": 0.9, "validation": 0.2}}}, ["splits", "1.1"]),
+        ({"name": "../escape"}, ["name", "letters, digits"]),
+        ({"limits": {"pause_threshold": 1}}, ["pause_threshold"]),
+        ({"limits": {"output_tokens": 100}}, ["limits.output_tokens", "100", "one request"]),
+        ({"model": "claude-nonsense-9"}, ["claude-nonsense-9", "prices"]),
+        ({"budget": {"run_usd": -1}}, ["budget.run_usd"]),
+        ({"sample": 99}, ["sample", "99", "8"]),
+        ({"axes": {"persona": ["a"], "emotion": ["a"], "topic": ["b"], "tier": ["tempalte"]}}, ["tempalte", "template"]),
+    ],
+)
+def test_a_spec_that_cannot_work(project: Project, changes: dict[str, Any], words: list[str]) -> None:
+    project.spec("wrong", **changes)
+    for command in ("plan", "build"):
+        one_line(project.run(command, "wrong", "--simulate"), 2, *words)
+    assert not project.data.exists()
+
+
+@pytest.mark.parametrize("text", ["a: [b", "just words", "", "- a\n- b\n", "name: x\nname: y\n", "\x00\x01", "x: !!python/object:os.system {}"])
+def test_a_spec_that_is_not_yaml_or_no_spec(project: Project, text: str) -> None:
+    path = project.folder / "configs" / "datasets" / "broken.yaml"
+    path.write_text(text)
+    one_line(project.run("plan", "broken"), 2, "broken.yaml")
+
+
+def test_a_dataset_nobody_knows(project: Project) -> None:
+    one_line(project.run("plan", "dmeo"), 2, "unknown dataset 'dmeo'", "did you mean 'demo'?")
+    one_line(project.run("plan", "../../etc/passwd"), 2, "../../etc/passwd")
+    one_line(project.run("show", "dmeo"), 2, "dmeo")
+    one_line(project.run("publish", "dmeo"), 2, "dmeo")
+
+
+def test_words_the_command_line_does_not_know(project: Project) -> None:
+    one_line(project.run("biuld", "demo"), 2, "biuld")
+    one_line(project.run("build", "demo", "--simulat"), 2, "--simulat")
+    one_line(project.run("build", "demo", "--limit", "0"), 2, "limit")
+    one_line(project.run("build", "demo", "--min-score", "11"), 2, "min-score")
+    one_line(project.run("build", "demo", "--budget", "-3"), 2, "budget")
+    one_line(project.run("costs", "--from", "yesterday"), 2, "--from", "YYYY-MM-DD")
+    one_line(project.run("costs", "--by", "color"), 2, "color")
+
+
+def test_no_key_and_no_simulation(project: Project) -> None:
+    one_line(project.run("build", "demo"), 2, "ANTHROPIC_API_KEY", "--simulate")
+    one_line(project.run("generate", "--persona", "a", "--emotion", "b", "--topic", "c"), 2, "ANTHROPIC_API_KEY")
+
+
+def test_a_data_folder_that_cannot_be_written(project: Project) -> None:
+    project.data.write_text("a file, where a folder should be")
+    one_line(project.run("build", "demo", "--simulate"), 1, str(project.data))
+
+
+def test_a_database_that_is_not_there(project: Project) -> None:
+    url = "postgresql://somebody:s3cret@127.0.0.1:9/books"
+    done = project.run("costs", CONVOFORGE_DATABASE_URL=url)
+    one_line(done, 1, "127.0.0.1:9", "Is the server running")
+    assert "s3cret" not in done.err
+    one_line(project.run("costs", CONVOFORGE_DATABASE_URL="mongodb://x"), 2, "CONVOFORGE_DATABASE_URL")
+
+
+def test_a_database_from_a_newer_version(project: Project) -> None:
+    assert project.run("costs").code == 0
+    with sqlite3.connect(project.data / "ledger.db") as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    one_line(project.run("costs"), 1, "newer version of convoforge", "upgrade")
+
+
+@pytest.fixture
+def prefect(project: Project, prefect_server: str) -> None:
+    project.environment["PREFECT_API_URL"] = prefect_server
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.mark.usefixtures("prefect")
+def test_a_base_url_where_nothing_listens(project: Project) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    done = project.run("build", "demo", "--yes", ANTHROPIC_API_KEY="sk-x", ANTHROPIC_BASE_URL=url)
+    one_line(done, 1, url, "ANTHROPIC_BASE_URL")
+
+
+@pytest.mark.usefixtures("prefect")
+def test_a_simulator_behind_a_real_key(project: Project, simulator: Simulator) -> None:
+    done = project.run("build", "demo", "--yes", ANTHROPIC_API_KEY="sk-x", ANTHROPIC_BASE_URL=simulator.url)
+    one_line(done, 1, "a simulator answers at ANTHROPIC_BASE_URL", "--simulate")
+    assert simulator.books()["billed_delivered"]["requests"] == 0
+
+
+@pytest.mark.usefixtures("prefect")
+def test_a_wrong_key(project: Project, simulator: Simulator) -> None:
+    done = project.run("build", "demo", "--yes", ANTHROPIC_API_KEY="sk-sim-wrong-1", ANTHROPIC_BASE_URL=simulator.url)
+    one_line(done, 1, "401", "ANTHROPIC_API_KEY")
+
+
+@pytest.mark.usefixtures("prefect")
+def test_a_model_the_api_does_not_know(project: Project, simulator: Simulator) -> None:
+    project.spec("unknown", model="claude-unheard-of-1", prices={"input": 1, "output": 2})
+    done = project.run("build", "unknown", "--simulate", ANTHROPIC_BASE_URL=simulator.url)
+    one_line(done, 1, "claude-unheard-of-1", "`model`")
+
+
+def test_a_prefect_server_that_is_not_there(project: Project) -> None:
+    url = f"http://127.0.0.1:{free_port()}/api"
+    one_line(project.run("build", "demo", "--simulate", PREFECT_API_URL=url), 2, url, "PREFECT_API_URL")
+
+
+@pytest.mark.usefixtures("prefect")
+def test_the_same_refusal_ten_times_stops_the_run_and_keeps_what_was_made(project: Project, simulator: Simulator) -> None:
+    project.spec("refused", per_cell=6, limits={"max_requests": 100000, "window_seconds": 60, "concurrency": 1})
+    simulator.script("ok", "ok", *["400"] * 40)
+    done = project.run("build", "refused", "--simulate", "--json", ANTHROPIC_BASE_URL=simulator.url)
+    assert done.code == 1, done.err
+    report = done.last
+    assert "10 requests in a row were refused" in report["message"]
+    assert (report["generated"], report["failed"]) == (2, 10)
+    assert Path(report["path"]).is_dir()
