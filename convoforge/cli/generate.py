@@ -100,7 +100,7 @@ def _print(outcome: Outcome, *, simulate: bool) -> None:
         colours = {"user": "cyan", "assistant": "green"}
         for turn in outcome.conversation.turns:
             out.print(f"[{colours[turn.role]}]{turn.role}[/]")
-            out.print(Padding(escape(turn.content), (0, 2)), soft_wrap=False)
+            out.print(Padding(escape(turn.content), (0, 2), expand=False), soft_wrap=False)
     score = f"score {outcome.quality.score}, " if outcome.quality else ""
     paid = "simulated, nothing paid" if simulate else f"{dollars(outcome.cost_usd)}"
     out.print(f"\n[dim]{score}{outcome.usage.output_tokens} tokens, {outcome.duration_ms} ms, {paid}[/dim]")

@@ -77,7 +77,7 @@ def _print_conversation(row: Any) -> None:
     colours = {"user": "cyan", "assistant": "green"}
     for turn in read_conversation(row.turns, row.system).turns:
         out.print(f"[{colours[turn.role]}]{turn.role}[/]")
-        out.print(Padding(escape(turn.content), (0, 2)), soft_wrap=False)
+        out.print(Padding(escape(turn.content), (0, 2), expand=False), soft_wrap=False)
     out.print()
 
 

@@ -60,9 +60,9 @@ WHEN = (
     "overnight",
 )
 ITEMS = (
-    "headphone set", "coffee machine", "router", "desk lamp", "office chair", "tablet", "printer", "vacuum cleaner",
-    "keyboard", "camera", "smart watch", "kettle", "monitor", "speaker", "phone", "air purifier", "toaster", "projector",
-    "electric bike", "sewing machine",
+    "headphone set", "tablet", "printer", "vacuum robot", "keyboard", "camera", "smart watch", "monitor", "speaker", "phone",
+    "projector", "game console", "smart lamp", "thermostat", "doorbell", "bathroom scale", "baby monitor", "dishwasher", "coffee machine",
+    "laptop",
 )  # fmt: skip
 
 Draw = Callable[[], float]
@@ -87,7 +87,7 @@ DRAWN = {
     "bill": number("${}", 17, 289),
     "percent": number("{}", 6, 28),
     "small": number("{}", 2, 5),
-    "big": number("{}", 38, 86),
+    "big": number("{}", 38, 69),
     "rate": number("{:.1f}", 3.1, 7.9, 0.1),
     "cardrate": number("{:.1f}", 18.9, 29.4, 0.1),
     "years": number("{}", 5, 27),

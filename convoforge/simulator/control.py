@@ -15,7 +15,7 @@ class Control:
     url: str
 
     def script(self, *faults: str | dict[str, Any], match: str | None = None) -> None:
-        """The next requests (whose prompt holds `match`) meet these faults, in order: a kind, or `{"kind": "429", "retry_after": 2}`."""
+        """The next requests (whose prompt holds `match`) meet these faults: kinds, or objects like `{"kind": "429", "retry_after": 2}`."""
         self._call("script", {"faults": faults, "match": match})
 
     def books(self) -> dict[str, Any]:

@@ -72,15 +72,15 @@ FEELINGS = (
     feeling(
         "fear|afraid|scar|anx|worr|panic|nerv|dread|terrif|stress|overwhelm|tense",
         start="""
-        - I [have not slept|barely sleep|lie awake] [since {weekday}|for days|these nights], and [my stomach turns|my hands go cold]
-          [every time|whenever] I think about {topic}.
+        - I [have not slept|barely sleep|lie awake] [since {weekday}|for days|these nights], and [my stomach turns|my hands go
+          cold] [every time|whenever] I think about {topic}.
         - [To be honest|I will be honest], {topic} [scares|frightens] me more than I [like to admit|have told {partner}].
-        - I am [really|quite|properly] [worried|scared|on edge], and [the more I read about|the longer I think about] {topic}, the [worse|tighter]
-          it gets.
-        - Every [morning|evening] I [check|look] again, [heart racing|holding my breath], [hoping|praying] that {topic}
-          will somehow [sort itself out|look less frightening].
-        - I keep [imagining|picturing] the worst [case|outcome] with {topic}, and [{partner} says I am not myself|I cannot switch it off|it
-          follows me to work].
+        - I am [really|quite|properly] [worried|scared|on edge], and [the more I read about|the longer I think about] {topic}, the
+          [worse|tighter] it gets.
+        - Every [morning|evening] I [check|look] again, [heart racing|holding my breath], [hoping|praying] that {topic} will
+          somehow [sort itself out|look less frightening].
+        - I keep [imagining|picturing] the worst [case|outcome] with {topic}, and [{partner} says I am not myself|I cannot switch
+          it off|it follows me to work].
         """,
         flare="""
         - [Just saying that|Even typing this|Saying that out loud] makes me [nervous|uneasy|shaky].
@@ -94,27 +94,28 @@ FEELINGS = (
         - I am still [a bit nervous|not fearless], but [it feels manageable|I know where to start|I can sleep on this].
         """,
         heard="""
-        - That sounds [frightening|exhausting|like a heavy thing to carry], and [it makes sense|I understand] that {topic} [keeps you awake|is
-          on your mind all day].
-        - [Thank you|Thanks] for telling me [how it feels|plainly]. [Fear|Worry] is [a normal answer|an honest reaction] to [not knowing|so much
-          uncertainty], and we can [make it smaller|take it apart] together.
-        - [I hear how worried you are|I can hear the worry], and nothing has to be decided [today|in the next hour]. Let us [slow down|look at
-          it in daylight] first.
-        - [Many people|A lot of people] feel [exactly this|just the same] about {topic}. [Let us|We will] [swap|replace] the worst case
-          [for|with] [numbers|facts].
+        - That sounds [frightening|exhausting|like a heavy thing to carry], and [it makes sense|I understand] that {topic} [keeps
+          you awake|is on your mind all day].
+        - [Thank you|Thanks] for telling me [how it feels|plainly]. [Fear|Worry] is [a normal answer|an honest reaction] to [not
+          knowing|so much uncertainty], and we can [make it smaller|take it apart] together.
+        - [I hear how worried you are|I can hear the worry], and nothing has to be decided [today|in the next hour]. Let us [slow
+          down|look at it in daylight] first.
+        - [Many people|A lot of people] feel [exactly this|just the same] about {topic}. [Let us|We will] [swap|replace] the worst
+          case [for|with] [numbers|facts].
         """,
     ),
     feeling(
         "ang|frustrat|irritat|annoy|furious|mad|resent|impatien|outrag|upset|hostil",
         start="""
-        - I am [frankly|honestly] [fed up|furious|at the end of my patience] with {topic}, and I [have told|told] [three|four|five] people so
-          [already|since {weekday}].
-        - [This is|It is] [ridiculous|beyond a joke]. I have [spent|wasted] [{days} days|hours] on {topic} and [nobody|not one person]
-          [gives a straight answer|takes responsibility].
-        - I am [angry|livid] about {topic}, and before you [ask|start]: [no, I will not calm down|I did read the small print|yes, I tried the
-          obvious].
+        - I am [frankly|honestly] [fed up|furious|at the end of my patience] with {topic}, and I [have told|told]
+          [three|four|five] people so [already|since {weekday}].
+        - [This is|It is] [ridiculous|beyond a joke]. I have [spent|wasted] [{days} days|hours] on {topic} and [nobody|not one
+          person] [gives a straight answer|takes responsibility].
+        - I am [angry|livid] about {topic}, and before you [ask|start]: [no, I will not calm down|I did read the small print|yes,
+          I tried the obvious].
         - How [hard|difficult] can {topic} be? I [get|am handed] a different [story|answer] every time [I ask|I call].
-        - I should not have to [fight|argue] about {topic} [at all|after all this time], and yet here I am [again|on a {weekday} evening].
+        - I should not have to [fight|argue] about {topic} [at all|after all this time], and yet here I am [again|on a {weekday}
+          evening].
         """,
         flare="""
         - [And yes|So yes], I am [still|pretty] [annoyed|angry] about that.
@@ -128,12 +129,12 @@ FEELINGS = (
         - I am [still annoyed|not happy] about how it [began|started], but [this|your plan] is [fair|something I can work with].
         """,
         heard="""
-        - You have [every reason|good reason] to be [angry|annoyed]: {days} days [without a straight answer|of going in circles] is not
-          [good enough|acceptable].
-        - I am sorry. [You should not have had to|Nobody should have to] [explain this so often|chase {topic} like that], and I [will not send
-          you in another circle|intend to fix it here].
-        - That would [frustrate|anger] me too. [Give me|I need] [one or two facts|a couple of facts], and then you [get|will have] a
-          [straight|plain] answer about {topic}.
+        - You have [every reason|good reason] to be [angry|annoyed]: {days} days [without a straight answer|of going in circles]
+          is not [good enough|acceptable].
+        - I am sorry. [You should not have had to|Nobody should have to] [explain this so often|chase {topic} like that], and I
+          [will not send you in another circle|intend to fix it here].
+        - That would [frustrate|anger] me too. [Give me|I need] [one or two facts|a couple of facts], and then you [get|will have]
+          a [straight|plain] answer about {topic}.
         - [Fair enough|Understood]. I will [skip the speeches|keep it short and concrete] and [deal with|stay with] {topic} until
           [it is settled|you have an answer].
         """,
@@ -141,10 +142,13 @@ FEELINGS = (
     feeling(
         "sad|disappoint|grie|loss|lonel|hopeless|despair|regret|depress|heartbr|melanch",
         start="""
-        - I feel [rather low|sad|worn out] about {topic}, [and|because] [it was meant to go|I had hoped it would go] [so differently|better].
+        - I feel [rather low|sad|worn out] about {topic}, [and|because] [it was meant to go|I had hoped it would go] [so
+          differently|better].
         - [It has been|This was] a [hard|heavy] {month}, and {topic} is [the last thing I have strength for|one weight too many].
-        - I [thought|really believed] that by now {topic} would be [behind me|settled], and [it hurts|I am so disappointed] that it is not.
-        - [Since {month}|For weeks] I have [put off|avoided] {topic}, because [it reminds me of what I lost|every look at it makes me sad].
+        - I [thought|really believed] that by now {topic} would be [behind me|settled], and [it hurts|I am so disappointed] that
+          it is not.
+        - [Since {month}|For weeks] I have [put off|avoided] {topic}, because [it reminds me of what I lost|every look at it makes
+          me sad].
         """,
         flare="""
         - [It still hurts|I still feel the loss] when I [say it|think back to {month}].
@@ -157,18 +161,20 @@ FEELINGS = (
         - [The sadness|It] will take [its time|a while], but [the next step is clear|I can do this much].
         """,
         heard="""
-        - I am [so|very] sorry. [That is a lot|It is a lot] to carry, and it is [kind|brave] of you to [look at|face] {topic} all the same.
-        - [Thank you|Thanks] for [trusting me with this|saying it]. We can take {topic} [one small piece|a single step] at a time, at your [pace|own
-          speed].
-        - [Disappointment|Sadness] like that [deserves room|is nothing to hurry past]. [When you are ready|If you like], we [begin|start]
-          with the easiest part of {topic}.
+        - I am [so|very] sorry. [That is a lot|It is a lot] to carry, and it is [kind|brave] of you to [look at|face] {topic} all
+          the same.
+        - [Thank you|Thanks] for [trusting me with this|saying it]. We can take {topic} [one small piece|a single step] at a time,
+          at your [pace|own speed].
+        - [Disappointment|Sadness] like that [deserves room|is nothing to hurry past]. [When you are ready|If you like], we
+          [begin|start] with the easiest part of {topic}.
         """,
     ),
     feeling(
         "sham|guilt|embarrass|humiliat|remorse|self-consc",
         start="""
         - This is [embarrassing|not easy to write], but I [should have|ought to have] dealt with {topic} [years|months] ago.
-        - I [feel guilty|am ashamed] about {topic}. [{partner_cap} does not know|I have not told {partner}] [how bad|how far] it [has got|went].
+        - I [feel guilty|am ashamed] about {topic}. [{partner_cap} does not know|I have not told {partner}] [how bad|how far] it
+          [has got|went].
         - Please do not [laugh|judge me]: at {age} I [still do not understand|have never sorted out] {topic}.
         - I [hid|pushed away] {topic} for [so long|{few} years] that [I hardly dare ask|asking feels humiliating].
         """,
@@ -183,11 +189,12 @@ FEELINGS = (
         - [Nobody|No one] has [explained|put] it [to me|] without [sighing|judging] before.
         """,
         heard="""
-        - There is nothing to be ashamed of: {topic} is [rarely|hardly ever] taught, and [asking|you are asking] is the [hard|brave] part.
-        - [Thank you|Thanks] for [being open|saying it straight]. I [hear this|have this talk] [often|more often than you think], and there is
-          [always|nearly always] a way forward.
-        - [No judgement here|I am not here to judge]. What [happened|lies] behind you is [information|useful to know], and the next step is
-          [what counts|yours to choose].
+        - There is nothing to be ashamed of: {topic} is [rarely|hardly ever] taught, and [asking|you are asking] is the
+          [hard|brave] part.
+        - [Thank you|Thanks] for [being open|saying it straight]. I [hear this|have this talk] [often|more often than you think],
+          and there is [always|nearly always] a way forward.
+        - [No judgement here|I am not here to judge]. What [happened|lies] behind you is [information|useful to know], and the
+          next step is [what counts|yours to choose].
         """,
     ),
     feeling(
@@ -196,8 +203,8 @@ FEELINGS = (
         - I am [completely|rather] [lost|confused]: everybody [says|tells me] something else about {topic}.
         - I have read [{few} articles|two guides] about {topic} and [understand less than before|now I am more unsure than ever].
         - [Maybe|Perhaps] this is a [simple|silly] question, but I [cannot make sense of|do not understand] {topic}.
-        - {source_cap} says one thing, {partner} [says|swears] the opposite, and I [no longer know|have no idea] what to [believe|think] about
-          {topic}.
+        - {source_cap} says one thing, {partner} [says|swears] the opposite, and I [no longer know|have no idea] what to
+          [believe|think] about {topic}.
         """,
         flare="""
         - [I think|At least I think so]; [please|do] correct me if I [have it backwards|am mixing things up].
@@ -210,22 +217,23 @@ FEELINGS = (
         - I was [going in circles|lost], and now I could [explain it to {partner}|write it on one page].
         """,
         heard="""
-        - That is [understandable|no wonder]: {topic} comes with [a lot of|so much] [jargon|contradicting advice]. [Let us|We will] [take one piece at
-          a time|sort it into small pieces].
-        - [Good question|Not a silly question at all]. Most of the confusion about {topic} [goes away|clears] once [two or three|a few] facts are
-          on the table.
-        - [Let us|We can] [untangle|lay out] {topic} [slowly|in plain words], and [stop me|please stop me] whenever I [use|fall into]
-          jargon.
+        - That is [understandable|no wonder]: {topic} comes with [a lot of|so much] [jargon|contradicting advice]. [Let us|We
+          will] [take one piece at a time|sort it into small pieces].
+        - [Good question|Not a silly question at all]. Most of the confusion about {topic} [goes away|clears] once [two or three|a
+          few] facts are on the table.
+        - [Let us|We can] [untangle|lay out] {topic} [slowly|in plain words], and [stop me|please stop me] whenever I [use|fall
+          into] jargon.
         """,
     ),
     feeling(
         "skeptic|sceptic|suspici|distrust|mistrust|cynic|wary|guarded|cautio|defensiv",
         start="""
-        - I will say it [up front|right away]: I do not [believe|trust] [most of what I hear|half of what people say] about {topic}.
-        - [Convince me|Go on, convince me]. So far [everyone|each person] who [talked to me|advised me] about {topic} [wanted to sell me
-          something|had something to gain].
-        - I have [been burned|had my fingers burned] before, [in {month}|{few} years ago], so [forgive me|excuse me] if I am [careful|wary] about
+        - I will say it [up front|right away]: I do not [believe|trust] [most of what I hear|half of what people say] about
           {topic}.
+        - [Convince me|Go on, convince me]. So far [everyone|each person] who [talked to me|advised me] about {topic} [wanted to
+          sell me something|had something to gain].
+        - I have [been burned|had my fingers burned] before, [in {month}|{few} years ago], so [forgive me|excuse me] if I am
+          [careful|wary] about {topic}.
         - [Is there|Where is] the catch with {topic}? In my experience there is [always|usually] one.
         """,
         flare="""
@@ -235,27 +243,29 @@ FEELINGS = (
         """,
         ease="""
         - I [came with doubts|was sceptical], and [you answered|you did not dodge] [every one|the hard questions].
-        - I [will verify|shall check] [the numbers|two of those points] [myself|on my own], but [it holds together|it sounds honest].
+        - I [will verify|shall check] [the numbers|two of those points] [myself|on my own], but [it holds together|it sounds
+          honest].
         - [No hard sell|Nobody pushed me], [which I noticed|and that counts].
         """,
         heard="""
-        - [Healthy doubt|A careful eye] is [useful|an asset] here. [Check|Please check] everything I say about {topic}, and [ask me why|push back]
-          [as often as you like|whenever something smells wrong].
-        - That is [fair|a fair point]: with {topic}, [people often have|there is often] something to sell. I will [give reasons|show my reasoning] and
-          [name the drawbacks|tell you what speaks against it].
-        - [I would be wary too|In your place I would be careful as well], after {month}. Let us [stick to|work from] facts you can [verify|look
-          up yourself].
+        - [Healthy doubt|A careful eye] is [useful|an asset] here. [Check|Please check] everything I say about {topic}, and [ask
+          me why|push back] [as often as you like|whenever something smells wrong].
+        - That is [fair|a fair point]: with {topic}, [people often have|there is often] something to sell. I will [give
+          reasons|show my reasoning] and [name the drawbacks|tell you what speaks against it].
+        - [I would be wary too|In your place I would be careful as well], after {month}. Let us [stick to|work from] facts you can
+          [verify|look up yourself].
         """,
     ),
     feeling(
         "joy|happ|excit|hope|optimis|enthus|eager|prou|curio|delight|motivat|inspir|thrill|cheer",
         start="""
-        - I am [really|genuinely] [excited|looking forward] to [getting|finally getting] {topic} [right|sorted], and I [want|would love] to
-          [start well|do it properly].
-        - [Good news for once|Some good news]: [things are looking up|{month} went well], and I [finally have|have] [room|the energy] for {topic}.
+        - I am [really|genuinely] [excited|looking forward] to [getting|finally getting] {topic} [right|sorted], and I [want|would
+          love] to [start well|do it properly].
+        - [Good news for once|Some good news]: [things are looking up|{month} went well], and I [finally have|have] [room|the
+          energy] for {topic}.
         - I have been [reading|curious] about {topic} [for weeks|since {month}], and [honestly it is fun|I cannot wait to begin].
-        - [{partner_cap} and I|We] [sat down|made tea] [{when}|on {weekday}] and [decided|agreed]: this is the year for {topic}. [I feel hopeful|We are
-          thrilled].
+        - [{partner_cap} and I|We] [sat down|made tea] [{when}|on {weekday}] and [decided|agreed]: this is the year for {topic}.
+          [I feel hopeful|We are thrilled].
         """,
         flare="""
         - [I love|I really like] that [this is getting concrete|we are getting somewhere].
@@ -268,12 +278,12 @@ FEELINGS = (
         - I feel [ready|hopeful], and [it is good|I am glad] to know [what to watch for|where the traps are].
         """,
         heard="""
-        - [That is wonderful to hear|What a good place to start from]. Energy like that [helps|is half the work] with {topic}, [and|so] let us
-          [give it a direction|put it to use].
-        - I [like|love] [the enthusiasm|your curiosity]. Let us [keep it|hold on to it] and [add|build] a [solid|clear] plan for {topic}
-          [underneath|around it].
-        - [Congratulations|Good for you both], [truly|really]. A [good|hopeful] moment is the best time to [think|get clear] about {topic},
-          [before habits set in|with a cool head].
+        - [That is wonderful to hear|What a good place to start from]. Energy like that [helps|is half the work] with {topic},
+          [and|so] let us [give it a direction|put it to use].
+        - I [like|love] [the enthusiasm|your curiosity]. Let us [keep it|hold on to it] and [add|build] a [solid|clear] plan for
+          {topic} [underneath|around it].
+        - [Congratulations|Good for you both], [truly|really]. A [good|hopeful] moment is the best time to [think|get clear] about
+          {topic}, [before habits set in|with a cool head].
         """,
     ),
     feeling(
@@ -281,8 +291,8 @@ FEELINGS = (
         start="""
         - I am in no [hurry|rush], but I would like to [understand|think through] {topic} [properly|before {month}].
         - Things are [steady|fine] on my side, and [that seems|it seems] a good moment to [look at|go over] {topic}.
-        - I have [thought about|turned over] {topic} for [a while|some weeks], [quite calmly|without drama], and [want|would like] a second
-          [opinion|pair of eyes].
+        - I have [thought about|turned over] {topic} for [a while|some weeks], [quite calmly|without drama], and [want|would like]
+          a second [opinion|pair of eyes].
         - [No emergency here|Nothing is on fire]. I [simply|just] want to [get|put] {topic} [in order|right] while there is time.
         """,
         flare="""
@@ -296,10 +306,10 @@ FEELINGS = (
         - [Clear and unhurried|Measured and clear], [just|exactly] what I [hoped for|wanted].
         """,
         heard="""
-        - [That is a good way|A calm start is the best way] to [come at|approach] {topic}: [decisions made without pressure|unhurried decisions] tend
-          to [last|hold up].
-        - [Thank you|Thanks] for [the clear picture|laying it out]. Let us [go through|work through] {topic} in order, [and|then] you
-          [can weigh it in peace|decide in your own time].
+        - [That is a good way|A calm start is the best way] to [come at|approach] {topic}: [decisions made without
+          pressure|unhurried decisions] tend to [last|hold up].
+        - [Thank you|Thanks] for [the clear picture|laying it out]. Let us [go through|work through] {topic} in order, [and|then]
+          you [can weigh it in peace|decide in your own time].
         - [Good|Glad to hear it]. With [time on your side|no pressure], we can [do|handle] {topic} [thoroughly|the careful way].
         """,
     ),
@@ -310,7 +320,8 @@ OTHER_FEELING = feeling(
     start="""
     - If I had to [put|find] one word [on|for] how I feel about {topic}, it would be [this|the following]: {emotion}.
     - [Since {month}|For weeks now] there is one word [in|going round] my head when I think about {topic}: {emotion}.
-    - [{partner_cap} asked|A friend asked] how I [feel|really feel] about {topic}, and [all I could say|the only word I found] was "{emotion}".
+    - [{partner_cap} asked|A friend asked] how I [feel|really feel] about {topic}, and [all I could say|the only word I found] was
+      "{emotion}".
     """,
     flare="""
     - [That feeling|The feeling] [comes and goes|has not left me], [I should add|to be fair].
@@ -323,10 +334,10 @@ OTHER_FEELING = feeling(
     - [It is good|I am glad] to have [talked|thought it through] with somebody.
     """,
     heard="""
-    - Thank you for [naming it|saying how you feel]. It [helps|tells me] [me see|a lot about] what {topic} means to you, and we [can start
-      there|will keep it in view].
-    - [I hear you|I understand]. What you feel about {topic} is [worth taking seriously|part of the picture], and so are [the facts|the
-      numbers]. Let us [look at both|put them side by side].
+    - Thank you for [naming it|saying how you feel]. It [helps|tells me] [me see|a lot about] what {topic} means to you, and we
+      [can start there|will keep it in view].
+    - [I hear you|I understand]. What you feel about {topic} is [worth taking seriously|part of the picture], and so are [the
+      facts|the numbers]. Let us [look at both|put them side by side].
     - [That is honest|That is good to know]. We can [talk about|sort out] {topic} at [whatever pace suits you|your pace].
     """,
 )
@@ -338,21 +349,25 @@ MANNERS = tuple(
             "anxi|nerv|worri",
             """
             - I am {a_persona}, the kind who [checks|refreshes] the [account|page] {few} times [a day|before lunch].
-            - [You should know|For the record], I am {a_persona}: I [read every warning twice|ask everything twice], [sorry in advance|bear with me].
+            - [You should know|For the record], I am {a_persona}: I [read every warning twice|ask everything twice], [sorry in
+              advance|bear with me].
             """,
         ),
         (
             "confiden|assert|seasoned|experienc|savvy|expert",
             """
-            - I am {a_persona} and [know my way around|have done this for {years} years], so [you can skip|please skip] the basics.
-            - As {a_persona} I [usually decide|decide most things] [myself|alone]; [this time|today] I want [a check|someone to test my reasoning].
+            - I am {a_persona} and [know my way around|have done this for {years} years], so [you can skip|please skip] the
+              basics.
+            - As {a_persona} I [usually decide|decide most things] [myself|alone]; [this time|today] I want [a check|someone to
+              test my reasoning].
             """,
         ),
         (
             "first|new|novice|begin|young|student|graduat",
             """
             - I am {a_persona}, so [assume I know nothing|please start from zero].
-            - [Being|As] {a_persona}, I [have never had to|never needed to] [deal with|think about] {topic} [before|until {month}].
+            - [Being|As] {a_persona}, I [have never had to|never needed to] [deal with|think about] {topic} [before|until
+              {month}].
             """,
         ),
         (
@@ -365,8 +380,8 @@ MANNERS = tuple(
         (
             "busy|business|owner|freelanc|entrepren|executive|professional",
             """
-            - I am {a_persona}, so I have [about twenty minutes|half an hour] [between meetings|tonight] and [want|need] something [practical|I can
-              act on].
+            - I am {a_persona}, so I have [about twenty minutes|half an hour] [between meetings|tonight] and [want|need] something
+              [practical|I can act on].
             - As {a_persona} I [think|look at things] in [trade-offs|costs and hours], and {topic} [has eaten|is eating] both.
             """,
         ),
@@ -374,7 +389,8 @@ MANNERS = tuple(
             "parent|mother|father|mom|dad|couple|family|caregiv",
             """
             - I am {a_persona}, and [whatever I do|every choice] about {topic} [lands on|touches] the whole [household|family].
-            - As {a_persona} I [do this|sort such things] after [nine in the evening|bedtime], [so forgive the typos|with one ear on the hallway].
+            - As {a_persona} I [do this|sort such things] after [nine in the evening|bedtime], [so forgive the typos|with one ear
+              on the hallway].
             """,
         ),
     )
@@ -393,7 +409,8 @@ NAMED = patterns("""
 
 HELPER = patterns("""
 - [As|Being] {a_persona}, I [prefer|like] [plain words|short answers] [to|over] [long speeches|jargon].
-- [I am|You are talking to] {a_persona}, so [expect|you will get] [a clear recommendation|a straight answer] [and the reasons for it|with its limits].
+- [I am|You are talking to] {a_persona}, so [expect|you will get] [a clear recommendation|a straight answer] [and the reasons for
+  it|with its limits].
 - I work as {a_persona}, and [questions like yours|talks about {topic}] are [most of my week|what I do all day].
 """)
 
@@ -440,7 +457,8 @@ BEFORE = patterns("""
 - [Sure|Certainly|Of course], [here is|this is] [a conversation|the dialogue] [to your brief|for the dataset]:
 """)
 AFTER = patterns("""
-- I [kept|have kept] the tone [close to|in line with] the persona; [tell me|let me know] if you [want|would like] [another one|a variation].
+- I [kept|have kept] the tone [close to|in line with] the persona; [tell me|let me know] if you [want|would like] [another one|a
+  variation].
 - [Each turn|Every turn] [stays|was kept] in character. [Shall I write|Would you like] another?
 """)
 PLAIN = patterns("""

@@ -12,7 +12,13 @@ from convoforge.parsing import ANSWER_SCHEMA
 from convoforge.simulator.control import Control
 from convoforge.simulator.launch import simulator_process
 
-PROMPT = "Write one conversation as JSON.\nPersona: Anxious Investor\nEmotion: Fear\nTopic: market volatility\nTier: template\nVariant: {}\n"
+PROMPT = """Write one conversation as JSON.
+Persona: Anxious Investor
+Emotion: Fear
+Topic: market volatility
+Tier: template
+Variant: {}
+"""
 
 
 @pytest.fixture(scope="session")

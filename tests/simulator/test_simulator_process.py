@@ -48,9 +48,9 @@ def test_it_ends_while_a_call_hangs() -> None:
     with simulator_process() as url:
         Control(url).script("hang")
         body = b'{"model": "claude-sonnet-5-5", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}'
-        head = f"POST /v1/messages HTTP/1.1\r\nHost: x\r\nx-api-key: k\r\nanthropic-version: 2026-10-21\r\nContent-Length: {len(body)}\r\n\r\n"
+        head = "POST /v1/messages HTTP/1.1\r\nHost: x\r\nx-api-key: k\r\nanthropic-version: 2026-10-21\r\n"
         caller = socket.create_connection(("127.0.0.1", int(url.rsplit(":", 1)[1])))
-        caller.sendall(head.encode() + body)
+        caller.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
         wait_for(lambda: Control(url).books()["outcomes"] == {"hang": 1})
         begun = time.monotonic()
     assert time.monotonic() - begun < 4
@@ -117,7 +117,10 @@ def test_what_it_cannot_import_is_in_the_message(monkeypatch: pytest.MonkeyPatch
 
 
 def test_starting_one_imports_neither_aiohttp_nor_pydantic() -> None:
-    script = "import sys, convoforge.simulator.launch, convoforge.simulator.control; print({'aiohttp', 'pydantic', 'anthropic'} & set(sys.modules))"
+    script = (
+        "import sys, convoforge.simulator.launch, convoforge.simulator.control\n"
+        "print({'aiohttp', 'pydantic', 'anthropic'} & set(sys.modules))"
+    )
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.strip() == "set()"
 
 

@@ -1,0 +1,73 @@
+"""The README is true: its commands and targets exist, its spec is valid, its example runs."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from support import Project
+
+from convoforge.spec import DatasetSpec
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def test_every_command_is_in_the_help_and_the_other_way_round(project: Project) -> None:
+    told = set(re.findall(r"^\| `convoforge (\w+)", README, re.MULTILINE))
+    shown = set(re.findall(r"^│ (\w+) ", project.run("--help").out, re.MULTILINE))
+    assert told == shown
+
+
+@pytest.mark.parametrize("command", sorted(set(re.findall(r"^\| `convoforge (\w+)", README, re.MULTILINE))))
+def test_every_option_the_readme_gives_a_command_exists(project: Project, command: str) -> None:
+    uses = [line for line in README.replace("`", "\n").splitlines() if re.search(rf"convoforge {command}\b", line)]
+    known = project.run(command, "--help").out
+    for option in {option for line in uses for option in re.findall(r"--[a-z-]+", line)}:
+        assert option in known
+
+
+def test_every_make_target_exists() -> None:
+    shown = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    targets = set(re.findall(r"^  make (\S+)", shown, re.MULTILINE))
+    assert set(re.findall(r"^make (\w+)", README, re.MULTILINE)) | set(re.findall(r"`make (\w+)`", README)) <= targets
+
+
+def test_the_spec_shown_is_valid_and_its_defaults_are_the_defaults() -> None:
+    (text,) = blocks("yaml")
+    shown = DatasetSpec.model_validate(yaml.safe_load(text))
+    needed = {name: getattr(shown, name) for name in ("name", "model", "templates", "axes")}
+    assert shown == DatasetSpec(**needed)
+
+
+def test_the_example_in_python_runs(project: Project) -> None:
+    (example,) = [block for block in blocks("python") if "asyncio" in block]
+    environment = {"CONVOFORGE_DATA_DIR": str(project.data), "PATH": "/usr/bin:/bin"}
+    done = subprocess.run([sys.executable, "-c", example], env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert re.match(r"\d+ 0\.\d+ \w+", done.stdout)
+
+
+@pytest.mark.parametrize("command", [["--help"], ["plan", "demo"], ["costs"], ["status"], ["build", "--help"]])
+def test_nothing_heavy_is_imported_to_look(project: Project, command: list[str]) -> None:
+    project.run("costs")  # the ledger exists
+    code = (
+        "import sys; from convoforge.cli import main\n"
+        "try: main(sys.argv[1:])\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+        "heavy = {'prefect', 'anthropic', 'alembic', 'pyarrow', 'polars', 'fastapi', 'aiohttp'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    import os
+
+    environment = {**os.environ, **project.environment}
+    done = subprocess.run([sys.executable, "-c", code, *command], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
