@@ -102,8 +102,8 @@ class Writer:
                     for write, some in by_write.items():
                         for waiting, result in zip(some, write(connection, [w.item for w in some]), strict=True):
                             waiting.result = result
-            except OperationalError as error:  # gone, restarting, or locked longer than the driver waits
-                if time.monotonic() < deadline:
+            except OperationalError as error:
+                if _passes(error) and time.monotonic() < deadline:
                     time.sleep(0.5)
                     continue
                 return self._fail(group, LedgerError(f"the ledger does not answer: {str(error.orig).splitlines()[0]}"))
@@ -122,6 +122,15 @@ class Writer:
         for waiting in group:
             waiting.error = error
         return True
+
+
+def _passes(error: OperationalError) -> bool:
+    """Whether to wait: gone, restarting, full, or locked for longer than the driver waits. A missing table does not come back."""
+    said = str(error.orig).lower()
+    return error.connection_invalidated or any(sign in said for sign in _PASSING)
+
+
+_PASSING = ("locked", "busy", "full", "disk i/o", "unable to open", "connect", "terminat", "starting up", "shutting down", "recovery")
 
 
 def _tell(group: list[_Waiting]) -> None:

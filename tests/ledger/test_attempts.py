@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, text
 
 from convoforge.errors import LedgerError
 from convoforge.ledger import Ledger
@@ -200,3 +201,13 @@ def test_an_owner_that_retires_gives_back_what_it_holds(ledger: Ledger, dataset:
 
     assert ledger.read(states) == {"pending"}
     assert ledger.read(dead_owners, NOW + LEASE * 2) == []
+
+
+def test_a_table_that_is_gone_fails_at_once_instead_of_being_waited_for(ledger: Ledger, dataset: int, owner: Owner) -> None:
+    (request,) = enrolled(ledger, dataset, 1)
+    ledger.write(lambda c: c.execute(text("DROP TABLE generation_logs")) and None)
+    begun = time.monotonic()
+    (error,) = together(ledger.batched(start_attempts, intent(request, dataset, owner)))
+    assert isinstance(error, LedgerError)
+    assert "generation_logs" in str(error)
+    assert time.monotonic() - begun < 10
