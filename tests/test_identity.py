@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from convoforge.identity import cell_key, conversation_id, sent_key, wanted_key
@@ -85,6 +85,7 @@ def test_the_system_turn_that_is_only_published_is_not_sent() -> None:
     assert sent_key(MODEL, Prompt(PROMPT.system, PROMPT.user), Generation()) == SENT
 
 
+@settings(deadline=None)
 @given(st.text(max_size=20), st.text(max_size=20), st.text(max_size=20), st.text(max_size=20))
 def test_text_does_not_run_from_one_part_into_the_next(a: str, b: str, c: str, d: str) -> None:
     same = (a, b) == (c, d)

@@ -11,7 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from convoforge.errors import ConfigError
@@ -306,6 +306,7 @@ def test_a_budget_is_the_decimal_that_was_written(tmp_path: Path, written: str, 
     assert spec_with(tmp_path, budget=f"{{run_usd: {written}}}").budget.run_usd == Decimal(exact)
 
 
+@settings(deadline=None)
 @given(st.decimals(min_value="0.000001", max_value=1_000_000, places=6))
 def test_no_budget_is_changed_by_being_read(amount: Decimal) -> None:
     spec = DatasetSpec.model_validate(
@@ -369,6 +370,7 @@ def test_a_large_spec_is_read_in_a_moment(tmp_path: Path) -> None:
     assert time.process_time() - begun < 5
 
 
+@settings(deadline=None)
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3), max_leaves=8), st.sampled_from(sorted(DatasetSpec.model_fields)))  # fmt: skip
 def test_whatever_stands_under_a_key_it_is_taken_or_refused_on_one_line(value: object, key: str) -> None:
     good = DatasetSpec.model_validate(

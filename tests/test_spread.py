@@ -8,7 +8,7 @@ from collections import Counter
 from itertools import combinations, islice, pairwise
 from math import prod
 
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from convoforge.spread import spread, walk
@@ -17,6 +17,7 @@ sizes = st.lists(st.integers(1, 9), min_size=1, max_size=5).filter(lambda some: 
 seeds = st.integers(0, 2**63 - 1)
 
 
+@settings(deadline=None)
 @given(sizes, seeds)
 @example([1], 0)
 @example([4, 4, 4], 7)
@@ -27,6 +28,7 @@ def test_every_cell_comes_once(sizes: list[int], seed: int) -> None:
     assert all(0 <= value < size for cell in cells for value, size in zip(cell, sizes, strict=True))
 
 
+@settings(deadline=None)
 @given(sizes, seeds)
 @example([4, 4, 4], 7)
 @example([6, 4, 9], 7)
@@ -38,6 +40,7 @@ def test_every_beginning_has_used_the_values_of_an_axis_equally_often(sizes: lis
         assert all(max(axis) - min(axis) <= 1 for axis in used)
 
 
+@settings(deadline=None)
 @given(sizes, seeds, st.integers(0, 300), st.integers(0, 300))
 def test_a_larger_sample_keeps_the_smaller(sizes: list[int], seed: int, few: int, more: int) -> None:
     assert list(islice(spread(sizes, seed), few + more))[:few] == list(islice(spread(sizes, seed), few))
@@ -74,6 +77,7 @@ def test_a_sample_of_a_million_cells_costs_what_the_sample_costs() -> None:
     assert peak < 2_000_000
 
 
+@settings(deadline=None)
 @given(sizes)
 def test_a_walk_meets_every_tuple_once_and_then_goes_on(sizes: list[int]) -> None:
     steps = [tuple(walk(sizes, step)) for step in range(prod(sizes))]
@@ -81,6 +85,7 @@ def test_a_walk_meets_every_tuple_once_and_then_goes_on(sizes: list[int]) -> Non
     assert all(0 <= value < size for value, size in zip(walk(sizes, 10**9), sizes, strict=True))
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(3, 15), min_size=1, max_size=5))
 def test_neighbours_of_a_walk_differ_in_every_place_for_a_long_while(sizes: list[int]) -> None:
     for before, after in pairwise(walk(sizes, step) for step in range(min(sizes))):

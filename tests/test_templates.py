@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from convoforge.errors import ConfigError
@@ -285,6 +285,7 @@ def test_a_wrong_persona_file_is_refused(tmp_path: Path, text: str, said: str) -
     assert str(caught.value).startswith(f"{tmp_path / 'personas' / 'ann.yaml'}: {said}")
 
 
+@settings(deadline=None)
 @given(
     lengths=st.lists(st.integers(1, 7), min_size=1, max_size=4),
     persona=st.text("ab", min_size=1, max_size=3),
@@ -358,6 +359,7 @@ def test_each_file_is_read_once(tmp_path: Path) -> None:
     assert held.template("small") is first
 
 
+@settings(deadline=None)
 @given(st.text(max_size=30), st.text(max_size=30))
 def test_any_label_is_rendered_as_it_is(persona: str, topic: str) -> None:
     template = Template.model_validate(

@@ -189,4 +189,5 @@ def soft(label: str) -> str:
 
 
 def lowered(word: str) -> str:
+    """A word without its first capital, unless it has others too."""
     return word.lower() if word[1:] == word[1:].lower() else word

@@ -105,7 +105,7 @@ def outline(brief: Brief, scene: Setting, rng: Random) -> list[Exchange]:
                 exchanges.append(([asked, *perhaps(0.15, feeling.flare)], [answered, *perhaps(0.2, phrases.CHECKS)]))
     if not short:
         (bye, farewell), *_ = deal(rng, domain.closings, 1)
-        exchanges.append((deal(rng, feeling.ease, 1) + [bye], [farewell]))
+        exchanges.append(([*deal(rng, feeling.ease, 1), bye], [farewell]))
     return exchanges
 
 
