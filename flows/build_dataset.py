@@ -129,16 +129,10 @@ async def _generate(opened: Session, todo: list[Draw]) -> set[int]:
     opened.control.unanswered -= {draw.request_id for draw in todo}
     opened.todo = opened.control.tally["generated"] + len(opened.control.unanswered) + len(todo)
     opened.generating_since = opened.generating_since or monotonic()
-    labels = {draw.request_id: _label(opened, draw) for draw in todo}
-    ours = await generate(opened, [draw.request_id for draw in todo], labels)
+    ours = await generate(opened, todo)
     opened.stage = "scoring"
     await score_answers(opened.run_id)
     return ours
-
-
-def _label(opened: Session, draw: Draw) -> str:
-    cell = opened.cells[draw.cell]
-    return f"{cell.persona} · {cell.emotion} · {cell.topic} · {cell.tier} #{draw.draw + 1}"
 
 
 async def _standing(opened: Session) -> Standing:

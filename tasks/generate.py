@@ -6,15 +6,17 @@ import asyncio
 from collections.abc import Coroutine, Sequence
 from datetime import UTC, datetime
 from math import ceil
-from typing import Any
+from typing import Any, TypeVar
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from convoforge.errors import ConvoforgeError
 from convoforge.ledger.draws import Claimed, claim, unclaim
-from convoforge.models import Outcome
+from convoforge.standing import Draw
 from tasks.session import Session, session
+
+T = TypeVar("T")
 
 SINGLY_UP_TO = 100
 """So many requests are a task run each: every one to be seen in the UI. More go in shards."""
@@ -22,7 +24,7 @@ SINGLY_UP_TO = 100
 _LEAST, _SHARDS = 50, 400
 
 
-def shard(ids: Sequence[int]) -> list[list[int]]:
+def shard(ids: Sequence[T]) -> list[list[T]]:
     """Requests as shards: of one up to 100 requests, else of at least 50, and never more than about 400 shards."""
     size = 1 if len(ids) <= SINGLY_UP_TO else max(_LEAST, ceil(len(ids) / _SHARDS))
     return [list(ids[start : start + size]) for start in range(0, len(ids), size)]
@@ -40,23 +42,29 @@ async def generate_shard(run_id: str, ids: list[int], label: str) -> list[int]: 
     return await _generate(session(run_id), ids)
 
 
-async def generate(opened: Session, ids: Sequence[int], labels: dict[int, str]) -> set[int]:
-    """Generate requests in shards, a bounded number of shards at a time. Returns the ids that were tried here."""
-    shards = shard(ids)
+async def generate(opened: Session, draws: Sequence[Draw]) -> set[int]:
+    """Generate draws in shards, a bounded number of shards at a time. Returns the ids of the requests that were tried here."""
+    shards = shard(draws)
     if not shards:
         return set()
     # Enough shards at once that a shard's slow end leaves no slot idle.
     width = asyncio.Semaphore(ceil(opened.plan.spec.limits.concurrency / len(shards[0])) + 2)
 
-    async def run(number: int, some: list[int]) -> list[int]:
+    async def run(number: int, some: list[Draw]) -> list[int]:
         async with width:
             if opened.control.stopped is not None:
                 return []
             if len(some) == 1:
-                return await generate_conversation(opened.run_id, some[0], labels.get(some[0], f"request {some[0]}"))
-            return await generate_shard(opened.run_id, some, f"shard {number} of {len(shards)}: {len(some)} requests")
+                return await generate_conversation(opened.run_id, some[0].request_id, _label(opened, some[0]))
+            ids = [draw.request_id for draw in some]
+            return await generate_shard(opened.run_id, ids, f"shard {number} of {len(shards)}: {len(some)} requests")
 
     return {request_id for done in await _all(run(n, some) for n, some in enumerate(shards, 1)) for request_id in done}
+
+
+def _label(opened: Session, draw: Draw) -> str:
+    cell = opened.cells[draw.cell]
+    return f"{cell.persona} · {cell.emotion} · {cell.topic} · {cell.tier} #{draw.draw + 1}"
 
 
 async def _generate(opened: Session, ids: list[int]) -> list[int]:
@@ -65,13 +73,13 @@ async def _generate(opened: Session, ids: list[int]) -> list[int]:
     return [one.request_id for one in claimed]
 
 
-async def _one(opened: Session, claimed: Claimed) -> Outcome | None:
+async def _one(opened: Session, claimed: Claimed) -> None:
     async with opened.slots:
         if opened.control.stopped is not None:
             await opened.ledger.awrite(unclaim, opened.owner.id, [claimed.request_id], opened.control.stopped)
-            return None
+            return
         try:
-            return await opened.generator.generate(opened.job(claimed))
+            await opened.generator.generate(opened.job(claimed))
         except ConvoforgeError as error:
             opened.control.stop(str(error), doomed=True)  # the ledger is gone: nothing more may be paid
             raise
