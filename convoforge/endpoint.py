@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from urllib.parse import urlsplit
 
-from convoforge.claude import Claude
+from convoforge.claude import Claude, is_loopback
 from convoforge.errors import DoomError, TransientError
 from convoforge.gate import Limits
 from convoforge.models import Provider
@@ -19,7 +18,7 @@ from convoforge.spec import Generation, RateLimits
 @contextmanager
 def api_address(settings: Settings, *, simulate: bool) -> Iterator[str]:
     """Where requests go. For a simulation: a simulator of our own, unless a local address is named already."""
-    if not simulate or (settings.base_url and urlsplit(settings.api_root).hostname in ("127.0.0.1", "localhost", "::1")):
+    if not simulate or is_loopback(settings.api_root):
         yield settings.api_root
     else:
         with simulator_process() as url:

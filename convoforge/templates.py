@@ -28,6 +28,7 @@ from convoforge.spread import walk
 
 _GIVEN = {"persona", "emotion", "topic", "tier", "parameters", "variation"}
 _TEXTS = ("system", "prompt", "conversation_system")
+_MOST_PERSONAS = 10_000
 
 
 def _printable(value: Any) -> Any:
@@ -196,6 +197,8 @@ class Library:
         A file is found by its name, which has the persona's letters and digits in lower case with - between the words.
         """
         if name not in self._personas:
+            if len(self._personas) >= _MOST_PERSONAS:  # callers of an API make up names without end
+                self._personas.clear()
             path = self.folder / "personas" / f"{_slug(name)}.yaml"
             self._personas[name] = _read_persona(path) if is_file(path) else Persona(name=name)
         return self._personas[name]

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from time import monotonic
-from urllib.parse import urlsplit
 
 from prefect import get_client
 from prefect.logging import get_run_logger
@@ -20,7 +19,7 @@ from prefect.runtime import flow_run
 
 from convoforge.claude import SIMULATOR_KEY, Claude
 from convoforge.endpoint import api_address, check_provider, gate_limits
-from convoforge.errors import ConfigError, ConvoforgeError
+from convoforge.errors import ConfigError, ConvoforgeError, LedgerError
 from convoforge.gate import Gate, fingerprint
 from convoforge.generator import Control, Generator, Job
 from convoforge.ledger import Ledger
@@ -162,7 +161,7 @@ async def open_session(spec: DatasetSpec, *, simulate: bool, settings: Settings 
         stack.push_async_callback(claude.aclose)
         await check_provider(claude, spec.generation, provider, Policy(spec.retry))
         limits = spec.limits
-        endpoint = f"simulator-{spec.name}" if simulate else urlsplit(base_url).netloc
+        endpoint = f"simulator-{spec.name}" if simulate else base_url
         gate = await stack.enter_async_context(
             PrefectGate(
                 gate_limits(limits),
@@ -242,7 +241,10 @@ def _signals(control: Control) -> Iterator[None]:
 async def _renew_lease(opened: Session) -> None:
     while True:
         await asyncio.sleep(RENEW_SECONDS)
-        await opened.ledger.awrite(renew, opened.owner.id, datetime.now(UTC))
+        try:
+            await opened.ledger.awrite(renew, opened.owner.id, datetime.now(UTC))
+        except LedgerError as error:  # the lease outlasts a short absence; the calls themselves find out about a long one
+            get_run_logger().warning("the lease could not be renewed: %s", error)
 
 
 async def _watch_prefect(opened: Session) -> None:

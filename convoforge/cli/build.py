@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 import threading
 import warnings
@@ -20,7 +21,7 @@ from rich.table import Table
 
 from convoforge.cli import DONE, ENDED_SHORT, FAILED
 from convoforge.cli.plan import Forecast, forecast
-from convoforge.cli.server import server_running, use_server
+from convoforge.cli.server import use_server
 from convoforge.cli.words import dollars, duration, facts, out, print_json
 from convoforge.errors import ConfigError
 from convoforge.settings import Settings
@@ -33,6 +34,9 @@ screen = Console(stderr=True, highlight=False, soft_wrap=True)
 
 DELIVERY_SECONDS = 20.0
 """How long the last events and logs of a run may take to reach Prefect."""
+
+HASTE_SECONDS = 0.5
+"""The same, where somebody wants out at once."""
 
 PLAIN_SECONDS = 5.0
 """How often progress is printed where there is no terminal to draw on."""
@@ -73,11 +77,11 @@ def run_build(
         "min_score": min_score,
         "refresh": refresh,
     }
-    with _prepared():
-        result = asyncio.run(_run(parameters))
-    if isinstance(result, BaseException):
-        raise result
-    report, doomed = result
+    try:
+        with _prepared():
+            report, doomed = asyncio.run(_run(parameters))
+    except asyncio.CancelledError:  # a second Ctrl-C
+        raise KeyboardInterrupt from None
     if as_json:
         print_json(report.model_dump(mode="json"))
     else:
@@ -89,48 +93,74 @@ def run_build(
 
 @contextmanager
 def _prepared() -> Iterator[None]:
-    """A server to report to, and Prefect imported while it starts."""
+    """A server to report to, and everything imported: what needs no Prefect while the server starts."""
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")  # progress is ours to show; the UI keeps the logs
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-    said = "[dim]Starting a local Prefect server (the first start takes about 15 s) …[/dim]"
-    import_ = threading.Thread(target=_import_flow, daemon=True)
-    with warnings.catch_warnings():
+    status = screen.status("[dim]Connecting to the Prefect server …[/dim]")
+
+    def starting() -> None:
+        said = "[dim]Starting a local Prefect server (the first start takes about 15 s) …[/dim]"
+        if screen.is_terminal:
+            status.update(said)
+        else:
+            screen.print(said)
+
+    with warnings.catch_warnings(), _ended_like_ctrl_c(signal.SIGTERM):
         warnings.simplefilter("ignore")  # deprecations inside Prefect's own dependencies are no news for whoever builds a dataset
-        status = screen.status(said if not server_running() else "[dim]Connecting to the Prefect server …[/dim]")
+        ahead = threading.Thread(target=_import_ahead)
+        ahead.start()
         if screen.is_terminal:
             status.start()
-        elif not server_running():
-            screen.print(said)
         try:
-            with use_server():
-                import_.start()
-                import_.join()
+            with use_server(starting):
+                ahead.join()
+                import flows.build_dataset  # noqa: F401 - Prefect reads PREFECT_API_URL once, when it is imported
+
                 status.stop()
+                patience = HASTE_SECONDS
                 try:
                     yield
+                    patience = DELIVERY_SECONDS
                 finally:
-                    _deliver_the_rest()
+                    _deliver_the_rest(patience)
         finally:
             status.stop()
 
 
-def _deliver_the_rest() -> None:
+@contextmanager
+def _ended_like_ctrl_c(number: signal.Signals) -> Iterator[None]:
+    """A signal that would end this process without a word ends it in order, while the run does not heed it itself yet."""
+
+    def interrupt(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
+
+
+def _deliver_the_rest(seconds: float) -> None:
     """Prefect sends events and logs behind the run; a server stopped before they have arrived would hold up our exit for a minute."""
     from prefect.events.worker import EventsWorker
     from prefect.logging.handlers import APILogWorker
 
     for worker in (EventsWorker, APILogWorker):
-        worker.drain_all(timeout=DELIVERY_SECONDS)
+        worker.drain_all(timeout=seconds)
 
 
-def _import_flow() -> None:
-    import flows.build_dataset  # noqa: F401 - 1.5 s, while nobody waits for it
+def _import_ahead() -> None:
+    import convoforge.generator
+    import convoforge.release  # noqa: F401 - 2 s, while nobody waits for it
 
 
-async def _run(parameters: dict[str, Any]) -> tuple[BuildReport, bool] | BaseException:
-    from prefect.states import get_state_result
+async def _run(parameters: dict[str, Any]) -> tuple[BuildReport, bool]:
+    """The report, and whether the run was doomed. Raises what ended it otherwise."""
+    from prefect.exceptions import ParameterTypeError
 
     from flows.build_dataset import build_dataset
+    from tasks.report import BuildReport
 
     show = asyncio.create_task(_show_progress())
     try:
@@ -139,8 +169,12 @@ async def _run(parameters: dict[str, Any]) -> tuple[BuildReport, bool] | BaseExc
         show.cancel()
         with suppress(asyncio.CancelledError):
             await show
-    result: Any = await get_state_result(state, raise_on_failure=False)
-    return result if isinstance(result, BaseException) else (result, state.is_failed())
+    result: Any = await state.aresult(raise_on_failure=False)
+    if isinstance(result, BuildReport):
+        return result, state.is_failed()
+    if isinstance(result, ParameterTypeError):
+        raise ConfigError(" ".join(str(result).split()))
+    raise result
 
 
 async def _show_progress() -> None:

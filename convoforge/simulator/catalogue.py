@@ -70,6 +70,10 @@ MODELS = {
         ),
         Model(
             "claude-haiku-4-5", "Claude Haiku 4.5", "haiku", "2025-10-15T00:00:00Z", 64_000, 200_000, 1_024,
+            sampling=True, prefill=True, thinking_budget=True, adaptive=False,
+        ),
+        Model(
+            "claude-sonnet-4-20250514", "Claude Sonnet 4", "sonnet", "2025-05-22T00:00:00Z", 64_000, 200_000, 1_024,
             structured=False, sampling=True, prefill=True, thinking_budget=True, adaptive=False,
         ),
     )
