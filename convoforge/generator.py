@@ -1,7 +1,7 @@
 """One request, from the gate to the books: gate → intent and reservation → call → parse → answer, usage and cost, committed.
 
-What is in flight is never cancelled: it is paid. Each call runs as a task of its own, which the caller's cancellation does not
-reach; stopping closes the gate and waits.
+What is in flight is never cancelled: it is paid. From the gate on each call runs as a task of its own, which the caller's
+cancellation does not reach; stopping closes the gate and waits.
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any, TypeVar
 
 from convoforge.claude import Claude
 from convoforge.endpoint import wrong_provider
@@ -22,6 +24,7 @@ from convoforge.errors import (
     DoomError,
     GateClosed,
     GenerationValidationError,
+    LedgerError,
     OverloadError,
     ParseError,
     RateLimitError,
@@ -31,7 +34,16 @@ from convoforge.errors import (
 from convoforge.gate import Gate, Need, Slot
 from convoforge.identity import conversation_id, sent_key, wanted_key
 from convoforge.ledger import Ledger
-from convoforge.ledger.attempts import AnswerRow, Completion, Denied, Intent, finish_attempts, scopes, start_attempts
+from convoforge.ledger.attempts import (
+    AnswerRow,
+    Completion,
+    Denied,
+    Intent,
+    finish_attempts,
+    read_budgets,
+    scopes,
+    start_attempts,
+)
 from convoforge.ledger.draws import Claimed, unclaim, write_conversation
 from convoforge.models import AnswerKind, Conversation, Outcome, Prompt, Provider, Quality, Reply, Status, Usage
 from convoforge.parsing import parse_conversation
@@ -40,6 +52,8 @@ from convoforge.pricing import Price, cost_pico, pico, usd
 from convoforge.quality import score
 from convoforge.retry import Policy
 from convoforge.spec import Budget, DatasetSpec, Generation
+
+T = TypeVar("T")
 
 SAME_REJECTION_LIMIT = 10
 """So many of the same 400 in a row stop a run: the fault is in what is sent, not in one request."""
@@ -69,11 +83,14 @@ class Job:
 
 @dataclass(slots=True)
 class Control:
-    """What makes the calls of one run in this process stop, and what they have done so far."""
+    """What makes the calls of one run in this process stop, and what they have done so far.
+
+    `settled` is set when the next call has been booked, or the run stops; then another event takes its place.
+    """
 
     stopped: str | None = None
     doomed: bool = False
-    in_flight: set[asyncio.Task[Outcome]] = field(default_factory=set)
+    in_flight: set[asyncio.Task[Any]] = field(default_factory=set)
     tally: Counter[str] = field(default_factory=Counter)
     unanswered: set[int] = field(default_factory=set)
     cost_pico: int = 0
@@ -88,6 +105,12 @@ class Control:
             self.stopped = reason
             if self.gate is not None:
                 self.gate.close(reason)
+            self.booked()
+
+    def booked(self) -> None:
+        """Wake those who wait for room in a budget."""
+        self.settled.set()
+        self.settled = asyncio.Event()
 
     def rejected(self, error: RejectedError | None) -> None:
         """Count refusals of the same kind in a row; None is a request that was not refused."""
@@ -132,9 +155,13 @@ class Generator:
         self._policy = policy or Policy(spec.retry)
         self._now = now
         self._dead_keys: set[int] = set()
+        self._room = asyncio.Lock()
 
     async def generate(self, job: Job) -> Outcome:
-        """What became of one request. Never raises for what the API does: the outcome says it. Raises `LedgerError`."""
+        """What became of one request. Never raises for what the API does: the outcome says it.
+
+        Raises `LedgerError`, and `ConfigError` for a request that is larger than a limit.
+        """
         control = self._control
         number = job.claimed.attempts
         try:
@@ -144,39 +171,75 @@ class Generator:
                     return await self._attempt(job, number)
         except RejectedError as error:
             return self._ended(job, Status.FAILED, error, number)
-        except (TransientError, OverloadError, GateClosed, BudgetExceeded, RateLimitError, DoomError) as error:
+        except (ClaudeAPIError, GateClosed, BudgetExceeded, RateLimitError) as error:
             if isinstance(error, GateClosed):
                 control.stop(str(error))
-            await self._ledger.awrite(unclaim, self._owner, [job.claimed.request_id], str(error))
+            if not isinstance(error, ClaudeAPIError):
+                number -= 1  # this one was not sent
+            await self._give_back(job, str(error))
             return self._ended(job, Status.PENDING, error, number)
+        except LedgerError:
+            raise
+        except Exception as error:
+            await self._give_back(job, repr(error))
+            raise
         raise AssertionError("unreachable: the retry loop returns or raises")
 
     async def drain(self, grace_seconds: float) -> int:
         """Wait for the calls in flight, at most `grace_seconds`. Returns how many are still open."""
-        waiting = set(self._control.in_flight)
-        if waiting:
-            await asyncio.wait(waiting, timeout=grace_seconds)
-        return len(self._control.in_flight)
+        in_flight = self._control.in_flight
+        with suppress(TimeoutError):
+            async with asyncio.timeout(grace_seconds):
+                while in_flight:  # one that is being written down becomes a call
+                    await asyncio.wait(set(in_flight))
+        return len(in_flight)
 
     async def _attempt(self, job: Job, number: int) -> Outcome:
-        usage = expected_usage(job.prompt)
-        need = Need(input_tokens=usage.input_tokens, output_tokens=usage.output_tokens)
-        while True:
-            slot = await self._gate.acquire(need)
-            intent = self._intent(job, number, slot)
-            denied = await self._ledger.batched(start_attempts, intent)
-            if denied is None:
-                break
-            self._gate.settle(slot, None)
-            await self._wait_for_room(denied, intent.reserve_pico)
-        task = asyncio.create_task(self._call(job, intent, slot))
-        self._control.in_flight.add(task)
-        task.add_done_callback(self._control.in_flight.discard)
-        return await asyncio.shield(task)
+        reserve = cost_pico(worst_usage(job.prompt, job.settings.max_tokens), self._price)
+        call = await self._begin(job, number, reserve)
+        if isinstance(call, Denied):
+            async with self._room:  # one asks again for all who wait: to ask takes a slot of the rate
+                while isinstance(call, Denied):
+                    await self._wait_for_room(call, reserve)
+                    call = await self._begin(job, number, reserve)
+        return await asyncio.shield(call)
 
-    def _intent(self, job: Job, number: int, slot: Slot) -> Intent:
+    async def _begin(self, job: Job, number: int, reserve: int) -> asyncio.Task[Outcome] | Denied:
+        usage = expected_usage(job.prompt)
+        slot = await self._gate.acquire(Need(input_tokens=usage.input_tokens, output_tokens=usage.output_tokens))
+        return await asyncio.shield(self._launch(self._reserve(job, number, reserve, slot)))
+
+    async def _reserve(self, job: Job, number: int, reserve: int, slot: Slot) -> asyncio.Task[Outcome] | Denied:
+        """Write the intent, and begin the call: both or neither, also where the caller leaves in between."""
+        try:
+            intent = self._intent(job, number, reserve, slot)
+            denied = await self._ledger.batched(start_attempts, intent)
+        except BaseException:
+            self._gate.settle(slot, None)
+            raise
+        if denied is not None:
+            self._gate.settle(slot, None)
+            return denied
+        return self._launch(self._call(job, intent, slot))
+
+    def _launch(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.create_task(work)
+        self._control.in_flight.add(task)
+        task.add_done_callback(self._landed)
+        return task
+
+    def _landed(self, task: asyncio.Task[Any]) -> None:
+        """Stop after what no other request would fare better with: a ledger that fails, a fault of ours. The caller may have left."""
+        self._control.in_flight.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, ClaudeAPIError):
+            self._control.stop(str(error) if isinstance(error, LedgerError) else f"a fault of this program: {error!r}")
+
+    async def _give_back(self, job: Job, reason: str) -> None:
+        await self._ledger.awrite(unclaim, self._owner, [job.claimed.request_id], reason)
+
+    def _intent(self, job: Job, number: int, reserve: int, slot: Slot) -> Intent:
         at = self._now()
-        worst = worst_usage(job.prompt, job.settings.max_tokens)
         return Intent(
             request_id=job.claimed.request_id,
             attempt=number,
@@ -189,59 +252,50 @@ class Generator:
             api_key=slot.fingerprint,
             price=self._price_text,
             started_at=at,
-            reserve_pico=cost_pico(worst, self._price),
+            reserve_pico=reserve,
             limits=budget_limits(self._spec.budget, self._run_id, self._dataset_id, at),
         )
 
     async def _wait_for_room(self, denied: Denied, reserve: int) -> None:
-        """Wait while calls in flight may give room back; raise `BudgetExceeded` when they cannot."""
-        if denied.spent_pico + reserve > denied.limit_pico or denied.in_flight_pico == 0:
-            kind = denied.scope.partition(":")[0]
-            error = BudgetExceeded(
-                f"{kind} budget reached at ${usd(denied.spent_pico):.2f} of ${usd(denied.limit_pico):.2f}; "
-                f"the next call may cost ${usd(reserve):.4f}"
-            )
-            self._control.stop(str(error))
-            raise error
-        self._control.settled.clear()
-        try:  # a call of another process gives no sign here: look again after a moment
-            await asyncio.wait_for(self._control.settled.wait(), timeout=0.5)
-        except TimeoutError:
-            pass
+        """Wait while calls in flight may give room back, or until the run stops; raise `BudgetExceeded` when they cannot."""
+        control = self._control
+        while control.stopped is None:
+            settled = control.settled
+            book = (await self._ledger.awrite(read_budgets, [denied.scope]))[denied.scope]
+            spent = book["spent_pico"] + book["maybe_pico"]
+            if spent + reserve > denied.limit_pico:
+                error = BudgetExceeded(
+                    f"{denied.scope.partition(':')[0]} budget reached at ${usd(spent):.2f} of ${usd(denied.limit_pico):.2f}; "
+                    f"the next call may cost ${usd(reserve):.4f}"
+                )
+                control.stop(str(error))
+                raise error
+            if spent + book["reserved_pico"] + reserve <= denied.limit_pico:
+                return
+            with suppress(TimeoutError):  # a call of another process gives no sign here: look again after a moment
+                await asyncio.wait_for(settled.wait(), timeout=0.5)
 
     async def _call(self, job: Job, intent: Intent, slot: Slot) -> Outcome:
         begun = time.perf_counter()
         reply = None
         try:
-            reply = await self._claude.send(job.prompt, job.settings, slot.key)
+            try:
+                reply = await self._claude.send(job.prompt, job.settings, slot.key)
+            finally:
+                self._gate.settle(slot, reply.usage if reply else None)
+            latency = _elapsed_ms(begun)
             _check_reply(reply, self._provider)
-        except ClaudeAPIError as error:
-            self._gate.settle(slot, reply.usage if reply else None)
-            await self._record_error(job, intent, error, reply, _elapsed_ms(begun))
-            raise self._react(slot, error) from None
-        latency = _elapsed_ms(begun)
-        self._gate.settle(slot, reply.usage)
-        self._gate.learn(slot, reply.rate_headers)
-        self._control.rejected(None)
-        kind, conversation, fault = _read(reply, job.prompt)
-        wanted = wanted_key(job.claimed.cell, job.claimed.draw)
-        sent = sent_key(self._spec.model, job.prompt, job.settings)
-        spent = cost_pico(reply.usage, self._price)
-        answer = AnswerRow(
-            conversation_id=conversation_id(wanted, sent),
-            sent=sent,
-            kind=kind.value,
-            turns=write_conversation(conversation) if conversation else None,
-            system=conversation.system if conversation else None,
-            raw_text=None if conversation else reply.text,
-            reason=str(fault) if fault else None,
-            template_version=job.template_version,
-            temperature=job.settings.temperature,
-            temperature_applied=reply.temperature_applied,
-        )
-        at = self._now()
-        await self._ledger.batched(
-            finish_attempts,
+            self._gate.learn(slot, reply.rate_headers)
+            self._control.rejected(None)
+            kind, conversation, fault = _read(reply, job.prompt)
+            answer = self._answer(job, reply, kind, conversation, fault)
+        except Exception as error:  # noqa: BLE001 - a fault of ours is booked like any other, and raised again
+            felt = self._react(slot, error)
+            await self._book(self._failure(job, intent, error, reply, _elapsed_ms(begun)))
+            self._control.tally["errors"] += 1
+            raise felt from None
+        at, spent = self._now(), cost_pico(reply.usage, self._price)
+        await self._book(
             Completion(
                 intent,
                 status="succeeded",
@@ -253,12 +307,11 @@ class Generator:
                 api_request_id=reply.request_id,
                 stop_reason=reply.stop_reason,
                 answer=answer,
-            ),
+            )
         )
-        self._control.settled.set()
         quality = score(conversation) if conversation else None
         status = self._status(quality)
-        self._count(job, status, spent)
+        self._count(job, status)
         return Outcome(
             status=status,
             kind=kind,
@@ -276,46 +329,62 @@ class Generator:
             finished_at=at,
         )
 
+    def _answer(
+        self, job: Job, reply: Reply, kind: AnswerKind, conversation: Conversation | None, fault: ConvoforgeError | None
+    ) -> AnswerRow:
+        sent = sent_key(self._spec.model, job.prompt, job.settings)
+        return AnswerRow(
+            conversation_id=conversation_id(wanted_key(job.claimed.cell, job.claimed.draw), sent),
+            sent=sent,
+            kind=kind.value,
+            turns=write_conversation(conversation) if conversation else None,
+            system=conversation.system if conversation else None,
+            raw_text=None if conversation else reply.text.replace("\0", "\ufffd"),  # PostgreSQL takes no NUL
+            reason=str(fault) if fault else None,
+            template_version=job.template_version,
+            temperature=job.settings.temperature,
+            temperature_applied=reply.temperature_applied,
+        )
+
+    async def _book(self, completion: Completion) -> None:
+        await self._ledger.batched(finish_attempts, completion)
+        self._control.cost_pico += completion.cost_pico
+        self._control.booked()
+
     def _status(self, quality: Quality | None) -> Status:
         if quality is None:
             return Status.DROPPED
         return Status.ACCEPTED if quality.score >= self._spec.quality.min_score else Status.NEEDS_REVISION
 
-    def _count(self, job: Job, status: Status, spent: int) -> None:
+    def _count(self, job: Job, status: Status) -> None:
         self._control.unanswered.discard(job.claimed.request_id)
         self._control.tally[status] += 1
         self._control.tally["generated"] += 1
-        self._control.cost_pico += spent
 
-    async def _record_error(self, job: Job, intent: Intent, error: ClaudeAPIError, reply: Reply | None, latency: int) -> None:
+    def _failure(self, job: Job, intent: Intent, error: Exception, reply: Reply | None, latency: int) -> Completion:
+        """How a call that failed is booked. An answer that cannot be used was paid all the same; a fault of ours may have been."""
+        said = error if isinstance(error, ClaudeAPIError) else ClaudeAPIError(repr(error)[:400], maybe_billed=True)
         rejected = isinstance(error, RejectedError)
-        spent = cost_pico(reply.usage, self._price) if reply else 0  # an answer that cannot be used was paid all the same
-        await self._ledger.batched(
-            finish_attempts,
-            Completion(
-                intent,
-                status="failed",
-                billing="billed" if reply else "maybe" if error.maybe_billed else "none",
-                finished_at=self._now(),
-                latency_ms=latency,
-                provider=reply.provider if reply else None,
-                usage=reply.usage if reply else Usage(),
-                cost_pico=spent,
-                error_kind=error.kind or type(error).__name__,
-                error=str(error),
-                http_status=error.status,
-                api_request_id=error.request_id,
-                request_state="failed" if rejected else None,
-                sent=sent_key(self._spec.model, job.prompt, job.settings) if rejected else None,
-                reason=str(error) if rejected else None,
-            ),
+        return Completion(
+            intent,
+            status="failed",
+            billing="billed" if reply else "maybe" if said.maybe_billed else "none",
+            finished_at=self._now(),
+            latency_ms=latency,
+            provider=reply.provider if reply else None,
+            usage=reply.usage if reply else Usage(),
+            cost_pico=cost_pico(reply.usage, self._price) if reply else 0,
+            error_kind=said.kind or type(error).__name__,
+            error=str(said),
+            http_status=said.status,
+            api_request_id=said.request_id,
+            request_state="failed" if rejected else None,
+            sent=sent_key(self._spec.model, job.prompt, job.settings) if rejected else None,
+            reason=str(said) if rejected else None,
         )
-        self._control.settled.set()
-        self._control.tally["errors"] += 1
-        self._control.cost_pico += spent
 
-    def _react(self, slot: Slot, error: ClaudeAPIError) -> ClaudeAPIError:
-        """What an error means beyond its request; returns the error as the retry loop should see it."""
+    def _react(self, slot: Slot, error: Exception) -> Exception:
+        """What an error means beyond its request, at once; returns the error as the retry loop should see it."""
         match error:
             case OverloadError(status=429):
                 self._gate.pause(error.retry_after or self._spec.retry.base_delay_seconds, slot)

@@ -60,10 +60,10 @@ class Price:
     cache_write_1h: Decimal
     cache_read: Decimal
     above: tuple[int, Price] | None = None
-    _pico: tuple[int, ...] = field(init=False, repr=False, compare=False)  # a token, in the order of _RATES
+    pico_per_token: tuple[int, ...] = field(init=False, repr=False, compare=False)  # a token, in the order of _RATES
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_pico", tuple(_whole(getattr(self, rate), MTOK) for rate in _RATES))
+        object.__setattr__(self, "pico_per_token", tuple(_whole(getattr(self, rate), MTOK) for rate in _RATES))
 
     def halved(self) -> Price:
         """The same through the batch API."""
@@ -73,7 +73,7 @@ class Price:
     @property
     def text(self) -> str:
         """Compact, to be stored with what it priced: `2/10/2.5/4/0.1`, with `>100000:` and the next price where there is one."""
-        rates = "/".join(f"{usd(rate * MTOK):f}" for rate in self._pico)
+        rates = "/".join(f"{usd(rate * MTOK):f}" for rate in self.pico_per_token)
         return f"{rates}>{self.above[0]}:{self.above[1].text}" if self.above else rates
 
     @classmethod
@@ -181,7 +181,7 @@ def cost_pico(usage: Usage, price: Price) -> int:
     prompt = usage.input_tokens + read + write_5m + write_1h
     while price.above and prompt > price.above[0]:
         price = price.above[1]
-    per_input, per_output, per_write_5m, per_write_1h, per_read = price._pico
+    per_input, per_output, per_write_5m, per_write_1h, per_read = price.pico_per_token
     return (
         usage.input_tokens * per_input
         + usage.output_tokens * per_output

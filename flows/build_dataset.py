@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from decimal import Decimal
 from time import monotonic
 from typing import Annotated, Any
@@ -14,15 +15,16 @@ from pydantic import Field
 
 from convoforge.dataset import find_mended, find_stale, read_standing
 from convoforge.errors import ConvoforgeError
-from convoforge.ledger.draws import enrol, repend
+from convoforge.ledger.draws import claim, enrol, repend
 from convoforge.settings import Settings
 from convoforge.spec import DatasetSpec, change_spec, load_spec
 from convoforge.standing import Draw, Standing
 from tasks.generate import generate
 from tasks.publish import publish_version
-from tasks.report import BuildReport, build_report, show_progress, write_report
+from tasks.report import BuildReport, build_report, one_line, show_progress, write_report
 from tasks.score import score_answers
 from tasks.session import Session, open_session
+from tasks.stopping import end_state
 
 Spec = Annotated[
     str,
@@ -61,9 +63,9 @@ async def build_dataset(
             limited = limit is not None and opened.control.tally["generated"] >= limit
             report = build_report(opened, release, held=held, limited=limited, seconds=monotonic() - begun)
             await write_report(opened.run_id, report)
-            return ending(report, doomed=opened.control.doomed)
+            return await end_state(ending(report, doomed=opened.control.doomed))
     except ConvoforgeError as error:
-        return Failed(message=str(error), data=error)
+        return Failed(message=one_line(error), data=error)
 
 
 def read_spec(
@@ -106,25 +108,28 @@ async def _fill(opened: Session, limit: int | None) -> None:
     while opened.control.stopped is None:
         standing = await _standing(opened)
         left = None if limit is None else limit - opened.control.tally["generated"]
-        todo = [draw for draw in standing.pending if draw.request_id not in tried]
+        todo = [draw for draw in standing.pending if draw.state == "pending" and draw.request_id not in tried]
         asked = standing.ask if left is None else standing.ask[: max(0, left - len(todo))]
         if asked:
             await opened.ledger.awrite(enrol, opened.dataset_id, [(opened.cells[cell], draw) for cell, draw in asked])
             continue
         todo = todo if left is None else todo[: max(0, left)]
-        if not todo:
-            if last_pass or not standing.pending or (left is not None and left <= 0):
-                return
-            last_pass, tried = True, set()
-            continue
-        ours = await _generate(opened, todo)
-        tried |= ours
-        if not ours and opened.control.stopped is None:
+        if todo:
+            tried |= await _generate(opened, todo)
+        elif left is not None and left <= 0:
+            return
+        elif any(draw.state == "claimed" for draw in standing.pending):
             opened.stage = "waiting for another build of this dataset"
+            await opened.ledger.awrite(claim, opened.owner.id, (), datetime.now(UTC))  # gives back what a dead one held
             await asyncio.sleep(1.0)
+        elif last_pass or not standing.pending:
+            return
+        else:
+            last_pass, tried = True, set()
 
 
 async def _generate(opened: Session, todo: list[Draw]) -> set[int]:
+    """Generate draws, and score what came of them. Returns the ids of the requests that were tried here."""
     opened.stage = "generating"
     opened.control.unanswered -= {draw.request_id for draw in todo}
     opened.todo = opened.control.tally["generated"] + len(opened.control.unanswered) + len(todo)

@@ -14,15 +14,19 @@ from prefect.states import Completed, Failed
 from pydantic import BaseModel, Field
 
 from convoforge.adhoc import open_generator
-from convoforge.errors import ConvoforgeError
+from convoforge.errors import ConvoforgeError, GateClosed
 from convoforge.gate import Limits
 from convoforge.models import ConversationRequest, Outcome
 from tasks.gate import PrefectGate
-from tasks.report import format_usd
+from tasks.report import format_usd, one_line
+from tasks.stopping import end_state, heed_prefect, heed_signals
 
 
 class BatchSummary(BaseModel):
-    """What came of a batch: `successful` brought a conversation, `failed` did not, `skipped` were not begun."""
+    """What came of a batch: `successful` brought a conversation, `failed` did not, `skipped` were not begun.
+
+    `reasons` and `error_types` (the names in `convoforge.errors`) say why, by place in the batch, counted from 0.
+    """
 
     total: int
     successful: int
@@ -30,6 +34,7 @@ class BatchSummary(BaseModel):
     skipped: int
     total_cost_usd: str
     reasons: dict[int, str]
+    error_types: dict[int, str]
     conversation_ids: list[str]
 
 
@@ -41,36 +46,48 @@ async def generate_batch(
     concurrency: Annotated[int, Field(ge=1, le=100)] = 3,
     stop_on_error: bool = False,
 ) -> State[Any]:
-    """Generate requests, `concurrency` at a time. With `stop_on_error` nothing new begins after the first failure."""
+    """Generate requests, `concurrency` at a time. With `stop_on_error` nothing new begins after the first failure. Ends Completed,
+    Completed as Partial, or Failed where not one came of it."""
     try:
-        async with open_generator(model=model, simulate=simulate, open_gate=_prefect_gate) as generator:
-            outcomes = await generator.generate_batch(requests, concurrency=concurrency, stop_on_error=stop_on_error)
+        async with (
+            open_generator(model=model, simulate=simulate, open_gate=_prefect_gate) as generator,
+            heed_prefect(generator.stop),
+        ):
+            with heed_signals(generator.stop):
+                outcomes = await generator.generate_batch(requests, concurrency=concurrency, stop_on_error=stop_on_error)
     except ConvoforgeError as error:
-        return Failed(message=str(error), data=error)
+        return Failed(message=one_line(error), data=error)
     summary = summarize(outcomes)
     rows = [_row(request, outcome) for request, outcome in zip(requests, outcomes, strict=True)]
     try:
         await acreate_table_artifact(rows, key="generate-batch", description=f"{summary.successful} of {summary.total} generated")
     except Exception as error:  # noqa: BLE001 - the conversations are in the ledger whether or not Prefect shows them
         get_run_logger().warning("the artifact could not be written: %s", error)
-    name = "Completed" if summary.successful == summary.total else "Partial"
-    paid = " (simulated: nothing was paid)" if simulate else ""
+    return await end_state(ending(summary, simulated=simulate))
+
+
+def ending(summary: BatchSummary, *, simulated: bool) -> State[Any]:
+    """The state that says what happened."""
+    paid = " (simulated: nothing was paid)" if simulated else ""
     message = f"{summary.successful} of {summary.total} generated, ${summary.total_cost_usd}{paid}"
-    return Completed(name=name, message=message, data=summary)
+    if not summary.successful:
+        return Failed(message=f"{message}: {one_line(next(iter(summary.reasons.values())))}", data=summary)
+    return Completed(name="Completed" if summary.successful == summary.total else "Partial", message=message, data=summary)
 
 
 def summarize(outcomes: Sequence[Outcome | None]) -> BatchSummary:
     """The summary of a batch's outcomes."""
-    begun = [outcome for outcome in outcomes if outcome is not None]
-    made = [outcome for outcome in begun if outcome.conversation is not None]
-    reasons = {n: one.reason for n, one in enumerate(outcomes) if one is not None and one.conversation is None}
+    begun = [one for one in outcomes if one is not None and not isinstance(one.error, GateClosed)]
+    made = [one for one in begun if one.conversation is not None]
+    lost = {place: one for place, one in enumerate(outcomes) if one is not None and one.conversation is None}
     return BatchSummary(
         total=len(outcomes),
         successful=len(made),
         failed=len(begun) - len(made),
         skipped=len(outcomes) - len(begun),
         total_cost_usd=format_usd(sum((one.cost_usd for one in begun), start=Decimal(0))),
-        reasons=reasons,
+        reasons={place: one.reason for place, one in lost.items()},
+        error_types={place: type(one.error).__name__ for place, one in lost.items() if one.error is not None},
         conversation_ids=[one.conversation_id for one in made if one.conversation_id],
     )
 

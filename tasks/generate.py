@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from convoforge.errors import ConvoforgeError
+from convoforge.errors import BudgetExceeded, ConvoforgeError, GateClosed
 from convoforge.ledger.draws import Claimed, claim, unclaim
 from convoforge.standing import Draw
 from tasks.session import Session, session
@@ -24,10 +24,14 @@ SINGLY_UP_TO = 100
 _LEAST, _SHARDS = 50, 400
 
 
-def shard(ids: Sequence[T]) -> list[list[T]]:
-    """Requests as shards: of one up to 100 requests, else of at least 50, and never more than about 400 shards."""
-    size = 1 if len(ids) <= SINGLY_UP_TO else max(_LEAST, ceil(len(ids) / _SHARDS))
-    return [list(ids[start : start + size]) for start in range(0, len(ids), size)]
+def shard(ids: Sequence[T], total: int) -> list[list[T]]:
+    """Requests as shards: of one as long as a run has asked for no more than 100 in all (`total`, these included), else of at
+    least 50, or the last 400th part of what it has asked for: so a run's refills add few task runs to its first round's."""
+    if not ids:
+        return []
+    least = 1 if total <= SINGLY_UP_TO else max(_LEAST, ceil(total / _SHARDS))
+    count = max(1, len(ids) // least)
+    return [list(ids[len(ids) * n // count : len(ids) * (n + 1) // count]) for n in range(count)]
 
 
 @task(name="generate-conversation", task_run_name="{label}", cache_policy=NO_CACHE)
@@ -44,7 +48,7 @@ async def generate_shard(run_id: str, ids: list[int], label: str) -> list[int]: 
 
 async def generate(opened: Session, draws: Sequence[Draw]) -> set[int]:
     """Generate draws in shards, a bounded number of shards at a time. Returns the ids of the requests that were tried here."""
-    shards = shard(draws)
+    shards = shard(draws, opened.todo)
     if not shards:
         return set()
     # Enough shards at once that a shard's slow end leaves no slot idle.
@@ -79,10 +83,12 @@ async def _one(opened: Session, claimed: Claimed) -> None:
             await opened.ledger.awrite(unclaim, opened.owner.id, [claimed.request_id], opened.control.stopped)
             return
         try:
-            await opened.generator.generate(opened.job(claimed))
+            outcome = await opened.generator.generate(opened.job(claimed))
         except ConvoforgeError as error:
             opened.control.stop(str(error), doomed=True)  # the ledger is gone: nothing more may be paid
             raise
+        if isinstance(outcome.error, GateClosed | BudgetExceeded):
+            opened.control.unanswered.discard(claimed.request_id)  # it was not sent, and so has not failed
 
 
 async def _all(work: Any) -> list[Any]:

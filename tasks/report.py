@@ -18,9 +18,11 @@ from prefect.artifacts import (
     aupdate_progress_artifact,
 )
 from prefect.cache_policies import NO_CACHE
+from prefect.events import emit_event
 from prefect.logging import get_run_logger
 from pydantic import BaseModel, ConfigDict
 
+from convoforge.ledger.attempts import read_budgets, scopes
 from convoforge.ledger.runs import close_run
 from convoforge.models import Provider, Status
 from convoforge.pricing import usd
@@ -28,6 +30,9 @@ from tasks.publish import Release
 from tasks.session import Progress, Session, session
 
 PROGRESS_SECONDS = 5.0
+
+BUDGET_EVENT = "convoforge.budget.reached"
+"""An automation can listen for it: see deployments/README.md."""
 
 
 class BuildReport(BaseModel):
@@ -116,6 +121,11 @@ async def write_report(run_id: str, report: BuildReport) -> None:
         get_run_logger().warning("the artifacts could not be written: %s", error)
 
 
+def one_line(text: object) -> str:
+    """A text for a state or a table."""
+    return " ".join(str(text).split())
+
+
 def artifact_key(report: BuildReport) -> str:
     """A dataset's name as Prefect takes it for an artifact: lower case, digits and dashes."""
     return re.sub(r"[^a-z0-9]+", "-", f"{report.dataset}{'-simulated' if report.provider == 'simulator' else ''}".lower()).strip(
@@ -143,7 +153,7 @@ def summary(report: BuildReport) -> list[tuple[str, str]]:
 
 def markdown(report: BuildReport) -> str:
     """The report as a page."""
-    rows = "\n".join(f"| {what} | {value} |" for what, value in summary(report))
+    rows = "\n".join(f"| {what} | {value.replace('|', chr(92) + '|')} |" for what, value in summary(report))
     banner = (
         "> **Simulated data.** A local simulator wrote these conversations. Do not train on them.\n\n"
         if report.provider == "simulator"
@@ -172,29 +182,72 @@ def format_usd(amount: Decimal) -> str:
 
 @asynccontextmanager
 async def show_progress(opened: Session) -> AsyncIterator[None]:
-    """Keep a progress bar in Prefect's UI while a run goes on."""
-    beat = asyncio.create_task(_progress_artifact(opened))
+    """Keep a progress bar in Prefect's UI while a run goes on, and tell of budgets that have been used up to one of their `alert_at`."""
+    watch = _Watch(opened, {name for name, _ in await _reached(opened)})
+    beat = asyncio.create_task(watch.go_on())
     try:
         yield
     finally:
         beat.cancel()
         with suppress(asyncio.CancelledError):
             await beat
+    await watch.look()
 
 
-async def _progress_artifact(opened: Session) -> None:
-    artifact: UUID | None = None
-    while True:
-        now = opened.progress()
+class _Watch:
+    def __init__(self, opened: Session, told: set[str]) -> None:
+        self._opened = opened
+        self._artifact: UUID | None = None
+        self._told = told
+
+    async def go_on(self) -> None:
+        while True:
+            await self.look()
+            await asyncio.sleep(PROGRESS_SECONDS)
+
+    async def look(self) -> None:
+        """Draw the bar, send the alerts. Neither is a reason to stop paid work."""
+        now = self._opened.progress()
         share = 100.0 * min(1.0, now.done / now.todo) if now.todo else 0.0
         try:
-            if artifact is None:
-                artifact = await acreate_progress_artifact(share, description=describe(now))
+            for name, alert in await _reached(self._opened):
+                if name not in self._told:
+                    self._told.add(name)
+                    get_run_logger().warning(alert["message"])
+                    emit_event(BUDGET_EVENT, resource=_resource(self._opened), payload=alert)
+            if self._artifact is None:
+                self._artifact = await acreate_progress_artifact(share, description=describe(now))
             else:
-                await aupdate_progress_artifact(artifact, share, description=describe(now))
-        except Exception as error:  # noqa: BLE001 - a bar in the UI is no reason to stop paid work
-            get_run_logger().debug("no progress artifact: %s", error)
-        await asyncio.sleep(PROGRESS_SECONDS)
+                await aupdate_progress_artifact(self._artifact, share, description=describe(now))
+        except Exception as error:  # noqa: BLE001 - as said above
+            get_run_logger().debug("no progress: %s", error)
+
+
+async def _reached(opened: Session) -> list[tuple[str, dict[str, str]]]:
+    """Which budgets are used up to which of their `alert_at`: a name for each, and what to tell about it."""
+    budget = opened.plan.spec.budget
+    names = scopes(opened.run_id, opened.dataset_id, datetime.now(UTC))
+    books = await opened.ledger.awrite(read_budgets, names)
+    found = []
+    for name, cap in zip(names, (budget.run_usd, budget.dataset_usd, budget.day_usd), strict=True):
+        if cap is None:
+            continue
+        kind, spent = name.partition(":")[0], usd(books[name]["spent_pico"] + books[name]["maybe_pico"])
+        for at in budget.alert_at:
+            if spent >= cap * Decimal(str(at)):
+                said = f"{at:.0%} of the {kind} budget is spent: ${spent:.2f} of ${cap:.2f}"
+                told = {"budget": kind, "share": f"{at:g}", "spent_usd": f"{spent:f}", "cap_usd": f"{cap:f}", "message": said}
+                found.append((f"{name} {at}", told))
+    return found
+
+
+def _resource(opened: Session) -> dict[str, str]:
+    name = opened.plan.spec.name
+    return {
+        "prefect.resource.id": f"convoforge.dataset.{name}",
+        "prefect.resource.name": name,
+        "convoforge.provider": opened.plan.provider,
+    }
 
 
 def describe(now: Progress) -> str:

@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import signal
-import threading
 import uuid
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from time import monotonic
 
-from prefect import get_client
-from prefect.logging import get_run_logger
+from prefect.logging import get_logger, get_run_logger
 from prefect.runtime import flow_run
 
 from convoforge.claude import SIMULATOR_KEY, Claude
 from convoforge.endpoint import api_address, check_provider, gate_limits
-from convoforge.errors import ConfigError, ConvoforgeError, LedgerError
+from convoforge.errors import ConfigError, LedgerError
 from convoforge.gate import Gate, fingerprint
 from convoforge.generator import Control, Generator, Job
 from convoforge.ledger import Ledger
 from convoforge.ledger.draws import Claimed
 from convoforge.ledger.owners import RENEW_SECONDS, Owner, new_owner, register, renew, retire
-from convoforge.ledger.runs import dataset_id, keep_spec, open_run
+from convoforge.ledger.runs import close_run, dataset_id, keep_spec, open_run
 from convoforge.models import Provider
 from convoforge.plan import Cell, Plan, make_plan
 from convoforge.pricing import usd
@@ -34,11 +31,10 @@ from convoforge.settings import Settings
 from convoforge.spec import DatasetSpec
 from convoforge.templates import Library
 from tasks.gate import PrefectGate
+from tasks.stopping import heed_prefect, heed_signals
 
-GRACE_SECONDS = 130.0
-"""How long a stopping run waits for calls in flight: a little more than one call may take."""
-
-WATCH_SECONDS = 4.0
+GRACE_SECONDS = 10.0
+"""So much longer than one call may take a run that ends waits for its calls in flight."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +87,11 @@ class Session:
         cell = self.cells[claimed.cell]
         template = self.plan.library.template(cell.template)
         return Job(claimed, self.plan.prompt(cell, claimed.draw), self.plan.spec.generation, cell.template, template.label)
+
+    def give_up(self) -> None:
+        """Wait for no call in flight any more. Each may have been billed, and is kept as such."""
+        for call in self.control.in_flight:
+            call.cancel()
 
     def progress(self) -> Progress:
         """Where the run is now."""
@@ -160,14 +161,13 @@ async def open_session(spec: DatasetSpec, *, simulate: bool, settings: Settings 
         claude = Claude(keys, base_url, spec.model, timeout_seconds=spec.retry.timeout_seconds)
         stack.push_async_callback(claude.aclose)
         await check_provider(claude, spec.generation, provider, Policy(spec.retry))
-        limits = spec.limits
-        endpoint = f"simulator-{spec.name}" if simulate else base_url
         gate = await stack.enter_async_context(
             PrefectGate(
-                gate_limits(limits),
-                endpoint=endpoint,
+                gate_limits(spec.limits),
+                endpoint=gate_label(spec, base_url, simulate=simulate),
                 model=spec.model,
                 fingerprints=[fingerprint(key) for key in keys],
+                log=get_run_logger() if flow_run.id else get_logger(),
             )
         )
         run_id = uuid.UUID(str(flow_run.id)).hex if flow_run.id else uuid.uuid4().hex
@@ -197,45 +197,41 @@ async def open_session(spec: DatasetSpec, *, simulate: bool, settings: Settings 
             gate=gate,
             control=control,
             generator=generator,
-            slots=asyncio.Semaphore(limits.concurrency),
+            slots=asyncio.Semaphore(spec.limits.concurrency),
             cells={cell.key: cell for cell in plan.cells},
         )
         _open[run_id] = opened
         stack.callback(_open.pop, run_id)
-        stack.enter_context(_signals(control))
-        for beat in (_renew_lease(opened), _watch_prefect(opened)):
-            task = asyncio.create_task(beat)
-            stack.push_async_callback(_end, task)
-        stack.push_async_callback(generator.drain, GRACE_SECONDS)
+        stack.push(_close_unfinished(opened))
+        stack.push_async_callback(_end, asyncio.create_task(_renew_lease(opened)))
+        await stack.enter_async_context(heed_prefect(control.stop))
+        stack.enter_context(heed_signals(control.stop, opened.give_up))
+        stack.push_async_callback(generator.drain, spec.retry.timeout_seconds + GRACE_SECONDS)
         yield opened
 
 
-@contextmanager
-def _signals(control: Control) -> Iterator[None]:
-    """Ctrl-C and SIGTERM drain the run; a second one ends it at once. Installed here: handlers set outside a flow are lost in it."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    loop = asyncio.get_running_loop()
-    flow = asyncio.current_task()
+def _close_unfinished(opened: Session) -> Callable[..., None]:
+    """Writes down how a run ended that did not come to its report."""
 
-    def stop(name: str) -> None:
-        if control.stopped is not None and control.stopped.startswith("stopped by") and flow is not None:
-            for task in control.in_flight:
-                task.cancel()
-            flow.cancel()
-        control.stop(f"stopped by {name}")
+    def close(_kind: object, error: BaseException | None, _trace: object) -> None:
+        if error is None:
+            return
+        control = opened.control
+        state = "failed" if isinstance(error, Exception) else "partial"
+        message = control.stopped or str(error) or "stopped at once"
+        report = {"generated": control.tally["generated"], "cost_usd": f"{usd(control.cost_pico):f}"}
+        with suppress(LedgerError):
+            opened.ledger.write(close_run, opened.run_id, state, message, report, datetime.now(UTC))
 
-    names = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
-    before = {number: signal.getsignal(number) for number in names}
-    for number, name in names.items():
-        loop.add_signal_handler(number, stop, name)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            loop.remove_signal_handler(number)
-            signal.signal(number, handler)
+    return close
+
+
+def gate_label(spec: DatasetSpec, base_url: str, *, simulate: bool) -> str:
+    """What the limits in Prefect are named after. Nobody tunes a simulator's by hand, so new numbers in a spec are new limits."""
+    limits = spec.limits
+    numbers = [f"{limits.max_requests}-per-{limits.window_seconds:g}s", f"{limits.pause_threshold:g}"]
+    numbers += [str(tokens) for tokens in (limits.input_tokens, limits.output_tokens) if tokens]
+    return "-".join(["simulator", spec.name, *numbers]) if simulate else base_url
 
 
 async def _renew_lease(opened: Session) -> None:
@@ -247,24 +243,7 @@ async def _renew_lease(opened: Session) -> None:
             get_run_logger().warning("the lease could not be renewed: %s", error)
 
 
-async def _watch_prefect(opened: Session) -> None:
-    """Prefect's Pause and Cancel do not stop a running flow, so it looks for itself."""
-    if not flow_run.id:
-        return
-    async with get_client() as client:
-        while True:
-            await asyncio.sleep(WATCH_SECONDS)
-            try:
-                state = (await client.read_flow_run(uuid.UUID(str(flow_run.id)))).state
-            except Exception as error:  # noqa: BLE001 - the server may be away for a while; the run does not need it
-                get_run_logger().warning("Prefect does not answer (%s); the run goes on", type(error).__name__)
-                continue
-            if state is not None and (state.is_cancelling() or state.is_cancelled() or state.is_paused()):
-                opened.control.stop(f"{state.name.lower()} from Prefect" if state.name else "stopped from Prefect")
-                return
-
-
 async def _end(task: asyncio.Task[None]) -> None:
     task.cancel()
-    with suppress(asyncio.CancelledError, ConvoforgeError):
+    with suppress(asyncio.CancelledError):
         await task

@@ -81,7 +81,9 @@ def run_build(
         with _prepared():
             report, doomed = asyncio.run(_run(parameters))
     except asyncio.CancelledError:  # a second Ctrl-C
-        raise KeyboardInterrupt from None
+        screen.print("[red]convoforge: stopped at once; calls that were in flight may have been billed[/red]")
+        sys.stdout.flush()
+        os._exit(130)  # an orderly exit waits for Prefect to deliver to a server that is gone
     if as_json:
         print_json(report.model_dump(mode="json"))
     else:

@@ -123,15 +123,15 @@ def use_server(starting: Callable[[], None] = lambda: None) -> Iterator[Server]:
                 _stop_unused(home)
 
 
-def start_server() -> Server:
-    """A server that stays: the one that runs already, or a new one."""
+def start_server(starting: Callable[[], None] = lambda: None) -> Server:
+    """A server that stays: the one that runs already, or a new one; `starting` is called first then."""
     pass_proxies_by()
     home = prefect_home()
     home.mkdir(parents=True, exist_ok=True)
     with _locked(home):
         server = _find(home)
         if server is None:
-            return _start(home, lambda: None, stays=True)
+            return _start(home, starting, stays=True)
         if server.process is not None:
             _note(home, replace(server, stays=True))
         return server

@@ -1,15 +1,17 @@
-"""Is a conversation good enough? The seed's rubric for one, and filters over many. Pure, so that re-scoring is free."""
+"""Is a conversation good enough? The seed's rubric, and the fingerprint by which repetitions are known. Pure: re-scoring is free."""
 
 from __future__ import annotations
 
 from convoforge.models import Conversation, Quality
-from convoforge.quality.contract import Drop
-from convoforge.quality.duplicates import content_hash, first_of_each
+from convoforge.quality.contract import Scorer
+from convoforge.quality.duplicates import content_hash
 from convoforge.quality.length import average_length
 from convoforge.quality.structure import alternation
 from convoforge.quality.turns import turn_count
 
-__all__ = ["RUBRIC_VERSION", "Drop", "content_hash", "first_of_each", "score"]
+__all__ = ["RUBRIC_VERSION", "content_hash", "score"]
+
+SCORERS: tuple[Scorer, Scorer, Scorer] = (turn_count, average_length, alternation)
 
 RUBRIC_VERSION: int = 1
 """Goes up when any answer could score differently than before: stored scores of an older version are computed again."""
@@ -17,7 +19,7 @@ RUBRIC_VERSION: int = 1
 
 def score(conversation: Conversation) -> Quality:
     """The rubric's verdict, 1–10: the sum of its parts, with one reason for each part that lost points."""
-    parts = turn_count(conversation), average_length(conversation), alternation(conversation)
+    parts = [scorer(conversation) for scorer in SCORERS]
     turns, length, structure = (part.points for part in parts)
     return Quality(
         score=max(1, min(10, turns + length + structure)),

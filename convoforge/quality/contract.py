@@ -1,19 +1,14 @@
-"""What a scorer and a filter are. A new one is a small file that keeps one of the two shapes, and says why in words.
+"""What a scorer is: it sees one conversation, gives points, and says in words why they are not all it has to give.
 
-A scorer sees one conversation and is asked again whenever the rubric changes. A cross-row filter sees all rows in the caller's
-order, each as its key and a fingerprint (a content hash; for near duplicates a set of shingles), and names the rows to drop.
-Both are pure: the same rows in the same order give the same answer.
+A new one is a small file that keeps this shape. Pure: the same conversation always gives the same answer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Generic, NamedTuple, TypeVar
+from collections.abc import Callable
+from typing import NamedTuple
 
 from convoforge.models import Conversation
-
-Key = TypeVar("Key")
-Fingerprint = TypeVar("Fingerprint")
 
 
 class Part(NamedTuple):
@@ -23,13 +18,4 @@ class Part(NamedTuple):
     reason: str = ""
 
 
-class Drop(NamedTuple, Generic[Key]):
-    """A row to leave out, and why. `because_of` is the earlier row that it repeats."""
-
-    key: Key
-    because_of: Key
-    reason: str
-
-
 Scorer = Callable[[Conversation], Part]
-RowFilter = Callable[[Iterable[tuple[Key, Fingerprint]]], Iterator[Drop[Key]]]
