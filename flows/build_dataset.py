@@ -63,7 +63,7 @@ async def build_dataset(
             limited = limit is not None and opened.control.tally["generated"] >= limit
             report = build_report(opened, release, held=held, limited=limited, seconds=monotonic() - begun)
             await write_report(opened.run_id, report)
-            return await end_state(ending(report, doomed=opened.control.doomed))
+            return await end_state(ending(report))
     except ConvoforgeError as error:
         return Failed(message=one_line(error), data=error)
 
@@ -80,12 +80,11 @@ def read_spec(
     return change_spec(spec, **changes) if changes else spec
 
 
-def ending(report: BuildReport, *, doomed: bool) -> State[Any]:
+def ending(report: BuildReport) -> State[Any]:
     """The state that says what happened."""
-    if doomed:
+    if report.state == "failed":
         return Failed(message=report.message, data=report)
-    name = {"partial": "Partial", "limited": "Limited"}.get(report.state, "Completed")
-    return Completed(name=name, message=report.message, data=report)
+    return Completed(name=report.state.capitalize(), message=report.message, data=report)
 
 
 async def _prepare(opened: Session, *, refresh: bool) -> int:

@@ -41,5 +41,7 @@ async def publish_version(run_id: str) -> Release:
             run_id=run_id,
         )
     except OSError as error:
-        raise ConvoforgeError(f"nothing is lost, but nothing could be published: {error}. Build again once that is mended") from error
+        raise ConvoforgeError(
+            f"nothing is lost, but nothing could be published: {error}. Build again once that is mended"
+        ) from error
     return Release(published, standing)

@@ -71,7 +71,7 @@ def build_report(opened: Session, release: Release, *, held: int, limited: bool,
     accepted, planned = standing.counts[Status.ACCEPTED], opened.plan.wanted
     short = f"{accepted} of {planned}"
     if control.stopped is not None:
-        state, message = "partial", f"{control.stopped}; {short} accepted"
+        state, message = "failed" if control.doomed else "partial", one_line(f"{control.stopped}; {short} accepted")
     elif limited and accepted < planned:
         state, message = "limited", f"as far as --limit goes: {short} accepted"
     elif standing.exhausted or standing.pending or accepted < planned:

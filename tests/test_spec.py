@@ -366,7 +366,7 @@ def test_a_large_spec_is_read_in_a_moment(tmp_path: Path) -> None:
     begun = time.process_time()
     spec = spec_with(tmp_path, axes=f"{{persona: [A], emotion: [B], topic: [{topics}]}}")
     assert len(spec.axes.topic) == 30_000
-    assert time.process_time() - begun < 5
+    assert time.process_time() - begun < 30
 
 
 @settings(deadline=None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import tracemalloc
 from collections import Counter
 from itertools import combinations, islice, pairwise
@@ -68,12 +67,9 @@ def test_a_sample_meets_the_pairs_of_values_and_not_always_the_same_ones() -> No
 
 def test_a_sample_of_a_million_cells_costs_what_the_sample_costs() -> None:
     tracemalloc.start()
-    begun = time.process_time()
     assert len(list(islice(spread([100, 100, 100, 1_000], 7), 1_000))) == 1_000
-    spent = time.process_time() - begun
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert spent < 1
     assert peak < 2_000_000
 
 

@@ -23,7 +23,7 @@ from convoforge.cli import DONE, ENDED_SHORT, FAILED
 from convoforge.cli.plan import Forecast, forecast
 from convoforge.cli.server import use_server
 from convoforge.cli.words import dollars, duration, facts, out, print_json
-from convoforge.errors import ConfigError
+from convoforge.errors import ConfigError, ConvoforgeError
 from convoforge.settings import Settings
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def run_build(
     }
     try:
         with _prepared():
-            report, doomed = asyncio.run(_run(parameters))
+            report = asyncio.run(_run(parameters))
     except asyncio.CancelledError:  # a second Ctrl-C
         screen.print("[red]convoforge: stopped at once; calls that were in flight may have been billed[/red]")
         sys.stdout.flush()
@@ -88,9 +88,7 @@ def run_build(
         print_json(report.model_dump(mode="json"))
     else:
         _summarize(report)
-    if doomed:
-        return FAILED
-    return ENDED_SHORT if report.state == "partial" else DONE
+    return {"failed": FAILED, "partial": ENDED_SHORT}.get(report.state, DONE)
 
 
 @contextmanager
@@ -157,8 +155,8 @@ def _import_ahead() -> None:
     import convoforge.release  # noqa: F401 - 2 s, while nobody waits for it
 
 
-async def _run(parameters: dict[str, Any]) -> tuple[BuildReport, bool]:
-    """The report, and whether the run was doomed. Raises what ended it otherwise."""
+async def _run(parameters: dict[str, Any]) -> BuildReport:
+    """The report of the run. Raises what ended it before there was one."""
     from prefect.exceptions import ParameterTypeError
 
     from flows.build_dataset import build_dataset
@@ -167,13 +165,16 @@ async def _run(parameters: dict[str, Any]) -> tuple[BuildReport, bool]:
     show = asyncio.create_task(_show_progress())
     try:
         state = await build_dataset(**parameters, return_state=True)
+    except Exception as error:  # what the flow raises is in its state: this is Prefect itself
+        said = str(error).partition("\n")[0]
+        raise ConvoforgeError(f"Prefect fails (PREFECT_API_URL={os.environ['PREFECT_API_URL']}): {said}") from error
     finally:
         show.cancel()
         with suppress(asyncio.CancelledError):
             await show
     result: Any = await state.aresult(raise_on_failure=False)
     if isinstance(result, BuildReport):
-        return result, state.is_failed()
+        return result
     if isinstance(result, ParameterTypeError):
         raise ConfigError(" ".join(str(result).split()))
     raise result
@@ -276,5 +277,5 @@ def _summarize(report: BuildReport) -> None:
         out.print(f'    rows = load_dataset("{latest(report)}", split="train")', markup=False)
         if simulated:
             out.print("\n[yellow]A simulator wrote these conversations: look at them, do not train on them.[/yellow]")
-    if report.state == "partial":
+    if report.state in ("partial", "failed"):
         out.print("\nThe next build goes on from here; nothing is paid twice.")

@@ -73,7 +73,7 @@ def test_the_books_equal_the_sum_of_what_clients_were_told(wanted: Wanted) -> No
     assert len(told) == sum(books["outcomes"][kind] for kind in ("ok", "truncation", "refusal", "short"))
     assert as_usage(delivered) == sum(as_usage(row["usage"]) for row in rows if row["delivered"])
     assert sum(row["billed"] for row in rows) == delivered["requests"] + outcomes["reset"]
-    assert delivered["cache_read_input_tokens"] > delivered["cache_creation_input_tokens"] > 0
+    assert min(delivered["cache_read_input_tokens"], delivered["cache_creation_input_tokens"]) > 0
 
 
 def test_each_request_is_listed_with_its_id_time_status_and_key(control: Control, connect: Connect, wanted: Wanted) -> None:

@@ -1,0 +1,86 @@
+"""The batch as a flow: 1 to 100 requests, typed failures, a state that says what came of them."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from prefect.client.schemas.objects import State
+from prefect.exceptions import ParameterTypeError
+from support import Project, Simulator
+from watching import Operator
+
+from flows.generate_batch import BatchSummary, generate_batch
+
+RunFlow = Callable[..., State[Any]]
+
+
+def requests(*topics: str, template: str = "advice") -> list[dict[str, Any]]:
+    return [{"template": template, "persona": "Anxious Investor", "emotion": "Fear", "topic": topic} for topic in topics]
+
+
+def result_in(state: State[Any]) -> Any:
+    return state.data.result if hasattr(state.data, "result") else state.data
+
+
+def summary_in(state: State[Any]) -> BatchSummary:
+    found = result_in(state)
+    assert isinstance(found, BatchSummary)
+    return found
+
+
+def test_a_batch_of_a_hundred_is_completed(run_flow: RunFlow, building: Project, simulator: Simulator, operator: Operator) -> None:
+    state = run_flow(generate_batch, requests=requests(*(f"topic {n}" for n in range(100))), simulate=True, concurrency=20)
+    summary = summary_in(state)
+    assert (state.name, summary.successful, summary.failed, summary.skipped) == ("Completed", 100, 0, 0)
+    assert state.message == f"100 of 100 generated, ${summary.total_cost_usd} (simulated: nothing was paid)"
+    assert simulator.books()["requests"] == len(set(summary.conversation_ids)) == 100
+    table = operator.artifacts(str(state.state_details.flow_run_id))["table"]
+    assert [row["topic"] for row in json.loads(table.data)] == [f"topic {n}" for n in range(100)]
+
+
+@pytest.mark.parametrize("count", [0, 101])
+def test_no_request_and_a_hundred_and_one_are_refused(count: int, run_flow: RunFlow, simulator: Simulator) -> None:
+    state = run_flow(generate_batch, requests=requests(*["rent"] * count), simulate=True)
+    assert isinstance(result_in(state), ParameterTypeError)
+    assert simulator.books()["requests"] == 0
+
+
+def test_failures_have_their_type_and_their_reason(run_flow: RunFlow, building: Project, simulator: Simulator) -> None:
+    for topic, fault in (("rent", "prose"), ("pensions", "400"), ("debt payoff", "wrong_roles")):
+        simulator.script(fault, match=topic)
+    asked = [*requests("rent", "pensions", "debt payoff", "savings"), *requests("savings", template="advise")]
+    state = run_flow(generate_batch, requests=asked, simulate=True)
+    summary = summary_in(state)
+    assert (state.name, summary.total, summary.successful, summary.failed) == ("Partial", 5, 1, 4)
+    assert summary.error_types == {0: "ParseError", 1: "RejectedError", 2: "GenerationValidationError", 4: "ConfigError"}
+    assert "did you mean 'advice'" in summary.reasons[4]
+
+
+def test_stop_on_error_begins_nothing_more(run_flow: RunFlow, simulator: Simulator) -> None:
+    simulator.script("prose", match="rent")
+    asked = requests("savings", "rent", "pensions", "debt payoff")
+    state = run_flow(generate_batch, requests=asked, simulate=True, concurrency=1, stop_on_error=True)
+    summary = summary_in(state)
+    assert (state.name, summary.successful, summary.failed, summary.skipped) == ("Partial", 1, 1, 2)
+    assert simulator.books()["requests"] == 2
+
+
+def test_a_batch_that_brings_nothing_has_failed(run_flow: RunFlow, building: Project, simulator: Simulator) -> None:
+    simulator.script("402")
+    state = run_flow(generate_batch, requests=requests("rent", "pensions"), simulate=True, concurrency=1)
+    summary = summary_in(state)
+    assert (state.type.value, summary.successful, summary.failed, summary.skipped) == ("FAILED", 0, 1, 1)
+    assert state.message is not None and "402" in state.message and "\n" not in state.message
+    with sqlite3.connect(building.data / "ledger.db") as connection:
+        assert connection.execute("SELECT state FROM runs").fetchall() == [("failed",)]
+        assert connection.execute("SELECT count(*) FROM owners").fetchone() == (0,)
+
+
+def test_a_batch_that_cannot_begin_has_failed_with_one_line(run_flow: RunFlow, simulator: Simulator) -> None:
+    state = run_flow(generate_batch, requests=requests("rent"))  # for real, while a simulator answers and there is no key
+    assert (state.type.value, state.message) == ("FAILED", str(result_in(state)))
+    assert "no API key" in str(state.message)

@@ -1,0 +1,193 @@
+"""The flow of a build as Prefect has it: states that say what happened, artifacts, logs, events, and few task runs."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
+from prefect.client.schemas.objects import State
+from support import Project, Simulator
+from watching import Operator, wait_for
+
+from convoforge.claude import SIMULATOR_KEY
+from convoforge.errors import ConfigError, ConvoforgeError
+from convoforge.gate import fingerprint
+from convoforge.spec import load_spec
+from flows.build_dataset import build_dataset
+from tasks.gate import limit_name
+from tasks.generate import SINGLY_UP_TO, shard
+from tasks.report import BuildReport
+from tasks.session import gate_label
+
+RunFlow = Callable[..., State[Any]]
+ONE = {"persona": ["A"], "emotion": ["Fear"], "topic": ["x", "y"], "tier": ["template"]}
+
+
+def report_in(state: State[Any]) -> BuildReport:
+    found = state.data.result if hasattr(state.data, "result") else state.data
+    assert isinstance(found, BuildReport)
+    return found
+
+
+def test_a_build_that_makes_everything_is_completed(run_flow: RunFlow, building: Project, operator: Operator) -> None:
+    building.spec("states-all")
+    state = run_flow(build_dataset, spec="states-all", simulate=True)
+    report = report_in(state)
+    kept = operator.run(report.run_id).state
+    assert kept is not None and (kept.type.value, kept.name, kept.message) == ("COMPLETED", "Completed", "all 8 accepted")
+
+
+def test_the_artifacts_are_a_table_a_bar_and_a_page(run_flow: RunFlow, building: Project, operator: Operator) -> None:
+    building.spec("states artifacts".replace(" ", "_"), axes=ONE)
+    report = report_in(run_flow(build_dataset, spec="states_artifacts", simulate=True))
+    left = operator.artifacts(report.run_id)
+    assert set(left) == {"table", "progress", "markdown"}
+    assert left["progress"].data == 100
+    assert "2 accepted" in left["progress"].description
+    assert left["table"].key == "states-artifacts-simulated-summary"
+    assert f'"accepted", "value": "{report.accepted} of {report.planned} planned"' in left["table"].data
+    page = left["markdown"].data.splitlines()
+    assert page[0] == "# states_artifacts: all 2 accepted"
+    assert not [line for line in page if line.startswith(" ")]
+    assert page[2].startswith("> **Simulated data.**")
+    assert f"| path | {report.path} |" in page
+
+
+def test_limit_makes_so_many_and_no_more(run_flow: RunFlow, building: Project, simulator: Simulator, operator: Operator) -> None:
+    building.spec("states-limit")
+    state = run_flow(build_dataset, spec="states-limit", simulate=True, limit=3)
+    report = report_in(state)
+    assert (state.name, report.state, report.generated, simulator.books()["requests"]) == ("Limited", "limited", 3, 3)
+    assert len([name for name in operator.task_runs(report.run_id, 3 + 4) if "#" in name]) == 3
+    rest = report_in(run_flow(build_dataset, spec="states-limit", simulate=True, limit=100))
+    assert (rest.state, rest.held, rest.accepted) == ("completed", report.accepted, 8)
+
+
+def test_a_run_that_ends_short_is_completed_as_partial(run_flow: RunFlow, building: Project, simulator: Simulator) -> None:
+    building.spec("states-short", axes=ONE, max_draws=1)
+    simulator.script("refusal")
+    state = run_flow(build_dataset, spec="states-short", simulate=True)
+    assert (state.type.value, state.name) == ("COMPLETED", "Partial")
+    assert state.message == "1 of 2 accepted; 1 cells are out of draws"
+
+
+def test_what_failed_in_transport_gets_one_last_pass(run_flow: RunFlow, building: Project, simulator: Simulator) -> None:
+    building.spec("states-transport", axes=ONE, retry={"max_attempts": 1, "base_delay_seconds": 0, "jitter_seconds": 0})
+    simulator.script("500", "500")
+    assert run_flow(build_dataset, spec="states-transport", simulate=True).name == "Completed"
+    building.spec("states-transport2", axes=ONE, retry={"max_attempts": 1, "base_delay_seconds": 0, "jitter_seconds": 0})
+    simulator.script("500", "500", "500", "500")
+    state = run_flow(build_dataset, spec="states-transport2", simulate=True)
+    assert (state.name, state.message) == ("Partial", "0 of 2 accepted; 2 failed in transport and stay pending")
+
+
+def test_a_run_that_no_request_can_serve_has_failed(
+    run_flow: RunFlow, building: Project, simulator: Simulator, operator: Operator
+) -> None:
+    building.spec("states-doomed", axes=ONE)
+    simulator.script("402")
+    state = run_flow(build_dataset, spec="states-doomed", simulate=True)
+    report = report_in(state)
+    assert (state.type.value, report.state) == ("FAILED", "failed")
+    kept = operator.run(report.run_id).state
+    assert kept is not None and kept.message == report.message
+    assert "402" in report.message and "\n" not in report.message
+
+
+@pytest.mark.parametrize(
+    ("spec", "error", "said"),
+    [("no-such-spec", ConfigError, "no-such-spec"), ("states-unwritable", ConvoforgeError, "could be published")],
+)
+def test_what_goes_wrong_is_one_line_in_the_state(
+    spec: str, error: type[Exception], said: str, run_flow: RunFlow, building: Project, operator: Operator
+) -> None:
+    building.spec("states-unwritable", axes=ONE)
+    building.data.mkdir()
+    (building.data / "simulated").touch()  # where a folder has to be
+    state = run_flow(build_dataset, spec=spec, simulate=True)
+    found = state.data.result if hasattr(state.data, "result") else state.data
+    assert isinstance(found, error)
+    run = operator.newest(spec)
+    assert run is not None and run.state is not None and run.state.type.value == "FAILED"
+    assert run.state.message == str(found)
+    assert said in run.state.message
+    assert "\n" not in run.state.message and "Traceback" not in run.state.message
+
+
+def test_a_run_that_breaks_off_is_not_left_as_running_in_the_ledger(run_flow: RunFlow, building: Project) -> None:
+    building.spec("states-broken", axes=ONE)
+    building.data.mkdir()
+    (building.data / "simulated").touch()
+    run_flow(build_dataset, spec="states-broken", simulate=True)
+    with sqlite3.connect(building.data / "ledger.db") as connection:
+        state, message, finished = connection.execute("SELECT state, message, finished_at FROM runs").fetchone()
+    assert (state, finished is not None) == ("failed", True)
+    assert "could be published" in message
+
+
+def test_the_operators_numbers_win_and_the_run_says_so(run_flow: RunFlow, building: Project, operator: Operator) -> None:
+    path = building.spec("states-tuned", axes=ONE)
+    spec = load_spec(str(path), building.folder / "configs", model=None)
+    name = limit_name(gate_label(spec, "", simulate=True), fingerprint(SIMULATOR_KEY), spec.model, "requests")
+    operator.client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=1000, slot_decay_per_second=500))
+    report = report_in(run_flow(build_dataset, spec="states-tuned", simulate=True))
+    assert wait_for(lambda: "the numbers set in Prefect win" in operator.log(report.run_id), "the line about the limit", 20)
+
+
+def test_new_limits_of_a_simulated_dataset_are_new_limits_in_prefect(building: Project) -> None:
+    def label(simulate: bool, **limits: Any) -> str:
+        spec = load_spec(str(building.spec("labels", limits=limits)), building.folder / "configs", model=None)
+        return gate_label(spec, "https://me:secret@api.example.com/v1", simulate=simulate)
+
+    plain = label(True, max_requests=50)
+    assert plain == "simulator-labels-50-per-60s-0.9"
+    others = [{"max_requests": 51}, {"window_seconds": 0.5}, {"pause_threshold": 0.8}, {"input_tokens": 9}, {"output_tokens": 8}]
+    assert len({plain, *(label(True, **{"max_requests": 50, **limits}) for limits in others)}) == 6
+    assert label(False, max_requests=50) == label(False, max_requests=51)
+    assert "secret" not in limit_name(label(False), "3f2a9c", "claude", "requests")
+
+
+def test_a_budget_tells_when_it_is_used_up_to_its_shares(run_flow: RunFlow, building: Project, operator: Operator) -> None:
+    building.spec("states-budget", budget={"run_usd": 5, "dataset_usd": 10, "alert_at": [0.00001, 0.00002, 0.9]})
+    report = report_in(run_flow(build_dataset, spec="states-budget", simulate=True, limit=4))
+    about = ("convoforge.budget.reached", "convoforge.dataset.states-budget")
+    told = operator.events(*about, count=4)
+    assert {(one["budget"], one["share"]) for one in told} == {(what, at) for what in ("run", "dataset") for at in ("1e-05", "2e-05")}
+    assert told[0]["resource"]["convoforge.provider"] == "simulator"
+    assert 0 < Decimal(told[0]["spent_usd"]) <= Decimal(report.cost_usd)
+    assert wait_for(lambda: "of the run budget is spent" in operator.log(report.run_id), "a warning in the log", 20)
+    run_flow(build_dataset, spec="states-budget", simulate=True, limit=1)
+    again = operator.events(*about, count=6)
+    assert sorted(one["budget"] for one in again) == ["dataset", "dataset", *["run"] * 4]  # the dataset's were told already
+
+
+@given(ids=st.lists(st.integers(), max_size=3_000), more=st.integers(0, 100_000))
+def test_shards_hold_every_request_once_and_are_of_one_or_at_least_fifty(ids: list[int], more: int) -> None:
+    total = len(ids) + more
+    shards = shard(ids, total)
+    assert [one for some in shards for one in some] == ids
+    assert all(shards)
+    sizes = {len(some) for some in shards}
+    if total <= SINGLY_UP_TO:
+        assert sizes <= {1}
+    elif len(ids) >= 50:
+        assert min(sizes) >= 50
+    else:
+        assert len(shards) <= 1
+
+
+@given(first=st.integers(1, 200_000), refilled=st.floats(0, 0.3))
+def test_a_run_has_at_most_about_five_hundred_shards_in_all_its_rounds(first: int, refilled: float) -> None:
+    shards = total = 0
+    asked = first
+    while asked:
+        total += asked
+        shards += len(shard(range(asked), total))
+        asked = int(asked * refilled)
+    assert shards <= 550

@@ -1,0 +1,104 @@
+"""Whoever asks a run to stop, and how: it ends what it has begun, books it, and says how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from prefect.states import Cancelling, Paused, Suspended
+from support import Project, Simulator
+from watching import Operator
+
+from tasks.stopping import heed_signals
+
+StartBuild = Callable[..., subprocess.Popen[str]]
+
+
+def ledger_rows(project: Project, query: str) -> list[Any]:
+    with sqlite3.connect(project.data / "ledger.db") as connection:
+        return connection.execute(query).fetchall()
+
+
+def report_of(process: subprocess.Popen[str]) -> dict[str, Any]:
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 3, err
+    found: dict[str, Any] = json.loads(out.splitlines()[-1])
+    return found
+
+
+def assert_drained(project: Project, simulator: Simulator, report: dict[str, Any]) -> None:
+    """Every call that was paid is in the books, none is open, and nothing is held back from the next build."""
+    assert report["state"] == "partial"
+    assert 0 < report["generated"] < report["planned"]
+    assert report["failed"] == 0
+    assert simulator.books()["billed_delivered"]["requests"] == report["generated"]
+    assert ledger_rows(project, "SELECT DISTINCT status FROM generation_logs") == [("succeeded",)]
+    assert ledger_rows(project, "SELECT count(*) FROM requests WHERE state = 'claimed'") == [(0,)]
+    assert ledger_rows(project, "SELECT count(*) FROM owners") == [(0,)]
+    assert ledger_rows(project, "SELECT state FROM runs") == [("partial",)]
+
+
+def test_cancel_in_prefect_drains_the_run_within_six_seconds(
+    start_build: StartBuild, building: Project, slow_simulator: Simulator, operator: Operator
+) -> None:
+    process = start_build("cancelled")
+    begun = time.monotonic()
+    operator.set_state("cancelled", Cancelling())
+    report = report_of(process)
+    assert time.monotonic() - begun < 6 + 3  # and the exit of the process
+    assert_drained(building, slow_simulator, report)
+    state = operator.run(report["run_id"]).state
+    assert state is not None and state.is_cancelled()
+    assert state.message == report["message"] == f"cancelled in Prefect; {report['accepted']} of 64 accepted"
+
+
+@pytest.mark.parametrize("state", [Paused(timeout_seconds=300), Suspended(timeout_seconds=300)], ids=["paused", "suspended"])
+def test_pause_in_prefect_drains_the_run_and_the_next_build_goes_on(
+    state: Any, start_build: StartBuild, building: Project, slow_simulator: Simulator, operator: Operator
+) -> None:
+    name = f"build-{state.name}"
+    process = start_build(name)
+    operator.set_state(name, state, force=True)  # as Prefect's UI does, also for a run that no worker could resume
+    report = report_of(process)
+    assert_drained(building, slow_simulator, report)
+    end = operator.run(report["run_id"]).state
+    assert end is not None and (end.type.value, end.name) == ("COMPLETED", "Partial")
+    assert end.message == f"paused in Prefect; {report['accepted']} of 64 accepted"
+
+
+def test_sigterm_drains_the_run(start_build: StartBuild, building: Project, slow_simulator: Simulator, operator: Operator) -> None:
+    process = start_build("terminated")
+    process.send_signal(signal.SIGTERM)
+    report = report_of(process)
+    assert_drained(building, slow_simulator, report)
+    state = operator.run(report["run_id"]).state
+    assert state is not None and (state.name, state.message) == ("Partial", report["message"])
+    assert report["message"].startswith("stopped by SIGTERM; ")
+
+
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
+def test_a_first_signal_asks_and_a_second_gives_up(first: signal.Signals) -> None:
+    said: list[str] = []
+
+    async def flow() -> None:
+        with heed_signals(said.append, lambda: said.append("given up")):
+            os.kill(os.getpid(), first)
+            await asyncio.sleep(0.05)
+            assert len(said) == 1
+            os.kill(os.getpid(), signal.SIGINT)
+            await asyncio.sleep(60)
+
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.new_event_loop().run_until_complete(flow())
+    name = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}[first]
+    assert said == [f"stopped by {name}", "given up", "stopped by Ctrl-C"]
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before

@@ -1,0 +1,86 @@
+"""What tests see of a run from outside: Prefect as an operator has it, and a way to wait for a sign."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    FlowRunFilter,
+    FlowRunFilterId,
+    FlowRunFilterName,
+    LogFilter,
+    LogFilterFlowRunId,
+)
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.client.schemas.sorting import FlowRunSort
+
+DEADLINE = 60.0
+
+
+def wait_for(look: Callable[[], Any], what: str, seconds: float = DEADLINE) -> Any:
+    """What `look` finds as soon as it is something."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := look():
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"in {seconds} s there was no sign of: {what}")
+
+
+@dataclass(frozen=True)
+class Operator:
+    """Prefect as somebody sees it who watches runs from outside."""
+
+    client: SyncPrefectClient
+
+    def run(self, run_id: str) -> FlowRun:
+        return self.client.read_flow_run(UUID(run_id))
+
+    def newest(self, name: str) -> FlowRun | None:
+        named = FlowRunFilter(name=FlowRunFilterName(any_=[name]))
+        runs = self.client.read_flow_runs(flow_run_filter=named, sort=FlowRunSort.EXPECTED_START_TIME_DESC, limit=1)
+        return runs[0] if runs else None
+
+    def set_state(self, name: str, state: State[Any], *, force: bool = False) -> FlowRun:
+        run = self.newest(name)
+        assert run is not None
+        self.client.set_flow_run_state(run.id, state, force=force)
+        return run
+
+    def task_runs(self, run_id: str, count: int) -> list[str]:
+        """The names of a run's `count` task runs, once all have arrived: they come as events, behind the run."""
+        mine = FlowRunFilter(id=FlowRunFilterId(any_=[UUID(run_id)]))
+
+        def all_of_them() -> list[str]:
+            runs = self.client.read_task_runs(flow_run_filter=mine)
+            return [run.name for run in runs] if len(runs) >= count else []
+
+        names: list[str] = wait_for(all_of_them, f"{count} task runs")
+        return names
+
+    def artifacts(self, run_id: str) -> dict[str, Any]:
+        """type → artifact, of those that a run has left."""
+        mine = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[UUID(run_id)]))
+        return {str(one.type): one for one in self.client.read_artifacts(artifact_filter=mine)}
+
+    def log(self, run_id: str) -> str:
+        mine = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[UUID(run_id)]))
+        return "\n".join(line.message for line in self.client.read_logs(log_filter=mine, limit=200))
+
+    def events(self, name: str, resource: str, count: int) -> list[dict[str, Any]]:
+        """The payloads of `count` events about a resource, oldest first, once all have arrived."""
+        about = {"event": {"name": [name]}, "resource": {"id": [resource]}, "order": "ASC"}
+
+        def all_of_them() -> list[dict[str, Any]]:
+            found = self.client.request("POST", "/events/filter", json={"filter": about, "limit": 50}).json()["events"]
+            return [{**one["payload"], "resource": one["resource"]} for one in found] if len(found) >= count else []
+
+        payloads: list[dict[str, Any]] = wait_for(all_of_them, f"{count} events {name}")
+        return payloads
