@@ -161,7 +161,7 @@ async def test_tokens_beyond_the_estimate_are_a_debt_that_later_requests_wait_fo
     async with open_gate(Limits(1000, 1.0, input_tokens=1000, output_tokens=1000)) as gate:
         slot = await gate.acquire(Need(50, 50))
         gate.settle(slot, Usage(input_tokens=100, cache_write_5m_tokens=100, cache_read_tokens=5000, output_tokens=850))
-        assert 0.5 < await seconds_to_acquire(gate, Need(50, 60)) < 1.5
+        assert await seconds_to_acquire(gate, Need(50, 60)) > 0.5
 
 
 async def test_tokens_not_used_are_given_back(open_gate: OpenGate) -> None:
