@@ -58,6 +58,12 @@ T = TypeVar("T")
 SAME_REJECTION_LIMIT = 10
 """So many of the same 400 in a row stop a run: the fault is in what is sent, not in one request."""
 
+LOOK_AGAIN_SECONDS = 0.5
+"""How often one looks for room in a budget: calls of this process say when they have been booked, those of another do not."""
+
+_MOST_SAID = 400
+"""So much of a fault of ours is kept: some repeat all that they were given."""
+
 _STOPS = {
     "refusal": AnswerKind.REFUSED,
     "max_tokens": AnswerKind.TRUNCATED,
@@ -181,7 +187,7 @@ class Generator:
         except LedgerError:
             raise
         except Exception as error:
-            await self._give_back(job, repr(error))
+            await self._give_back(job, repr(error)[:_MOST_SAID])
             raise
         raise AssertionError("unreachable: the retry loop returns or raises")
 
@@ -233,7 +239,9 @@ class Generator:
         self._control.in_flight.discard(task)
         error = None if task.cancelled() else task.exception()
         if error is not None and not isinstance(error, ClaudeAPIError):
-            self._control.stop(str(error) if isinstance(error, LedgerError) else f"a fault of this program: {error!r}")
+            self._control.stop(
+                str(error) if isinstance(error, LedgerError) else f"a fault of this program: {repr(error)[:_MOST_SAID]}"
+            )
 
     async def _give_back(self, job: Job, reason: str) -> None:
         await self._ledger.awrite(unclaim, self._owner, [job.claimed.request_id], reason)
@@ -272,8 +280,8 @@ class Generator:
                 raise error
             if spent + book["reserved_pico"] + reserve <= denied.limit_pico:
                 return
-            with suppress(TimeoutError):  # a call of another process gives no sign here: look again after a moment
-                await asyncio.wait_for(settled.wait(), timeout=0.5)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(settled.wait(), timeout=LOOK_AGAIN_SECONDS)
 
     async def _call(self, job: Job, intent: Intent, slot: Slot) -> Outcome:
         begun = time.perf_counter()
@@ -363,7 +371,7 @@ class Generator:
 
     def _failure(self, job: Job, intent: Intent, error: Exception, reply: Reply | None, latency: int) -> Completion:
         """How a call that failed is booked. An answer that cannot be used was paid all the same; a fault of ours may have been."""
-        said = error if isinstance(error, ClaudeAPIError) else ClaudeAPIError(repr(error)[:400], maybe_billed=True)
+        said = error if isinstance(error, ClaudeAPIError) else ClaudeAPIError(repr(error)[:_MOST_SAID], maybe_billed=True)
         rejected = isinstance(error, RejectedError)
         return Completion(
             intent,

@@ -107,4 +107,4 @@ def _row(request: ConversationRequest, outcome: Outcome | None) -> dict[str, str
 
 
 def _prefect_gate(limits: Limits, endpoint: str, model: str, names: Sequence[str]) -> PrefectGate:
-    return PrefectGate(limits, endpoint=endpoint, model=model, fingerprints=names)
+    return PrefectGate(limits, endpoint=endpoint, model=model, fingerprints=names, log=get_run_logger())

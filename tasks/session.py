@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import uuid
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -207,7 +208,20 @@ async def open_session(spec: DatasetSpec, *, simulate: bool, settings: Settings 
         await stack.enter_async_context(heed_prefect(control.stop))
         stack.enter_context(heed_signals(control.stop, opened.give_up))
         stack.push_async_callback(generator.drain, spec.retry.timeout_seconds + GRACE_SECONDS)
+        stack.enter_context(_light_collections())
         yield opened
+
+
+@contextmanager
+def _light_collections() -> Iterator[None]:
+    """Keep the garbage collector away from what imports have made: a full collection walks half a million objects of Prefect and
+    the SDK, and thousands of calls bring many (4,000 conversations: 16.4 → 10.9 s of CPU, measured)."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def _close_unfinished(opened: Session) -> Callable[..., None]:

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -32,6 +40,25 @@ def wait_for(look: Callable[[], Any], what: str, seconds: float = DEADLINE) -> A
             return found
         time.sleep(0.05)
     raise AssertionError(f"in {seconds} s there was no sign of: {what}")
+
+
+def prefect_home(folder: Path) -> Path:
+    """A Prefect folder whose database is ready: what takes a first start so long."""
+    return Path(shutil.copytree(_migrated(), folder))
+
+
+@cache
+def _migrated() -> Path:
+    home = tempfile.mkdtemp(dir=Path(os.environ["PREFECT_HOME"]).parent)  # the tests' own, see conftest.py
+    upgrade = [sys.executable, "-m", "prefect", "server", "database", "upgrade", "-y"]
+    subprocess.run(upgrade, env={**os.environ, "PREFECT_HOME": home}, check=True, capture_output=True)
+    return Path(home)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 @dataclass(frozen=True)

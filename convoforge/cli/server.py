@@ -154,7 +154,7 @@ def stop_server() -> Literal["stopped", "in use", "none"]:
 def pass_proxies_by() -> None:
     """Where a proxy is set for everything, what listens on this machine is reached directly all the same: by us and by children."""
     listed = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
-    if not getproxies_environment() or listed == "*":
+    if not getproxies_environment().keys() - {"no"} or listed == "*":
         return
     hosts = [host.strip() for host in listed.split(",") if host.strip()]
     hosts += [host for host in ("127.0.0.1", "localhost") if host not in hosts]

@@ -16,7 +16,7 @@ import aiohttp
 import anthropic
 import httpx2
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from convoforge.claude import translate
@@ -358,6 +358,7 @@ json = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.integers(300, 599), json)
 def test_whatever_a_server_says_an_error_is_fit_for_the_ledger(status: int, said: object) -> None:
     ours = translate(status_error(status, said))
@@ -377,6 +378,7 @@ def test_a_page_of_html_is_cut_to_a_line() -> None:
     assert "\n" not in str(ours) and "\x1b" not in str(ours) and "\0" not in str(ours)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=400), st.text(max_size=400))
 def test_a_key_that_a_server_echoes_is_in_nothing_of_the_error(before: str, after: str) -> None:
     told = f"{before}{KEY}{after}"

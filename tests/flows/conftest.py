@@ -15,6 +15,7 @@ from prefect.client.schemas.objects import State
 from support import Project, Simulator
 from watching import Operator, wait_for
 
+
 @pytest.fixture(scope="session")
 def operator(prefect_server: str) -> Iterator[Operator]:
     from prefect.client.orchestration import get_client
@@ -54,10 +55,14 @@ def run_flow(building: Project, simulator: Simulator, monkeypatch: pytest.Monkey
     for name, value in {**building.environment, "ANTHROPIC_BASE_URL": simulator.url}.items():
         monkeypatch.setenv(name, value)
 
-    def run(flow: Flow[..., Any], /, **parameters: Any) -> State[Any]:
+    def run(flow: Callable[..., Any], /, **parameters: Any) -> State[Any]:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "unclosed", ResourceWarning)  # Prefect leaves a socket of each flow run to the collector
-            state: State[Any] = asyncio.run(flow(**parameters, return_state=True))  # type: ignore[call-overload]
+            warnings.filterwarnings(
+                "ignore", "unclosed", ResourceWarning
+            )  # Prefect leaves a socket of each flow run to the collector
+            state: State[Any] = asyncio.run(
+                flow(**parameters, return_state=True) if isinstance(flow, Flow) else flow(**parameters)
+            )
             gc.collect()
         return state
 

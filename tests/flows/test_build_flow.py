@@ -5,13 +5,17 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 from prefect.client.schemas.objects import State
+from prefect.flow_engine import run_flow_async
+from prefect.states import AwaitingRetry
 from support import Project, Simulator
 from watching import Operator, wait_for
 
@@ -100,6 +104,24 @@ def test_a_run_that_no_request_can_serve_has_failed(
     assert "402" in report.message and "\n" not in report.message
 
 
+def test_a_retry_in_prefect_is_the_same_run(
+    run_flow: RunFlow, building: Project, simulator: Simulator, operator: Operator
+) -> None:
+    building.spec("states-retried", axes=ONE, limits={"max_requests": 100_000, "concurrency": 1})
+    simulator.script("402")
+    first = report_in(run_flow(build_dataset, spec="states-retried", simulate=True))
+    assert first.state == "failed"
+    operator.client.set_flow_run_state(UUID(first.run_id), AwaitingRetry(), force=True)
+    run = operator.run(first.run_id)
+    again = partial(run_flow_async, build_dataset, flow_run=run, parameters=run.parameters, return_type="state")
+    state = run_flow(again)  # as a worker's process does it
+    report = report_in(state)
+    assert (report.run_id, state.name, operator.run(first.run_id).run_count) == (first.run_id, "Completed", 2)
+    with sqlite3.connect(building.data / "ledger.db") as connection:
+        assert connection.execute("SELECT id, state FROM runs").fetchall() == [(first.run_id, "completed")]
+        assert connection.execute("SELECT DISTINCT run_id FROM generation_logs").fetchall() == [(first.run_id,)]
+
+
 @pytest.mark.parametrize(
     ("spec", "error", "said"),
     [("no-such-spec", ConfigError, "no-such-spec"), ("states-unwritable", ConvoforgeError, "could be published")],
@@ -135,7 +157,9 @@ def test_the_operators_numbers_win_and_the_run_says_so(run_flow: RunFlow, buildi
     path = building.spec("states-tuned", axes=ONE)
     spec = load_spec(str(path), building.folder / "configs", model=None)
     name = limit_name(gate_label(spec, "", simulate=True), fingerprint(SIMULATOR_KEY), spec.model, "requests")
-    operator.client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=1000, slot_decay_per_second=500))
+    operator.client.create_global_concurrency_limit(
+        GlobalConcurrencyLimitCreate(name=name, limit=1000, slot_decay_per_second=500)
+    )
     report = report_in(run_flow(build_dataset, spec="states-tuned", simulate=True))
     assert wait_for(lambda: "the numbers set in Prefect win" in operator.log(report.run_id), "the line about the limit", 20)
 
@@ -158,7 +182,9 @@ def test_a_budget_tells_when_it_is_used_up_to_its_shares(run_flow: RunFlow, buil
     report = report_in(run_flow(build_dataset, spec="states-budget", simulate=True, limit=4))
     about = ("convoforge.budget.reached", "convoforge.dataset.states-budget")
     told = operator.events(*about, count=4)
-    assert {(one["budget"], one["share"]) for one in told} == {(what, at) for what in ("run", "dataset") for at in ("1e-05", "2e-05")}
+    assert {(one["budget"], one["share"]) for one in told} == {
+        (what, at) for what in ("run", "dataset") for at in ("1e-05", "2e-05")
+    }
     assert told[0]["resource"]["convoforge.provider"] == "simulator"
     assert 0 < Decimal(told[0]["spent_usd"]) <= Decimal(report.cost_usd)
     assert wait_for(lambda: "of the run budget is spent" in operator.log(report.run_id), "a warning in the log", 20)

@@ -74,7 +74,9 @@ def test_pause_in_prefect_drains_the_run_and_the_next_build_goes_on(
     assert end.message == f"paused in Prefect; {report['accepted']} of 64 accepted"
 
 
-def test_sigterm_drains_the_run(start_build: StartBuild, building: Project, slow_simulator: Simulator, operator: Operator) -> None:
+def test_sigterm_drains_the_run(
+    start_build: StartBuild, building: Project, slow_simulator: Simulator, operator: Operator
+) -> None:
     process = start_build("terminated")
     process.send_signal(signal.SIGTERM)
     report = report_of(process)

@@ -1,0 +1,68 @@
+"""What deployments/*.yaml define fits the flows: a scheduled run must not find out at two in the morning."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prefect import Flow
+from prefect.client.schemas.schedules import construct_schedule
+from prefect.events.schemas.automations import AutomationCore
+
+from convoforge.spec import load_spec
+from tasks.report import BUDGET_EVENT
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PROJECT = yaml.safe_load((ROOT / "deployments" / "prefect.yaml").read_text())
+AUTOMATIONS = yaml.safe_load((ROOT / "deployments" / "automations.yaml").read_text())["automations"]
+
+
+def flow_of(deployment: dict[str, Any]) -> Flow[..., Any]:
+    module, _, name = deployment["entrypoint"].rpartition(".")
+    found = getattr(importlib.import_module(module), name)
+    assert isinstance(found, Flow)
+    return found
+
+
+@pytest.fixture(params=PROJECT["deployments"], ids=lambda one: one["name"])
+def deployment(request: pytest.FixtureRequest) -> dict[str, Any]:
+    return request.param  # type: ignore[no-any-return]
+
+
+def test_an_entrypoint_leads_to_a_flow_whose_parameters_fit(deployment: dict[str, Any]) -> None:
+    flow = flow_of(deployment)
+    known = flow.parameters.properties
+    for parameters in ({}, *(schedule.get("parameters", {}) for schedule in deployment.get("schedules", []))):
+        given = {**deployment["parameters"], **parameters}
+        assert given.keys() <= known.keys()
+        if deployment.get("schedules"):  # nobody is there to give the rest
+            flow.validate_parameters(given)
+
+
+def test_a_schedule_is_one_and_what_it_builds_is_there_and_has_a_budget(deployment: dict[str, Any]) -> None:
+    for schedule in deployment.get("schedules", []):
+        construct_schedule(cron=schedule["cron"], timezone=schedule["timezone"])
+        assert schedule["slug"]  # by it a changed schedule is found again
+        assert deployment["concurrency_limit"]["limit"] == 1
+        spec = load_spec(deployment["parameters"]["spec"], ROOT / "configs", model=None)
+        assert spec.budget.run_usd is not None
+        assert not deployment["parameters"].get("refresh")  # a schedule never pays for what is there
+
+
+def test_names_are_given_once_and_all_go_to_the_pool_that_up_makes() -> None:
+    from deployments.local import POOL
+
+    assert {one["work_pool"]["name"] for one in PROJECT["deployments"]} == {POOL}
+    assert len({one["name"] for one in PROJECT["deployments"]}) == len(PROJECT["deployments"])
+
+
+@pytest.mark.parametrize("automation", AUTOMATIONS, ids=lambda one: one["name"])
+def test_an_automation_is_one_that_prefect_takes(automation: dict[str, Any]) -> None:
+    AutomationCore.model_validate(automation)
+
+
+def test_the_budget_automation_listens_for_the_event_that_runs_send() -> None:
+    assert BUDGET_EVENT in [event for one in AUTOMATIONS for event in one["trigger"]["expect"]]

@@ -1,0 +1,280 @@
+"""The embedded Prefect server: one for all builds of a folder, started by the first, stopped by the last, however they end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import psutil
+import pytest
+from support import Project
+from watching import free_port, prefect_home, wait_for
+
+from convoforge.cli import server
+from convoforge.cli.server import Process, Server, stop_server, use_server
+
+HOLD = """
+import sys
+from convoforge.cli.server import use_server
+with use_server() as server:
+    print(server.url, server.process.pid if server.process else 0, flush=True)
+    sys.stdin.readline()
+"""
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A Prefect folder and a usual port of one's own. No server of it is left when the test is over."""
+    folder = prefect_home(tmp_path / "prefect")
+    monkeypatch.setenv("PREFECT_HOME", str(folder))
+    monkeypatch.setenv("PREFECT_SERVER_API_PORT", str(free_port()))
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    yield folder
+    left = note(folder)
+    stop_server()
+    assert left is None, f"{left} was left behind"
+
+
+def note(home: Path) -> Process | None:
+    """The server's process, as it is noted."""
+    try:
+        return Process(**json.loads((home / "convoforge-server.json").read_text())["process"])
+    except (OSError, ValueError):
+        return None
+
+
+def answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/health", timeout=5) as response:
+            return bool(json.load(response))
+    except OSError:
+        return False
+
+
+class User:
+    """A process that uses the server until it is told to leave."""
+
+    def __init__(self, **environment: str) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", HOLD],
+            env={**os.environ, **environment},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def server(self) -> tuple[str, int]:
+        assert self._process.stdout is not None
+        url, pid = self._process.stdout.readline().split()
+        return url, int(pid)
+
+    def leave(self) -> None:
+        self._process.communicate("\n", timeout=30)
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+
+@contextmanager
+def something_else_on(port: int) -> Iterator[None]:
+    class Nothing(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(404)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", port), Nothing) as other:
+        thread = threading.Thread(target=other.serve_forever)
+        thread.start()
+        yield
+        other.shutdown()
+        thread.join()
+
+
+def test_two_at_once_share_a_server_and_the_last_one_stops_it(home: Path) -> None:
+    usual = int(os.environ["PREFECT_SERVER_API_PORT"])
+    with something_else_on(usual):  # which is neither used nor disturbed
+        one, other = User(), User()
+        try:
+            url, pid = one.server()
+            assert other.server() == (url, pid)
+            started = note(home)
+            assert started is not None and started.pid == pid
+            assert not url.endswith(f":{usual}/api")
+            one.kill()
+            assert answers(url)
+            other.leave()
+        finally:
+            one.kill()
+            other.kill()
+    assert not answers(url)
+    assert not started.runs
+    assert note(home) is None
+
+
+def test_a_server_whose_starter_was_killed_is_used_by_the_next_one_and_stopped(home: Path) -> None:
+    proxy = dict.fromkeys(("http_proxy", "HTTP_PROXY"), "http://127.0.0.1:9")  # loopback is reached past it
+    first = User()
+    started = wait_for(lambda: note(home), "a note about the server")
+    first.kill()
+    assert started.runs
+    second = User(**proxy)
+    try:
+        url, pid = second.server()
+        assert (url, pid) == (f"http://127.0.0.1:{os.environ['PREFECT_SERVER_API_PORT']}/api", started.pid)
+        second.leave()
+    finally:
+        second.kill()
+    assert not started.runs
+    assert not answers(url)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_while_the_server_starts_leaves_nothing_behind(number: signal.Signals, home: Path, project: Project) -> None:
+    project.spec("early")
+    process = project.start("build", "early", "--simulate", PREFECT_HOME=str(home))
+    started = wait_for(lambda: note(home), "a note about the server")
+    process.send_signal(number)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert not started.runs
+    assert note(home) is None
+
+
+def test_a_second_ctrl_c_ends_at_once_with_everything_the_build_had_started(home: Path, project: Project) -> None:
+    project.spec("at-once", retry={"timeout_seconds": 120})
+    process = project.start("build", "at-once", "--simulate", PREFECT_HOME=str(home))
+    try:
+        simulator = wait_for(lambda: simulator_of(process.pid), "a simulator")
+        url = f"http://127.0.0.1:{wait_for(lambda: port_of(simulator), 'its port')}"
+        script = json.dumps({"faults": ["hang"] * 50}).encode()
+        wait_for(lambda: post(f"{url}/_simulator/script", script), "its script")
+        wait_for(lambda: "requests" in books(url) and books(url)["requests"] >= 8, "calls in flight")
+        process.send_signal(signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.communicate(timeout=1)  # a first one waits for what is paid
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=2)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert "stopped at once; calls that were in flight may have been billed" in err
+    wait_for(lambda: not simulator.is_running() or simulator.status() == psutil.STATUS_ZOMBIE, "the simulator's end", 5)
+    assert note(home) is None
+
+
+def simulator_of(pid: int) -> psutil.Process | None:
+    found = [one for one in psutil.Process(pid).children() if "convoforge.simulator" in one.cmdline()]
+    return found[0] if found else None
+
+
+def port_of(process: psutil.Process) -> int | None:
+    listening = [one.laddr.port for one in process.net_connections(kind="tcp") if one.status == psutil.CONN_LISTEN]
+    return listening[0] if listening else None
+
+
+def post(url: str, body: bytes) -> bool:
+    urllib.request.urlopen(urllib.request.Request(url, body, {"content-type": "application/json"}), timeout=5).close()
+    return True
+
+
+def books(url: str) -> dict[str, int]:
+    with urllib.request.urlopen(f"{url}/_simulator/books", timeout=5) as response:
+        found: dict[str, int] = json.load(response)
+        return found
+
+
+def test_the_server_that_is_named_is_used_and_stays(prefect_server: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", prefect_server)
+    with use_server() as found:
+        assert found == Server(prefect_server)
+    assert answers(prefect_server)
+    assert os.environ["PREFECT_API_URL"] == prefect_server
+
+
+@pytest.mark.parametrize(
+    ("serve", "code", "said"),
+    [(False, 2, "no Prefect server answers at PREFECT_API_URL="), (True, 1, "Prefect fails (PREFECT_API_URL=")],
+)
+def test_a_named_server_that_is_none_is_said_in_one_line(
+    serve: bool, code: int, said: str, project: Project, home: Path, simulator: object
+) -> None:
+    project.spec("nowhere")
+    port = free_port()
+    named = f"http://127.0.0.1:{port}/api"
+    with something_else_on(port if serve else 0):
+        done = project.run("build", "nowhere", "--simulate", PREFECT_API_URL=named)
+    assert done.code == code
+    assert done.err.splitlines()[-1].startswith(f"convoforge: {said}{named}")
+    assert "Traceback" not in done.err
+
+
+def test_a_strangers_server_on_the_usual_port_is_left_alone_and_ones_own_is_used(
+    prefect_server: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Started(Exception):
+        pass
+
+    def starting() -> None:
+        raise Started
+
+    theirs = os.environ["PREFECT_HOME"]
+    monkeypatch.setenv("PREFECT_SERVER_API_PORT", prefect_server.rsplit(":", 1)[1].partition("/")[0])
+    with pytest.raises(Started), use_server(starting):
+        pass
+    monkeypatch.setenv("PREFECT_HOME", str(server._home_of(prefect_server)))
+    with use_server(starting) as found:
+        assert found == Server(prefect_server)
+    assert answers(prefect_server)
+    monkeypatch.setenv("PREFECT_HOME", theirs)
+
+
+def test_a_note_whose_pid_is_somebody_elses_by_now_is_not_believed(home: Path) -> None:
+    ours = Process.of(os.getpid())
+    stranger = Process(ours.pid, ours.began - 100)
+    assert ours.runs
+    assert not stranger.runs
+    assert not stranger.end(0.1)
+    server._note(home, Server("http://127.0.0.1:9/api", stranger))
+    assert stop_server() == "none"
+    server._forget(home)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"http_proxy": "http://127.0.0.1:9"}, "127.0.0.1,localhost"),
+        ({"http_proxy": "http://127.0.0.1:9", "NO_PROXY": "intranet, localhost"}, "intranet,localhost,127.0.0.1"),
+        ({"http_proxy": "http://127.0.0.1:9", "no_proxy": "*"}, "*"),
+        ({"NO_PROXY": "intranet"}, None),
+    ],
+)
+def test_this_machine_is_reached_past_a_proxy(
+    before: dict[str, str], after: str | None, clean_proxies: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in before.items():
+        monkeypatch.setenv(name, value)
+    server.pass_proxies_by()
+    assert os.environ.get("no_proxy") == after
+
+
+@pytest.fixture
+def clean_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.setenv(name, "")  # so that what the test sets is taken back
+        monkeypatch.setenv(name.upper(), "")
+        monkeypatch.delenv(name)
+        monkeypatch.delenv(name.upper())
