@@ -69,7 +69,10 @@ def bare(count: int) -> dict[str, float]:
 
     async def run() -> float:
         client = anthropic.AsyncAnthropic(
-            api_key=SIMULATOR_KEY, base_url=os.environ["ANTHROPIC_BASE_URL"], max_retries=0, http_client=anthropic.DefaultAioHttpClient()
+            api_key=SIMULATOR_KEY,
+            base_url=os.environ["ANTHROPIC_BASE_URL"],
+            max_retries=0,
+            http_client=anthropic.DefaultAioHttpClient(),
         )
         slots = asyncio.Semaphore(AT_ONCE)
 
@@ -157,7 +160,9 @@ def main() -> None:
     if arguments.child:
         print(json.dumps({"bare": bare, "pipeline": pipeline}[arguments.child](arguments.count)))
         return
-    print(f"{SMALL:,} and {LARGE:,} conversations, {LATENCY_MS} ms, {AT_ONCE} at once; this takes about two minutes …", flush=True)
+    print(
+        f"{SMALL:,} and {LARGE:,} conversations, {LATENCY_MS} ms, {AT_ONCE} at once; this takes about two minutes …", flush=True
+    )
     found = {}
     with servers() as (environment, simulator):
         for kind, count in (("bare", SMALL), ("pipeline", SMALL), ("bare", SMALL), ("pipeline", SMALL), ("pipeline", LARGE)):

@@ -22,7 +22,13 @@ import sitecustomize as _guard  # noqa: E402, F401 - importing it refuses connec
 def _own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Nothing of the person's own keys, servers and data; children are guarded like this process."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL", "ANTHROPIC_API_BASE_URL", "ANTHROPIC_MODEL"):
+        for name in (
+            "ANTHROPIC_API_KEY",
+            "ANTHROPIC_AUTH_TOKEN",
+            "ANTHROPIC_BASE_URL",
+            "ANTHROPIC_API_BASE_URL",
+            "ANTHROPIC_MODEL",
+        ):
             patch.delenv(name, raising=False)
         for name in ("CONVOFORGE_DATABASE_URL", "CONVOFORGE_CONFIG_DIR", "PREFECT_API_URL", "PREFECT_PROFILE"):
             patch.delenv(name, raising=False)
@@ -78,7 +84,11 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def project(tmp_path: Path) -> Project:
     """A project with this repository's templates and personas, and no data yet."""
     shutil.copytree(ROOT / "configs", tmp_path / "configs")
-    environment = {"CONVOFORGE_CONFIG_DIR": str(tmp_path / "configs"), "CONVOFORGE_DATA_DIR": str(tmp_path / "data"), "COLUMNS": "160"}
+    environment = {
+        "CONVOFORGE_CONFIG_DIR": str(tmp_path / "configs"),
+        "CONVOFORGE_DATA_DIR": str(tmp_path / "data"),
+        "COLUMNS": "160",
+    }
     return Project(tmp_path, environment)
 
 

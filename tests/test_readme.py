@@ -51,7 +51,9 @@ def test_the_spec_shown_is_valid_and_its_defaults_are_the_defaults() -> None:
 def test_the_example_in_python_runs(project: Project) -> None:
     (example,) = [block for block in blocks("python") if "asyncio" in block]
     environment = {"CONVOFORGE_DATA_DIR": str(project.data), "PATH": "/usr/bin:/bin"}
-    done = subprocess.run([sys.executable, "-c", example], env=environment, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", example], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert re.match(r"\d+ 0\.\d+ \w+", done.stdout)
 

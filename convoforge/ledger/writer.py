@@ -130,7 +130,18 @@ def _passes(error: OperationalError) -> bool:
     return error.connection_invalidated or any(sign in said for sign in _PASSING)
 
 
-_PASSING = ("locked", "busy", "full", "disk i/o", "unable to open", "connect", "terminat", "starting up", "shutting down", "recovery")
+_PASSING = (
+    "locked",
+    "busy",
+    "full",
+    "disk i/o",
+    "unable to open",
+    "connect",
+    "terminat",
+    "starting up",
+    "shutting down",
+    "recovery",
+)
 
 
 def _tell(group: list[_Waiting]) -> None:

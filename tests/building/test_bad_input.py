@@ -50,7 +50,9 @@ def test_a_spec_that_cannot_work(project: Project, changes: dict[str, Any], word
     assert not project.data.exists()
 
 
-@pytest.mark.parametrize("text", ["a: [b", "just words", "", "- a\n- b\n", "name: x\nname: y\n", "\x00\x01", "x: !!python/object:os.system {}"])
+@pytest.mark.parametrize(
+    "text", ["a: [b", "just words", "", "- a\n- b\n", "name: x\nname: y\n", "\x00\x01", "x: !!python/object:os.system {}"]
+)
 def test_a_spec_that_is_not_yaml_or_no_spec(project: Project, text: str) -> None:
     path = project.folder / "configs" / "datasets" / "broken.yaml"
     path.write_text(text)

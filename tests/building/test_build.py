@@ -63,8 +63,12 @@ def test_a_spec_becomes_rows_that_train_and_a_second_build_does_nothing(project:
 
 
 def test_the_books_are_what_the_simulator_billed(project: Project, simulator: Simulator) -> None:
-    project.spec("books", axes={"persona": ["A", "B", "C"], "emotion": ["Fear", "Calm"], "topic": ["x", "y"], "tier": ["template"]})
-    simulator.script("529", "500", "prose", "truncation", "refusal", "wrong_roles", {"kind": "429", "retry_after": 1}, "broken_json")
+    project.spec(
+        "books", axes={"persona": ["A", "B", "C"], "emotion": ["Fear", "Calm"], "topic": ["x", "y"], "tier": ["template"]}
+    )
+    simulator.script(
+        "529", "500", "prose", "truncation", "refusal", "wrong_roles", {"kind": "429", "retry_after": 1}, "broken_json"
+    )
     report = build(project, simulator, "books")
     costs = project.run("costs", "--json", "--simulated").last
     books = simulator.books()
@@ -87,7 +91,10 @@ def test_killed_in_the_middle_the_next_build_ends_with_the_same_dataset(project:
     database = project.folder / "second" / "ledger.db"
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        if database.exists() and sqlite3.connect(database).execute("SELECT count(*) FROM sqlite_master WHERE name='answers'").fetchone()[0]:
+        if (
+            database.exists()
+            and sqlite3.connect(database).execute("SELECT count(*) FROM sqlite_master WHERE name='answers'").fetchone()[0]
+        ):
             if sqlite3.connect(database).execute("SELECT count(*) FROM answers").fetchone()[0] >= 5:
                 break
         time.sleep(0.02)
@@ -106,7 +113,9 @@ def test_killed_in_the_middle_the_next_build_ends_with_the_same_dataset(project:
 
 
 def test_ctrl_c_drains_what_is_paid_and_says_how_to_go_on(project: Project, slow_simulator: Simulator) -> None:
-    project.spec("stopped", per_cell=6, axes={"persona": ["A"], "emotion": ["Fear", "Calm"], "topic": ["x", "y"], "tier": ["template"]})
+    project.spec(
+        "stopped", per_cell=6, axes={"persona": ["A"], "emotion": ["Fear", "Calm"], "topic": ["x", "y"], "tier": ["template"]}
+    )
     process = project.start("build", "stopped", "--simulate", "--json", ANTHROPIC_BASE_URL=slow_simulator.url)
     deadline = time.monotonic() + 60
     while slow_simulator.books()["requests"] < 8 and time.monotonic() < deadline:

@@ -33,7 +33,9 @@ def enrolled(ledger: Ledger, dataset: int, count: int) -> list[int]:
     return [draw.request_id for draw in ledger.read(read_draws, dataset)]
 
 
-def intent(request_id: int, dataset: int, owner: Owner, *, reserve: int = CENT, cap: int | None = None, attempt: int = 1) -> Intent:
+def intent(
+    request_id: int, dataset: int, owner: Owner, *, reserve: int = CENT, cap: int | None = None, attempt: int = 1
+) -> Intent:
     return Intent(
         request_id=request_id,
         attempt=attempt,
@@ -82,7 +84,13 @@ def test_an_answer_cost_and_usage_are_committed_with_the_request(ledger: Ledger,
     (draw,) = ledger.read(read_draws, dataset)
     assert (draw.state, draw.kind, draw.sent) == ("held", "ok", "s" * 64)
     (log,) = ledger.read(lambda c: c.execute(select(generation_logs)).all())
-    assert (log.status, log.billing, log.input_tokens, log.output_tokens, log.cost_pico) == ("succeeded", "billed", 10, 20, CENT // 2)
+    assert (log.status, log.billing, log.input_tokens, log.output_tokens, log.cost_pico) == (
+        "succeeded",
+        "billed",
+        10,
+        20,
+        CENT // 2,
+    )
     assert log.started_at == NOW
 
 
@@ -146,7 +154,9 @@ def test_a_claimed_request_is_nobody_elses(ledger: Ledger, dataset: int, owner: 
     assert [one.request_id for one in ledger.write(claim, other.id, ids, NOW)] == [ids[2]]
     ledger.write(unclaim, owner.id, ids, "stopped")
     assert len(ledger.write(claim, other.id, ids, NOW)) == 2
-    (reasons,) = {row.reason for row in ledger.read(lambda c: c.execute(select(requests).where(requests.c.id.in_(ids[:2]))).all())}
+    (reasons,) = {
+        row.reason for row in ledger.read(lambda c: c.execute(select(requests).where(requests.c.id.in_(ids[:2]))).all())
+    }
     assert reasons == "stopped"
 
 

@@ -45,7 +45,9 @@ def past() -> list[Call]:
         if n % 10 == 0:
             calls.append(Call(at, run, template, "failed", "maybe" if n % 20 == 0 else "none", 50, 0))
         calls.append(
-            Call(at, run, template, "succeeded", "billed", 100 + n * 7 % 41, 10**9 + n, 1 + (n % 10 == 0), n % 10, f"text {n // 2}")
+            Call(
+                at, run, template, "succeeded", "billed", 100 + n * 7 % 41, 10**9 + n, 1 + (n % 10 == 0), n % 10, f"text {n // 2}"
+            )
         )
     return calls
 
