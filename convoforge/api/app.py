@@ -189,7 +189,9 @@ def _generated(request: ConversationRequest, outcome: Outcome, model: str) -> Ge
     conversation, quality = outcome.conversation, outcome.quality
     if conversation is None or quality is None:
         return None
-    assert outcome.conversation_id and outcome.provider and outcome.finished_at  # every conversation has them
+    assert outcome.conversation_id
+    assert outcome.provider
+    assert outcome.finished_at
     return Generated(
         data=ConversationBody(
             conversation_id=outcome.conversation_id,

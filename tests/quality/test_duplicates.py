@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from convoforge.models import Conversation, Turn
 from convoforge.quality import content_hash
 
