@@ -239,9 +239,8 @@ class Generator:
         self._control.in_flight.discard(task)
         error = None if task.cancelled() else task.exception()
         if error is not None and not isinstance(error, ClaudeAPIError):
-            self._control.stop(
-                str(error) if isinstance(error, LedgerError) else f"a fault of this program: {repr(error)[:_MOST_SAID]}"
-            )
+            said = str(error) if isinstance(error, LedgerError) else f"a fault of this program: {repr(error)[:_MOST_SAID]}"
+            self._control.stop(said)
 
     async def _give_back(self, job: Job, reason: str) -> None:
         await self._ledger.awrite(unclaim, self._owner, [job.claimed.request_id], reason)
