@@ -208,25 +208,25 @@ def _start(home: Path, starting: Callable[[], None], *, stays: bool) -> Server:
             env=environment,
             start_new_session=True,
         )
-    process = Process.of(started.pid)
-    server = Server(_url(port), process, stays)
-    _note(home, server)
-    _await(home, server, process)
+    try:  # from here on: whatever ends the wait, Ctrl-C too, nothing is left behind
+        process = Process.of(started.pid)
+        server = Server(_url(port), process, stays)
+        _note(home, server)
+        _await(home, server, process)
+    except BaseException:
+        _forget(home)
+        Process.of(started.pid).end(1.0)
+        raise
     return server
 
 
 def _await(home: Path, server: Server, process: Process) -> None:
-    """Wait until a server answers. Raises `ConvoforgeError` if it does not; then, and on Ctrl-C, none is left behind."""
+    """Wait until a server answers. Raises `ConvoforgeError` if it does not."""
     deadline = time.monotonic() + START_SECONDS
-    try:
-        while not _answers(server.url):
-            if not process.runs or time.monotonic() > deadline:
-                raise ConvoforgeError(f"the local Prefect server did not start; its last words are in {_log(home)}")
-            time.sleep(0.2)
-    except BaseException:
-        _forget(home)
-        process.end(1.0)
-        raise
+    while not _answers(server.url):
+        if not process.runs or time.monotonic() > deadline:
+            raise ConvoforgeError(f"the local Prefect server did not start; its last words are in {_log(home)}")
+        time.sleep(0.2)
 
 
 def _answers(url: str) -> bool:
