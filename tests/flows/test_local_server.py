@@ -21,6 +21,7 @@ from watching import free_port, prefect_home, wait_for
 
 from convoforge.cli import server
 from convoforge.cli.server import Process, Server, stop_server, use_server
+from convoforge.errors import ConfigError
 
 HOLD = """
 import sys
@@ -205,20 +206,20 @@ def test_the_server_that_is_named_is_used_and_stays(prefect_server: str, home: P
     assert os.environ["PREFECT_API_URL"] == prefect_server
 
 
-@pytest.mark.parametrize(
-    ("serve", "code", "said"),
-    [(False, 2, "no Prefect server answers at PREFECT_API_URL="), (True, 1, "Prefect fails (PREFECT_API_URL=")],
-)
-def test_a_named_server_that_is_none_is_said_in_one_line(
-    serve: bool, code: int, said: str, project: Project, home: Path, simulator: object
-) -> None:
+def test_a_named_server_that_does_not_answer_is_wrong_input(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{free_port()}/api")
+    with pytest.raises(ConfigError, match="no Prefect server answers at PREFECT_API_URL=.*start it, or unset"), use_server():
+        pass
+
+
+def test_a_named_server_that_is_no_prefect_is_said_in_one_line(project: Project, home: Path) -> None:
     project.spec("nowhere")
     port = free_port()
     named = f"http://127.0.0.1:{port}/api"
-    with something_else_on(port if serve else 0):
+    with something_else_on(port):
         done = project.run("build", "nowhere", "--simulate", PREFECT_API_URL=named)
-    assert done.code == code
-    assert done.err.splitlines()[-1].startswith(f"convoforge: {said}{named}")
+    assert done.code == 1
+    assert done.err.splitlines()[-1].startswith(f"convoforge: Prefect fails (PREFECT_API_URL={named}): ")
     assert "Traceback" not in done.err
 
 
