@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sqlite3
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +14,7 @@ import pytest
 from prefect.client.schemas.objects import State
 from prefect.exceptions import ParameterTypeError
 from support import Project, Simulator
-from watching import Operator
+from watching import Operator, wait_for
 
 from convoforge.adhoc import DEFAULT_MODEL
 from convoforge.claude import SIMULATOR_KEY
@@ -97,3 +100,25 @@ def test_a_batch_that_cannot_begin_has_failed_with_one_line(run_flow: RunFlow, s
     state = run_flow(generate_batch, requests=requests("topic one"))  # for real, while a simulator answers and there is no key
     assert (state.type.value, state.message) == ("FAILED", str(result_in(state)))
     assert "no API key" in str(state.message)
+
+
+def test_sigterm_lets_a_batch_end_what_it_has_begun(
+    run_flow: RunFlow, building: Project, slow_simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_BASE_URL", slow_simulator.url)
+
+    def terminate() -> None:
+        wait_for(lambda: slow_simulator.books()["requests"] >= 2, "calls in flight")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    operator = threading.Thread(target=terminate)
+    operator.start()
+    state = run_flow(generate_batch, requests=requests(*(f"topic {n}" for n in range(20))), simulate=True, concurrency=2)
+    operator.join()
+    summary = summary_in(state)
+    assert state.name == "Partial"
+    assert summary.successful == slow_simulator.books()["billed_delivered"]["requests"] < 20
+    assert (summary.failed, summary.skipped) == (0, 20 - summary.successful)
+    assert set(summary.reasons.values()) == {"stopped by SIGTERM"}
+    with sqlite3.connect(building.data / "ledger.db") as connection:
+        assert connection.execute("SELECT DISTINCT status FROM generation_logs").fetchall() == [("succeeded",)]
