@@ -8,47 +8,35 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 from sqlalchemy import Connection
 
 from convoforge.capabilities import uses_schema
-from convoforge.claude import SIMULATOR_KEY, Claude
 from convoforge.dataset import score_dataset
-from convoforge.endpoint import api_address, check_provider, gate_limits
-from convoforge.errors import ConfigError, ConvoforgeError, GateClosed, LedgerError, RejectedError
-from convoforge.gate import Gate, GateStatus, Limits, WindowGate, fingerprint
-from convoforge.generator import Control, Generator, Job
-from convoforge.ledger import Ledger
+from convoforge.errors import ConfigError, ConvoforgeError, GateClosed, RejectedError
+from convoforge.gate import GateStatus
+from convoforge.generator import Control, Job
 from convoforge.ledger.draws import Claimed, claim, enrol_one, write_scores
-from convoforge.ledger.owners import RENEW_SECONDS, new_owner, register, renew, retire
-from convoforge.ledger.runs import close_run, dataset_id, keep_spec, open_run
+from convoforge.ledger.runs import close_run
 from convoforge.models import ConversationRequest, Outcome, Provider, Status
 from convoforge.plan import Cell, shape
 from convoforge.pricing import price_of, usd
 from convoforge.quality import RUBRIC_VERSION
 from convoforge.quality.duplicates import content_hash
-from convoforge.retry import Policy
 from convoforge.settings import Settings
-from convoforge.spec import DatasetSpec
+from convoforge.spec import ADHOC, DatasetSpec
 from convoforge.templates import Library
+from convoforge.workbench import OpenGate, Workbench, open_workbench
 
 MOST_IN_A_BATCH = 100
-DATASET = "adhoc"
 DEFAULT_MODEL = "claude-sonnet-5-5"
-
-OpenGate = Callable[[Limits, str, str, Sequence[str]], AbstractAsyncContextManager[Gate]]
-"""Makes a gate from limits, endpoint, model and the keys' fingerprints."""
 
 
 class LastingControl(Control):
     """The control of many callers: a refused request or a budget that is full today is its caller's affair; doom is everybody's."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.ended = asyncio.Event()
 
     def stop(self, reason: str, *, doomed: bool = False) -> None:
         """Send nothing new, if no request can work any more."""
@@ -58,39 +46,19 @@ class LastingControl(Control):
     def end(self, reason: str, *, doomed: bool = False) -> None:
         """Send nothing new, whatever the reason."""
         super().stop(reason, doomed=doomed)
-        self.ended.set()
 
     def rejected(self, error: RejectedError | None) -> None:
         """Ten of the same refusal say nothing here: they may be one caller's."""
-
-    async def sleep(self, seconds: float) -> None:
-        """The wait before a retry, cut short by the end."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self.ended.wait(), seconds)
 
 
 class ConversationGenerator:
     """Generates single requests and batches of up to 100. Made by `open_generator`; any number of callers at once."""
 
-    def __init__(
-        self,
-        generator: Generator,
-        control: LastingControl,
-        ledger: Ledger,
-        library: Library,
-        spec: DatasetSpec,
-        dataset: int,
-        owner: str,
-        gate: Gate,
-    ) -> None:
-        self._generator = generator
+    def __init__(self, bench: Workbench, control: LastingControl, library: Library, spec: DatasetSpec) -> None:
+        self._bench = bench
         self._control = control
-        self._ledger = ledger
         self._library = library
         self._spec = spec
-        self._dataset = dataset
-        self._owner = owner
-        self._gate = gate
         self._under_way: set[asyncio.Task[Outcome]] = set()
 
     @property
@@ -147,7 +115,7 @@ class ConversationGenerator:
 
     def status(self) -> GateStatus:
         """Where the rate stands: used, remaining, reset_at, queue_length, is_paused."""
-        return self._gate.status()
+        return self._bench.gate.status()
 
     def stop(self, reason: str) -> None:
         """Send nothing new: requests that wait or come end as pending, with `GateClosed(reason)`. Calls in flight go on."""
@@ -173,15 +141,16 @@ class ConversationGenerator:
             structured=uses_schema(self._spec.model, settings),
         )
         cell = Cell(uuid.uuid4().hex, request.persona, request.emotion, request.topic, request.tier, request.template)
-        claimed = await self._ledger.awrite(
-            _enrol, self._dataset, cell, request.model_dump_json(), self._owner, datetime.now(UTC)
+        bench = self._bench
+        claimed = await bench.ledger.awrite(
+            _enrol, bench.dataset, cell, request.model_dump_json(), bench.owner, datetime.now(UTC)
         )
-        outcome = await self._generator.generate(Job(claimed, prompt, settings, template.name, template.label))
+        outcome = await bench.generator.generate(Job(claimed, prompt, settings, template.name, template.label))
         if outcome.conversation is not None and outcome.quality is not None:
             scored = [
                 (claimed.request_id, claimed.attempts + outcome.attempts, outcome.quality, content_hash(outcome.conversation))
             ]
-            await self._ledger.awrite(write_scores, RUBRIC_VERSION, scored)
+            await bench.ledger.awrite(write_scores, RUBRIC_VERSION, scored)
         return outcome
 
 
@@ -203,56 +172,25 @@ async def open_generator(
     settings = settings or Settings()
     spec = spec or default_spec(model or settings.model or DEFAULT_MODEL)
     provider: Provider = "simulator" if simulate else "anthropic"
-    if not simulate and not settings.keys:
-        raise ConfigError("no API key: set ANTHROPIC_API_KEY, or try it without one: --simulate")
     price = price_of(spec.model, overrides=spec.prices)
-    keys = (SIMULATOR_KEY,) if simulate else settings.keys
-    async with AsyncExitStack() as stack:
-        ledger = stack.enter_context(Ledger(settings.database_url))
-        now, owner, run_id, control = datetime.now(UTC), new_owner(), uuid.uuid4().hex, LastingControl()
-        dataset = ledger.write(dataset_id, DATASET, provider, now)
-        ledger.write(register, owner, now)
-        stack.callback(lambda: ledger.write(retire, owner.id, datetime.now(UTC)))
-        renewing = asyncio.create_task(_renew_lease(ledger, owner.id))
-        stack.push_async_callback(_end, renewing)
-        base_url = stack.enter_context(api_address(settings, simulate=simulate))
-        claude = Claude(keys, base_url, spec.model, timeout_seconds=spec.retry.timeout_seconds)
-        stack.push_async_callback(claude.aclose)
-        await check_provider(claude, spec.generation, provider, Policy(spec.retry))
-        endpoint = "simulator-adhoc" if simulate else base_url
-        make_gate = open_gate or _window_gate
-        names = [fingerprint(key) for key in keys]
-        gate = await stack.enter_async_context(make_gate(gate_limits(spec.limits), endpoint, spec.model, names))
-        ledger.write(keep_spec, dataset, spec)
-        ledger.write(open_run, run_id, dataset, spec, owner.id, None, now)
-        generator = Generator(
-            ledger=ledger,
-            claude=claude,
-            gate=gate,
-            control=control,
-            spec=spec,
-            price=price,
-            provider=provider,
-            run_id=run_id,
-            dataset_id=dataset,
-            owner=owner.id,
-            policy=Policy(spec.retry, sleep=control.sleep),
-        )
-        library = Library.at(settings.config_dir)
-        opened = ConversationGenerator(generator, control, ledger, library, spec, dataset, owner.id, gate)
+    control = LastingControl()
+    async with open_workbench(
+        spec, provider=provider, price=price, settings=settings, control=control, open_gate=open_gate
+    ) as bench:
+        opened = ConversationGenerator(bench, control, Library.at(settings.config_dir), spec)
         try:
             yield opened
         finally:
             opened.stop("the generator was closed")
             await opened.drain(spec.retry.timeout_seconds + 5)
-            await asyncio.to_thread(score_dataset, ledger, dataset)  # answers whose caller had left
-            await ledger.awrite(close_run, run_id, *_summary(control), datetime.now(UTC))
+            await asyncio.to_thread(score_dataset, bench.ledger, bench.dataset)  # answers whose caller had left
+            await bench.ledger.awrite(close_run, bench.run_id, *_summary(control), datetime.now(UTC))
 
 
 def default_spec(model: str) -> DatasetSpec:
     """The seed's defaults, for requests that belong to no dataset."""
     anything = {axis: ["any"] for axis in ("persona", "emotion", "topic", "tier")}
-    return DatasetSpec.model_validate({"name": DATASET, "model": model, "templates": ["any"], "axes": anything})
+    return DatasetSpec.model_validate({"name": ADHOC, "model": model, "templates": ["any"], "axes": anything})
 
 
 def _enrol(connection: Connection, dataset: int, cell: Cell, request: str, owner: str, now: datetime) -> Claimed:
@@ -260,25 +198,8 @@ def _enrol(connection: Connection, dataset: int, cell: Cell, request: str, owner
     return claimed
 
 
-def _window_gate(limits: Limits, _endpoint: str, _model: str, names: Sequence[str]) -> WindowGate:
-    return WindowGate(limits, names)
-
-
 def _summary(control: Control) -> tuple[str, str, dict[str, object]]:
     """How a run ended: state, message, report."""
     generated = control.tally["generated"]
     report = {"generated": generated, "cost_usd": f"{usd(control.cost_pico):f}"}
     return ("failed", control.stopped or "", report) if control.doomed else ("completed", f"{generated} generated", report)
-
-
-async def _renew_lease(ledger: Ledger, owner: str) -> None:
-    while True:
-        await asyncio.sleep(RENEW_SECONDS)
-        with suppress(LedgerError):  # the next time, perhaps; whoever works meanwhile will notice
-            await ledger.awrite(renew, owner, datetime.now(UTC))
-
-
-async def _end(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
+
 from convoforge.ledger import Ledger
 from convoforge.ledger.draws import read_draws, unscored, write_scores
 from convoforge.plan import Plan
@@ -24,16 +27,26 @@ def read_standing(ledger: Ledger, plan: Plan, dataset_id: int) -> Standing:
 
 
 def find_stale(plan: Plan, standing: Standing) -> list[Draw]:
-    """Held draws that would be sent differently today: kept, and regenerated only when somebody asks for it."""
-    cells = {cell.key: cell for cell in plan.cells}
-    return [draw for draw in standing.held if draw.sent != plan.sent(cells[draw.cell], draw.draw)]
+    """Answered draws that matter and would be sent differently today: kept, and regenerated only when somebody asks for it."""
+    return _changed(plan, standing, standing.held)
 
 
 def find_mended(plan: Plan, standing: Standing) -> list[Draw]:
-    """Draws that the API refused, and that would be sent differently today."""
+    """Draws that the API refused, that matter, and that would be sent differently today."""
+    return _changed(plan, standing, (verdict.draw for verdict in standing.revise if verdict.draw.kind is None))
+
+
+def _changed(plan: Plan, standing: Standing, draws: Iterable[Draw]) -> list[Draw]:
+    """Those of `draws` with another prompt or settings today. Of a cell that has all it wants, only what it publishes matters."""
     cells = {cell.key: cell for cell in plan.cells}
-    refused = [verdict.draw for verdict in standing.revise if verdict.draw.kind is None]
-    return [draw for draw in refused if draw.sent != plan.sent(cells[draw.cell], draw.draw)]
+    published = {draw.request_id for draw in standing.publish}
+    filled = Counter(draw.cell for draw in standing.publish)
+    return [
+        draw
+        for draw in draws
+        if (draw.request_id in published or filled[draw.cell] < plan.spec.per_cell)
+        and draw.sent != plan.sent(cells[draw.cell], draw.draw)
+    ]
 
 
 def score_dataset(ledger: Ledger, dataset_id: int) -> int:

@@ -12,7 +12,7 @@ from convoforge.models import Provider
 from convoforge.retry import Policy
 from convoforge.settings import Settings
 from convoforge.simulator.launch import simulator_process
-from convoforge.spec import Generation, RateLimits
+from convoforge.spec import DatasetSpec, Generation, RateLimits
 
 
 @contextmanager
@@ -42,6 +42,16 @@ async def check_provider(claude: Claude, settings: Generation, expected: Provide
 def gate_limits(limits: RateLimits) -> Limits:
     """A spec's limits as the gate takes them."""
     return Limits(**limits.model_dump(exclude={"concurrency"}))
+
+
+def gate_label(spec: DatasetSpec, base_url: str, provider: Provider) -> str:
+    """What shared limits are named after. Nobody tunes a simulator's by hand, so new numbers in a spec are new limits."""
+    if provider != "simulator":
+        return base_url
+    limits = spec.limits
+    numbers = [f"{limits.max_requests}-per-{limits.window_seconds:g}s", f"{limits.pause_threshold:g}"]
+    numbers += [str(tokens) for tokens in (limits.input_tokens, limits.output_tokens) if tokens]
+    return "-".join(["simulator", spec.name, *numbers])
 
 
 def wrong_provider(found: Provider, expected: Provider) -> str:

@@ -58,6 +58,9 @@ T = TypeVar("T")
 SAME_REJECTION_LIMIT = 10
 """So many of the same 400 in a row stop a run: the fault is in what is sent, not in one request."""
 
+MOST_IN_FLIGHT = 1_000
+"""So many connections the SDK keeps."""
+
 LOOK_AGAIN_SECONDS = 0.5
 """How often one looks for room in a budget: calls of this process say when they have been booked, those of another do not."""
 
@@ -143,6 +146,7 @@ class Generator:
         run_id: str,
         dataset_id: int,
         owner: str,
+        concurrency: int = MOST_IN_FLIGHT,
         policy: Policy | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -162,6 +166,7 @@ class Generator:
         self._now = now
         self._dead_keys: set[int] = set()
         self._room = asyncio.Lock()
+        self._places = asyncio.Semaphore(concurrency)
 
     async def generate(self, job: Job) -> Outcome:
         """What became of one request. Never raises for what the API does: the outcome says it.
@@ -212,7 +217,12 @@ class Generator:
 
     async def _begin(self, job: Job, number: int, reserve: int) -> asyncio.Task[Outcome] | Denied:
         usage = expected_usage(job.prompt)
-        slot = await self._gate.acquire(Need(input_tokens=usage.input_tokens, output_tokens=usage.output_tokens))
+        await self._places.acquire()  # before the gate: what it lets through must not wait any more
+        try:
+            slot = await self._gate.acquire(Need(input_tokens=usage.input_tokens, output_tokens=usage.output_tokens))
+        except BaseException:
+            self._places.release()
+            raise
         return await asyncio.shield(self._launch(self._reserve(job, number, reserve, slot)))
 
     async def _reserve(self, job: Job, number: int, reserve: int, slot: Slot) -> asyncio.Task[Outcome] | Denied:
@@ -221,12 +231,17 @@ class Generator:
             intent = self._intent(job, number, reserve, slot)
             denied = await self._ledger.batched(start_attempts, intent)
         except BaseException:
-            self._gate.settle(slot, None)
+            self._leave(slot)
             raise
         if denied is not None:
-            self._gate.settle(slot, None)
+            self._leave(slot)
             return denied
         return self._launch(self._call(job, intent, slot))
+
+    def _leave(self, slot: Slot, usage: Usage | None = None) -> None:
+        """Nothing is in flight any more for this slot. Before the books: a commit holds up no other call."""
+        self._gate.settle(slot, usage)
+        self._places.release()
 
     def _launch(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.create_task(work)
@@ -289,7 +304,7 @@ class Generator:
             try:
                 reply = await self._claude.send(job.prompt, job.settings, slot.key)
             finally:
-                self._gate.settle(slot, reply.usage if reply else None)
+                self._leave(slot, reply.usage if reply else None)
             latency = _elapsed_ms(begun)
             _check_reply(reply, self._provider)
             self._gate.learn(slot, reply.rate_headers)

@@ -9,6 +9,7 @@ that it does not list come back, without a word, as standard ones. Batch is half
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -138,9 +139,12 @@ def _published(model: str, at: datetime | None) -> Price:
     from genai_prices.data_snapshot import get_snapshot
 
     try:
-        found = genai_prices.calc_price(
+        priced = genai_prices.calc_price(
             genai_prices.Usage(input_tokens=0), model, provider_id="anthropic", genai_request_timestamp=at
-        ).model_price
+        )
+        if _name(model) != _name(priced.model.id):  # it goes by how a name begins, so a misspelt one would have a price
+            raise LookupError
+        found = priced.model_price
     except LookupError:
         known = [info.id for provider in get_snapshot().providers if provider.id == "anthropic" for info in provider.models]
         raise ConfigError(
@@ -159,6 +163,12 @@ def _published(model: str, at: datetime | None) -> Price:
     for start in sorted(starts, reverse=True):
         above = start, _at(rates, start + 1).price(above)
     return _at(rates, 0).price(above)
+
+
+def _name(model: str) -> list[str]:
+    """What a model is called without what only dates it: ``claude-sonnet-4-20250514`` is ``claude-sonnet-4-0``."""
+    undated = re.sub(r"[-@]\d{4}-?\d\d-?\d\d(?!\d)", "", model)
+    return sorted(word for word in re.split(r"[-.@]", undated) if word not in ("latest", "0"))
 
 
 def _at(rates: Mapping[str, Decimal | TieredPrices | None], prompt_tokens: int) -> PriceOverride:

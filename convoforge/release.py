@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from convoforge.dataset import read_standing
+from convoforge.errors import ConvoforgeError
 from convoforge.identity import wanted_key
 from convoforge.ledger import Ledger
 from convoforge.ledger.draws import read_answers, read_conversation
@@ -40,7 +41,8 @@ def publish_dataset(
 ) -> tuple[Published, Standing]:
     """The accepted rows of a plan as a version: the one that holds them already, or a new one. Scored before by `score_dataset`.
 
-    `stale` is how many draws `find_stale` found; the card and the manifest say so.
+    `stale` is how many draws `find_stale` found; the card and the manifest say so. Raises `ConvoforgeError` where the disk is full
+    or the folder may not be written, and what `publish` raises.
     """
     standing = read_standing(ledger, plan, dataset_id)
     verdicts = {verdict.draw.request_id: verdict for verdict in standing.revise if verdict.draw.kind is not None}
@@ -51,19 +53,25 @@ def publish_dataset(
     def revise() -> Iterator[PublishedRow]:
         return _rows(ledger, list(verdicts), {key: (one.status, one.reason) for key, one in verdicts.items()})
 
-    published = publish(
-        dataset_folder(data_dir, plan.spec.name, plan.provider),
-        accepted=accepted,
-        revise=revise,
-        reserve=lambda: ledger.write(reserve_version, dataset_id, run_id, now()),
-        fingerprint=_fingerprint(standing),
-        fractions=plan.spec.publish.splits,
-        group_by=plan.spec.publish.group_by,
-        seed=plan.spec.seed,
-        lineage=_lineage(plan, standing, stale, run_id),
-        created_at=now(),
-        allow_fewer=allow_fewer,
-    )
+    folder = dataset_folder(data_dir, plan.spec.name, plan.provider)
+    try:
+        published = publish(
+            folder,
+            accepted=accepted,
+            revise=revise,
+            reserve=lambda: ledger.write(reserve_version, dataset_id, run_id, now()),
+            fingerprint=_fingerprint(standing),
+            fractions=plan.spec.publish.splits,
+            group_by=plan.spec.publish.group_by,
+            seed=plan.spec.seed,
+            lineage=_lineage(plan, standing, stale, run_id),
+            created_at=now(),
+            allow_fewer=allow_fewer,
+        )
+    except OSError as error:
+        raise ConvoforgeError(
+            f"nothing is lost, but nothing could be published in {folder}: {error}. Publish or build again once that is mended"
+        ) from error
     if published.version is not None:  # also where it is unchanged: a kill between the files and this line is made good
         path = str(published.path)
         ledger.write(keep_version, dataset_id, published.version, path, published.sha256, published.rows, run_id, now())

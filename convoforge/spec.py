@@ -34,6 +34,9 @@ from convoforge.pricing import PriceOverride
 
 AXES = ("persona", "emotion", "topic", "tier")
 
+ADHOC = "adhoc"
+"""The dataset that holds requests which belong to none."""
+
 LARGEST_FILE = 1_000_000
 """Bytes of a YAML file: ten times the largest spec, and small enough to be read before anything is known of it."""
 
@@ -231,7 +234,10 @@ def load_spec(name: str | Path, config_dir: Path, *, model: str | None = None) -
     raw = read_yaml(path)
     if model is not None:
         raw.setdefault("model", model)
-    return check(DatasetSpec, raw, f"{path}: ")
+    spec = check(DatasetSpec, raw, f"{path}: ")
+    if spec.name == ADHOC:
+        raise ConfigError(f"{path}: name: '{ADHOC}' is where requests that belong to no dataset are kept: choose another")
+    return spec
 
 
 def change_spec(spec: DatasetSpec, **changes: Mapping[str, Any] | Any) -> DatasetSpec:

@@ -119,7 +119,7 @@ async def _fill(opened: Session, limit: int | None) -> None:
             return
         elif any(draw.state == "claimed" for draw in standing.pending):
             opened.stage = "waiting for another build of this dataset"
-            await opened.ledger.awrite(claim, opened.owner.id, (), datetime.now(UTC))  # gives back what a dead one held
+            await opened.ledger.awrite(claim, opened.owner, (), datetime.now(UTC))  # gives back what a dead one held
             await asyncio.sleep(1.0)
         elif last_pass or not standing.pending:
             return

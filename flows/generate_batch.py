@@ -15,9 +15,8 @@ from pydantic import BaseModel, Field
 
 from convoforge.adhoc import open_generator
 from convoforge.errors import ConvoforgeError, GateClosed
-from convoforge.gate import Limits
 from convoforge.models import ConversationRequest, Outcome
-from tasks.gate import PrefectGate
+from tasks.gate import prefect_gate
 from tasks.report import format_usd, one_line
 from tasks.stopping import end_state, heed_prefect, heed_signals
 
@@ -50,7 +49,7 @@ async def generate_batch(
     Completed as Partial, or Failed where not one came of it."""
     try:
         async with (
-            open_generator(model=model, simulate=simulate, open_gate=_prefect_gate) as generator,
+            open_generator(model=model, simulate=simulate, open_gate=prefect_gate(get_run_logger())) as generator,
             heed_prefect(generator.stop),
         ):
             with heed_signals(generator.stop):
@@ -104,7 +103,3 @@ def _row(request: ConversationRequest, outcome: Outcome | None) -> dict[str, str
         "cost": f"${outcome.cost_usd:f}" if outcome else "-",
         "reason": outcome.reason if outcome else "",
     }
-
-
-def _prefect_gate(limits: Limits, endpoint: str, model: str, names: Sequence[str]) -> PrefectGate:
-    return PrefectGate(limits, endpoint=endpoint, model=model, fingerprints=names, log=get_run_logger())

@@ -16,6 +16,7 @@ import math
 import random
 import re
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
@@ -33,9 +34,10 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from convoforge.errors import ConfigError, GateClosed
-from convoforge.gate import KINDS, Kind, Limits, Need, Slot
+from convoforge.gate import KINDS, SEND_WITHIN_SECONDS, Kind, Limits, Need, Slot
 from convoforge.gate.keys import Key
 from convoforge.gate.queueing import QueueingGate
+from convoforge.workbench import Log, OpenGate
 
 SLOTS: dict[Kind, int] = {"requests": 100, "input-tokens": 1, "output-tokens": 1}
 """What one of a kind takes from its Prefect limit."""
@@ -46,6 +48,9 @@ REREAD_SECONDS = 4.0
 CALLS_PER_SECOND = 15.0
 CALLS_AT_ONCE = 5
 """Leases beyond these wait and so serve more requests each; a lone request never waits for this."""
+
+AHEAD_SECONDS = SEND_WITHIN_SECONDS / 2
+"""So long a lease may wait for its request; the other half is for the way to the API."""
 
 _LOG = logging.getLogger(__name__)
 _MOST_SLOTS = 2**31 - 1  # what PostgreSQL's integer column holds
@@ -66,10 +71,8 @@ def limit_name(endpoint: str, key_fingerprint: str, model: str, kind: Kind) -> s
 
 def bucket_numbers(total: int, limits: Limits, kind: Kind) -> tuple[int, float]:
     """The Prefect limit (slots) and its decay (slots per second) that keep the promise of `total` per window."""
-    slots = total * SLOTS[kind]
-    limit = max(SLOTS[kind], int(slots * (1 - limits.pause_threshold) + 1e-6))
-    # a total of 1 leaves nothing to refill with; one a window keeps the promise too, as a window is half-open
-    return limit, (slots - limit or slots) / limits.window_seconds
+    size, rate = limits.bucket(total * SLOTS[kind], SLOTS[kind])
+    return int(size + 1e-6), rate
 
 
 @dataclass
@@ -159,6 +162,7 @@ class SharedKey(Key):
         super().__init__(index, name, [None] * len(KINDS), limits)
         self.buckets = tuple(buckets)
         self.read_at = -math.inf
+        self._ahead: deque[tuple[float, Need]] = deque()
 
     def wait(self, need: Need, now: float) -> float:
         return max(super().wait(need, now), *(bucket.wait(bucket.of(need.amounts), now) for bucket in self.buckets))
@@ -173,13 +177,42 @@ class SharedKey(Key):
             rooms[place] = min(rooms[place], bucket.room(now))
         return rooms
 
-    def ready(self, need: Need, now: float) -> bool:
-        """Whether `need` may go at once, without another lease."""
-        return super().wait(need, now) == 0 and all(bucket.covers(bucket.of(need.amounts)) for bucket in self.buckets)
+    def take_leased(self, need: Need, now: float) -> Slot | None:
+        """Let `need` go at once, if it needs no other lease."""
+        covered = all(bucket.covers(bucket.of(need.amounts)) for bucket in self.buckets)
+        return self.take(need, now) if covered and super().wait(need, now) == 0 else None
 
     def take(self, need: Need, now: float) -> Slot:
         self._charge(need.amounts)
         return super().take(need, now)
+
+    def ahead(self, now: float) -> int:
+        """How many requests may go that have not come yet."""
+        while self._ahead and self._ahead[0][0] <= now:
+            self._ahead.popleft()  # void: what goes later than that would not be counted in its window
+        return len(self._ahead)
+
+    def take_ahead(self, need: Need, now: float) -> Slot | None:
+        """Let `need` go on a lease taken before it came, if there is one and the key does not rest."""
+        if not self.ahead(now) or super().wait(need, now) > 0:
+            return None
+        _, leased = self._ahead.popleft()
+        self._charge([amount - taken for amount, taken in zip(need.amounts, leased.amounts, strict=True)])
+        return super().take(need, now)
+
+    def fits_ahead(self, needs: Sequence[Need], now: float) -> bool:
+        """Whether a lease for `needs` leaves every bucket at least half full: no other process is short of what is kept here."""
+        return all(
+            2 * (bucket.free(now) - bucket.owed - SLOTS[bucket.kind] * sum(bucket.of(need.amounts) for need in needs))
+            >= bucket.limit
+            for bucket in self.buckets
+        )
+
+    def keep_ahead(self, needs: Sequence[Need], now: float) -> None:
+        """Keep what was just leased for requests that have not come yet."""
+        for need in needs:
+            self._charge(need.amounts)
+            self._ahead.append((now + AHEAD_SECONDS, need))
 
     def correct(self, slot: Slot, amounts: tuple[int, int, int], now: float) -> None:
         # the difference stays a debt of this process: four writers correcting one limit kept 25 % of their corrections
@@ -209,7 +242,7 @@ class PrefectGate(QueueingGate[SharedKey]):
         endpoint: str,
         model: str,
         fingerprints: Sequence[str],
-        log: logging.Logger | logging.LoggerAdapter[logging.Logger] = _LOG,
+        log: Log = _LOG,
         clock: Callable[[], float] = time.monotonic,
         utcnow: Callable[[], datetime] = lambda: datetime.now(UTC),
         jitter: Callable[[], float] = random.random,
@@ -238,6 +271,8 @@ class PrefectGate(QueueingGate[SharedKey]):
         self._rests: dict[SharedKey, float] = {}
         self._calls_end = -math.inf
         self._short = self._unreachable = False
+        self._came = 0
+        self._last = Need()
 
     async def __aenter__(self) -> Self:
         # a client of its own: the one a flow has in its context may be closed before this
@@ -278,7 +313,10 @@ class PrefectGate(QueueingGate[SharedKey]):
         return super().waiting if self._short else ""
 
     def _serve(self) -> None:
-        self._woken.set()
+        for key in self._alive:
+            self._admit(key, key.take_ahead)
+        if self._line:
+            self._woken.set()
 
     def _remaining(self, now: float) -> int:
         return sum(max(0, int(key.room(now))) for key in self._alive)
@@ -340,24 +378,31 @@ class PrefectGate(QueueingGate[SharedKey]):
         """One lease for as many waiting requests as fit. Returns seconds to the next try, None if nobody waits."""
         for key, until in list(self._rests.items()):
             await self._share_rest(key, until)
-        if not self._line:
+        if not self._line and not self._came:
             return None
         await asyncio.sleep(self._calls_end - self._clock() - CALLS_AT_ONCE / CALLS_PER_SECOND)
-        if not self._line:
-            return None
         now = self._clock()
-        head = next(iter(self._line.values()))
+        head = next(iter(self._line.values()), Need())
         wait, key = self._best(head, now)
         if wait > 0:
-            return await self._short_of(key, head, wait, now)
+            return await self._short_of(key, head, wait, now) if self._line else None
         needs = list(islice(self._line.values(), max(1, key.fitting(self._line.values(), now))))
+        ahead = self._expected(key, needs, now)
         for bucket in reversed(key.buckets):  # the request slot last: it is the one that others wait for
-            if not await self._lease(bucket, sum(bucket.of(need.amounts) for need in needs)):
+            if not await self._lease(bucket, sum(bucket.of(need.amounts) for need in (*needs, *ahead))):
                 return 0.0
+        key.keep_ahead(ahead, now)
         if self._clock() - key.read_at > REREAD_SECONDS:
             await self._read(key)
-        self._admit(key)
-        return 0.0 if self._line else None
+        self._admit(key, key.take_leased)
+        return 0.0 if self._line else 1 / CALLS_PER_SECOND
+
+    def _expected(self, key: SharedKey, needs: Sequence[Need], now: float) -> list[Need]:
+        """What will probably come until the next lease but one, while there is plenty: requests then need not wait for a lease."""
+        came, self._came = self._came, 0
+        last = needs[-1] if needs else self._last
+        expected = [last] * (2 * came - key.ahead(now))
+        return expected if key.fits_ahead([*needs, *expected], now) else []
 
     async def _short_of(self, key: SharedKey, head: Need, wait: float, now: float) -> float:
         """Nothing fits: seconds to the next try."""
@@ -377,13 +422,18 @@ class PrefectGate(QueueingGate[SharedKey]):
         wait = min(wait, REREAD_SECONDS)
         return wait + self._jitter() * min(wait / 10, key.buckets[0].spare_seconds)
 
-    def _admit(self, key: SharedKey) -> None:
+    def _admit(self, key: SharedKey, take: Callable[[Need, float], Slot | None]) -> None:
+        """Let go whom `take` has a slot for."""
         now = self._clock()
-        while self._line and key in self._alive and key.ready(next(iter(self._line.values())), now):
-            self._short = False
-            future, need = self._line.popitem(last=False)
-            if not future.done():
-                future.set_result(key.take(need, now))
+        while self._line and key in self._alive:
+            future, need = next(iter(self._line.items()))
+            if not future.done():  # else its caller has just left
+                slot = take(need, now)
+                if slot is None:
+                    return
+                future.set_result(slot)
+                self._came, self._last, self._short = self._came + 1, need, False
+            del self._line[future]
 
     async def _lease(self, bucket: Bucket, amount: int) -> bool:
         """Whether `amount` is covered now."""
@@ -446,6 +496,15 @@ class PrefectGate(QueueingGate[SharedKey]):
 
     def _count_call(self) -> None:
         self._calls_end = max(self._calls_end, self._clock()) + 1 / CALLS_PER_SECOND
+
+
+def prefect_gate(log: Log) -> OpenGate:
+    """What opens a workbench's gate in Prefect."""
+
+    def open_gate(limits: Limits, endpoint: str, model: str, names: Sequence[str]) -> PrefectGate:
+        return PrefectGate(limits, endpoint=endpoint, model=model, fingerprints=names, log=log)
+
+    return open_gate
 
 
 def _passes(status: int) -> bool:

@@ -12,7 +12,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from convoforge.errors import BudgetExceeded, ConvoforgeError, GateClosed
-from convoforge.ledger.draws import Claimed, claim, unclaim
+from convoforge.ledger.draws import Claimed, claim
 from convoforge.standing import Draw
 from tasks.session import Session, session
 
@@ -51,8 +51,8 @@ async def generate(opened: Session, draws: Sequence[Draw]) -> set[int]:
     shards = shard(draws, opened.todo)
     if not shards:
         return set()
-    # Enough shards at once that a shard's slow end leaves no slot idle.
-    width = asyncio.Semaphore(ceil(opened.plan.spec.limits.concurrency / len(shards[0])) + 2)
+    # Enough shards at once that what begins, is written down or ends slowly in some leaves no place in flight idle.
+    width = asyncio.Semaphore(ceil(1.5 * opened.plan.spec.limits.concurrency / len(shards[0])) + 1)
 
     async def run(number: int, some: list[Draw]) -> list[int]:
         async with width:
@@ -72,23 +72,19 @@ def _label(opened: Session, draw: Draw) -> str:
 
 
 async def _generate(opened: Session, ids: list[int]) -> list[int]:
-    claimed = await opened.ledger.awrite(claim, opened.owner.id, ids, datetime.now(UTC))
+    claimed = await opened.ledger.awrite(claim, opened.owner, ids, datetime.now(UTC))
     await _all(_one(opened, one) for one in claimed)
     return [one.request_id for one in claimed]
 
 
 async def _one(opened: Session, claimed: Claimed) -> None:
-    async with opened.slots:
-        if opened.control.stopped is not None:
-            await opened.ledger.awrite(unclaim, opened.owner.id, [claimed.request_id], opened.control.stopped)
-            return
-        try:
-            outcome = await opened.generator.generate(opened.job(claimed))
-        except ConvoforgeError as error:
-            opened.control.stop(str(error), doomed=True)  # the ledger is gone: nothing more may be paid
-            raise
-        if isinstance(outcome.error, GateClosed | BudgetExceeded):
-            opened.control.unanswered.discard(claimed.request_id)  # it was not sent, and so has not failed
+    try:
+        outcome = await opened.generator.generate(opened.job(claimed))
+    except ConvoforgeError as error:
+        opened.control.stop(str(error), doomed=True)  # the ledger is gone: nothing more may be paid
+        raise
+    if isinstance(outcome.error, GateClosed | BudgetExceeded):
+        opened.control.unanswered.discard(claimed.request_id)  # it was not sent, and so has not failed
 
 
 async def _all(work: Any) -> list[Any]:

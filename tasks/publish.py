@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from convoforge.errors import ConvoforgeError
 from convoforge.publish import Published
 from convoforge.release import publish_dataset
 from convoforge.standing import Standing
@@ -25,23 +24,15 @@ class Release:
 
 @task(name="publish", cache_policy=NO_CACHE, persist_result=False)
 async def publish_version(run_id: str) -> Release:
-    """Publish the run's dataset, unless the newest version holds exactly these rows already.
-
-    Raises `ConvoforgeError` where the disk is full, or the folder may not be written.
-    """
+    """Publish the run's dataset, unless the newest version holds exactly these rows already. Raises what `publish_dataset` raises."""
     opened = session(run_id)
-    try:
-        published, standing = await asyncio.to_thread(
-            publish_dataset,
-            opened.ledger,
-            opened.plan,
-            opened.dataset_id,
-            opened.settings.data_dir,
-            stale=opened.stale,
-            run_id=run_id,
-        )
-    except OSError as error:
-        raise ConvoforgeError(
-            f"nothing is lost, but nothing could be published: {error}. Build again once that is mended"
-        ) from error
+    published, standing = await asyncio.to_thread(
+        publish_dataset,
+        opened.ledger,
+        opened.plan,
+        opened.dataset_id,
+        opened.settings.data_dir,
+        stale=opened.stale,
+        run_id=run_id,
+    )
     return Release(published, standing)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
-import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -15,23 +13,20 @@ from time import monotonic
 from prefect.logging import get_logger, get_run_logger
 from prefect.runtime import flow_run
 
-from convoforge.claude import SIMULATOR_KEY, Claude
-from convoforge.endpoint import api_address, check_provider, gate_limits
 from convoforge.errors import ConfigError, LedgerError
-from convoforge.gate import Gate, fingerprint
+from convoforge.gate import Gate
 from convoforge.generator import Control, Generator, Job
 from convoforge.ledger import Ledger
 from convoforge.ledger.draws import Claimed
-from convoforge.ledger.owners import RENEW_SECONDS, Owner, new_owner, register, renew, retire
-from convoforge.ledger.runs import close_run, dataset_id, keep_spec, open_run
+from convoforge.ledger.runs import close_run
 from convoforge.models import Provider
 from convoforge.plan import Cell, Plan, make_plan
 from convoforge.pricing import usd
-from convoforge.retry import Policy
 from convoforge.settings import Settings
 from convoforge.spec import DatasetSpec
 from convoforge.templates import Library
-from tasks.gate import PrefectGate
+from convoforge.workbench import open_workbench
+from tasks.gate import prefect_gate
 from tasks.stopping import heed_prefect, heed_signals
 
 GRACE_SECONDS = 10.0
@@ -70,12 +65,10 @@ class Session:
     settings: Settings
     ledger: Ledger
     dataset_id: int
-    owner: Owner
-    claude: Claude
+    owner: str
     gate: Gate
     control: Control
     generator: Generator
-    slots: asyncio.Semaphore
     begun: float = field(default_factory=monotonic)
     stage: str = "planning"
     stale: int = 0
@@ -148,66 +141,40 @@ async def open_session(spec: DatasetSpec, *, simulate: bool, settings: Settings 
     settings = settings or Settings()
     provider: Provider = "simulator" if simulate else "anthropic"
     plan = make_plan(spec, Library.at(settings.config_dir), provider)
-    if not simulate and not settings.keys:
-        raise ConfigError("no API key: set ANTHROPIC_API_KEY, or try it without one: --simulate")
+    control = Control()
+    log = get_run_logger() if flow_run.id else get_logger()
     async with AsyncExitStack() as stack:
-        ledger = stack.enter_context(Ledger(settings.database_url))
-        now = datetime.now(UTC)
-        owner = new_owner()
-        dataset = ledger.write(dataset_id, spec.name, provider, now)
-        ledger.write(register, owner, now)
-        stack.callback(lambda: ledger.write(retire, owner.id, datetime.now(UTC)))
-        base_url = stack.enter_context(api_address(settings, simulate=simulate))
-        keys = (SIMULATOR_KEY,) if simulate else settings.keys
-        claude = Claude(keys, base_url, spec.model, timeout_seconds=spec.retry.timeout_seconds)
-        stack.push_async_callback(claude.aclose)
-        await check_provider(claude, spec.generation, provider, Policy(spec.retry))
-        gate = await stack.enter_async_context(
-            PrefectGate(
-                gate_limits(spec.limits),
-                endpoint=gate_label(spec, base_url, simulate=simulate),
-                model=spec.model,
-                fingerprints=[fingerprint(key) for key in keys],
-                log=get_run_logger() if flow_run.id else get_logger(),
+        bench = await stack.enter_async_context(
+            open_workbench(
+                spec,
+                provider=provider,
+                price=plan.price,
+                settings=settings,
+                control=control,
+                concurrency=spec.limits.concurrency,
+                open_gate=prefect_gate(log),
+                flow_run_id=str(flow_run.id) if flow_run.id else None,
+                log=log,
             )
         )
-        run_id = uuid.UUID(str(flow_run.id)).hex if flow_run.id else uuid.uuid4().hex
-        control = Control()
-        generator = Generator(
-            ledger=ledger,
-            claude=claude,
-            gate=gate,
-            control=control,
-            spec=spec,
-            price=plan.price,
-            provider=provider,
-            run_id=run_id,
-            dataset_id=dataset,
-            owner=owner.id,
-        )
-        ledger.write(keep_spec, dataset, spec)
-        ledger.write(open_run, run_id, dataset, spec, owner.id, flow_run.id, now)
         opened = Session(
-            run_id=run_id,
+            run_id=bench.run_id,
             plan=plan,
             settings=settings,
-            ledger=ledger,
-            dataset_id=dataset,
-            owner=owner,
-            claude=claude,
-            gate=gate,
+            ledger=bench.ledger,
+            dataset_id=bench.dataset,
+            owner=bench.owner,
+            gate=bench.gate,
             control=control,
-            generator=generator,
-            slots=asyncio.Semaphore(spec.limits.concurrency),
+            generator=bench.generator,
             cells={cell.key: cell for cell in plan.cells},
         )
-        _open[run_id] = opened
-        stack.callback(_open.pop, run_id)
+        _open[opened.run_id] = opened
+        stack.callback(_open.pop, opened.run_id)
         stack.push(_close_unfinished(opened))
-        stack.push_async_callback(_end, asyncio.create_task(_renew_lease(opened)))
         await stack.enter_async_context(heed_prefect(control.stop))
         stack.enter_context(heed_signals(control.stop, opened.give_up))
-        stack.push_async_callback(generator.drain, spec.retry.timeout_seconds + GRACE_SECONDS)
+        stack.push_async_callback(bench.generator.drain, spec.retry.timeout_seconds + GRACE_SECONDS)
         stack.enter_context(_light_collections())
         yield opened
 
@@ -216,7 +183,6 @@ async def open_session(spec: DatasetSpec, *, simulate: bool, settings: Settings 
 def _light_collections() -> Iterator[None]:
     """Keep the garbage collector away from what imports have made: a full collection walks half a million objects of Prefect and
     the SDK, and thousands of calls bring many (4,000 conversations: 16.4 → 10.9 s of CPU, measured)."""
-    gc.collect()
     gc.freeze()
     try:
         yield
@@ -238,26 +204,3 @@ def _close_unfinished(opened: Session) -> Callable[..., None]:
             opened.ledger.write(close_run, opened.run_id, state, message, report, datetime.now(UTC))
 
     return close
-
-
-def gate_label(spec: DatasetSpec, base_url: str, *, simulate: bool) -> str:
-    """What the limits in Prefect are named after. Nobody tunes a simulator's by hand, so new numbers in a spec are new limits."""
-    limits = spec.limits
-    numbers = [f"{limits.max_requests}-per-{limits.window_seconds:g}s", f"{limits.pause_threshold:g}"]
-    numbers += [str(tokens) for tokens in (limits.input_tokens, limits.output_tokens) if tokens]
-    return "-".join(["simulator", spec.name, *numbers]) if simulate else base_url
-
-
-async def _renew_lease(opened: Session) -> None:
-    while True:
-        await asyncio.sleep(RENEW_SECONDS)
-        try:
-            await opened.ledger.awrite(renew, opened.owner.id, datetime.now(UTC))
-        except LedgerError as error:  # the lease outlasts a short absence; the calls themselves find out about a long one
-            get_run_logger().warning("the lease could not be renewed: %s", error)
-
-
-async def _end(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task

@@ -130,10 +130,33 @@ def test_without_a_time_todays_price_is_meant() -> None:
 # --- unknown models and prices of one's own ---
 
 
-@pytest.mark.parametrize("model, near", [("claude-sonet-5-5", "claude-sonnet-5-5"), ("claude-mythos-5", "claude-mythos-5-2")])
+@pytest.mark.parametrize(
+    "model, near",
+    [
+        ("claude-sonet-5-5", "claude-sonnet-5-5"),
+        ("claude-mythos-5", "claude-mythos-5-2"),
+        ("claude-sonnet-4-5-typo", "claude-sonnet-4-5"),
+        ("claude-sonnet-4-55", "claude-sonnet-4-5"),
+    ],
+)
 def test_an_unknown_model_is_refused_with_the_nearest_and_the_way_out(model: str, near: str) -> None:
     with pytest.raises(ConfigError, match=f"'{model}'; did you mean '{near}'.*in the spec under `prices:`"):
         price_of(model)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "claude-3-5-sonnet-20241022",
+        "claude-3-7-sonnet-latest",
+        "claude-sonnet-4-20250514",
+        "claude-sonnet-4@20250514",
+        "claude-4-5-haiku",
+        "claude-opus-5-2026-01-01",
+    ],
+)
+def test_a_model_is_known_by_its_date_and_its_other_spellings_too(model: str) -> None:
+    assert price_of(model).input > 0
 
 
 def test_overrides_price_an_unknown_model_by_anthropics_ratios() -> None:

@@ -13,17 +13,19 @@ from convoforge.cli.words import facts, grid, out, print_json
 from convoforge.dataset import read_standing
 from convoforge.errors import ConfigError, nearest
 from convoforge.ledger import Ledger
-from convoforge.ledger.draws import read_answers, read_conversation
+from convoforge.ledger.draws import read_answers, read_conversation, read_draws
 from convoforge.ledger.runs import find_dataset, known_datasets, read_runs
-from convoforge.models import Provider
+from convoforge.models import AnswerKind, Provider
 from convoforge.plan import Plan, make_plan
 from convoforge.settings import Settings
-from convoforge.spec import DatasetSpec
+from convoforge.spec import ADHOC, DatasetSpec
 from convoforge.templates import Library
 
 
 def find_plan(ledger: Ledger, settings: Settings, name: str, *, simulated: bool) -> tuple[Plan, int]:
     """The plan that a dataset was last built with, and its id. Where only simulated data has the name, that is meant."""
+    if name == ADHOC:
+        raise ConfigError(f"'{ADHOC}' holds single requests, which have no plan: `convoforge show {ADHOC}` prints them")
     known = ledger.read(known_datasets)
     providers: list[Provider] = ["simulator"] if simulated else ["anthropic", "simulator"]
     for provider in providers:
@@ -39,21 +41,34 @@ def show_dataset(name: str, *, limit: int, simulated: bool, as_json: bool) -> in
     """Print the first accepted conversations of a dataset."""
     settings = Settings()
     with Ledger(settings.database_url) as ledger:
-        plan, dataset = find_plan(ledger, settings, name, simulated=simulated)
-        standing = read_standing(ledger, plan, dataset)
-        ids = [draw.request_id for draw in standing.publish[:limit]]
-        rows = ledger.read(lambda connection: list(read_answers(connection, ids)))
+        provider, accepted = (_single_requests if name == ADHOC else _accepted)(ledger, settings, name, simulated=simulated)
+        rows = ledger.read(lambda connection: list(read_answers(connection, accepted[:limit])))
     if as_json:
-        print_json(
-            {"dataset": name, "provider": plan.provider, "accepted": len(standing.publish), "rows": [_plain(r) for r in rows]}
-        )
+        print_json({"dataset": name, "provider": provider, "accepted": len(accepted), "rows": [_plain(r) for r in rows]})
         return DONE
-    if plan.provider == "simulator":
+    if provider == "simulator":
         out.print("[yellow]Simulated: a local simulator wrote these conversations.[/yellow]\n")
     for row in rows:
         _print_conversation(row)
-    out.print(f"[dim]{len(rows)} of {len(standing.publish)} accepted conversations[/dim]")
+    out.print(f"[dim]{len(rows)} of {len(accepted)} {'' if name == ADHOC else 'accepted '}conversations[/dim]")
     return DONE
+
+
+def _accepted(ledger: Ledger, settings: Settings, name: str, *, simulated: bool) -> tuple[Provider, list[int]]:
+    """Who wrote a dataset, and its accepted requests."""
+    plan, dataset = find_plan(ledger, settings, name, simulated=simulated)
+    return plan.provider, [draw.request_id for draw in read_standing(ledger, plan, dataset).publish]
+
+
+def _single_requests(ledger: Ledger, _settings: Settings, name: str, *, simulated: bool) -> tuple[Provider, list[int]]:
+    """Who wrote, and the requests outside any dataset that brought a conversation, the latest first."""
+    providers: list[Provider] = ["simulator"] if simulated else ["anthropic", "simulator"]
+    for provider in providers:
+        row = ledger.read(find_dataset, name, provider)
+        if row is not None:
+            draws = ledger.read(read_draws, int(row.id))
+            return provider, sorted((draw.request_id for draw in draws if draw.kind == AnswerKind.OK), reverse=True)
+    raise ConfigError("no single request yet: `convoforge generate` makes one")
 
 
 def _plain(row: Any) -> dict[str, Any]:

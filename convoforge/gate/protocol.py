@@ -14,6 +14,9 @@ from typing import Literal, Protocol, Self
 from convoforge.errors import ConfigError
 from convoforge.models import Usage
 
+SEND_WITHIN_SECONDS = 0.4
+"""A request is sent within this time of being let through, so that counts kept here hold at the server, too."""
+
 Kind = Literal["requests", "input-tokens", "output-tokens"]
 KINDS: tuple[Kind, ...] = ("requests", "input-tokens", "output-tokens")
 """What is counted, in the words of the API's own rate headers (``anthropic-ratelimit-requests-limit`` …)."""
@@ -45,6 +48,22 @@ class Limits:
     def totals(self) -> tuple[int, int | None, int | None]:
         """What a window may hold of each of `KINDS`."""
         return (self.max_requests, self.input_tokens, self.output_tokens)
+
+    def bucket(self, total: float, least: float = 1.0) -> tuple[float, float]:
+        """The token bucket, as size (at least `least`) and refill a second, that keeps the promise of `total` per window.
+
+        A bucket of B that refills with R a second lets through at most B + R·t in any t seconds, and what was let through may be
+        on its way for `SEND_WITHIN_SECONDS`: so B + R · (window + that) must not be more than `total`. The share that
+        `pause_threshold` leaves free is B, the rest spread over the window is R; the time on the way is taken from B while it lasts.
+        """
+        size = total * (1 - self.pause_threshold)
+        rate = (total - size) / self.window_seconds
+        size -= rate * SEND_WITHIN_SECONDS
+        if size < least:
+            size = least
+            # a total of one request leaves nothing to refill with; one a window keeps the promise, too, as a window is half-open
+            rate = (total - size or total) / (self.window_seconds + SEND_WITHIN_SECONDS)
+        return size, rate
 
 
 @dataclass(frozen=True, slots=True)

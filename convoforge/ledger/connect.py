@@ -11,7 +11,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from convoforge.errors import ConfigError, LedgerError
-from convoforge.ledger.tables import HEAD
+from convoforge.ledger.tables import HEAD, metadata
 
 BUSY_SECONDS = 60
 
@@ -104,17 +104,27 @@ def _version(engine: Engine) -> str | None:
 
 
 def _migrate(engine: Engine, found: str | None, shown: str) -> None:
-    from convoforge.ledger.migrations import known_versions, upgrade  # Alembic takes 0.3 s to import
-
-    if found is not None and found not in known_versions():
-        raise LedgerError(
-            f"the ledger at {shown} is from a newer version of convoforge (schema {found}, this one knows {HEAD}): upgrade convoforge"
-        )
     with engine.begin() as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(40577)"))  # two processes opening one empty database
-        if not inspect(connection).has_table("alembic_version") or _read(connection) != HEAD:
+        if not inspect(connection).has_table("alembic_version"):
+            _make(connection)
+        elif _read(connection) != HEAD:
+            from convoforge.ledger.migrations import known_versions, upgrade  # Alembic takes 0.3 s to import
+
+            if found is not None and found not in known_versions():
+                raise LedgerError(
+                    f"the ledger at {shown} is from a newer version of convoforge (schema {found}, this one knows {HEAD}): "
+                    "upgrade convoforge"
+                )
             upgrade(connection)
+
+
+def _make(connection: Connection) -> None:
+    """A new ledger: its tables, and the note that no migration is needed."""
+    metadata.create_all(connection)
+    connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
+    connection.execute(text("INSERT INTO alembic_version VALUES (:head)"), {"head": HEAD})
 
 
 def _read(connection: Connection) -> str | None:

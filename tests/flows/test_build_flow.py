@@ -20,14 +20,15 @@ from support import Project, Simulator
 from watching import Operator, wait_for
 
 from convoforge.claude import SIMULATOR_KEY
+from convoforge.endpoint import gate_label
 from convoforge.errors import ConfigError, ConvoforgeError
 from convoforge.gate import fingerprint
+from convoforge.models import Provider
 from convoforge.spec import load_spec
 from flows.build_dataset import build_dataset
 from tasks.gate import limit_name
 from tasks.generate import SINGLY_UP_TO, shard
 from tasks.report import BuildReport
-from tasks.session import gate_label
 
 RunFlow = Callable[..., State[Any]]
 ONE = {"persona": ["A"], "emotion": ["Fear"], "topic": ["x", "y"], "tier": ["template"]}
@@ -156,7 +157,7 @@ def test_a_run_that_breaks_off_is_not_left_as_running_in_the_ledger(run_flow: Ru
 def test_the_operators_numbers_win_and_the_run_says_so(run_flow: RunFlow, building: Project, operator: Operator) -> None:
     path = building.spec("states-tuned", axes=ONE)
     spec = load_spec(str(path), building.folder / "configs", model=None)
-    name = limit_name(gate_label(spec, "", simulate=True), fingerprint(SIMULATOR_KEY), spec.model, "requests")
+    name = limit_name(gate_label(spec, "", "simulator"), fingerprint(SIMULATOR_KEY), spec.model, "requests")
     operator.client.create_global_concurrency_limit(
         GlobalConcurrencyLimitCreate(name=name, limit=1000, slot_decay_per_second=500)
     )
@@ -165,16 +166,16 @@ def test_the_operators_numbers_win_and_the_run_says_so(run_flow: RunFlow, buildi
 
 
 def test_new_limits_of_a_simulated_dataset_are_new_limits_in_prefect(building: Project) -> None:
-    def label(simulate: bool, **limits: Any) -> str:
+    def label(provider: Provider, **limits: Any) -> str:
         spec = load_spec(str(building.spec("labels", limits=limits)), building.folder / "configs", model=None)
-        return gate_label(spec, "https://me:secret@api.example.com/v1", simulate=simulate)
+        return gate_label(spec, "https://me:secret@api.example.com/v1", provider)
 
-    plain = label(True, max_requests=50)
+    plain = label("simulator", max_requests=50)
     assert plain == "simulator-labels-50-per-60s-0.9"
     others = [{"max_requests": 51}, {"window_seconds": 0.5}, {"pause_threshold": 0.8}, {"input_tokens": 9}, {"output_tokens": 8}]
-    assert len({plain, *(label(True, **{"max_requests": 50, **limits}) for limits in others)}) == 6
-    assert label(False, max_requests=50) == label(False, max_requests=51)
-    assert "secret" not in limit_name(label(False), "3f2a9c", "claude", "requests")
+    assert len({plain, *(label("simulator", **{"max_requests": 50, **limits}) for limits in others)}) == 6
+    assert label("anthropic", max_requests=50) == label("anthropic", max_requests=51)
+    assert "secret" not in limit_name(label("anthropic"), "3f2a9c", "claude", "requests")
 
 
 def test_a_budget_tells_when_it_is_used_up_to_its_shares(run_flow: RunFlow, building: Project, operator: Operator) -> None:

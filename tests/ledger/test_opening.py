@@ -14,7 +14,7 @@ from sqlalchemy import Connection, inspect, text
 
 from convoforge.errors import ConfigError, LedgerError
 from convoforge.ledger import Ledger
-from convoforge.ledger.migrations import known_versions
+from convoforge.ledger.migrations import known_versions, upgrade
 from convoforge.ledger.tables import HEAD, metadata
 
 COLUMNS = {
@@ -38,7 +38,17 @@ def test_the_migrations_make_the_tables_that_the_code_uses(ledger: Ledger) -> No
     def differences(connection: Connection) -> list[object]:
         return list(compare_metadata(MigrationContext.configure(connection, opts={"compare_type": True}), metadata))
 
+    def migrate_from_nothing(connection: Connection) -> None:
+        metadata.drop_all(connection)
+        connection.execute(text("DELETE FROM alembic_version"))
+        upgrade(connection)
+
     assert ledger.read(differences) == []
+    ledger.write(migrate_from_nothing)
+    assert ledger.read(differences) == []
+    assert (
+        ledger.read(lambda connection: connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one()) == HEAD
+    )
 
 
 def test_the_columns_are_these(ledger: Ledger) -> None:

@@ -1,0 +1,117 @@
+"""What one process holds open to generate with: ledger, owner, client, gate, generator. Checked before a cent is spent."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from convoforge.claude import SIMULATOR_KEY, Claude
+from convoforge.endpoint import api_address, check_provider, gate_label, gate_limits
+from convoforge.errors import ConfigError, LedgerError
+from convoforge.gate import Gate, Limits, WindowGate, fingerprint
+from convoforge.generator import MOST_IN_FLIGHT, Control, Generator
+from convoforge.ledger import Ledger
+from convoforge.ledger.owners import RENEW_SECONDS, new_owner, register, renew, retire
+from convoforge.ledger.runs import dataset_id, keep_spec, open_run
+from convoforge.models import Provider
+from convoforge.pricing import Price
+from convoforge.retry import Policy
+from convoforge.settings import Settings
+from convoforge.spec import DatasetSpec
+
+OpenGate = Callable[[Limits, str, str, Sequence[str]], AbstractAsyncContextManager[Gate]]
+"""Makes a gate from limits, endpoint, model and the keys' fingerprints."""
+
+Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
+
+
+@dataclass(frozen=True, slots=True)
+class Workbench:
+    """One run of one process. `dataset` and `owner` are their ids in the ledger."""
+
+    run_id: str
+    ledger: Ledger
+    dataset: int
+    owner: str
+    gate: Gate
+    generator: Generator
+
+
+@asynccontextmanager
+async def open_workbench(
+    spec: DatasetSpec,
+    *,
+    provider: Provider,
+    price: Price,
+    settings: Settings,
+    control: Control,
+    concurrency: int = MOST_IN_FLIGHT,
+    open_gate: OpenGate | None = None,
+    flow_run_id: str | None = None,
+    log: Log = logging.getLogger(__name__),  # noqa: B008 - the same one, always
+) -> AsyncIterator[Workbench]:
+    """A workbench for the dataset that `spec` names. Without `open_gate` the rate is counted in this process alone.
+
+    `flow_run_id` is Prefect's, where there is one. Raises `ConfigError`, `DoomError` or `LedgerError`: one line each, for a person.
+    Who opened it waits for its calls in flight before it is closed.
+    """
+    simulate = provider == "simulator"
+    if not simulate and not settings.keys:
+        raise ConfigError("no API key: set ANTHROPIC_API_KEY, or try it without one: --simulate")
+    keys = (SIMULATOR_KEY,) if simulate else settings.keys
+    run_id = uuid.UUID(flow_run_id).hex if flow_run_id else uuid.uuid4().hex
+    async with AsyncExitStack() as stack:
+        ledger = stack.enter_context(Ledger(settings.database_url))
+        now, owner = datetime.now(UTC), new_owner()
+        dataset = ledger.write(dataset_id, spec.name, provider, now)
+        ledger.write(register, owner, now)
+        stack.callback(lambda: ledger.write(retire, owner.id, datetime.now(UTC)))
+        stack.push_async_callback(_end, asyncio.create_task(_renew_lease(ledger, owner.id, log)))
+        base_url = stack.enter_context(api_address(settings, simulate=simulate))
+        claude = Claude(keys, base_url, spec.model, timeout_seconds=spec.retry.timeout_seconds)
+        stack.push_async_callback(claude.aclose)
+        policy = Policy(spec.retry)
+        await check_provider(claude, spec.generation, provider, policy)
+        endpoint, names = gate_label(spec, base_url, provider), [fingerprint(key) for key in keys]
+        gate = await stack.enter_async_context((open_gate or _window_gate)(gate_limits(spec.limits), endpoint, spec.model, names))
+        ledger.write(keep_spec, dataset, spec)
+        ledger.write(open_run, run_id, dataset, spec, owner.id, flow_run_id, now)
+        generator = Generator(
+            ledger=ledger,
+            claude=claude,
+            gate=gate,
+            control=control,
+            spec=spec,
+            price=price,
+            provider=provider,
+            run_id=run_id,
+            dataset_id=dataset,
+            owner=owner.id,
+            concurrency=concurrency,
+            policy=policy,
+        )
+        yield Workbench(run_id, ledger, dataset, owner.id, gate, generator)
+
+
+def _window_gate(limits: Limits, _endpoint: str, _model: str, names: Sequence[str]) -> WindowGate:
+    return WindowGate(limits, names)
+
+
+async def _renew_lease(ledger: Ledger, owner: str, log: Log) -> None:
+    while True:
+        await asyncio.sleep(RENEW_SECONDS)
+        try:
+            await ledger.awrite(renew, owner, datetime.now(UTC))
+        except LedgerError as error:  # the lease outlasts a short absence; the calls themselves find out about a long one
+            log.warning("the lease could not be renewed: %s", error)
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
