@@ -47,6 +47,7 @@ from convoforge.ledger.attempts import (
 from convoforge.ledger.draws import Claimed, unclaim, write_conversation
 from convoforge.models import AnswerKind, Conversation, Outcome, Prompt, Provider, Quality, Reply, Status, Usage
 from convoforge.parsing import parse_conversation
+from convoforge.places import Places
 from convoforge.plan import expected_usage, worst_usage
 from convoforge.pricing import Price, cost_pico, pico, usd
 from convoforge.quality import score
@@ -166,7 +167,7 @@ class Generator:
         self._now = now
         self._dead_keys: set[int] = set()
         self._room = asyncio.Lock()
-        self._places = asyncio.Semaphore(concurrency)
+        self._places = Places(concurrency)
 
     async def generate(self, job: Job) -> Outcome:
         """What became of one request. Never raises for what the API does: the outcome says it.
@@ -217,31 +218,31 @@ class Generator:
 
     async def _begin(self, job: Job, number: int, reserve: int) -> asyncio.Task[Outcome] | Denied:
         usage = expected_usage(job.prompt)
-        await self._places.acquire()  # before the gate: what it lets through must not wait any more
+        await self._places.begin()  # before the gate: what it lets through must not wait any more
         try:
             slot = await self._gate.acquire(Need(input_tokens=usage.input_tokens, output_tokens=usage.output_tokens))
         except BaseException:
-            self._places.release()
+            self._places.leave()
             raise
         return await asyncio.shield(self._launch(self._reserve(job, number, reserve, slot)))
 
     async def _reserve(self, job: Job, number: int, reserve: int, slot: Slot) -> asyncio.Task[Outcome] | Denied:
         """Write the intent, and begin the call: both or neither, also where the caller leaves in between."""
+        begun = time.monotonic()
         try:
             intent = self._intent(job, number, reserve, slot)
             denied = await self._ledger.batched(start_attempts, intent)
         except BaseException:
-            self._leave(slot)
+            self._give_up(slot)
             raise
         if denied is not None:
-            self._leave(slot)
+            self._give_up(slot)
             return denied
-        return self._launch(self._call(job, intent, slot))
+        return self._launch(self._call(job, intent, slot, begun))
 
-    def _leave(self, slot: Slot, usage: Usage | None = None) -> None:
-        """Nothing is in flight any more for this slot. Before the books: a commit holds up no other call."""
-        self._gate.settle(slot, usage)
-        self._places.release()
+    def _give_up(self, slot: Slot) -> None:
+        self._gate.settle(slot, None)
+        self._places.leave()
 
     def _launch(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.create_task(work)
@@ -297,14 +298,15 @@ class Generator:
             with suppress(TimeoutError):
                 await asyncio.wait_for(settled.wait(), timeout=LOOK_AGAIN_SECONDS)
 
-    async def _call(self, job: Job, intent: Intent, slot: Slot) -> Outcome:
-        begun = time.perf_counter()
+    async def _call(self, job: Job, intent: Intent, slot: Slot, ready_since: float) -> Outcome:
+        begun = await self._places.fly(ready_since)
         reply = None
         try:
             try:
                 reply = await self._claude.send(job.prompt, job.settings, slot.key)
             finally:
-                self._leave(slot, reply.usage if reply else None)
+                self._gate.settle(slot, reply.usage if reply else None)
+                self._places.land(begun)  # before the books: a commit holds up no other call
             latency = _elapsed_ms(begun)
             _check_reply(reply, self._provider)
             self._gate.learn(slot, reply.rate_headers)
@@ -456,4 +458,4 @@ def _check_reply(reply: Reply, expected: Provider) -> None:
 
 
 def _elapsed_ms(begun: float) -> int:
-    return round((time.perf_counter() - begun) * 1000)
+    return round((time.monotonic() - begun) * 1000)

@@ -45,7 +45,7 @@ SLOTS: dict[Kind, int] = {"requests": 100, "input-tokens": 1, "output-tokens": 1
 REREAD_SECONDS = 4.0
 """An operator's edit is to be heeded within 5 s."""
 
-CALLS_PER_SECOND = 15.0
+CALLS_PER_SECOND = 10.0
 CALLS_AT_ONCE = 5
 """Leases beyond these wait and so serve more requests each; a lone request never waits for this."""
 
@@ -272,6 +272,7 @@ class PrefectGate(QueueingGate[SharedKey]):
         self._calls_end = -math.inf
         self._short = self._unreachable = False
         self._came = 0
+        self._peaks: deque[int] = deque(maxlen=8)
         self._last = Need()
 
     async def __aenter__(self) -> Self:
@@ -378,7 +379,7 @@ class PrefectGate(QueueingGate[SharedKey]):
         """One lease for as many waiting requests as fit. Returns seconds to the next try, None if nobody waits."""
         for key, until in list(self._rests.items()):
             await self._share_rest(key, until)
-        if not self._line and not self._came:
+        if not self._line and not self._came and not any(self._peaks):
             return None
         await asyncio.sleep(self._calls_end - self._clock() - CALLS_AT_ONCE / CALLS_PER_SECOND)
         now = self._clock()
@@ -398,10 +399,11 @@ class PrefectGate(QueueingGate[SharedKey]):
         return 0.0 if self._line else 1 / CALLS_PER_SECOND
 
     def _expected(self, key: SharedKey, needs: Sequence[Need], now: float) -> list[Need]:
-        """What will probably come until the next lease but one, while there is plenty: requests then need not wait for a lease."""
-        came, self._came = self._came, 0
-        last = needs[-1] if needs else self._last
-        expected = [last] * (2 * came - key.ahead(now))
+        """What may come before the next lease, while there is plenty: requests then need not wait for one. Calls that began together
+        end together, so the most that came between two of the last leases is what may come again."""
+        self._peaks.append(self._came)
+        self._came = 0
+        expected = [needs[-1] if needs else self._last] * (max(self._peaks) - key.ahead(now))
         return expected if key.fits_ahead([*needs, *expected], now) else []
 
     async def _short_of(self, key: SharedKey, head: Need, wait: float, now: float) -> float:

@@ -21,12 +21,12 @@ T = TypeVar("T")
 SINGLY_UP_TO = 100
 """So many requests are a task run each: every one to be seen in the UI. More go in shards."""
 
-_LEAST, _SHARDS = 50, 400
+_LEAST, _SHARDS = 100, 400
 
 
 def shard(ids: Sequence[T], total: int) -> list[list[T]]:
     """Requests as shards: of one as long as a run has asked for no more than 100 in all (`total`, these included), else of at
-    least 50, or the last 400th part of what it has asked for: so a run's refills add few task runs to its first round's."""
+    least 100, or the last 400th part of what it has asked for: so a run's refills add few task runs to its first round's."""
     if not ids:
         return []
     least = 1 if total <= SINGLY_UP_TO else max(_LEAST, ceil(total / _SHARDS))

@@ -25,7 +25,7 @@ Write = Callable[[Connection, Sequence[Item]], Sequence[Result]]
 
 _MOST = 512
 
-GATHER_SECONDS = 0.02
+GATHER_SECONDS = 0.01
 """How long a busy writer waits for company: a commit costs the same for one answer as for fifty, and a call takes seconds."""
 
 PATIENCE_SECONDS = 120.0

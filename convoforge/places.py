@@ -1,0 +1,51 @@
+"""How many calls are in flight at once, and how many more are made ready so that no place stays empty."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+_WEIGHT = 1 / 32
+"""Of the newest measurement in the running means."""
+
+
+class Places:
+    """At most `most` calls in flight. Making one ready (its lease, its intent on disk) takes a while: as many more as will end in
+    that time may be made ready, so that a call begins as another ends. For calls of seconds that is none or one.
+    """
+
+    def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._most = most
+        self._clock = clock
+        self._begun = asyncio.Semaphore(most)
+        self._flying = asyncio.Semaphore(most)
+        self._more = 0
+        self._ready_seconds, self._call_seconds = 0.0, 1.0
+
+    async def begin(self) -> None:
+        """Wait until another call may be made ready."""
+        await self._begun.acquire()
+
+    async def fly(self, begun_at: float) -> float:
+        """Wait for a place in flight; returns the time at which it was there. `begun_at` is when making it ready began."""
+        self._ready_seconds += (self._clock() - begun_at - self._ready_seconds) * _WEIGHT
+        await self._flying.acquire()
+        return self._clock()
+
+    def land(self, since: float) -> None:
+        """The call that was in flight since then has ended."""
+        self._call_seconds += (self._clock() - since - self._call_seconds) * _WEIGHT
+        self._flying.release()
+        self.leave()
+
+    def leave(self) -> None:
+        """Nothing is made ready any more for this one."""
+        wanted = min(self._most // 2, int(self._most * self._ready_seconds / max(self._call_seconds, 1e-3)))
+        if self._more > wanted:
+            self._more -= 1
+            return
+        self._begun.release()
+        if self._more < wanted:
+            self._more += 1
+            self._begun.release()
