@@ -170,7 +170,7 @@ async def open_generator(
     before anything is paid.
     """
     settings = settings or Settings()
-    spec = spec or default_spec(model or settings.model or DEFAULT_MODEL)
+    spec = (spec or default_spec(model or settings.model or DEFAULT_MODEL)).model_copy(update={"name": ADHOC})
     provider: Provider = "simulator" if simulate else "anthropic"
     price = price_of(spec.model, overrides=spec.prices)
     control = LastingControl()

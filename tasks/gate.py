@@ -49,8 +49,8 @@ CALLS_PER_SECOND = 10.0
 CALLS_AT_ONCE = 5
 """Leases beyond these wait and so serve more requests each; a lone request never waits for this."""
 
-AHEAD_SECONDS = SEND_WITHIN_SECONDS / 2
-"""So long a lease may wait for its request; the other half is for the way to the API."""
+AHEAD_SECONDS = 0.4 * SEND_WITHIN_SECONDS
+"""So long a lease may wait for its request; the rest is for the way to the API."""
 
 _LOG = logging.getLogger(__name__)
 _MOST_SLOTS = 2**31 - 1  # what PostgreSQL's integer column holds
@@ -69,10 +69,10 @@ def limit_name(endpoint: str, key_fingerprint: str, model: str, kind: Kind) -> s
     )
 
 
-def bucket_numbers(total: int, limits: Limits, kind: Kind) -> tuple[int, float]:
-    """The Prefect limit (slots) and its decay (slots per second) that keep the promise of `total` per window."""
-    size, rate = limits.bucket(total * SLOTS[kind], SLOTS[kind])
-    return int(size + 1e-6), rate
+def bucket_numbers(limits: Limits, kind: Kind) -> tuple[int, float]:
+    """The Prefect limit (slots) and its decay (slots per second) that keep the promise of `limits`."""
+    size, rate = limits.bucket(kind)
+    return max(1, int(size * SLOTS[kind] + 1e-6)), rate * SLOTS[kind]
 
 
 @dataclass
@@ -253,7 +253,7 @@ class PrefectGate(QueueingGate[SharedKey]):
                 name,
                 limits,
                 [
-                    Bucket(limit_name(endpoint, name, model, kind), kind, *bucket_numbers(total, limits, kind))
+                    Bucket(limit_name(endpoint, name, model, kind), kind, *bucket_numbers(limits, kind))
                     for kind, total in zip(KINDS, limits.totals, strict=True)
                     if total is not None
                 ],

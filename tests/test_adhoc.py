@@ -415,7 +415,7 @@ async def test_a_call_that_outlasts_the_grace_is_kept_as_maybe_billed(
 async def test_the_lease_is_renewed_while_the_generator_is_open(
     generator: Callable[..., Opened], settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("convoforge.adhoc.RENEW_SECONDS", 0.05)
+    monkeypatch.setattr("convoforge.workbench.RENEW_SECONDS", 0.05)
     lease = "SELECT lease_until FROM owners"
     async with generator():
         first = rows(settings, lease)

@@ -14,7 +14,7 @@ from typing import Literal, Protocol, Self
 from convoforge.errors import ConfigError
 from convoforge.models import Usage
 
-SEND_WITHIN_SECONDS = 0.4
+SEND_WITHIN_SECONDS = 0.25
 """A request is sent within this time of being let through, so that counts kept here hold at the server, too."""
 
 Kind = Literal["requests", "input-tokens", "output-tokens"]
@@ -49,20 +49,23 @@ class Limits:
         """What a window may hold of each of `KINDS`."""
         return (self.max_requests, self.input_tokens, self.output_tokens)
 
-    def bucket(self, total: float, least: float = 1.0) -> tuple[float, float]:
-        """The token bucket, as size (at least `least`) and refill a second, that keeps the promise of `total` per window.
+    def bucket(self, kind: Kind) -> tuple[float, float]:
+        """The token bucket, as size and refill a second, that keeps the promise for a kind that is limited.
 
-        A bucket of B that refills with R a second lets through at most B + R·t in any t seconds, and what was let through may be
-        on its way for `SEND_WITHIN_SECONDS`: so B + R · (window + that) must not be more than `total`. The share that
-        `pause_threshold` leaves free is B, the rest spread over the window is R; the time on the way is taken from B while it lasts.
+        A bucket of B that refills with R a second lets through at most B + R·t in any t seconds. The share that `pause_threshold`
+        leaves free is B, the rest spread over the window is R. What was let through may be on its way for `SEND_WITHIN_SECONDS`,
+        so that B + R · (window + that) must not pass the promise either: it is taken from B, and from R where B would be less than one
+        request. Tokens are counted when they have been used, which is later than that anyway.
         """
+        total = self.totals[KINDS.index(kind)]
+        assert total is not None
         size = total * (1 - self.pause_threshold)
         rate = (total - size) / self.window_seconds
-        size -= rate * SEND_WITHIN_SECONDS
-        if size < least:
-            size = least
-            # a total of one request leaves nothing to refill with; one a window keeps the promise, too, as a window is half-open
-            rate = (total - size or total) / (self.window_seconds + SEND_WITHIN_SECONDS)
+        if kind == "requests":
+            size -= rate * SEND_WITHIN_SECONDS
+            if size < 1:
+                # a total of one request leaves nothing to refill with; one a window keeps the promise, too: a window is half-open
+                size, rate = 1, (total - 1 or 1) / (self.window_seconds + SEND_WITHIN_SECONDS)
         return size, rate
 
 
