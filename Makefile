@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench up down clean
+.PHONY: help setup demo test test-long bench up down clean
 
 help:  ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -29,6 +29,9 @@ test: $(READY)  ## everything that checks: lint, types, import contracts, tests
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m pytest
+
+test-long: $(READY)  ## the crash, storm and rate tests at full length
+	$(BIN)/python -m pytest -m long
 
 bench: $(READY)  ## measure: the pipeline against a bare SDK loop, CPU and memory per conversation
 	@$(BIN)/python -m benchmarks.pipeline
