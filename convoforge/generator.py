@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -299,14 +299,16 @@ class Generator:
                 await asyncio.wait_for(settled.wait(), timeout=LOOK_AGAIN_SECONDS)
 
     async def _call(self, job: Job, intent: Intent, slot: Slot, ready_since: float) -> Outcome:
-        begun = await self._places.fly(ready_since)
-        reply = None
+        begun, reply = time.monotonic(), None
         try:
-            try:
-                reply = await self._claude.send(job.prompt, job.settings, slot.key)
-            finally:
-                self._gate.settle(slot, reply.usage if reply else None)
-                self._places.land(begun)  # before the books: a commit holds up no other call
+            async with self._places.flight(ready_since):
+                slot = await self._in_time(slot)
+                intent = replace(intent, api_key=slot.fingerprint)
+                begun = time.monotonic()
+                try:
+                    reply = await self._claude.send(job.prompt, job.settings, slot.key)
+                finally:
+                    self._gate.settle(slot, reply.usage if reply else None)
             latency = _elapsed_ms(begun)
             _check_reply(reply, self._provider)
             self._gate.learn(slot, reply.rate_headers)
@@ -353,6 +355,13 @@ class Generator:
             finished_at=at,
         )
 
+    async def _in_time(self, slot: Slot) -> Slot:
+        """The slot, or another one where writing the intent took too long: a request sent late would not be counted in its window."""
+        while slot.until < time.monotonic():
+            self._gate.settle(slot, None)
+            slot = await self._gate.acquire(slot.need)
+        return slot
+
     def _answer(
         self, job: Job, reply: Reply, kind: AnswerKind, conversation: Conversation | None, fault: ConvoforgeError | None
     ) -> AnswerRow:
@@ -387,7 +396,8 @@ class Generator:
 
     def _failure(self, job: Job, intent: Intent, error: Exception, reply: Reply | None, latency: int) -> Completion:
         """How a call that failed is booked. An answer that cannot be used was paid all the same; a fault of ours may have been."""
-        said = error if isinstance(error, ClaudeAPIError) else ClaudeAPIError(repr(error)[:_MOST_SAID], maybe_billed=True)
+        unsent = isinstance(error, GateClosed | RateLimitError)
+        said = error if isinstance(error, ClaudeAPIError) else ClaudeAPIError(repr(error)[:_MOST_SAID], maybe_billed=not unsent)
         rejected = isinstance(error, RejectedError)
         return Completion(
             intent,

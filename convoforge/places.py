@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 _WEIGHT = 1 / 32
 """Of the newest measurement in the running means."""
@@ -27,17 +28,19 @@ class Places:
         """Wait until another call may be made ready."""
         await self._begun.acquire()
 
-    async def fly(self, begun_at: float) -> float:
-        """Wait for a place in flight; returns the time at which it was there. `begun_at` is when making it ready began."""
-        self._ready_seconds += (self._clock() - begun_at - self._ready_seconds) * _WEIGHT
-        await self._flying.acquire()
-        return self._clock()
-
-    def land(self, since: float) -> None:
-        """The call that was in flight since then has ended."""
-        self._call_seconds += (self._clock() - since - self._call_seconds) * _WEIGHT
-        self._flying.release()
-        self.leave()
+    @asynccontextmanager
+    async def flight(self, ready_since: float) -> AsyncIterator[None]:
+        """Wait for a place in flight, and have it. `ready_since` is when making the call ready began."""
+        self._ready_seconds += (self._clock() - ready_since - self._ready_seconds) * _WEIGHT
+        try:
+            async with self._flying:
+                since = self._clock()
+                try:
+                    yield
+                finally:
+                    self._call_seconds += (self._clock() - since - self._call_seconds) * _WEIGHT
+        finally:
+            self.leave()  # before the books: a commit holds up no other call
 
     def leave(self) -> None:
         """Nothing is made ready any more for this one."""

@@ -161,7 +161,7 @@ class SharedKey(Key):
     def __init__(self, index: int, name: str, limits: Limits, buckets: Sequence[Bucket]) -> None:
         super().__init__(index, name, [None] * len(KINDS), limits)
         self.buckets = tuple(buckets)
-        self.read_at = -math.inf
+        self.read_at = self.leased_at = -math.inf
         self._ahead: deque[tuple[float, Need]] = deque()
 
     def wait(self, need: Need, now: float) -> float:
@@ -179,12 +179,10 @@ class SharedKey(Key):
 
     def take_leased(self, need: Need, now: float) -> Slot | None:
         """Let `need` go at once, if it needs no other lease."""
-        covered = all(bucket.covers(bucket.of(need.amounts)) for bucket in self.buckets)
-        return self.take(need, now) if covered and super().wait(need, now) == 0 else None
-
-    def take(self, need: Need, now: float) -> Slot:
+        if not all(bucket.covers(bucket.of(need.amounts)) for bucket in self.buckets) or super().wait(need, now) > 0:
+            return None
         self._charge(need.amounts)
-        return super().take(need, now)
+        return self.take(need, now, self.leased_at + SEND_WITHIN_SECONDS)
 
     def ahead(self, now: float) -> int:
         """How many requests may go that have not come yet."""
@@ -196,9 +194,9 @@ class SharedKey(Key):
         """Let `need` go on a lease taken before it came, if there is one and the key does not rest."""
         if not self.ahead(now) or super().wait(need, now) > 0:
             return None
-        _, leased = self._ahead.popleft()
+        void_at, leased = self._ahead.popleft()
         self._charge([amount - taken for amount, taken in zip(need.amounts, leased.amounts, strict=True)])
-        return super().take(need, now)
+        return self.take(need, now, void_at - AHEAD_SECONDS + SEND_WITHIN_SECONDS)
 
     def fits_ahead(self, needs: Sequence[Need], now: float) -> bool:
         """Whether a lease for `needs` leaves every bucket at least half full: no other process is short of what is kept here."""
@@ -208,11 +206,11 @@ class SharedKey(Key):
             for bucket in self.buckets
         )
 
-    def keep_ahead(self, needs: Sequence[Need], now: float) -> None:
+    def keep_ahead(self, needs: Sequence[Need]) -> None:
         """Keep what was just leased for requests that have not come yet."""
         for need in needs:
             self._charge(need.amounts)
-            self._ahead.append((now + AHEAD_SECONDS, need))
+            self._ahead.append((self.leased_at + AHEAD_SECONDS, need))
 
     def correct(self, slot: Slot, amounts: tuple[int, int, int], now: float) -> None:
         # the difference stays a debt of this process: four writers correcting one limit kept 25 % of their corrections
@@ -389,10 +387,11 @@ class PrefectGate(QueueingGate[SharedKey]):
             return await self._short_of(key, head, wait, now) if self._line else None
         needs = list(islice(self._line.values(), max(1, key.fitting(self._line.values(), now))))
         ahead = self._expected(key, needs, now)
+        key.leased_at = now  # of asking: the slots count at the server from some moment after it
         for bucket in reversed(key.buckets):  # the request slot last: it is the one that others wait for
             if not await self._lease(bucket, sum(bucket.of(need.amounts) for need in (*needs, *ahead))):
                 return 0.0
-        key.keep_ahead(ahead, now)
+        key.keep_ahead(ahead)
         if self._clock() - key.read_at > REREAD_SECONDS:
             await self._read(key)
         self._admit(key, key.take_leased)

@@ -118,10 +118,10 @@ class Key:
             count += 1
         return count
 
-    def take(self, need: Need, now: float) -> Slot:
+    def take(self, need: Need, now: float, until: float = math.inf) -> Slot:
         """Count `need`; whether it fits was asked before."""
         entries = tuple(window.take(amount, now) for window, amount in zip(self.windows, need.amounts, strict=True))
-        return Slot(self.index, self.fingerprint, need, entries)
+        return Slot(self.index, self.fingerprint, need, until, entries)
 
     def correct(self, slot: Slot, amounts: tuple[int, int, int], now: float) -> None:
         """Let `slot` have taken `amounts` of each of `KINDS`."""

@@ -5,6 +5,7 @@ Every request to the API passes `acquire` first. What it admits keeps the promis
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -84,11 +85,15 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """Leave to send one request, now, with the key at place `key` of the caller's list. Settle it once, when the call has ended."""
+    """Leave to send one request, now, with the key at place `key` of the caller's list. Settle it once, when the call has ended.
+
+    A request that cannot be sent before `until` (seconds on the gate's clock) settles it as not used and asks again.
+    """
 
     key: int
     fingerprint: str
     need: Need
+    until: float = math.inf
     entries: tuple[list[float], ...] = field(default=(), repr=False, compare=False)
 
 

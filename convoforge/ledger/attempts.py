@@ -171,6 +171,7 @@ def finish_attempts(connection: Connection, items: Sequence[Completion]) -> Sequ
                 "status": item.status,
                 "billing": item.billing,
                 "provider": item.provider or intent.provider,
+                "api_key": intent.api_key,
                 "error_kind": item.error_kind,
                 "error": item.error,
                 "http_status": item.http_status,
