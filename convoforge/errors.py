@@ -79,7 +79,7 @@ class DoomError(ClaudeAPIError):
 class RateLimitError(ConvoforgeError):
     """The gate is full and `queue` is off. `retry_after` is in seconds."""
 
-    def __init__(self, message: str, *, retry_after: float) -> None:
+    def __init__(self, message: str, *, retry_after: float = 0.0) -> None:
         super().__init__(message)
         self.retry_after = retry_after
 

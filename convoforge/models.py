@@ -48,6 +48,8 @@ def _scalar(value: Any) -> Any:
         raise ValueError(f"{shown(value)} is no number to work with: give a finite one")
     if not isinstance(value, str | int | float):
         raise ValueError(f"{shown(value)} is neither text, number nor true/false: was it to be in quotes?")  # noqa: TRY004
+    if isinstance(value, str) and not value.isascii() and value.encode(errors="replace").decode() != value:
+        raise ValueError(f"{shown(value)} holds half a character: it cannot be written down")
     if isinstance(value, str) and len(value) > 2_000:
         raise ValueError(f"a text of {len(value)} characters is too long: 2,000 are allowed")
     return value

@@ -359,7 +359,7 @@ class PrefectGate(QueueingGate[SharedKey]):
                     if isinstance(error, httpx.HTTPStatusError) and not _passes(error.response.status_code):
                         raise
                     failures += 1
-                    wait = min(5.0, 0.025 * 2**failures)
+                    wait = min(1.0, 0.025 * 2**failures) * (0.5 + self._jitter())
                     if not self._unreachable and self._clock() - since > 1:  # less is the server's database being busy
                         self._unreachable = True
                         self._log.warning("The Prefect server does not answer (%r). Requests wait until it does.", error)

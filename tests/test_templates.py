@@ -13,6 +13,7 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from convoforge.errors import ConfigError
 from convoforge.models import ConversationRequest, Prompt, Scalar
@@ -370,3 +371,10 @@ def test_any_label_is_rendered_as_it_is(persona: str, topic: str) -> None:
     except ValueError:
         return
     assert template.render(asked, Persona(name=asked.persona)).user == f"<{asked.persona}|{asked.topic}>"
+
+
+def test_a_parameter_that_cannot_be_written_down_is_refused() -> None:
+    with pytest.raises(ValidationError, match="half a character"):
+        ConversationRequest(
+            template="advice", persona="a", emotion="b", topic="c", tier="template", parameters={"complexity": "\ud800"}
+        )

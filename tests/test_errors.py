@@ -1,0 +1,25 @@
+"""Errors travel: between processes, and into Prefect's results."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterator
+
+import pytest
+
+from convoforge import errors
+from convoforge.errors import ConvoforgeError
+
+
+def classes(root: type[ConvoforgeError] = ConvoforgeError) -> Iterator[type[ConvoforgeError]]:
+    yield root
+    for below in root.__subclasses__():
+        yield from classes(below)
+
+
+@pytest.mark.parametrize("cls", [cls for cls in classes() if cls.__module__ == errors.__name__])
+def test_an_error_comes_through_pickle_as_it_was(cls: type[ConvoforgeError]) -> None:
+    error = cls("what happened")
+    error.__dict__.update({name: 7 for name in error.__dict__})
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again), again.__dict__) == (cls, "what happened", error.__dict__)
