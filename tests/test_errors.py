@@ -20,6 +20,6 @@ def classes(root: type[ConvoforgeError] = ConvoforgeError) -> Iterator[type[Conv
 @pytest.mark.parametrize("cls", [cls for cls in classes() if cls.__module__ == errors.__name__])
 def test_an_error_comes_through_pickle_as_it_was(cls: type[ConvoforgeError]) -> None:
     error = cls("what happened")
-    error.__dict__.update({name: 7 for name in error.__dict__})
+    error.__dict__.update(dict.fromkeys(error.__dict__, 7))
     again = pickle.loads(pickle.dumps(error))
     assert (type(again), str(again), again.__dict__) == (cls, "what happened", error.__dict__)
