@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from convoforge.dataset import read_standing
@@ -19,20 +18,26 @@ from convoforge.ledger.runs import keep_version, reserve_version
 from convoforge.models import Provider, Quality, Status
 from convoforge.plan import Plan
 from convoforge.pricing import usd
-from convoforge.publish import Lineage, Published, PublishedRow, publish
+from convoforge.publish import Lineage, Published, PublishedRow, check_store, publish
+from convoforge.settings import Folder
 from convoforge.standing import Standing
 
 
-def dataset_folder(data_dir: Path, name: str, provider: Provider) -> Path:
+def dataset_folder(data_dir: Folder, name: str, provider: Provider) -> Folder:
     """Where a dataset's versions lie; simulated ones apart from real ones, always."""
     return data_dir / ("simulated" if provider == "simulator" else "datasets") / name
+
+
+def check_data_folder(data_dir: Folder, plan: Plan) -> None:
+    """Raises ConvoforgeError where the plan's dataset lies in an object store that does not answer."""
+    check_store(dataset_folder(data_dir, plan.spec.name, plan.provider))
 
 
 def publish_dataset(
     ledger: Ledger,
     plan: Plan,
     dataset_id: int,
-    data_dir: Path,
+    data_dir: Folder,
     *,
     stale: int,
     run_id: str | None = None,
@@ -42,7 +47,7 @@ def publish_dataset(
     """The accepted rows of a plan as a version: the one that holds them already, or a new one. Scored before by `score_dataset`.
 
     `stale` is how many draws `find_stale` found; the card and the manifest say so. Raises `ConvoforgeError` where the disk is full
-    or the folder may not be written, and what `publish` raises.
+    or the folder may not be written, or an object store fails, and what `publish` raises.
     """
     standing = read_standing(ledger, plan, dataset_id)
     verdicts = {verdict.draw.request_id: verdict for verdict in standing.revise if verdict.draw.kind is not None}

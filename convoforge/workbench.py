@@ -32,12 +32,13 @@ Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
 @dataclass(frozen=True, slots=True)
 class Workbench:
-    """One run of one process. `dataset` and `owner` are their ids in the ledger."""
+    """One run of one process. `dataset` and `owner` are their ids in the ledger, `base_url` is where requests go."""
 
     run_id: str
     ledger: Ledger
     dataset: int
     owner: str
+    base_url: str
     gate: Gate
     generator: Generator
 
@@ -53,21 +54,24 @@ async def open_workbench(
     concurrency: int = MOST_IN_FLIGHT,
     open_gate: OpenGate | None = None,
     flow_run_id: str | None = None,
+    part_of: str | None = None,
     log: Log = logging.getLogger(__name__),  # noqa: B008 - the same one, always
 ) -> AsyncIterator[Workbench]:
     """A workbench for the dataset that `spec` names. Without `open_gate` the rate is counted in this process alone.
 
-    `flow_run_id` is Prefect's, where there is one. Raises `ConfigError`, `DoomError` or `LedgerError`: one line each, for a person.
-    Who opened it waits for its calls in flight before it is closed.
+    `flow_run_id` is Prefect's, where there is one. `part_of` is the id of a run that another process has begun, and will end: this one
+    takes part in it, under its budget, as the owner that is named after `flow_run_id`. Raises `ConfigError`, `DoomError` or
+    `LedgerError`: one line each, for a person. Who opened it waits for its calls in flight before it is closed.
     """
     simulate = provider == "simulator"
     if not simulate and not settings.keys:
         raise ConfigError("no API key: set ANTHROPIC_API_KEY, or try it without one: --simulate")
     keys = (SIMULATOR_KEY,) if simulate else settings.keys
-    run_id = uuid.UUID(flow_run_id).hex if flow_run_id else uuid.uuid4().hex
+    own_id = uuid.UUID(flow_run_id).hex if flow_run_id else uuid.uuid4().hex
+    run_id = part_of or own_id
     async with AsyncExitStack() as stack:
         ledger = stack.enter_context(Ledger(settings.database_url))
-        now, owner = datetime.now(UTC), new_owner()
+        now, owner = datetime.now(UTC), new_owner(own_id if part_of else None)
         dataset = ledger.write(dataset_id, spec.name, provider, now)
         ledger.write(register, owner, now)
         stack.callback(lambda: ledger.write(retire, owner.id, datetime.now(UTC)))
@@ -79,8 +83,9 @@ async def open_workbench(
         await check_provider(claude, spec.generation, provider, policy)
         endpoint, names = gate_label(spec, base_url, provider), [fingerprint(key) for key in keys]
         gate = await stack.enter_async_context((open_gate or _window_gate)(gate_limits(spec.limits), endpoint, spec.model, names))
-        ledger.write(keep_spec, dataset, spec)
-        ledger.write(open_run, run_id, dataset, spec, owner.id, flow_run_id, now)
+        if part_of is None:
+            ledger.write(keep_spec, dataset, spec)
+            ledger.write(open_run, run_id, dataset, spec, owner.id, flow_run_id, now)
         generator = Generator(
             ledger=ledger,
             claude=claude,
@@ -95,7 +100,7 @@ async def open_workbench(
             concurrency=concurrency,
             policy=policy,
         )
-        yield Workbench(run_id, ledger, dataset, owner.id, gate, generator)
+        yield Workbench(run_id, ledger, dataset, owner.id, base_url, gate, generator)
 
 
 def _window_gate(limits: Limits, _endpoint: str, _model: str, names: Sequence[str]) -> WindowGate:

@@ -25,6 +25,7 @@ from tasks.report import BuildReport, build_report, one_line, show_progress, wri
 from tasks.score import score_answers
 from tasks.session import Session, open_session
 from tasks.stopping import end_state
+from tasks.workers import find_deployment, generate_on_workers
 
 Spec = Annotated[
     str,
@@ -37,6 +38,9 @@ Concurrency = Annotated[int | None, Field(description="Calls in flight at once",
 BudgetUSD = Annotated[Decimal | None, Field(description="What this run may spend, in US dollars", gt=0)]
 MinScore = Annotated[int | None, Field(description="Accept from this score (1 to 10) upwards", ge=1, le=10)]
 Refresh = Annotated[bool, Field(description="Pay again for conversations whose prompt has changed since")]
+Workers = Annotated[
+    int | None, Field(description="Let so many workers of the work pool generate, instead of this run", ge=1, le=100)
+]
 
 
 @flow(name="build-dataset", flow_run_name="{spec}", validate_parameters=True)
@@ -49,15 +53,19 @@ async def build_dataset(
     budget: BudgetUSD = None,
     min_score: MinScore = None,
     refresh: Refresh = False,
+    workers: Workers = None,
 ) -> State[Any]:
-    """Fill what is missing in a dataset, and publish it. Ends Completed, Completed as Partial, or Failed with one line that says why."""
+    """Fill what is missing in a dataset, and publish it. With `workers` runs of another deployment generate, on any machine. Ends
+    Completed, Completed as Partial, or Failed with one line that says why."""
     begun = monotonic()
     try:
         what = read_spec(spec, model=model, concurrency=concurrency, budget=budget, min_score=min_score)
+        if workers is not None:
+            await find_deployment()
         async with open_session(what, simulate=simulate) as opened:
             held = await _prepare(opened, refresh=refresh)
             async with show_progress(opened):
-                await _fill(opened, limit)
+                await _fill(opened, limit, workers)
             opened.stage = "publishing"
             release = await publish_version(opened.run_id)
             limited = limit is not None and opened.control.tally["generated"] >= limit
@@ -100,7 +108,7 @@ async def _prepare(opened: Session, *, refresh: bool) -> int:
     return len(standing.publish)
 
 
-async def _fill(opened: Session, limit: int | None) -> None:
+async def _fill(opened: Session, limit: int | None, workers: int | None) -> None:
     """Rounds of asking, generating and scoring, while cells are short and draws are left. What failed in transport gets one last pass."""
     tried: set[int] = set()
     last_pass = False
@@ -114,7 +122,7 @@ async def _fill(opened: Session, limit: int | None) -> None:
             continue
         todo = todo if left is None else todo[: max(0, left)]
         if todo:
-            tried |= await _generate(opened, todo)
+            tried |= await _generate(opened, todo, workers)
         elif left is not None and left <= 0:
             return
         elif any(draw.state == "claimed" for draw in standing.pending):
@@ -127,13 +135,13 @@ async def _fill(opened: Session, limit: int | None) -> None:
             last_pass, tried = True, set()
 
 
-async def _generate(opened: Session, todo: list[Draw]) -> set[int]:
-    """Generate draws, and score what came of them. Returns the ids of the requests that were tried here."""
+async def _generate(opened: Session, todo: list[Draw], workers: int | None) -> set[int]:
+    """Generate draws, and score what came of them. Returns the ids of the requests that this run has tried."""
     opened.stage = "generating"
     opened.control.unanswered -= {draw.request_id for draw in todo}
     opened.todo = opened.control.tally["generated"] + len(opened.control.unanswered) + len(todo)
     opened.generating_since = opened.generating_since or monotonic()
-    ours = await generate(opened, todo)
+    ours = await (generate(opened, todo) if workers is None else generate_on_workers(opened, todo, workers))
     opened.stage = "scoring"
     await score_answers(opened.run_id)
     return ours

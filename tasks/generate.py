@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from datetime import UTC, datetime
 from math import ceil
 from typing import Any, TypeVar
@@ -12,7 +12,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from convoforge.errors import BudgetExceeded, ConvoforgeError, GateClosed
-from convoforge.ledger.draws import Claimed, claim
+from convoforge.ledger.draws import Claimed, claim, untried
 from convoforge.standing import Draw
 from tasks.session import Session, session
 
@@ -22,6 +22,9 @@ SINGLY_UP_TO = 100
 """So many requests are a task run each: every one to be seen in the UI. More go in shards."""
 
 _LEAST, _SHARDS = 100, 400
+
+_LANES = 3
+"""So many shards at once of a process that shares the work: a shard is at least half of what it may have in flight."""
 
 
 def shard(ids: Sequence[T], total: int) -> list[list[T]]:
@@ -64,6 +67,36 @@ async def generate(opened: Session, draws: Sequence[Draw]) -> set[int]:
             return await generate_shard(opened.run_id, ids, f"shard {number} of {len(shards)}: {len(some)} requests")
 
     return {request_id for done in await _all(run(n, some) for n, some in enumerate(shards, 1)) for request_id in done}
+
+
+async def generate_share(opened: Session, ids: Sequence[int], parts: int, since: datetime) -> None:
+    """Generate `ids` together with `parts - 1` other processes, each of which begins at another place in them: a shard at a time of
+    what nobody else has taken, until there is nothing left that no attempt of the run has failed `since` then."""
+    tried: set[int] = set()
+    least = ceil(opened.plan.spec.limits.concurrency / 2)
+
+    async def lane(shards: Iterator[list[int]]) -> None:
+        for some in shards:
+            if opened.control.stopped is not None:
+                return
+            if free := await opened.ledger.aread(untried, some, opened.run_id, since):
+                tried.update(await generate_shard(opened.run_id, free, f"{len(free)} requests from {free[0]} on"))
+
+    while opened.control.stopped is None:
+        left = [one for one in await opened.ledger.aread(untried, ids, opened.run_id, since) if one not in tried]
+        if not left:
+            return
+        shards = shrinking(left, parts, least)
+        await _all(lane(shards) for _ in range(_LANES))
+
+
+def shrinking(ids: Sequence[T], parts: int, least: int) -> Iterator[list[T]]:
+    """Shards of at most 100, and towards the end of `least`: so nobody waits long for a slower process that took a large one last."""
+    start = 0
+    while start < len(ids):
+        size = max(least, min(_LEAST, (len(ids) - start) // (4 * parts)))
+        yield list(ids[start : start + size])
+        start += size
 
 
 def _label(opened: Session, draw: Draw) -> str:

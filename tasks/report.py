@@ -26,6 +26,7 @@ from convoforge.ledger.attempts import read_budgets, scopes
 from convoforge.ledger.runs import close_run
 from convoforge.models import Provider, Status
 from convoforge.pricing import usd
+from convoforge.publish.card import loading
 from tasks.publish import Release
 from tasks.session import Progress, Session, session
 
@@ -159,18 +160,14 @@ def markdown(report: BuildReport) -> str:
         if report.provider == "simulator"
         else ""
     )
-    load = (
-        f'\n\n```python\nfrom datasets import load_dataset\nrows = load_dataset("{latest(report)}", split="train")\n```\n'
-        if report.path
-        else ""
-    )
+    load = f"\n\n```python\n{load_lines(report.path)}\n```\n" if report.path else ""
     notes = "".join(f"\n- {note}" for note in report.notes)
     return f"# {report.dataset}: {report.message}\n\n{banner}| | |\n|---|---|\n{rows}{load}{notes}\n"
 
 
-def latest(report: BuildReport) -> str:
-    """The path that always leads to the newest version."""
-    return f"{report.path.rpartition('/')[0]}/latest" if report.path else ""
+def load_lines(path: str) -> str:
+    """The two lines of Python that load the newest version by the path of one; in an object store, where no link leads to it, that one."""
+    return loading(path if "://" in path else f"{path.rpartition('/')[0]}/latest", "train", "rows")
 
 
 def format_usd(amount: Decimal) -> str:

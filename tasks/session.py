@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
@@ -18,10 +19,11 @@ from convoforge.gate import Gate
 from convoforge.generator import Control, Generator, Job
 from convoforge.ledger import Ledger
 from convoforge.ledger.draws import Claimed
-from convoforge.ledger.runs import close_run
+from convoforge.ledger.runs import close_run, run_over
 from convoforge.models import Provider
 from convoforge.plan import Cell, Plan, make_plan
 from convoforge.pricing import usd
+from convoforge.release import check_data_folder
 from convoforge.settings import Settings
 from convoforge.spec import DatasetSpec
 from convoforge.templates import Library
@@ -31,6 +33,9 @@ from tasks.stopping import heed_prefect, heed_signals
 
 GRACE_SECONDS = 10.0
 """So much longer than one call may take a run that ends waits for its calls in flight."""
+
+HEED_SECONDS = 2.0
+"""How soon a process hears that the run stops in which it takes part."""
 
 _COLLECT_AFTER = 50_000
 """New objects between two looks for garbage in cycles: some ten megabytes of it at most."""
@@ -61,7 +66,8 @@ class Progress:
 
 @dataclass(slots=True)
 class Session:
-    """One run in this process."""
+    """One run in this process. `elsewhere` counts its calls in flight in other processes; `interrupted` is a stop that was asked for
+    from outside."""
 
     run_id: str
     plan: Plan
@@ -72,10 +78,13 @@ class Session:
     gate: Gate
     control: Control
     generator: Generator
+    base_url: str
     begun: float = field(default_factory=monotonic)
     stage: str = "planning"
     stale: int = 0
     todo: int = 0
+    elsewhere: int = 0
+    interrupted: bool = False
     generating_since: float | None = None
     cells: dict[str, Cell] = field(default_factory=dict)
 
@@ -84,6 +93,11 @@ class Session:
         cell = self.cells[claimed.cell]
         template = self.plan.library.template(cell.template)
         return Job(claimed, self.plan.prompt(cell, claimed.draw), self.plan.spec.generation, cell.template, template.label)
+
+    def interrupt(self, reason: str) -> None:
+        """Stop, as somebody outside wishes."""
+        self.interrupted = self.interrupted or self.control.stopped is None
+        self.control.stop(reason)
 
     def give_up(self) -> None:
         """Wait for no call in flight any more. Each may have been billed, and is kept as such."""
@@ -108,13 +122,13 @@ class Session:
             needs_revision=tally["needs_revision"],
             dropped=tally["dropped"],
             failed=failed,
-            in_flight=len(self.control.in_flight),
+            in_flight=len(self.control.in_flight) + self.elsewhere,
             cost_usd=usd(self.control.cost_pico),
             budget_usd=spec.budget.run_usd,
             requests_per_minute=rate * 60,
             limit_per_minute=spec.limits.max_requests * 60 / spec.limits.window_seconds,
             seconds_left=left / rate if rate else None,
-            waiting=self.gate.waiting,
+            waiting=self.ledger.waiting or self.gate.waiting,
             stopped=self.control.stopped,
         )
 
@@ -136,14 +150,19 @@ def watch_progress() -> Progress | None:
 
 
 @asynccontextmanager
-async def open_session(spec: DatasetSpec, *, simulate: bool, settings: Settings | None = None) -> AsyncIterator[Session]:
-    """Everything a run needs, checked before a cent is spent, and closed again whatever happens.
+async def open_session(
+    spec: DatasetSpec, *, simulate: bool, settings: Settings | None = None, part_of: str | None = None
+) -> AsyncIterator[Session]:
+    """Everything a run needs, checked before a cent is spent, and closed again whatever happens. `part_of` is a run that another
+    process has begun: this one takes part in it, and stops when that run does.
 
-    Raises `ConfigError`, `DoomError` or `LedgerError`: one line each, for a person.
+    Raises `ConfigError`, `DoomError` or `LedgerError`, or `ConvoforgeError` for an object store: one line each, for a person.
     """
     settings = settings or Settings()
     provider: Provider = "simulator" if simulate else "anthropic"
     plan = make_plan(spec, Library.at(settings.config_dir), provider)
+    if part_of is None:  # who takes part publishes nothing
+        await asyncio.to_thread(check_data_folder, settings.data_dir, plan)
     control = Control()
     log = get_run_logger() if flow_run.id else get_logger()
     async with AsyncExitStack() as stack:
@@ -157,6 +176,7 @@ async def open_session(spec: DatasetSpec, *, simulate: bool, settings: Settings 
                 concurrency=spec.limits.concurrency,
                 open_gate=prefect_gate(log),
                 flow_run_id=str(flow_run.id) if flow_run.id else None,
+                part_of=part_of,
                 log=log,
             )
         )
@@ -170,16 +190,42 @@ async def open_session(spec: DatasetSpec, *, simulate: bool, settings: Settings 
             gate=bench.gate,
             control=control,
             generator=bench.generator,
+            base_url=bench.base_url,
             cells={cell.key: cell for cell in plan.cells},
         )
         _open[opened.run_id] = opened
         stack.callback(_open.pop, opened.run_id)
-        stack.push(_close_unfinished(opened))
-        await stack.enter_async_context(heed_prefect(control.stop))
-        stack.enter_context(heed_signals(control.stop, opened.give_up))
+        if part_of is None:
+            stack.push(_close_unfinished(opened))
+        else:
+            await stack.enter_async_context(_heed_run(opened))
+        await stack.enter_async_context(heed_prefect(opened.interrupt))
+        stack.enter_context(heed_signals(opened.interrupt, opened.give_up))
         stack.push_async_callback(bench.generator.drain, spec.retry.timeout_seconds + GRACE_SECONDS)
         stack.enter_context(_light_collections())
         yield opened
+
+
+@asynccontextmanager
+async def _heed_run(opened: Session) -> AsyncIterator[None]:
+    """Stop when the run stops that this process takes part in. It says so in the ledger: a Cancel in Prefect would kill this process
+    30 s later, with the calls it has in flight."""
+    watch = asyncio.create_task(_watch_run(opened))
+    try:
+        yield
+    finally:
+        watch.cancel()
+        with suppress(asyncio.CancelledError):
+            await watch
+
+
+async def _watch_run(opened: Session) -> None:
+    while True:
+        with suppress(LedgerError):  # the calls themselves find out about a ledger that is away
+            if over := await opened.ledger.aread(run_over, opened.run_id, datetime.now(UTC)):
+                opened.interrupt(f"the build stops: {over}")
+                return
+        await asyncio.sleep(HEED_SECONDS)
 
 
 @contextmanager

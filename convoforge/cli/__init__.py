@@ -20,6 +20,7 @@ app = App(
     help="Training conversations with Claude: a spec in, a priced, scored, trainable dataset out.",
     version_flags=[],
     help_format="plaintext",
+    suppress_keyboard_interrupt=False,  # else it would end without a word
     help_epilogue="Exit codes: 0 done; 1 failed; 2 wrong input; 3 ended short (budget, stop, exhausted cells, failures left).",
 )
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -46,6 +47,9 @@ def build(
     budget: Annotated[Decimal | None, Parameter(help="What this run may spend, in US dollars.")] = None,
     min_score: Annotated[int | None, Score, Parameter(help="Accept from this score (1 to 10) upwards.")] = None,
     refresh: Annotated[bool, Parameter(negative="", help="Pay again for conversations whose prompt has changed.")] = False,
+    workers: Annotated[
+        int | None, Parameter(validator=Number(gte=1, lte=100), help="Let so many Prefect workers generate.")
+    ] = None,
     yes: Annotated[bool, Parameter(name=["--yes", "-y"], negative="", help="Do not ask before spending.")] = False,
     json: AsJson = False,
 ) -> int:
@@ -61,6 +65,7 @@ def build(
         budget=budget,
         min_score=min_score,
         refresh=refresh,
+        workers=workers,
         yes=yes,
         as_json=json,
     )

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from decimal import Decimal
+from textwrap import indent
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -52,6 +53,7 @@ def run_build(
     budget: Decimal | None,
     min_score: int | None,
     refresh: bool,
+    workers: int | None,
     yes: bool,
     as_json: bool,
 ) -> int:
@@ -76,9 +78,10 @@ def run_build(
         "budget": budget,
         "min_score": min_score,
         "refresh": refresh,
+        "workers": workers,
     }
     try:
-        with _prepared():
+        with _prepared(own_server=workers is None):
             report = asyncio.run(_run(parameters))
     except asyncio.CancelledError:  # a second Ctrl-C
         screen.print("[red]convoforge: stopped at once; calls that were in flight may have been billed[/red]")
@@ -92,13 +95,16 @@ def run_build(
 
 
 @contextmanager
-def _prepared() -> Iterator[None]:
-    """A server to report to, and everything imported: what needs no Prefect while the server starts."""
+def _prepared(*, own_server: bool) -> Iterator[None]:
+    """A server to report to, and everything imported: what needs no Prefect while the server starts. Raises `ConfigError` where it
+    may not be one of our own, for want of workers there, and no other runs."""
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")  # progress is ours to show; the UI keeps the logs
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     status = screen.status("[dim]Connecting to the Prefect server …[/dim]")
 
     def starting() -> None:
+        if not own_server:
+            raise ConfigError("--workers needs a Prefect server with workers: run `make up`, or set PREFECT_API_URL")
         said = "[dim]Starting a local Prefect server (the first start takes about 15 s) …[/dim]"
         if screen.is_terminal:
             status.update(said)
@@ -248,7 +254,7 @@ def _agreed() -> bool:
 
 
 def _summarize(report: BuildReport) -> None:
-    from tasks.report import latest
+    from tasks.report import load_lines
 
     simulated = report.provider == "simulator"
     cost = f"${report.cost_usd}" + (" (what it would have cost; it was simulated and nothing was paid)" if simulated else "")
@@ -273,8 +279,7 @@ def _summarize(report: BuildReport) -> None:
         out.print(f"[dim]note: {escape(note)}[/dim]")
     if report.path:
         out.print("\nLoad it:\n")
-        out.print("    from datasets import load_dataset", markup=False)
-        out.print(f'    rows = load_dataset("{latest(report)}", split="train")', markup=False)
+        out.print(indent(load_lines(report.path), "    "), markup=False)
         if simulated:
             out.print("\n[yellow]A simulator wrote these conversations: look at them, do not train on them.[/yellow]")
     if report.state in ("partial", "failed"):

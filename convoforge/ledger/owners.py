@@ -15,7 +15,7 @@ import psutil
 from sqlalchemy import Connection, func, insert, select, update
 
 from convoforge.ledger.attempts import read_budgets, scopes, write_budgets
-from convoforge.ledger.tables import generation_logs, owners, requests
+from convoforge.ledger.tables import generation_logs, owners, requests, runs
 
 LEASE = timedelta(seconds=90)
 RENEW_SECONDS = 20.0
@@ -38,13 +38,14 @@ def this_host() -> str:
     return f"{socket.gethostname()}/{boot.read_text().strip() if boot.exists() else int(psutil.boot_time())}"
 
 
-def new_owner() -> Owner:
-    """An owner for work in this process."""
-    return Owner(uuid.uuid4().hex, this_host(), os.getpid(), psutil.Process().create_time())
+def new_owner(known_as: str | None = None) -> Owner:
+    """An owner for work in this process; `known_as` is its id where somebody else is to recognise it."""
+    return Owner(known_as or uuid.uuid4().hex, this_host(), os.getpid(), psutil.Process().create_time())
 
 
 def register(connection: Connection, owner: Owner, now: datetime) -> None:
-    """Make an owner known, with a fresh lease."""
+    """Make an owner known, with a fresh lease. What dead ones left is put right first: perhaps nobody has a reason to claim anything."""
+    release(connection, [*dead_owners(connection, now), owner.id], now)  # a run that is begun again is known by its old id
     values = {"id": owner.id, "host": owner.host, "pid": owner.pid, "started": owner.started, "lease_until": now + LEASE}
     connection.execute(insert(owners), values)
 
@@ -66,8 +67,15 @@ def dead_owners(connection: Connection, now: datetime, *, but: str | None = None
     return [row.id for row in rows if row.id != but and (row.lease_until < now or _gone(row.host, row.pid, row.started))]
 
 
+def living_owners(connection: Connection, ids: Sequence[str], now: datetime) -> set[str]:
+    """Those of `ids` that are at work."""
+    rows = connection.execute(select(owners).where(owners.c.id.in_(ids), owners.c.lease_until >= now)).all()
+    return {row.id for row in rows if not _gone(row.host, row.pid, row.started)}
+
+
 def release(connection: Connection, ids: Sequence[str], now: datetime) -> None:
-    """Return the claims and reservations of owners that are gone. Calls they left open may have been billed: they are kept as lost."""
+    """Return the claims and reservations of owners that are gone, and end their runs. Calls they left open may have been billed: they
+    are kept as lost."""
     if not ids:
         return
     connection.execute(
@@ -96,6 +104,11 @@ def release(connection: Connection, ids: Sequence[str], now: datetime) -> None:
         .values(
             status="lost", finished_at=now, reserved_pico=0, error="the process ended during the call; it may have been billed"
         )
+    )
+    connection.execute(
+        update(runs)
+        .where(runs.c.owner.in_(ids), runs.c.state.in_(("running", "stopping")))
+        .values(state="failed", finished_at=now, message="the process ended without a word: killed, or the machine went down")
     )
     connection.execute(owners.delete().where(owners.c.id.in_(ids)))
 

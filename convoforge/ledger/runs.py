@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Row, and_, case, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from convoforge.ledger.tables import datasets, runs, versions
+from convoforge.ledger.owners import living_owners
+from convoforge.ledger.tables import answers, datasets, generation_logs, runs, versions
 from convoforge.spec import DatasetSpec
 
 
@@ -70,6 +72,55 @@ def close_run(connection: Connection, run_id: str, state: str, message: str, rep
     """Write down how a run ended."""
     values = {"state": state, "message": message, "report": json.dumps(report, default=str), "finished_at": now}
     connection.execute(update(runs).where(runs.c.id == run_id).values(values))
+
+
+def stop_run(connection: Connection, run_id: str, reason: str) -> None:
+    """Tell whoever works on a run that it stops."""
+    update_ = update(runs).where(runs.c.id == run_id, runs.c.state == "running")
+    connection.execute(update_.values(state="stopping", message=reason))
+
+
+def run_over(connection: Connection, run_id: str, now: datetime) -> str | None:
+    """Why nobody is to begin anything more for a run; None while it goes on."""
+    row = connection.execute(select(runs.c.state, runs.c.message, runs.c.owner).where(runs.c.id == run_id)).one_or_none()
+    if row is None:
+        return "it is not in this ledger"
+    if row.state != "running":
+        return str(row.message or row.state)
+    return None if living_owners(connection, [row.owner], now) else "the process that began it is gone"
+
+
+@dataclass(frozen=True, slots=True)
+class RunBooks:
+    """What a run has done up to now, in all its processes. `generated` counts answers; those without a score yet are in none of
+    `accepted`, `needs_revision` and `dropped`."""
+
+    generated: int
+    accepted: int
+    needs_revision: int
+    dropped: int
+    in_flight: int
+    cost_pico: int
+
+
+def run_books(connection: Connection, run_id: str, min_score: int) -> RunBooks:
+    """The books of one run; accepted is what has `min_score` or more."""
+    logs = generation_logs.c
+    conversation = answers.c.kind == "ok"
+    counted = (
+        logs.status == "succeeded",
+        and_(conversation, answers.c.score >= min_score),
+        and_(conversation, answers.c.score < min_score),
+        answers.c.kind != "ok",
+        logs.status == "open",
+    )
+    query = (
+        select(*(func.count(case((one, 1))) for one in counted), func.coalesce(func.sum(logs.cost_pico), 0))
+        .select_from(generation_logs)
+        .outerjoin(answers, and_(answers.c.request_id == logs.request_id, answers.c.attempt == logs.attempt))
+        .where(logs.run_id == run_id)
+    )
+    return RunBooks(*(int(one) for one in connection.execute(query).one()))
 
 
 def read_runs(connection: Connection, *, run: str | None = None, most: int = 20) -> list[Row[Any]]:

@@ -7,6 +7,8 @@ data/datasets/NAME/
 │   ├── data/train-00000-of-00001.parquet    what trains
 │   └── revise/needs_revision.parquet        what was not accepted, and why
 └── latest → v0001
+
+In an object store (`ObjectFolder`) it is the same, but for `latest`: there `LATEST` is a file that holds the name.
 """
 
 from __future__ import annotations
@@ -15,16 +17,19 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path, PurePath
+from pathlib import PurePath
 
 from convoforge.errors import ConfigError, nearest
-from convoforge.publish import card, measures, parquet, splits, versions
+from convoforge.publish import card, measures, parquet, splits
 from convoforge.publish import manifest as manifests
 from convoforge.publish.manifest import Lineage, Manifest, Recipe
+from convoforge.publish.objects import ObjectVersions
 from convoforge.publish.parquet import Rows
 from convoforge.publish.rows import GROUP_KEYS, PublishedRow
+from convoforge.publish.versions import LocalVersions, Versions
+from convoforge.settings import Folder, ObjectFolder
 
-__all__ = ["Lineage", "Published", "PublishedRow", "Rows", "publish"]
+__all__ = ["Lineage", "Published", "PublishedRow", "Rows", "check_store", "publish", "versions_in"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +39,7 @@ class Published:
     """
 
     version: int | None
-    path: Path | None
+    path: Folder | None
     rows: int
     splits: Mapping[str, int]
     unchanged: bool
@@ -43,7 +48,7 @@ class Published:
 
 
 def publish(
-    folder: Path,
+    folder: Folder,
     *,
     accepted: Rows,
     revise: Rows,
@@ -63,17 +68,20 @@ def publish(
     is put right. `revise` goes beside the data, where no split loads it. `reserve` gives the next version number, never one
     twice. `latest` follows, though to fewer rows only with `allow_fewer`. Killed at any moment, it leaves no half version.
 
+    In an object store, where nothing locks, two publishers of the same content at the same moment may make a version each.
+
     Raises GenerationValidationError for a row that must not be trained on, ConfigError for a name or splits that cannot work,
-    LedgerError for rows or numbers that contradict the ones before.
+    LedgerError for rows or numbers that contradict the ones before, ConvoforgeError where an object store fails.
     """
     _check(folder.name, fractions, group_by)
     recipe = Recipe(fingerprint=fingerprint, fractions=fractions, group_by=tuple(group_by), seed=seed)
 
-    with versions.lock(folder):
-        if held := _held(folder, recipe, allow_fewer):
+    versions = versions_in(folder)
+    with versions.lock():
+        if held := _held(versions, recipe, allow_fewer):
             return held
 
-    with versions.staging(folder) as stage:
+    with versions.staging() as stage:
         data = parquet.write_splits(stage / "data", accepted, recipe, lineage.provider, max_file_bytes)
         if not data.rows:
             return Published(None, None, 0, {}, False, ("nothing is published: no conversation is accepted",), "")
@@ -82,10 +90,10 @@ def publish(
         files = manifests.describe(stage, "*/*.parquet")
         sha256 = manifests.data_sha256(files)
 
-        with versions.lock(folder):
-            if held := _held(folder, recipe, allow_fewer):  # another publisher was faster
+        with versions.lock():
+            if held := _held(versions, recipe, allow_fewer):  # another publisher was faster
                 return held
-            number = versions.next_number(folder, reserve)
+            number = versions.next_number(reserve)
             manifest = Manifest(
                 dataset=folder.name,
                 version=number,
@@ -103,12 +111,28 @@ def publish(
                 notes=data.notes,
                 lineage=lineage,
             )
-            shown_path = PurePath(*folder.parts[-3:], f"v{number:04d}")
-            (stage / card.NAME).write_text(card.render(manifest, figures, shown_path), encoding="utf-8")
+            (stage / card.NAME).write_text(card.render(manifest, figures, _shown(folder, number)), encoding="utf-8")
             manifest = manifest.model_copy(update={"files": (*files, *manifests.describe(stage, card.NAME))})
             (stage / manifests.NAME).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
             path = versions.reveal(stage, number)
-            return _published(path, manifest, versions.follow(folder, allow_fewer=allow_fewer), unchanged=False)
+            return _published(path, manifest, versions.follow(number, allow_fewer=allow_fewer), unchanged=False)
+
+
+def versions_in(folder: Folder) -> Versions:
+    """The versions of the dataset whose folder this is. Raises ConfigError for an object store that cannot be opened."""
+    return ObjectVersions(folder) if isinstance(folder, ObjectFolder) else LocalVersions(folder)
+
+
+def check_store(folder: Folder) -> None:
+    """Raises ConvoforgeError where a dataset's object store cannot be opened or read: better told before paying than after."""
+    if isinstance(folder, ObjectFolder):
+        ObjectVersions(folder).sizes()
+
+
+def _shown(folder: Folder, number: int) -> str:
+    """Where a version lies, as a person would write it."""
+    base = folder.url if isinstance(folder, ObjectFolder) else PurePath(*folder.parts[-3:]).as_posix()
+    return f"{base}/v{number:04d}"
 
 
 def _check(name: str, fractions: Mapping[str, float], group_by: Sequence[str]) -> None:
@@ -122,14 +146,15 @@ def _check(name: str, fractions: Mapping[str, float], group_by: Sequence[str]) -
             raise ConfigError(f"'{key}' cannot group conversations{nearest(key, GROUP_KEYS)}")
 
 
-def _held(folder: Path, recipe: Recipe, allow_fewer: bool) -> Published | None:
+def _held(versions: Versions, recipe: Recipe, allow_fewer: bool) -> Published | None:
     """The newest good version, if it is what would be published."""
-    newest = next(reversed(versions.good_versions(folder)), None)
+    newest = next(reversed(versions.good()), None)
     if newest is None or (newest.manifest.format_version, newest.manifest.recipe) != (manifests.FORMAT, recipe):
         return None
-    return _published(newest.path, newest.manifest, versions.follow(folder, allow_fewer=allow_fewer), unchanged=True)
+    note = versions.follow(newest.manifest.version, allow_fewer=allow_fewer)
+    return _published(newest.path, newest.manifest, note, unchanged=True)
 
 
-def _published(path: Path, manifest: Manifest, note: str | None, *, unchanged: bool) -> Published:
+def _published(path: Folder, manifest: Manifest, note: str | None, *, unchanged: bool) -> Published:
     notes = (*manifest.notes, *filter(None, [note]))
     return Published(manifest.version, path, manifest.rows, manifest.splits, unchanged, notes, manifest.data_sha256)

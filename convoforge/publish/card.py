@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
-from pathlib import PurePath
 
 import yaml
 
@@ -14,16 +13,20 @@ from convoforge.publish.measures import Measures, Spread
 NAME = "README.md"
 
 _LONGEST_TABLE = 40
+_STORED = (
+    "It takes `pip install s3fs`, and the credentials from the environment (`AWS_ACCESS_KEY_ID` …; `AWS_ENDPOINT_URL` for another "
+    "store than Amazon's); `HF_HUB_OFFLINE` must not be set. `LATEST`, beside this folder, names the latest version.\n\n"
+)
 _TRAINERS = "TRL cuts at 1,024 tokens and axolotl drops what is over 512 unless told otherwise, neither with a word"
 
 
-def render(manifest: Manifest, measures: Measures, shown_path: PurePath) -> str:
-    """The whole card. `shown_path` is where the version lies, as a person would write it."""
+def render(manifest: Manifest, measures: Measures, place: str) -> str:
+    """The whole card. `place` is where the version lies, as a person would write it: a path or an address."""
     sections = [
         _front_matter(manifest),
         f"# {manifest.dataset}, version {manifest.version}",
         _banner(manifest),
-        _loading(manifest, measures, shown_path),
+        _loading(manifest, measures, place),
         _splits(manifest, measures),
         _coverage(manifest, measures),
         _lengths(measures),
@@ -33,6 +36,15 @@ def render(manifest: Manifest, measures: Measures, shown_path: PurePath) -> str:
         _lineage(manifest),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def loading(place: str, split: str, name: str) -> str:
+    """The two lines of Python that load a split of the version at `place` as `name`.
+
+    With `datasets` 5.2 the address of a folder is taken for a local path (seen), so there the files are named.
+    """
+    what = f'"parquet", data_files={{"{split}": "{place}/data/{split}-*.parquet"}}' if "://" in place else f'"{place}"'
+    return f'from datasets import load_dataset\n{name} = load_dataset({what}, split="{split}")'
 
 
 def recommended_length(tokens: Spread) -> int:
@@ -58,16 +70,14 @@ def _banner(manifest: Manifest) -> str:
     )
 
 
-def _loading(manifest: Manifest, measures: Measures, shown_path: PurePath) -> str:
+def _loading(manifest: Manifest, measures: Measures, place: str) -> str:
     first = next(iter(manifest.splits))
     models = ", ".join(f"`{model}`" for model in sorted(measures.coverage["model"]))
     return (
         f"{manifest.rows:,} conversations written by {models} ({manifest.provider}), "
         f"published {manifest.created_at:%Y-%m-%d %H:%M} UTC.\n\n"
-        "```python\n"
-        "from datasets import load_dataset\n"
-        f'{first} = load_dataset("{shown_path.as_posix()}", split="{first}")\n'
-        "```\n\n"
+        f"```python\n{loading(place, first, first)}\n```\n\n"
+        f"{_STORED if '://' in place else ''}"
         "`messages` is a list of `{role, content}`, the system turn first where there is one; it trains as it is.\n\n"
         f"Set the trainer's `max_length` to **{recommended_length(measures.tokens):,}** tokens. {_TRAINERS}.\n\n"
         "Anthropic's terms restrict training models on Claude's outputs without authorization: see that you have it."

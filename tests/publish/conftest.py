@@ -15,6 +15,7 @@ import pytest
 
 from convoforge.models import Conversation, Quality, Turn
 from convoforge.publish import Lineage, Published, PublishedRow, publish
+from convoforge.settings import Folder
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read once, when datasets is imported
 
@@ -70,7 +71,7 @@ def make_rows(number: int, **changes: Any) -> list[PublishedRow]:
 class Dataset:
     """A dataset's folder, with its version numbers."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Folder) -> None:
         self.folder = folder
         self.reserve: Callable[[], int] = count(1).__next__
 

@@ -11,6 +11,9 @@ from typing import Any
 from conftest import Dataset, make_rows
 
 from convoforge.publish import PublishedRow, parquet, versions
+from convoforge.publish.objects import ObjectVersions
+from convoforge.publish.versions import LocalVersions
+from convoforge.settings import ObjectFolder
 
 
 def wait_to_be_killed(*_: Any, **__: Any) -> Any:
@@ -23,15 +26,36 @@ def rows_without_end() -> Iterator[PublishedRow]:
     wait_to_be_killed()
 
 
-folder, moment = Path(sys.argv[1]), sys.argv[2]
+def stop_at_upload_of(ending: str) -> None:
+    import s3fs
+
+    put_file = s3fs.S3FileSystem._put_file
+
+    async def watched(store: Any, here: str, there: str, **options: Any) -> None:
+        if there.endswith(ending):
+            wait_to_be_killed()
+        await put_file(store, here, there, **options)
+
+    s3fs.S3FileSystem._put_file = watched
+
+
+place, moment = sys.argv[1:]
+folder = ObjectFolder(place) if "://" in place else Path(place)
 parquet.BATCH_ROWS = 10
+rows: Any = make_rows(24)
 match moment:
     case "while rows are written":
-        rows: Any = rows_without_end
+        rows = rows_without_end
     case "before the version is shown":
-        rows, versions.reveal = make_rows(24), wait_to_be_killed
+        LocalVersions.reveal = wait_to_be_killed
     case "while the version is flushed":
-        rows, versions._sync = make_rows(24), wait_to_be_killed
+        versions._sync = wait_to_be_killed
     case "before latest has moved":
-        rows, versions.follow = make_rows(24), wait_to_be_killed
+        LocalVersions.follow = wait_to_be_killed
+    case "while its data is uploaded":
+        stop_at_upload_of("validation-00000-of-00001.parquet")
+    case "before its manifest is uploaded":
+        stop_at_upload_of("manifest.json")
+    case "before LATEST is written":
+        ObjectVersions._note_latest = wait_to_be_killed
 Dataset(folder).publish((), accepted=rows if callable(rows) else rows.__iter__, fingerprint="same")

@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 
 from convoforge.models import Status
-from convoforge.publish import PublishedRow, versions
-from convoforge.publish.versions import good_versions
+from convoforge.publish import PublishedRow, versions, versions_in
 
 Rows = Callable[..., list[PublishedRow]]
 
@@ -74,7 +73,7 @@ def test_a_publisher_at_work_is_not_swept_away_by_another(dataset: Any, make_row
         yield from make_rows(12)
 
     assert dataset.publish((), accepted=rows).version == 2
-    assert [version.manifest.rows for version in good_versions(dataset.folder)] == [12, 24]
+    assert [version.manifest.rows for version in versions_in(dataset.folder).good()] == [12, 24]
     assert dataset.latest == "v0002"
 
 
@@ -82,7 +81,7 @@ def test_many_publishers_at_once_make_a_version_each(dataset: Any, make_rows: Ro
     with ThreadPoolExecutor(8) as pool:
         published = [*pool.map(lambda rows: dataset.publish(make_rows(rows)), range(20, 28))]
     assert sorted(each.version for each in published) == [*range(1, 9)]
-    assert len(good_versions(dataset.folder)) == 8
+    assert len(versions_in(dataset.folder).good()) == 8
     assert dataset.staged == []
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from convoforge.errors import ConfigError
@@ -51,6 +51,7 @@ def test_nothing_moves_and_nothing_is_said_when_chance_fills_every_split(
     assert bool(plan.moved or plan.notes) == (not filled and bool(groups))
 
 
+@settings(deadline=None)
 @given(seeds)
 def test_fractions_are_approached_with_many_groups(seed: int) -> None:
     plan = assign((f"group {n}" for n in range(2000)), THREE, seed=seed)

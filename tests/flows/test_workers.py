@@ -1,0 +1,419 @@
+"""One build on several workers, each a real `prefect worker` process: the work is shared, and every promise holds across them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import polars
+import psutil
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.objects import State
+from prefect.states import Cancelling
+from prefect.utilities.callables import parameter_schema
+from support import Project, Simulator
+from watching import Operator, wait_for
+
+from convoforge.errors import ConfigError
+from convoforge.plan import Plan, make_plan
+from convoforge.spec import load_spec
+from convoforge.templates import Library
+from deployments.local import POOL
+from flows.build_dataset import build_dataset
+from flows.generate_shard import generate_shard
+from tasks import workers as module
+from tasks.generate import shrinking
+from tasks.workers import check_sources, compress, expand, sources, turned
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+DEPLOYMENTS = ROOT / "deployments" / "prefect.yaml"
+FIFTY = {
+    "persona": ["Anxious Investor", "Confident Advisor", "First-Time Saver", "New Parent", "Gig Worker"],
+    "emotion": ["Fear", "Calm", "Hope", "Doubt", "Relief"],
+    "topic": ["market volatility", "retirement planning"],
+    "tier": ["template"],
+}
+EASY: dict[str, Any] = {"quality": {"min_score": 1}}
+EIGHT_AT_ONCE = {"max_requests": 100_000, "concurrency": 8}
+
+PATIENCE = 240.0
+"""Four workers that start on two busy cores take their time."""
+
+RunFlow = Callable[..., State[Any]]
+StartWorkers = Callable[[int], list["Worker"]]
+
+
+def long(test: Callable[..., None]) -> Callable[..., None]:
+    """A test that takes a minute where nothing else goes on."""
+    return pytest.mark.long(pytest.mark.timeout(900)(test))
+
+
+class Worker:
+    """A `prefect worker` process that does one run at a time."""
+
+    def __init__(self, number: int, project: Project) -> None:
+        self._log = project.folder / f"worker-{number}.log"
+        environment = {**os.environ, **project.environment, "PREFECT_WORKER_QUERY_SECONDS": "1"}
+        with self._log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-m",
+                    "prefect",
+                    "worker",
+                    "start",
+                    "--pool",
+                    "convoforge",
+                    "--limit",
+                    "1",
+                    "--name",
+                    f"w{number}",
+                ],
+                cwd=ROOT,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+    @property
+    def started(self) -> bool:
+        assert self.process.poll() is None, self._log.read_text()
+        return "started!" in self._log.read_text()
+
+    @property
+    def runs(self) -> list[psutil.Process]:
+        """The processes of its flow runs."""
+        try:
+            return psutil.Process(self.process.pid).children(recursive=True)
+        except psutil.NoSuchProcess:
+            return []
+
+    def kill(self) -> None:
+        """End worker and runs as a power cut would."""
+        runs = self.runs
+        self.process.kill()
+        self.process.wait()
+        for run in runs:
+            try:
+                run.kill()
+            except psutil.NoSuchProcess:
+                continue
+        psutil.wait_procs(runs, timeout=30)
+
+
+@pytest.fixture(scope="session")
+def deployed(prefect_server: str) -> str:
+    """The Prefect server, with the work pool and the deployment that workers run; `prefect deploy` takes 20 s for the same."""
+    [shard] = [one for one in yaml.safe_load(DEPLOYMENTS.read_text())["deployments"] if one["name"] == "shard"]
+    assert shard["entrypoint"] == "flows.generate_shard.generate_shard"
+    with get_client(sync_client=True) as client:
+        client.create_work_pool(WorkPoolCreate(name=POOL, type="process"), overwrite=True)
+        client.create_deployment(
+            flow_id=client.create_flow(generate_shard),
+            name=shard["name"],
+            entrypoint=shard["entrypoint"],
+            work_pool_name=shard["work_pool"]["name"],
+            parameter_openapi_schema=parameter_schema(generate_shard).model_dump_for_openapi(),
+            pull_steps=[],
+        )
+    return prefect_server
+
+
+@pytest.fixture
+def start_workers(building: Project, deployed: str) -> Iterator[StartWorkers]:
+    with ExitStack() as stack:
+
+        def start(count: int) -> list[Worker]:
+            made = [Worker(number, building) for number in range(count)]
+            for one in made:
+                stack.callback(one.kill)
+            wait_for(lambda: all(one.started for one in made), f"{count} workers", PATIENCE)
+            return made
+
+        yield start
+
+
+@contextmanager
+def building_on(
+    project: Project, simulator: Simulator, name: str, workers: int, *arguments: str
+) -> Iterator[subprocess.Popen[str]]:
+    """A build with so many workers, begun; it is over when the context is."""
+    process = project.start(
+        "build", name, "--simulate", "--json", "--workers", f"{workers}", *arguments, ANTHROPIC_BASE_URL=simulator.url
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def report_of(process: subprocess.Popen[str], code: int = 0) -> dict[str, Any]:
+    out, err = process.communicate(timeout=600)
+    assert process.returncode == code, out + err
+    found: dict[str, Any] = json.loads(out.splitlines()[-1])
+    return {**found, "said": err}
+
+
+def ledger_rows(project: Project, query: str) -> list[Any]:
+    with sqlite3.connect(project.data / "ledger.db") as connection:
+        return connection.execute(query).fetchall()
+
+
+def shares(project: Project) -> list[int]:
+    """How many answers each process has brought."""
+    query = "SELECT count(*) FROM generation_logs WHERE status = 'succeeded' GROUP BY owner"
+    return [count for (count,) in ledger_rows(project, query)]
+
+
+def accepted(data: Path, name: str) -> set[str]:
+    """The conversations of a dataset's newest version."""
+    folder = data / "simulated" / name / "latest" / "data"
+    ids = polars.concat([polars.read_parquet(path, columns=["conversation_id"]) for path in folder.glob("*.parquet")])
+    return set(ids["conversation_id"])
+
+
+def assert_nothing_was_sent_twice(project: Project, simulator: Simulator, report: dict[str, Any]) -> None:
+    """Simulator, ledger and report agree on how many requests there were, and each was one."""
+    sent = simulator.books()["requests"]
+    assert ledger_rows(project, "SELECT count(*), count(DISTINCT request_id) FROM generation_logs") == [(sent, sent)]
+    assert report["generated"] == sent == sum(shares(project))
+
+
+def assert_all_at_rest(project: Project) -> None:
+    """Nobody holds anything any more."""
+    assert ledger_rows(project, "SELECT count(*) FROM owners") == [(0,)]
+    assert ledger_rows(project, "SELECT count(*) FROM requests WHERE state IN ('claimed', 'pending')") == [(0,)]
+    assert ledger_rows(project, "SELECT count(*) FROM generation_logs WHERE status = 'open'") == [(0,)]
+    assert ledger_rows(project, "SELECT sum(reserved_pico) FROM budgets") == [(0,)]
+
+
+def test_two_workers_share_a_build(
+    start_workers: StartWorkers, building: Project, slow_simulator: Simulator, operator: Operator
+) -> None:
+    building.spec("two", axes=FIFTY, sample=40, **EASY, limits={"max_requests": 100_000, "concurrency": 4})
+    start_workers(2)
+    with building_on(building, slow_simulator, "two", 2) as process:
+        report = report_of(process)
+    assert (report["state"], report["accepted"], report["version"], report["failed"]) == ("completed", 40, 1, 0)
+    assert_nothing_was_sent_twice(building, slow_simulator, report)
+    assert ledger_rows(building, "SELECT id, state FROM runs") == [(report["run_id"], "completed")]
+    assert len(shares(building)) >= 2
+    first = operator.newest("two: 1 of 2")
+    assert first is not None and first.state is not None and first.state.is_completed()
+    assert_all_at_rest(building)
+
+
+def test_a_build_that_no_worker_takes_says_so_and_ends(
+    run_flow: RunFlow, building: Project, deployed: str, operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "TELL_SECONDS", 1.0)
+    monkeypatch.setattr(module, "GIVE_UP_SECONDS", 3.0)
+    building.spec("nobody", axes=FIFTY, sample=20)
+    state = run_flow(build_dataset, spec="nobody", simulate=True, workers=2)
+    assert (state.type.value, state.name) == ("COMPLETED", "Partial")
+    assert state.message is not None
+    assert state.message.startswith("no worker takes the work: start one with `prefect worker start --pool convoforge`; waited ")
+    assert state.message.endswith("; 0 of 20 accepted")
+    waiting = operator.newest("nobody: 1 of 2")
+    assert waiting is not None and waiting.state is not None and waiting.state.is_cancelled()
+    [(run,)] = ledger_rows(building, "SELECT id FROM runs")
+    assert "start one with" in wait_for(lambda: operator.log(run), "the run's log")
+    assert ledger_rows(building, "SELECT state, count(*) FROM requests GROUP BY state") == [("pending", 20)]
+
+
+def test_workers_without_their_deployment_are_refused_on_one_line(
+    run_flow: RunFlow, building: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "DEPLOYMENT", "generate-shard/elsewhere")
+    building.spec("undeployed")
+    state = run_flow(build_dataset, spec="undeployed", simulate=True, workers=2)
+    assert state.type.value == "FAILED"
+    assert state.message is not None and "run `make up`, or deploy" in state.message and "\n" not in state.message
+
+
+def test_workers_without_a_server_are_refused_on_one_line(project: Project) -> None:
+    from watching import free_port
+
+    project.spec("serverless")
+    environment = {"PREFECT_HOME": str(project.folder / "prefect"), "PREFECT_SERVER_API_PORT": str(free_port())}
+    done = project.run("build", "serverless", "--simulate", "--json", "--workers", "2", **environment)
+    said = "convoforge: --workers needs a Prefect server with workers: run `make up`, or set PREFECT_API_URL\n"
+    assert (done.code, done.err) == (2, said)
+
+
+def test_a_part_of_a_build_that_is_not_in_this_ledger_is_refused(run_flow: RunFlow) -> None:
+    state = run_flow(generate_shard, run_id="0" * 32, requests="1-5", since=datetime.now(UTC), sources={})
+    assert state.type.value == "FAILED"
+    assert state.message is not None and "is not in this worker's ledger: give it the CONVOFORGE_DATABASE_URL" in state.message
+
+
+def test_a_part_of_a_build_that_is_over_has_nothing_to_do(run_flow: RunFlow, building: Project, simulator: Simulator) -> None:
+    building.spec("over")
+    run_flow(build_dataset, spec="over", simulate=True, limit=1)
+    [(run,)] = ledger_rows(building, "SELECT id FROM runs")
+    sent = simulator.books()["requests"]
+    state = run_flow(generate_shard, run_id=run, requests="1-8", since=datetime.now(UTC), sources={}, simulator=simulator.url)
+    assert (state.type.value, simulator.books()["requests"]) == ("CANCELLED", sent)
+
+
+def test_another_checkout_is_told_by_its_templates_and_personas(project: Project) -> None:
+    def plan_here() -> Plan:
+        configs = project.folder / "configs"
+        return make_plan(load_spec("same", configs), Library.at(configs), "simulator")
+
+    project.spec("same")
+    wanted = sources(plan_here())
+    check_sources(plan_here(), wanted)
+    persona = project.folder / "configs" / "personas" / "anxious-investor.yaml"
+    persona.write_text(persona.read_text() + "\n# a comment is nothing that is sent\n")
+    check_sources(plan_here(), wanted)
+    template = project.folder / "configs" / "templates" / "advice.yaml"
+    template.write_text(template.read_text() + "\n# another text\n")
+    with pytest.raises(ConfigError, match="other prompts than the build: templates/advice differ"):
+        check_sources(plan_here(), wanted)
+
+
+@given(st.sets(st.integers(1, 300)), st.integers(1, 8), st.data())
+def test_every_run_is_given_all_requests_from_another_place_on(some: set[int], parts: int, data: st.DataObject) -> None:
+    ids = expand(compress(some))
+    assert ids == sorted(some)
+    part = data.draw(st.integers(0, parts - 1))
+    assert sorted(turned(ids, part, parts)) == ids
+    shards = list(shrinking(turned(ids, part, parts), parts, 2))
+    assert [one for shard in shards for one in shard] == turned(ids, part, parts)
+    assert all(0 < len(shard) <= 100 for shard in shards)
+
+
+def test_ids_are_written_as_ranges() -> None:
+    assert compress([510, *range(1, 501)]) == "1-500,510"
+    assert expand("1-3,7") == [1, 2, 3, 7]
+
+
+@long
+def test_four_workers_make_two_hundred_conversations_and_each_once(
+    start_workers: StartWorkers, building: Project, slow_simulator: Simulator
+) -> None:
+    building.spec("four", axes=FIFTY, per_cell=4, limits=EIGHT_AT_ONCE)
+    start_workers(4)
+    with building_on(building, slow_simulator, "four", 4) as process:
+        report = report_of(process)
+    assert (report["state"], report["accepted"], report["version"], report["failed"]) == ("completed", 200, 1, 0)
+    assert_nothing_was_sent_twice(building, slow_simulator, report)
+    assert ledger_rows(building, "SELECT count(*) FROM versions") == [(1,)]
+    assert len([share for share in shares(building) if share >= 20]) >= 4
+    assert_all_at_rest(building)
+
+
+@long
+def test_what_a_killed_worker_had_claimed_is_taken_over(
+    start_workers: StartWorkers, building: Project, slow_simulator: Simulator
+) -> None:
+    building.spec("killed", axes=FIFTY, per_cell=4, limits=EIGHT_AT_ONCE)
+    killed, *_ = start_workers(4)
+    with building_on(building, slow_simulator, "killed", 4) as process:
+        wait_for(lambda: slow_simulator.books()["requests"] >= 4, "calls", PATIENCE)
+        at_work = "SELECT count(DISTINCT owner) FROM generation_logs WHERE status = 'succeeded'"
+        wait_for(lambda: ledger_rows(building, at_work) == [(4,)], "four workers at work", PATIENCE)
+        assert killed.runs
+        killed.kill()
+        report = report_of(process)
+    assert (report["state"], report["accepted"]) == ("completed", 200)
+    [(attempts, lost)] = ledger_rows(building, "SELECT count(*), sum(status = 'lost') FROM generation_logs")
+    assert 0 <= lost <= 2  # what it had in flight
+    assert attempts - lost <= slow_simulator.books()["requests"] <= attempts
+    costs = building.run("costs", "--simulated", "--json").last
+    assert (costs["attempts"], costs["maybe_billed"]) == (attempts, lost)
+    assert ledger_rows(building, "SELECT count(*) FROM answers") == ledger_rows(
+        building, "SELECT count(DISTINCT request_id) FROM answers"
+    )
+    assert_all_at_rest(building)
+    undisturbed = building.folder / "undisturbed"
+    alone = building.run(
+        "build", "killed", "--simulate", "--json", CONVOFORGE_DATA_DIR=str(undisturbed), ANTHROPIC_BASE_URL=slow_simulator.url
+    )
+    assert alone.code == 0, alone.err
+    assert accepted(building.data, "killed") == accepted(undisturbed, "killed")
+
+
+@long
+def test_a_run_budget_holds_across_workers_to_the_cent(
+    start_workers: StartWorkers, building: Project, slow_simulator: Simulator
+) -> None:
+    building.spec("thrifty", axes=FIFTY, per_cell=4, limits=EIGHT_AT_ONCE)
+    start_workers(4)
+    with building_on(building, slow_simulator, "thrifty", 4, "--budget", "0.75") as process:
+        report = report_of(process, 3)
+    assert report["state"] == "partial" and report["message"].startswith("run budget reached at $")
+    assert 0 < Decimal(report["cost_usd"]) <= Decimal("0.75")
+    [(spent, maybe)] = ledger_rows(building, "SELECT spent_pico, maybe_pico FROM budgets WHERE scope LIKE 'run:%'")
+    assert (Decimal(spent) / 10**12, maybe) == (Decimal(report["cost_usd"]), 0)
+    assert_nothing_was_sent_twice(building, slow_simulator, report)
+    assert ledger_rows(building, "SELECT count(*) FROM owners") == [(0,)]
+    assert ledger_rows(building, "SELECT sum(reserved_pico) FROM budgets") == [(0,)]
+
+
+@long
+def test_doom_on_one_worker_stops_all(start_workers: StartWorkers, building: Project, slow_simulator: Simulator) -> None:
+    building.spec("doomed", axes=FIFTY, per_cell=4, limits=EIGHT_AT_ONCE)
+    start_workers(2)
+    with building_on(building, slow_simulator, "doomed", 2) as process:
+        wait_for(lambda: slow_simulator.books()["requests"] >= 4, "calls", PATIENCE)
+        slow_simulator.script("402")
+        report = report_of(process, 1)
+    assert report["state"] == "failed" and "402" in report["message"]
+    assert report["generated"] < 200
+    assert ledger_rows(building, "SELECT count(*) FROM owners") == [(0,)]
+    assert ledger_rows(building, "SELECT count(*) FROM generation_logs WHERE status IN ('open', 'lost')") == [(0,)]
+
+
+@long
+@pytest.mark.parametrize("how", ["SIGTERM", "Cancel"])
+def test_a_build_that_is_stopped_stops_its_workers_and_they_drain(
+    start_workers: StartWorkers, building: Project, slow_simulator: Simulator, operator: Operator, how: str
+) -> None:
+    name = f"stopped-{how.lower()}"
+    building.spec(name, axes=FIFTY, per_cell=4, limits=EIGHT_AT_ONCE)
+    start_workers(2)
+    with building_on(building, slow_simulator, name, 2) as process:
+        wait_for(lambda: slow_simulator.books()["requests"] >= 4, "calls", PATIENCE)
+        if how == "SIGTERM":
+            process.send_signal(signal.SIGTERM)
+        else:
+            operator.set_state(name, Cancelling())
+        report = report_of(process, 3)
+    assert report["state"] == "partial" and 0 < report["generated"] < 200
+    assert_nothing_was_sent_twice(building, slow_simulator, report)
+    assert ledger_rows(building, "SELECT DISTINCT status FROM generation_logs") == [("succeeded",)]
+    assert ledger_rows(building, "SELECT count(*) FROM requests WHERE state = 'claimed'") == [(0,)]
+    assert ledger_rows(building, "SELECT count(*) FROM owners") == [(0,)]
+
+
+@long
+def test_workers_end_when_their_build_is_killed(
+    start_workers: StartWorkers, building: Project, slow_simulator: Simulator
+) -> None:
+    building.spec("orphaned", axes=FIFTY, per_cell=4, limits=EIGHT_AT_ONCE)
+    workers = start_workers(2)
+    with building_on(building, slow_simulator, "orphaned", 2) as process:
+        wait_for(lambda: slow_simulator.books()["requests"] >= 4, "calls", PATIENCE)
+        process.kill()
+    wait_for(lambda: not any(one.runs for one in workers), "the workers' runs to end", PATIENCE)
+    assert ledger_rows(building, "SELECT DISTINCT status FROM generation_logs") == [("succeeded",)]
+    assert ledger_rows(building, "SELECT count(*) FROM answers") < [(200,)]
