@@ -103,7 +103,9 @@ def measure_rate(
 
 def _least_share(data_dir: Path, processes: int) -> float:
     with sqlite3.connect(data_dir / "ledger.db") as ledger:
-        sent = [(owner, datetime.fromisoformat(at)) for owner, at in ledger.execute("SELECT owner, started_at FROM generation_logs")]
+        sent = [
+            (owner, datetime.fromisoformat(at)) for owner, at in ledger.execute("SELECT owner, started_at FROM generation_logs")
+        ]
     first: dict[str, datetime] = {}
     for owner, at in sorted(sent, key=lambda one: one[1]):
         first.setdefault(owner, at)

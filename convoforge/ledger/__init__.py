@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from convoforge.errors import LedgerError
+from convoforge.ledger.attempts import start_attempts
 from convoforge.ledger.connect import open_engine
-from convoforge.ledger.writer import Item, Result, Write, Writer
+from convoforge.ledger.writer import PATIENCE_SECONDS, Item, Result, Write, Writer, passes
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -35,12 +37,17 @@ class Ledger:
         return Writer(self.engine)
 
     def read(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """What a reading function returns. Raises `LedgerError` if the database does not answer."""
-        try:
-            with self._reader.connect() as connection:
-                return function(connection, *args, **kwargs)
-        except SQLAlchemyError as error:
-            raise _said(error) from error
+        """What a reading function returns. Waits a while for a server that restarts; raises `LedgerError` if it does not answer."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                with self._reader.connect() as connection:
+                    return function(connection, *args, **kwargs)
+            except SQLAlchemyError as error:
+                restarts = self.engine.dialect.name != "sqlite" and isinstance(error, OperationalError) and passes(error)
+                if not restarts or time.monotonic() > deadline:
+                    raise _said(error) from error
+            time.sleep(0.5)
 
     def write(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """What a writing function returns, committed. Raises `LedgerError` if the database does not take it."""
@@ -60,8 +67,16 @@ class Ledger:
         return result
 
     async def batched(self, function: Write[Item, Result], item: Item) -> Result:
-        """Hand one item to a function that writes many at once (`start_attempts`, `finish_attempts`)."""
+        """Hand one item to a function that writes many at once (`start_attempts`, `finish_attempts`). No attempt is started once the
+        disk is full: its answer could not be kept."""
+        if function is start_attempts and self.writer.full:
+            raise LedgerError(self.writer.full)
         return await self.writer.write(function, item)
+
+    @property
+    def waiting(self) -> str:
+        """What its writer waits for, for a person; empty if it does not."""
+        return self.writer.waiting if "writer" in self.__dict__ else ""
 
     def close(self) -> None:
         """Write what waits and let go of the database."""

@@ -138,5 +138,5 @@ def _short(error: SQLAlchemyError) -> str:
 
 def _advice(url: URL) -> str:
     if url.get_backend_name() == "sqlite":
-        return "Is it a SQLite file, readable and writable?"
+        return "Is it a SQLite file, readable and writable, on a disk that is not full?"
     return "Is the server running, and is CONVOFORGE_DATABASE_URL right?"

@@ -2,19 +2,23 @@
 
 A write is a function of (connection, items) and an item: all waiting items of one function are handed to it together. An
 awaited write has been committed. If a transaction fails, each item is tried again alone, so that one bad item harms nobody else.
+A commit whose answer was lost with the connection is asked for, not repeated: a cost must not be booked twice.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import queue
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import IO, Any, TypeVar
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from convoforge.errors import ConvoforgeError, LedgerError
@@ -31,6 +35,9 @@ GATHER_SECONDS = 0.01
 PATIENCE_SECONDS = 120.0
 """How long a write waits for a database that is gone or locked before it gives up."""
 
+SPARE_BYTES = 16_000_000
+"""So much room on its disk a SQLite ledger keeps for a time when there is none: what a thousand calls in flight bring fits into it."""
+
 
 @dataclass(slots=True)
 class _Waiting:
@@ -43,10 +50,18 @@ class _Waiting:
 
 
 class Writer:
-    """The thread that owns all writes of a process to one ledger."""
+    """The thread that owns all writes of a process to one ledger.
+
+    `waiting` says for a person what it waits for, and `full` that the disk is full: then what is in flight can still be written
+    down, and nothing new may be begun. Both are empty while all is well. Raises `LedgerError` where the disk is full already.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self.waiting = ""
+        self.full = ""
+        self._advice = f"the disk is full: make room at {engine.url.database} and build again; what was paid for is kept"
+        self._spare = self._put_by()
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
         self._thread.start()
@@ -67,6 +82,8 @@ class Writer:
         """Write what waits, then end the thread."""
         self._queue.put(None)
         self._thread.join()
+        if self._spare is not None:
+            self._spare.close()
 
     def _run(self) -> None:
         busy = False
@@ -96,26 +113,58 @@ class Writer:
         for waiting in group:
             by_write.setdefault(waiting.write, []).append(waiting)
         deadline = time.monotonic() + PATIENCE_SECONDS
+        receipt: list[str] = []
         while True:
             try:
                 with self._engine.begin() as connection:
-                    for write, some in by_write.items():
-                        for waiting, result in zip(some, write(connection, [w.item for w in some]), strict=True):
-                            waiting.result = result
+                    if not _arrived(connection, receipt, deadline):
+                        receipt.clear()
+                        for write, some in by_write.items():
+                            for waiting, result in zip(some, write(connection, [w.item for w in some]), strict=True):
+                                waiting.result = result
+                        receipt += _receipt(connection)  # from here to the end of the block only the commit can fail
             except OperationalError as error:
-                if _passes(error) and time.monotonic() < deadline:
+                said = LedgerError(f"the ledger does not answer: {str(error.orig).splitlines()[0]}")
+                if not passes(error) or time.monotonic() > deadline:
+                    return self._fail(group, said)
+                if not (_is_full(error) and self._make_room()):
+                    self.waiting = f"waiting: {said}"
                     time.sleep(0.5)
-                    continue
-                return self._fail(group, LedgerError(f"the ledger does not answer: {str(error.orig).splitlines()[0]}"))
+                continue
             except ConvoforgeError as error:
-                return self._fail(group, error) if final or len(group) == 1 else False
+                # with a receipt in hand nobody knows what has been written, and to write it again may be twice
+                return self._fail(group, error) if final or len(group) == 1 or receipt else False
             except SQLAlchemyError as error:
                 said = LedgerError(f"the ledger refused a write: {str(getattr(error, 'orig', error)).splitlines()[0]}")
                 return self._fail(group, said) if final or len(group) == 1 else False
             except Exception as error:  # noqa: BLE001 - a fault of ours must reach whoever waits, not end the thread
                 return self._fail(group, error) if final or len(group) == 1 else False
             self.commits += 1
+            self.waiting = ""
             return True
+
+    def _put_by(self) -> IO[bytes] | None:
+        """Room that is ours until we let go of it, or are gone, however that comes about: hence a file without a name."""
+        database = self._engine.url.database
+        if self._engine.dialect.name != "sqlite" or not database:
+            return None
+        try:
+            spare = tempfile.TemporaryFile(dir=Path(database).expanduser().parent, buffering=0)  # noqa: SIM115 - closed when the room is needed
+            for _ in range(SPARE_BYTES // 1_000_000):
+                if spare.write(os.urandom(1_000_000)) < 1_000_000:  # zeros would take no room on some disks
+                    raise OSError
+        except OSError:
+            raise LedgerError(self._advice) from None
+        return spare
+
+    def _make_room(self) -> bool:
+        """Let go of the room that was put by, once."""
+        if self._spare is None:
+            return False
+        self.full = self._advice
+        self._spare.close()
+        self._spare = None
+        return True
 
     @staticmethod
     def _fail(group: list[_Waiting], error: BaseException) -> bool:
@@ -124,16 +173,41 @@ class Writer:
         return True
 
 
-def _passes(error: OperationalError) -> bool:
+def passes(error: OperationalError) -> bool:
     """Whether to wait: gone, restarting, full, or locked for longer than the driver waits. A missing table does not come back."""
     said = str(error.orig).lower()
     return error.connection_invalidated or any(sign in said for sign in _PASSING)
+
+
+def _is_full(error: OperationalError) -> bool:
+    return "disk is full" in str(error.orig).lower()
+
+
+def _receipt(connection: Connection) -> list[str]:
+    """What to ask for a transaction by, should its commit go unanswered; nothing where a file does not lose its answers."""
+    if connection.dialect.name != "postgresql":
+        return []
+    return [connection.execute(text("SELECT CAST(pg_current_xact_id() AS text)")).scalar_one()]
+
+
+def _arrived(connection: Connection, receipt: Sequence[str], deadline: float) -> bool:
+    """Whether the transaction of a receipt was committed. A server that crashed before it kept anything of it knows no such number."""
+    known = "CAST(:receipt AS xid8) < pg_snapshot_xmax(pg_current_snapshot())"
+    asked = text(f"SELECT CASE WHEN {known} THEN pg_xact_status(CAST(:receipt AS xid8)) END")
+    for one in receipt:
+        while (state := connection.execute(asked, {"receipt": one}).scalar_one()) == "in progress":
+            if time.monotonic() > deadline:
+                raise LedgerError("the ledger does not say whether it has taken a write")
+            time.sleep(0.1)  # the server has not noticed yet that the connection is gone
+        return bool(state == "committed")
+    return False
 
 
 _PASSING = (
     "locked",
     "busy",
     "full",
+    "no space left",
     "disk i/o",
     "unable to open",
     "connect",

@@ -149,6 +149,7 @@ def test_ctrl_c_while_the_server_starts_leaves_nothing_behind(number: signal.Sig
     process.send_signal(number)
     _, err = process.communicate(timeout=30)
     assert process.returncode == 130
+    assert err.splitlines()[-1] == "convoforge: stopped"
     assert "Traceback" not in err
     assert not started.runs
     assert note(home) is None
