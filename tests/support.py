@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+
+def _heed_ctrl_c() -> None:
+    """A suite that was started in the background ignores Ctrl-C, and its children would, too."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @dataclass(frozen=True)
@@ -70,6 +76,7 @@ class Project:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=_heed_ctrl_c,  # noqa: PLW1509 - it sets one signal, and takes no lock
         )
 
     def run(self, *arguments: str, timeout: float = 120, **environment: str) -> Done:

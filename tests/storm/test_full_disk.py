@@ -50,6 +50,7 @@ def filled(disk: Path, name: str) -> Iterator[None]:
         ballast.unlink()
 
 
+@pytest.mark.long
 def test_a_full_disk_stops_the_run_with_everything_kept_and_the_next_goes_on(
     building: Project, small_disk: Path, serve: Callable[..., Control], start_build: StartBuild
 ) -> None:
