@@ -32,7 +32,9 @@ class Bucket:
 
     def wait(self, amount: float, now: float) -> float:
         """Seconds until `amount` can be taken. More than the limit can be taken from a full bucket."""
-        return max(0.0, (min(amount, self.limit) - self.level(now)) * 60 / self.limit)
+        missing = min(amount, self.limit) - self.level(now)
+        # a level is a sum of binary fractions: who has waited as long as it was told must not be a billionth too early
+        return missing * 60 / self.limit if missing > 1e-9 else 0.0
 
     def take(self, amount: float, now: float) -> None:
         """Take `amount`, there or not."""

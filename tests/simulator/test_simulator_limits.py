@@ -8,7 +8,7 @@ from typing import Any
 
 import anthropic
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from convoforge.simulator.launch import simulator_process
@@ -90,6 +90,7 @@ def test_a_bucket_never_gives_more_than_its_limit_and_what_flowed_back(limit: in
         assert taken <= limit + now * limit / 60 + 10 + 1e-6
 
 
+@example(8, [1, 1, 7, 1, 6])
 @given(st.integers(1, 100), st.lists(st.integers(1, 30), min_size=1, max_size=30))
 def test_after_the_wait_that_was_told_a_request_is_let_in(limit: int, amounts: list[int]) -> None:
     rates, now = Rates((None, limit, None), wall=lambda: 0.0), 0.0
