@@ -28,13 +28,13 @@ test: $(READY)  ## everything that checks: lint, types, import contracts, tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-long: $(READY)  ## the crash, storm and rate tests at full length
 	$(BIN)/python -m pytest -m long
 
 bench: $(READY)  ## measure: the pipeline against a bare SDK loop, CPU and memory per conversation
-	@$(BIN)/python -m benchmarks.pipeline
+	@$(BIN)/python -m benchmarks
 
 up: $(READY)  ## start Prefect server, work pool, deployments and a worker; they stay
 	@$(BIN)/python -m deployments.local up

@@ -15,17 +15,14 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection
 
 from convoforge.capabilities import uses_schema
-from convoforge.dataset import score_dataset
 from convoforge.errors import ConfigError, ConvoforgeError, GateClosed, RejectedError
 from convoforge.gate import GateStatus
 from convoforge.generator import Control, Job
-from convoforge.ledger.draws import Claimed, claim, enrol_one, write_scores
+from convoforge.ledger.draws import Claimed, claim, enrol_one
 from convoforge.ledger.runs import close_run
 from convoforge.models import ConversationRequest, Outcome, Provider, Status
 from convoforge.plan import Cell, shape
 from convoforge.pricing import price_of, usd
-from convoforge.quality import RUBRIC_VERSION
-from convoforge.quality.duplicates import content_hash
 from convoforge.settings import Settings
 from convoforge.spec import ADHOC, DatasetSpec
 from convoforge.templates import Library
@@ -145,13 +142,7 @@ class ConversationGenerator:
         claimed = await bench.ledger.awrite(
             _enrol, bench.dataset, cell, request.model_dump_json(), bench.owner, datetime.now(UTC)
         )
-        outcome = await bench.generator.generate(Job(claimed, prompt, settings, template.name, template.label))
-        if outcome.conversation is not None and outcome.quality is not None:
-            scored = [
-                (claimed.request_id, claimed.attempts + outcome.attempts, outcome.quality, content_hash(outcome.conversation))
-            ]
-            await bench.ledger.awrite(write_scores, RUBRIC_VERSION, scored)
-        return outcome
+        return await bench.generator.generate(Job(claimed, prompt, settings, template.name, template.label))
 
 
 @asynccontextmanager
@@ -183,7 +174,6 @@ async def open_generator(
         finally:
             opened.stop("the generator was closed")
             await opened.drain(spec.retry.timeout_seconds + 5)
-            await asyncio.to_thread(score_dataset, bench.ledger, bench.dataset)  # answers whose caller had left
             await bench.ledger.awrite(close_run, bench.run_id, *_summary(control), datetime.now(UTC))
 
 

@@ -8,8 +8,7 @@ from collections.abc import Iterable
 from convoforge.ledger import Ledger
 from convoforge.ledger.draws import read_draws, unscored, write_scores
 from convoforge.plan import Plan
-from convoforge.quality import RUBRIC_VERSION, score
-from convoforge.quality.duplicates import content_hash
+from convoforge.quality import RUBRIC_VERSION, scored
 from convoforge.standing import Draw, Standing, assess
 
 _SCORED_AT_ONCE = 1_000
@@ -50,10 +49,9 @@ def _changed(plan: Plan, standing: Standing, draws: Iterable[Draw]) -> list[Draw
 
 
 def score_dataset(ledger: Ledger, dataset_id: int) -> int:
-    """Score every conversation that has no score of today's rubric. Returns how many there were."""
+    """Score every conversation that has no score of today's rubric: what an older release has scored. Returns how many there were."""
     total = 0
     while rows := ledger.read(unscored, dataset_id, RUBRIC_VERSION, _SCORED_AT_ONCE):
-        scored = [(request, attempt, score(conversation), content_hash(conversation)) for request, attempt, conversation in rows]
-        ledger.write(write_scores, RUBRIC_VERSION, scored)
-        total += len(scored)
+        ledger.write(write_scores, [(request, attempt, scored(conversation)) for request, attempt, conversation in rows])
+        total += len(rows)
     return total

@@ -50,7 +50,7 @@ from convoforge.parsing import parse_conversation
 from convoforge.places import Places
 from convoforge.plan import expected_usage, worst_usage
 from convoforge.pricing import Price, cost_pico, pico, usd
-from convoforge.quality import score
+from convoforge.quality import Scored, scored
 from convoforge.retry import Policy
 from convoforge.spec import Budget, DatasetSpec, Generation
 
@@ -314,7 +314,8 @@ class Generator:
             self._gate.learn(slot, reply.rate_headers)
             self._control.rejected(None)
             kind, conversation, fault = _read(reply, job.prompt)
-            answer = self._answer(job, reply, kind, conversation, fault)
+            found = scored(conversation) if conversation else None
+            answer = self._answer(job, reply, kind, conversation, fault, found)
         except Exception as error:  # noqa: BLE001 - a fault of ours is booked like any other, and raised again
             felt = self._react(slot, error)
             await self._book(self._failure(job, intent, error, reply, _elapsed_ms(begun)))
@@ -335,7 +336,7 @@ class Generator:
                 answer=answer,
             )
         )
-        quality = score(conversation) if conversation else None
+        quality = found.quality if found else None
         status = self._status(quality)
         self._count(job, status)
         return Outcome(
@@ -363,7 +364,13 @@ class Generator:
         return slot
 
     def _answer(
-        self, job: Job, reply: Reply, kind: AnswerKind, conversation: Conversation | None, fault: ConvoforgeError | None
+        self,
+        job: Job,
+        reply: Reply,
+        kind: AnswerKind,
+        conversation: Conversation | None,
+        fault: ConvoforgeError | None,
+        found: Scored | None,
     ) -> AnswerRow:
         sent = sent_key(self._spec.model, job.prompt, job.settings)
         return AnswerRow(
@@ -377,6 +384,7 @@ class Generator:
             template_version=job.template_version,
             temperature=job.settings.temperature,
             temperature_applied=reply.temperature_applied,
+            scored=found,
         )
 
     async def _book(self, completion: Completion) -> None:

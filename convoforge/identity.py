@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from sys import intern
 from typing import Any
 
 import orjson
@@ -22,7 +23,7 @@ _DEFAULTS = Generation().model_dump()
 
 def cell_key(dataset: str, provider: str, values: Mapping[str, str]) -> str:
     """The identity of a cell: 32 hex digits."""
-    return _digest({"v": KEY_VERSION, "dataset": dataset, "provider": provider, "cell": dict(values)})[:32]
+    return intern(_digest({"v": KEY_VERSION, "dataset": dataset, "provider": provider, "cell": dict(values)})[:32])
 
 
 def wanted_key(cell: str, draw: int) -> str:

@@ -69,43 +69,41 @@ def assess(cells: Sequence[str], draws: Iterable[Draw], *, min_score: int, per_c
     place = {cell: index for index, cell in enumerate(cells)}
     rows = sorted((row for row in draws if row.cell in place), key=lambda row: (row.draw, place[row.cell]))
     first: dict[str, Draw] = {}  # content hash → the accepted draw that has it
-    accepted: Counter[str] = Counter()
-    unscored: Counter[str] = Counter()
-    waiting: Counter[str] = Counter()
-    used: Counter[str] = Counter()
+    accepted, unscored, waiting, used = ([0] * len(cells) for _ in range(4))  # of each cell, by its place
     counts: Counter[Status] = Counter()
     publish, revise, held = [], [], []
     for row in rows:
-        used[row.cell] = row.draw + 1
+        cell = place[row.cell]
+        used[cell] = row.draw + 1
         if row.kind is None and row.state != "failed":
-            waiting[row.cell] += 1
+            waiting[cell] += 1
             continue
         if row.kind is not None:
             held.append(row)
         if row.kind == AnswerKind.OK and row.score is None:
-            unscored[row.cell] += 1
+            unscored[cell] += 1
             continue
         verdict = _judge(row, min_score, first)
         if verdict.status is not Status.ACCEPTED:
             counts[verdict.status] += 1
             revise.append(verdict)
-        elif accepted[row.cell] < per_cell:
-            accepted[row.cell] += 1
+        elif accepted[cell] < per_cell:
+            accepted[cell] += 1
             publish.append(row)
             if row.content_hash is not None:
                 first.setdefault(row.content_hash, row)
     counts[Status.ACCEPTED] = len(publish)
-    short = {cell: per_cell - accepted[cell] - unscored[cell] for cell in cells}
-    pending = list(_needed(rows, short))
+    short = [per_cell - good - unknown for good, unknown in zip(accepted, unscored, strict=True)]
+    pending = list(_needed(rows, place, short))
     counts[Status.PENDING] = len(pending)
     ask, exhausted = [], []
     most = per_cell * max_draws
-    for cell in cells:
-        missing = short[cell] - waiting[cell]
+    for index, cell_key in enumerate(cells):
+        missing = short[index] - waiting[index]
         if missing > 0:
-            ask += [(cell, number) for number in range(used[cell], min(used[cell] + missing, most))]
-            if used[cell] >= most:
-                exhausted.append(cell)
+            ask += [(cell_key, number) for number in range(used[index], min(used[index] + missing, most))]
+            if used[index] >= most:
+                exhausted.append(cell_key)
     ask.sort(key=lambda one: (one[1], place[one[0]]))
     publish.sort(key=lambda row: (place[row.cell], row.draw))
     return Standing(
@@ -113,23 +111,24 @@ def assess(cells: Sequence[str], draws: Iterable[Draw], *, min_score: int, per_c
         revise=tuple(revise),
         pending=tuple(pending),
         ask=tuple(ask),
-        unscored=unscored.total(),
+        unscored=sum(unscored),
         exhausted=tuple(exhausted),
         counts=counts,
         held=tuple(held),
     )
 
 
-def _needed(rows: Iterable[Draw], short: Mapping[str, int]) -> Iterator[Draw]:
+def _needed(rows: Iterable[Draw], place: Mapping[str, int], short: Sequence[int]) -> Iterator[Draw]:
     """The pending draws that a run is to generate: no more than a cell is short of, so that none is paid for only to lie in reserve.
     A refresh was asked for and is always among them; until it is there, the old answer counts."""
-    taken: Counter[str] = Counter()
+    taken = [0] * len(short)
     for row in rows:
         if row.state not in ("pending", "claimed"):
             continue
+        cell = place[row.cell]
         if row.kind is None:
-            taken[row.cell] += 1
-        if row.kind is not None or taken[row.cell] <= short[row.cell]:
+            taken[cell] += 1
+        if row.kind is not None or taken[cell] <= short[cell]:
             yield row
 
 

@@ -13,6 +13,6 @@ from tasks.session import session
 
 @task(name="score", cache_policy=NO_CACHE)
 async def score_answers(run_id: str) -> int:
-    """Score every answer of the run's dataset that has no score of today's rubric. Returns how many there were."""
+    """Score what has no score of today's rubric; new answers come with theirs. Returns how many there were."""
     opened = session(run_id)
     return await asyncio.to_thread(score_dataset, opened.ledger, opened.dataset_id)

@@ -7,10 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import orjson
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from convoforge.ledger.tables import answers, budgets, generation_logs, requests
 from convoforge.models import Usage
+from convoforge.quality import Scored
+
+SCORE_COLUMNS = ("rubric", "score", "score_turns", "score_length", "score_structure", "reasons", "content_hash")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,7 @@ class Intent:
 
 @dataclass(frozen=True, slots=True)
 class AnswerRow:
-    """What came back: the turns as JSON, or the raw text where there is no conversation in it."""
+    """What came back: the turns as JSON, or the raw text where there is no conversation in it. A conversation has been scored."""
 
     conversation_id: str
     sent: str
@@ -56,6 +60,7 @@ class AnswerRow:
     template_version: str
     temperature: float | None
     temperature_applied: bool
+    scored: Scored | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +210,7 @@ def finish_attempts(connection: Connection, items: Sequence[Completion]) -> Sequ
                     "temperature": answer.temperature,
                     "temperature_applied": answer.temperature_applied,
                     "generated_at": item.finished_at,
+                    **score_values(answer.scored),
                 }
             )
             held.append(
@@ -228,6 +234,16 @@ def finish_attempts(connection: Connection, items: Sequence[Completion]) -> Sequ
     if let_go:
         connection.execute(_LET_GO, let_go)
     return [None] * len(items)
+
+
+def score_values(scored: Scored | None) -> dict[str, Any]:
+    """The columns that hold a score with its breakdown."""
+    if scored is None:
+        return dict.fromkeys(SCORE_COLUMNS)
+    quality = scored.quality
+    reasons = orjson.dumps(quality.reasons).decode() if quality.reasons else None
+    values = (scored.rubric, quality.score, quality.turns, quality.length, quality.structure, reasons, scored.content_hash)
+    return dict(zip(SCORE_COLUMNS, values, strict=True))
 
 
 def read_budgets(connection: Connection, names: Iterable[str]) -> dict[str, dict[str, Any]]:

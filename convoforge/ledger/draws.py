@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from sys import intern
 from typing import Any
 
 import orjson
 from sqlalchemy import Connection, Select, and_, bindparam, func, insert, or_, select, update
 
 from convoforge.identity import wanted_key
+from convoforge.ledger.attempts import SCORE_COLUMNS, score_values
 from convoforge.ledger.owners import dead_owners, release
 from convoforge.ledger.tables import answers, generation_logs, requests, reviews
-from convoforge.models import Conversation, Quality, Turn
+from convoforge.models import Conversation, Turn
 from convoforge.plan import Cell
+from convoforge.quality import Scored
 from convoforge.standing import Draw
 
 _CHUNK = 500
@@ -169,8 +172,28 @@ def read_draws(connection: Connection, dataset_id: int) -> list[Draw]:
         .outerjoin(last, and_(last.c.request_id == answers.c.request_id, last.c.attempt == answers.c.attempt))
         .outerjoin(reviews, reviews.c.id == last.c.id)
         .where(requests.c.dataset_id == dataset_id)
+        .execution_options(yield_per=_CHUNK)
     )
-    return [Draw(*tuple(row)) for row in connection.execute(query)]
+    # a dataset may have a million draws, and few words: each is kept once
+    return [
+        Draw(
+            request_id,
+            intern(cell),
+            draw,
+            intern(state),
+            sent,
+            _kept_once(kind),
+            score,
+            content,
+            _kept_once(why),
+            _kept_once(said),
+        )
+        for request_id, cell, draw, state, sent, kind, score, content, why, said in connection.execute(query)
+    ]
+
+
+def _kept_once(word: str | None) -> str | None:
+    return None if word is None else intern(word)
 
 
 def unscored(connection: Connection, dataset_id: int, rubric: int, most: int) -> list[tuple[int, int, Conversation]]:
@@ -187,36 +210,15 @@ def unscored(connection: Connection, dataset_id: int, rubric: int, most: int) ->
 _SCORED = (
     update(answers)
     .where(answers.c.request_id == bindparam("b_request"), answers.c.attempt == bindparam("b_attempt"))
-    .values(
-        {
-            name: bindparam(name)
-            for name in ("rubric", "score", "score_turns", "score_length", "score_structure", "reasons", "content_hash")
-        }
-    )
+    .values({name: bindparam(name) for name in SCORE_COLUMNS})
 )
 
 
-def write_scores(connection: Connection, rubric: int, scored: Sequence[tuple[int, int, Quality, str]]) -> None:
-    """Keep scores with their breakdown: (request, attempt, quality, content hash)."""
-    if not scored:
-        return
-    connection.execute(
-        _SCORED,
-        [
-            {
-                "b_request": request_id,
-                "b_attempt": attempt,
-                "rubric": rubric,
-                "score": quality.score,
-                "score_turns": quality.turns,
-                "score_length": quality.length,
-                "score_structure": quality.structure,
-                "reasons": orjson.dumps(quality.reasons).decode() if quality.reasons else None,
-                "content_hash": content_hash,
-            }
-            for request_id, attempt, quality, content_hash in scored
-        ],
-    )
+def write_scores(connection: Connection, scores: Sequence[tuple[int, int, Scored]]) -> None:
+    """Keep scores with their breakdown: (request, attempt, score)."""
+    if scores:
+        rows = [{"b_request": one, "b_attempt": attempt, **score_values(scored)} for one, attempt, scored in scores]
+        connection.execute(_SCORED, rows)
 
 
 def read_answers(connection: Connection, ids: Sequence[int]) -> Iterator[Any]:

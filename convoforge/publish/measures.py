@@ -14,7 +14,6 @@ import pyarrow.compute as pc  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 _COVERED = ("persona", "emotion", "topic", "tier", "template", "model")
-_COLUMNS = [*_COVERED, "n_turns", "n_tokens", "score", "split_group", "input_tokens", "output_tokens", "cost_usd"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,27 +48,31 @@ class Measures:
 
 def measure(data: Mapping[str, Sequence[Path]], revise: Path | None) -> Measures:
     """The figures of a version: `data` are the files of each split, `revise` the one with what was not accepted."""
-    tables = {split: _read(paths, _COLUMNS) for split, paths in data.items()}
-    rows = pa.concat_tables(tables.values())
-    beside = _read([revise], ["status", "reasons", "cost_usd"]) if revise else None
-    cost = pc.sum(rows["cost_usd"]).as_py()
+    paths = [path for some in data.values() for path in some]
+    beside = [revise] if revise else []
+    cost = _sum(paths, "cost_usd")
     return Measures(
-        groups={split: pc.count_distinct(table["split_group"]).as_py() for split, table in tables.items()},
-        coverage={column: _counts(rows[column]) for column in _COVERED},
-        scores=_counts(rows["score"]),
-        turns=_spread(rows["n_turns"]),
-        tokens=_spread(rows["n_tokens"]),
-        input_tokens=pc.sum(rows["input_tokens"]).as_py(),
-        output_tokens=pc.sum(rows["output_tokens"]).as_py(),
+        groups={split: pc.count_distinct(_read(some, "split_group")).as_py() for split, some in data.items()},
+        coverage={column: _counts(_read(paths, column)) for column in _COVERED},
+        scores=_counts(_read(paths, "score")),
+        turns=_spread(_read(paths, "n_turns")),
+        tokens=_spread(_read(paths, "n_tokens")),
+        input_tokens=_sum(paths, "input_tokens"),
+        output_tokens=_sum(paths, "output_tokens"),
         cost_usd=cost,
-        spent_usd=cost + (pc.sum(beside["cost_usd"]).as_py() if beside else 0),
-        statuses=_counts(beside["status"]) if beside else Counter(),
-        reasons=_counts(pc.list_flatten(beside["reasons"])) if beside else Counter(),
+        spent_usd=cost + (_sum(beside, "cost_usd") if beside else 0),
+        statuses=_counts(_read(beside, "status")) if beside else Counter(),
+        reasons=_counts(pc.list_flatten(_read(beside, "reasons"))) if beside else Counter(),
     )
 
 
-def _read(paths: Sequence[Path], columns: Sequence[str]) -> Any:
-    return pa.concat_tables([pq.ParquetFile(path).read(columns=columns) for path in paths])
+def _read(paths: Sequence[Path], column: str) -> Any:
+    """One column, of all files: never a second one in memory."""
+    return pa.chunked_array([chunk for path in paths for chunk in pq.ParquetFile(path).read(columns=[column])[column].chunks])
+
+
+def _sum(paths: Sequence[Path], column: str) -> Any:
+    return pc.sum(_read(paths, column)).as_py()
 
 
 def _counts(column: Any) -> Counter[Any]:

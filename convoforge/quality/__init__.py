@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from convoforge.models import Conversation, Quality
 from convoforge.quality.contract import Scorer
 from convoforge.quality.duplicates import content_hash
@@ -9,12 +11,26 @@ from convoforge.quality.length import average_length
 from convoforge.quality.structure import alternation
 from convoforge.quality.turns import turn_count
 
-__all__ = ["RUBRIC_VERSION", "content_hash", "score"]
+__all__ = ["RUBRIC_VERSION", "Scored", "content_hash", "score", "scored"]
 
 SCORERS: tuple[Scorer, Scorer, Scorer] = (turn_count, average_length, alternation)
 
 RUBRIC_VERSION: int = 1
 """Goes up when any answer could score differently than before: stored scores of an older version are computed again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A conversation's score by one version of the rubric, and the fingerprint by which repetitions are known."""
+
+    rubric: int
+    quality: Quality
+    content_hash: str
+
+
+def scored(conversation: Conversation) -> Scored:
+    """What today's rubric says of a conversation, as the ledger keeps it."""
+    return Scored(RUBRIC_VERSION, score(conversation), content_hash(conversation))
 
 
 def score(conversation: Conversation) -> Quality:

@@ -16,8 +16,9 @@ from prefect.exceptions import ParameterTypeError
 from support import Project, Simulator
 from watching import Operator, wait_for
 
-from convoforge.adhoc import DEFAULT_MODEL
+from convoforge.adhoc import DEFAULT_MODEL, default_spec
 from convoforge.claude import SIMULATOR_KEY
+from convoforge.endpoint import gate_label
 from convoforge.gate import fingerprint
 from flows.generate_batch import BatchSummary, generate_batch
 from tasks.gate import limit_name
@@ -28,7 +29,8 @@ RunFlow = Callable[..., State[Any]]
 @pytest.fixture(autouse=True)
 def _wide_open(operator: Operator) -> None:
     """A limit as an operator may set it: at the 50 requests a minute that are the default a hundred take two minutes."""
-    name = limit_name("simulator-adhoc", fingerprint(SIMULATOR_KEY), DEFAULT_MODEL, "requests")
+    label = gate_label(default_spec(DEFAULT_MODEL), "", "simulator")
+    name = limit_name(label, fingerprint(SIMULATOR_KEY), DEFAULT_MODEL, "requests")
     operator.client.upsert_global_concurrency_limit_by_name(name, limit=1_000_000, slot_decay_per_second=1_000_000)
 
 

@@ -74,7 +74,7 @@ def test_a_write_whose_commit_went_unanswered_is_there_once(ledger: Ledger, deaf
         reserve_pico=100,
         limits={"run:r": None},
     )
-    row = AnswerRow("c", "s" * 64, "ok", '[["user","a"],["assistant","b"]]', None, None, None, "1/x", None, False)
+    row = AnswerRow("c", "s" * 64, "ok", '[["user","a"],["assistant","b"]]', None, None, None, "1/x", None, False, None)
     done = Completion(intent, "succeeded", "billed", NOW, 1, usage=Usage(10, 20), cost_pico=40, answer=row)
 
     async def deafly(write: Callable[..., Any], *arguments: Any) -> Any:

@@ -1,0 +1,81 @@
+"""Several builds of one dataset share one limit in Prefect, and the server counts: no window holds more than was promised."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from support import Project
+from watching import wait_for
+
+from benchmarks.rate import Builds, most_in_a_window, rate_spec
+from convoforge.gate import Limits
+from convoforge.simulator.control import Control
+
+Serve = Callable[..., Control]
+
+
+def start(project: Project, server: Control, processes: int, spec: dict[str, Any]) -> Builds:
+    environment = {**os.environ, **project.environment}
+    return Builds(spec, server.url, environment, processes=processes, data_dir=project.data)
+
+
+def arrivals(server: Control) -> list[float]:
+    return [row["arrived_monotonic"] for row in server.rows()]
+
+
+def test_two_builds_keep_the_promise_of_one_limit(building: Project, serve: Serve) -> None:
+    server = serve(latency_ms=50)
+    with start(building, server, 2, rate_spec(40, 20, 5.0)) as builds:
+        builds.finish()
+    assert len(server.rows()) == 40
+    assert most_in_a_window(arrivals(server), 5.0) <= 20
+    assert {row["status"] for row in server.rows()} == {200}
+
+
+@pytest.mark.long
+def test_four_builds_keep_the_promise_of_one_limit(building: Project, serve: Serve) -> None:
+    server = serve(latency_ms=200)
+    with start(building, server, 4, rate_spec(300, 50, 10.0)) as builds:
+        builds.finish()
+    assert len(server.rows()) == 300
+    assert most_in_a_window(arrivals(server), 10.0) <= 50
+    assert {row["status"] for row in server.rows()} == {200}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", ["input_tokens", "output_tokens"])
+def test_four_builds_keep_the_promise_of_a_token_limit(building: Project, serve: Serve, kind: str) -> None:
+    window, most = 20.0, 60_000
+    server = serve(latency_ms=200)
+    with start(building, server, 4, rate_spec(160, 100_000, window, **{kind: most})) as builds:
+        builds.finish()
+    rows = server.rows()
+    assert len(rows) == 160
+    # every answer comes 200 ms after its request, so windows of requests are windows of answers
+    weighed = [(row["arrived_monotonic"], row["usage"][kind]) for row in rows]
+    fullest = max(sum(used for at, used in weighed if since <= at < since + window) for since, _ in weighed)
+    assert fullest <= most
+    # and it is this limit that they kept: they needed the time for it that it takes
+    size, rate = Limits(100_000, window, **{kind: most}).bucket("input-tokens" if kind == "input_tokens" else "output-tokens")
+    assert weighed[-1][0] - weighed[0][0] >= (sum(used for _, used in weighed[:-10]) - size) / rate
+
+
+@pytest.mark.long
+def test_a_429_in_one_build_stops_all_four_for_as_long_as_it_says(building: Project, serve: Serve) -> None:
+    server = serve(latency_ms=200)
+    with start(building, server, 4, rate_spec(400, 600, 60.0)) as builds:
+        wait_for(lambda: len(builds.at_work()) == 4, "four builds at work", 120)
+        server.script({"kind": "429", "retry_after": 5})
+        wait_for(lambda: any(row["status"] == 429 for row in server.rows()), "a 429", 30)
+        builds.finish()
+    rows = server.rows()
+    [refused] = [row["arrived_monotonic"] for row in rows if row["status"] == 429]
+    told_at = refused + 0.2
+    # what was let through when the answer came is on its way for a moment
+    paused = [at - told_at for at in arrivals(server) if told_at + 1.0 < at < told_at + 5.0]
+    assert paused == []
+    assert len([at for at in arrivals(server) if at >= told_at + 5.0]) > 50
+    assert most_in_a_window(arrivals(server), 60.0) <= 600
