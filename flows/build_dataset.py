@@ -15,7 +15,8 @@ from pydantic import Field
 
 from convoforge.dataset import find_mended, find_stale, read_standing
 from convoforge.errors import ConvoforgeError
-from convoforge.ledger.draws import claim, enrol, repend
+from convoforge.ledger.draws import claim, enrol, repend, unscored
+from convoforge.quality import RUBRIC_VERSION
 from convoforge.settings import Settings
 from convoforge.spec import DatasetSpec, change_spec, load_spec
 from convoforge.standing import Draw, Standing
@@ -98,7 +99,8 @@ def ending(report: BuildReport) -> State[Any]:
 async def _prepare(opened: Session, *, refresh: bool) -> int:
     """How many accepted conversations are held already. Stale ones are counted, and with a refresh asked for again, as is what
     the API refused and would be sent differently today: nothing was paid for that."""
-    await score_answers(opened.run_id)
+    if await opened.ledger.aread(unscored, opened.dataset_id, RUBRIC_VERSION, 1):
+        await score_answers(opened.run_id)
     standing = await _standing(opened)
     stale = await asyncio.to_thread(find_stale, opened.plan, standing)
     again = [*(stale if refresh else ()), *await asyncio.to_thread(find_mended, opened.plan, standing)]

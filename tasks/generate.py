@@ -21,7 +21,11 @@ T = TypeVar("T")
 SINGLY_UP_TO = 100
 """So many requests are a task run each: every one to be seen in the UI. More go in shards."""
 
-_LEAST, _SHARDS = 100, 400
+_LEAST, _SHARDS = 200, 400
+"""Requests of a shard at least, and shards of a run at most: a task run costs Prefect and us some 50 ms of CPU."""
+
+_SHARED = 100
+"""Requests of a shard at most where processes share them: what a slow one has taken nobody else can."""
 
 _LANES = 3
 """So many shards at once of a process that shares the work: a shard is at least half of what it may have in flight."""
@@ -29,7 +33,7 @@ _LANES = 3
 
 def shard(ids: Sequence[T], total: int) -> list[list[T]]:
     """Requests as shards: of one as long as a run has asked for no more than 100 in all (`total`, these included), else of at
-    least 100, or the last 400th part of what it has asked for: so a run's refills add few task runs to its first round's."""
+    least 200, or the 400th part of what it has asked for: so a run's refills add few task runs to its first round's."""
     if not ids:
         return []
     least = 1 if total <= SINGLY_UP_TO else max(_LEAST, ceil(total / _SHARDS))
@@ -94,7 +98,7 @@ def shrinking(ids: Sequence[T], parts: int, least: int) -> Iterator[list[T]]:
     """Shards of at most 100, and towards the end of `least`: so nobody waits long for a slower process that took a large one last."""
     start = 0
     while start < len(ids):
-        size = max(least, min(_LEAST, (len(ids) - start) // (4 * parts)))
+        size = max(least, min(_SHARED, (len(ids) - start) // (4 * parts)))
         yield list(ids[start : start + size])
         start += size
 

@@ -116,8 +116,10 @@ async def write_report(run_id: str, report: BuildReport) -> None:
     key = artifact_key(report)
     rows = [{"what": what, "value": value} for what, value in summary(report)]
     try:
-        await acreate_table_artifact(rows, key=f"{key}-summary", description=f"{report.dataset}: {report.message}")
-        await acreate_markdown_artifact(markdown(report), key=f"{key}-report", description=f"Build of {report.dataset}")
+        await asyncio.gather(
+            acreate_table_artifact(rows, key=f"{key}-summary", description=f"{report.dataset}: {report.message}"),
+            acreate_markdown_artifact(markdown(report), key=f"{key}-report", description=f"Build of {report.dataset}"),
+        )
     except Exception as error:  # noqa: BLE001 - what was made is published and in the ledger: a Prefect server that is away changes none of it
         get_run_logger().warning("the artifacts could not be written: %s", error)
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+S3_KEY, S3_SECRET = "AKIAOFNOBODY00000000", "a-secret-of-nobody"
+
 
 def _heed_ctrl_c() -> None:
     """A suite that was started in the background ignores Ctrl-C, and its children would, too."""

@@ -69,7 +69,7 @@ def test_limit_makes_so_many_and_no_more(run_flow: RunFlow, building: Project, s
     state = run_flow(build_dataset, spec="states-limit", simulate=True, limit=3)
     report = report_in(state)
     assert (state.name, report.state, report.generated, simulator.books()["requests"]) == ("Limited", "limited", 3, 3)
-    assert len([name for name in operator.task_runs(report.run_id, 3 + 4) if "#" in name]) == 3
+    assert len([name for name in operator.task_runs(report.run_id, 3 + 3) if "#" in name]) == 3
     rest = report_in(run_flow(build_dataset, spec="states-limit", simulate=True, limit=100))
     assert (rest.state, rest.held, rest.accepted) == ("completed", report.accepted, 8)
 

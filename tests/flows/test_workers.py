@@ -18,6 +18,7 @@ from typing import Any
 import polars
 import psutil
 import pytest
+import s3fs  # type: ignore[import-untyped]
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,11 +27,13 @@ from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.objects import State
 from prefect.states import Cancelling
 from prefect.utilities.callables import parameter_schema
+from storm.both_books import BothBooks
 from support import Project, Simulator
 from watching import Operator, wait_for
 
 from convoforge.errors import ConfigError
 from convoforge.plan import Plan, make_plan
+from convoforge.simulator.control import Control
 from convoforge.spec import load_spec
 from convoforge.templates import Library
 from deployments.local import POOL
@@ -322,6 +325,30 @@ def test_four_workers_make_two_hundred_conversations_and_each_once(
     assert ledger_rows(building, "SELECT count(*) FROM versions") == [(1,)]
     assert len([share for share in shares(building) if share >= 20]) >= 4
     assert_all_at_rest(building)
+
+
+@long
+def test_four_workers_share_a_ledger_in_postgresql_and_a_bucket(
+    start_workers: StartWorkers,
+    building: Project,
+    slow_simulator: Simulator,
+    postgres: Callable[[str], str],
+    s3_environment: dict[str, str],
+) -> None:
+    s3fs.S3FileSystem().mkdir("shared")
+    ledger = postgres("four_workers")
+    building.environment |= {**s3_environment, "CONVOFORGE_DATABASE_URL": ledger, "CONVOFORGE_DATA_DIR": "s3://shared/data"}
+    building.spec("four", axes=FIFTY, per_cell=4, limits=EIGHT_AT_ONCE)
+    start_workers(4)
+    with building_on(building, slow_simulator, "four", 4) as process:
+        report = report_of(process)
+    assert (report["state"], report["accepted"], report["version"], report["failed"]) == ("completed", 200, 1, 0)
+    assert report["path"] == "s3://shared/data/simulated/four/v0001"
+    assert len(s3fs.S3FileSystem().ls("shared/data/simulated/four/v0001/data")) == 2
+    books = BothBooks(ledger, Control(slow_simulator.url))
+    books.check()
+    assert slow_simulator.books()["requests"] == report["generated"] == books.count("generation_logs")
+    assert len(books.rows("SELECT owner FROM generation_logs GROUP BY owner HAVING count(*) >= 20")) >= 4
 
 
 @long

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import Project, Simulator
+from support import S3_KEY, S3_SECRET, Project, Simulator
 
 from convoforge.errors import ConfigError, ConvoforgeError, LedgerError
 from convoforge.models import Status
@@ -24,37 +24,7 @@ from convoforge.settings import ROOT, ObjectFolder, Settings
 
 Rows = Callable[..., list[PublishedRow]]
 
-KEY, SECRET = "AKIAOFNOBODY00000000", "a-secret-of-nobody"
 _buckets = count(1)
-
-
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-@pytest.fixture
-def environment(endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """What S3 clients read, in this process and its children."""
-    values = {
-        "AWS_ENDPOINT_URL": endpoint,
-        "AWS_ACCESS_KEY_ID": KEY,
-        "AWS_SECRET_ACCESS_KEY": SECRET,
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_MAX_ATTEMPTS": "1",
-        "AWS_CONFIG_FILE": str(tmp_path / "none"),
-        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "none"),
-    }
-    for name, value in values.items():
-        monkeypatch.setenv(name, value)
-    return values
 
 
 class Bucket:
@@ -84,16 +54,11 @@ class Bucket:
         return self.read("LATEST").decode()
 
 
-@pytest.fixture(scope="module")
-def s3(endpoint: str) -> Any:
+@pytest.fixture
+def bucket(s3_environment: dict[str, str]) -> Bucket:
     import s3fs
 
-    return s3fs.S3FileSystem(endpoint_url=endpoint, key=KEY, secret=SECRET, use_listings_cache=False)
-
-
-@pytest.fixture
-def bucket(environment: dict[str, str], s3: Any) -> Bucket:
-    return Bucket(s3)
+    return Bucket(s3fs.S3FileSystem(use_listings_cache=False))
 
 
 @pytest.fixture
@@ -361,8 +326,8 @@ def said(stored: Any, rows: list[PublishedRow]) -> str:
     message = str(told.value)
     assert str(before.value) == message
     assert "\n" not in message
-    assert SECRET not in message
-    assert KEY not in message
+    assert S3_SECRET not in message
+    assert S3_KEY not in message
     assert told.value.__cause__ is None, "what a library keeps may hold a secret"
     return message
 
@@ -376,9 +341,9 @@ def test_a_bucket_that_is_missing(stored: Any, make_rows: Rows) -> None:
     assert message.endswith("Make the bucket, or change CONVOFORGE_DATA_DIR")
 
 
-def test_credentials_that_are_wrong(stored: Any, make_rows: Rows, endpoint: str) -> None:
+def test_credentials_that_are_wrong(stored: Any, make_rows: Rows, s3_server: str) -> None:
     def demand(credentials: bytes) -> None:
-        request = urllib.request.Request(f"{endpoint}/moto-api/reset-auth", credentials, {"content-type": "text/plain"})
+        request = urllib.request.Request(f"{s3_server}/moto-api/reset-auth", credentials, {"content-type": "text/plain"})
         urllib.request.urlopen(request, timeout=10).close()
 
     demand(b"0")
@@ -401,7 +366,7 @@ def test_no_credentials_at_all(stored: Any, make_rows: Rows, monkeypatch: pytest
     ("address", "error"),
     [
         ("http://127.0.0.1:1", "EndpointConnectionError: Could not connect to the endpoint URL"),
-        (f"http://{KEY}:{SECRET}@127.0.0.1:1", "HTTPClientError: "),
+        (f"http://{S3_KEY}:{S3_SECRET}@127.0.0.1:1", "HTTPClientError: "),
     ],
 )
 def test_a_store_that_is_not_there(
@@ -419,7 +384,7 @@ def test_what_a_library_says_is_told_without_the_secrets_in_its_addresses(
     import s3fs
 
     async def failing(*_: Any, **__: Any) -> None:
-        raise RuntimeError(f"no answer\nfrom http://{KEY}:{SECRET}@store/bucket?signature={SECRET} today.")
+        raise RuntimeError(f"no answer\nfrom http://{S3_KEY}:{S3_SECRET}@store/bucket?signature={S3_SECRET} today.")
 
     monkeypatch.setattr(s3fs.S3FileSystem, "_call_s3", failing)
     assert "cannot be read: RuntimeError: no answer from http://store/bucket today. Is the store" in said(stored, make_rows(3))
@@ -443,8 +408,8 @@ def test_a_store_that_nobody_knows(stored: Any, make_rows: Rows) -> None:
 def test_credentials_are_in_no_file(stored: Any, bucket: Bucket, make_rows: Rows) -> None:
     stored.publish(make_rows(24))
     text = b"".join(bucket.read(name) for name in bucket.files)
-    assert SECRET.encode() not in text
-    assert KEY.encode() not in text
+    assert S3_SECRET.encode() not in text
+    assert S3_KEY.encode() not in text
 
 
 # The setting
@@ -470,8 +435,8 @@ def test_the_data_folder_is_a_path_or_an_address(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     ("written", "message"),
     [
-        (f"s3://{KEY}:{SECRET}@bucket/x", "s3://… must hold no '@'"),
-        (f"s3://bucket/x?secret={SECRET}", "s3://… must hold no '@', '[?]'"),
+        (f"s3://{S3_KEY}:{S3_SECRET}@bucket/x", "s3://… must hold no '@'"),
+        (f"s3://bucket/x?secret={S3_SECRET}", "s3://… must hold no '@', '[?]'"),
         ("s3:///x", "s3:///x names no bucket: write s3://BUCKET/PREFIX"),
         ("file://data", "file://data is no folder: write file:///PATH"),
     ],
@@ -482,7 +447,7 @@ def test_an_address_that_cannot_work_is_refused_without_its_secrets(
     monkeypatch.setenv("CONVOFORGE_DATA_DIR", written)
     with pytest.raises(ConfigError, match=message) as told:
         Settings()
-    assert SECRET not in str(told.value)
+    assert S3_SECRET not in str(told.value)
 
 
 def test_with_a_data_folder_in_a_store_the_ledger_needs_an_address_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -519,8 +484,8 @@ def test_a_build_and_a_publish_from_the_command_line_end_in_the_bucket(
     assert bucket.latest == "v0001\n"
     published = project.run("publish", "advice", "--simulated", "--json").last
     assert (published["path"], published["unchanged"]) == (version, True)
-    assert SECRET not in done.out + done.err
-    assert SECRET.encode() not in b"".join(path.read_bytes() for path in project.folder.glob("ledger.db*"))
+    assert S3_SECRET not in done.out + done.err
+    assert S3_SECRET.encode() not in b"".join(path.read_bytes() for path in project.folder.glob("ledger.db*"))
     assert not project.data.exists()
     billed = simulator.books()
     failed = project.run("build", "advice", "--simulate", "--refresh", CONVOFORGE_DATA_DIR="s3://no-such-bucket/x")
