@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from math import ceil
 from typing import Any, TypeVar
@@ -109,9 +109,36 @@ def _label(opened: Session, draw: Draw) -> str:
 
 
 async def _generate(opened: Session, ids: list[int]) -> list[int]:
-    claimed = await opened.ledger.awrite(claim, opened.owner, ids, datetime.now(UTC))
-    await _all(_one(opened, one) for one in claimed)
-    return [one.request_id for one in claimed]
+    """Claims a part of `ids` whenever few of the last are left: so builds that share the work, and a rate, each find some of it."""
+    part = ceil(opened.plan.spec.limits.concurrency / 2)
+    jobs: list[asyncio.Task[None]] = []
+    ours: list[int] = []
+    under_way, few = 0, asyncio.Event()
+    few.set()
+
+    def ended(_: asyncio.Task[None]) -> None:
+        nonlocal under_way
+        under_way -= 1
+        if under_way <= part:
+            few.set()
+
+    try:
+        for start in range(0, len(ids), part):
+            await few.wait()
+            if opened.control.stopped is not None:
+                break
+            claimed = await opened.ledger.awrite(claim, opened.owner, ids[start : start + part], datetime.now(UTC))
+            ours += [one.request_id for one in claimed]
+            for one in claimed:
+                job = asyncio.create_task(_one(opened, one))
+                job.add_done_callback(ended)
+                jobs.append(job)
+            under_way += len(claimed)
+            if under_way > part:
+                few.clear()
+    finally:
+        await _all(jobs)
+    return ours
 
 
 async def _one(opened: Session, claimed: Claimed) -> None:
@@ -124,10 +151,9 @@ async def _one(opened: Session, claimed: Claimed) -> None:
         opened.control.unanswered.discard(claimed.request_id)  # it was not sent, and so has not failed
 
 
-async def _all(work: Any) -> list[Any]:
+async def _all(work: Iterable[Awaitable[Any]]) -> list[Any]:
     """All results. One failure cancels nothing: the others are paid. The first failure is raised once all have ended."""
-    jobs: list[Coroutine[Any, Any, Any]] = list(work)
-    results = await asyncio.gather(*jobs, return_exceptions=True)
+    results = await asyncio.gather(*work, return_exceptions=True)
     for result in results:
         if isinstance(result, BaseException):
             raise result
