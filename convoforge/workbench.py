@@ -6,10 +6,11 @@ import asyncio
 import logging
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from convoforge.alongside import alongside
 from convoforge.claude import SIMULATOR_KEY, Claude
 from convoforge.endpoint import api_address, check_provider, gate_label, gate_limits
 from convoforge.errors import ConfigError, LedgerError
@@ -75,7 +76,7 @@ async def open_workbench(
         dataset = ledger.write(dataset_id, spec.name, provider, now)
         ledger.write(register, owner, now)
         stack.callback(lambda: ledger.write(retire, owner.id, datetime.now(UTC)))
-        stack.push_async_callback(_end, asyncio.create_task(_renew_lease(ledger, owner.id, log)))
+        await stack.enter_async_context(alongside(_renew_lease(ledger, owner.id, log)))
         base_url = stack.enter_context(api_address(settings, simulate=simulate))
         claude = Claude(keys, base_url, spec.model, timeout_seconds=spec.retry.timeout_seconds)
         stack.push_async_callback(claude.aclose)
@@ -114,9 +115,3 @@ async def _renew_lease(ledger: Ledger, owner: str, log: Log) -> None:
             await ledger.awrite(renew, owner, datetime.now(UTC))
         except LedgerError as error:  # the lease outlasts a short absence; the calls themselves find out about a long one
             log.warning("the lease could not be renewed: %s", error)
-
-
-async def _end(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task

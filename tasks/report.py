@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from uuid import UUID
@@ -22,6 +22,7 @@ from prefect.events import emit_event
 from prefect.logging import get_run_logger
 from pydantic import BaseModel, ConfigDict
 
+from convoforge.alongside import alongside
 from convoforge.ledger.attempts import read_budgets, scopes
 from convoforge.ledger.runs import close_run
 from convoforge.models import Provider, Status
@@ -183,13 +184,8 @@ def format_usd(amount: Decimal) -> str:
 async def show_progress(opened: Session) -> AsyncIterator[None]:
     """Keep a progress bar in Prefect's UI while a run goes on, and tell of budgets that have been used up to one of their `alert_at`."""
     watch = _Watch(opened, {name for name, _ in await _reached(opened)})
-    beat = asyncio.create_task(watch.go_on())
-    try:
+    async with alongside(watch.go_on()):
         yield
-    finally:
-        beat.cancel()
-        with suppress(asyncio.CancelledError):
-            await beat
     await watch.look()
 
 

@@ -14,6 +14,7 @@ from time import monotonic
 from prefect.logging import get_logger, get_run_logger
 from prefect.runtime import flow_run
 
+from convoforge.alongside import alongside
 from convoforge.errors import ConfigError, LedgerError
 from convoforge.gate import Gate
 from convoforge.generator import Control, Generator, Job
@@ -198,7 +199,7 @@ async def open_session(
         if part_of is None:
             stack.push(_close_unfinished(opened))
         else:
-            await stack.enter_async_context(_heed_run(opened))
+            await stack.enter_async_context(alongside(_heed_run(opened)))
         await stack.enter_async_context(heed_prefect(opened.interrupt))
         stack.enter_context(heed_signals(opened.interrupt, opened.give_up))
         stack.push_async_callback(bench.generator.drain, spec.retry.timeout_seconds + GRACE_SECONDS)
@@ -206,20 +207,9 @@ async def open_session(
         yield opened
 
 
-@asynccontextmanager
-async def _heed_run(opened: Session) -> AsyncIterator[None]:
+async def _heed_run(opened: Session) -> None:
     """Stop when the run stops that this process takes part in. It says so in the ledger: a Cancel in Prefect would kill this process
     30 s later, with the calls it has in flight."""
-    watch = asyncio.create_task(_watch_run(opened))
-    try:
-        yield
-    finally:
-        watch.cancel()
-        with suppress(asyncio.CancelledError):
-            await watch
-
-
-async def _watch_run(opened: Session) -> None:
     while True:
         with suppress(LedgerError):  # the calls themselves find out about a ledger that is away
             if over := await opened.ledger.aread(run_over, opened.run_id, datetime.now(UTC)):

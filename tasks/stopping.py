@@ -6,7 +6,7 @@ import asyncio
 import signal
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from uuid import UUID
 
 from prefect import get_client
@@ -15,6 +15,8 @@ from prefect.exceptions import ObjectNotFound, Pause
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from prefect.states import Cancelled, Running
+
+from convoforge.alongside import alongside
 
 WATCH_SECONDS = 4.0
 """An operator's wish is to be heeded within 5 s."""
@@ -59,13 +61,8 @@ async def heed_prefect(stop: Callable[[str], None]) -> AsyncIterator[None]:
     if not flow_run.id:
         yield
         return
-    watch = asyncio.create_task(_watch(UUID(str(flow_run.id)), stop))
-    try:
+    async with alongside(_watch(UUID(str(flow_run.id)), stop)):
         yield
-    finally:
-        watch.cancel()
-        with suppress(asyncio.CancelledError):
-            await watch
 
 
 async def end_state(state: State) -> State:

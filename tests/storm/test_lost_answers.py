@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from ledger.made import NOW, cell, completion, intent
 from sqlalchemy.engine import make_url
 from storm.wires import Wire
 
 from convoforge.ledger import Ledger
-from convoforge.ledger.attempts import AnswerRow, Completion, Intent, finish_attempts, read_budgets, start_attempts
+from convoforge.ledger.attempts import finish_attempts, read_budgets, start_attempts
 from convoforge.ledger.draws import claim, enrol, read_draws
 from convoforge.ledger.owners import new_owner, register
 from convoforge.ledger.runs import dataset_id
-from convoforge.models import Usage
-from convoforge.plan import Cell
-
-NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
 
 class Deaf:
@@ -56,26 +52,11 @@ def ledger(postgres: Callable[[str], str], deaf: Deaf) -> Iterator[Ledger]:
 def test_a_write_whose_commit_went_unanswered_is_there_once(ledger: Ledger, deaf: Deaf) -> None:
     owner = new_owner()
     ledger.write(register, owner, NOW)
-    dataset = ledger.write(dataset_id, "lost", "simulator", NOW)
-    ledger.write(enrol, dataset, [(Cell("0" * 32, "Anxious Investor", "Fear", "bonds", "template", "advice"), 0)])
+    dataset = ledger.write(dataset_id, "lost", "anthropic", NOW)
+    ledger.write(enrol, dataset, [(cell(0), 0)])
     [draw] = ledger.read(read_draws, dataset)
-    intent = Intent(
-        request_id=draw.request_id,
-        attempt=1,
-        run_id="r",
-        dataset_id=dataset,
-        owner=owner.id,
-        provider="simulator",
-        model="claude-sonnet-5-5",
-        template="advice",
-        api_key=None,
-        price="2/10/2.5/4/0.1",
-        started_at=NOW,
-        reserve_pico=100,
-        limits={"run:r": None},
-    )
-    row = AnswerRow("c", "s" * 64, "ok", '[["user","a"],["assistant","b"]]', None, None, None, "1/x", None, False, None)
-    done = Completion(intent, "succeeded", "billed", NOW, 1, usage=Usage(10, 20), cost_pico=40, answer=row)
+    begun = intent(draw.request_id, dataset, owner)
+    done = completion(begun, cost=40)
 
     async def deafly(write: Callable[..., Any], *arguments: Any) -> Any:
         deaf.next_commit = True
@@ -84,7 +65,7 @@ def test_a_write_whose_commit_went_unanswered_is_there_once(ledger: Ledger, deaf
     async def run() -> None:
         [claimed] = await deafly(ledger.awrite, claim, owner.id, [draw.request_id], NOW)
         assert claimed.request_id == draw.request_id
-        assert await deafly(ledger.batched, start_attempts, intent) is None
+        assert await deafly(ledger.batched, start_attempts, begun) is None
         await deafly(ledger.batched, finish_attempts, done)
 
     asyncio.run(run())

@@ -26,22 +26,17 @@ def arrivals(server: Control) -> list[float]:
     return [row["arrived_monotonic"] for row in server.rows()]
 
 
-def test_two_builds_keep_the_promise_of_one_limit(building: Project, serve: Serve) -> None:
+@pytest.mark.parametrize(
+    ("processes", "requests", "most", "window"), [(2, 40, 20, 5.0), pytest.param(4, 300, 50, 10.0, marks=pytest.mark.long)]
+)
+def test_builds_that_share_a_limit_keep_its_promise(
+    building: Project, serve: Serve, processes: int, requests: int, most: int, window: float
+) -> None:
     server = serve(latency_ms=50)
-    with start(building, server, 2, rate_spec(40, 20, 5.0)) as builds:
+    with start(building, server, processes, rate_spec(requests, most, window)) as builds:
         builds.finish()
-    assert len(server.rows()) == 40
-    assert most_in_a_window(arrivals(server), 5.0) <= 20
-    assert {row["status"] for row in server.rows()} == {200}
-
-
-@pytest.mark.long
-def test_four_builds_keep_the_promise_of_one_limit(building: Project, serve: Serve) -> None:
-    server = serve(latency_ms=200)
-    with start(building, server, 4, rate_spec(300, 50, 10.0)) as builds:
-        builds.finish()
-    assert len(server.rows()) == 300
-    assert most_in_a_window(arrivals(server), 10.0) <= 50
+    assert len(server.rows()) == requests
+    assert most_in_a_window(arrivals(server), window) <= most
     assert {row["status"] for row in server.rows()} == {200}
 
 
