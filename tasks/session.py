@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -37,6 +38,8 @@ GRACE_SECONDS = 10.0
 
 HEED_SECONDS = 2.0
 """How soon a process hears that the run stops in which it takes part."""
+
+_TURN_SECONDS = 0.0005
 
 _COLLECT_AFTER = 50_000
 """New objects between two looks for garbage in cycles: some ten megabytes of it at most."""
@@ -204,6 +207,7 @@ async def open_session(
         stack.enter_context(heed_signals(opened.interrupt, opened.give_up))
         stack.push_async_callback(bench.generator.drain, spec.retry.timeout_seconds + GRACE_SECONDS)
         stack.enter_context(_light_collections())
+        stack.enter_context(_short_turns())
         yield opened
 
 
@@ -231,6 +235,18 @@ def _light_collections() -> Iterator[None]:
     finally:
         gc.set_threshold(*before)
         gc.unfreeze()
+
+
+@contextmanager
+def _short_turns() -> Iterator[None]:
+    """Let threads take turns every half millisecond. The ledger's thread lets go of the interpreter at every row it writes, and would
+    wait 5 ms each time to have it back while answers come in: places in flight stayed empty (5,000 conversations: 11.1 → 10.3 s)."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(_TURN_SECONDS)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
 
 
 def _close_unfinished(opened: Session) -> Callable[..., None]:

@@ -150,8 +150,9 @@ class Writer:
             return None
         try:
             spare = tempfile.TemporaryFile(dir=Path(database).expanduser().parent, buffering=0)  # noqa: SIM115 - closed when the room is needed
-            for _ in range(SPARE_BYTES // 1_000_000):
-                if spare.write(os.urandom(1_000_000)) < 1_000_000:  # zeros would take no room on some disks
+            noise = os.urandom(1_000_000)  # zeros would take no room on some disks
+            for _ in range(SPARE_BYTES // len(noise)):
+                if spare.write(noise) < len(noise):
                     raise OSError
         except OSError:
             raise LedgerError(self._advice) from None
