@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from time import monotonic
@@ -20,7 +22,7 @@ from convoforge.quality import RUBRIC_VERSION
 from convoforge.settings import Settings
 from convoforge.spec import DatasetSpec, change_spec, load_spec
 from convoforge.standing import Draw, Standing
-from tasks.generate import generate
+from tasks.generate import SINGLY_UP_TO, generate
 from tasks.publish import publish_version
 from tasks.report import BuildReport, build_report, one_line, show_progress, write_report
 from tasks.score import score_answers
@@ -110,43 +112,71 @@ async def _prepare(opened: Session, *, refresh: bool) -> int:
     return len(standing.publish)
 
 
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """What is to be done next: draws to enrol, or requests to generate. Of a large dataset's standing nothing else stays in memory."""
+
+    ask: Sequence[tuple[str, int]]
+    todo: Sequence[int]
+    names: Mapping[int, str]
+    elsewhere: bool
+    pending: bool
+
+
 async def _fill(opened: Session, limit: int | None, workers: int | None) -> None:
     """Rounds of asking, generating and scoring, while cells are short and draws are left. What failed in transport gets one last pass."""
     tried: set[int] = set()
     last_pass = False
     while opened.control.stopped is None:
-        standing = await _standing(opened)
         left = None if limit is None else limit - opened.control.tally["generated"]
-        todo = [draw for draw in standing.pending if draw.state == "pending" and draw.request_id not in tried]
-        asked = standing.ask if left is None else standing.ask[: max(0, left - len(todo))]
-        if asked:
-            await opened.ledger.awrite(enrol, opened.dataset_id, [(opened.cells[cell], draw) for cell, draw in asked])
-            continue
-        todo = todo if left is None else todo[: max(0, left)]
-        if todo:
-            tried |= await _generate(opened, todo, workers)
+        step = await _next_step(opened, left, tried)
+        if step.ask:
+            await opened.ledger.awrite(enrol, opened.dataset_id, [(opened.cells[cell], draw) for cell, draw in step.ask])
+        elif step.todo:
+            tried |= await _generate(opened, step, workers)
         elif left is not None and left <= 0:
             return
-        elif any(draw.state == "claimed" for draw in standing.pending):
+        elif step.elsewhere:
             opened.stage = "waiting for another build of this dataset"
             await opened.ledger.awrite(claim, opened.owner, (), datetime.now(UTC))  # gives back what a dead one held
             await asyncio.sleep(1.0)
-        elif last_pass or not standing.pending:
+        elif last_pass or not step.pending:
             return
         else:
             last_pass, tried = True, set()
 
 
-async def _generate(opened: Session, todo: list[Draw], workers: int | None) -> set[int]:
-    """Generate draws, and score what came of them. Returns the ids of the requests that this run has tried."""
+async def _next_step(opened: Session, left: int | None, tried: Collection[int]) -> _Step:
+    """What is missing, at most `left` of it, without what this run has tried."""
+    standing = await _standing(opened)
+    todo = [draw for draw in standing.pending if draw.state == "pending" and draw.request_id not in tried]
+    ask = standing.ask if left is None else standing.ask[: max(0, left - len(todo))]
+    todo = todo if left is None else todo[: max(0, left)]
+    return _Step(
+        ask=ask,
+        todo=[draw.request_id for draw in todo],
+        names={draw.request_id: _name(opened, draw) for draw in todo[:SINGLY_UP_TO]},
+        elsewhere=any(draw.state == "claimed" for draw in standing.pending),
+        pending=bool(standing.pending),
+    )
+
+
+def _name(opened: Session, draw: Draw) -> str:
+    cell = opened.cells[draw.cell]
+    return f"{cell.persona} · {cell.emotion} · {cell.topic} · {cell.tier} #{draw.draw + 1}"
+
+
+async def _generate(opened: Session, step: _Step, workers: int | None) -> set[int]:
+    """Generate what a step asks for, and score what came of it. Returns the ids that were tried and stay without an answer."""
+    todo = step.todo
     opened.stage = "generating"
-    opened.control.unanswered -= {draw.request_id for draw in todo}
+    opened.control.unanswered.difference_update(todo)
     opened.todo = opened.control.tally["generated"] + len(opened.control.unanswered) + len(todo)
     opened.generating_since = opened.generating_since or monotonic()
-    ours = await (generate(opened, todo) if workers is None else generate_on_workers(opened, todo, workers))
+    failed = await (generate(opened, todo, step.names) if workers is None else generate_on_workers(opened, todo, workers))
     opened.stage = "scoring"
     await score_answers(opened.run_id)
-    return ours
+    return failed
 
 
 async def _standing(opened: Session) -> Standing:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from math import ceil
 from typing import Any, TypeVar
@@ -13,7 +13,6 @@ from prefect.cache_policies import NO_CACHE
 
 from convoforge.errors import BudgetExceeded, ConvoforgeError, GateClosed
 from convoforge.ledger.draws import Claimed, claim, untried
-from convoforge.standing import Draw
 from tasks.session import Session, session
 
 T = TypeVar("T")
@@ -43,34 +42,34 @@ def shard(ids: Sequence[T], total: int) -> list[list[T]]:
 
 @task(name="generate-conversation", task_run_name="{label}", cache_policy=NO_CACHE)
 async def generate_conversation(run_id: str, request_id: int, label: str) -> list[int]:  # noqa: ARG001 - the label names the task run
-    """Generate one request. Returns its id if it was ours to generate."""
+    """Generate one request. Returns its id if it was tried here and stays without an answer."""
     return await _generate(session(run_id), [request_id])
 
 
 @task(name="generate-shard", task_run_name="{label}", cache_policy=NO_CACHE)
 async def generate_shard(run_id: str, ids: list[int], label: str) -> list[int]:  # noqa: ARG001 - the label names the task run
-    """Generate many requests. Returns the ids that were ours to generate: others are at work on the rest."""
+    """Generate many requests, but for those that others are at work on. Returns the ids that were tried and stay without an answer."""
     return await _generate(session(run_id), ids)
 
 
-async def generate(opened: Session, draws: Sequence[Draw]) -> set[int]:
-    """Generate draws in shards, a bounded number of shards at a time. Returns the ids of the requests that were tried here."""
-    shards = shard(draws, opened.todo)
+async def generate(opened: Session, ids: Sequence[int], names: Mapping[int, str]) -> set[int]:
+    """Generate requests in shards, a bounded number of shards at a time; one that is a shard of its own goes by its name. Returns the
+    ids that were tried here and stay without an answer."""
+    shards = shard(ids, opened.todo)
     if not shards:
         return set()
     # Enough shards at once that what begins, is written down or ends slowly in some leaves no place in flight idle.
     width = asyncio.Semaphore(ceil(1.5 * opened.plan.spec.limits.concurrency / len(shards[0])) + 1)
 
-    async def run(number: int, some: list[Draw]) -> list[int]:
+    async def run(number: int, some: list[int]) -> list[int]:
         async with width:
             if opened.control.stopped is not None:
                 return []
             if len(some) == 1:
-                return await generate_conversation(opened.run_id, some[0].request_id, _label(opened, some[0]))
-            ids = [draw.request_id for draw in some]
-            return await generate_shard(opened.run_id, ids, f"shard {number} of {len(shards)}: {len(some)} requests")
+                return await generate_conversation(opened.run_id, some[0], names[some[0]])
+            return await generate_shard(opened.run_id, some, f"shard {number} of {len(shards)}: {len(some)} requests")
 
-    return {request_id for done in await _all(run(n, some) for n, some in enumerate(shards, 1)) for request_id in done}
+    return {request_id for failed in await _all(run(n, some) for n, some in enumerate(shards, 1)) for request_id in failed}
 
 
 async def generate_share(opened: Session, ids: Sequence[int], parts: int, since: datetime) -> None:
@@ -103,11 +102,6 @@ def shrinking(ids: Sequence[T], parts: int, least: int) -> Iterator[list[T]]:
         start += size
 
 
-def _label(opened: Session, draw: Draw) -> str:
-    cell = opened.cells[draw.cell]
-    return f"{cell.persona} · {cell.emotion} · {cell.topic} · {cell.tier} #{draw.draw + 1}"
-
-
 async def _generate(opened: Session, ids: list[int]) -> list[int]:
     """Claims a part of `ids` whenever few of the last are left: so builds that share the work, and a rate, each find some of it."""
     part = ceil(opened.plan.spec.limits.concurrency / 2)
@@ -138,7 +132,7 @@ async def _generate(opened: Session, ids: list[int]) -> list[int]:
                 few.clear()
     finally:
         await _all(jobs)
-    return ours
+    return [one for one in ours if one in opened.control.unanswered]
 
 
 async def _one(opened: Session, claimed: Claimed) -> None:

@@ -37,7 +37,6 @@ from convoforge.ledger.owners import LEASE, living_owners
 from convoforge.ledger.runs import run_books, stop_run
 from convoforge.models import Status
 from convoforge.plan import Plan
-from convoforge.standing import Draw
 from tasks.session import GRACE_SECONDS, HEED_SECONDS, Session
 
 DEPLOYMENT = "generate-shard/shard"
@@ -120,10 +119,10 @@ async def find_deployment() -> None:
             raise ConvoforgeError(f"--workers needs Prefect, which does not answer at {client.api_url}: {error!r}") from error
 
 
-async def generate_on_workers(opened: Session, draws: Sequence[Draw], workers: int) -> set[int]:
-    """Generate draws by up to `workers` runs of the deployment, and see them to their end. Returns the ids that were tried and stay
+async def generate_on_workers(opened: Session, ids: Sequence[int], workers: int) -> set[int]:
+    """Generate requests by up to `workers` runs of the deployment, and see them to their end. Returns the ids that were tried and stay
     without an answer. Whatever stops this run stops them; a reason of theirs that concerns all stops this run."""
-    ids = sorted(draw.request_id for draw in draws)[:MOST_AT_ONCE]
+    ids = sorted(ids)[:MOST_AT_ONCE]
     ledger, control = opened.ledger, opened.control
     since = datetime.now(UTC)
     for _ in range(FRUITLESS_ROUNDS):
