@@ -78,7 +78,7 @@ async def test_closing_wakes_those_who_wait_and_refuses_those_who_come(open_gate
 
 
 async def test_the_status_tells_use_room_line_and_pause(open_gate: OpenGate) -> None:
-    async with open_gate(Limits(40, 600.0)) as gate:
+    async with open_gate(Limits(45, 60_000.0)) as gate:  # nothing flows back while a busy machine or server takes its time
         before = gate.status()
         assert (before.used, before.queue_length, before.is_paused, before.reset_at) == (0, 0, False, None)
         assert before.remaining > 1
@@ -88,7 +88,7 @@ async def test_the_status_tells_use_room_line_and_pause(open_gate: OpenGate) -> 
         after = gate.status()
         assert (after.used, after.remaining) == (1, before.remaining - 1)
         assert after.reset_at is not None
-        assert 0 < (after.reset_at - datetime.now(UTC)).total_seconds() <= 600
+        assert 0 < (after.reset_at - datetime.now(UTC)).total_seconds() <= 60_000
 
         await take_all_there_is(gate)
         waiting = asyncio.create_task(gate.acquire(ONE))
