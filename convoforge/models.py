@@ -118,11 +118,15 @@ class Quality:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What is sent, rendered: the text for the model, and the system turn that the published conversation will carry."""
+    """What is sent, rendered: the text for the model, and the system turn that the published conversation will carry.
+
+    `shared`: the system text is the same in every request of its template, and so worth keeping in the API's prompt cache.
+    """
 
     system: str
     user: str
     conversation_system: str | None = None
+    shared: bool = False
 
 
 class ConversationRequest(Frozen):
@@ -179,6 +183,29 @@ class Reply:
     rate_headers: Mapping[str, str] = field(default_factory=dict)
     refusal_category: str | None = None
     temperature_applied: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BatchState:
+    """A message batch as the API tells of it. `counts` are its requests by what became of them (processing, succeeded, errored,
+    canceled, expired); all are processing until it has ended."""
+
+    id: str
+    ended: bool
+    requests: int
+    counts: Mapping[str, int]
+    created_at: datetime
+    provider: Provider
+
+
+@dataclass(frozen=True, slots=True)
+class BatchResult:
+    """What became of one request of a batch: a reply, or the error that it met. Only a reply is billed."""
+
+    custom_id: str
+    reply: Reply | None = None
+    error: Exception | None = None
+    message_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,119 @@
+"""Message batches: many requests handed over at once, answered within a day, at half price.
+
+A batch carries nothing of ours but each request's `custom_id`; results come in any order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import httpx2
+import orjson
+
+from convoforge.claude.client import Claude
+from convoforge.claude.errors import line
+from convoforge.claude.reading import bad_body, provider_of, read_json, read_reply
+from convoforge.errors import ClaudeAPIError, DoomError, RejectedError, TransientError
+from convoforge.models import BatchResult, BatchState, Prompt
+from convoforge.spec import Generation
+
+HANDOVER_SECONDS = 600.0
+"""How long a batch may take on its way to the API: it can be some hundred megabytes."""
+
+_PATH = "v1/messages/batches"
+_LISTED_AT_ONCE = 100
+_REJECTED = ("invalid_request_error", "not_found_error", "request_too_large")
+_DOOMED = ("authentication_error", "permission_error", "billing_error")
+
+
+class Batches:
+    """The batches of one of a client's keys. Everything raises a `ClaudeAPIError`."""
+
+    def __init__(self, claude: Claude, key: int = 0) -> None:
+        self._claude = claude
+        self._key = key
+
+    def request(self, custom_id: str, prompt: Prompt, settings: Generation, *, keep: bool = False) -> bytes:
+        """One request of a batch, as it is handed over."""
+        return orjson.dumps({"custom_id": custom_id, "params": self._claude.body(prompt, settings, keep=keep)})
+
+    async def create(self, requests: Sequence[bytes], settings: Generation) -> BatchState:
+        """Hand over a batch. After a `TransientError` nobody knows whether there is one: look for it with `since`."""
+        content = b'{"requests":[' + b",".join(requests) + b"]}"
+        old = self._claude.applies_temperature(settings)
+        async with self._claude.call("POST", _PATH, self._key, content, old_version=old, seconds=HANDOVER_SECONDS) as response:
+            return _state(read_json(response), response)
+
+    async def look(self, batch_id: str) -> BatchState:
+        """Where a batch stands."""
+        async with self._claude.call("GET", f"{_PATH}/{batch_id}", self._key) as response:
+            return _state(read_json(response), response)
+
+    async def since(self, moment: datetime) -> AsyncIterator[BatchState]:
+        """The batches created from a moment on, newest first."""
+        query = f"limit={_LISTED_AT_ONCE}"
+        while True:
+            async with self._claude.call("GET", f"{_PATH}?{query}", self._key) as response:
+                page = read_json(response)
+                if not isinstance(page.get("data"), list):
+                    raise bad_body(response, "it lists no batches")
+                found = [_state(one, response) for one in page["data"]]
+            for one in found:
+                if one.created_at < moment:
+                    return
+                yield one
+            if not page.get("has_more") or not found:
+                return
+            query = f"limit={_LISTED_AT_ONCE}&after_id={found[-1].id}"
+
+    async def results(self, batch_id: str, settings: Generation) -> AsyncIterator[BatchResult]:
+        """What became of the requests of a batch that has ended, in any order, as it streams in.
+
+        The address is our own, not the one that the API names: a key goes nowhere else than to the API.
+        """
+        applied = self._claude.applies_temperature(settings)
+        async with self._claude.call("GET", f"{_PATH}/{batch_id}/results", self._key, streamed=True) as response:
+            async for text in response.aiter_lines():
+                if text.strip():
+                    yield self._result(text, response, applied)
+
+    def _result(self, text: str, response: httpx2.Response, applied: bool) -> BatchResult:
+        try:
+            told = orjson.loads(text)
+            custom_id, result = str(told["custom_id"]), told["result"]
+            kind = result["type"]
+            if kind == "succeeded":
+                message = result["message"]
+                reply = read_reply(message, response, temperature_applied=applied)
+                return BatchResult(custom_id, reply=reply, message_id=str(message.get("id", "")) or None)
+            return BatchResult(custom_id, error=_fault(kind, result))
+        except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+            raise bad_body(response, f"a batch's result is not what it should be: {error}") from None
+
+
+def _fault(kind: str, result: Mapping[str, Any]) -> ClaudeAPIError:
+    if kind != "errored":
+        return TransientError(f"the batch ended without an answer: {kind}", kind=kind)
+    error = result["error"].get("error") or result["error"]
+    kind, said = line(error.get("type", "error"), (), 64), line(error.get("message", ""), ())
+    words = f"the API could not answer in a batch ({kind}): {said}"
+    if kind in _REJECTED:
+        return RejectedError(words, kind=kind)
+    return (DoomError if kind in _DOOMED else TransientError)(words, kind=kind)
+
+
+def _state(told: Mapping[str, Any], response: httpx2.Response) -> BatchState:
+    try:
+        counts = {str(name): int(number) for name, number in told["request_counts"].items()}
+        return BatchState(
+            id=str(told["id"]),
+            ended=told["processing_status"] == "ended",
+            requests=sum(counts.values()),
+            counts=counts,
+            created_at=datetime.fromisoformat(told["created_at"]),
+            provider=provider_of(response.headers),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise bad_body(response, f"a batch is not what it should be: {error}") from None
