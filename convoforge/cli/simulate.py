@@ -12,7 +12,9 @@ from convoforge.simulator.launch import simulator_process
 from convoforge.simulator.options import parse_fault_rate
 
 
-def run_simulate(*, port: int, latency_ms: float, requests_per_minute: int | None, fault_rate: str, seed: int) -> int:
+def run_simulate(
+    *, port: int, latency_ms: float, requests_per_minute: int | None, batch_seconds: float, fault_rate: str, seed: int
+) -> int:
     """Run a simulator until Ctrl-C or SIGTERM. Raises `ConfigError` for options that cannot work."""
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -21,6 +23,7 @@ def run_simulate(*, port: int, latency_ms: float, requests_per_minute: int | Non
         port=port,
         latency_ms=latency_ms,
         requests_per_minute=requests_per_minute,
+        batch_seconds=batch_seconds,
         fault_rate=parse_fault_rate(fault_rate),
         seed=seed,
     ) as url:

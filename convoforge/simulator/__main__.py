@@ -19,6 +19,7 @@ def main() -> None:
     parser.add_argument("--jitter-ms", type=float, default=0, help="at most so much more or less")
     for kind in ("requests", "input-tokens", "output-tokens"):
         parser.add_argument(f"--{kind}-per-minute", type=int, help="limit per API key and model; without it there is none")
+    parser.add_argument("--batch-seconds", type=float, default=0, help="how long a batch takes (0: until it is first looked at)")
     parser.add_argument("--seed", type=int, default=0, help="of conversations and random faults")
     parser.add_argument("--fault-rate", default="", metavar="KIND=SHARE,…", help=f"random faults: {', '.join(KINDS[1:])}")
     parser.add_argument("--until-stdin-closes", action="store_true", help="end when the other side of standard input is gone")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from convoforge.models import Usage
@@ -35,7 +36,7 @@ class Names:
 
 
 class Books:
-    """One row for each request to `/v1/messages`, in 43 bytes. Totals are sums over the rows.
+    """One row for each request to `/v1/messages`, in 40 bytes, and for each one in a batch. Totals are sums over the rows.
 
     `run` tells the request ids of this simulator from those of another; `epoch` is what to add to a time of arrival (seconds on a
     steady clock) for the time of day.
@@ -49,19 +50,37 @@ class Books:
         self._status, self._outcome, self._key = array("H"), array("H"), array("H")
         self._model, self._billed = array("B"), array("B")
         self._tokens = array("I")
+        self._batch = array("I")
+        self._batches: list[tuple[str, int, Sequence[str]]] = [("", 0, ())]
 
     def arrive(self, now: float, key: str) -> int:
         """The row of a request that arrived, with the fingerprint of its key."""
         self._arrived.append(now)
         self._key.append(self._keys.number(key))
-        for column in (self._status, self._outcome, self._model, self._billed):
+        for column in (self._status, self._outcome, self._model, self._billed, self._batch):
             column.append(0)
         self._tokens.extend((0, 0, 0, 0, 0))
         return len(self._arrived) - 1
 
+    def arrive_together(self, now: float, key: str, batch_id: str, custom_ids: Sequence[str]) -> range:
+        """The rows of a batch's requests, in the order of their `custom_ids`."""
+        first, count = len(self._arrived), len(custom_ids)
+        self._batches.append((batch_id, first, custom_ids))
+        self._arrived.extend([now] * count)
+        self._key.extend([self._keys.number(key)] * count)
+        self._batch.extend([len(self._batches) - 1] * count)
+        for column in (self._status, self._outcome, self._model, self._billed):
+            column.extend([0] * count)
+        self._tokens.extend([0] * 5 * count)
+        return range(first, first + count)
+
     def request_id(self, row: int) -> str:
         """The id of the request in this row."""
         return f"req_sim_{self._run}{row:08x}"
+
+    def message_id(self, row: int) -> str:
+        """The id of the message that answers the request in this row."""
+        return f"msg_sim_{self._run}{row:08x}"
 
     def settle(self, row: int, status: int, outcome: str) -> None:
         """What became of a request: the HTTP status (0 where none was sent), and in a word what happened."""
@@ -83,18 +102,21 @@ class Books:
             ),
         )
 
+    def deliver(self, row: int) -> None:
+        """An answer that was charged has been handed over."""
+        if self._billed[row] == UNDELIVERED:
+            self._billed[row] = DELIVERED
+
     def totals(self) -> dict[str, Any]:
-        """Requests by outcome; and what was billed, delivered and not, in all and by model."""
-        outcomes = Counter(self._outcomes.texts[number] for number in self._outcome)
-        return {
-            "requests": len(self._arrived),
-            "outcomes": dict(outcomes),
-            "billed_delivered": self._sum(DELIVERED),
-            "billed_undelivered": self._sum(UNDELIVERED),
-        }
+        """`requests`, `outcomes` by word, and what was billed, `billed_delivered` and `billed_undelivered`, in all and by model.
+
+        These are of ONLINE requests only. `batch` holds the same four for the requests in batches, which cost half: so each side can
+        be priced as it stands, and nothing is counted on both.
+        """
+        return {**self._totals(batched=False), "batch": self._totals(batched=True)}
 
     def rows(self) -> list[dict[str, Any]]:
-        """Every request, in order of arrival."""
+        """Every request, in order of arrival. `message_id` is None where nothing was billed; `batch_id` and `custom_id` are online."""
         return [
             {
                 "request_id": self.request_id(row),
@@ -107,14 +129,29 @@ class Books:
                 "billed": self._billed[row] != UNBILLED,
                 "delivered": self._billed[row] == DELIVERED,
                 "usage": self._usage(self._tokens[5 * row : 5 * row + 5]),
+                "message_id": self.message_id(row) if self._billed[row] != UNBILLED else None,
+                **self._membership(row),
             }
             for row, arrived in enumerate(self._arrived)
         ]
 
-    def _sum(self, billed: int) -> dict[str, Any]:
+    def _membership(self, row: int) -> dict[str, str | None]:
+        batch_id, first, custom_ids = self._batches[self._batch[row]]
+        return {"batch_id": batch_id, "custom_id": custom_ids[row - first]} if batch_id else {"batch_id": None, "custom_id": None}
+
+    def _totals(self, *, batched: bool) -> dict[str, Any]:
+        rows = [row for row, batch in enumerate(self._batch) if bool(batch) == batched]
+        return {
+            "requests": len(rows),
+            "outcomes": dict(Counter(self._outcomes.texts[self._outcome[row]] for row in rows)),
+            "billed_delivered": self._sum(rows, DELIVERED),
+            "billed_undelivered": self._sum(rows, UNDELIVERED),
+        }
+
+    def _sum(self, rows: Iterable[int], billed: int) -> dict[str, Any]:
         sums: dict[str, list[int]] = {}
-        for row, how in enumerate(self._billed):
-            if how == billed:
+        for row in rows:
+            if self._billed[row] == billed:
                 total = sums.setdefault(self._models.texts[self._model[row]], [0] * 6)
                 total[0] += 1
                 for at in range(5):

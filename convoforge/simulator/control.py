@@ -14,16 +14,23 @@ class Control:
 
     url: str
 
-    def script(self, *faults: str | dict[str, Any], match: str | None = None) -> None:
-        """The next requests (whose prompt holds `match`) meet these faults: kinds, or objects like `{"kind": "429", "retry_after": 2}`."""
-        self._call("script", {"faults": faults, "match": match})
+    def script(self, *faults: str | dict[str, Any], match: str | None = None, on: str | None = None) -> None:
+        """The next requests (whose prompt holds `match`) meet these faults: kinds, or objects like `{"kind": "429", "retry_after": 2}`.
+
+        Requests inside batches meet them when they are processed. With `on` (`batch_create`, `batch_retrieve`, `batch_list`,
+        `batch_cancel`, `batch_delete`, `batch_results`) the next such calls meet them, and no request does.
+        """
+        self._call("script", {"faults": faults, "match": match, "on": on})
 
     def books(self) -> dict[str, Any]:
-        """`requests`, `outcomes` by word, `billed_delivered` and `billed_undelivered`: requests and tokens, in all and by model."""
+        """`requests`, `outcomes` by word, `billed_delivered` and `billed_undelivered`: requests and tokens, in all and by model.
+
+        These are of online requests alone; `batch` holds the same four of the requests in batches.
+        """
         return self._call("books")
 
     def rows(self) -> list[dict[str, Any]]:
-        """Every request in order of arrival: id, times, status, outcome, key fingerprint, usage."""
+        """Every request in order of arrival: ids, times, status, outcome, key fingerprint, usage, and the batch it was in."""
         rows: list[dict[str, Any]] = self._call("books?requests=1")["rows"]
         return rows
 

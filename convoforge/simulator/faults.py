@@ -36,8 +36,17 @@ BROKEN = ("reset", "hang", "html", "broken_json", *STREAMED)
 ODD = ("truncation", "refusal", "overflow", "prose", "fenced", "wrong_roles", "short")
 """A sound answer that holds no good conversation. Billed."""
 
+BATCHED = ("expired", "canceled")
+"""What becomes of a request in a batch that is neither answered nor an error. Not billed. Online it is an overload."""
+
 OK = "ok"
-KINDS = (OK, *ERRORS, *BROKEN, *ODD)
+KINDS = (OK, *ERRORS, *BROKEN, *ODD, *BATCHED)
+
+PLACES = ("batch_create", "batch_retrieve", "batch_list", "batch_cancel", "batch_delete", "batch_results")
+"""The calls about batches, as a script names them in `on`: no message's request ever meets what is scripted for one of these."""
+
+CALL_KINDS = (OK, *ERRORS, "reset", "hang", "html", "broken_json")
+"""What such a call can meet."""
 
 REMEMBERED = 100_000
 """Prompts whose number of tries is kept: bounds the memory."""
@@ -77,29 +86,46 @@ def read_fault(given: Any) -> Fault:
 
 
 class Script:
-    """Faults in order, for the requests whose prompt holds a text."""
+    """Faults in order: for the requests whose prompt holds a text, or for one kind of call about batches."""
 
     def __init__(self) -> None:
-        self._acts: list[tuple[str, deque[Fault]]] = []
+        self._acts: list[tuple[str | None, str, deque[Fault]]] = []
 
-    def add(self, faults: Sequence[Fault], match: str | None) -> None:
-        """The next requests whose prompt holds `match` (any prompt: None) meet these faults, in this order."""
+    def add(self, faults: Sequence[Fault], match: str | None, on: str | None = None) -> None:
+        """The next requests whose prompt holds `match` (any prompt: None) meet these faults, in this order.
+
+        With `on`, one of `PLACES`, the next such calls meet them instead. Raises ConfigError for another place, for a `match`
+        beside it, and for a kind that is not one of `CALL_KINDS`.
+        """
+        if on is not None:
+            check_place(faults, match, on)
         if faults:
-            self._acts.append((match or "", deque(faults)))
+            self._acts.append((on, match or "", deque(faults)))
 
-    def next(self, prompt: str) -> Fault | None:
-        """The fault for this prompt, used up; None where nothing is scripted for it. The oldest script goes first."""
-        for match, faults in self._acts:
-            if match in prompt:
+    def next(self, prompt: str, on: str | None = None) -> Fault | None:
+        """The fault for this prompt, or for a call `on`, used up; None where none is scripted for it. The oldest script goes first."""
+        for place, match, faults in self._acts:
+            if place == on and match in prompt:
                 fault = faults.popleft()
-                self._acts = [act for act in self._acts if act[1]]
+                self._acts = [act for act in self._acts if act[2]]
                 return fault
         return None
 
     @property
     def pending(self) -> int:
         """Faults not yet met."""
-        return sum(len(faults) for _, faults in self._acts)
+        return sum(len(faults) for _, _, faults in self._acts)
+
+
+def check_place(faults: Sequence[Fault], match: str | None, on: str) -> None:
+    """Raises ConfigError where these faults cannot be met by the calls `on`."""
+    if on not in PLACES:
+        raise ConfigError(f"faults can be scripted on no '{on}'{nearest(str(on), PLACES)}")
+    if match:
+        raise ConfigError(f"a call has no prompt to hold '{match}': give 'match' for requests, or 'on' for calls about batches.")
+    for fault in faults:
+        if fault.kind not in CALL_KINDS:
+            raise ConfigError(f"{on} cannot meet '{fault.kind}', only {', '.join(CALL_KINDS)}.")
 
 
 class Odds:

@@ -8,14 +8,17 @@ from dataclasses import dataclass, field, fields
 from convoforge.errors import ConfigError
 from convoforge.simulator.faults import known_kind
 
+DAY_SECONDS = 86_400
+"""A batch expires after so long: none takes longer."""
+
 
 @dataclass(frozen=True, slots=True)
 class SimulatorOptions:
     """Where a simulator listens and how it behaves. Raises ConfigError for values that cannot work.
 
     `port` 0 picks a free one. An answer takes `latency_ms` ± `jitter_ms` milliseconds. Limits hold per API key and model; None is
-    unlimited. `fault_rate` maps kinds of faults to their share of requests. `until_stdin_closes` ends the simulator when whoever
-    holds the other end of its standard input is gone.
+    unlimited. A batch takes `batch_seconds`; with 0, until it is first looked at. `fault_rate` maps kinds of faults to their share
+    of requests. `until_stdin_closes` ends the simulator when whoever holds the other end of its standard input is gone.
     """
 
     host: str = "127.0.0.1"
@@ -25,6 +28,7 @@ class SimulatorOptions:
     requests_per_minute: int | None = None
     input_tokens_per_minute: int | None = None
     output_tokens_per_minute: int | None = None
+    batch_seconds: float = 0
     seed: int = 0
     fault_rate: Mapping[str, float] = field(default_factory=dict)
     until_stdin_closes: bool = False
@@ -39,6 +43,8 @@ class SimulatorOptions:
             limit = getattr(self, name)
             if limit is not None and limit < 1:
                 raise ConfigError(f"{name} is {limit}: give 1 or more, or leave it out for no limit.")
+        if not 0 <= self.batch_seconds <= DAY_SECONDS:
+            raise ConfigError(f"batch_seconds is {self.batch_seconds}: give 0 to {DAY_SECONDS} seconds, which is a day.")
         for kind, rate in self.fault_rate.items():
             known_kind(kind)
             if not 0 <= rate <= 1:

@@ -11,7 +11,7 @@ import orjson
 
 from convoforge.simulator import schema
 from convoforge.simulator.catalogue import MODELS, Model
-from convoforge.simulator.faults import ERRORS
+from convoforge.simulator.faults import ERRORS, Fault
 
 CURRENT_VERSION = "2026-10-21"
 VERSIONS = ("2023-06-01", CURRENT_VERSION)
@@ -44,7 +44,13 @@ class ApiError(Exception):
         self.retry_after = retry_after
         self.error_code = error_code
 
-    def body(self, request_id: str) -> dict[str, Any]:
+    @classmethod
+    def of(cls, fault: Fault) -> ApiError:
+        """The error that a fault is; one that is no error of the API's becomes the 500 of a server that broke."""
+        status = fault.kind if fault.kind in ERRORS else "500"
+        return cls(int(status), retry_after=fault.retry_after, error_code=fault.error_code)
+
+    def body(self, request_id: str | None) -> dict[str, Any]:
         """The body of the answer."""
         error: dict[str, Any] = {"type": self.kind, "message": str(self)}
         if self.error_code:
@@ -85,14 +91,7 @@ def tokens(characters: int) -> int:
 
 def read_request(raw: bytes, version: str | None, *, counting: bool = False) -> Asked:
     """The request in a body; `counting` is for token counts, which know no `max_tokens`. Raises ApiError as the API would."""
-    if version not in VERSIONS:
-        raise ApiError(400, f"anthropic-version: '{version}' is unknown" if version else "anthropic-version: header is required")
-    try:
-        body = orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
-        raise ApiError(400, f"The request body is not valid JSON: {error}") from None
-    if not isinstance(body, dict):
-        raise ApiError(400, "Input should be a valid dictionary")
+    version, body = known_version(version), read_object(raw)
     model = _model(body)
     _check_sampling(body, model, version)
     for name in body:
@@ -120,6 +119,24 @@ def read_request(raw: bytes, version: str | None, *, counting: bool = False) -> 
     if asked.input_tokens > model.context:
         raise ApiError(400, f"prompt is too long: {asked.input_tokens} tokens > {model.context} maximum")
     return asked
+
+
+def known_version(version: str | None) -> str:
+    """The version itself. Raises the 400 where the API knows none of this name."""
+    if version not in VERSIONS:
+        raise ApiError(400, f"anthropic-version: '{version}' is unknown" if version else "anthropic-version: header is required")
+    return version
+
+
+def read_object(raw: bytes) -> dict[str, Any]:
+    """The JSON object in a body. Raises the 400 where there is none."""
+    try:
+        body = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise ApiError(400, f"The request body is not valid JSON: {error}") from None
+    if not isinstance(body, dict):
+        raise ApiError(400, "Input should be a valid dictionary")
+    return body
 
 
 def _model(body: Mapping[str, Any]) -> Model:

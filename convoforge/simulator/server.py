@@ -15,7 +15,7 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,24 +24,20 @@ from aiohttp import web
 
 from convoforge.errors import ConfigError
 from convoforge.gate import fingerprint
-from convoforge.simulator.answers import answer, billed, event, events, message
+from convoforge.simulator import batches
+from convoforge.simulator.answers import answer, billed, events, message
+from convoforge.simulator.batches import Batches
 from convoforge.simulator.books import Books
 from convoforge.simulator.caching import PromptCache
 from convoforge.simulator.catalogue import MODELS
-from convoforge.simulator.faults import ERRORS, STREAMED, Fault, Odds, Script, read_fault
+from convoforge.simulator.faults import BATCHED, ERRORS, STREAMED, Fault, Odds, Script, read_fault
 from convoforge.simulator.options import SimulatorOptions
 from convoforge.simulator.rates import Rates
 from convoforge.simulator.reading import ApiError, Asked, read_request
-
-SIGNATURE = "x-convoforge-simulator"
-WRONG_KEYS = "sk-sim-wrong"
-"""Keys that begin like this are refused."""
+from convoforge.simulator.wire import SIGNATURE, authenticate, body_of, endpoint, error_response, key_of, send
 
 BODY_BYTES = 32 * 1024 * 1024
-HTML = "<!doctype html><html><head><title>502</title></head><body><h1>Bad gateway</h1></body></html>"
 SHUTDOWN_SECONDS = 0.1
-
-JsonHandler = Callable[[web.Request], Awaitable[dict[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +74,7 @@ class Simulator:
         self._cache = PromptCache()
         limits = (options.requests_per_minute, options.input_tokens_per_minute, options.output_tokens_per_minute)
         self._rates = Rates(limits, self._wall)
+        self._batches = Batches(options, self._clock, self._wall, self._books, self._script, self._odds, self._cache)
 
     def application(self) -> web.Application:
         """The routes."""
@@ -85,6 +82,7 @@ class Simulator:
         app.add_routes([
             web.post("/v1/messages", self.create),
             web.post("/v1/messages/count_tokens", endpoint(self.count_tokens)),
+            *batches.routes(lambda: self._batches),
             web.get("/v1/models", endpoint(self.list_models)),
             web.get("/v1/models/{id}", endpoint(self.retrieve_model)),
             web.post("/_simulator/script", endpoint(self.script)),
@@ -115,10 +113,10 @@ class Simulator:
         finally:
             call.headers.update(self._rates.headers(call.key, model, call.arrived))
         fault = self._script.next(asked.prompt) or self._odds.draw(asked.key)
-        if fault.kind in STREAMED and not asked.stream:
+        if fault.kind in BATCHED or (fault.kind in STREAMED and not asked.stream):
             fault = Fault("529")
         if fault.kind in ERRORS:
-            raise ApiError(int(fault.kind), retry_after=fault.retry_after, error_code=fault.error_code)
+            raise ApiError.of(fault)
 
         said = answer(asked, fault, self._options.seed)
         usage = billed(reading.usage, said, asked.max_tokens)
@@ -136,9 +134,9 @@ class Simulator:
             unanswered = left or fault.kind == "hang"
             call.books.settle(call.row, 0 if unanswered else 200, "left" if left and fault.kind == "ok" else fault.kind)
 
-        message_id = call.headers["request-id"].replace("req", "msg", 1)
-        whole = (message_id, model, said, usage)
-        return await send(call, fault.kind, events(*whole) if asked.stream else [orjson.dumps(message(*whole))])
+        whole = (call.books.message_id(call.row), model, said, usage)
+        chunks = events(*whole) if asked.stream else [orjson.dumps(message(*whole))]
+        return await send(call.request, call.headers, fault.kind, chunks)
 
     async def _latency(self, arrived: float) -> None:
         options = self._options
@@ -167,10 +165,10 @@ class Simulator:
         return MODELS[name].info()
 
     async def script(self, request: web.Request) -> dict[str, Any]:
-        """POST /_simulator/script: `{"faults": ["529", "ok", {"kind": "429", "retry_after": 2}], "match": null}`."""
+        """POST /_simulator/script: `{"faults": ["529", "ok", {"kind": "429", "retry_after": 2}], "match": null, "on": null}`."""
         try:
             told = orjson.loads(await body_of(request))
-            self._script.add([read_fault(fault) for fault in told["faults"]], told.get("match"))
+            self._script.add([read_fault(fault) for fault in told["faults"]], told.get("match"), told.get("on"))
         except (ConfigError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise ApiError(400, f"cannot read the script: {error}") from None
         return {"pending": self._script.pending}
@@ -181,84 +179,13 @@ class Simulator:
         return self._books.totals() | rows
 
     async def reset(self, request: web.Request) -> dict[str, Any]:
-        """POST /_simulator/reset: as just started, nothing scripted, booked, cached or used up."""
+        """POST /_simulator/reset: as just started, nothing scripted, booked, cached or used up, and no batches."""
         self._reset()
         return {}
 
     async def unknown(self, request: web.Request) -> dict[str, Any]:
         """Anything else."""
         raise ApiError(404, f"Not found: {request.method} {request.path}")
-
-
-def endpoint(handler: JsonHandler) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    """A route that answers with a JSON object, or with an error in the API's shape."""
-
-    async def answered(request: web.Request) -> web.StreamResponse:
-        headers = {SIGNATURE: "1", "request-id": f"req_sim_{secrets.token_hex(8)}"}
-        try:
-            return json_response(200, await handler(request), headers)
-        except ApiError as error:
-            return error_response(error, headers)
-
-    return answered
-
-
-async def send(call: Call, kind: str, chunks: list[bytes]) -> web.StreamResponse:
-    """The answer as far as the fault lets it through; `chunks` are events of a stream, or the one JSON body."""
-    streamed, half = len(chunks) > 1, len(chunks) // 2
-    content_type = "text/event-stream" if streamed else "application/json"
-    if kind == "hang":
-        await asyncio.Event().wait()  # ends when the client leaves: that cancels the handler
-    elif kind == "html":
-        content_type, chunks = "text/html", [HTML.encode()]
-    elif kind == "broken_json":
-        chunks = [*chunks[:half], chunks[half][: len(chunks[half]) // 2], b"\n\n" if streamed else b""]
-    elif kind == "stream_error":
-        error = ApiError(529)
-        chunks = [*chunks[:half], event("error", **error.body(call.headers["request-id"]))]
-    elif kind == "stream_end":
-        chunks = chunks[:-2]
-    body = b"".join(chunks)
-    if kind == "reset":
-        begun = web.StreamResponse(headers={**call.headers, "content-type": content_type, "content-length": str(len(body))})
-        await begun.prepare(call.request)
-        await begun.write(body[: len(body) // 2])
-        if call.request.transport:
-            call.request.transport.close()
-        return begun
-    return web.Response(body=body, headers={**call.headers, "content-type": content_type})
-
-
-def key_of(request: web.Request) -> str:
-    """The API key, empty where there is none."""
-    return request.headers.get("authorization", "").removeprefix("Bearer ").strip() or request.headers.get("x-api-key", "")
-
-
-def authenticate(key: str) -> None:
-    """Raises the 401 for a key that is missing or wrong."""
-    if not key:
-        raise ApiError(401, "x-api-key header is required")
-    if key.startswith(WRONG_KEYS):
-        raise ApiError(401, "invalid x-api-key")
-
-
-async def body_of(request: web.Request) -> bytes:
-    """The body. Raises the 413 where it is too long."""
-    try:
-        return await request.read()
-    except web.HTTPRequestEntityTooLarge:
-        raise ApiError(413) from None
-
-
-def json_response(status: int, body: dict[str, Any], headers: dict[str, str]) -> web.Response:
-    """A JSON body with these headers."""
-    return web.Response(status=status, body=orjson.dumps(body), headers={**headers, "content-type": "application/json"})
-
-
-def error_response(error: ApiError, headers: dict[str, str]) -> web.Response:
-    """An error as the API words it."""
-    waiting = {} if error.retry_after is None else {"retry-after": f"{error.retry_after:g}"}
-    return json_response(error.status, error.body(headers["request-id"]), {**headers, **waiting})
 
 
 def serve(options: SimulatorOptions) -> None:

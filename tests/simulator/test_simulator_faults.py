@@ -18,7 +18,7 @@ from convoforge.errors import ConfigError, GenerationValidationError, ParseError
 from convoforge.parsing import parse_conversation
 from convoforge.quality import score
 from convoforge.simulator.control import Control
-from convoforge.simulator.faults import BROKEN, ERRORS, KINDS, ODD, Fault, Odds, Script, read_fault
+from convoforge.simulator.faults import BATCHED, BROKEN, ERRORS, KINDS, ODD, Fault, Odds, Script, read_fault
 
 Ask = Callable[..., anthropic.types.Message]
 Wanted = Callable[..., dict[str, Any]]
@@ -50,9 +50,11 @@ def text_of(message: anthropic.types.Message) -> str:
 def test_every_kind_is_tried_here() -> None:
     tried = {"reset", "hang", "html", "broken_json", "stream_error", "stream_end"}
     tried |= {"truncation", "refusal", "overflow", "prose", "fenced", "wrong_roles", "short"}
-    assert set(KINDS) == {"ok"} | set(CLASSES) | tried
+    in_batches = {"expired", "canceled"}
+    assert set(KINDS) == {"ok"} | set(CLASSES) | tried | in_batches
     assert set(CLASSES) == set(ERRORS)
     assert tried == set(BROKEN) | set(ODD)
+    assert in_batches == set(BATCHED)
 
 
 @pytest.mark.parametrize("kind", ERRORS)

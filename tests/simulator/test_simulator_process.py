@@ -146,9 +146,12 @@ def test_latency_is_waited_for_by_all_at_once(connect: Connect) -> None:
 
 
 def test_options_become_arguments_and_the_other_way_round() -> None:
-    options = SimulatorOptions(port=5, latency_ms=2.5, requests_per_minute=50, seed=3, fault_rate={"529": 0.05, "reset": 0.01})
+    options = SimulatorOptions(
+        port=5, latency_ms=2.5, requests_per_minute=50, batch_seconds=7.5, seed=3, fault_rate={"529": 0.05, "reset": 0.01}
+    )
     arguments = options.arguments()
     assert arguments[arguments.index("--latency-ms") + 1] == "2.5"
+    assert arguments[arguments.index("--batch-seconds") + 1] == "7.5"
     assert "--input-tokens-per-minute" not in arguments
     assert "--until-stdin-closes" not in arguments
     assert parse_fault_rate(arguments[arguments.index("--fault-rate") + 1]) == options.fault_rate
@@ -160,6 +163,8 @@ def test_options_become_arguments_and_the_other_way_round() -> None:
         ({"port": 70000}, "port 70000 does not exist"),
         ({"latency_ms": -1}, "latency_ms is -1"),
         ({"requests_per_minute": 0}, "requests_per_minute is 0"),
+        ({"batch_seconds": -1}, "batch_seconds is -1: give 0 to 86400 seconds"),
+        ({"batch_seconds": 86401}, "batch_seconds is 86401"),
         ({"fault_rate": {"530": 0.1}}, "unknown fault '530'"),
         ({"fault_rate": {"529": 1.5}}, "from 0 to 1"),
         ({"fault_rate": {"529": 0.7, "500": 0.7}}, "add up to 1.4"),
