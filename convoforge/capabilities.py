@@ -29,6 +29,14 @@ def takes_temperature(model: str) -> bool:
     return (0, 0) < version < ((4, 7) if line == "opus" else (5, 0))
 
 
+def cache_minimum(model: str) -> int:
+    """How long a text must be, in tokens, for the API to keep it in its prompt cache."""
+    line, version = _parse(model)
+    if version >= (5, 5):
+        return 512
+    return 4_096 if line in ("haiku", "opus") and version >= (4, 5) else 1_024
+
+
 def _parse(model: str) -> tuple[str, tuple[int, int]]:
     match = _NAME.fullmatch(model)
     if match is None:

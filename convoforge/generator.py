@@ -15,6 +15,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
+from convoforge.booking import MOST_SAID, asked_of, book_answer, book_failure
+from convoforge.caching import PromptCache, Turn
 from convoforge.claude import Claude
 from convoforge.endpoint import wrong_provider
 from convoforge.errors import (
@@ -23,19 +25,16 @@ from convoforge.errors import (
     ConvoforgeError,
     DoomError,
     GateClosed,
-    GenerationValidationError,
     LedgerError,
     OverloadError,
-    ParseError,
     RateLimitError,
     RejectedError,
     TransientError,
 )
 from convoforge.gate import Gate, Need, Slot
-from convoforge.identity import conversation_id, sent_key, wanted_key
+from convoforge.identity import sent_key
 from convoforge.ledger import Ledger
 from convoforge.ledger.attempts import (
-    AnswerRow,
     Completion,
     Denied,
     Intent,
@@ -44,13 +43,11 @@ from convoforge.ledger.attempts import (
     scopes,
     start_attempts,
 )
-from convoforge.ledger.draws import Claimed, unclaim, write_conversation
-from convoforge.models import AnswerKind, Conversation, Outcome, Prompt, Provider, Quality, Reply, Status, Usage
-from convoforge.parsing import parse_conversation
+from convoforge.ledger.draws import Claimed, unclaim
+from convoforge.models import Outcome, Prompt, Provider, Reply, Status
 from convoforge.places import Places
-from convoforge.plan import expected_usage, worst_usage
-from convoforge.pricing import Price, cost_pico, pico, usd
-from convoforge.quality import Scored, scored
+from convoforge.plan import expected_usage, kept_text, worst_cost_pico
+from convoforge.pricing import Price, pico, usd
 from convoforge.retry import Policy
 from convoforge.spec import Budget, DatasetSpec, Generation
 
@@ -64,20 +61,6 @@ MOST_IN_FLIGHT = 1_000
 
 LOOK_AGAIN_SECONDS = 0.5
 """How often one looks for room in a budget: calls of this process say when they have been booked, those of another do not."""
-
-_MOST_SAID = 400
-"""So much of a fault of ours is kept: some repeat all that they were given."""
-
-_STOPS = {
-    "refusal": AnswerKind.REFUSED,
-    "max_tokens": AnswerKind.TRUNCATED,
-    "model_context_window_exceeded": AnswerKind.CONTEXT_OVERFLOW,
-}
-_WHY = {
-    AnswerKind.REFUSED: "the model declined",
-    AnswerKind.TRUNCATED: "the answer was cut off at max_tokens: raise generation.max_tokens",
-    AnswerKind.CONTEXT_OVERFLOW: "prompt and answer exceed the model's context window",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +151,7 @@ class Generator:
         self._dead_keys: set[int] = set()
         self._room = asyncio.Lock()
         self._places = Places(concurrency)
+        self._cache = PromptCache()
 
     async def generate(self, job: Job) -> Outcome:
         """What became of one request. Never raises for what the API does: the outcome says it.
@@ -193,7 +177,7 @@ class Generator:
         except LedgerError:
             raise
         except Exception as error:
-            await self._give_back(job, repr(error)[:_MOST_SAID])
+            await self._give_back(job, repr(error)[:MOST_SAID])
             raise
         raise AssertionError("unreachable: the retry loop returns or raises")
 
@@ -207,26 +191,27 @@ class Generator:
         return len(in_flight)
 
     async def _attempt(self, job: Job, number: int) -> Outcome:
-        reserve = cost_pico(worst_usage(job.prompt, job.settings.max_tokens), self._price)
-        call = await self._begin(job, number, reserve)
-        if isinstance(call, Denied):
-            async with self._room:  # one asks again for all who wait: to ask takes a slot of the rate
-                while isinstance(call, Denied):
-                    await self._wait_for_room(call, reserve)
-                    call = await self._begin(job, number, reserve)
-        return await asyncio.shield(call)
+        reserve = worst_cost_pico(job.prompt, job.settings.max_tokens, self._price)
+        async with self._cache.turn(kept_text(job.prompt, self._spec.model, job.settings)) as turn:
+            call = await self._begin(job, number, reserve, turn)
+            if isinstance(call, Denied):
+                async with self._room:  # one asks again for all who wait: to ask takes a slot of the rate
+                    while isinstance(call, Denied):
+                        await self._wait_for_room(call, reserve)
+                        call = await self._begin(job, number, reserve, turn)
+            return await asyncio.shield(call)
 
-    async def _begin(self, job: Job, number: int, reserve: int) -> asyncio.Task[Outcome] | Denied:
-        usage = expected_usage(job.prompt)
+    async def _begin(self, job: Job, number: int, reserve: int, turn: Turn) -> asyncio.Task[Outcome] | Denied:
+        usage = expected_usage(replace(job.prompt, system="") if turn.kept else job.prompt)  # what is read is not counted
         await self._places.begin()  # before the gate: what it lets through must not wait any more
         try:
             slot = await self._gate.acquire(Need(input_tokens=usage.input_tokens, output_tokens=usage.output_tokens))
         except BaseException:
             self._places.leave()
             raise
-        return await asyncio.shield(self._launch(self._reserve(job, number, reserve, slot)))
+        return await asyncio.shield(self._launch(self._reserve(job, number, reserve, slot, turn)))
 
-    async def _reserve(self, job: Job, number: int, reserve: int, slot: Slot) -> asyncio.Task[Outcome] | Denied:
+    async def _reserve(self, job: Job, number: int, reserve: int, slot: Slot, turn: Turn) -> asyncio.Task[Outcome] | Denied:
         """Write the intent, and begin the call: both or neither, also where the caller leaves in between."""
         begun = time.monotonic()
         try:
@@ -238,7 +223,7 @@ class Generator:
         if denied is not None:
             self._give_up(slot)
             return denied
-        return self._launch(self._call(job, intent, slot, begun))
+        return self._launch(self._call(job, intent, slot, begun, turn))
 
     def _give_up(self, slot: Slot) -> None:
         self._gate.settle(slot, None)
@@ -255,7 +240,7 @@ class Generator:
         self._control.in_flight.discard(task)
         error = None if task.cancelled() else task.exception()
         if error is not None and not isinstance(error, ClaudeAPIError):
-            said = str(error) if isinstance(error, LedgerError) else f"a fault of this program: {repr(error)[:_MOST_SAID]}"
+            said = str(error) if isinstance(error, LedgerError) else f"a fault of this program: {repr(error)[:MOST_SAID]}"
             self._control.stop(said)
 
     async def _give_back(self, job: Job, reason: str) -> None:
@@ -298,7 +283,7 @@ class Generator:
             with suppress(TimeoutError):
                 await asyncio.wait_for(settled.wait(), timeout=LOOK_AGAIN_SECONDS)
 
-    async def _call(self, job: Job, intent: Intent, slot: Slot, ready_since: float) -> Outcome:
+    async def _call(self, job: Job, intent: Intent, slot: Slot, ready_since: float, turn: Turn) -> Outcome:
         begun, reply = time.monotonic(), None
         try:
             async with self._places.flight(ready_since):
@@ -306,55 +291,27 @@ class Generator:
                 intent = replace(intent, api_key=slot.fingerprint)
                 begun = time.monotonic()
                 try:
-                    reply = await self._claude.send(job.prompt, job.settings, slot.key)
+                    reply = await self._claude.send(job.prompt, job.settings, slot.key, keep=turn.keep)
                 finally:
                     self._gate.settle(slot, reply.usage if reply else None)
             latency = _elapsed_ms(begun)
             _check_reply(reply, self._provider)
+            if turn.keep:
+                self._cache.heard(job.prompt.system, reply.usage)
             self._gate.learn(slot, reply.rate_headers)
             self._control.rejected(None)
-            kind, conversation, fault = _read(reply, job.prompt)
-            found = scored(conversation) if conversation else None
-            answer = self._answer(job, reply, kind, conversation, fault, found)
+            asked = asked_of(job.prompt, self._spec.model, job.settings, job.template_version)
+            cell, draw = job.claimed.cell, job.claimed.draw
+            booked = book_answer(intent, asked, cell, draw, reply, self._price, self._now(), latency)
         except Exception as error:  # noqa: BLE001 - a fault of ours is booked like any other, and raised again
             felt = self._react(slot, error)
             await self._book(self._failure(job, intent, error, reply, _elapsed_ms(begun)))
             self._control.tally["errors"] += 1
             raise felt from None
-        at, spent = self._now(), cost_pico(reply.usage, self._price)
-        await self._book(
-            Completion(
-                intent,
-                status="succeeded",
-                billing="billed",
-                finished_at=at,
-                latency_ms=latency,
-                usage=reply.usage,
-                cost_pico=spent,
-                api_request_id=reply.request_id,
-                stop_reason=reply.stop_reason,
-                answer=answer,
-            )
-        )
-        quality = found.quality if found else None
-        status = self._status(quality)
-        self._count(job, status)
-        return Outcome(
-            status=status,
-            kind=kind,
-            conversation=conversation,
-            quality=quality,
-            usage=reply.usage,
-            cost_usd=usd(spent),
-            attempts=intent.attempt - job.claimed.attempts,
-            duration_ms=latency,
-            reason=str(fault) if fault else "; ".join(quality.reasons) if quality else "",
-            error=fault,
-            conversation_id=answer.conversation_id,
-            api_request_id=reply.request_id,
-            provider=reply.provider,
-            finished_at=at,
-        )
+        await self._book(booked.completion)
+        least = self._spec.quality.min_score
+        self._count(job, booked.status(least))
+        return booked.outcome(least, intent.attempt - job.claimed.attempts)
 
     async def _in_time(self, slot: Slot) -> Slot:
         """The slot, or another one where writing the intent took too long: a request sent late would not be counted in its window."""
@@ -363,39 +320,10 @@ class Generator:
             slot = await self._gate.acquire(slot.need)
         return slot
 
-    def _answer(
-        self,
-        job: Job,
-        reply: Reply,
-        kind: AnswerKind,
-        conversation: Conversation | None,
-        fault: ConvoforgeError | None,
-        found: Scored | None,
-    ) -> AnswerRow:
-        sent = sent_key(self._spec.model, job.prompt, job.settings)
-        return AnswerRow(
-            conversation_id=conversation_id(wanted_key(job.claimed.cell, job.claimed.draw), sent),
-            sent=sent,
-            kind=kind.value,
-            turns=write_conversation(conversation) if conversation else None,
-            system=conversation.system if conversation else None,
-            raw_text=None if conversation else reply.text.replace("\0", "\ufffd"),  # PostgreSQL takes no NUL
-            reason=str(fault) if fault else None,
-            template_version=job.template_version,
-            temperature=job.settings.temperature,
-            temperature_applied=reply.temperature_applied,
-            scored=found,
-        )
-
     async def _book(self, completion: Completion) -> None:
         await self._ledger.batched(finish_attempts, completion)
         self._control.cost_pico += completion.cost_pico
         self._control.booked()
-
-    def _status(self, quality: Quality | None) -> Status:
-        if quality is None:
-            return Status.DROPPED
-        return Status.ACCEPTED if quality.score >= self._spec.quality.min_score else Status.NEEDS_REVISION
 
     def _count(self, job: Job, status: Status) -> None:
         self._control.unanswered.discard(job.claimed.request_id)
@@ -403,27 +331,8 @@ class Generator:
         self._control.tally["generated"] += 1
 
     def _failure(self, job: Job, intent: Intent, error: Exception, reply: Reply | None, latency: int) -> Completion:
-        """How a call that failed is booked. An answer that cannot be used was paid all the same; a fault of ours may have been."""
-        unsent = isinstance(error, GateClosed | RateLimitError)
-        said = error if isinstance(error, ClaudeAPIError) else ClaudeAPIError(repr(error)[:_MOST_SAID], maybe_billed=not unsent)
-        rejected = isinstance(error, RejectedError)
-        return Completion(
-            intent,
-            status="failed",
-            billing="billed" if reply else "maybe" if said.maybe_billed else "none",
-            finished_at=self._now(),
-            latency_ms=latency,
-            provider=reply.provider if reply else None,
-            usage=reply.usage if reply else Usage(),
-            cost_pico=cost_pico(reply.usage, self._price) if reply else 0,
-            error_kind=said.kind or type(error).__name__,
-            error=str(said),
-            http_status=said.status,
-            api_request_id=said.request_id,
-            request_state="failed" if rejected else None,
-            sent=sent_key(self._spec.model, job.prompt, job.settings) if rejected else None,
-            reason=str(said) if rejected else None,
-        )
+        sent = sent_key(self._spec.model, job.prompt, job.settings)
+        return book_failure(intent, error, reply, self._price, self._now(), latency, sent=sent)
 
     def _react(self, slot: Slot, error: Exception) -> Exception:
         """What an error means beyond its request, at once; returns the error as the retry loop should see it."""
@@ -452,20 +361,6 @@ def budget_limits(budget: Budget, run_id: str, dataset_id: int, at: datetime) ->
     """The caps a call must fit into, in pico-dollars, by scope; None where there is none."""
     caps = (budget.run_usd, budget.dataset_usd, budget.day_usd)
     return {scope: None if cap is None else pico(cap) for scope, cap in zip(scopes(run_id, dataset_id, at), caps, strict=True)}
-
-
-def _read(reply: Reply, prompt: Prompt) -> tuple[AnswerKind, Conversation | None, ConvoforgeError | None]:
-    kind = _STOPS.get(reply.stop_reason or "")
-    if kind is not None:
-        category = f" ({reply.refusal_category})" if reply.refusal_category else ""
-        return kind, None, GenerationValidationError(_WHY[kind] + category, details={"stop_reason": reply.stop_reason})
-    try:
-        conversation = parse_conversation(reply.text)
-    except ParseError as error:
-        return AnswerKind.PARSE_ERROR, None, error
-    except GenerationValidationError as error:
-        return AnswerKind.INVALID, None, error
-    return AnswerKind.OK, Conversation(conversation.turns, prompt.conversation_system or conversation.system), None
 
 
 def _check_reply(reply: Reply, expected: Provider) -> None:

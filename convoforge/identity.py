@@ -18,7 +18,7 @@ from convoforge.spec import Generation
 
 KEY_VERSION = 1
 
-_DEFAULTS = Generation().model_dump()
+_DEFAULTS = Generation().model_dump(exclude={"caching"})  # how a prompt is billed is no part of what is asked
 
 
 def cell_key(dataset: str, provider: str, values: Mapping[str, str]) -> str:
@@ -33,7 +33,7 @@ def wanted_key(cell: str, draw: int) -> str:
 
 def sent_key(model: str, prompt: Prompt, settings: Generation) -> str:
     """The identity of what the API is sent: 64 hex digits. The system turn that is only published is no part of it."""
-    differing = {key: value for key, value in settings.model_dump().items() if value != _DEFAULTS[key]}
+    differing = {key: value for key in _DEFAULTS if (value := getattr(settings, key)) != _DEFAULTS[key]}
     return _digest({"v": KEY_VERSION, "model": model, "system": prompt.system, "user": prompt.user, "settings": differing})
 
 

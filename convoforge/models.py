@@ -186,6 +186,17 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """What is kept of a request that was sent, beside its answer: the key of what was sent, the template's version, the system turn to
+    publish, the temperature that was wished for."""
+
+    sent: str
+    template_version: str
+    conversation_system: str | None
+    temperature: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class BatchState:
     """A message batch as the API tells of it. `counts` are its requests by what became of them (processing, succeeded, errored,
     canceled, expired); all are processing until it has ended."""

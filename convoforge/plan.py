@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from decimal import Decimal
+from dataclasses import dataclass, replace
 from itertools import islice
 from math import ceil, prod
 
-from convoforge.capabilities import uses_schema
+from convoforge.capabilities import cache_minimum, uses_schema
 from convoforge.errors import ConfigError, nearest
 from convoforge.identity import cell_key, sent_key
 from convoforge.models import ConversationRequest, Prompt, Provider, Scalar, Usage
 from convoforge.parsing import ANSWER_FORMAT
-from convoforge.pricing import Price, cost, price_of
-from convoforge.spec import AXES, DatasetSpec
+from convoforge.pricing import Price, cost_pico, price_of
+from convoforge.spec import AXES, DatasetSpec, Generation
 from convoforge.spread import spread
 from convoforge.templates import Library, Template
+
+CHARACTERS_A_TOKEN = 4
+"""Of English prose, roughly: what estimates reckon with."""
 
 PROMPT_OVERHEAD_TOKENS = 200
 """Tokens beyond the prompt's own text that a request may be billed for: the answer's schema and the message frame."""
@@ -42,7 +44,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The cells of a spec for one provider, in the order in which they are generated and published."""
+    """The cells of a spec for one provider, in the order in which they are generated and published. `price` is that of its mode."""
 
     spec: DatasetSpec
     provider: Provider
@@ -92,7 +94,7 @@ def make_plan(spec: DatasetSpec, library: Library, provider: Provider) -> Plan:
         key = cell_key(spec.name, provider, {**values, "template": template})
         cells.append(Cell(key, values["persona"], values["emotion"], values["topic"], tier, template))
     structured = uses_schema(spec.model, spec.generation)
-    price = price_of(spec.model, overrides=spec.prices)
+    price = price_of(spec.model, batch=spec.mode == "batch", overrides=spec.prices)
     plan = Plan(spec, provider, tuple(cells), library, price, structured, tuple(_notes(spec, library, templates)))
     # A template that fails for one value fails here: every value of every axis is rendered once with every template it meets.
     first_with = {(cell.template, axis, getattr(cell, axis)): cell for cell in reversed(cells) for axis in AXES}
@@ -168,21 +170,25 @@ def shape(prompt: Prompt, *, structured: bool) -> Prompt:
     """The prompt with the answer's format told in words where the model takes no schema."""
     if structured:
         return prompt
-    return Prompt(prompt.system, f"{prompt.user}\n\n{ANSWER_FORMAT}", prompt.conversation_system)
+    return replace(prompt, user=f"{prompt.user}\n\n{ANSWER_FORMAT}")
 
 
 def expected_usage(prompt: Prompt) -> Usage:
-    """What one request will probably use: for estimates and for the rate gate."""
-    return Usage((len(prompt.system) + len(prompt.user)) // 4 + PROMPT_OVERHEAD_TOKENS, ANSWER_TOKENS)
+    """What one request will probably use, with nothing cached: for estimates and for the rate gate."""
+    return Usage((len(prompt.system) + len(prompt.user)) // CHARACTERS_A_TOKEN + PROMPT_OVERHEAD_TOKENS, ANSWER_TOKENS)
 
 
-def worst_usage(prompt: Prompt, max_tokens: int) -> Usage:
-    """The most one request can use: a token is at least one byte. What a budget reserves."""
-    size = len(prompt.system.encode()) + len(prompt.user.encode())
-    return Usage(size + PROMPT_OVERHEAD_TOKENS, max_tokens)
+def worst_cost_pico(prompt: Prompt, max_tokens: int, price: Price) -> int:
+    """The most one request can cost, in pico-dollars: a token is at least one byte, and what may be kept in the cache costs what
+    writing it costs. What a budget reserves."""
+    system, user = len(prompt.system.encode()), len(prompt.user.encode()) + PROMPT_OVERHEAD_TOKENS
+    sent = Usage(system + user, max_tokens)
+    written = Usage(user, max_tokens, cache_write_5m_tokens=system) if prompt.shared else sent
+    return max(cost_pico(sent, price), cost_pico(written, price))
 
 
-def estimate(plan: Plan, requests: int) -> Decimal:
-    """The expected price of `requests` conversations, in US dollars, from the mean over the plan's first cells."""
-    costs = [cost(expected_usage(plan.prompt(cell, 0)), plan.price) for cell in plan.cells[:24]]  # evenly over every axis
-    return sum(costs, Decimal(0)) / len(costs) * requests
+def kept_text(prompt: Prompt, model: str, settings: Generation) -> str | None:
+    """What of a prompt is worth keeping in the API's cache, if anything is: the shared system text, where it is long enough."""
+    if not (settings.caching and prompt.shared):
+        return None
+    return prompt.system if len(prompt.system) // CHARACTERS_A_TOKEN >= cache_minimum(model) else None

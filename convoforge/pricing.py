@@ -4,7 +4,8 @@ Inside, money is an integer of pico-dollars (10⁻¹² $): a batch cache write o
 of integers do not drift. $1/MTok is 1,000,000 pico-dollars a token, so a price has at most six decimals.
 
 Two traps of `genai_prices` end here: its `input_tokens` include what was cached (ours, like the API's, do not), and batch prices
-that it does not list come back, without a word, as standard ones. Batch is half of everything, by Anthropic's price list.
+that it does not list come back, without a word, as standard ones. Batch is half of everything, by Anthropic's price list, for every
+model that has a batch price at all.
 """
 
 from __future__ import annotations
@@ -66,10 +67,10 @@ class Price:
     def __post_init__(self) -> None:
         object.__setattr__(self, "pico_per_token", tuple(_whole(getattr(self, rate), MTOK) for rate in _RATES))
 
-    def halved(self) -> Price:
-        """The same through the batch API."""
-        rates = {rate: getattr(self, rate) / 2 for rate in _RATES}
-        return replace(self, **rates, above=self.above and (self.above[0], self.above[1].halved()))
+    def times(self, share: Decimal) -> Price:
+        """A share of every rate: what the batch API asks for. Raises `ValueError` where a rate becomes finer than a pico-dollar."""
+        rates = {rate: getattr(self, rate) * share for rate in _RATES}
+        return replace(self, **rates, above=self.above and (self.above[0], self.above[1].times(share)))
 
     @property
     def text(self) -> str:
@@ -96,6 +97,7 @@ class PriceOverride(Frozen):
     """Prices given in a spec, US dollars per million tokens, for a model whose price is not known or not the published one.
 
     What is left out follows from `input` by Anthropic's ratios: a cache write 1.25 × (5 minutes) or 2 × (1 hour), a read 0.1 ×.
+    `batch` is the share of all of it that the batch API asks for, such as 0.5; without it there are no batches.
     """
 
     input: Rate
@@ -103,6 +105,7 @@ class PriceOverride(Frozen):
     cache_write_5m: Rate | None = None
     cache_write_1h: Rate | None = None
     cache_read: Rate | None = None
+    batch: Annotated[Decimal, Field(gt=0, le=1, decimal_places=3)] | None = None
 
     def price(self, above: tuple[int, Price] | None = None) -> Price:
         """The same as a `Price`."""
@@ -121,17 +124,34 @@ class PriceOverride(Frozen):
 
     @model_validator(mode="after")
     def _exact(self) -> Self:
-        self.price().halved()  # refused here, where the spec is read, rather than when the first answer is paid
+        self.price().times(self.batch or Decimal(1))  # refused here, where the spec is read, not when the first answer is paid
         return self
 
 
 def price_of(model: str, *, batch: bool = False, overrides: PriceOverride | None = None, at: datetime | None = None) -> Price:
     """What `model` costs at the time `at` (now, if not given), through the batch API or not.
 
-    `overrides` replace what is published. Raises `ConfigError` for a model that neither has a published price nor overrides.
+    `overrides` replace what is published. Raises `ConfigError` for a model that neither has a published price nor overrides, and
+    where there is none through the batch API.
     """
     price = overrides.price() if overrides else _published(model, at)
-    return price.halved() if batch else price
+    if not batch:
+        return price
+    if (share := overrides.batch if overrides else _batch_share(model)) is None:
+        raise ConfigError(
+            f"no batch price is known for the model '{model}': build it without batches, or give one in the spec: "
+            "`prices: {input: …, output: …, batch: 0.5}`"
+        )
+    return price.times(share)
+
+
+def _batch_share(model: str) -> Decimal | None:
+    """A half, for a model whose batch price is published."""
+    from genai_prices.data_snapshot import get_snapshot
+
+    listed = (info for provider in get_snapshot().providers if provider.id == "anthropic" for info in provider.models)
+    variants = (info.price_variants or () for info in listed if _name(info.id) == _name(model))
+    return Decimal("0.5") if any(one.when == {"processing": "batch"} for some in variants for one in some) else None
 
 
 def _published(model: str, at: datetime | None) -> Price:
@@ -183,6 +203,14 @@ def _at(rates: Mapping[str, Decimal | TieredPrices | None], prompt_tokens: int) 
 def cost(usage: Usage, price: Price) -> Decimal:
     """What `usage` costs at `price`: exact US dollars."""
     return usd(cost_pico(usage, price))
+
+
+def cache_saving(usage: Usage, price: Price) -> Decimal:
+    """What the prompt cache has saved, in US dollars: all of the input at the plain rate, less what it cost. Negative where more was
+    written than read. For a price with tiers, at its first."""
+    flat = replace(price, above=None)
+    prompt = Usage(usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens, usage.output_tokens)
+    return usd(cost_pico(prompt, flat) - cost_pico(usage, flat))
 
 
 def cost_pico(usage: Usage, price: Price) -> int:

@@ -13,7 +13,7 @@ import unicodedata
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeVar, get_args
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 import yaml
 from pydantic import (
@@ -107,11 +107,13 @@ class Axes(Part):
 
 
 class Generation(Part):
-    """How the model is asked: `max_tokens` per answer; structured output where the model takes it; temperature likewise."""
+    """How the model is asked: `max_tokens` per answer; structured output where the model takes it; temperature likewise. `caching`
+    off never marks anything for the API's prompt cache."""
 
     max_tokens: int = Field(default=4096, ge=256, le=21_000)
     structured: bool = True
     temperature: float | None = Field(default=None, ge=0, le=1)
+    caching: bool = True
 
 
 class QualityRule(Part):
@@ -187,7 +189,8 @@ class Publish(Part):
 
 
 class DatasetSpec(Part):
-    """What a dataset is: read with `load_spec`, never changed afterwards."""
+    """What a dataset is: read with `load_spec`, never changed afterwards. `mode` is how requests are made: each at once, or in message
+    batches, at half price and within a day."""
 
     name: Slug
     model: Label
@@ -205,6 +208,7 @@ class DatasetSpec(Part):
     budget: Budget = Budget()
     publish: Publish = Field(default_factory=Publish)
     prices: PriceOverride | None = None
+    mode: Literal["online", "batch"] = "online"
 
     def text(self) -> str:
         """The spec as canonical JSON: what the ledger and the manifest keep."""
@@ -255,6 +259,12 @@ def check(model: type[Model], raw: Mapping[str, Any], where: str = "") -> Model:
         return model.model_validate(raw)
     except ValidationError as error:
         raise ConfigError(f"{where}{_faults(error, model)}") from None
+
+
+def check_workers(spec: DatasetSpec, workers: int | None) -> None:
+    """Raises `ConfigError` where workers are wished for, and there is nothing for them to do."""
+    if workers is not None and spec.mode == "batch":
+        raise ConfigError("workers have nothing to do where requests go out in batches: leave out one of the two")
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -90,8 +90,22 @@ class Parameter(Part):
         return self.values is None or (value, isinstance(value, bool)) in [(one, isinstance(one, bool)) for one in self.values]
 
 
+class Target(Part):
+    """What a template asks for: how many turns, and how many characters in each; from the least to the most."""
+
+    turns: Annotated[tuple[int, int], Strict(False)] = (8, 16)
+    characters: Annotated[tuple[int, int], Strict(False)] = (100, 400)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for name, (least, most) in (("turns", self.turns), ("characters", self.characters)):
+            if not 0 < least <= most <= 100_000:
+                raise ValueError(f"{name} {least} to {most}: give the least and the most, as in [8, 16]")
+        return self
+
+
 class Template(Part):
-    """A prompt for the writing model, and what varies in it."""
+    """A prompt for the writing model, and what varies in it. `target` is what it asks for: what estimates go by."""
 
     name: Slug
     version: int = Field(ge=1)
@@ -99,6 +113,7 @@ class Template(Part):
     tiers: Values
     parameters: dict[Name, Parameter] = Field(default_factory=dict)
     variation: dict[Name, Lines] = Field(default_factory=dict)
+    target: Target = Target()
     conversation_system: Text | None = None
     system: Text
     prompt: Text
@@ -113,6 +128,11 @@ class Template(Part):
     def variations(self) -> int:
         """How many draws of a cell differ before the first prompt returns."""
         return prod(map(len, self.variation.values()))
+
+    @cached_property
+    def shared(self) -> bool:
+        """Whether `system` holds nothing that differs from one request to the next."""
+        return not meta.find_undeclared_variables(_ENVIRONMENT.parse(self.system))
 
     @cached_property
     def _compiled(self) -> tuple[Any, ...]:
@@ -154,7 +174,7 @@ class Template(Part):
         if not system or not prompt:
             empty = "prompt" if system else "system"
             raise ConfigError(f"template '{self.name}' does not render: nothing is left of `{empty}`")
-        return Prompt(system, prompt, conversation_system or None)
+        return Prompt(system, prompt, conversation_system or None, self.shared)
 
     def _pick(self, request: ConversationRequest, draw: int) -> dict[str, str]:
         cell = f"{request.persona}\x1f{request.emotion}\x1f{request.topic}\x1f{request.tier}"

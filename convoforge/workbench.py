@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from convoforge.alongside import alongside
+from convoforge.batching import Batcher
 from convoforge.claude import SIMULATOR_KEY, Claude
 from convoforge.endpoint import api_address, check_provider, gate_label, gate_limits
 from convoforge.errors import ConfigError, LedgerError
@@ -42,6 +43,7 @@ class Workbench:
     base_url: str
     gate: Gate
     generator: Generator
+    batcher: Batcher
 
 
 @asynccontextmanager
@@ -101,7 +103,20 @@ async def open_workbench(
             concurrency=concurrency,
             policy=policy,
         )
-        yield Workbench(run_id, ledger, dataset, owner.id, base_url, gate, generator)
+        batcher = Batcher(
+            ledger=ledger,
+            claude=claude,
+            names=names,
+            control=control,
+            spec=spec,
+            price=price,
+            provider=provider,
+            run_id=run_id,
+            dataset_id=dataset,
+            owner=owner.id,
+            policy=policy,
+        )
+        yield Workbench(run_id, ledger, dataset, owner.id, base_url, gate, generator, batcher)
 
 
 def _window_gate(limits: Limits, _endpoint: str, _model: str, names: Sequence[str]) -> WindowGate:

@@ -17,11 +17,16 @@ from pydantic import Field
 
 from convoforge.dataset import find_mended, find_stale, read_standing
 from convoforge.errors import ConvoforgeError
+from convoforge.estimate import estimate, missing, templates_of
+from convoforge.ledger.batches import open_batches
 from convoforge.ledger.draws import claim, enrol, repend, unscored
+from convoforge.ledger.history import read_history
+from convoforge.ledger.runs import run_usage
 from convoforge.quality import RUBRIC_VERSION
 from convoforge.settings import Settings
-from convoforge.spec import DatasetSpec, change_spec, load_spec
+from convoforge.spec import DatasetSpec, change_spec, check_workers, load_spec
 from convoforge.standing import Draw, Standing
+from tasks.batch import collect_batches, submit_batch
 from tasks.generate import SINGLY_UP_TO, generate
 from tasks.publish import publish_version
 from tasks.report import BuildReport, build_report, one_line, show_progress, write_report
@@ -44,6 +49,8 @@ Refresh = Annotated[bool, Field(description="Pay again for conversations whose p
 Workers = Annotated[
     int | None, Field(description="Let so many workers of the work pool generate, instead of this run", ge=1, le=100)
 ]
+Batch = Annotated[bool, Field(description="Make requests in message batches: half the price, within a day")]
+Wait = Annotated[bool, Field(description="Wait for batches; else the next build or the collector picks them up")]
 
 
 @flow(name="build-dataset", flow_run_name="{spec}", validate_parameters=True)
@@ -57,22 +64,26 @@ async def build_dataset(
     min_score: MinScore = None,
     refresh: Refresh = False,
     workers: Workers = None,
+    batch: Batch = False,
+    wait: Wait = True,
 ) -> State[Any]:
-    """Fill what is missing in a dataset, and publish it. With `workers` runs of another deployment generate, on any machine. Ends
-    Completed, Completed as Partial, or Failed with one line that says why."""
+    """Fill what is missing in a dataset, and publish it. With `workers` runs of another deployment generate, on any machine; with `batch`
+    the API works on message batches. Ends Completed, Completed as Partial, or Failed with one line that says why."""
     begun = monotonic()
     try:
-        what = read_spec(spec, model=model, concurrency=concurrency, budget=budget, min_score=min_score)
+        what = read_spec(spec, model=model, concurrency=concurrency, budget=budget, min_score=min_score, batch=batch)
+        check_workers(what, workers)
         if workers is not None:
             await find_deployment()
         async with open_session(what, simulate=simulate) as opened:
-            held = await _prepare(opened, refresh=refresh)
+            held = await _prepare(opened, refresh=refresh, limit=limit)
             async with show_progress(opened):
-                await _fill(opened, limit, workers)
+                await _fill(opened, limit, workers, wait=wait)
             opened.stage = "publishing"
             release = await publish_version(opened.run_id)
             limited = limit is not None and opened.control.tally["generated"] >= limit
-            report = build_report(opened, release, held=held, limited=limited, seconds=monotonic() - begun)
+            used = await opened.ledger.aread(run_usage, opened.run_id)
+            report = build_report(opened, release, held=held, limited=limited, seconds=monotonic() - begun, used=used)
             await write_report(opened.run_id, report)
             return await end_state(ending(report))
     except ConvoforgeError as error:
@@ -80,12 +91,19 @@ async def build_dataset(
 
 
 def read_spec(
-    name: str, *, model: str | None, concurrency: int | None, budget: Decimal | None, min_score: int | None
+    name: str,
+    *,
+    model: str | None = None,
+    concurrency: int | None = None,
+    budget: Decimal | None = None,
+    min_score: int | None = None,
+    batch: bool = False,
 ) -> DatasetSpec:
     """A spec with a run's own wishes put in. Raises `ConfigError`."""
     settings = Settings()
     changes: dict[str, Any] = {"model": model} if model else {}
     wishes = (("limits", "concurrency", concurrency), ("budget", "run_usd", budget), ("quality", "min_score", min_score))
+    changes |= {"mode": "batch"} if batch else {}
     changes |= {part: {key: value} for part, key, value in wishes if value is not None}
     spec = load_spec(name, settings.config_dir, model=settings.model)
     return change_spec(spec, **changes) if changes else spec
@@ -98,9 +116,9 @@ def ending(report: BuildReport) -> State[Any]:
     return Completed(name=report.state.capitalize(), message=report.message, data=report)
 
 
-async def _prepare(opened: Session, *, refresh: bool) -> int:
+async def _prepare(opened: Session, *, refresh: bool, limit: int | None) -> int:
     """How many accepted conversations are held already. Stale ones are counted, and with a refresh asked for again, as is what
-    the API refused and would be sent differently today: nothing was paid for that."""
+    the API refused and would be sent differently today: nothing was paid for that. What it will cost is estimated."""
     if await opened.ledger.aread(unscored, opened.dataset_id, RUBRIC_VERSION, 1):
         await score_answers(opened.run_id)
     standing = await _standing(opened)
@@ -109,6 +127,10 @@ async def _prepare(opened: Session, *, refresh: bool) -> int:
     if again:
         await opened.ledger.awrite(repend, [draw.request_id for draw in again])
     opened.stale = 0 if refresh else len(stale)
+    plan, spec = opened.plan, opened.plan.spec
+    history = await opened.ledger.aread(read_history, plan.provider, spec.model, spec.templates)
+    draws = missing(plan, standing, limit) + templates_of(plan, [draw.cell for draw in again])
+    opened.estimate = estimate(plan, draws, standing, history, refills=limit is None)
     return len(standing.publish)
 
 
@@ -123,17 +145,27 @@ class _Step:
     pending: bool
 
 
-async def _fill(opened: Session, limit: int | None, workers: int | None) -> None:
-    """Rounds of asking, generating and scoring, while cells are short and draws are left. What failed in transport gets one last pass."""
+async def _fill(opened: Session, limit: int | None, workers: int | None, *, wait: bool) -> None:
+    """Rounds of asking, generating and scoring, while cells are short and draws are left. What failed in transport gets one last pass.
+    What is in batches already, of this run or of earlier ones, is waited for; or, if `wait` is off, left to the next build."""
     tried: set[int] = set()
-    last_pass = False
+    last_pass = crowded = False
     while opened.control.stopped is None:
-        left = None if limit is None else limit - opened.control.tally["generated"]
+        left = None if limit is None else limit - opened.control.tally["generated"] - opened.in_batches
         step = await _next_step(opened, left, tried)
         if step.ask:
             await opened.ledger.awrite(enrol, opened.dataset_id, [(opened.cells[cell], draw) for cell, draw in step.ask])
-        elif step.todo:
-            tried |= await _generate(opened, step, workers)
+        elif step.todo and not crowded:
+            tried |= (now := await _generate(opened, step, workers))
+            crowded = opened.plan.spec.mode == "batch" and not now  # a budget has no room until something comes back
+        elif await opened.ledger.aread(open_batches, opened.dataset_id):
+            opened.generating_since = opened.generating_since or monotonic()
+            tried.update(await collect_batches(opened.run_id, wait=wait))
+            crowded = False
+            if opened.in_batches and not wait:
+                return
+        elif crowded:
+            crowded = False  # others have collected meanwhile
         elif left is not None and left <= 0:
             return
         elif step.elsewhere:
@@ -173,6 +205,9 @@ async def _generate(opened: Session, step: _Step, workers: int | None) -> set[in
     opened.control.unanswered.difference_update(todo)
     opened.todo = opened.control.tally["generated"] + len(opened.control.unanswered) + len(todo)
     opened.generating_since = opened.generating_since or monotonic()
+    if opened.plan.spec.mode == "batch":
+        opened.stage = "handing over a batch"
+        return set(await submit_batch(opened.run_id, list(todo), f"{len(todo)} requests"))
     failed = await (generate(opened, todo, step.names) if workers is None else generate_on_workers(opened, todo, workers))
     opened.stage = "scoring"
     await score_answers(opened.run_id)

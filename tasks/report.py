@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 from prefect import task
@@ -23,10 +24,11 @@ from prefect.logging import get_run_logger
 from pydantic import BaseModel, ConfigDict
 
 from convoforge.alongside import alongside
+from convoforge.estimate import Estimate
 from convoforge.ledger.attempts import read_budgets, scopes
 from convoforge.ledger.runs import close_run
-from convoforge.models import Provider, Status
-from convoforge.pricing import usd
+from convoforge.models import Provider, Status, Usage
+from convoforge.pricing import Price, cache_saving, usd
 from convoforge.publish.card import loading
 from tasks.publish import Release
 from tasks.session import Progress, Session, session
@@ -64,10 +66,18 @@ class BuildReport(BaseModel):
     message: str
     published: bool
     notes: tuple[str, ...] = ()
+    in_batches: int = 0
+    estimated_cost_usd: str | None = None
+    estimated_low_usd: str | None = None
+    estimated_high_usd: str | None = None
+    cache_hit_rate: float | None = None
+    cache_saved_usd: str | None = None
 
 
-def build_report(opened: Session, release: Release, *, held: int, limited: bool, seconds: float) -> BuildReport:
-    """The report of a run that reached its end, whether it made everything or not."""
+def build_report(
+    opened: Session, release: Release, *, held: int, limited: bool, seconds: float, used: Mapping[str, Usage]
+) -> BuildReport:
+    """The report of a run that reached its end, whether it made everything or not. `used` are its tokens, by their price."""
     published, standing = release.published, release.standing
     tally, control = opened.control.tally, opened.control
     accepted, planned = standing.counts[Status.ACCEPTED], opened.plan.wanted
@@ -77,8 +87,10 @@ def build_report(opened: Session, release: Release, *, held: int, limited: bool,
     elif limited and accepted < planned:
         state, message = "limited", f"as far as --limit goes: {short} accepted"
     elif standing.exhausted or standing.pending or accepted < planned:
+        failed = len(standing.pending) - opened.in_batches
         parts = [
-            f"{len(standing.pending)} failed in transport and stay pending" if standing.pending else "",
+            f"{opened.in_batches} are in batches: build again to collect them" if opened.in_batches else "",
+            f"{failed} failed in transport and stay pending" if failed > 0 else "",
             f"{len(standing.exhausted)} cells are out of draws" if standing.exhausted else "",
         ]
         state, message = "partial", f"{short} accepted; {' and '.join(filter(None, parts)) or 'some are missing'}"
@@ -105,8 +117,32 @@ def build_report(opened: Session, release: Release, *, held: int, limited: bool,
         state=state,
         message=message,
         published=published.version is not None and not published.unchanged,
-        notes=(*opened.plan.notes, *published.notes),
+        notes=(*opened.plan.notes, *published.notes, *_collected(opened.collected)),
+        in_batches=opened.in_batches,
+        **_estimated(opened.estimate),
+        **_cached(used),
     )
+
+
+def _collected(answers: int) -> tuple[str, ...]:
+    return (f"{answers} answers came from batches of earlier runs, which have paid for them",) if answers else ()
+
+
+def _estimated(before: Estimate | None) -> dict[str, Any]:
+    if before is None:
+        return {}
+    figures = {"cost": before.cost.expected, "low": before.cost.low, "high": before.cost.high}
+    return {f"estimated_{name}_usd": f"{amount:.6f}" for name, amount in figures.items()}
+
+
+def _cached(used: Mapping[str, Usage]) -> dict[str, Any]:
+    """Which share of the input was read from the prompt cache, and what that saved; nothing where nothing was kept in it."""
+    total: Usage = sum(used.values(), start=Usage())
+    prompt = total.input_tokens + total.cache_read_tokens + total.cache_write_tokens
+    if prompt == total.input_tokens:
+        return {}
+    saved = sum((cache_saving(usage, Price.parse(price)) for price, usage in used.items()), start=Decimal(0))
+    return {"cache_hit_rate": round(total.cache_read_tokens / prompt, 4), "cache_saved_usd": format_usd(saved)}
 
 
 @task(name="report", cache_policy=NO_CACHE)
@@ -150,9 +186,22 @@ def summary(report: BuildReport) -> list[tuple[str, str]]:
         ("pending", str(report.pending)),
         ("stale", str(report.stale)),
         ("cost of this run", f"${report.cost_usd}{simulated}"),
+        *compared(report),
         ("seconds", f"{report.seconds:.1f}"),
         ("path", report.path or "nothing published"),
     ]
+
+
+def compared(report: BuildReport) -> Iterator[tuple[str, str]]:
+    """What was expected of the run's cost, and what its cache was good for."""
+    if report.estimated_cost_usd is not None and report.generated:
+        expected, low, high = (Decimal(report.estimated_cost_usd), report.estimated_low_usd, report.estimated_high_usd)
+        ratio = f": actual {Decimal(report.cost_usd) / expected:.2f} × of it" if expected else ""
+        yield "estimated before", f"${expected:.4f} (${Decimal(low or 0):.4f} to ${Decimal(high or 0):.4f}){ratio}"
+    if report.cache_hit_rate is not None:
+        yield "prompt cache", f"{report.cache_hit_rate:.0%} of the input was read from it, ${report.cache_saved_usd} saved"
+    if report.in_batches:
+        yield "in batches", f"{report.in_batches} requests are being worked on"
 
 
 def markdown(report: BuildReport) -> str:

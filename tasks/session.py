@@ -16,7 +16,9 @@ from prefect.logging import get_logger, get_run_logger
 from prefect.runtime import flow_run
 
 from convoforge.alongside import alongside
+from convoforge.batching import Batcher
 from convoforge.errors import ConfigError, LedgerError
+from convoforge.estimate import Estimate
 from convoforge.gate import Gate
 from convoforge.generator import Control, Generator, Job
 from convoforge.ledger import Ledger
@@ -70,8 +72,9 @@ class Progress:
 
 @dataclass(slots=True)
 class Session:
-    """One run in this process. `elsewhere` counts its calls in flight in other processes; `interrupted` is a stop that was asked for
-    from outside."""
+    """One run in this process. `elsewhere` counts its calls in flight in other processes, `in_batches` its dataset's requests in message
+    batches, `collected` the answers that batches of earlier runs brought; `interrupted` is a stop that was asked for from outside;
+    `estimate` is what it was expected to cost."""
 
     run_id: str
     plan: Plan
@@ -82,6 +85,7 @@ class Session:
     gate: Gate
     control: Control
     generator: Generator
+    batcher: Batcher
     base_url: str
     begun: float = field(default_factory=monotonic)
     stage: str = "planning"
@@ -90,6 +94,9 @@ class Session:
     elsewhere: int = 0
     interrupted: bool = False
     generating_since: float | None = None
+    estimate: Estimate | None = None
+    in_batches: int = 0
+    collected: int = 0
     cells: dict[str, Cell] = field(default_factory=dict)
 
     def job(self, claimed: Claimed) -> Job:
@@ -194,6 +201,7 @@ async def open_session(
             gate=bench.gate,
             control=control,
             generator=bench.generator,
+            batcher=bench.batcher,
             base_url=bench.base_url,
             cells={cell.key: cell for cell in plan.cells},
         )

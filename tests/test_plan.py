@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ import yaml
 from convoforge.errors import ConfigError
 from convoforge.models import Usage
 from convoforge.parsing import ANSWER_FORMAT
-from convoforge.plan import ANSWER_TOKENS, MOST_WANTED, Plan, estimate, expected_usage, make_plan, worst_usage
+from convoforge.plan import ANSWER_TOKENS, MOST_WANTED, Plan, estimate, expected_usage, kept_text, make_plan, worst_cost_pico
+from convoforge.pricing import cost_pico
 from convoforge.spec import DatasetSpec
 from convoforge.templates import Library
 
@@ -192,16 +194,34 @@ def test_an_estimate_grows_with_the_number_and_stays_below_the_worst_case(config
     assert all(one < other for one, other in zip(costs, costs[1:], strict=False))
     prompt = plan.prompt(plan.cells[0], 0)
     assert expected_usage(prompt) == Usage((len(prompt.system) + len(prompt.user)) // 4 + 200, ANSWER_TOKENS)
-    worst = worst_usage(prompt, plan.spec.generation.max_tokens)
-    assert worst.input_tokens > expected_usage(prompt).input_tokens
-    assert worst.output_tokens == 4096
+    worst = worst_cost_pico(prompt, plan.spec.generation.max_tokens, plan.price)
+    assert worst > cost_pico(replace(expected_usage(prompt), output_tokens=4096), plan.price)
     assert Decimal("0.01") < costs[1] < Decimal("0.02")  # 1,200 tokens at $10 a million, and some input
 
 
 def test_the_worst_case_counts_bytes_and_not_letters(configs: Path) -> None:
     plan = plan_of(configs, axes={**AXES, "topic": ["日本" * 50]})
     prompt = plan.prompt(plan.cells[0], 0)
-    assert worst_usage(prompt, 256).input_tokens == len((prompt.system + prompt.user).encode()) + 200
+    # what may be kept in the cache costs what writing it costs; the rest as input
+    system, user = len(prompt.system.encode()), len(prompt.user.encode()) + 200
+    assert worst_cost_pico(prompt, 256, plan.price) == cost_pico(Usage(user, 256, cache_write_5m_tokens=system), plan.price)
+    alone = replace(prompt, shared=False)
+    assert worst_cost_pico(alone, 256, plan.price) == cost_pico(Usage(system + user, 256), plan.price)
+
+
+def test_what_is_worth_keeping_is_the_long_shared_text_of_a_template(configs: Path) -> None:
+    template(configs, "long", ["template", "edge_case"], system="You write and weigh every word. " * 80)  # 640 tokens
+    template(configs, "varied", ["template", "edge_case"], system="You write about {{ topic }}. " * 80)
+    varied = plan_of(configs, templates=["varied"])
+    assert kept_text(varied.prompt(varied.cells[0], 0), "claude-sonnet-5-5", varied.spec.generation) is None
+    short = plan_of(configs)
+    assert kept_text(short.prompt(short.cells[0], 0), "claude-sonnet-5-5", short.spec.generation) is None
+    plan = plan_of(configs, templates=["long"])
+    prompt, settings = plan.prompt(plan.cells[0], 0), plan.spec.generation
+    assert kept_text(prompt, "claude-sonnet-5-5", settings) == prompt.system
+    assert kept_text(prompt, "claude-sonnet-5-5", settings.model_copy(update={"caching": False})) is None
+    assert kept_text(prompt, "claude-haiku-4-5", settings) is None  # keeps nothing below 4,096 tokens
+    assert kept_text(replace(prompt, shared=False), "claude-sonnet-5-5", settings) is None
 
 
 def test_a_hundred_thousand_cells_are_planned_in_little_memory(configs: Path) -> None:

@@ -57,7 +57,7 @@ def test_the_published_prices_are_known(model: str, text: str) -> None:
         ("claude-3-5-sonnet-20241022", False, Usage(1500, 2000), "0.0345"),
         ("claude-sonnet-5-5", False, Usage(100, 50, 1000, 1000, 2000), "0.0113"),
         ("claude-sonnet-5-5", True, Usage(100, 50, 1000, 1000, 2000), "0.00565"),
-        ("claude-3-5-sonnet-20241022", True, Usage(1500, 2000), "0.01725"),
+        ("claude-haiku-4-5-20251001", True, Usage(1500, 2000), "0.00575"),
         ("claude-haiku-5-5", True, Usage(cache_write_5m_tokens=1), "0.0000000625"),
         ("claude-haiku-5-5", False, Usage(cache_read_tokens=99_999, input_tokens=1), "0.00100009"),
         ("claude-haiku-5-5", False, Usage(cache_read_tokens=100_000, input_tokens=1, output_tokens=1), "0.005003"),
@@ -97,7 +97,21 @@ def test_batch_costs_equal_those_of_genai_prices_where_it_lists_them(model: str,
 
 @given(usages, prices)
 def test_batch_is_half_of_everything(usage: Usage, price: Price) -> None:
-    assert 2 * cost_pico(usage, price.halved()) == cost_pico(usage, price)
+    assert 2 * cost_pico(usage, price.times(Decimal("0.5"))) == cost_pico(usage, price)
+
+
+@pytest.mark.parametrize("model", ["claude-3-5-sonnet-20241022", "claude-opus-4-1"])
+def test_a_model_without_a_batch_price_has_no_batches(model: str) -> None:
+    with pytest.raises(ConfigError, match=rf"no batch price is known for the model '{model}'.*`prices: .*batch: 0.5"):
+        price_of(model, batch=True, at=NOW)
+
+
+def test_a_spec_s_prices_say_what_a_batch_costs_or_there_are_none() -> None:
+    given = PriceOverride(input=Decimal(2), output=Decimal(10), batch=Decimal("0.4"))
+    assert price_of("mine", batch=True, overrides=given).text == "0.8/4/1/1.6/0.08"
+    assert price_of("mine", overrides=given).text == "2/10/2.5/4/0.2"
+    with pytest.raises(ConfigError, match="no batch price"):
+        price_of("mine", batch=True, overrides=PriceOverride(input=Decimal(2), output=Decimal(10)))
 
 
 @given(usages, flat_prices)
@@ -162,7 +176,6 @@ def test_a_model_is_known_by_its_date_and_its_other_spellings_too(model: str) ->
 def test_overrides_price_an_unknown_model_by_anthropics_ratios() -> None:
     given_prices = PriceOverride.model_validate({"input": 0.4, "output": 1.6})  # floats, as YAML gives them
     assert price_of("local-model", overrides=given_prices).text == "0.4/1.6/0.5/0.8/0.04"
-    assert price_of("local-model", overrides=given_prices, batch=True).text == "0.2/0.8/0.25/0.4/0.02"
 
 
 def test_overrides_replace_published_prices() -> None:

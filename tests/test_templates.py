@@ -64,7 +64,7 @@ def test_a_prompt_holds_what_was_asked_for(tmp_path: Path) -> None:
         "prompt": "{{ persona.name }}/{{ emotion }}/{{ topic }}/{{ tier }}/{{ parameters.complexity }}/{{ variation.opening }}",
     }
     prompt = render(tmp_path, request(), **keys)
-    assert prompt == Prompt("You write.", "Ann/Fear/debt/template/low/a question", "Be kind to Ann.")
+    assert prompt == Prompt("You write.", "Ann/Fear/debt/template/low/a question", "Be kind to Ann.", shared=True)
     assert render(tmp_path, request(complexity="high"), **keys).user == "Ann/Fear/debt/template/high/a question"
 
 

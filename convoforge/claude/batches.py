@@ -83,14 +83,18 @@ class Batches:
         try:
             told = orjson.loads(text)
             custom_id, result = str(told["custom_id"]), told["result"]
-            kind = result["type"]
-            if kind == "succeeded":
-                message = result["message"]
-                reply = read_reply(message, response, temperature_applied=applied)
-                return BatchResult(custom_id, reply=reply, message_id=str(message.get("id", "")) or None)
-            return BatchResult(custom_id, error=_fault(kind, result))
-        except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        except (orjson.JSONDecodeError, KeyError, TypeError) as error:
             raise bad_body(response, f"a batch's result is not what it should be: {error}") from None
+        try:
+            if result["type"] != "succeeded":
+                return BatchResult(custom_id, error=_fault(result["type"], result))
+            message = result["message"]
+            reply = read_reply(message, response, temperature_applied=applied)
+            return BatchResult(custom_id, reply=reply, message_id=str(message.get("id", "")) or None)
+        except (KeyError, TypeError, AttributeError) as error:
+            return BatchResult(custom_id, error=bad_body(response, f"a field is missing or is not what it should be: {error}"))
+        except TransientError as error:  # it will not be readable another time either
+            return BatchResult(custom_id, error=error)
 
 
 def _fault(kind: str, result: Mapping[str, Any]) -> ClaudeAPIError:

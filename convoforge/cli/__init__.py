@@ -30,6 +30,7 @@ Dataset = Annotated[str, Parameter(help="The name of a dataset.")]
 AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object as the last line.")]
 Simulated = Annotated[bool, Parameter(negative="", help="Look at what the simulator wrote, instead of real data.")]
 Simulate = Annotated[bool, Parameter(negative="", help="Let a local simulator answer: no key, no cost.")]
+Batch = Annotated[bool, Parameter(negative="", help="Make requests in message batches: half the price, within a day.")]
 Positive = Parameter(validator=Number(gte=1))
 Score = Parameter(validator=Number(gte=1, lte=10))
 Port = Parameter(validator=Number(gte=0, lte=65_535))
@@ -50,6 +51,8 @@ def build(
     workers: Annotated[
         int | None, Parameter(validator=Number(gte=1, lte=100), help="Let so many Prefect workers generate.")
     ] = None,
+    batch: Batch = False,
+    wait: Annotated[bool, Parameter(help="Wait for batches; else the next build collects them.")] = True,
     yes: Annotated[bool, Parameter(name=["--yes", "-y"], negative="", help="Do not ask before spending.")] = False,
     json: AsJson = False,
 ) -> int:
@@ -66,17 +69,28 @@ def build(
         min_score=min_score,
         refresh=refresh,
         workers=workers,
+        batch=batch,
+        wait=wait,
         yes=yes,
         as_json=json,
     )
 
 
 @app.command
-def plan(spec: Spec, /, *, simulate: Simulate = False, model: str | None = None, json: AsJson = False) -> int:
+def plan(
+    spec: Spec,
+    /,
+    *,
+    simulate: Simulate = False,
+    model: str | None = None,
+    batch: Batch = False,
+    count: Annotated[bool, Parameter(negative="", help="Let the API count some prompts' tokens, which is free.")] = False,
+    json: AsJson = False,
+) -> int:
     """Show what a build would do and cost; call nothing."""
     from convoforge.cli.plan import show_plan
 
-    return show_plan(spec, simulate=simulate, model=model, as_json=json)
+    return show_plan(spec, simulate=simulate, model=model, batch=batch, count=count, as_json=json)
 
 
 @app.command
@@ -203,6 +217,7 @@ def simulate(
     port: Annotated[int, Port, Parameter(help="0 takes a free one.")] = 0,
     latency_ms: Annotated[float, Parameter(help="How long an answer takes.")] = 0,
     requests_per_minute: Annotated[int | None, Parameter(help="Refuse more with 429, per key and model.")] = None,
+    batch_seconds: Annotated[float, Parameter(help="How long a batch takes; 0: until it is first looked at.")] = 0,
     fault_rate: Annotated[str, Parameter(help="Random faults and their shares: 529=0.05,reset=0.01,prose=0.02.")] = "",
     seed: Annotated[int, Parameter(help="Of what it writes, and of the faults.")] = 0,
 ) -> int:
@@ -210,7 +225,12 @@ def simulate(
     from convoforge.cli.simulate import run_simulate
 
     return run_simulate(
-        port=port, latency_ms=latency_ms, requests_per_minute=requests_per_minute, fault_rate=fault_rate, seed=seed
+        port=port,
+        latency_ms=latency_ms,
+        requests_per_minute=requests_per_minute,
+        batch_seconds=batch_seconds,
+        fault_rate=fault_rate,
+        seed=seed,
     )
 
 

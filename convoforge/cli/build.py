@@ -26,6 +26,7 @@ from convoforge.cli.server import use_server
 from convoforge.cli.words import dollars, duration, facts, out, print_json
 from convoforge.errors import ConfigError, ConvoforgeError
 from convoforge.settings import Settings
+from convoforge.spec import check_workers
 
 if TYPE_CHECKING:
     from tasks.report import BuildReport
@@ -54,6 +55,8 @@ def run_build(
     min_score: int | None,
     refresh: bool,
     workers: int | None,
+    batch: bool,
+    wait: bool,
     yes: bool,
     as_json: bool,
 ) -> int:
@@ -61,7 +64,8 @@ def run_build(
     settings = Settings()
     if budget is not None and budget <= 0:
         raise ConfigError(f"--budget {budget}: give an amount above 0")
-    seen = forecast(spec, settings, simulate=simulate, model=model, limit=limit)
+    seen = forecast(spec, settings, simulate=simulate, model=model, limit=limit, batch=batch)
+    check_workers(seen.plan.spec, workers)
     if not simulate and not settings.keys:
         raise ConfigError("no API key: set ANTHROPIC_API_KEY, or try it without one: --simulate")
     if not as_json:
@@ -79,6 +83,8 @@ def run_build(
         "min_score": min_score,
         "refresh": refresh,
         "workers": workers,
+        "batch": batch,
+        "wait": wait,
     }
     try:
         with _prepared(own_server=workers is None):
@@ -232,7 +238,7 @@ def _money(now: Progress) -> str:
 def _announce(seen: Forecast, *, refresh: bool, budget: Decimal | None) -> None:
     plan = seen.plan
     again = seen.stale if refresh else 0
-    cost = seen.cost_usd + (seen.refresh_usd if refresh else 0)
+    cost = seen.costs.cost + seen.refresh.cost if refresh else seen.costs.cost
     out.print(
         f"[bold]{plan.spec.name}[/bold]: {plan.wanted} conversations planned, {len(seen.standing.publish)} accepted already."
     )
@@ -240,11 +246,11 @@ def _announce(seen: Forecast, *, refresh: bool, budget: Decimal | None) -> None:
         simulated = ", if it were not simulated" if plan.provider == "simulator" else ""
         stale = f", and {again} stale ones again" if again else ""
         out.print(
-            f"{seen.missing} to generate with {plan.spec.model}{stale}: about {dollars(cost)}{simulated}"
+            f"{seen.missing} to generate with {plan.spec.model}{stale}: {cost}{simulated}"
             + (f"; this run may spend {dollars(budget)}." if budget is not None else ".")
         )
     elif seen.stale:
-        out.print(f"{seen.stale} are stale; --refresh would regenerate them for about {dollars(seen.refresh_usd)}.")
+        out.print(f"{seen.stale} are stale; --refresh would regenerate them for {seen.refresh.cost}.")
     for note in plan.notes:
         out.print(f"[dim]note: {escape(note)}[/dim]")
 
@@ -254,7 +260,7 @@ def _agreed() -> bool:
 
 
 def _summarize(report: BuildReport) -> None:
-    from tasks.report import load_lines
+    from tasks.report import compared, load_lines
 
     simulated = report.provider == "simulator"
     cost = f"${report.cost_usd}" + (" (what it would have cost; it was simulated and nothing was paid)" if simulated else "")
@@ -270,6 +276,7 @@ def _summarize(report: BuildReport) -> None:
                 ("accepted", f"{report.accepted} of {report.planned} planned"),
                 ("to revise", f"{report.needs_revision} below the threshold, {report.dropped} dropped, {report.pending} pending"),
                 ("cost", cost),
+                *compared(report),
                 ("version", f"{report.version} ({what})" if report.version else "none yet: nothing is accepted"),
                 ("where", report.path or "-"),
             ]

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
+from rich.table import Table
+
 from convoforge.cli import DONE
-from convoforge.cli.words import dollars, facts, grid, out, print_json
+from convoforge.cli.words import facts, out, print_json
 from convoforge.errors import ConfigError
 from convoforge.ledger import Ledger
 from convoforge.ledger.costs import CostSummary, GroupBy, cost_summary
+from convoforge.ledger.costs_said import COLUMNS, say, say_groups
 from convoforge.settings import Settings
+
+_RUN = 8
+"""So much of a run's id is shown: `convoforge status` knows a run by how its id begins."""
 
 
 def show_costs(since: str | None, until: str | None, by: GroupBy | None, *, simulated: bool, as_json: bool) -> int:
@@ -24,43 +31,22 @@ def show_costs(since: str | None, until: str | None, by: GroupBy | None, *, simu
         return DONE
     if simulated:
         out.print("[yellow]Simulated: none of this was paid.[/yellow]")
-    out.print(facts(_lines(summary)))
+    out.print(facts(say(summary)))
     if summary.groups:
         out.print()
-        columns = [by or "", "attempts", "failed", "retries", "accepted", "cost", "per accepted", "p95 ms"]
-        out.print(grid(columns, (_row(name, group) for name, group in summary.groups.items())))
+        out.print(_table(by or "", summary.groups))
     return DONE
 
 
-def _lines(summary: CostSummary) -> list[tuple[str, str]]:
-    rate = f"{summary.success_rate:.1%}" if summary.success_rate is not None else "-"
-    latency = summary.latency_ms
-    return [
-        ("total", dollars(summary.total_cost_usd)),
-        ("per request", dollars(summary.cost_per_request_usd)),
-        ("per accepted", dollars(summary.cost_per_accepted_usd)),
-        ("attempts", f"{summary.attempts:,}: {summary.succeeded:,} succeeded, {summary.failed:,} failed ({rate} success)"),
-        ("retries", f"{summary.retries:,}"),
-        ("maybe billed", f"{summary.maybe_billed:,} calls that ended without an answer"),
-        ("conversations", f"{summary.conversations:,}, {summary.accepted:,} of them accepted"),
-        ("tokens", f"{summary.input_tokens:,} in, {summary.output_tokens:,} out"),
-        ("cache", f"{summary.cache_read_tokens:,} read, {summary.cache_write_tokens:,} written"),
-        ("latency", f"p50 {latency.p50} ms, p95 {latency.p95} ms, p99 {latency.p99} ms" if latency.p50 is not None else "-"),
-    ]
-
-
-def _row(name: str, group: CostSummary) -> list[str]:
-    p95 = group.latency_ms.p95
-    return [
-        name,
-        f"{group.attempts:,}",
-        f"{group.failed:,}",
-        f"{group.retries:,}",
-        f"{group.accepted:,}",
-        dollars(group.total_cost_usd),
-        dollars(group.cost_per_accepted_usd),
-        "-" if p95 is None else f"{p95:,}",
-    ]
+def _table(by: str, groups: Mapping[str, CostSummary]) -> Table:
+    """The groups, in 100 columns up to a million of everything."""
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0), pad_edge=False)
+    table.add_column(by, overflow="fold")
+    for column in COLUMNS:
+        table.add_column(column.replace(" ", "\n"), justify="right", no_wrap=True)
+    for name, *figures in say_groups(groups):
+        table.add_row(name[:_RUN] if by == "run" else name, *figures)
+    return table
 
 
 def _moment(text: str | None, option: str, *, last: bool = False) -> datetime | None:

@@ -13,6 +13,7 @@ from convoforge.cli.words import facts, grid, out, print_json
 from convoforge.dataset import read_standing
 from convoforge.errors import ConfigError, nearest
 from convoforge.ledger import Ledger
+from convoforge.ledger.batches import OpenBatch, open_batches
 from convoforge.ledger.draws import read_answers, read_conversation, read_draws
 from convoforge.ledger.runs import find_dataset, known_datasets, read_runs
 from convoforge.models import AnswerKind, Provider
@@ -100,10 +101,13 @@ def show_status(run: str | None, *, as_json: bool) -> int:
     """Print the latest runs, or one of them with everything about it."""
     with Ledger(Settings().database_url) as ledger:
         rows = ledger.read(read_runs, run=run)
+        batches = ledger.read(open_batches)
     if run is not None and len(rows) != 1:
         raise ConfigError(f"{len(rows) or 'no'} runs begin with '{run}': `convoforge status` lists them")
     if as_json:
-        print_json({"runs": [_run(row) for row in rows]} if run is None else _run(rows[0]))
+        print_json(
+            {"runs": [_run(row) for row in rows], "batches": [_batch(one) for one in batches]} if run is None else _run(rows[0])
+        )
         return DONE
     if run is not None:
         report = _run(rows[0])
@@ -114,7 +118,25 @@ def show_status(run: str | None, *, as_json: bool) -> int:
         return DONE
     columns = ["run", "dataset", "provider", "state", "started", "generated", "cost", "what happened"]
     out.print(grid(columns, (_line(_run(row)) for row in rows), left=5))
+    if batches:
+        out.print()
+        columns = ["open batch", "dataset", "provider", "run", "since", "requests"]
+        out.print(grid(columns, ([*map(str, _batch(one).values())] for one in batches), left=5))
+        out.print(
+            "[dim]They go on by themselves; the next build of the dataset collects them, or the deployment collect-batches.[/dim]"
+        )
     return DONE
+
+
+def _batch(one: OpenBatch) -> dict[str, Any]:
+    return {
+        "batch": one.api_id or "not confirmed yet",
+        "dataset": one.dataset,
+        "provider": one.provider,
+        "run_id": one.run_id[:8],
+        "since": one.created_at.isoformat(sep=" ", timespec="minutes")[:16],
+        "requests": one.requests,
+    }
 
 
 def _run(row: Any) -> dict[str, Any]:

@@ -1,11 +1,10 @@
-"""`convoforge plan`: what a build would do and cost. Calls nothing, writes nothing."""
+"""`convoforge plan`: what a build would do and cost. Writes nothing, and calls nothing but the free count of tokens, where asked to."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
-from math import ceil
 from pathlib import Path
 
 from sqlalchemy.engine import make_url
@@ -13,10 +12,13 @@ from sqlalchemy.engine import make_url
 from convoforge.cli import DONE
 from convoforge.cli.words import dollars, duration, facts, grid, out, print_json
 from convoforge.dataset import find_stale, read_standing
+from convoforge.errors import ConfigError
+from convoforge.estimate import Estimate, Range, estimate, missing, templates_of
 from convoforge.ledger import Ledger
+from convoforge.ledger.history import Made, read_history
 from convoforge.ledger.runs import find_dataset
 from convoforge.models import Provider, Status
-from convoforge.plan import Plan, estimate, make_plan
+from convoforge.plan import Plan, make_plan
 from convoforge.settings import Settings
 from convoforge.spec import change_spec, load_spec
 from convoforge.standing import Standing, assess
@@ -25,61 +27,82 @@ from convoforge.templates import Library
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What a build would find and do. `missing` conversations are generated, at `cost_usd`; `refresh_usd` regenerates the stale."""
+    """What a build would find and do: `missing` conversations are generated, as `costs` says; `refresh` is for the stale ones."""
 
     plan: Plan
     standing: Standing
     stale: int
     missing: int
-    cost_usd: Decimal
-    refresh_usd: Decimal
-    seconds: float
+    costs: Estimate
+    refresh: Estimate
 
 
-def forecast(spec: str, settings: Settings, *, simulate: bool, model: str | None = None, limit: int | None = None) -> Forecast:
-    """The plan of a spec against what the ledger holds. Raises `ConfigError` for whatever could not work."""
+def forecast(
+    spec: str,
+    settings: Settings,
+    *,
+    simulate: bool,
+    model: str | None = None,
+    limit: int | None = None,
+    batch: bool = False,
+    count: bool = False,
+) -> Forecast:
+    """The plan of a spec against what the ledger holds; with `count`, the API counts some prompts. Raises `ConfigError` for whatever
+    could not work, and what the API raises."""
     loaded = load_spec(spec, settings.config_dir, model=settings.model)
-    loaded = change_spec(loaded, model=model) if model else loaded
+    changes = {**({"model": model} if model else {}), **({"mode": "batch"} if batch else {})}
+    loaded = change_spec(loaded, **changes) if changes else loaded
     provider: Provider = "simulator" if simulate else "anthropic"
     made = make_plan(loaded, Library.at(settings.config_dir), provider)
-    standing = _standing(made, settings)
-    stale = len(find_stale(made, standing))
-    missing = min(len(standing.ask) + len(standing.pending), limit or len(made.cells) * loaded.per_cell)
-    limits = loaded.limits
+    standing, history = _look(made, settings)
+    stale = find_stale(made, standing)
+    draws = missing(made, standing, limit)
+    counted = _count(made, settings) if count else None
+    again = templates_of(made, [draw.cell for draw in stale])
     return Forecast(
         plan=made,
         standing=standing,
-        stale=stale,
-        missing=missing,
-        cost_usd=estimate(made, missing),
-        refresh_usd=estimate(made, stale),
-        seconds=missing / (limits.max_requests * limits.pause_threshold) * limits.window_seconds,
+        stale=len(stale),
+        missing=sum(draws.values()),
+        costs=estimate(made, draws, standing, history, counted=counted, refills=limit is None),
+        refresh=estimate(made, again, standing, history, counted=counted),
     )
 
 
-def _standing(made: Plan, settings: Settings) -> Standing:
+def _look(made: Plan, settings: Settings) -> tuple[Standing, Mapping[str, Made]]:
+    """How the dataset stands, and what its templates' answers were like, as far as a ledger knows."""
     url = make_url(settings.database_url)
     spec = made.spec
     empty = assess(
         [c.key for c in made.cells], [], min_score=spec.quality.min_score, per_cell=spec.per_cell, max_draws=spec.max_draws
     )
     if url.get_backend_name() == "sqlite" and url.database and not Path(url.database).exists():
-        return empty  # to look is no reason to make a ledger
+        return empty, {}  # to look is no reason to make a ledger
     with Ledger(settings.database_url) as ledger:
         found = ledger.read(find_dataset, spec.name, made.provider)
-        return read_standing(ledger, made, found.id) if found else empty
+        history = ledger.read(read_history, made.provider, spec.model, spec.templates)
+        return read_standing(ledger, made, found.id) if found else empty, history
 
 
-def show_plan(spec: str, *, simulate: bool, model: str | None, as_json: bool) -> int:
+def _count(made: Plan, settings: Settings) -> dict[str, float]:
+    if made.provider == "anthropic" and not settings.keys:
+        raise ConfigError("--count asks the API, and there is no key: set ANTHROPIC_API_KEY, or try it without one: --simulate")
+    from convoforge.counting import count_prompts  # brings the SDK, which takes 1.4 s to import
+
+    return count_prompts(made, settings)
+
+
+def show_plan(spec: str, *, simulate: bool, model: str | None, batch: bool, count: bool, as_json: bool) -> int:
     """Print the forecast."""
-    seen = forecast(spec, Settings(), simulate=simulate, model=model)
-    made, standing, limits = seen.plan, seen.standing, seen.plan.spec.limits
+    seen = forecast(spec, Settings(), simulate=simulate, model=model, batch=batch, count=count)
+    made, standing, limits, costs = seen.plan, seen.standing, seen.plan.spec.limits, seen.costs
     if as_json:
         print_json(
             {
                 "dataset": made.spec.name,
                 "provider": made.provider,
                 "model": made.spec.model,
+                "mode": made.spec.mode,
                 "cells": len(made.cells),
                 "planned": made.wanted,
                 "accepted": standing.counts[Status.ACCEPTED],
@@ -87,30 +110,40 @@ def show_plan(spec: str, *, simulate: bool, model: str | None, as_json: bool) ->
                 "stale": seen.stale,
                 "exhausted": len(standing.exhausted),
                 "to_generate": seen.missing,
-                "estimated_cost_usd": f"{seen.cost_usd:.6f}",
-                "refresh_cost_usd": f"{seen.refresh_usd:.6f}",
-                "seconds_at_limits": ceil(seen.seconds),
+                **costs.as_json,
+                "refresh_cost_usd": f"{seen.refresh.cost.expected:.6f}",
                 "notes": list(made.notes),
             }
         )
         return DONE
     per_tier = Counter((cell.tier, cell.template) for cell in made.cells)
     out.print(f"[bold]{made.spec.name}[/bold] with {made.spec.model}")
+    refills = f", {costs.requests - seen.missing} refills expected" if costs.requests > seen.missing else ""
     out.print(
         facts(
             [
                 ("planned", f"{made.wanted} conversations: {len(made.cells)} cells of {made.spec.per_cell}"),
                 ("accepted", f"{standing.counts[Status.ACCEPTED]} already in the ledger"),
-                ("to generate", f"{seen.missing}, about {dollars(seen.cost_usd)} before refills"),
-                ("stale", f"{seen.stale}" + (f", {dollars(seen.refresh_usd)} with --refresh" if seen.stale else "")),
+                ("to generate", f"{seen.missing}{refills}"),
+                ("stale", f"{seen.stale}" + (f", {seen.refresh.cost} with --refresh" if seen.stale else "")),
                 ("exhausted", f"{len(standing.exhausted)} cells out of draws"),
-                ("limits", f"{limits.max_requests} requests in {limits.window_seconds:g} s: {duration(seen.seconds)} at least"),
+                ("limits", f"{limits.max_requests} requests in {limits.window_seconds:g} s, {limits.concurrency} at once"),
                 ("budget", f"{dollars(made.spec.budget.run_usd)} a run" if made.spec.budget.run_usd else "none"),
             ]
         )
     )
+    if seen.missing:
+        out.print()
+        rows = [["online", *_amounts(costs.online), f"{duration(costs.seconds)}, held up by {costs.held_up_by}"]]
+        rows += [["batch", *_amounts(costs.batch), "within 24 h"]] if costs.batch else []
+        out.print(grid(["cost", "low", "expected", "high", "time"], rows))
+        out.print(f"[dim]from {costs.basis}[/dim]")
     out.print()
     out.print(grid(["tier", "template", "cells"], ([tier, name, str(n)] for (tier, name), n in sorted(per_tier.items())), left=2))
     for note in made.notes:
         out.print(f"[dim]note: {note}[/dim]")
     return DONE
+
+
+def _amounts(one: Range) -> list[str]:
+    return [dollars(one.low), dollars(one.expected), dollars(one.high)]

@@ -10,6 +10,8 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
+from convoforge.errors import LedgerError
+from convoforge.ledger.costs_pages import Page, hour_of, put_on_pages
 from convoforge.ledger.tables import answers, budgets, generation_logs, requests
 from convoforge.models import Usage
 from convoforge.quality import Scored
@@ -29,7 +31,8 @@ class Denied:
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """A call about to be made. `limits` are the budgets it must fit into: scope → pico-dollars, None without a cap."""
+    """A call about to be made. `limits` are the budgets it must fit into: scope → pico-dollars, None without a cap. `batch_id` is the
+    ledger's id of the message batch it is a part of, if it is."""
 
     request_id: int
     attempt: int
@@ -44,6 +47,7 @@ class Intent:
     started_at: datetime
     reserve_pico: int
     limits: Mapping[str, int | None]
+    batch_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +120,7 @@ def start_attempts(connection: Connection, items: Sequence[Intent]) -> Sequence[
                 "model": item.model,
                 "template": item.template,
                 "api_key": item.api_key,
+                "batch_id": item.batch_id,
                 "price": item.price,
                 "status": "open",
                 "billing": "maybe",
@@ -129,10 +134,12 @@ def start_attempts(connection: Connection, items: Sequence[Intent]) -> Sequence[
     return results
 
 
-_LOG_DONE = update(generation_logs).where(
+_LOG = update(generation_logs).where(
     generation_logs.c.request_id == bindparam("b_request"),
     generation_logs.c.attempt == bindparam("b_attempt"),
 )
+_LOG_DONE = _LOG.where(generation_logs.c.status == "open")
+_LOG_LATE = _LOG.where(generation_logs.c.status == "lost")
 _HOLD = (
     update(requests)
     .where(requests.c.id == bindparam("b_request"))
@@ -157,17 +164,22 @@ _LET_GO = (
 
 
 def finish_attempts(connection: Connection, items: Sequence[Completion]) -> Sequence[None]:
-    """Write how calls ended: log, answer, request and budgets together, or nothing of it."""
+    """Write how calls ended: log with its page, answer, request and budgets together, or nothing of it.
+
+    A call whose process was taken for dead has ended after all: it is no longer lost. Raises `LedgerError` for one that was never
+    begun, or whose end has been written before: what it cost must not be booked twice.
+    """
     books = read_budgets(connection, {scope for item in items for scope in item.intent.limits})
     logs, held, let_go, kept = [], [], [], []
-    for item in items:
+    on_page = put_on_pages(connection, [_entry(item) for item in items])
+    for item, page in zip(items, on_page, strict=True):
         intent = item.intent
         for scope in intent.limits:
             book = books[scope]
             book["reserved_pico"] -= intent.reserve_pico
             book["spent_pico"] += item.cost_pico
             # What may have been billed without our being told counts at its worst case, so that no cap is passed.
-            book["maybe_pico"] += intent.reserve_pico if item.billing == "maybe" else 0
+            book["maybe_pico"] += _maybe(item)
         usage = item.usage
         logs.append(
             {
@@ -175,7 +187,6 @@ def finish_attempts(connection: Connection, items: Sequence[Completion]) -> Sequ
                 "b_attempt": intent.attempt,
                 "status": item.status,
                 "billing": item.billing,
-                "provider": item.provider or intent.provider,
                 "api_key": intent.api_key,
                 "error_kind": item.error_kind,
                 "error": item.error,
@@ -191,6 +202,7 @@ def finish_attempts(connection: Connection, items: Sequence[Completion]) -> Sequ
                 "cache_write_1h_tokens": usage.cache_write_1h_tokens,
                 "cost_pico": item.cost_pico,
                 "reserved_pico": 0,
+                "maybe_pico": _maybe(item),
             }
         )
         answer = item.answer
@@ -210,6 +222,9 @@ def finish_attempts(connection: Connection, items: Sequence[Completion]) -> Sequ
                     "temperature": answer.temperature,
                     "temperature_applied": answer.temperature_applied,
                     "generated_at": item.finished_at,
+                    "page": page,
+                    "cost_pico": item.cost_pico,
+                    "latency_ms": item.latency_ms,
                     **score_values(answer.scored),
                 }
             )
@@ -226,14 +241,81 @@ def finish_attempts(connection: Connection, items: Sequence[Completion]) -> Sequ
             let_go.append(
                 {"b_request": intent.request_id, "b_state": item.request_state, "b_sent": item.sent, "b_reason": item.reason}
             )
+    found = connection.execute(_LOG_DONE, logs).rowcount
+    if found < len(items):
+        _write_late(connection, items, logs, books, len(items) - found)
     write_budgets(connection, books)
-    connection.execute(_LOG_DONE, logs)
+    # by itself, as it is in an index that every end would otherwise write
+    if others := [row for item in items if (row := _other_provider(item))]:
+        connection.execute(_LOG, others)
     if kept:
         connection.execute(insert(answers), kept)
         connection.execute(_HOLD, held)
     if let_go:
         connection.execute(_LET_GO, let_go)
     return [None] * len(items)
+
+
+def _maybe(item: Completion) -> int:
+    """The worst that a call may have cost of which nobody knows whether it was billed, in pico-dollars."""
+    return item.intent.reserve_pico if item.billing == "maybe" else 0
+
+
+def _entry(item: Completion) -> tuple[Page, tuple[int, ...]]:
+    intent, usage = item.intent, item.usage
+    page = Page(
+        intent.run_id,
+        hour_of(intent.started_at),
+        intent.template,
+        item.status,
+        item.billing,
+        intent.dataset_id,
+        item.provider or intent.provider,
+        intent.model,
+        intent.price or "",
+        intent.batch_id is not None,
+    )
+    return page, (
+        1,
+        int(intent.attempt > 1),
+        usage.input_tokens,
+        usage.output_tokens,
+        usage.cache_read_tokens,
+        usage.cache_write_5m_tokens,
+        usage.cache_write_1h_tokens,
+        item.cost_pico,
+        _maybe(item),
+    )
+
+
+def _other_provider(item: Completion) -> dict[str, Any] | None:
+    intent = item.intent
+    if item.provider in (None, intent.provider):
+        return None
+    return {"b_request": intent.request_id, "b_attempt": intent.attempt, "provider": item.provider}
+
+
+def _write_late(
+    connection: Connection,
+    items: Sequence[Completion],
+    logs: Sequence[dict[str, Any]],
+    books: Mapping[str, dict[str, Any]],
+    missing: int,
+) -> None:
+    """Ends of calls that were kept as lost, because their process was silent for longer than its lease: what they reserved has been
+    moved to what may have been billed, and comes from there."""
+    row = generation_logs.c
+    query = select(row.request_id, row.attempt, row.maybe_pico).where(
+        row.request_id.in_([item.intent.request_id for item in items]), row.status == "lost"
+    )
+    lost = {(request, attempt): pico for request, attempt, pico in connection.execute(query)}
+    late = [(item, log) for item, log in zip(items, logs, strict=True) if (item.intent.request_id, item.intent.attempt) in lost]
+    if not late or connection.execute(_LOG_LATE, [log for _, log in late]).rowcount < missing:
+        raise LedgerError("a call was to be written down that was never begun, or whose end has been written down before")
+    for item, _ in late:
+        for scope in item.intent.limits:
+            books[scope]["reserved_pico"] += item.intent.reserve_pico
+            books[scope]["maybe_pico"] -= lost[item.intent.request_id, item.intent.attempt]
 
 
 def score_values(scored: Scored | None) -> dict[str, Any]:

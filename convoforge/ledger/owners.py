@@ -102,7 +102,11 @@ def release(connection: Connection, ids: Sequence[str], now: datetime) -> None:
         update(generation_logs)
         .where(*open_)
         .values(
-            status="lost", finished_at=now, reserved_pico=0, error="the process ended during the call; it may have been billed"
+            status="lost",
+            finished_at=now,
+            reserved_pico=0,
+            maybe_pico=generation_logs.c.reserved_pico,
+            error="the process ended during the call; it may have been billed",
         )
     )
     connection.execute(

@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 
 from convoforge.ledger.owners import living_owners
 from convoforge.ledger.tables import answers, datasets, generation_logs, runs, versions
+from convoforge.models import Usage
 from convoforge.spec import DatasetSpec
 
 
@@ -121,6 +122,14 @@ def run_books(connection: Connection, run_id: str, min_score: int) -> RunBooks:
         .where(logs.run_id == run_id)
     )
     return RunBooks(*(int(one) for one in connection.execute(query).one()))
+
+
+def run_usage(connection: Connection, run_id: str) -> dict[str, Usage]:
+    """The tokens that a run was billed for, by the price they were billed at."""
+    logs = generation_logs.c
+    columns = [getattr(logs, name) for name in Usage.__dataclass_fields__]
+    query = select(logs.price, *map(func.sum, columns)).where(logs.run_id == run_id, logs.cost_pico > 0).group_by(logs.price)
+    return {row[0]: Usage(*map(int, row[1:])) for row in connection.execute(query)}
 
 
 def read_runs(connection: Connection, *, run: str | None = None, most: int = 20) -> list[Row[Any]]:

@@ -26,7 +26,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest migration: what a ledger of this release stands at."""
 
 
@@ -56,6 +56,10 @@ _Id = BigInteger().with_variant(Integer, "sqlite")
 
 def _pico(name: str, **options: Any) -> Column[int]:
     return Column(name, BigInteger, nullable=False, server_default="0", **options)
+
+
+def _sum(name: str) -> Column[int]:
+    return Column(name, BigInteger, nullable=False)
 
 
 datasets = Table(
@@ -150,11 +154,44 @@ generation_logs = Table(
     Column("cache_write_1h_tokens", Integer, nullable=False, server_default="0"),
     Column("price", String(128)),
     _pico("cost_pico"),
-    _pico("reserved_pico"),
+    _pico("reserved_pico"),  # while it is open
+    _pico("maybe_pico"),  # once it has ended with billing maybe: the worst that it may have cost
     Index("ix_logs_run", "run_id"),
     Index("ix_logs_time", "started_at", "provider"),
     Index("ix_logs_open", "status", "owner"),
 )
+
+pages = Table(
+    "pages",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("run_id", String(32), nullable=False),
+    Column("hour", UTCDateTime, nullable=False),
+    Column("template", String(64), nullable=False),
+    Column("status", String(12), nullable=False),
+    Column("billing", String(8), nullable=False),
+    Column("dataset_id", _Id, nullable=False),
+    Column("provider", String(16), nullable=False),
+    Column("model", String(200), nullable=False),
+    Column("price", String(128), nullable=False),
+    Column("batched", Boolean, nullable=False),
+    _sum("attempts"),
+    _sum("retries"),
+    _sum("input_tokens"),
+    _sum("output_tokens"),
+    _sum("cache_read_tokens"),
+    _sum("cache_write_5m_tokens"),
+    _sum("cache_write_1h_tokens"),
+    _sum("cost_pico"),
+    _sum("maybe_pico"),
+    Index(
+        "ix_pages",
+        *("run_id", "hour", "template", "status", "billing", "dataset_id", "provider", "model", "price", "batched"),
+        unique=True,
+    ),
+)
+"""The attempts that have ended and have an hour, a run, a template … in common, added up: the books of a million attempts are read in
+some thousand rows. See `costs_pages`."""
 
 answers = Table(
     "answers",
@@ -179,6 +216,12 @@ answers = Table(
     Column("score_structure", Integer),
     Column("reasons", Text),
     Column("content_hash", String(64)),
+    # the page, cost and latency of its log, which never change: what came of a million attempts is read in one index
+    Column("page", _Id),
+    _pico("cost_pico"),
+    Column("latency_ms", Integer),
+    Index("ix_answers_page", "page", "kind", "score", "cost_pico", "latency_ms"),
+    Index("ix_answers_content", "content_hash", "kind"),
 )
 
 reviews = Table(
@@ -227,5 +270,6 @@ batches = Table(
     Column("requests", Integer, nullable=False),
     Column("created_at", UTCDateTime, nullable=False),
     Column("ended_at", UTCDateTime),
+    Column("api_key", String(16)),
     Index("ix_batches_state", "state"),
 )

@@ -39,6 +39,16 @@ def one_line(done: Done, code: int, *words: str) -> None:
         ({"limits": {"output_tokens": 100}}, ["limits.output_tokens", "100", "one request"]),
         ({"model": "claude-nonsense-9"}, ["claude-nonsense-9", "prices"]),
         ({"budget": {"run_usd": -1}}, ["budget.run_usd"]),
+        ({"budget": {"run_usd": 5, "day_usd": 2}}, ["day_usd 2 is below run_usd 5"]),
+        ({"budget": {"run_usd": 5, "dataset_usd": 2}}, ["dataset_usd 2 is below run_usd 5"]),
+        ({"budget": {"run_usd": 5, "alert_at": [2]}}, ["budget.alert_at[0]", "1"]),
+        ({"prices": {"imput": 2, "output": 10}}, ["prices.imput", "did you mean 'input'?"]),
+        ({"prices": {"input": "2$", "output": 10}}, ["prices.input", "2$"]),
+        ({"prices": {"input": 2}}, ["prices.output", "missing"]),
+        ({"mode": "batches"}, ["mode", "'online' or 'batch'"]),
+        ({"mode": "batch", "model": "claude-opus-4-1"}, ["no batch price", "claude-opus-4-1", "batch: 0.5"]),
+        ({"mode": "batch", "prices": {"input": 2, "output": 10}}, ["no batch price", "batch: 0.5"]),
+        ({"generation": {"cacheing": False}}, ["generation.cacheing", "did you mean 'caching'?"]),
         ({"sample": 99}, ["sample", "99", "8"]),
         ({"axes": {"persona": ["a"], "emotion": ["a"], "topic": ["b"], "tier": ["tempalte"]}}, ["tempalte", "template"]),
     ],
@@ -74,6 +84,11 @@ def test_words_the_command_line_does_not_know(project: Project) -> None:
     one_line(project.run("build", "demo", "--budget", "-3"), 2, "budget")
     one_line(project.run("costs", "--from", "yesterday"), 2, "--from", "YYYY-MM-DD")
     one_line(project.run("costs", "--by", "color"), 2, "color")
+
+
+def test_batches_and_workers_exclude_each_other(project: Project) -> None:
+    project.spec("both", mode="batch")
+    one_line(project.run("build", "both", "--simulate", "--workers", "2"), 2, "workers", "batches")
 
 
 def test_no_key_and_no_simulation(project: Project) -> None:

@@ -96,7 +96,7 @@ def test_up_makes_a_house_that_builds(house: House) -> None:
     assert f"Prefect UI  http://127.0.0.1:{house.port}\n" in up.out
     assert "nightly" not in up.out  # there is no key that it could spend with
     names = {one["name"] for one in house.ask("/deployments/filter")}
-    assert names == {"build", "nightly", "batch", "shard"}
+    assert names == {"build", "nightly", "batch", "shard", "collect", "costs"}
     done = house.prefect("deployment", "run", "build-dataset/build", "-p", "spec=demo", "-p", "simulate=true", "--watch")
     assert done.code == 0, done.out + done.err
     [run] = house.ask("/flow_runs/filter")

@@ -156,7 +156,8 @@ def test_ctrl_c_while_the_server_starts_leaves_nothing_behind(number: signal.Sig
 
 
 def test_a_second_ctrl_c_ends_at_once_with_everything_the_build_had_started(home: Path, project: Project) -> None:
-    project.spec("at-once", retry={"timeout_seconds": 120})
+    # without a cache nobody waits for the first call, and all are in flight at once
+    project.spec("at-once", retry={"timeout_seconds": 120}, generation={"caching": False})
     process = project.start("build", "at-once", "--simulate", PREFECT_HOME=str(home))
     try:
         simulator = wait_for(lambda: simulator_of(process.pid), "a simulator")

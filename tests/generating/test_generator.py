@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ from convoforge.ledger.draws import Claimed, claim, enrol, read_draws
 from convoforge.ledger.owners import new_owner, register, retire
 from convoforge.ledger.runs import dataset_id
 from convoforge.models import AnswerKind, Outcome, Prompt, Provider, Status, Usage
-from convoforge.plan import Cell, worst_usage
+from convoforge.plan import Cell, worst_cost_pico
 from convoforge.pricing import cost_pico, price_of, usd
 from convoforge.simulator.control import Control as Simulator
 from convoforge.simulator.launch import simulator_process
@@ -130,7 +130,7 @@ def match(number: int) -> str:
     return f"Draw: {number};"
 
 
-RESERVE = cost_pico(worst_usage(prompt(0), 4096), PRICE)
+RESERVE = worst_cost_pico(prompt(0), 4096, PRICE)
 Open = Callable[..., AbstractAsyncContextManager[Run]]
 
 
@@ -234,6 +234,54 @@ async def eventually(condition: Callable[[], bool], seconds: float = 10) -> None
 def billed(simulator: Simulator) -> dict[str, int]:
     delivered = simulator.books()["billed_delivered"]
     return {name: delivered[name] for name in ("requests", "input_tokens", "output_tokens")}
+
+
+RULES = "Every turn says something that only this client could have heard. " * 40  # 660 tokens
+
+
+def shared(run: Run, count: int, **settings: Any) -> list[Job]:
+    """Jobs whose prompts begin with the same rules."""
+    generation = run.spec.generation.model_copy(update=settings)
+    return [
+        replace(run.job(one), prompt=replace(prompt(n), system=RULES, shared=True), settings=generation)
+        for n, one in enumerate(run.claim(count))
+    ]
+
+
+async def test_of_many_requests_one_writes_the_shared_rules_and_the_others_read_them(
+    simulator: Simulator, open_run: Open
+) -> None:
+    async with open_run(simulator.url) as run:
+        await asyncio.gather(*map(run.generator.generate, shared(run, 30)))
+        written = run.logs("cache_write_5m_tokens", "cache_read_tokens")
+        wrote = [row for row in written if row[0] > 0]
+        assert len(wrote) == 1
+        assert wrote[0][0] >= len(RULES) // 4
+        assert [row for row in written if row not in wrote] == [(0, wrote[0][0])] * 29
+        spent = run.budget()[1]
+        assert spent == sum(row[0] for row in run.logs("cost_pico"))
+        delivered = simulator.books()["billed_delivered"]
+        assert delivered["cache_read_input_tokens"] == 29 * wrote[0][0]
+        usage = Usage(delivered["input_tokens"], delivered["output_tokens"], delivered["cache_read_input_tokens"], wrote[0][0])
+        assert spent == cost_pico(usage, PRICE)
+
+
+async def test_one_setting_turns_the_cache_off(simulator: Simulator, open_run: Open) -> None:
+    async with open_run(simulator.url) as run:
+        await asyncio.gather(*map(run.generator.generate, shared(run, 5, caching=False)))
+        assert run.logs("cache_write_5m_tokens", "cache_read_tokens") == [(0, 0)] * 5
+
+
+async def test_where_the_one_ahead_fails_the_others_are_answered_all_the_same(simulator: Simulator, open_run: Open) -> None:
+    simulator.script("400", "529", "reset")
+    async with open_run(simulator.url) as run:
+        outcomes = await asyncio.gather(*map(run.generator.generate, shared(run, 10)))
+        assert Counter(outcome.status for outcome in outcomes)[Status.FAILED] == 1
+        assert run.states() == {"held": 9, "failed": 1}
+        served = [row for row in simulator.rows() if row["usage"]["cache_creation_input_tokens"]]
+        assert (
+            len(served) == len([row for row in run.logs("cache_write_5m_tokens") if row[0]]) + 1
+        )  # and what the reset one wrote
 
 
 class HeldLedger:
@@ -806,7 +854,7 @@ async def test_a_fault_of_ours_after_the_answer_reaches_the_caller_and_the_answe
     def broken(_: str) -> Any:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr("convoforge.generator.parse_conversation", broken)
+    monkeypatch.setattr("convoforge.booking.parse_conversation", broken)
     async with open_run(simulator.url) as run:
         with pytest.raises(ZeroDivisionError, match="a bug"):
             await run.generate()
@@ -824,7 +872,7 @@ async def test_a_fault_of_ours_after_the_answer_reaches_the_caller_and_the_answe
 async def test_a_fault_of_ours_during_the_call_may_have_been_billed(
     open_run: Open, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def broken(*_: Any) -> Any:
+    async def broken(*_: Any, **__: Any) -> Any:
         raise ZeroDivisionError("a bug")
 
     monkeypatch.setattr(Claude, "send", broken)
@@ -842,7 +890,7 @@ async def test_a_fault_of_ours_stops_the_run_also_where_the_caller_has_left(
     def broken(_: str) -> Any:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr("convoforge.generator.parse_conversation", broken)
+    monkeypatch.setattr("convoforge.booking.parse_conversation", broken)
     async with open_run(slow.url) as run:
         (task,) = run.start(*run.claim(1))
         await eventually(lambda: len(slow.rows()) == 1)
@@ -909,4 +957,4 @@ def surplus(run: Run) -> int:
     maybe = run.rows(
         "SELECT requests.cell FROM generation_logs JOIN requests ON requests.id = request_id WHERE billing = 'maybe' ORDER BY 1"
     )
-    return sum(RESERVE - cost_pico(worst_usage(prompt(int(row[0], 16)), 4096), PRICE) for row in maybe)
+    return sum(RESERVE - worst_cost_pico(prompt(int(row[0], 16)), 4096, PRICE) for row in maybe)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -78,6 +79,39 @@ def test_64_at_once_get_not_a_cent_over_the_cap(ledger: Ledger, dataset: int, ow
 
     assert sum(together(*(one(n) for n in ids))) == 10
     assert budget(ledger) == (0, 10 * CENT, 0)
+
+
+def test_64_workers_with_connections_of_their_own_get_not_a_cent_over_any_cap(
+    database_url: str, ledger: Ledger, dataset: int, owner: Owner
+) -> None:
+    """Each worker books three calls, one after the other, that end in every way a call can end."""
+    ids, cap = enrolled(ledger, dataset, 64), 40 * CENT
+    endings: list[dict[str, Any]] = [
+        {"cost": CENT},
+        {"cost": CENT // 3},
+        {"cost": 0, "billing": "none", "status": "failed", "answer": None, "usage": Usage()},
+        {"cost": 0, "billing": "maybe", "status": "failed", "answer": None, "usage": Usage()},
+    ]
+    over: list[int] = []
+
+    def work(number: int) -> None:
+        with Ledger(database_url) as own:
+            for attempt in (1, 2, 3):
+                wish = intent(ids[number], dataset, owner, cap=cap, attempt=attempt)
+                if own.write(start_attempts, [wish]) != [None]:
+                    continue
+                over.extend(sum(row) for row in [budget(own)] if sum(row) > cap)
+                own.write(finish_attempts, [completion(wish, **endings[(number + attempt) % 4])])
+
+    with ThreadPoolExecutor(64) as workers:
+        list(workers.map(work, range(64)))
+    reserved, spent, maybe = budget(ledger)
+    assert over == []
+    assert (reserved, spent + maybe <= cap) == (0, True)
+    assert spent + maybe > cap // 2  # and much of it was used: who was denied did not ask again
+    logs = ledger.read(lambda c: c.execute(select(generation_logs)).all())
+    assert spent == sum(row.cost_pico for row in logs)
+    assert maybe == CENT * sum(row.billing == "maybe" for row in logs)
 
 
 def test_what_may_have_been_billed_counts_against_the_cap_at_its_worst(ledger: Ledger, dataset: int, owner: Owner) -> None:

@@ -1,0 +1,163 @@
+"""What came of a call, as the ledger keeps it: an answer read, judged, scored and priced; a failure with what it may have cost. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from convoforge.errors import (
+    ClaudeAPIError,
+    ConvoforgeError,
+    GateClosed,
+    GenerationValidationError,
+    ParseError,
+    RateLimitError,
+    RejectedError,
+)
+from convoforge.identity import conversation_id, sent_key, wanted_key
+from convoforge.ledger.attempts import AnswerRow, Completion, Intent
+from convoforge.ledger.draws import write_conversation
+from convoforge.models import AnswerKind, Asked, Conversation, Outcome, Prompt, Quality, Reply, Status, Usage
+from convoforge.parsing import parse_conversation
+from convoforge.pricing import Price, cost_pico, usd
+from convoforge.quality import scored
+from convoforge.spec import Generation
+
+MOST_SAID = 400
+"""So much of a fault of ours is kept: some repeat all that they were given."""
+
+_STOPS = {
+    "refusal": AnswerKind.REFUSED,
+    "max_tokens": AnswerKind.TRUNCATED,
+    "model_context_window_exceeded": AnswerKind.CONTEXT_OVERFLOW,
+}
+_WHY = {
+    AnswerKind.REFUSED: "the model declined",
+    AnswerKind.TRUNCATED: "the answer was cut off at max_tokens: raise generation.max_tokens",
+    AnswerKind.CONTEXT_OVERFLOW: "prompt and answer exceed the model's context window",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Booked:
+    """An answer, ready to be written down, and what it turned out to be."""
+
+    completion: Completion
+    kind: AnswerKind
+    conversation: Conversation | None
+    fault: ConvoforgeError | None
+    quality: Quality | None
+
+    def status(self, min_score: int) -> Status:
+        """Where the draw stands that it answers, duplicates aside."""
+        if self.quality is None:
+            return Status.DROPPED
+        return Status.ACCEPTED if self.quality.score >= min_score else Status.NEEDS_REVISION
+
+    def outcome(self, min_score: int, attempts: int) -> Outcome:
+        """The same for whoever asked."""
+        done, quality, answer = self.completion, self.quality, self.completion.answer
+        return Outcome(
+            status=self.status(min_score),
+            kind=self.kind,
+            conversation=self.conversation,
+            quality=quality,
+            usage=done.usage,
+            cost_usd=usd(done.cost_pico),
+            attempts=attempts,
+            duration_ms=done.latency_ms,
+            reason=str(self.fault) if self.fault else "; ".join(quality.reasons) if quality else "",
+            error=self.fault,
+            conversation_id=answer.conversation_id if answer else None,
+            api_request_id=done.api_request_id,
+            provider="simulator" if done.intent.provider == "simulator" else "anthropic",
+            finished_at=done.finished_at,
+        )
+
+
+def asked_of(prompt: Prompt, model: str, settings: Generation, template_version: str) -> Asked:
+    """What is kept of a request that is sent."""
+    return Asked(sent_key(model, prompt, settings), template_version, prompt.conversation_system, settings.temperature)
+
+
+def book_answer(
+    intent: Intent, asked: Asked, cell: str, draw: int, reply: Reply, price: Price, finished_at: datetime, latency_ms: int
+) -> Booked:
+    """An answer of any kind. It was paid, whatever can be done with it."""
+    kind, conversation, fault = _read(reply, asked.conversation_system)
+    found = scored(conversation) if conversation else None
+    answer = AnswerRow(
+        conversation_id=conversation_id(wanted_key(cell, draw), asked.sent),
+        sent=asked.sent,
+        kind=kind.value,
+        turns=write_conversation(conversation) if conversation else None,
+        system=conversation.system if conversation else None,
+        raw_text=None if conversation else reply.text.replace("\0", "\ufffd"),  # PostgreSQL takes no NUL
+        reason=str(fault) if fault else None,
+        template_version=asked.template_version,
+        temperature=asked.temperature,
+        temperature_applied=reply.temperature_applied,
+        scored=found,
+    )
+    completion = Completion(
+        intent,
+        status="succeeded",
+        billing="billed",
+        finished_at=finished_at,
+        latency_ms=latency_ms,
+        usage=reply.usage,
+        cost_pico=cost_pico(reply.usage, price),
+        api_request_id=reply.request_id,
+        stop_reason=reply.stop_reason,
+        answer=answer,
+    )
+    return Booked(completion, kind, conversation, fault, found.quality if found else None)
+
+
+def book_failure(
+    intent: Intent,
+    error: Exception,
+    reply: Reply | None,
+    price: Price,
+    finished_at: datetime,
+    latency_ms: int,
+    *,
+    sent: str,
+    pending: bool = False,
+) -> Completion:
+    """A call that failed. An answer that cannot be used was paid all the same; a fault of ours may have been. `pending`: nobody tries
+    again now, and the request is given back."""
+    unsent = isinstance(error, GateClosed | RateLimitError)
+    said = error if isinstance(error, ClaudeAPIError) else ClaudeAPIError(repr(error)[:MOST_SAID], maybe_billed=not unsent)
+    rejected = isinstance(error, RejectedError)
+    return Completion(
+        intent,
+        status="failed",
+        billing="billed" if reply else "maybe" if said.maybe_billed else "none",
+        finished_at=finished_at,
+        latency_ms=latency_ms,
+        provider=reply.provider if reply else None,
+        usage=reply.usage if reply else Usage(),
+        cost_pico=cost_pico(reply.usage, price) if reply else 0,
+        error_kind=said.kind or type(error).__name__,
+        error=str(said),
+        http_status=said.status,
+        api_request_id=said.request_id,
+        request_state="failed" if rejected else "pending" if pending else None,
+        sent=sent if rejected else None,
+        reason=str(said) if rejected or pending else None,
+    )
+
+
+def _read(reply: Reply, conversation_system: str | None) -> tuple[AnswerKind, Conversation | None, ConvoforgeError | None]:
+    kind = _STOPS.get(reply.stop_reason or "")
+    if kind is not None:
+        category = f" ({reply.refusal_category})" if reply.refusal_category else ""
+        return kind, None, GenerationValidationError(_WHY[kind] + category, details={"stop_reason": reply.stop_reason})
+    try:
+        conversation = parse_conversation(reply.text)
+    except ParseError as error:
+        return AnswerKind.PARSE_ERROR, None, error
+    except GenerationValidationError as error:
+        return AnswerKind.INVALID, None, error
+    return AnswerKind.OK, Conversation(conversation.turns, conversation_system or conversation.system), None

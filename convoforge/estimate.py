@@ -1,0 +1,261 @@
+"""What a build will cost and how long it takes, before anything is sent: low, expected and high, at once or in batches.
+
+Output goes by what the ledger remembers of the model's answers to each template, else by what the template asks for; input by a
+count of the API's, else by the past, else by letters; refills by how many answers were accepted so far. Pure.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from math import ceil, sqrt
+from typing import Any
+
+from convoforge.errors import ConfigError
+from convoforge.ledger.history import Made
+from convoforge.models import Prompt, Status, Usage
+from convoforge.plan import CHARACTERS_A_TOKEN, Cell, Plan, expected_usage, kept_text
+from convoforge.pricing import Price, cost_pico, price_of, usd
+from convoforge.standing import Standing
+from convoforge.templates import Target
+
+SAMPLE = 8
+"""So many prompts of each template are looked at: they are spread evenly over every axis."""
+
+_CHARACTERS_A_TOKEN = 3.5  # of dialogue in JSON
+_TOKENS_A_TURN = 10  # the JSON around it
+_TOKENS_A_SECOND = 70  # what a model writes, where nothing was measured yet
+_REFUSED_AT_WORST = 0.5  # the share of answers not accepted that `high` reckons with, where there is no past
+_SURE = 2.0  # standard deviations: 19 of 20
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """An amount in US dollars, as low as it may well be, as expected, and as high."""
+
+    low: Decimal
+    expected: Decimal
+    high: Decimal
+
+    def __add__(self, other: Range) -> Range:
+        return Range(self.low + other.low, self.expected + other.expected, self.high + other.high)
+
+    def __str__(self) -> str:
+        return f"about {_dollars(self.expected)} ({_dollars(self.low)} to {_dollars(self.high)})"
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a build is expected to need. `requests` are draws, refills included; `batch` is the price in batches, None where the model
+    has none; `mode` is the spec's; `seconds` are at the configured limits, of which `held_up_by` is the tightest;
+    `basis` says what was gone by."""
+
+    conversations: int
+    requests: int
+    mode: str
+    online: Range
+    batch: Range | None
+    seconds: float
+    held_up_by: str
+    basis: str
+
+    @property
+    def cost(self) -> Range:
+        """What it costs in the spec's mode."""
+        return self.batch if self.mode == "batch" and self.batch else self.online
+
+    @property
+    def as_json(self) -> dict[str, Any]:
+        """Plain values, money as strings."""
+        here = self.cost
+        return {
+            "requests_expected": self.requests,
+            "estimated_cost_usd": f"{here.expected:.6f}",
+            "estimated_low_usd": f"{here.low:.6f}",
+            "estimated_high_usd": f"{here.high:.6f}",
+            "online_cost_usd": f"{self.online.expected:.6f}",
+            "batch_cost_usd": f"{self.batch.expected:.6f}" if self.batch else None,
+            "seconds_at_limits": ceil(self.seconds),
+            "held_up_by": self.held_up_by,
+            "estimate_basis": self.basis,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Draw:
+    """What one draw of a template needs, in tokens, low, expected and high; `shared` tokens of the prompt may be read from the cache."""
+
+    prompt: float
+    shared: float
+    output: tuple[float, float, float]
+    seconds: float
+    known: int
+
+
+def templates_of(plan: Plan, cells: Iterable[str]) -> Counter[str]:
+    """How many draws of each template the cells (one for each draw, by their keys) stand for."""
+    template = {cell.key: cell.template for cell in plan.cells}
+    return Counter(template[cell] for cell in cells)
+
+
+def missing(plan: Plan, standing: Standing, limit: int | None = None) -> Counter[str]:
+    """The draws that a build generates, at most `limit` of them, by template: what is pending, and what is asked for next."""
+    cells = [draw.cell for draw in standing.pending] + [cell for cell, _ in standing.ask]
+    return templates_of(plan, cells[:limit])
+
+
+def samples(plan: Plan) -> dict[str, list[Prompt]]:
+    """A few prompts of each template, spread over the axes."""
+    found: dict[str, list[Cell]] = {}
+    for cell in plan.cells:
+        some = found.setdefault(cell.template, [])
+        if len(some) < SAMPLE:
+            some.append(cell)
+    return {template: [plan.prompt(cell, 0) for cell in cells] for template, cells in found.items()}
+
+
+def estimate(
+    plan: Plan,
+    draws: Mapping[str, int],
+    standing: Standing,
+    history: Mapping[str, Made],
+    *,
+    counted: Mapping[str, float] | None = None,
+    refills: bool = True,
+) -> Estimate:
+    """The estimate for `draws` of each template. `counted` are the API's input tokens of one, where it was asked. Without `refills`
+    no draw is asked for in place of one that is not accepted: a run that makes only so many."""
+    known = {name: _draw(plan, name, prompts, history.get(name), counted) for name, prompts in samples(plan).items()}
+    total = sum(draws.values())
+    factors = _refills(plan, standing) if refills else (1.0, 1.0, 1.0)
+    batch_price = _batch_price(plan)
+
+    def priced(price: Price, hits: Sequence[str]) -> Range:
+        def amount(at: int) -> Decimal:
+            each = (_cost(known[name], count * factors[at], at, price, Decimal(hits[at])) for name, count in draws.items())
+            return sum(each, start=Decimal(0))
+
+        return Range(*map(amount, range(3)))
+
+    requests = total * factors[1]
+    seconds, held_up_by = _seconds(plan, known, draws, factors[1])
+    return Estimate(
+        conversations=total,
+        requests=ceil(requests - 1e-9),
+        mode=plan.spec.mode,
+        online=priced(price_of(plan.spec.model, overrides=plan.spec.prices), ("1", "1", "0")),
+        # a batch is worked on in any order, so that a cache helps by chance
+        batch=priced(batch_price, ("1", "0.5", "0")) if batch_price else None,
+        seconds=seconds,
+        held_up_by=held_up_by,
+        basis=_basis(known, draws, standing, counted),
+    )
+
+
+def _draw(plan: Plan, name: str, prompts: Sequence[Prompt], made: Made | None, counted: Mapping[str, float] | None) -> _Draw:
+    by_letters = sum(expected_usage(prompt).input_tokens for prompt in prompts) / len(prompts)
+    prompt = (counted or {}).get(name) or (made.prompt_tokens if made else by_letters)
+    text = kept_text(prompts[0], plan.spec.model, plan.spec.generation)
+    shared = min(prompt, len(text) / CHARACTERS_A_TOKEN) if text else 0.0
+    most = float(plan.spec.generation.max_tokens)
+    if made is None:
+        low, expected, high = (min(most, tokens) for tokens in target_tokens(plan.library.template(name).target))
+        return _Draw(prompt, shared, (low, expected, high), _unmeasured(plan, expected), 0)
+    off = _SURE * made.spread * sqrt(1 / made.answers + 1 / max(1, plan.wanted))
+    mean = min(most, made.output_tokens)
+    return _Draw(prompt, shared, (max(min(1.0, mean), mean - off), mean, min(most, mean + off)), made.seconds, made.answers)
+
+
+def target_tokens(target: Target) -> tuple[float, float, float]:
+    """The output tokens of what a template asks for: the least, the middle, the most."""
+
+    def tokens(turns: float, characters: float) -> float:
+        return turns * (characters / _CHARACTERS_A_TOKEN + _TOKENS_A_TURN)
+
+    (fewest, most), (shortest, longest) = target.turns, target.characters
+    return (
+        tokens(fewest, shortest),
+        tokens((fewest + most) / 2, (shortest + longest) / 2),
+        tokens(most, longest),
+    )
+
+
+def _unmeasured(plan: Plan, output: float) -> float:
+    return 0.0 if plan.provider == "simulator" else output / _TOKENS_A_SECOND
+
+
+def _refills(plan: Plan, standing: Standing) -> tuple[float, float, float]:
+    """Draws for each conversation that is wanted: low, expected, high; by what was accepted of what was judged so far."""
+    accepted = standing.counts[Status.ACCEPTED]
+    judged = accepted + standing.counts[Status.NEEDS_REVISION] + standing.counts[Status.DROPPED]
+    most = plan.spec.max_draws
+    if not judged:
+        return 1.0, 1.0, _draws_each(1 - _REFUSED_AT_WORST, most)
+    share = (accepted + 1) / (judged + 1)
+    off = _SURE * sqrt(share * (1 - share) / judged) + 1 / (judged + 1)
+    return _draws_each(min(1.0, share + off), most), _draws_each(share, most), _draws_each(share - off, most)
+
+
+def _draws_each(accepted: float, most: int) -> float:
+    """How many draws a conversation takes where this share is accepted, and there are at most so many: a cut-off geometric mean."""
+    return float(most) if accepted <= 0.01 else min(float(most), (1 - (1 - accepted) ** most) / accepted)
+
+
+def _cost(draw: _Draw, count: float, at: int, price: Price, hits: Decimal) -> Decimal:
+    """What `count` draws cost. The first one writes what the others read from the cache, so far as it `hits`."""
+    output = round(draw.output[at])
+    plain = _times(cost_pico(Usage(round(draw.prompt), output), price), count)
+    if draw.shared == 0 or count < 2:
+        return plain
+    own, shared = round(draw.prompt - draw.shared), round(draw.shared)
+    write = cost_pico(Usage(own, output, cache_write_5m_tokens=shared), price)
+    read = cost_pico(Usage(own, output, cache_read_tokens=shared), price)
+    return hits * (usd(write) + _times(read, count - 1)) + (1 - hits) * plain
+
+
+def _times(pico: int, count: float) -> Decimal:
+    return usd(round(pico * count))
+
+
+def _seconds(plan: Plan, known: Mapping[str, _Draw], draws: Mapping[str, int], factor: float) -> tuple[float, str]:
+    """How long it takes at the configured limits, and which of them it is."""
+    limits = plan.spec.limits
+    count = sum(draws.values()) * factor
+    each = {
+        "input_tokens": sum(n * (known[name].prompt - known[name].shared) for name, n in draws.items()) * factor,
+        "output_tokens": sum(n * known[name].output[1] for name, n in draws.items()) * factor,
+    }
+    rates = {"max_requests": count / limits.max_requests}
+    rates |= {name: tokens / limit for name, tokens in each.items() if (limit := getattr(limits, name))}
+    waits = {name: share / limits.pause_threshold * limits.window_seconds for name, share in rates.items()}
+    waits["concurrency"] = sum(n * known[name].seconds for name, n in draws.items()) * factor / limits.concurrency
+    held_up_by = max(waits, key=lambda name: waits[name])
+    return waits[held_up_by], f"limits.{held_up_by}"
+
+
+def _batch_price(plan: Plan) -> Price | None:
+    try:
+        return price_of(plan.spec.model, batch=True, overrides=plan.spec.prices)
+    except ConfigError:
+        return None
+
+
+def _basis(known: Mapping[str, _Draw], draws: Mapping[str, int], standing: Standing, counted: Mapping[str, float] | None) -> str:
+    past = sum(known[name].known for name in draws)
+    new = [name for name in draws if not known[name].known]
+    parts = []
+    if past:
+        parts.append(f"{past} answers so far")
+    if new:
+        parts.append("what the templates ask for" if not past else f"what {', '.join(new)} asks for")
+    if counted:
+        parts.append("prompts counted by the API")
+    judged = standing.counts[Status.ACCEPTED] + standing.counts[Status.NEEDS_REVISION] + standing.counts[Status.DROPPED]
+    parts.append(f"{standing.counts[Status.ACCEPTED]} of {judged} answers accepted" if judged else "no refills expected yet")
+    return "; ".join(parts)
+
+
+def _dollars(amount: Decimal) -> str:
+    return f"${amount:,.2f}" if amount >= 1 or amount == 0 else f"${amount:.4f}"

@@ -1,0 +1,58 @@
+"""What answers of a model to a template have been like: what an estimate goes by where there is a past."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import sqrt
+
+from sqlalchemy import Connection, Float, cast, func, select
+
+from convoforge.ledger.tables import generation_logs
+from convoforge.models import Provider
+
+_LATEST = 5_000
+"""So many of the newest answers are looked at: prompts change, and a look at a million would take seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """The answers to one template: how many, and their mean tokens and seconds. `prompt_tokens` are all of the input, cached or not;
+    `spread` is the standard deviation of `output_tokens`."""
+
+    answers: int
+    prompt_tokens: float
+    output_tokens: float
+    spread: float
+    seconds: float
+
+
+def read_history(connection: Connection, provider: Provider, model: str, templates: Sequence[str]) -> dict[str, Made]:
+    """The newest answers of a model, by template; nothing of a template that it has not answered."""
+    logs = generation_logs.c
+    prompt = logs.input_tokens + logs.cache_read_tokens + logs.cache_write_5m_tokens + logs.cache_write_1h_tokens
+    latest = (
+        select(logs.model, logs.template, logs.latency_ms, logs.output_tokens, prompt.label("prompt"))
+        .where(logs.provider == provider, logs.status == "succeeded")
+        .order_by(logs.started_at.desc())
+        .limit(_LATEST)
+        .subquery()
+    )
+    one = latest.c
+    output = cast(one.output_tokens, Float)
+    query = (
+        select(
+            one.template,
+            func.count(),
+            func.avg(cast(one.prompt, Float)),
+            func.avg(output),
+            func.avg(output * output),
+            func.avg(cast(one.latency_ms, Float)),
+        )
+        .where(one.model == model, one.template.in_(templates))
+        .group_by(one.template)
+    )
+    return {
+        template: Made(count, prompt, mean, sqrt(max(0.0, squares - mean * mean)), (latency or 0.0) / 1000)
+        for template, count, prompt, mean, squares, latency in connection.execute(query)
+    }

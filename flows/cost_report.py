@@ -1,0 +1,75 @@
+"""The books, read every week: what was spent, on what, and what of it was waste. Sends nothing, pays nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Annotated, Any
+
+from prefect import flow
+from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
+from prefect.client.schemas.objects import State
+from prefect.logging import get_run_logger
+from prefect.states import Completed, Failed
+from pydantic import Field
+
+from convoforge.errors import ConvoforgeError
+from convoforge.ledger import Ledger
+from convoforge.ledger.costs import CostSummary, GroupBy, cost_summary
+from convoforge.ledger.costs_said import COLUMNS, say, say_groups, say_in_a_line
+from convoforge.settings import Settings
+from tasks.report import one_line
+
+
+@flow(name="cost-report", validate_parameters=True)
+async def cost_report(
+    since: Annotated[date | None, Field(description="The first day, UTC; from the beginning, if not given")] = None,
+    until: Annotated[date | None, Field(description="The last day, UTC; until now, if not given")] = None,
+    by: Annotated[GroupBy, Field(description="What the figures are grouped by")] = "dataset",
+    simulated: Annotated[bool, Field(description="What the simulator wrote, instead of real spending")] = False,
+) -> State[Any]:
+    """Read the books and leave them as a table and a page. Ends Completed with the total, what an accepted conversation costs and what
+    was wasted, and with what `convoforge costs --json` prints as its result; Failed where the ledger cannot be read."""
+    if since and until and since > until:
+        return Failed(message=f"the period begins on {since}, after its last day {until}")
+    end = until and until + timedelta(days=1)
+    try:
+        summary = await asyncio.to_thread(_read, _midnight(since), _midnight(end), by, simulated=simulated)
+    except ConvoforgeError as error:
+        return Failed(message=one_line(error), data=error)
+    message = f"{say_in_a_line(summary)}{' (simulated: nothing was paid)' if simulated else ''}"
+    period = f"{since or 'the beginning'} to {until or 'now'}"
+    key = "costs-simulated" if simulated else "costs"
+    groups = summary.groups or {}
+    rows = [dict(zip((by, *COLUMNS), row, strict=True)) for row in say_groups(groups)]
+    page = markdown(summary, groups, by, period, simulated=simulated)
+    try:
+        await asyncio.gather(
+            acreate_table_artifact(rows, key=f"{key}-by-{by}", description=f"{period}: {message}"),
+            acreate_markdown_artifact(page, key=f"{key}-report", description=f"Costs, {period}"),
+        )
+    except Exception as error:  # noqa: BLE001 - the books are in the ledger whether or not Prefect shows them
+        get_run_logger().warning("the artifacts could not be written: %s", error)
+    return Completed(message=message, data=summary.as_json())
+
+
+def markdown(summary: CostSummary, groups: Mapping[str, CostSummary], by: str, period: str, *, simulated: bool) -> str:
+    """The books as a page."""
+    banner = ["> **Simulated.** None of this was paid.", ""] if simulated else []
+    facts = [_row(what.replace("  ", "· "), value) for what, value in say(summary)]
+    table = [_row(by, *COLUMNS), "|---|" + "---:|" * len(COLUMNS), *(_row(*row) for row in say_groups(groups))]
+    return "\n".join([f"# Costs, {period}", "", *banner, "| | |", "|---|---|", *facts, "", f"## By {by}", "", *table, ""])
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def _midnight(day: date | None) -> datetime | None:
+    return day and datetime.combine(day, time(), UTC)
+
+
+def _read(since: datetime | None, until: datetime | None, by: GroupBy, *, simulated: bool) -> CostSummary:
+    with Ledger(Settings().database_url) as ledger:
+        return ledger.read(cost_summary, since, until, by=by, provider="simulator" if simulated else "anthropic")

@@ -1,0 +1,87 @@
+"""Generating in message batches: a task hands requests over, another waits for what has been handed over, by whichever run."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.logging import get_run_logger
+
+from convoforge.batching import MOST_REQUESTS, Collected
+from convoforge.errors import ClaudeAPIError, DoomError, RejectedError
+from convoforge.ledger.batches import in_batches
+from convoforge.ledger.draws import claim
+from tasks.session import Session, session
+
+FIRST_LOOK_SECONDS, LAST_LOOK_SECONDS = 0.5, 60.0
+"""How long to wait before another look at batches that go on: longer each time."""
+
+_NAP = 0.25
+
+
+@task(name="submit-batch", task_run_name="{label}", cache_policy=NO_CACHE)
+async def submit_batch(run_id: str, ids: list[int], label: str) -> list[int]:  # noqa: ARG001 - the label names the task run
+    """Hand requests over in message batches, but for those that others are at work on, and those that a budget has no room for yet.
+    Returns the ids that were tried."""
+    opened = session(run_id)
+    tried: set[int] = set()
+    for start in range(0, len(ids), MOST_REQUESTS):
+        claimed = await opened.ledger.awrite(claim, opened.owner, ids[start : start + MOST_REQUESTS], datetime.now(UTC))
+        jobs = await asyncio.to_thread(lambda some: [opened.job(one) for one in some], claimed)
+        handed, failed = await opened.batcher.submit(jobs)
+        opened.control.unanswered |= failed
+        tried |= handed | failed
+        if len(handed) + len(failed) < len(jobs):
+            break  # there is no room for more until something comes back
+    await _count(opened)
+    return sorted(tried)
+
+
+@task(name="collect-batches", cache_policy=NO_CACHE)
+async def collect_batches(run_id: str, *, wait: bool) -> list[int]:
+    """Write down the results of the dataset's batches. With `wait` until none goes on, or the run stops; else of those that have ended.
+    Returns the ids of requests that came back without an answer."""
+    opened = session(run_id)
+    failed: set[int] = set()
+    pause, silent = FIRST_LOOK_SECONDS, False
+    while True:
+        going_on = True
+        try:
+            found = await opened.batcher.collect()
+        except (DoomError, RejectedError) as error:
+            opened.control.stop(str(error), doomed=True)
+        except ClaudeAPIError as error:  # the batches go on without us; the next look may fare better
+            if not silent:
+                get_run_logger().warning("the batches could not be looked at: %s", error)
+            silent = True
+        else:
+            silent, going_on = False, found.going_on > 0
+            failed |= found.failed
+            _tell(opened, found)
+        await _count(opened)
+        if not going_on or not wait or opened.control.stopped is not None:
+            return sorted(failed)
+        opened.stage = f"waiting for batches: {opened.in_batches} requests are in them, and go on without us"
+        await _nap(opened, pause)
+        pause = min(LAST_LOOK_SECONDS, pause * 1.5)
+
+
+def _tell(opened: Session, found: Collected) -> None:
+    control = opened.control
+    control.tally.update(found.tally)
+    control.cost_pico += found.cost_pico
+    control.unanswered |= found.failed
+    opened.collected += found.earlier
+
+
+async def _count(opened: Session) -> None:
+    opened.in_batches = opened.elsewhere = await opened.ledger.aread(in_batches, opened.dataset_id)
+
+
+async def _nap(opened: Session, seconds: float) -> None:
+    """Sleep, but hear of a stop."""
+    while seconds > 0 and opened.control.stopped is None:
+        await asyncio.sleep(min(seconds, _NAP))
+        seconds -= _NAP
