@@ -17,7 +17,7 @@ from convoforge.errors import ConfigError
 from convoforge.ledger.history import Made
 from convoforge.models import Prompt, Status, Usage
 from convoforge.plan import CHARACTERS_A_TOKEN, Cell, Plan, expected_usage, kept_text
-from convoforge.pricing import Price, cost_pico, price_of, usd
+from convoforge.pricing import Price, cost_pico, dollars, price_of, usd
 from convoforge.standing import Standing
 from convoforge.templates import Target
 
@@ -43,7 +43,7 @@ class Range:
         return Range(self.low + other.low, self.expected + other.expected, self.high + other.high)
 
     def __str__(self) -> str:
-        return f"about {_dollars(self.expected)} ({_dollars(self.low)} to {_dollars(self.high)})"
+        return f"about {dollars(self.expected)} ({dollars(self.low)} to {dollars(self.high)})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +255,3 @@ def _basis(known: Mapping[str, _Draw], draws: Mapping[str, int], standing: Stand
     judged = standing.counts[Status.ACCEPTED] + standing.counts[Status.NEEDS_REVISION] + standing.counts[Status.DROPPED]
     parts.append(f"{standing.counts[Status.ACCEPTED]} of {judged} answers accepted" if judged else "no refills expected yet")
     return "; ".join(parts)
-
-
-def _dollars(amount: Decimal) -> str:
-    return f"${amount:,.2f}" if amount >= 1 or amount == 0 else f"${amount:.4f}"

@@ -40,6 +40,13 @@ def usd(pico: int) -> Decimal:
     return Decimal(f"{Decimal(f'{pico}e-12'):f}".rstrip("0").rstrip("."))
 
 
+def dollars(amount: Decimal | None) -> str:
+    """An amount for people: cents from a dollar upwards, more digits below."""
+    if amount is None:
+        return "-"
+    return f"${amount:,.2f}" if amount >= 1 or amount == 0 else f"${amount:.4f}"
+
+
 def _whole(amount: Decimal, units: int) -> int:
     numerator, denominator = amount.as_integer_ratio()
     whole, rest = divmod(numerator * units, denominator)

@@ -33,7 +33,7 @@ async def cost_report(
     was wasted, and with what `convoforge costs --json` prints as its result; Failed where the ledger cannot be read."""
     if since and until and since > until:
         return Failed(message=f"the period begins on {since}, after its last day {until}")
-    end = until and until + timedelta(days=1)
+    end = None if until is None else until + timedelta(days=1)
     try:
         summary = await asyncio.to_thread(_read, _midnight(since), _midnight(end), by, simulated=simulated)
     except ConvoforgeError as error:
@@ -67,7 +67,7 @@ def _row(*cells: str) -> str:
 
 
 def _midnight(day: date | None) -> datetime | None:
-    return day and datetime.combine(day, time(), UTC)
+    return None if day is None else datetime.combine(day, time(), UTC)
 
 
 def _read(since: datetime | None, until: datetime | None, by: GroupBy, *, simulated: bool) -> CostSummary:

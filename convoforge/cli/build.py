@@ -23,8 +23,9 @@ from rich.table import Table
 from convoforge.cli import DONE, ENDED_SHORT, FAILED
 from convoforge.cli.plan import Forecast, forecast
 from convoforge.cli.server import use_server
-from convoforge.cli.words import dollars, duration, facts, out, print_json
+from convoforge.cli.words import duration, facts, out, print_json
 from convoforge.errors import ConfigError, ConvoforgeError
+from convoforge.pricing import dollars
 from convoforge.settings import Settings
 from convoforge.spec import check_workers
 

@@ -11,9 +11,10 @@ from rich.padding import Padding
 
 from convoforge.adhoc import open_generator
 from convoforge.cli import DONE, FAILED
-from convoforge.cli.words import dollars, out, print_json
+from convoforge.cli.words import out, print_json
 from convoforge.errors import ConfigError
 from convoforge.models import ConversationRequest, Outcome
+from convoforge.pricing import dollars
 from convoforge.settings import Settings
 from convoforge.templates import Library, Template
 

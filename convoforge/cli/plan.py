@@ -10,7 +10,7 @@ from pathlib import Path
 from sqlalchemy.engine import make_url
 
 from convoforge.cli import DONE
-from convoforge.cli.words import dollars, duration, facts, grid, out, print_json
+from convoforge.cli.words import duration, facts, grid, out, print_json
 from convoforge.dataset import find_stale, read_standing
 from convoforge.errors import ConfigError
 from convoforge.estimate import Estimate, Range, estimate, missing, templates_of
@@ -19,6 +19,7 @@ from convoforge.ledger.history import Made, read_history
 from convoforge.ledger.runs import find_dataset
 from convoforge.models import Provider, Status
 from convoforge.plan import Plan, make_plan
+from convoforge.pricing import dollars
 from convoforge.settings import Settings
 from convoforge.spec import change_spec, load_spec
 from convoforge.standing import Standing, assess

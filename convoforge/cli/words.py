@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Sequence
-from decimal import Decimal
 from typing import Any
 
 from rich.console import Console
@@ -19,13 +18,6 @@ if not out.is_terminal and "COLUMNS" not in os.environ:
 def print_json(value: Any) -> None:
     """One JSON object on a line of its own."""
     print(json.dumps(value, ensure_ascii=False, default=str), flush=True)
-
-
-def dollars(amount: Decimal | None) -> str:
-    """An amount for people: cents above a dollar, more digits below."""
-    if amount is None:
-        return "-"
-    return f"${amount:,.2f}" if amount >= 1 or amount == 0 else f"${amount:.4f}"
 
 
 def facts(rows: Iterable[tuple[str, str]]) -> Table:

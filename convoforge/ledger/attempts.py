@@ -11,12 +11,12 @@ import orjson
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from convoforge.errors import LedgerError
-from convoforge.ledger.costs_pages import Page, hour_of, put_on_pages
+from convoforge.ledger.costs_pages import CONTENT_KEY, Page, hour_of, put_on_pages
 from convoforge.ledger.tables import answers, budgets, generation_logs, requests
 from convoforge.models import Usage
 from convoforge.quality import Scored
 
-SCORE_COLUMNS = ("rubric", "score", "score_turns", "score_length", "score_structure", "reasons", "content_hash")
+SCORE_COLUMNS = ("rubric", "score", "score_turns", "score_length", "score_structure", "reasons", "content_hash", "content_key")
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +223,7 @@ def finish_attempts(connection: Connection, items: Sequence[Completion]) -> Sequ
                     "temperature_applied": answer.temperature_applied,
                     "generated_at": item.finished_at,
                     "page": page,
-                    "cost_pico": item.cost_pico,
+                    "paid_pico": item.cost_pico,
                     "latency_ms": item.latency_ms,
                     **score_values(answer.scored),
                 }
@@ -324,7 +324,8 @@ def score_values(scored: Scored | None) -> dict[str, Any]:
         return dict.fromkeys(SCORE_COLUMNS)
     quality = scored.quality
     reasons = orjson.dumps(quality.reasons).decode() if quality.reasons else None
-    values = (scored.rubric, quality.score, quality.turns, quality.length, quality.structure, reasons, scored.content_hash)
+    parts = (quality.score, quality.turns, quality.length, quality.structure)
+    values = (scored.rubric, *parts, reasons, scored.content_hash, scored.content_hash[:CONTENT_KEY])
     return dict(zip(SCORE_COLUMNS, values, strict=True))
 
 

@@ -20,7 +20,7 @@ from convoforge.ledger.tables import answers, datasets, generation_logs, pages, 
 
 _LOGS = generation_logs.c
 _IS_OK = answers.c.kind == "ok"
-_ANSWER = [answers.c[name] for name in ("request_id", "attempt", "kind", "score", "content_hash", "cost_pico")]
+_ANSWER = [answers.c[name] for name in ("request_id", "attempt", "kind", "score", "content_hash", "paid_pico")]
 _OF_LOG = and_(_LOGS.request_id == answers.c.request_id, _LOGS.attempt == answers.c.attempt)
 
 
@@ -117,7 +117,7 @@ def _count_pages(
             answers.c.kind,
             answers.c.score,
             func.count(),
-            func.sum(answers.c.cost_pico),
+            func.sum(answers.c.paid_pico),
             func.aggregate_strings(cast(answers.c.latency_ms, String), ","),
         )
         .join(pages, pages.c.id == answers.c.page)
@@ -187,14 +187,14 @@ def _exceptions(period: Period, by: GroupBy | None, dialect: str) -> Select[Any]
     before, later = answers.alias(), answers.alias()
     earlier = select(before.c.request_id).where(before.c.request_id == later.c.request_id, before.c.attempt < later.c.attempt)
     several = select(later.c.request_id).where(later.c.attempt > 1, earlier.exists())
-    copied = select(answers.c.content_hash).where(_IS_OK).group_by(answers.c.content_hash).having(func.count() > 1)
+    copied = select(answers.c.content_key).where(_IS_OK).group_by(answers.c.content_key).having(func.count() > 1)
     replaced = and_(requests.c.id == answers.c.request_id, requests.c.answer.is_distinct_from(answers.c.attempt))
     reviewed = and_(reviews.c.request_id == answers.c.request_id, reviews.c.attempt == answers.c.attempt)
     answer = select(*_ANSWER, answers.c.page)
     these = union(
         answer.join(requests, replaced).where(answers.c.request_id.in_(several)),
-        answer.where(_IS_OK, answers.c.content_hash.in_(copied)),
-        answer.where(_IS_OK, answers.c.content_hash.is_(None)),
+        answer.where(_IS_OK, answers.c.content_key.in_(copied)),
+        answer.where(_IS_OK, answers.c.content_key.is_(None)),
         answer.join(reviews, reviewed),
     ).subquery()
     return (

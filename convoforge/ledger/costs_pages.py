@@ -31,6 +31,9 @@ SUMS = (
 
 ON_PAGES, BY_THEMSELVES = ("succeeded", "failed"), ("open", "lost")
 
+CONTENT_KEY = 12
+"""So many characters of a content's hash are kept as its key. Contents whose keys are alike are compared by their whole hash."""
+
 _LOGS = generation_logs.c
 
 
@@ -78,7 +81,8 @@ def rebuild_pages(connection: Connection) -> None:
     added = select(*dimensions, *sum_columns()).where(_LOGS.status.in_(ON_PAGES)).group_by(*dimensions)
     connection.execute(insert(pages).from_select([*_COLUMNS], added))
     mine = and_(_LOGS.request_id == answers.c.request_id, _LOGS.attempt == answers.c.attempt)
-    of_log = {"page": pages.c.id, "cost_pico": _LOGS.cost_pico, "latency_ms": _LOGS.latency_ms}
+    key = func.substr(answers.c.content_hash, 1, CONTENT_KEY)
+    of_log = {"content_key": key, "page": pages.c.id, "paid_pico": _LOGS.cost_pico, "latency_ms": _LOGS.latency_ms}
     connection.execute(update(answers).values(of_log).where(mine, is_on(connection.dialect.name)))
 
 

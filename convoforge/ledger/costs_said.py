@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 
 from convoforge.ledger.costs import Cache, CostSummary, Latency, MaybeBilled
+from convoforge.pricing import dollars
 
 COLUMNS = ("attempts", "failed", "retries", "accepted", "cost", "per accepted", "wasted", "95% within")
 
@@ -27,6 +28,7 @@ def say(summary: CostSummary) -> list[tuple[str, str]]:
         ("  failed", _paid(waste.retried.cost_usd, waste.retried.attempts, "attempt", "billed all the same")),
         ("maybe billed", _maybe(waste.maybe_billed)),
         ("attempts", _attempts(summary)),
+        ("  retries", f"{summary.retries:,} of them"),
         ("conversations", f"{summary.conversations:,}, {summary.accepted:,} of them accepted"),
         ("tokens", f"{summary.input_tokens:,} in, {summary.output_tokens:,} out"),
         ("prompt cache", f"{summary.cache_read_tokens:,} tokens read, {summary.cache_write_tokens:,} written{_hits(cache)}"),
@@ -57,13 +59,6 @@ def say_in_a_line(summary: CostSummary) -> str:
     )
 
 
-def dollars(amount: Decimal | None) -> str:
-    """An amount for people: cents from a dollar upwards, more digits below."""
-    if amount is None:
-        return "-"
-    return f"${amount:,.2f}" if amount >= 1 or amount == 0 else f"${amount:.4f}"
-
-
 def _paid(amount: Decimal, count: int, what: str, why: str) -> str:
     return f"{dollars(amount)} for {count:,} {what}{'' if count == 1 else 's'}: {why}" if count else "nothing"
 
@@ -80,7 +75,7 @@ def _attempts(summary: CostSummary) -> str:
     under_way = summary.attempts - summary.succeeded - summary.failed
     return (
         f"{summary.attempts:,}: {summary.succeeded:,} succeeded{rate}, {summary.failed:,} failed"
-        f"{f', {under_way:,} under way' if under_way else ''}; {summary.retries:,} were retries"
+        f"{f', {under_way:,} under way' if under_way else ''}"
     )
 
 

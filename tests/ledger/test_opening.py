@@ -18,8 +18,8 @@ from convoforge.ledger.migrations import known_versions, upgrade
 from convoforge.ledger.tables import HEAD, metadata
 
 COLUMNS = {
-    "answers": "attempt content_hash conversation_id cost_pico generated_at kind latency_ms page raw_text reason reasons request_id rubric "
-    "score score_length score_structure score_turns sent system temperature temperature_applied template_version turns",
+    "answers": "attempt content_hash content_key conversation_id generated_at kind latency_ms page paid_pico raw_text reason reasons "
+    "request_id rubric score score_length score_structure score_turns sent system temperature temperature_applied template_version turns",
     "batches": "api_batch_id api_key created_at ended_at id requests run_id state",
     "budgets": "limit_pico maybe_pico reserved_pico scope spent_pico",
     "datasets": "created_at id min_score name provider spec",

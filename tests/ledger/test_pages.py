@@ -167,7 +167,7 @@ def test_whatever_happens_pages_budgets_and_books_are_what_the_rows_say(
     rows = ledger.read(read_rows)
     assert ledger.read(read_pages) == plain_pages(rows)
     for one in rows.answers:
-        assert (one["cost_pico"], one["latency_ms"]) == (one["log"]["cost_pico"], one["log"]["latency_ms"])
+        assert (one["paid_pico"], one["latency_ms"]) == (one["log"]["cost_pico"], one["log"]["latency_ms"])
     held = {row.id: row.answer for row in ledger.read(lambda c: c.execute(select(requests)).all())}
     for request in {one["request_id"] for one in rows.answers}:  # what `several` in costs_outcomes relies on
         assert held[request] in [one["attempt"] for one in rows.answers if one["request_id"] == request]

@@ -19,8 +19,9 @@ def upgrade() -> None:
     """Add what is new, and fill it from the rows that are there."""
     op.add_column("batches", sa.Column("api_key", sa.String(length=16), nullable=True))
     op.add_column("generation_logs", sa.Column("maybe_pico", sa.BigInteger(), server_default="0", nullable=False))
+    op.add_column("answers", sa.Column("content_key", sa.String(length=12), nullable=True))
     op.add_column("answers", sa.Column("page", _Id, nullable=True))
-    op.add_column("answers", sa.Column("cost_pico", sa.BigInteger(), server_default="0", nullable=False))
+    op.add_column("answers", sa.Column("paid_pico", sa.BigInteger(), server_default="0", nullable=False))
     op.add_column("answers", sa.Column("latency_ms", sa.Integer(), nullable=True))
     op.create_table(
         "pages",
@@ -43,8 +44,8 @@ def upgrade() -> None:
     op.create_index("ix_pages", "pages", list(_PAGE), unique=True)
     _keep_the_worst()
     _fill()
-    op.create_index("ix_answers_page", "answers", ["page", "kind", "score", "cost_pico", "latency_ms"], unique=False)
-    op.create_index("ix_answers_content", "answers", ["content_hash", "kind"], unique=False)
+    op.create_index("ix_answers_page", "answers", ["page", "kind", "score", "paid_pico", "latency_ms"], unique=False)
+    op.create_index("ix_answers_content", "answers", ["content_key", "kind"], unique=False)
 
 
 def _keep_the_worst() -> None:
@@ -87,7 +88,8 @@ def _fill() -> None:
     )
     same = " AND ".join(f"pages.{name} = {column}" for name, column in on.items())
     op.execute(
-        "UPDATE answers SET page = pages.id, cost_pico = generation_logs.cost_pico, latency_ms = generation_logs.latency_ms "  # noqa: S608
+        "UPDATE answers SET content_key = substr(answers.content_hash, 1, 12), page = pages.id, "  # noqa: S608
+        "paid_pico = generation_logs.cost_pico, latency_ms = generation_logs.latency_ms "
         "FROM generation_logs, pages WHERE generation_logs.request_id = answers.request_id "
         f"AND generation_logs.attempt = answers.attempt AND {same}"
     )
