@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections import Counter
 from dataclasses import replace
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import yaml
 from convoforge.errors import ConfigError
 from convoforge.models import Usage
 from convoforge.parsing import ANSWER_FORMAT
-from convoforge.plan import ANSWER_TOKENS, MOST_WANTED, Plan, estimate, expected_usage, kept_text, make_plan, worst_cost_pico
+from convoforge.plan import ANSWER_TOKENS, MOST_WANTED, Plan, expected_usage, kept_text, make_plan, worst_cost_pico
 from convoforge.pricing import cost_pico
 from convoforge.spec import DatasetSpec
 from convoforge.templates import Library
@@ -187,16 +186,12 @@ def test_a_model_without_schemas_is_told_the_format_in_words(configs: Path) -> N
     assert plan_of(configs, generation={"structured": False}).prompt(new.cells[0], 0) == old.prompt(old.cells[0], 0)
 
 
-def test_an_estimate_grows_with_the_number_and_stays_below_the_worst_case(configs: Path) -> None:
+def test_the_worst_case_is_beyond_what_is_expected(configs: Path) -> None:
     plan = plan_of(configs)
-    costs = [estimate(plan, number) for number in range(50)]
-    assert costs[0] == 0
-    assert all(one < other for one, other in zip(costs, costs[1:], strict=False))
     prompt = plan.prompt(plan.cells[0], 0)
     assert expected_usage(prompt) == Usage((len(prompt.system) + len(prompt.user)) // 4 + 200, ANSWER_TOKENS)
     worst = worst_cost_pico(prompt, plan.spec.generation.max_tokens, plan.price)
     assert worst > cost_pico(replace(expected_usage(prompt), output_tokens=4096), plan.price)
-    assert Decimal("0.01") < costs[1] < Decimal("0.02")  # 1,200 tokens at $10 a million, and some input
 
 
 def test_the_worst_case_counts_bytes_and_not_letters(configs: Path) -> None:

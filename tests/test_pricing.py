@@ -196,7 +196,9 @@ def test_overrides_replace_published_prices() -> None:
         {"input": "1e999999999", "output": 1},
         {"input": "0.0000001", "output": 1},
         {"input": "0.000001", "output": 1},  # a tenth of it for a cache read is finer than a pico-dollar
-        {"input": 1, "output": "0.000001"},  # its half through the batch API
+        {"input": 1, "output": "0.000001", "batch": "0.5"},  # its half through the batch API
+        {"input": 1, "output": 1, "batch": 0},
+        {"input": 1, "output": 1, "batch": 2},
         {"input": 1, "output": 1, "batch_discount": 0.5},
     ],
 )

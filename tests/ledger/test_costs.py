@@ -154,7 +154,7 @@ def test_each_dollar_is_accepted_or_one_kind_of_waste(books: Ledger) -> None:
     first: dict[str, int] = {}
     for one in rows.answers:
         if one["score"] >= 6:
-            first.setdefault(one["content_hash"], one["cost_pico"])
+            first.setdefault(one["content_hash"], one["paid_pico"])
     assert summary.total_cost_usd == summary.wasted_usd + Decimal(sum(first.values())) / 10**12
 
 
