@@ -54,6 +54,7 @@ def spec(count: int) -> dict[str, Any]:
             "tier": ["template"],
         },
         "max_draws": 1,
+        "generation": {"caching": False},  # neither a bare loop nor a peer keeps anything: all do the same work
         "limits": {"max_requests": 10_000_000, "window_seconds": 60, "concurrency": AT_ONCE},
         "budget": {"run_usd": 100_000},
     }
