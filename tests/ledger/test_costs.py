@@ -250,6 +250,18 @@ def test_waste_is_told_apart_by_its_kind(small: Ledger) -> None:
     assert (summary.batch.attempts, summary.batch.cost_usd) == (1, pico(17))
 
 
+def test_an_answer_that_a_refresh_replaced_is_superseded_whatever_it_says(ledger: Ledger, dataset: int, owner: Owner) -> None:
+    ledger.write(lambda c: c.execute(datasets.update().values(min_score=6)) and None)
+    ledger.write(enrol, dataset, [(cell(n), 0) for n in range(2)])
+    first, second = (draw.request_id for draw in ledger.read(read_draws, dataset))
+    for request, attempt, score in ((first, 1, 9), (second, 1, 9), (first, 2, 2)):
+        one = intent(request, dataset, owner, attempt=attempt)
+        ledger.write(start_attempts, [one])
+        ledger.write(finish_attempts, [completion(one, answer=said(score, f"text {request} {attempt}"))])
+    summary = ledger.read(cost_summary)
+    assert (summary.accepted, summary.waste.superseded.conversations, summary.waste.dropped.conversations) == (1, 1, 1)
+
+
 def test_rows_belong_to_the_run_that_made_them(small: Ledger) -> None:
     groups = small.read(cost_summary, by="run").groups
     assert groups is not None

@@ -48,7 +48,7 @@ ends = st.tuples(
     st.sampled_from(("ok", "ok", "ok", "parse_error", "billed", "maybe", "none", "other provider")),
     st.builds(Usage, tokens, tokens, tokens, tokens, tokens),
     st.integers(1, 10),
-    few,
+    st.integers(0, 9),
 )
 happenings = st.one_of(
     begins,
@@ -154,7 +154,7 @@ def begin_story(connection: Connection) -> Story:
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(happenings, max_size=40), st.lists(periods, min_size=1, max_size=3))
+@given(st.lists(happenings, min_size=8, max_size=40), st.lists(periods, min_size=1, max_size=3))
 def test_whatever_happens_pages_budgets_and_books_are_what_the_rows_say(
     ledger: Ledger, story: Sequence[tuple[Any, ...]], some: Sequence[tuple[datetime | None, datetime | None]]
 ) -> None:
