@@ -5,7 +5,8 @@ The SDK's own retries are off: `retry` is the only policy. The keys are in the c
 """
 
 from convoforge.claude.batches import Batches
-from convoforge.claude.client import SIMULATOR_KEY, Claude, is_loopback
+from convoforge.claude.client import SIMULATOR_KEY, Claude
+from convoforge.claude.connection import is_loopback
 from convoforge.claude.errors import translate
 from convoforge.claude.reading import SIMULATOR_HEADER, read_usage
 

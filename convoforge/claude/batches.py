@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-import httpx2
 import orjson
 
 from convoforge.claude.client import Claude
+from convoforge.claude.connection import Answer
 from convoforge.claude.errors import line
 from convoforge.claude.reading import bad_body, provider_of, read_json, read_reply
 from convoforge.errors import ClaudeAPIError, DoomError, RejectedError, TransientError
@@ -43,23 +43,23 @@ class Batches:
         """Hand over a batch. After a `TransientError` nobody knows whether there is one: look for it with `since`."""
         content = b'{"requests":[' + b",".join(requests) + b"]}"
         old = self._claude.applies_temperature(settings)
-        async with self._claude.call("POST", _PATH, self._key, content, old_version=old, seconds=HANDOVER_SECONDS) as response:
-            return _state(read_json(response), response)
+        answer = await self._claude.call("POST", _PATH, self._key, content, old_version=old, seconds=HANDOVER_SECONDS)
+        return _state(read_json(answer), answer)
 
     async def look(self, batch_id: str) -> BatchState:
         """Where a batch stands."""
-        async with self._claude.call("GET", f"{_PATH}/{batch_id}", self._key) as response:
-            return _state(read_json(response), response)
+        answer = await self._claude.call("GET", f"{_PATH}/{batch_id}", self._key)
+        return _state(read_json(answer), answer)
 
     async def since(self, moment: datetime) -> AsyncIterator[BatchState]:
         """The batches created from a moment on, newest first."""
         query = f"limit={_LISTED_AT_ONCE}"
         while True:
-            async with self._claude.call("GET", f"{_PATH}?{query}", self._key) as response:
-                page = read_json(response)
-                if not isinstance(page.get("data"), list):
-                    raise bad_body(response, "it lists no batches")
-                found = [_state(one, response) for one in page["data"]]
+            answer = await self._claude.call("GET", f"{_PATH}?{query}", self._key)
+            page = read_json(answer)
+            if not isinstance(page.get("data"), list):
+                raise bad_body(answer, "it lists no batches")
+            found = [_state(one, answer) for one in page["data"]]
             for one in found:
                 if one.created_at < moment:
                     return
@@ -74,25 +74,25 @@ class Batches:
         The address is our own, not the one that the API names: a key goes nowhere else than to the API.
         """
         applied = self._claude.applies_temperature(settings)
-        async with self._claude.call("GET", f"{_PATH}/{batch_id}/results", self._key, streamed=True) as response:
-            async for text in response.aiter_lines():
+        async with self._claude.stream(f"{_PATH}/{batch_id}/results", self._key) as (answer, lines):
+            async for text in lines:
                 if text.strip():
-                    yield self._result(text, response, applied)
+                    yield self._result(text, answer, applied)
 
-    def _result(self, text: str, response: httpx2.Response, applied: bool) -> BatchResult:
+    def _result(self, text: bytes, answer: Answer, applied: bool) -> BatchResult:
         try:
             told = orjson.loads(text)
             custom_id, result = str(told["custom_id"]), told["result"]
         except (orjson.JSONDecodeError, KeyError, TypeError) as error:
-            raise bad_body(response, f"a batch's result is not what it should be: {error}") from None
+            raise bad_body(answer, f"a batch's result is not what it should be: {error}") from None
         try:
             if result["type"] != "succeeded":
                 return BatchResult(custom_id, error=_fault(result["type"], result))
             message = result["message"]
-            reply = read_reply(message, response, temperature_applied=applied)
+            reply = read_reply(message, answer, temperature_applied=applied)
             return BatchResult(custom_id, reply=reply, message_id=str(message.get("id", "")) or None)
         except (KeyError, TypeError, AttributeError) as error:
-            return BatchResult(custom_id, error=bad_body(response, f"a field is missing or is not what it should be: {error}"))
+            return BatchResult(custom_id, error=bad_body(answer, f"a field is missing or is not what it should be: {error}"))
         except TransientError as error:  # it will not be readable another time either
             return BatchResult(custom_id, error=error)
 
@@ -108,7 +108,7 @@ def _fault(kind: str, result: Mapping[str, Any]) -> ClaudeAPIError:
     return (DoomError if kind in _DOOMED else TransientError)(words, kind=kind)
 
 
-def _state(told: Mapping[str, Any], response: httpx2.Response) -> BatchState:
+def _state(told: Mapping[str, Any], answer: Answer) -> BatchState:
     try:
         counts = {str(name): int(number) for name, number in told["request_counts"].items()}
         return BatchState(
@@ -117,7 +117,7 @@ def _state(told: Mapping[str, Any], response: httpx2.Response) -> BatchState:
             requests=sum(counts.values()),
             counts=counts,
             created_at=datetime.fromisoformat(told["created_at"]),
-            provider=provider_of(response.headers),
+            provider=provider_of(answer.headers),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise bad_body(response, f"a batch is not what it should be: {error}") from None
+        raise bad_body(answer, f"a batch is not what it should be: {error}") from None

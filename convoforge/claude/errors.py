@@ -21,11 +21,14 @@ _DOOM_CODES = {
 }
 """Causes for which no request can work, whatever their status says."""
 
+_NOT_REACHED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError, aiohttp.InvalidURL)
+
 
 def translate(error: anthropic.AnthropicError, keys: Sequence[str] = ()) -> ClaudeAPIError:
     """The error of ours for one of the SDK's. `keys` are in none of its texts: a server may echo what it was sent."""
-    if isinstance(error, anthropic.APIConnectionError):  # a time-out is one, too
-        return _of_connection(error, keys)
+    if isinstance(error, anthropic.APIConnectionError):
+        url, timed_out = error.request.url, isinstance(error, anthropic.APITimeoutError)
+        return lost(TimeoutError() if timed_out else error, f"{url.scheme}://{url.netloc.decode()}", keys)
     if isinstance(error, anthropic.APIResponseValidationError):
         return TransientError(f"the API sent something unreadable: {line(error, keys)}", kind="bad_body", maybe_billed=True)
     if isinstance(error, anthropic.APIStatusError):
@@ -37,17 +40,14 @@ def translate(error: anthropic.AnthropicError, keys: Sequence[str] = ()) -> Clau
     return DoomError(f"the SDK refused the call: {line(error, keys)}", kind=type(error).__name__)
 
 
-def _of_connection(error: anthropic.APIConnectionError, keys: Sequence[str]) -> TransientError:
-    cause = error.__cause__
-    url = error.request.url
-    where = f"no answer from {url.scheme}://{url.netloc.decode()}"
-    # The SDK's transport says ConnectError also where the connection was lost during the call; aiohttp, below it, tells them apart.
-    if isinstance(cause, httpx2.ConnectTimeout) or isinstance(getattr(cause, "__cause__", None), aiohttp.ClientConnectorError):
-        words = f"{where}: nothing listens there, or the network is down ({line(cause, keys)})"
+def lost(error: Exception, where: str, keys: Sequence[str] = ()) -> TransientError:
+    """The error of ours where no answer came from the server at `where`; `error` is aiohttp's. What never got there billed nothing."""
+    if isinstance(error, _NOT_REACHED):
+        words = f"no answer from {where}: nothing listens there, or the network is down ({line(error, keys)})"
         return TransientError(words, kind="unreachable")
-    if isinstance(error, anthropic.APITimeoutError):
-        return late()
-    return TransientError(f"{where}: the connection broke during the call", kind="connection", maybe_billed=True)
+    if isinstance(error, TimeoutError):
+        return TransientError("the API did not answer in time", kind="timeout", maybe_billed=True)
+    return TransientError(f"no answer from {where}: the connection broke during the call", kind="connection", maybe_billed=True)
 
 
 def _of_status(error: anthropic.APIStatusError, keys: Sequence[str]) -> ClaudeAPIError:
@@ -66,6 +66,11 @@ def _of_status(error: anthropic.APIStatusError, keys: Sequence[str]) -> ClaudeAP
     }
     if code in _DOOM_CODES:
         return DoomError(f"{_DOOM_CODES[code]} ({status}): {said}", **told)
+    if 300 <= status < 400:
+        where = line(error.response.headers.get("location", "nowhere"), keys, 128)
+        return DoomError(
+            f"the server sends one elsewhere ({status}), to {where}: set ANTHROPIC_BASE_URL to the API's own address", **told
+        )
     if kind == "billing_error" or isinstance(error, anthropic.PaymentRequiredError):
         return DoomError(f"the account cannot pay ({status}): {said}", **told)
     if code == "request_body_timeout":
@@ -89,11 +94,6 @@ def _of_status(error: anthropic.APIStatusError, keys: Sequence[str]) -> ClaudeAP
     if status >= 500:
         return TransientError(f"the API failed ({status}): {said}", **told)
     return RejectedError(f"the API refused the request ({status}): {said}", **told)
-
-
-def late() -> TransientError:
-    """What to raise where no answer came in time."""
-    return TransientError("the API did not answer in time", kind="timeout", maybe_billed=True)
 
 
 def line(said: object, keys: Sequence[str], most: int = 400) -> str:

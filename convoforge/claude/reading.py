@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
-import httpx2
 import orjson
 
+from convoforge.claude.connection import Answer
 from convoforge.errors import TransientError
 from convoforge.models import Provider, Reply, Usage
 
@@ -15,23 +15,23 @@ SIMULATOR_HEADER = "x-convoforge-simulator"
 _RATE_PREFIX = "anthropic-ratelimit-"
 
 
-def read_reply(answer: Mapping[str, Any], response: httpx2.Response, *, temperature_applied: bool) -> Reply:
+def read_reply(message: Mapping[str, Any], answer: Answer, *, temperature_applied: bool) -> Reply:
     """A message of the API, and what the headers it came with say of it. Raises `TransientError` where it is none."""
-    headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers.raw}
+    headers = {name.lower(): value for name, value in answer.headers.items()}
     try:
         return Reply(
-            text="".join(block["text"] for block in answer["content"] if block["type"] == "text"),
-            stop_reason=word(answer["stop_reason"], 64),
-            usage=read_usage(answer["usage"]),
+            text="".join(block["text"] for block in message["content"] if block["type"] == "text"),
+            stop_reason=word(message["stop_reason"], 64),
+            usage=read_usage(message["usage"]),
             request_id=word(headers.get("request-id"), 128),
             provider=provider_of(headers),
-            model=answer["model"],
+            model=message["model"],
             rate_headers={name: value for name, value in headers.items() if name.startswith(_RATE_PREFIX)},
-            refusal_category=word((answer.get("stop_details") or {}).get("category"), 64),
+            refusal_category=word((message.get("stop_details") or {}).get("category"), 64),
             temperature_applied=temperature_applied,
         )
     except (KeyError, TypeError, AttributeError) as error:
-        raise bad_body(response, f"a field is missing or is not what it should be: {error}") from None
+        raise bad_body(answer, f"a field is missing or is not what it should be: {error}") from None
 
 
 def read_usage(usage: Mapping[str, Any]) -> Usage:
@@ -65,24 +65,24 @@ def word(value: object, most: int) -> str | None:
     return value and value[:most]
 
 
-def read_json(response: httpx2.Response) -> dict[str, Any]:
+def read_json(answer: Answer) -> dict[str, Any]:
     """The JSON object that a response is. Raises `TransientError` where it is none."""
     try:
-        body = orjson.loads(response.content)
+        body = orjson.loads(answer.body)
     except orjson.JSONDecodeError:
-        raise bad_body(response, "it is not JSON") from None
+        raise bad_body(answer, "it is not JSON") from None
     if not isinstance(body, dict):
-        raise bad_body(response, "it is no JSON object")
+        raise bad_body(answer, "it is no JSON object")
     return cast(dict[str, Any], body)
 
 
-def bad_body(response: httpx2.Response, why: str) -> TransientError:
+def bad_body(answer: Answer, why: str) -> TransientError:
     """What to raise where an answer that succeeded cannot be read: it may have been billed."""
     return TransientError(
-        f"the API answered {response.status_code} with something unreadable: {why}",
-        status=response.status_code,
+        f"the API answered {answer.status} with something unreadable: {why}",
+        status=answer.status,
         kind="bad_body",
-        request_id=word(response.headers.get("request-id"), 128),
+        request_id=word(answer.headers.get("request-id"), 128),
         maybe_billed=True,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
@@ -97,6 +98,19 @@ async def test_every_kind_of_result_is_read(server: Server, batches: Batches) ->
     assert [type(one.error) for one in others] == [RejectedError, TransientError, DoomError, TransientError, TransientError]
     assert not any(one.error.maybe_billed for one in others if isinstance(one.error, ClaudeAPIError))  # only answers are billed
     assert str(others[0].error) == "the API could not answer in a batch (invalid_request_error): no way"
+
+
+async def test_only_a_line_feed_ends_a_result(server: Server, batches: Batches) -> None:
+    said = (
+        "one\u2028two\x85three\x1cfour" + "x" * 300_000
+    )  # what str.splitlines takes for ends of lines, and more than a buffer holds
+    message = {**MESSAGE, "content": [{"type": "text", "text": said}]}
+    server.lines = [
+        json.dumps({"custom_id": "a", "result": {"type": "succeeded", "message": message}}, ensure_ascii=False).encode()
+    ]
+    [result] = await read(batches)
+    assert result.reply is not None
+    assert result.reply.text == said
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from convoforge.claude import SIMULATOR_KEY, Claude, is_loopback, read_usage
+from convoforge.claude.connection import proxy_for
 from convoforge.endpoint import api_address, check_provider
 from convoforge.errors import (
     ClaudeAPIError,
@@ -322,6 +324,37 @@ async def test_a_request_to_oneself_goes_by_no_proxy(simulator: Control, monkeyp
         monkeypatch.delenv(name, raising=False)
     async with client(simulator.url) as claude:
         assert (await claude.send(PROMPT, SETTINGS)).provider == "simulator"
+
+
+async def test_a_proxy_that_the_environment_names_is_gone_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[str, str | None]] = []
+
+    async def proxy(request: web.BaseRequest) -> web.StreamResponse:
+        seen.append((request.raw_path, request.headers.get("Proxy-Authorization")))
+        return await saying(message())(request)
+
+    for name in ("ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy", "HTTP_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    async with server(proxy) as url:
+        monkeypatch.setenv("http_proxy", url.replace("//", "//me:secret@"))
+        async with client("http://api.example/claude") as claude:
+            await claude.send(PROMPT, SETTINGS)
+    assert seen == [("http://api.example/claude/v1/messages", aiohttp.encode_basic_auth("me", "secret"))]
+    monkeypatch.setenv("no_proxy", "api.example,other.example")
+    assert [proxy_for(f"http://{name}.example/") is None for name in ("api", "other", "third")] == [True, True, False]
+
+
+async def test_a_redirect_is_not_followed_and_the_key_stays_here() -> None:
+    seen: list[str] = []
+
+    async def other(request: web.BaseRequest) -> web.StreamResponse:
+        seen.append(request.path)
+        return web.json_response(message())
+
+    async with server(other) as elsewhere, server(saying({}, 307, {"Location": f"{elsewhere}/v1/messages"})) as url:
+        error = await failure(url)
+    assert (type(error), error.maybe_billed, seen) == (DoomError, False, [])
+    assert f"{elsewhere}/v1/messages: set ANTHROPIC_BASE_URL" in str(error)
 
 
 # --- what goes wrong ---
