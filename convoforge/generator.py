@@ -288,7 +288,8 @@ class Generator:
         try:
             async with self._places.flight(ready_since):
                 slot = await self._in_time(slot)
-                intent = replace(intent, api_key=slot.fingerprint)
+                if slot.fingerprint != intent.api_key:
+                    intent = replace(intent, api_key=slot.fingerprint)
                 begun = time.monotonic()
                 try:
                     reply = await self._claude.send(job.prompt, job.settings, slot.key, keep=turn.keep)

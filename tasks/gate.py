@@ -27,7 +27,7 @@ from typing import Self
 from urllib.parse import urlsplit
 
 import httpx
-from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, GlobalConcurrencyLimitUpdate
 from prefect.client.schemas.responses import GlobalConcurrencyLimitResponse
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
@@ -38,6 +38,7 @@ from convoforge.gate import KINDS, SEND_WITHIN_SECONDS, Kind, Limits, Need, Slot
 from convoforge.gate.keys import Key
 from convoforge.gate.queueing import QueueingGate
 from convoforge.workbench import Log, OpenGate
+from tasks.prefect_api import prefect_client
 
 SLOTS: dict[Kind, int] = {"requests": 100, "input-tokens": 1, "output-tokens": 1}
 """What one of a kind takes from its Prefect limit."""
@@ -275,8 +276,8 @@ class PrefectGate(QueueingGate[SharedKey]):
 
     async def __aenter__(self) -> Self:
         # a client of its own: the one a flow has in its context may be closed before this
-        settings = {"timeout": 30.0, "event_hooks": {"response": [self._refuse_to_sleep]}}
-        self._client = await self._stack.enter_async_context(get_client(httpx_settings=settings))
+        client = prefect_client(timeout=30.0, event_hooks={"response": [self._refuse_to_sleep]})
+        self._client = await self._stack.enter_async_context(client)
         try:
             for key in self._keys:
                 for bucket in key.buckets:

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from uuid import UUID
 
-from prefect import get_client
 from prefect.client.schemas.objects import State
 from prefect.exceptions import ObjectNotFound, Pause
 from prefect.logging import get_run_logger
@@ -17,6 +16,7 @@ from prefect.runtime import flow_run
 from prefect.states import Cancelled, Running
 
 from convoforge.alongside import alongside
+from tasks.prefect_api import prefect_client
 
 WATCH_SECONDS = 4.0
 """An operator's wish is to be heeded within 5 s."""
@@ -74,7 +74,7 @@ async def end_state(state: State) -> State:
     if not flow_run.id:
         return state
     try:
-        async with get_client() as client:
+        async with prefect_client() as client:
             run = await client.read_flow_run(UUID(str(flow_run.id)))
             asked = run.state
             if asked is None or not asked.is_paused():
@@ -91,7 +91,7 @@ async def end_state(state: State) -> State:
 
 async def _watch(run: UUID, stop: Callable[[str], None]) -> None:
     silent = False
-    async with get_client() as client:
+    async with prefect_client() as client:
         while True:
             await asyncio.sleep(WATCH_SECONDS)
             try:

@@ -21,7 +21,6 @@ from typing import Any
 from uuid import UUID
 
 import httpx
-from prefect import get_client
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import State
@@ -37,6 +36,7 @@ from convoforge.ledger.owners import LEASE, living_owners
 from convoforge.ledger.runs import run_books, stop_run
 from convoforge.models import Status
 from convoforge.plan import Plan
+from tasks.prefect_api import prefect_client
 from tasks.session import GRACE_SECONDS, HEED_SECONDS, Session
 
 DEPLOYMENT = "generate-shard/shard"
@@ -107,7 +107,7 @@ def check_sources(plan: Plan, wanted: dict[str, str]) -> None:
 
 async def find_deployment() -> None:
     """Raises `ConfigError` where no worker could be asked."""
-    async with get_client() as client:
+    async with prefect_client() as client:
         try:
             await client.read_deployment_by_name(DEPLOYMENT)
         except ObjectNotFound:
@@ -328,7 +328,7 @@ class _Crew:
 @asynccontextmanager
 async def _crew(opened: Session, ids: Sequence[int], since: datetime, workers: int) -> AsyncIterator[_Crew]:
     """The runs of one round, started; those that still wait for a worker are taken back, however it is left."""
-    async with get_client() as client:
+    async with prefect_client() as client:
         crew = _Crew(opened, ids, since, client)
         try:
             await crew.start(workers)

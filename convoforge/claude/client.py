@@ -49,13 +49,10 @@ class Claude:
             raise ConfigError("an API key is empty or holds a character that no key has: check ANTHROPIC_API_KEY")
         self.model = model
         self._keys = tuple(keys)
-        tls = httpx2.create_ssl_context()
-        first = anthropic.AsyncAnthropic(
-            api_key=keys[0], base_url=base_url, max_retries=0, http_client=httpx2.AsyncClient(verify=tls), open_telemetry=False
-        )
+        first = anthropic.AsyncAnthropic(api_key=keys[0], base_url=base_url, http_client=_mute(), open_telemetry=False)
         self._clients = [first, *(first.with_options(api_key=key) for key in keys[1:])]
         self._headers = [_headers(client) for client in self._clients]
-        self._connection = Connection(f"{first.base_url}".rstrip("/") + "/", tls, seconds=timeout_seconds, secrets=self._keys)
+        self._connection = Connection(f"{first.base_url}".rstrip("/") + "/", seconds=timeout_seconds, secrets=self._keys)
 
     @property
     def keys(self) -> int:
@@ -164,7 +161,15 @@ class Claude:
     async def aclose(self) -> None:
         """Close the connections."""
         await self._connection.aclose()
-        await self._clients[0].close()
+
+
+def _mute() -> httpx2.AsyncClient:
+    """A client for the SDK that sends nothing: what is sent goes by `Connection`."""
+
+    def refuse(request: httpx2.Request) -> httpx2.Response:
+        raise httpx2.UnsupportedProtocol("the SDK's own connection is not used", request=request)
+
+    return httpx2.AsyncClient(transport=httpx2.MockTransport(refuse))
 
 
 def _headers(client: anthropic.AsyncAnthropic) -> tuple[Mapping[str, str], Mapping[str, str]]:

@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
-from ssl import SSLContext
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
+import httpx2
 
 from convoforge.claude.errors import lost
 
@@ -41,12 +41,14 @@ class Connection:
     beginning to its end. `secrets` are in no error's text. Whatever keeps an answer away is raised as a `TransientError`.
     """
 
-    def __init__(self, root: str, tls: SSLContext, *, seconds: float, secrets: tuple[str, ...] = ()) -> None:
+    def __init__(self, root: str, *, seconds: float, secrets: tuple[str, ...] = ()) -> None:
         self._root = root
         self._seconds = seconds
         self._secrets = secrets
         parts = urlsplit(root)
         self._where = f"{parts.scheme}://{parts.netloc}"
+        # certificates as the SDK reads them; 50 ms that a server without them does not cost
+        tls = httpx2.create_ssl_context() if parts.scheme == "https" else True
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=_MOST, keepalive_timeout=_IDLE_SECONDS, ssl=tls),
             cookie_jar=aiohttp.DummyCookieJar(),
