@@ -59,7 +59,7 @@ async def generate(opened: Session, ids: Sequence[int], names: Mapping[int, str]
     if not shards:
         return set()
     # Enough shards at once that what begins, is written down or ends slowly in some leaves no place in flight idle.
-    width = asyncio.Semaphore(ceil(1.5 * opened.plan.spec.limits.concurrency / len(shards[0])) + 1)
+    width = asyncio.Semaphore(ceil(1.5 * opened.plan.spec.limits.concurrency / len(shards[0])) + 2)
 
     async def run(number: int, some: list[int]) -> list[int]:
         async with width:
@@ -103,33 +103,19 @@ def shrinking(ids: Sequence[T], parts: int, least: int) -> Iterator[list[T]]:
 
 
 async def _generate(opened: Session, ids: list[int]) -> list[int]:
-    """Claims a part of `ids` whenever few of the last are left: so builds that share the work, and a rate, each find some of it."""
+    """Claims a part of `ids` whenever the run has few requests under way: so builds that share the work, and a rate, each find some of
+    it, and no request is made ready long before there is a place for it."""
     part = ceil(opened.plan.spec.limits.concurrency / 2)
     jobs: list[asyncio.Task[None]] = []
     ours: list[int] = []
-    under_way, few = 0, asyncio.Event()
-    few.set()
-
-    def ended(_: asyncio.Task[None]) -> None:
-        nonlocal under_way
-        under_way -= 1
-        if under_way <= part:
-            few.set()
-
     try:
         for start in range(0, len(ids), part):
-            await few.wait()
-            if opened.control.stopped is not None:
-                break
-            claimed = await opened.ledger.awrite(claim, opened.owner, ids[start : start + part], datetime.now(UTC))
-            ours += [one.request_id for one in claimed]
-            for one in claimed:
-                job = asyncio.create_task(_one(opened, one))
-                job.add_done_callback(ended)
-                jobs.append(job)
-            under_way += len(claimed)
-            if under_way > part:
-                few.clear()
+            async with opened.claims.turn():
+                if opened.control.stopped is not None:
+                    break
+                claimed = await opened.ledger.awrite(claim, opened.owner, ids[start : start + part], datetime.now(UTC))
+                ours += [one.request_id for one in claimed]
+                jobs += [opened.claims.begin(_one(opened, one)) for one in claimed]
     finally:
         await _all(jobs)
     return [one for one in ours if one in opened.control.unanswered]

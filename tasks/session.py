@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, supp
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
+from math import ceil
 from time import monotonic
 
 from prefect.logging import get_logger, get_run_logger
@@ -32,6 +33,7 @@ from convoforge.settings import Settings
 from convoforge.spec import DatasetSpec
 from convoforge.templates import Library
 from convoforge.workbench import open_workbench
+from tasks.claims import Claims
 from tasks.gate import prefect_gate
 from tasks.stopping import heed_prefect, heed_signals
 
@@ -86,6 +88,7 @@ class Session:
     control: Control
     generator: Generator
     batcher: Batcher
+    claims: Claims
     base_url: str
     begun: float = field(default_factory=monotonic)
     stage: str = "planning"
@@ -202,6 +205,7 @@ async def open_session(
             control=control,
             generator=bench.generator,
             batcher=bench.batcher,
+            claims=Claims(ceil(1.5 * spec.limits.concurrency)),
             base_url=bench.base_url,
             cells={cell.key: cell for cell in plan.cells},
         )
