@@ -179,15 +179,16 @@ class Batcher:
 
     async def _create(self, requests: Sequence[bytes], settings: Generation) -> BatchState | None:
         """The batch, made; None where nobody knows whether it was: `collect` looks for it. Raises what the API said where it was not."""
-        async for attempt in self._policy.attempts(lambda: self._control.stopped is None):
-            with attempt:
-                try:
-                    return await Batches(self._claude).create(requests, settings)
-                except TransientError as error:
-                    if error.maybe_billed:
-                        return None
-                    raise
-        raise AssertionError("unreachable: the retry loop returns or raises")
+
+        async def create() -> BatchState | None:
+            try:
+                return await Batches(self._claude).create(requests, settings)
+            except TransientError as error:
+                if error.maybe_billed:
+                    return None
+                raise
+
+        return await self._policy.run(create, lambda: self._control.stopped is None)
 
     async def _check_room(self, denied: Denied) -> None:
         """Stop the run where a budget has no room and nothing under way can give some back."""

@@ -30,11 +30,11 @@ async def _count(plan: Plan, settings: Settings) -> dict[str, float]:
         policy = Policy(spec.retry)
 
         async def one(prompt: Prompt) -> int:
-            async for attempt in policy.attempts():
-                with attempt:
-                    async with slots:
-                        return await claude.count_tokens(prompt, spec.generation)
-            raise AssertionError("unreachable: the retry loop returns or raises")
+            async def count() -> int:
+                async with slots:
+                    return await claude.count_tokens(prompt, spec.generation)
+
+            return await policy.run(count)
 
         try:
             await check_provider(claude, spec.generation, plan.provider, policy)

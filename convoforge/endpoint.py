@@ -27,14 +27,16 @@ def api_address(settings: Settings, *, simulate: bool) -> Iterator[str]:
 
 async def check_provider(claude: Claude, settings: Generation, expected: Provider, policy: Policy) -> None:
     """Ask the API, at no cost, whether it would answer. Raises `DoomError` or `ConfigError` with what to do about it."""
-    async for attempt in policy.attempts():
-        with attempt:
-            try:
-                found = await claude.check(settings)
-            except TransientError as error:
-                if error.kind == "unreachable":  # a wrong address is far likelier than a server that starts right now
-                    raise DoomError(f"{error}. Check ANTHROPIC_BASE_URL", kind=error.kind) from None
-                raise
+
+    async def check() -> Provider:
+        try:
+            return await claude.check(settings)
+        except TransientError as error:
+            if error.kind == "unreachable":  # a wrong address is far likelier than a server that starts right now
+                raise DoomError(f"{error}. Check ANTHROPIC_BASE_URL", kind=error.kind) from None
+            raise
+
+    found = await policy.run(check)
     if found != expected:
         raise DoomError(wrong_provider(found, expected), kind="provider")
 

@@ -160,11 +160,14 @@ class Generator:
         """
         control = self._control
         number = job.claimed.attempts
+
+        async def attempt() -> Outcome:
+            nonlocal number
+            number += 1
+            return await self._attempt(job, number)
+
         try:
-            async for attempt in self._policy.attempts(lambda: control.stopped is None):
-                with attempt:
-                    number += 1
-                    return await self._attempt(job, number)
+            return await self._policy.run(attempt, lambda: control.stopped is None)
         except RejectedError as error:
             return self._ended(job, Status.FAILED, error, number)
         except (ClaudeAPIError, GateClosed, BudgetExceeded, RateLimitError) as error:
@@ -179,7 +182,6 @@ class Generator:
         except Exception as error:
             await self._give_back(job, repr(error)[:MOST_SAID])
             raise
-        raise AssertionError("unreachable: the retry loop returns or raises")
 
     async def drain(self, grace_seconds: float) -> int:
         """Wait for the calls in flight, at most `grace_seconds`. Returns how many are still open."""

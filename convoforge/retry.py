@@ -10,11 +10,16 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 
 from convoforge.errors import ClaudeAPIError, OverloadError, TransientError
 from convoforge.spec import Retry
+
+T = TypeVar("T")
+
+_PASSING = (TransientError, OverloadError)
 
 _NAP = 1.0
 """Seconds between two looks at whether the run is stopping: a wait can be minutes, a person who stops a run waits for it."""
@@ -22,15 +27,32 @@ _NAP = 1.0
 
 @dataclass(slots=True)
 class Policy:
-    """The rule of one spec. Sleep and randomness are passed in. `attempts(…)` makes the loop for one request."""
+    """The rule of one spec. Sleep and randomness are passed in."""
 
     rule: Retry
     random: Callable[[], float] = random.random
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
-    def attempts(self, may_go_on: Callable[[], bool] = lambda: True) -> AsyncRetrying:
-        """The loop for one request: ``async for attempt in policy.attempts(): with attempt: …``. Once `may_go_on` says no, the
-        error at hand is final; a wait ends within a second, and the next attempt finds the gate closed."""
+    async def run(self, call: Callable[[], Awaitable[T]], may_go_on: Callable[[], bool] = lambda: True) -> T:
+        """What `call` returns, made again for one request as often as the rule allows; raises its last error. Once `may_go_on` says
+        no, the error at hand is final; a wait ends within a second, and the next call finds the gate closed."""
+        try:
+            return (
+                await call()
+            )  # nearly always all there is to do; tenacity's loop is 45 objects that wait for the garbage collector
+        except _PASSING as error:
+            failed: ClaudeAPIError | None = error
+
+        async def again() -> T:
+            nonlocal failed
+            if failed is None:
+                return await call()
+            error, failed = failed, None
+            raise error
+
+        return await self._loop(may_go_on)(again)
+
+    def _loop(self, may_go_on: Callable[[], bool]) -> AsyncRetrying:
         transient = 0
         waited = 0.0  # for an API that has no room; time in the gate's queue is not patience used up
 
@@ -54,9 +76,7 @@ class Policy:
                 await self.sleep(min(seconds, _NAP))
                 seconds -= _NAP
 
-        return AsyncRetrying(
-            retry=retry_if_exception_type((TransientError, OverloadError)), stop=stop, wait=wait, sleep=sleep, reraise=True
-        )
+        return AsyncRetrying(retry=retry_if_exception_type(_PASSING), stop=stop, wait=wait, sleep=sleep, reraise=True)
 
 
 def _error(state: RetryCallState) -> ClaudeAPIError:

@@ -45,7 +45,7 @@ HEED_SECONDS = 2.0
 
 _TURN_SECONDS = 0.0005
 
-_COLLECT_AFTER = 50_000
+_COLLECT_AFTER = 20_000
 """New objects between two looks for garbage in cycles: some ten megabytes of it at most."""
 
 

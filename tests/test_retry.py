@@ -46,15 +46,17 @@ class Call:
 
     async def _make(self, may_go_on: Callable[[], bool]) -> str:
         policy = Policy(self._rule, random=lambda: self._chance, sleep=self._sleep)
-        async for attempt in policy.attempts(may_go_on):
-            with attempt:
-                if self.attempts:
-                    self.waits.append(round(self._slept, 9))
-                    self._slept = 0.0
-                self.attempts += 1
-                if error := next(self._errors):
-                    raise error
-        return "done"
+
+        async def call() -> str:
+            if self.attempts:
+                self.waits.append(round(self._slept, 9))
+                self._slept = 0.0
+            self.attempts += 1
+            if error := next(self._errors):
+                raise error
+            return "done"
+
+        return await policy.run(call, may_go_on)
 
     def __call__(self, may_go_on: Callable[[], bool] = lambda: True) -> str:
         return asyncio.run(self._make(may_go_on))
@@ -171,13 +173,16 @@ def test_calls_of_one_policy_do_not_count_for_each_other() -> None:
 
         async def one() -> int:
             made = 0
-            async for attempt in policy.attempts():
-                with attempt:
-                    made += 1
-                    await asyncio.sleep(0)
-                    if made < 3:
-                        raise FAULT
-            return made
+
+            async def call() -> int:
+                nonlocal made
+                made += 1
+                await asyncio.sleep(0)
+                if made < 3:
+                    raise FAULT
+                return made
+
+            return await policy.run(call)
 
         return await asyncio.gather(*(one() for _ in range(20)))
 
