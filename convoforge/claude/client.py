@@ -11,7 +11,6 @@ from urllib.parse import quote
 import anthropic
 import httpx2
 import orjson
-from multidict import CIMultiDict
 
 from convoforge.capabilities import takes_temperature, uses_schema
 from convoforge.claude.connection import Answer, Connection
@@ -175,7 +174,7 @@ def _mute() -> httpx2.AsyncClient:
 def _headers(client: anthropic.AsyncAnthropic) -> tuple[Mapping[str, str], Mapping[str, str]]:
     """What the SDK sends with a call; and the same with the version of the API that takes a temperature."""
     told = {name: value for name, value in client.default_headers.items() if isinstance(value, str)}
-    return CIMultiDict(told), CIMultiDict({**told, **_OLD_VERSION})
+    return told, {**told, **_OLD_VERSION}
 
 
 def _check_address(base_url: str) -> None:

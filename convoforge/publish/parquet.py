@@ -17,7 +17,7 @@ from convoforge.publish import splits
 from convoforge.publish.manifest import Recipe
 from convoforge.publish.rows import REVISE_SCHEMA, SCHEMA, PublishedRow, check, split_group, to_batch
 
-BATCH_ROWS = 2_000
+BATCH_ROWS = 1_000
 
 Rows = Callable[[], Iterator[PublishedRow]]
 """Gives the same rows in the same order each time it is called."""
