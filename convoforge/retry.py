@@ -36,10 +36,8 @@ class Policy:
     async def run(self, call: Callable[[], Awaitable[T]], may_go_on: Callable[[], bool] = lambda: True) -> T:
         """What `call` returns, made again for one request as often as the rule allows; raises its last error. Once `may_go_on` says
         no, the error at hand is final; a wait ends within a second, and the next call finds the gate closed."""
-        try:
-            return (
-                await call()
-            )  # nearly always all there is to do; tenacity's loop is 45 objects that wait for the garbage collector
+        try:  # nearly always all there is to do; tenacity's loop is 45 objects that wait for the garbage collector
+            return await call()
         except _PASSING as error:
             failed: ClaudeAPIError | None = error
 

@@ -26,6 +26,7 @@ _OLD_VERSION = {"anthropic-version": "2023-06-01"}  # the last one that takes a 
 _OUTPUT = {"format": {"type": "json_schema", "schema": ANSWER_SCHEMA}}
 _KEEP = {"type": "ephemeral"}
 _CHECK_SECONDS = 30.0
+_OF_THE_BODY = ("content-encoding", "content-length", "transfer-encoding")
 _NOT_COUNTED = ("max_tokens", "temperature")
 
 
@@ -154,7 +155,9 @@ class Claude:
     def _refusal(self, answer: Answer, key: int) -> ClaudeAPIError:
         """An answer that did not succeed, as the SDK reads it."""
         nowhere = httpx2.Request("POST", self._clients[key].base_url)
-        response = httpx2.Response(answer.status, headers=list(answer.headers.items()), content=answer.body, request=nowhere)
+        # bytes, as httpx2 takes no text but ASCII; and nothing of how the body came: it is unpacked already
+        told = [(name.encode(), value.encode("latin-1")) for name, value in answer.headers.items() if name not in _OF_THE_BODY]
+        response = httpx2.Response(answer.status, headers=told, content=answer.body, request=nowhere)
         return translate(self._clients[key]._make_status_error_from_response(response), self._keys)  # noqa: SLF001 - the SDK's own reading
 
     async def aclose(self) -> None:

@@ -21,7 +21,8 @@ _IDLE_SECONDS = 5.0  # as the SDK: a server closes an idle connection sooner or 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a server said: `headers` by their names in any case. The `body` of a streamed answer is empty: it is still to come."""
+    """What a server said: `headers` by their names in lower case, the `body` as it was before it was compressed. The body of a streamed
+    answer is empty: it is still to come."""
 
     status: int
     headers: Mapping[str, str]
@@ -68,7 +69,7 @@ class Connection:
             async with self._session.request(
                 method, self._root + path, headers=headers, data=content, timeout=limit, allow_redirects=False
             ) as response:
-                return Answer(response.status, response.headers, await response.read())
+                return Answer(response.status, _headers(response), await response.read())
         except (aiohttp.ClientError, OSError) as error:
             raise lost(error, self._where, self._secrets) from None
 
@@ -80,13 +81,18 @@ class Connection:
         try:
             async with self._session.get(self._root + path, headers=headers, timeout=limit, allow_redirects=False) as response:
                 body = b"" if response.ok else await response.read()
-                yield Answer(response.status, response.headers, body), _lines(response.content)
+                yield Answer(response.status, _headers(response), body), _lines(response.content)
         except (aiohttp.ClientError, OSError) as error:
             raise lost(error, self._where, self._secrets) from None
 
     async def aclose(self) -> None:
         """Close the connections."""
         await self._session.close()
+
+
+def _headers(response: aiohttp.ClientResponse) -> dict[str, str]:
+    """Latin-1, as HTTP has it: any byte is a letter, which aiohttp's own texts may not be, and a ledger takes."""
+    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.raw_headers}
 
 
 async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:

@@ -17,7 +17,7 @@ _RATE_PREFIX = "anthropic-ratelimit-"
 
 def read_reply(message: Mapping[str, Any], answer: Answer, *, temperature_applied: bool) -> Reply:
     """A message of the API, and what the headers it came with say of it. Raises `TransientError` where it is none."""
-    headers = {name.lower(): value for name, value in answer.headers.items()}
+    headers = answer.headers
     try:
         return Reply(
             text="".join(block["text"] for block in message["content"] if block["type"] == "text"),

@@ -344,6 +344,29 @@ async def test_a_proxy_that_the_environment_names_is_gone_by(monkeypatch: pytest
     assert [proxy_for(f"http://{name}.example/") is None for name in ("api", "other", "third")] == [True, True, False]
 
 
+@pytest.mark.parametrize("status", [200, 429])
+async def test_an_answer_may_be_compressed_and_have_any_header(status: int) -> None:
+    said = message() if status == 200 else {"type": "error", "error": {"type": "rate_limit_error", "message": "slow down"}}
+
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        await request.read()
+        response = web.json_response(said, status=status, headers={"request-id": "req_\udcff\u00e9", "retry-after": "2"})
+        response.enable_compression(web.ContentCoding.gzip)
+        return response
+
+    async with server(answer) as url:
+        if status == 200:
+            async with client(url) as claude:
+                told: str | None = (await claude.send(PROMPT, SETTINGS)).request_id
+        else:
+            error = await failure(url)
+            told = error.request_id
+            assert (type(error), error.retry_after, "slow down" in str(error)) == (OverloadError, 2.0, True)
+    assert told is not None
+    told.encode()  # what the ledger keeps
+    assert told.startswith("req_")
+
+
 async def test_a_redirect_is_not_followed_and_the_key_stays_here() -> None:
     seen: list[str] = []
 
