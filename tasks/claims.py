@@ -3,38 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
-from typing import Any
 
 
 class Claims:
-    """The requests under way of one run in this process. More are claimed by turns, while no more than `enough` are under way."""
+    """How many requests of one run are under way in this process. More may be claimed while there are no more than `enough`."""
 
     def __init__(self, enough: int) -> None:
         self._enough = enough
         self._under_way = 0
-        self._turns = asyncio.Lock()
         self._few = asyncio.Event()
         self._few.set()
 
-    @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """Wait for one's turn, and until few are under way."""
-        async with self._turns:
-            await self._few.wait()
-            yield
-
-    def begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Work on a request that was claimed."""
-        self._under_way += 1
-        if self._under_way > self._enough:
+    async def room(self, count: int) -> None:
+        """Wait until few are under way; then there are `count` more."""
+        while self._under_way > self._enough:
             self._few.clear()
-        task = asyncio.create_task(work)
-        task.add_done_callback(self._ended)
-        return task
+            await self._few.wait()
+        self._under_way += count
 
-    def _ended(self, _: asyncio.Task[None]) -> None:
-        self._under_way -= 1
+    def end(self, count: int = 1) -> None:
+        """So many are under way no more, or were not to be had."""
+        self._under_way -= count
         if self._under_way <= self._enough:
             self._few.set()

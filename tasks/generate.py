@@ -110,12 +110,21 @@ async def _generate(opened: Session, ids: list[int]) -> list[int]:
     ours: list[int] = []
     try:
         for start in range(0, len(ids), part):
-            async with opened.claims.turn():
+            some = ids[start : start + part]
+            await opened.claims.room(len(some))
+            had = 0
+            try:
                 if opened.control.stopped is not None:
                     break
-                claimed = await opened.ledger.awrite(claim, opened.owner, ids[start : start + part], datetime.now(UTC))
-                ours += [one.request_id for one in claimed]
-                jobs += [opened.claims.begin(_one(opened, one)) for one in claimed]
+                claimed = await opened.ledger.awrite(claim, opened.owner, some, datetime.now(UTC))
+                had = len(claimed)
+            finally:
+                opened.claims.end(len(some) - had)
+            ours += [one.request_id for one in claimed]
+            for one in claimed:
+                job = asyncio.create_task(_one(opened, one))
+                job.add_done_callback(lambda _: opened.claims.end())
+                jobs.append(job)
     finally:
         await _all(jobs)
     return [one for one in ours if one in opened.control.unanswered]
