@@ -206,16 +206,18 @@ class Generator:
     async def _begin(self, job: Job, number: int, reserve: int, turn: Turn) -> asyncio.Task[Outcome] | Denied:
         usage = expected_usage(replace(job.prompt, system="") if turn.kept else job.prompt)  # what is read is not counted
         await self._places.begin()  # before the gate: what it lets through must not wait any more
+        begun = time.monotonic()
         try:
             slot = await self._gate.acquire(Need(input_tokens=usage.input_tokens, output_tokens=usage.output_tokens))
         except BaseException:
             self._places.leave()
             raise
-        return await asyncio.shield(self._launch(self._reserve(job, number, reserve, slot, turn)))
+        return await asyncio.shield(self._launch(self._reserve(job, number, reserve, slot, begun, turn)))
 
-    async def _reserve(self, job: Job, number: int, reserve: int, slot: Slot, turn: Turn) -> asyncio.Task[Outcome] | Denied:
+    async def _reserve(
+        self, job: Job, number: int, reserve: int, slot: Slot, begun: float, turn: Turn
+    ) -> asyncio.Task[Outcome] | Denied:
         """Write the intent, and begin the call: both or neither, also where the caller leaves in between."""
-        begun = time.monotonic()
         try:
             intent = self._intent(job, number, reserve, slot)
             denied = await self._ledger.batched(start_attempts, intent)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from array import array
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
@@ -20,7 +22,18 @@ from convoforge.plan import Plan
 from convoforge.pricing import usd
 from convoforge.publish import Lineage, Published, PublishedRow, check_store, publish
 from convoforge.settings import Folder
-from convoforge.standing import Standing
+from convoforge.standing import Standing, Summary
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """What a version is to hold: the requests of its rows, those beside it and why they are there. Of a large dataset's standing nothing
+    else stays in memory while rows are written."""
+
+    accepted: Sequence[int]
+    revise: Mapping[int, tuple[Status, str]]
+    fingerprint: str
+    summary: Summary
 
 
 def dataset_folder(data_dir: Folder, name: str, provider: Provider) -> Folder:
@@ -43,20 +56,19 @@ def publish_dataset(
     run_id: str | None = None,
     allow_fewer: bool = False,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
-) -> tuple[Published, Standing]:
+) -> tuple[Published, Summary]:
     """The accepted rows of a plan as a version: the one that holds them already, or a new one. Scored before by `score_dataset`.
 
     `stale` is how many draws `find_stale` found; the card and the manifest say so. Raises `ConvoforgeError` where the disk is full
     or the folder may not be written, or an object store fails, and what `publish` raises.
     """
-    standing = read_standing(ledger, plan, dataset_id)
-    verdicts = {verdict.draw.request_id: verdict for verdict in standing.revise if verdict.draw.kind is not None}
+    chosen = _choose(ledger, plan, dataset_id)
 
     def accepted() -> Iterator[PublishedRow]:
-        return _rows(ledger, [draw.request_id for draw in standing.publish], {})
+        return _rows(ledger, chosen.accepted, {})
 
     def revise() -> Iterator[PublishedRow]:
-        return _rows(ledger, list(verdicts), {key: (one.status, one.reason) for key, one in verdicts.items()})
+        return _rows(ledger, list(chosen.revise), chosen.revise)
 
     folder = dataset_folder(data_dir, plan.spec.name, plan.provider)
     try:
@@ -65,11 +77,11 @@ def publish_dataset(
             accepted=accepted,
             revise=revise,
             reserve=lambda: ledger.write(reserve_version, dataset_id, run_id, now()),
-            fingerprint=_fingerprint(standing),
+            fingerprint=chosen.fingerprint,
             fractions=plan.spec.publish.splits,
             group_by=plan.spec.publish.group_by,
             seed=plan.spec.seed,
-            lineage=_lineage(plan, standing, stale, run_id),
+            lineage=_lineage(plan, chosen.summary, stale, run_id),
             created_at=now(),
             allow_fewer=allow_fewer,
         )
@@ -80,10 +92,20 @@ def publish_dataset(
     if published.version is not None:  # also where it is unchanged: a kill between the files and this line is made good
         path = str(published.path)
         ledger.write(keep_version, dataset_id, published.version, path, published.sha256, published.rows, run_id, now())
-    return published, standing
+    return published, chosen.summary
 
 
-def _lineage(plan: Plan, standing: Standing, stale: int, run_id: str | None) -> Lineage:
+def _choose(ledger: Ledger, plan: Plan, dataset_id: int) -> _Chosen:
+    standing = read_standing(ledger, plan, dataset_id)
+    return _Chosen(
+        accepted=array("q", [draw.request_id for draw in standing.publish]),
+        revise={one.draw.request_id: (one.status, one.reason) for one in standing.revise if one.draw.kind is not None},
+        fingerprint=_fingerprint(standing),
+        summary=standing.summary,
+    )
+
+
+def _lineage(plan: Plan, summary: Summary, stale: int, run_id: str | None) -> Lineage:
     spec = plan.spec
     used = sorted({cell.template for cell in plan.cells})
     return Lineage(
@@ -96,9 +118,9 @@ def _lineage(plan: Plan, standing: Standing, stale: int, run_id: str | None) -> 
         templates={name: plan.library.template(name).sha256 for name in used},
         counts={
             "planned": plan.wanted,
-            "pending": len(standing.pending),
+            "pending": summary.pending,
             "stale": stale,
-            "exhausted": len(standing.exhausted),
+            "exhausted": summary.exhausted,
         },
         axes={axis: tuple(getattr(spec.axes, axis)) for axis in ("persona", "emotion", "topic", "tier")},
     )
@@ -112,7 +134,7 @@ def _fingerprint(standing: Standing) -> str:
     return digest.hexdigest()
 
 
-def _rows(ledger: Ledger, ids: list[int], verdicts: Mapping[int, tuple[Status, str]]) -> Iterator[PublishedRow]:
+def _rows(ledger: Ledger, ids: Sequence[int], verdicts: Mapping[int, tuple[Status, str]]) -> Iterator[PublishedRow]:
     with ledger.engine.execution_options(read_only=True).connect() as connection:
         for row in read_answers(connection, ids):
             status, why = verdicts.get(row.id, (Status.ACCEPTED, ""))

@@ -10,7 +10,7 @@ from prefect.cache_policies import NO_CACHE
 
 from convoforge.publish import Published
 from convoforge.release import publish_dataset
-from convoforge.standing import Standing
+from convoforge.standing import Summary
 from tasks.session import session
 
 
@@ -19,14 +19,14 @@ class Release:
     """What was published, and how the dataset stood then."""
 
     published: Published
-    standing: Standing
+    summary: Summary
 
 
 @task(name="publish", cache_policy=NO_CACHE, persist_result=False)
 async def publish_version(run_id: str) -> Release:
     """Publish the run's dataset, unless the newest version holds exactly these rows already. Raises what `publish_dataset` raises."""
     opened = session(run_id)
-    published, standing = await asyncio.to_thread(
+    published, summary = await asyncio.to_thread(
         publish_dataset,
         opened.ledger,
         opened.plan,
@@ -35,4 +35,4 @@ async def publish_version(run_id: str) -> Release:
         stale=opened.stale,
         run_id=run_id,
     )
-    return Release(published, standing)
+    return Release(published, summary)

@@ -78,7 +78,7 @@ def build_report(
     opened: Session, release: Release, *, held: int, limited: bool, seconds: float, used: Mapping[str, Usage]
 ) -> BuildReport:
     """The report of a run that reached its end, whether it made everything or not. `used` are its tokens, by their price."""
-    published, standing = release.published, release.standing
+    published, standing = release.published, release.summary
     tally, control = opened.control.tally, opened.control
     accepted, planned = standing.counts[Status.ACCEPTED], opened.plan.wanted
     short = f"{accepted} of {planned}"
@@ -87,11 +87,11 @@ def build_report(
     elif limited and accepted < planned:
         state, message = "limited", f"as far as --limit goes: {short} accepted"
     elif standing.exhausted or standing.pending or accepted < planned:
-        failed = len(standing.pending) - opened.in_batches
+        failed = standing.pending - opened.in_batches
         parts = [
             f"{opened.in_batches} are in batches: build again to collect them" if opened.in_batches else "",
             f"{failed} failed in transport and stay pending" if failed > 0 else "",
-            f"{len(standing.exhausted)} cells are out of draws" if standing.exhausted else "",
+            f"{standing.exhausted} cells are out of draws" if standing.exhausted else "",
         ]
         state, message = "partial", f"{short} accepted; {' and '.join(filter(None, parts)) or 'some are missing'}"
     else:
@@ -109,9 +109,9 @@ def build_report(
         needs_revision=standing.counts[Status.NEEDS_REVISION],
         dropped=standing.counts[Status.DROPPED] + standing.counts[Status.FAILED],
         failed=len(control.unanswered),
-        pending=len(standing.pending),
+        pending=standing.pending,
         stale=opened.stale,
-        exhausted=len(standing.exhausted),
+        exhausted=standing.exhausted,
         cost_usd=format_usd(usd(control.cost_pico)),
         seconds=round(seconds, 2),
         state=state,

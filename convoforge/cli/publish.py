@@ -35,7 +35,7 @@ def run_publish(name: str, *, min_score: int | None, simulated: bool, allow_fewe
         ledger.write(keep_spec, dataset, plan.spec)
         score_dataset(ledger, dataset)
         stale = len(find_stale(plan, read_standing(ledger, plan, dataset)))
-        published, standing = publish_dataset(ledger, plan, dataset, settings.data_dir, stale=stale, allow_fewer=allow_fewer)
+        published, summary = publish_dataset(ledger, plan, dataset, settings.data_dir, stale=stale, allow_fewer=allow_fewer)
     if as_json:
         print_json(
             {
@@ -46,9 +46,9 @@ def run_publish(name: str, *, min_score: int | None, simulated: bool, allow_fewe
                 "rows": published.rows,
                 "splits": dict(published.splits),
                 "unchanged": published.unchanged,
-                "accepted": standing.counts[Status.ACCEPTED],
-                "needs_revision": standing.counts[Status.NEEDS_REVISION],
-                "dropped": standing.counts[Status.DROPPED],
+                "accepted": summary.counts[Status.ACCEPTED],
+                "needs_revision": summary.counts[Status.NEEDS_REVISION],
+                "dropped": summary.counts[Status.DROPPED],
                 "notes": list(published.notes),
             }
         )
@@ -60,7 +60,7 @@ def run_publish(name: str, *, min_score: int | None, simulated: bool, allow_fewe
                 [
                     ("dataset", f"{plan.spec.name}, {what} version {published.version}" if published.version else plan.spec.name),
                     ("rows", f"{published.rows} ({splits})" if splits else "0"),
-                    ("to revise", str(standing.counts[Status.NEEDS_REVISION])),
+                    ("to revise", str(summary.counts[Status.NEEDS_REVISION])),
                     ("path", str(published.path or "nothing published")),
                 ]
             )

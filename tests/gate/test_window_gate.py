@@ -3,47 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
 import math
-from collections.abc import Awaitable, Callable
-from itertools import count
+from collections.abc import Callable
 
 from hypothesis import given
 from hypothesis import strategies as st
+from virtual import VirtualTime
 
 from convoforge.gate import Limits, Need, WindowGate
 from convoforge.gate.keys import Window
 
 TICK = 0.25  # times are whole ticks, so that sums of floats are exact
-
-
-class VirtualTime:
-    """A clock that stands still until everybody sleeps, and then jumps to the first who wakes."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-        self._order = count()
-        self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
-
-    def clock(self) -> float:
-        return self.now
-
-    async def sleep(self, seconds: float) -> None:
-        woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._sleepers, (self.now + seconds, next(self._order), woken))
-        await woken
-
-    async def run(self, *stories: Awaitable[None]) -> None:
-        tasks = [asyncio.ensure_future(story) for story in stories]
-        while not all(task.done() for task in tasks):
-            for _ in range(5):
-                await asyncio.sleep(0)
-            if self._sleepers:
-                at, _, woken = heapq.heappop(self._sleepers)
-                if not woken.done():
-                    self.now = at
-                    woken.set_result(None)
-        await asyncio.gather(*tasks)
 
 
 def admitted(limits: Limits, arrivals: list[tuple[float, Need]], patience: Callable[[int], float]) -> list[float | None]:

@@ -41,7 +41,7 @@ def stop_at_upload_of(ending: str) -> None:
 
 place, moment = sys.argv[1:]
 folder = ObjectFolder(place) if "://" in place else Path(place)
-parquet.BATCH_ROWS = 10
+parquet.GROUP_ROWS = 10
 rows: Any = make_rows(24)
 match moment:
     case "while rows are written":

@@ -95,7 +95,7 @@ def test_the_schema_is_the_same_in_every_file_of_every_version(dataset: Any, mak
 
 
 def test_files_are_compressed_indexed_and_rolled_over(dataset: Any, make_rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parquet, "BATCH_ROWS", 10)
+    monkeypatch.setattr(parquet, "GROUP_ROWS", 10)
     published = dataset.publish(make_rows(100), max_file_bytes=1)
     names = sorted(path.name for path in (published.path / "data").glob("train-*"))
     assert len(names) > 2
@@ -122,7 +122,7 @@ def test_only_a_batch_of_rows_for_each_split_is_held_in_memory(
             most = max(most, len(alive))
             yield make_row(number, api_request_id=text)
 
-    monkeypatch.setattr(parquet, "BATCH_ROWS", 50)
+    monkeypatch.setattr(parquet, "GROUP_ROWS", 50)
     assert dataset.publish((), accepted=rows).rows == 1000
     assert most <= 2 * 50 + 2
 
