@@ -44,7 +44,7 @@ def _changed(plan: Plan, standing: Standing, draws: Iterable[Draw]) -> list[Draw
         draw
         for draw in draws
         if (draw.request_id in published or filled[draw.cell] < plan.spec.per_cell)
-        and draw.sent != plan.sent(cells[draw.cell], draw.draw)
+        and draw.sent != bytes.fromhex(plan.sent(cells[draw.cell], draw.draw))
     ]
 
 

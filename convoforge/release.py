@@ -28,10 +28,12 @@ from convoforge.standing import Standing, Summary
 @dataclass(frozen=True, slots=True)
 class _Chosen:
     """What a version is to hold: the requests of its rows, those beside it and why they are there. Of a large dataset's standing nothing
-    else stays in memory while rows are written."""
+    else stays in memory while rows are written: its numbers are copied, as one that is kept keeps a block of a thousand from being freed.
+    """
 
-    accepted: Sequence[int]
-    revise: Mapping[int, tuple[Status, str]]
+    accepted: array[int]
+    revise: array[int]
+    why: Sequence[tuple[Status, str]]
     fingerprint: str
     summary: Summary
 
@@ -68,7 +70,7 @@ def publish_dataset(
         return _rows(ledger, chosen.accepted, {})
 
     def revise() -> Iterator[PublishedRow]:
-        return _rows(ledger, list(chosen.revise), chosen.revise)
+        return _rows(ledger, chosen.revise, dict(zip(chosen.revise, chosen.why, strict=True)))
 
     folder = dataset_folder(data_dir, plan.spec.name, plan.provider)
     try:
@@ -97,9 +99,11 @@ def publish_dataset(
 
 def _choose(ledger: Ledger, plan: Plan, dataset_id: int) -> _Chosen:
     standing = read_standing(ledger, plan, dataset_id)
+    beside = [one for one in standing.revise if one.draw.kind is not None]
     return _Chosen(
         accepted=array("q", [draw.request_id for draw in standing.publish]),
-        revise={one.draw.request_id: (one.status, one.reason) for one in standing.revise if one.draw.kind is not None},
+        revise=array("q", [one.draw.request_id for one in beside]),
+        why=[(one.status, one.reason) for one in beside],
         fingerprint=_fingerprint(standing),
         summary=standing.summary,
     )
@@ -129,8 +133,8 @@ def _lineage(plan: Plan, summary: Summary, stale: int, run_id: str | None) -> Li
 def _fingerprint(standing: Standing) -> str:
     digest = hashlib.sha256()
     for draw in standing.publish:
-        wanted = wanted_key(draw.cell, draw.draw)
-        digest.update(f"{wanted} {draw.sent} {draw.content_hash} {draw.score}\n".encode())
+        wanted, digests = wanted_key(draw.cell, draw.draw), [one and one.hex() for one in (draw.sent, draw.content_hash)]
+        digest.update(f"{wanted} {digests[0]} {digests[1]} {draw.score}\n".encode())
     return digest.hexdigest()
 
 

@@ -17,23 +17,24 @@ from convoforge.models import AnswerKind, Status
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """One draw as the ledger holds it. `state` is pending, claimed, held or failed; the rest is of the answer it holds."""
+    """One draw as the ledger holds it. `state` is pending, claimed, held or failed; the rest is of the answer it holds. `sent` and
+    `content_hash` are digests in bytes, as a large dataset's draws are all in memory at once: half of what their digits take."""
 
     request_id: int
     cell: str
     draw: int
     state: str
-    sent: str | None = None
+    sent: bytes | None = None
     kind: str | None = None
     score: int | None = None
-    content_hash: str | None = None
+    content_hash: bytes | None = None
     reason: str | None = None
     decision: str | None = None
 
     @property
     def conversation_id(self) -> str:
         """The name in the dataset of the conversation it holds."""
-        return conversation_id(wanted_key(self.cell, self.draw), self.sent or "")
+        return conversation_id(wanted_key(self.cell, self.draw), self.sent.hex() if self.sent else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ def assess(cells: Sequence[str], draws: Iterable[Draw], *, min_score: int, per_c
     place = {cell: index for index, cell in enumerate(cells)}
     # one number to sort by, not a pair: of a million draws that is less than half the memory
     rows = sorted((row for row in draws if row.cell in place), key=lambda row: row.draw * len(place) + place[row.cell])
-    first: dict[str, Draw] = {}  # content hash → the accepted draw that has it
+    first: dict[bytes, Draw] = {}  # content hash → the accepted draw that has it
     accepted, unscored, waiting, used = ([0] * len(cells) for _ in range(4))  # of each cell, by its place
     counts: Counter[Status] = Counter()
     publish, revise, held = [], [], []
@@ -147,7 +148,7 @@ def _needed(rows: Iterable[Draw], place: Mapping[str, int], short: Sequence[int]
             yield row
 
 
-def _judge(row: Draw, min_score: int, first: Mapping[str, Draw]) -> Verdict:
+def _judge(row: Draw, min_score: int, first: Mapping[bytes, Draw]) -> Verdict:
     if row.kind is None:
         return Verdict(row, Status.FAILED, row.reason or "the API refused the request")
     if row.kind != AnswerKind.OK:

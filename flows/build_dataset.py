@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from array import array
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -186,7 +187,7 @@ async def _next_step(opened: Session, left: int | None, tried: Collection[int]) 
     todo = todo if left is None else todo[: max(0, left)]
     return _Step(
         ask=ask,
-        todo=[draw.request_id for draw in todo],
+        todo=array("q", [draw.request_id for draw in todo]),
         names={draw.request_id: _name(opened, draw) for draw in todo[:SINGLY_UP_TO]},
         elsewhere=any(draw.state == "claimed" for draw in standing.pending),
         pending=bool(standing.pending),

@@ -30,14 +30,14 @@ _LANES = 3
 """So many shards at once of a process that shares the work: a shard is at least half of what it may have in flight."""
 
 
-def shard(ids: Sequence[T], total: int) -> list[list[T]]:
+def shard(ids: Sequence[T], total: int) -> list[Sequence[T]]:
     """Requests as shards: of one as long as a run has asked for no more than 100 in all (`total`, these included), else of at
     least 200, or the 400th part of what it has asked for: so a run's refills add few task runs to its first round's."""
     if not ids:
         return []
     least = 1 if total <= SINGLY_UP_TO else max(_LEAST, ceil(total / _SHARDS))
     count = max(1, len(ids) // least)
-    return [list(ids[len(ids) * n // count : len(ids) * (n + 1) // count]) for n in range(count)]
+    return [ids[len(ids) * n // count : len(ids) * (n + 1) // count] for n in range(count)]
 
 
 @task(name="generate-conversation", task_run_name="{label}", cache_policy=NO_CACHE)
@@ -61,13 +61,13 @@ async def generate(opened: Session, ids: Sequence[int], names: Mapping[int, str]
     # Enough shards at once that what begins, is written down or ends slowly in some leaves no place in flight idle.
     width = asyncio.Semaphore(ceil(2 * opened.plan.spec.limits.concurrency / len(shards[0])) + 2)
 
-    async def run(number: int, some: list[int]) -> list[int]:
+    async def run(number: int, some: Sequence[int]) -> list[int]:
         async with width:
             if opened.control.stopped is not None:
                 return []
             if len(some) == 1:
                 return await generate_conversation(opened.run_id, some[0], names[some[0]])
-            return await generate_shard(opened.run_id, some, f"shard {number} of {len(shards)}: {len(some)} requests")
+            return await generate_shard(opened.run_id, list(some), f"shard {number} of {len(shards)}: {len(some)} requests")
 
     return {request_id for failed in await _all(run(n, some) for n, some in enumerate(shards, 1)) for request_id in failed}
 

@@ -106,8 +106,8 @@ def build(world: World, ledger: Ledger, rng: random.Random, *, failing: float = 
 def answered(row: Draw, answer: Answer) -> Draw:
     if answer.kind is None:
         return replace(row, state="failed", reason="400")
-    content = f"hash of {answer.content}" if answer.kind == "ok" else None
-    return replace(row, state="held", sent="s", kind=answer.kind, score=answer.score, content_hash=content)
+    content = f"hash of {answer.content}".encode() if answer.kind == "ok" else None
+    return replace(row, state="held", sent=b"s", kind=answer.kind, score=answer.score, content_hash=content)
 
 
 def check(world: World, ledger: Ledger, standing: Standing) -> None:
@@ -165,7 +165,7 @@ def test_the_order_in_which_draws_are_read_does_not_matter(world: World, seed: i
     first = world.assess(rows)
     rng.shuffle(rows)
     assert world.assess(rows) == first
-    assert world.assess([*rows, Draw(99, "of no cell", 0, "held", "s", "ok", 9, "h")]) == first
+    assert world.assess([*rows, Draw(99, "of no cell", 0, "held", b"s", "ok", 9, b"h")]) == first
 
 
 @settings(max_examples=200, deadline=None)
@@ -238,7 +238,7 @@ ids = count()
 def held(cell: str, draw: int, score: int | None = 8, content: str | None = None, **more: str) -> Draw:
     """A draw with a conversation, by default a good one that is like no other."""
     number = next(ids)
-    return Draw(number, cell, draw, more.pop("state", "held"), "s", "ok", score, content or f"hash {number}", **more)
+    return Draw(number, cell, draw, more.pop("state", "held"), b"s", "ok", score, (content or f"hash {number}").encode(), **more)
 
 
 def stand(cells: str, *rows: Draw, per_cell: int = 1, max_draws: int = 3, min_score: int = 6) -> Standing:
@@ -297,8 +297,8 @@ def test_a_review_accepts_what_is_poor_or_repeats() -> None:
 
 def test_what_uses_up_a_draw_and_what_does_not() -> None:
     for used in (
-        Draw(1, "a", 0, "held", "s", "parse_error", reason="no JSON"),
-        Draw(1, "a", 0, "held", "s", "refused"),
+        Draw(1, "a", 0, "held", b"s", "parse_error", reason="no JSON"),
+        Draw(1, "a", 0, "held", b"s", "refused"),
         Draw(1, "a", 0, "failed", reason="400: too long"),
         held("a", 0, score=1),
     ):
@@ -312,8 +312,8 @@ def test_what_uses_up_a_draw_and_what_does_not() -> None:
 
 def test_a_reason_says_what_became_of_a_draw() -> None:
     rows = [
-        Draw(1, "a", 0, "held", "s", "parse_error", reason="no JSON"),
-        Draw(2, "b", 0, "held", "s", "refused"),
+        Draw(1, "a", 0, "held", b"s", "parse_error", reason="no JSON"),
+        Draw(2, "b", 0, "held", b"s", "refused"),
         Draw(3, "c", 0, "failed", reason="400: too long"),
         Draw(4, "d", 0, "failed"),
     ]

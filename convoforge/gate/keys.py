@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from itertools import starmap
 from operator import sub
 
-from convoforge.gate.protocol import KINDS, Limits, Need, Slot
+from convoforge.gate.protocol import KINDS, Entry, Limits, Need, Slot
 
 
 def fingerprint(key: str) -> str:
@@ -22,7 +22,7 @@ class Window:
 
     `total` is the promise, `capacity` what is admitted of it. The seed pauses when the used share of the total has reached the
     threshold; a request that would step over it waits here, so `capacity` is the floor of total × threshold, but at least 1.
-    Times are seconds on any clock that never goes back. Amortised O(1) per call. An entry is `[expires, amount]`.
+    Times are seconds on any clock that never goes back. Amortised O(1) per call.
     """
 
     __slots__ = ("_entries", "_threshold", "_used", "capacity", "seconds", "total")
@@ -32,7 +32,7 @@ class Window:
         self.total = self.capacity = math.inf
         self._threshold = pause_threshold
         self._used = 0.0
-        self._entries: deque[list[float]] = deque()
+        self._entries: deque[Entry] = deque()
         self.lower(total)
 
     def lower(self, total: float) -> None:
@@ -44,8 +44,8 @@ class Window:
 
     def used(self, now: float) -> float:
         """What counts at `now`."""
-        while self._entries and self._entries[0][0] <= now:
-            self._used -= self._entries.popleft()[1]
+        while self._entries and self._entries[0].expires <= now:
+            self._used -= self._entries.popleft().amount
         return self._used
 
     def wait(self, amount: float, now: float) -> float:
@@ -53,29 +53,29 @@ class Window:
         excess = self.used(now) + min(amount, self.capacity) - self.capacity
         if excess <= 0:
             return 0.0
-        for expires, size in self._entries:
-            excess -= size
+        for entry in self._entries:
+            excess -= entry.amount
             if excess <= 0:
-                return expires - now
+                return entry.expires - now
         return self.seconds
 
     def next_expiry(self, now: float) -> float:
         """Seconds until something is forgotten; 0 if nothing counts."""
-        return self._entries[0][0] - now if self.used(now) else 0.0
+        return self._entries[0].expires - now if self.used(now) else 0.0
 
-    def take(self, amount: float, now: float) -> list[float]:
+    def take(self, amount: float, now: float) -> Entry:
         """Count `amount` from now on; the entry returned can be corrected."""
-        entry = [now + self.seconds, amount]
+        entry = Entry(now + self.seconds, amount)
         self._entries.append(entry)
         self._used += amount
         return entry
 
-    def correct(self, entry: list[float], amount: float, now: float) -> None:
+    def correct(self, entry: Entry, amount: float, now: float) -> None:
         """Let `entry` have been `amount`. What was used beyond an entry already forgotten counts from now."""
         self.used(now)
-        excess = amount - entry[1]
-        if entry[0] > now:
-            entry[1] = amount
+        excess = amount - entry.amount
+        if entry.expires > now:
+            entry.amount = amount
             self._used += excess
         elif excess > 0:
             self.take(excess, now)

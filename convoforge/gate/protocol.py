@@ -83,6 +83,14 @@ class Need:
         return (1, self.input_tokens, self.output_tokens)
 
 
+@dataclass(slots=True)
+class Entry:
+    """What a request took of one kind, and when that is forgotten. The only value here that changes: what was used is learnt later."""
+
+    expires: float
+    amount: float
+
+
 @dataclass(frozen=True, slots=True)
 class Slot:
     """Leave to send one request, now, with the key at place `key` of the caller's list. Settle it once, when the call has ended.
@@ -94,7 +102,7 @@ class Slot:
     fingerprint: str
     need: Need
     until: float = math.inf
-    entries: tuple[list[float], ...] = field(default=(), repr=False, compare=False)
+    entries: tuple[Entry, ...] = field(default=(), repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

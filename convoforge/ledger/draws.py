@@ -181,15 +181,19 @@ def read_draws(connection: Connection, dataset_id: int) -> list[Draw]:
             intern(cell),
             draw,
             intern(state),
-            sent,
+            _digest(sent),
             _kept_once(kind),
             score,
-            content,
+            _digest(content),
             _kept_once(why),
             _kept_once(said),
         )
         for request_id, cell, draw, state, sent, kind, score, content, why, said in connection.execute(query)
     ]
+
+
+def _digest(digits: str | None) -> bytes | None:
+    return None if digits is None else bytes.fromhex(digits)
 
 
 def _kept_once(word: str | None) -> str | None:

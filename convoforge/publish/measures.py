@@ -68,7 +68,9 @@ def measure(data: Mapping[str, Sequence[Path]], revise: Path | None) -> Measures
 
 def _read(paths: Sequence[Path], column: str) -> Any:
     """One column, of all files: never a second one in memory."""
-    return pa.chunked_array([chunk for path in paths for chunk in pq.ParquetFile(path).read(columns=[column])[column].chunks])
+    return pa.chunked_array(
+        [chunk for path in paths for chunk in pq.ParquetFile(path).read(columns=[column], use_threads=False)[column].chunks]
+    )
 
 
 def _sum(paths: Sequence[Path], column: str) -> Any:
