@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from typing import Any
 from benchmarks import pipeline
 from benchmarks.measuring import AT_ONCE, LATENCY_MS, Servers, servers, spec, verdict
 
-COUNT, RUNS, RATIO_FLOOR = 2_000, 2, 3
+COUNTS, RUNS, RATIO_FLOOR = (2_000, 10_000), 2, 3
 HERE = Path(__file__).resolve().parent
 ENVIRONMENTS = HERE / ".peers"
 VOCABULARY = "bespokelabs-curator/lib/*/site-packages/litellm/litellm_core_utils/tokenizers"
@@ -134,39 +134,47 @@ def best(runs: list[dict[str, Any]]) -> dict[str, Any]:
     return min(runs, key=lambda run: run["seconds"])
 
 
-def row(name: str, measured: Mapping[str, Any]) -> None:
+def row(name: str, measured: Mapping[str, Any], count: int) -> None:
     """Print one contender's figures."""
     print(
-        f"{name:28} {measured['rate']:5.0f}/s  {measured['seconds']:6.1f} s  "
-        f"CPU {measured['cpu'] / COUNT * 1000:5.2f} ms each  peak {measured['peak_mb']:4.0f} MB",
+        f"{name:28} {count:7,}  {measured['rate']:5.0f}/s  {measured['seconds']:6.1f} s  "
+        f"CPU {measured['cpu'] / count * 1000:5.2f} ms each  peak {measured['peak_mb']:4.0f} MB",
         flush=True,
     )
 
 
-def main() -> bool:
-    """Measure, print, and say whether the number is met."""
-    peers = [peer for peer in PEERS if install(peer)]
-    print(f"{COUNT:,} conversations, {LATENCY_MS} ms, {AT_ONCE} at once, best of {RUNS}; about two minutes …", flush=True)
-    asked, ours = prompts(COUNT), []
+def compare(peers: Sequence[Peer], count: int, using: Servers) -> bool:
+    """Everybody makes `count` conversations, by turns; the best of each. Whether ours is as much faster as it should be."""
+    asked, ours = prompts(count), []
     theirs: dict[str, list[dict[str, Any]]] = {}
-    with servers() as using:
-        for _ in range(RUNS):
-            ours.append(pipeline.measure("pipeline", COUNT, using))
-            time.sleep(pipeline.SETTLE_SECONDS)  # what the Prefect server still writes is not to slow a peer down
-            for peer in peers:
-                if measured := measure(peer, asked, using):
-                    theirs.setdefault(peer.requirement, []).append(measured)
-    row("convoforge", best(ours))
+    for _ in range(RUNS):
+        ours.append(pipeline.measure("pipeline", count, using))
+        time.sleep(pipeline.SETTLE_SECONDS)  # what the Prefect server still writes is not to slow a peer down
+        for peer in peers:
+            if measured := measure(peer, asked, using):
+                theirs.setdefault(peer.requirement, []).append(measured)
+    row("convoforge", best(ours), count)
     fastest = {name: best(runs) for name, runs in theirs.items()}
     for name, measured in fastest.items():
-        row(name, measured)
+        row(name, measured, count)
     if not fastest:
         return verdict("no peer could be measured", False, "at least one")
     name = max(fastest, key=lambda name: fastest[name]["rate"])
     ratio = best(ours)["rate"] / fastest[name]["rate"]
     missing = [peer.requirement for peer in PEERS if peer.requirement not in fastest]
     without = f", without {' and '.join(missing)}" if missing else ""
-    return verdict(f"{ratio:.1f} × the best peer ({name}{without})", ratio >= RATIO_FLOOR, f"at least {RATIO_FLOOR}")
+    wanted = f"at least {RATIO_FLOOR}"
+    return verdict(f"{count:,}: {ratio:.2f} × the best peer ({name}{without})", ratio >= RATIO_FLOOR, wanted)
+
+
+def main() -> bool:
+    """Measure, print, and say whether the number is met."""
+    peers = [peer for peer in PEERS if install(peer)]
+    counts = " and ".join(f"{count:,}" for count in COUNTS)
+    print(f"{counts} conversations, {LATENCY_MS} ms, {AT_ONCE} at once, best of {RUNS}; about eight minutes …", flush=True)
+    with servers() as using:
+        met = [compare(peers, count, using) for count in COUNTS]
+    return all(met)
 
 
 if __name__ == "__main__":

@@ -153,6 +153,11 @@ class Generator:
         self._places = Places(concurrency)
         self._cache = PromptCache()
 
+    @property
+    def ahead(self) -> int:
+        """How many calls more than may be in flight are made ready now."""
+        return self._places.ahead
+
     async def generate(self, job: Job) -> Outcome:
         """What became of one request. Never raises for what the API does: the outcome says it.
 

@@ -18,6 +18,7 @@ _MARGIN = 1.5
 class Places:
     """At most `most` calls in flight. Making one ready (its lease, its intent on disk) takes a while: as many more as will end in
     that time, and half as many again, may be made ready, so that a call begins as another ends. For calls of seconds that is one or two.
+    `ahead` says how many.
     """
 
     def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -25,7 +26,7 @@ class Places:
         self._clock = clock
         self._begun = asyncio.Semaphore(most)
         self._flying = asyncio.Semaphore(most)
-        self._more = 0
+        self.ahead = 0
         self._ready_seconds, self._call_seconds = 0.0, 1.0
 
     async def begin(self) -> None:
@@ -49,10 +50,10 @@ class Places:
     def leave(self) -> None:
         """Nothing is made ready any more for this one."""
         wanted = min(self._most // 2, int(_MARGIN * self._most * self._ready_seconds / max(self._call_seconds, 1e-3)))
-        if self._more > wanted:
-            self._more -= 1
+        if self.ahead > wanted:
+            self.ahead -= 1
             return
         self._begun.release()
-        if self._more < wanted:
-            self._more += 1
+        if self.ahead < wanted:
+            self.ahead += 1
             self._begun.release()

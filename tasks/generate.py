@@ -59,7 +59,7 @@ async def generate(opened: Session, ids: Sequence[int], names: Mapping[int, str]
     if not shards:
         return set()
     # Enough shards at once that what begins, is written down or ends slowly in some leaves no place in flight idle.
-    width = asyncio.Semaphore(ceil(2 * opened.plan.spec.limits.concurrency / len(shards[0])) + 2)
+    width = asyncio.Semaphore(ceil(1.5 * opened.plan.spec.limits.concurrency / len(shards[0])) + 2)
 
     async def run(number: int, some: Sequence[int]) -> list[int]:
         async with width:

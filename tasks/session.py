@@ -205,7 +205,7 @@ async def open_session(
             control=control,
             generator=bench.generator,
             batcher=bench.batcher,
-            claims=Claims(ceil(2 * spec.limits.concurrency)),
+            claims=Claims(lambda: ceil(1.5 * spec.limits.concurrency) + bench.generator.ahead),
             base_url=bench.base_url,
             cells={cell.key: cell for cell in plan.cells},
         )
