@@ -211,16 +211,16 @@ class Generator:
     async def _begin(self, job: Job, number: int, reserve: int, turn: Turn) -> asyncio.Task[Outcome] | Denied:
         usage = expected_usage(replace(job.prompt, system="") if turn.kept else job.prompt)  # what is read is not counted
         await self._places.begin()  # before the gate: what it lets through must not wait any more
-        begun = time.monotonic()
+        ready_since = time.monotonic()
         try:
             slot = await self._gate.acquire(Need(input_tokens=usage.input_tokens, output_tokens=usage.output_tokens))
         except BaseException:
             self._places.leave()
             raise
-        return await asyncio.shield(self._launch(self._reserve(job, number, reserve, slot, begun, turn)))
+        return await asyncio.shield(self._launch(self._reserve(job, number, reserve, slot, ready_since, turn)))
 
     async def _reserve(
-        self, job: Job, number: int, reserve: int, slot: Slot, begun: float, turn: Turn
+        self, job: Job, number: int, reserve: int, slot: Slot, ready_since: float, turn: Turn
     ) -> asyncio.Task[Outcome] | Denied:
         """Write the intent, and begin the call: both or neither, also where the caller leaves in between."""
         try:
@@ -232,7 +232,7 @@ class Generator:
         if denied is not None:
             self._give_up(slot)
             return denied
-        return self._launch(self._call(job, intent, slot, begun, turn))
+        return self._launch(self._call(job, intent, slot, ready_since, turn))
 
     def _give_up(self, slot: Slot) -> None:
         self._gate.settle(slot, None)

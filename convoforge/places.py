@@ -14,11 +14,15 @@ _MARGIN = 1.5
 """So many times as many are made ready as the means ask for: commits and leases come in groups, and so does what they make ready
 (places stood empty a fifth of the time without it)."""
 
+_AHEAD_SECONDS = 0.1
+"""What is ready waits no longer than this for a place: leave to send is good for a quarter of a second (`SEND_WITHIN_SECONDS`), and then
+has to be asked for again; or, where the run has been stopped meanwhile, an attempt was written down that is never sent."""
+
 
 class Places:
     """At most `most` calls in flight. Making one ready (its lease, its intent on disk) takes a while: as many more as will end in
-    that time, and half as many again, may be made ready, so that a call begins as another ends. For calls of seconds that is one or two.
-    `ahead` says how many.
+    that time, and half as many again, may be made ready, so that a call begins as another ends. `ahead` says how many: none where
+    calls take seconds, unless hundreds are in flight.
     """
 
     def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
@@ -49,7 +53,8 @@ class Places:
 
     def leave(self) -> None:
         """Nothing is made ready any more for this one."""
-        wanted = min(self._most // 2, int(_MARGIN * self._most * self._ready_seconds / max(self._call_seconds, 1e-3)))
+        seconds = min(_MARGIN * self._ready_seconds, _AHEAD_SECONDS)
+        wanted = min(self._most // 2, int(self._most * seconds / max(self._call_seconds, 1e-3)))
         if self.ahead > wanted:
             self.ahead -= 1
             return

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from math import ceil, prod
-from sys import intern
 
 from convoforge.capabilities import cache_minimum, uses_schema
 from convoforge.errors import ConfigError, nearest
@@ -92,7 +91,7 @@ def make_plan(spec: DatasetSpec, library: Library, provider: Provider) -> Plan:
     for p, e, t, last in islice(spread(sizes, spec.seed), spec.sample):
         tier, template = last_axis[last]
         values = {"persona": axes.persona[p], "emotion": axes.emotion[e], "topic": axes.topic[t], "tier": tier}
-        key = intern(cell_key(spec.name, provider, {**values, "template": template}))  # the ledger's draws share it
+        key = cell_key(spec.name, provider, {**values, "template": template})
         cells.append(Cell(key, values["persona"], values["emotion"], values["topic"], tier, template))
     structured = uses_schema(spec.model, spec.generation)
     price = price_of(spec.model, batch=spec.mode == "batch", overrides=spec.prices)

@@ -1,4 +1,4 @@
-"""Places in flight: never more than there are, and none empty while calls wait that take as long to begin as to run."""
+"""Places in flight: never more than there are, hardly one empty while calls wait, and nothing made ready that would wait for long."""
 
 from __future__ import annotations
 
@@ -36,35 +36,37 @@ async def flights(ready: Callable[[int], float], call: float, calls: int) -> tup
     return most, calls * call / (MOST * time.now)
 
 
-@pytest.mark.parametrize("ready", [0.0, 0.1, 1.0, 30.0])
+@pytest.mark.parametrize("ready", [0.0, 0.01, 0.1, 30.0])
 async def test_there_are_never_more_calls_in_flight_than_places(ready: float) -> None:
-    most, _ = await flights(lambda _: ready, 1.0, 200)
+    most, _ = await flights(lambda _: ready, 0.1, 200)
     assert most == MOST
 
 
 async def test_no_place_stays_empty_while_calls_are_made_ready_in_groups() -> None:
     """As commits do it: some are ready at once, the others wait for the next."""
-    _, used = await flights(lambda number: 0.05 if number % 4 else 0.6, 1.0, 600)
+    _, used = await flights(lambda number: 0.01 if number % 4 else 0.12, 0.2, 600)
     assert used > 0.96
 
 
-async def test_what_takes_longer_to_be_made_ready_than_to_call_takes_no_more_than_half_as_many_places_again() -> None:
+@pytest.mark.parametrize(
+    ("ready", "call", "ahead"), [(0.0, 0.2, 0), (0.02, 0.2, 1), (30.0, 0.15, 4), (30.0, 0.05, 4), (30.0, 5.0, 0)]
+)
+async def test_as_many_are_made_ready_ahead_as_begin_within_a_tenth_of_a_second(ready: float, call: float, ahead: int) -> None:
     time = VirtualTime()
     places = Places(MOST, time.clock)
-    begun = 0
 
     async def one() -> None:
-        nonlocal begun
         await places.begin()
-        begun += 1
         since = time.now
-        await time.sleep(30.0)
+        await time.sleep(ready)  # which gets shorter, below
         async with places.flight(since):
-            await time.sleep(1.0)
-            begun -= 1
-            assert begun < MOST + MOST // 2
+            await time.sleep(call)
 
-    await time.run(*(one() for _ in range(200)))
+    await time.run(*(one() for _ in range(400)))
+    assert places.ahead == ahead
+    ready = 0.0
+    await time.run(*(one() for _ in range(400)))
+    assert places.ahead == 0
 
 
 async def test_a_call_that_does_not_come_about_leaves_its_place() -> None:
