@@ -133,8 +133,8 @@ def _lineage(plan: Plan, summary: Summary, stale: int, run_id: str | None) -> Li
 def _fingerprint(standing: Standing) -> str:
     digest = hashlib.sha256()
     for draw in standing.publish:
-        wanted, digests = wanted_key(draw.cell, draw.draw), [one and one.hex() for one in (draw.sent, draw.content_hash)]
-        digest.update(f"{wanted} {digests[0]} {digests[1]} {draw.score}\n".encode())
+        sent, content = (one and one.hex() for one in (draw.sent, draw.content_hash))
+        digest.update(f"{wanted_key(draw.cell, draw.draw)} {sent} {content} {draw.score}\n".encode())
     return digest.hexdigest()
 
 

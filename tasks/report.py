@@ -78,20 +78,20 @@ def build_report(
     opened: Session, release: Release, *, held: int, limited: bool, seconds: float, used: Mapping[str, Usage]
 ) -> BuildReport:
     """The report of a run that reached its end, whether it made everything or not. `used` are its tokens, by their price."""
-    published, standing = release.published, release.summary
+    published, found = release.published, release.summary
     tally, control = opened.control.tally, opened.control
-    accepted, planned = standing.counts[Status.ACCEPTED], opened.plan.wanted
+    accepted, planned = found.counts[Status.ACCEPTED], opened.plan.wanted
     short = f"{accepted} of {planned}"
     if control.stopped is not None:
         state, message = "failed" if control.doomed else "partial", one_line(f"{control.stopped}; {short} accepted")
     elif limited and accepted < planned:
         state, message = "limited", f"as far as --limit goes: {short} accepted"
-    elif standing.exhausted or standing.pending or accepted < planned:
-        failed = standing.pending - opened.in_batches
+    elif found.exhausted or found.pending or accepted < planned:
+        failed = found.pending - opened.in_batches
         parts = [
             f"{opened.in_batches} are in batches: build again to collect them" if opened.in_batches else "",
             f"{failed} failed in transport and stay pending" if failed > 0 else "",
-            f"{standing.exhausted} cells are out of draws" if standing.exhausted else "",
+            f"{found.exhausted} cells are out of draws" if found.exhausted else "",
         ]
         state, message = "partial", f"{short} accepted; {' and '.join(filter(None, parts)) or 'some are missing'}"
     else:
@@ -106,12 +106,12 @@ def build_report(
         held=held,
         generated=tally["generated"],
         accepted=accepted,
-        needs_revision=standing.counts[Status.NEEDS_REVISION],
-        dropped=standing.counts[Status.DROPPED] + standing.counts[Status.FAILED],
+        needs_revision=found.counts[Status.NEEDS_REVISION],
+        dropped=found.counts[Status.DROPPED] + found.counts[Status.FAILED],
         failed=len(control.unanswered),
-        pending=standing.pending,
+        pending=found.pending,
         stale=opened.stale,
-        exhausted=standing.exhausted,
+        exhausted=found.exhausted,
         cost_usd=format_usd(usd(control.cost_pico)),
         seconds=round(seconds, 2),
         state=state,

@@ -21,12 +21,12 @@ from convoforge.publish.rows import REVISE_SCHEMA, SCHEMA, PublishedRow, check, 
 GROUP_ROWS = 1_000
 """Rows of a row group: 2 to 5 MB."""
 
-_BATCH_ROWS = 200
+BATCH_ROWS = 200
 """Rows that wait as Python objects, some 7 kB each; as Arrow they take half of it, and one allocation."""
 
 _PAGE_BYTES = 256 * 1024
 
-_REPEATED = (
+REPEATED = (
     "messages.list.element.role",
     *("template", "template_version", "persona", "emotion", "topic", "tier", "split_group", "provider", "model", "run_id"),
     *("score", "score_turns", "score_length", "score_structure", "n_turns", "status", "reasons.list.element"),
@@ -120,7 +120,7 @@ class RowFiles:
         self._waiting.append(row)
         if self.rows % GROUP_ROWS == 0:
             self._write()
-        elif len(self._waiting) == _BATCH_ROWS:
+        elif len(self._waiting) == BATCH_ROWS:
             self._batch()
 
     def close(self) -> list[Path]:
@@ -148,7 +148,7 @@ class RowFiles:
                 self._parts[-1],
                 self._schema,
                 compression="zstd",
-                use_dictionary=_REPEATED,
+                use_dictionary=REPEATED,
                 data_page_size=_PAGE_BYTES,
                 write_page_index=True,
                 use_content_defined_chunking=True,

@@ -105,6 +105,14 @@ def test_files_are_compressed_indexed_and_rolled_over(dataset: Any, make_rows: R
     assert (column.compression, column.has_offset_index, column.has_column_index) == ("ZSTD", True, True)
 
 
+def test_what_repeats_has_a_dictionary_and_what_does_not_has_none(dataset: Any, make_rows: Rows) -> None:
+    published = dataset.publish(make_rows(100))
+    group = pq.read_metadata(next(published.path.glob("data/train-*"))).row_group(0)
+    columns = {column.path_in_schema: column for column in map(group.column, range(group.num_columns))}
+    assert set(parquet.REPEATED) - columns.keys() == {"status", "reasons.list.element"}  # of what was not accepted
+    assert all(column.has_dictionary_page == (name in parquet.REPEATED) for name, column in columns.items())
+
+
 def test_only_a_batch_of_rows_for_each_split_is_held_in_memory(
     dataset: Any, make_row: Callable[..., PublishedRow], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -122,9 +130,13 @@ def test_only_a_batch_of_rows_for_each_split_is_held_in_memory(
             most = max(most, len(alive))
             yield make_row(number, api_request_id=text)
 
-    monkeypatch.setattr(parquet, "GROUP_ROWS", 50)
-    assert dataset.publish((), accepted=rows).rows == 1000
-    assert most <= 2 * 50 + 2
+    monkeypatch.setattr(parquet, "GROUP_ROWS", 100)
+    monkeypatch.setattr(parquet, "BATCH_ROWS", 20)
+    published = dataset.publish((), accepted=rows)
+    assert published.rows == 1000
+    assert most <= 2 * 20 + 2
+    train = pq.read_metadata(next(published.path.glob("data/train-*")))
+    assert {train.row_group(number).num_rows for number in range(train.num_row_groups - 1)} == {100}
 
 
 def test_unchanged_content_publishes_nothing(dataset: Any, make_rows: Rows) -> None:
