@@ -15,9 +15,10 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection
 
 from convoforge.capabilities import uses_schema
+from convoforge.control import Control
 from convoforge.errors import ConfigError, ConvoforgeError, GateClosed, RejectedError
 from convoforge.gate import GateStatus
-from convoforge.generator import Control, Job
+from convoforge.generator import Job
 from convoforge.ledger.draws import Claimed, claim, enrol_one
 from convoforge.ledger.runs import close_run
 from convoforge.models import ConversationRequest, Outcome, Provider, Status

@@ -17,9 +17,10 @@ from datetime import UTC, datetime, timedelta
 from convoforge.booking import Booked, asked_of, book_answer, book_failure
 from convoforge.claude import Batches, Claude
 from convoforge.claude.batches import HANDOVER_SECONDS
+from convoforge.control import Control
 from convoforge.endpoint import wrong_provider
 from convoforge.errors import ClaudeAPIError, ConfigError, DoomError, RejectedError, TransientError
-from convoforge.generator import Control, Job, budget_limits
+from convoforge.generator import Job, budget_limits
 from convoforge.ledger import Ledger
 from convoforge.ledger.attempts import Completion, Denied, Intent
 from convoforge.ledger.batches import (

@@ -13,10 +13,11 @@ from datetime import UTC, datetime
 from convoforge.alongside import alongside
 from convoforge.batching import Batcher
 from convoforge.claude import SIMULATOR_KEY, Claude
+from convoforge.control import Control
 from convoforge.endpoint import api_address, check_provider, gate_label, gate_limits
 from convoforge.errors import ConfigError, LedgerError
 from convoforge.gate import Gate, Limits, WindowGate, fingerprint
-from convoforge.generator import MOST_IN_FLIGHT, Control, Generator
+from convoforge.generator import MOST_IN_FLIGHT, Generator
 from convoforge.ledger import Ledger
 from convoforge.ledger.owners import RENEW_SECONDS, new_owner, register, renew, retire
 from convoforge.ledger.runs import dataset_id, keep_spec, open_run

@@ -18,10 +18,11 @@ from prefect.runtime import flow_run
 
 from convoforge.alongside import alongside
 from convoforge.batching import Batcher
+from convoforge.control import Control
 from convoforge.errors import ConfigError, LedgerError
 from convoforge.estimate import Estimate
 from convoforge.gate import Gate
-from convoforge.generator import Control, Generator, Job
+from convoforge.generator import Generator, Job
 from convoforge.ledger import Ledger
 from convoforge.ledger.draws import Claimed
 from convoforge.ledger.runs import close_run, run_over

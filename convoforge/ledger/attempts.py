@@ -12,6 +12,7 @@ from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from convoforge.errors import LedgerError
 from convoforge.ledger.costs_pages import CONTENT_KEY, Page, hour_of, put_on_pages
+from convoforge.ledger.dialects import upsert
 from convoforge.ledger.tables import answers, budgets, generation_logs, requests
 from convoforge.models import Usage
 from convoforge.quality import Scored
@@ -336,9 +337,7 @@ def read_budgets(connection: Connection, names: Iterable[str]) -> dict[str, dict
     if not names:
         return fresh
     if connection.dialect.name == "postgresql":
-        from sqlalchemy.dialects.postgresql import insert as upsert
-
-        connection.execute(upsert(budgets).on_conflict_do_nothing(), [{"scope": name} for name in names])
+        connection.execute(upsert("postgresql", budgets).on_conflict_do_nothing(), [{"scope": name} for name in names])
     query = select(budgets).where(budgets.c.scope.in_(names)).order_by(budgets.c.scope).with_for_update()
     for row in connection.execute(query).mappings():
         fresh[row["scope"]] = {key: row[key] for key in ("limit_pico", "reserved_pico", "spent_pico", "maybe_pico")}
@@ -349,11 +348,7 @@ def write_budgets(connection: Connection, books: Mapping[str, Mapping[str, Any]]
     """Put back what `read_budgets` read, changed."""
     if not books:
         return
-    if connection.dialect.name == "postgresql":
-        from sqlalchemy.dialects.postgresql import insert as upsert
-    else:
-        from sqlalchemy.dialects.sqlite import insert as upsert  # type: ignore[assignment]
-    statement = upsert(budgets)
+    statement = upsert(connection.dialect.name, budgets)
     changed = {key: statement.excluded[key] for key in ("limit_pico", "reserved_pico", "spent_pico", "maybe_pico")}
     rows = [{"scope": scope, **book} for scope, book in books.items()]
     connection.execute(statement.on_conflict_do_update(index_elements=["scope"], set_=changed), rows)

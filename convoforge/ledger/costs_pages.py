@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, and_, case, delete, func, insert, literal_column, select, update
 
+from convoforge.ledger.dialects import upsert
 from convoforge.ledger.tables import answers, generation_logs, pages
 
 SUMS = (
@@ -117,10 +118,6 @@ _COLUMNS = (*Page._fields, *SUMS)
 
 @cache
 def _upsert(dialect: str) -> Any:
-    if dialect == "postgresql":
-        from sqlalchemy.dialects.postgresql import insert as upsert
-    else:
-        from sqlalchemy.dialects.sqlite import insert as upsert  # type: ignore[assignment]
-    statement = upsert(pages)
+    statement = upsert(dialect, pages)
     added = {name: pages.c[name] + statement.excluded[name] for name in SUMS}
     return statement.on_conflict_do_update(index_elements=[*Page._fields], set_=added).returning(pages.c.id)

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Select, and_, bindparam, func, insert, or_, s
 
 from convoforge.identity import wanted_key
 from convoforge.ledger.attempts import SCORE_COLUMNS, score_values
+from convoforge.ledger.dialects import upsert
 from convoforge.ledger.owners import dead_owners, release
 from convoforge.ledger.tables import answers, generation_logs, requests, reviews
 from convoforge.models import Conversation, Turn
@@ -36,12 +37,8 @@ class Claimed:
 
 def enrol(connection: Connection, dataset_id: int, draws: Sequence[tuple[Cell, int]]) -> int:
     """Make wanted draws known, pending. Those already known are left alone. Returns how many were new."""
-    if connection.dialect.name == "postgresql":
-        from sqlalchemy.dialects.postgresql import insert as upsert
-    else:
-        from sqlalchemy.dialects.sqlite import insert as upsert  # type: ignore[assignment]
     before = _count(connection, dataset_id)
-    statement = upsert(requests).on_conflict_do_nothing(index_elements=["wanted"])
+    statement = upsert(connection.dialect.name, requests).on_conflict_do_nothing(index_elements=["wanted"])
     for chunk in _chunks(draws):
         connection.execute(
             statement,

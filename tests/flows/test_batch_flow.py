@@ -21,7 +21,7 @@ from convoforge.claude import SIMULATOR_KEY
 from convoforge.endpoint import gate_label
 from convoforge.gate import fingerprint
 from flows.generate_batch import BatchSummary, generate_batch
-from tasks.gate import limit_name
+from tasks.buckets import limit_name
 
 RunFlow = Callable[..., State[Any]]
 

@@ -26,7 +26,7 @@ from convoforge.gate import fingerprint
 from convoforge.models import Provider
 from convoforge.spec import load_spec
 from flows.build_dataset import build_dataset
-from tasks.gate import limit_name
+from tasks.buckets import limit_name
 from tasks.generate import SINGLY_UP_TO, shard
 from tasks.report import BuildReport
 

@@ -18,6 +18,7 @@ from sqlalchemy import text
 
 from convoforge.adhoc import LastingControl
 from convoforge.claude import Claude
+from convoforge.control import SAME_REJECTION_LIMIT, Control
 from convoforge.errors import (
     BudgetExceeded,
     ConfigError,
@@ -31,7 +32,7 @@ from convoforge.errors import (
     TransientError,
 )
 from convoforge.gate import Limits, Need, Slot, WindowGate, fingerprint
-from convoforge.generator import SAME_REJECTION_LIMIT, Control, Generator, Job, budget_limits
+from convoforge.generator import Generator, Job, budget_limits
 from convoforge.ledger import Ledger
 from convoforge.ledger.attempts import Completion, Intent, finish_attempts, start_attempts
 from convoforge.ledger.draws import Claimed, claim, enrol, read_draws

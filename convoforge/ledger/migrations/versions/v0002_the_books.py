@@ -62,9 +62,9 @@ def _keep_the_worst() -> None:
         if not count:
             continue
         each, rest = divmod(int(pico), count)
-        connection.execute(sa.text(f"UPDATE generation_logs SET maybe_pico = :pico WHERE {maybe}"), {**run, "pico": each})  # noqa: S608
+        connection.execute(sa.text(f"UPDATE generation_logs SET maybe_pico = :pico WHERE {maybe}"), {**run, "pico": each})  # noqa: S608 - as above
         one = connection.execute(
-            sa.text(f"SELECT request_id, attempt FROM generation_logs WHERE {maybe} AND started_at = :first LIMIT 1"),  # noqa: S608
+            sa.text(f"SELECT request_id, attempt FROM generation_logs WHERE {maybe} AND started_at = :first LIMIT 1"),  # noqa: S608 - as above
             {**run, "first": first},
         ).one()
         connection.execute(
@@ -88,7 +88,7 @@ def _fill() -> None:
     )
     same = " AND ".join(f"pages.{name} = {column}" for name, column in on.items())
     op.execute(
-        "UPDATE answers SET content_key = substr(answers.content_hash, 1, 12), page = pages.id, "  # noqa: S608
+        "UPDATE answers SET content_key = substr(answers.content_hash, 1, 12), page = pages.id, "  # noqa: S608 - as above
         "paid_pico = generation_logs.cost_pico, latency_ms = generation_logs.latency_ms "
         "FROM generation_logs, pages WHERE generation_logs.request_id = answers.request_id "
         f"AND generation_logs.attempt = answers.attempt AND {same}"
