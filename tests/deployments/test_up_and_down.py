@@ -7,6 +7,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -43,10 +44,20 @@ class House:
         return self._run(["-m", "prefect", *arguments], {"PREFECT_API_URL": self.api})
 
     def ask(self, path: str, **body: Any) -> Any:
-        """What the server says to a POST."""
+        """What the server says to a POST; it sends a caller away while its SQLite is busy, and the caller asks again, as Prefect's own does."""
         request = urllib.request.Request(f"{self.api}{path}", json.dumps(body).encode(), {"content-type": "application/json"})
-        with urllib.request.urlopen(request, timeout=10) as response:
-            return json.load(response)
+
+        def answer() -> list[Any]:
+            try:
+                with urllib.request.urlopen(request, timeout=10) as response:
+                    return [json.load(response)]
+            except urllib.error.HTTPError as error:
+                if error.code != 503:
+                    raise
+                return []
+
+        [said] = wait_for(answer, f"an answer to {path}", 30)
+        return said
 
     def processes(self) -> list[Process]:
         """Server and worker, as they are noted."""
