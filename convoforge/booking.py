@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from convoforge.errors import (
@@ -26,6 +26,9 @@ from convoforge.spec import Generation
 MOST_SAID = 400
 """So much of a fault of ours is kept: some repeat all that they were given."""
 
+_MOST_QUOTED = 200
+"""Characters of a system turn that the model wrote: enough to see what it wanted."""
+
 _STOPS = {
     "refusal": AnswerKind.REFUSED,
     "max_tokens": AnswerKind.TRUNCATED,
@@ -47,6 +50,7 @@ class Booked:
     conversation: Conversation | None
     fault: ConvoforgeError | None
     quality: Quality | None
+    note: str = ""
 
     def status(self, min_score: int) -> Status:
         """Where the draw stands that it answers, duplicates aside."""
@@ -66,7 +70,7 @@ class Booked:
             cost_usd=usd(done.cost_pico),
             attempts=attempts,
             duration_ms=done.latency_ms,
-            reason=str(self.fault) if self.fault else "; ".join(quality.reasons) if quality else "",
+            reason=str(self.fault) if self.fault else "; ".join(filter(None, [self.note, *(quality.reasons if quality else ())])),
             error=self.fault,
             conversation_id=answer.conversation_id if answer else None,
             api_request_id=done.api_request_id,
@@ -84,7 +88,10 @@ def book_answer(
     intent: Intent, asked: Asked, cell: str, draw: int, reply: Reply, price: Price, finished_at: datetime, latency_ms: int
 ) -> Booked:
     """An answer of any kind. It was paid, whatever can be done with it."""
-    kind, conversation, fault = _read(reply, asked.conversation_system)
+    kind, read, fault = _read(reply)
+    # what a model is to be trained under is the template's word alone: an answer could plant anything there
+    conversation = replace(read, system=asked.conversation_system) if read else None
+    note = _note_dropped(read.system) if read and read.system else ""
     found = scored(conversation) if conversation else None
     answer = AnswerRow(
         conversation_id=conversation_id(wanted_key(cell, draw), asked.sent),
@@ -93,11 +100,12 @@ def book_answer(
         turns=write_conversation(conversation) if conversation else None,
         system=conversation.system if conversation else None,
         raw_text=None if conversation else reply.text.replace("\0", "\ufffd"),  # PostgreSQL takes no NUL
-        reason=str(fault) if fault else None,
+        reason=str(fault) if fault else note or None,
         template_version=asked.template_version,
         temperature=asked.temperature,
         temperature_applied=reply.temperature_applied,
         scored=found,
+        template_system=True,
     )
     completion = Completion(
         intent,
@@ -111,7 +119,7 @@ def book_answer(
         stop_reason=reply.stop_reason,
         answer=answer,
     )
-    return Booked(completion, kind, conversation, fault, found.quality if found else None)
+    return Booked(completion, kind, conversation, fault, found.quality if found else None, note)
 
 
 def book_failure(
@@ -149,7 +157,13 @@ def book_failure(
     )
 
 
-def _read(reply: Reply, conversation_system: str | None) -> tuple[AnswerKind, Conversation | None, ConvoforgeError | None]:
+def _note_dropped(system: str) -> str:
+    quoted = " ".join(system.split())
+    quoted = quoted if len(quoted) <= _MOST_QUOTED else f"{quoted[:_MOST_QUOTED]} …"
+    return f"the model wrote a system turn, which was dropped: {quoted!r}"
+
+
+def _read(reply: Reply) -> tuple[AnswerKind, Conversation | None, ConvoforgeError | None]:
     kind = _STOPS.get(reply.stop_reason or "")
     if kind is not None:
         category = f" ({reply.refusal_category})" if reply.refusal_category else ""
@@ -160,4 +174,4 @@ def _read(reply: Reply, conversation_system: str | None) -> tuple[AnswerKind, Co
         return AnswerKind.PARSE_ERROR, None, error
     except GenerationValidationError as error:
         return AnswerKind.INVALID, None, error
-    return AnswerKind.OK, Conversation(conversation.turns, conversation_system or conversation.system), None
+    return AnswerKind.OK, conversation, None

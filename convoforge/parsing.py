@@ -69,7 +69,8 @@ def parse_conversation(text: str) -> Conversation:
 
     Accepts an object with `turns`, `messages`, `conversation` or `conversations` (at most two deep) or a bare list; turns as
     role/content, from/value or speaker/text; the usual names of roles in any capitalisation; content as a string or as a list
-    of text blocks, which become paragraphs. A system turn at the start becomes `Conversation.system`.
+    of text blocks, which become paragraphs. A system turn at the start becomes `Conversation.system`; whoever asked decides what it
+    is good for, so that one without a usable text is no fault of the conversation.
 
     Raises `ParseError` when there is no such JSON, and `GenerationValidationError` when there is, but it has fewer than two
     turns, roles that do not alternate from user to assistant, or a content that is blank, not text, or not storable (NUL, half
@@ -146,7 +147,7 @@ def _ends(text: str, start: int) -> dict[int, int]:
 
 
 def _conversation(items: list[Any]) -> Conversation:
-    system: str | None = None
+    system: str | None = None  # empty where it has no usable text
     turns: list[Turn] = []
     previous: Role = "assistant"
     for item in items:
@@ -166,7 +167,7 @@ def _conversation(items: list[Any]) -> Conversation:
         raise _against("count", len(turns), f"too short: {len(turns)} of at least 2 turns")
     if previous == "user":
         raise _against("roles", len(turns), f"invalid role sequence: turn {len(turns)} is user but the last must be assistant")
-    return Conversation(tuple(turns), system)
+    return Conversation(tuple(turns), system or None)
 
 
 def _turn(item: object, number: int) -> tuple[Role | Literal["system"], str]:
@@ -180,6 +181,8 @@ def _turn(item: object, number: int) -> tuple[Role | Literal["system"], str]:
     if isinstance(content, list):
         blocks: list[Any] = [block.get("text") if isinstance(block, dict) else block for block in content]
         content = "\n\n".join(blocks) if all(isinstance(block, str) for block in blocks) else None
+    if role == "system":
+        return role, content.strip() if isinstance(content, str) and _storable(content) else ""
     if not isinstance(content, str):
         raise _against("content", number, f"turn {number} ({role}) has no text")
     content = content.strip()

@@ -66,11 +66,13 @@ def publish_dataset(
     """
     chosen = _choose(ledger, plan, dataset_id)
 
+    system_of = _template_systems(plan)
+
     def accepted() -> Iterator[PublishedRow]:
-        return _rows(ledger, chosen.accepted, {})
+        return _rows(ledger, chosen.accepted, {}, system_of)
 
     def revise() -> Iterator[PublishedRow]:
-        return _rows(ledger, chosen.revise, dict(zip(chosen.revise, chosen.why, strict=True)))
+        return _rows(ledger, chosen.revise, dict(zip(chosen.revise, chosen.why, strict=True)), system_of)
 
     folder = dataset_folder(data_dir, plan.spec.name, plan.provider)
     try:
@@ -138,21 +140,39 @@ def _fingerprint(standing: Standing) -> str:
     return digest.hexdigest()
 
 
-def _rows(ledger: Ledger, ids: Sequence[int], verdicts: Mapping[int, tuple[Status, str]]) -> Iterator[PublishedRow]:
+def _template_systems(plan: Plan) -> Callable[[Any], str | None]:
+    """The system turn to publish for a row of the ledger: the template's, never one that the model wrote.
+
+    Ledgers before 0003 kept either. Of those answers a system turn is known to be the template's only where the plan gives it today.
+    """
+    cells = {cell.key: cell for cell in plan.cells}
+
+    def system_of(row: Any) -> str | None:
+        if row.system is None or row.template_system:
+            return row.system and str(row.system)
+        today = plan.prompt(cells[row.cell], row.draw).conversation_system
+        return today if today == row.system else None
+
+    return system_of
+
+
+def _rows(
+    ledger: Ledger, ids: Sequence[int], verdicts: Mapping[int, tuple[Status, str]], system_of: Callable[[Any], str | None]
+) -> Iterator[PublishedRow]:
     with ledger.engine.execution_options(read_only=True).connect() as connection:
         for row in read_answers(connection, ids):
             status, why = verdicts.get(row.id, (Status.ACCEPTED, ""))
-            yield _row(row, status, why)
+            yield _row(row, status, why, system_of(row))
 
 
-def _row(row: Any, status: Status, why: str) -> PublishedRow:
+def _row(row: Any, status: Status, why: str, system: str | None) -> PublishedRow:
     reasons = tuple(json.loads(row.reasons)) if row.reasons else ()
     quality = None
     if row.score is not None:
         quality = Quality(row.score, row.score_turns, row.score_length, row.score_structure, reasons)
     return PublishedRow(
         conversation_id=row.conversation_id,
-        conversation=read_conversation(row.turns, row.system) if row.turns else None,
+        conversation=read_conversation(row.turns, system) if row.turns else None,
         template=row.template,
         template_version=row.template_version,
         persona=row.persona,

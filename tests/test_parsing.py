@@ -99,6 +99,12 @@ def test_a_leading_system_turn_becomes_the_system_prompt() -> None:
     assert parse_conversation(json.dumps(items)) == Conversation(CONVERSATION.turns, "Be kind.")
 
 
+@pytest.mark.parametrize("content", ["", "  ", None, 7, {"a": 1}, "half \ud800 a pair", "a NUL \0"])
+def test_a_leading_system_turn_without_a_usable_text_is_no_fault_of_the_conversation(content: object) -> None:
+    items = [{"role": "system", "content": content}, *turns(*FOUR)]
+    assert parse_conversation(json.dumps(items)) == CONVERSATION
+
+
 def test_text_blocks_become_paragraphs() -> None:
     items = turns("Hello", "")
     items[1]["content"] = [{"type": "text", "text": "One."}, "Two."]

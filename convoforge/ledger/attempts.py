@@ -53,7 +53,8 @@ class Intent:
 
 @dataclass(frozen=True, slots=True)
 class AnswerRow:
-    """What came back: the turns as JSON, or the raw text where there is no conversation in it. A conversation has been scored."""
+    """What came back: the turns as JSON, or the raw text where there is no conversation in it. A conversation has been scored.
+    `template_system` says that `system` is the template's, or that the template has none."""
 
     conversation_id: str
     sent: str
@@ -66,6 +67,7 @@ class AnswerRow:
     temperature: float | None
     temperature_applied: bool
     scored: Scored | None
+    template_system: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +219,7 @@ def finish_attempts(connection: Connection, items: Sequence[Completion]) -> Sequ
                     "kind": answer.kind,
                     "turns": answer.turns,
                     "system": answer.system,
+                    "template_system": answer.template_system,
                     "raw_text": answer.raw_text,
                     "reason": answer.reason,
                     "template_version": answer.template_version,

@@ -19,7 +19,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 from convoforge.errors import GenerationValidationError
 from convoforge.models import Conversation, Provider, Quality, Status
 
-_TEXT, _COUNT = pa.string(), pa.int32()
+_TEXT, _COUNT, _TOKENS = pa.string(), pa.int32(), pa.int64()  # what an API says of tokens has no bound of ours
 _TURN = pa.struct([("role", _TEXT), ("content", _TEXT)])
 _MESSAGES = pa.list_(pa.field("element", _TURN))  # Parquet's own name for it, so that a file reads back as this schema
 
@@ -45,9 +45,9 @@ SCHEMA = pa.schema(
         ("model", _TEXT),
         ("prompt_sha256", _TEXT),
         ("api_request_id", _TEXT),
-        ("input_tokens", _COUNT),
-        ("output_tokens", _COUNT),
-        ("cost_usd", pa.decimal128(18, 12)),
+        ("input_tokens", _TOKENS),
+        ("output_tokens", _TOKENS),
+        ("cost_usd", pa.decimal128(20, 12)),
         ("run_id", _TEXT),
         ("generated_at", pa.timestamp("us", tz="UTC")),
     ]
