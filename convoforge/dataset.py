@@ -32,7 +32,19 @@ def find_stale(plan: Plan, standing: Standing) -> list[Draw]:
 
 def find_mended(plan: Plan, standing: Standing) -> list[Draw]:
     """Draws that the API refused, that matter, and that would be sent differently today."""
-    return _changed(plan, standing, (verdict.draw for verdict in standing.revise if verdict.draw.kind is None))
+    return _changed(plan, standing, standing.refused)
+
+
+def find_refused(plan: Plan, standing: Standing) -> list[Draw]:
+    """Draws that the API refused, as many of each cell as it is short of, its first ones: what is asked again, unchanged, by wish."""
+    taken = Counter(draw.cell for draw in standing.publish)
+    taken.update(draw.cell for draw in standing.pending if draw.kind is None)
+    found = []
+    for draw in standing.refused:
+        if taken[draw.cell] < plan.spec.per_cell:
+            taken[draw.cell] += 1
+            found.append(draw)
+    return found
 
 
 def _changed(plan: Plan, standing: Standing, draws: Iterable[Draw]) -> list[Draw]:

@@ -18,7 +18,7 @@ from convoforge.ledger.history import Made
 from convoforge.models import Prompt, Status, Usage
 from convoforge.plan import CHARACTERS_A_TOKEN, Cell, Plan, expected_usage, kept_text
 from convoforge.pricing import Price, cost_pico, dollars, price_of, usd
-from convoforge.standing import Standing
+from convoforge.standing import Draw, Standing
 from convoforge.templates import Target
 
 SAMPLE = 8
@@ -100,9 +100,16 @@ def templates_of(plan: Plan, cells: Iterable[str]) -> Counter[str]:
     return Counter(template[cell] for cell in cells)
 
 
-def missing(plan: Plan, standing: Standing, limit: int | None = None) -> Counter[str]:
-    """The draws that a build generates, at most `limit` of them, by template: what is pending, and what is asked for next."""
-    cells = [draw.cell for draw in standing.pending] + [cell for cell, _ in standing.ask]
+def missing(plan: Plan, standing: Standing, limit: int | None = None, again: Sequence[Draw] = ()) -> Counter[str]:
+    """The draws that a build generates, at most `limit` of them, by template: what is pending, what was refused and is asked `again`,
+    and what is asked for next, which a refused one that is asked again takes the place of."""
+    places = Counter(draw.cell for draw in again)
+    cells = [draw.cell for draw in (*standing.pending, *again)]
+    for cell, _ in standing.ask:
+        if places[cell]:
+            places[cell] -= 1
+        else:
+            cells.append(cell)
     return templates_of(plan, cells[:limit])
 
 

@@ -48,17 +48,21 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A standing in figures: how many draws count as what, how many are pending, how many cells ran out of draws."""
+    """A standing in figures: how many draws count as what, how many are pending, how many cells ran out of draws, how many requests of
+    short cells the API has refused, and the reason that most of them have."""
 
     counts: Counter[Status]
     pending: int
     exhausted: int
+    refused: int
+    why_refused: str
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
     """The whole dataset under today's plan. `publish` are the accepted draws a version holds, in its order; `revise` what lies
-    beside; `ask` the draws to enrol next; `unscored` answers without a score yet; `exhausted` cells that ran out of draws."""
+    beside; `ask` the draws to enrol next; `unscored` answers without a score yet; `exhausted` cells that ran out of draws; `refused` the
+    draws of cells that are short which the API refused: they cost nothing, and may be asked again once somebody wishes it."""
 
     publish: tuple[Draw, ...]
     revise: tuple[Verdict, ...]
@@ -68,17 +72,21 @@ class Standing:
     exhausted: tuple[str, ...]
     counts: Counter[Status]
     held: tuple[Draw, ...]
+    refused: tuple[Draw, ...]
 
     @property
     def summary(self) -> Summary:
         """The same in figures, which take no memory."""
-        return Summary(self.counts, len(self.pending), len(self.exhausted))
+        reasons = Counter(draw.reason or "" for draw in self.refused)
+        why = reasons.most_common(1)[0][0] if reasons else ""
+        return Summary(self.counts, len(self.pending), len(self.exhausted), len(self.refused), why)
 
 
 def assess(cells: Sequence[str], draws: Iterable[Draw], *, min_score: int, per_cell: int, max_draws: int) -> Standing:
     """Where each draw of `cells` stands, and what is missing. Draws of other cells are no part of the plan and are left out.
 
-    A cell wants `per_cell` accepted draws and may use `per_cell * max_draws` draws over all runs. Draws beyond `per_cell` (left
+    A cell wants `per_cell` accepted draws and may use `per_cell * max_draws` draws over all runs. A draw that the API refused keeps its
+    number, as the same request would be refused again; a cell with one of those has not run out of draws. Draws beyond `per_cell` (left
     over from another threshold) stay in reserve: they are not published, and nothing is dropped for repeating them.
     """
     place = {cell: index for index, cell in enumerate(cells)}
@@ -112,13 +120,15 @@ def assess(cells: Sequence[str], draws: Iterable[Draw], *, min_score: int, per_c
     short = [per_cell - good - unknown for good, unknown in zip(accepted, unscored, strict=True)]
     pending = list(_needed(rows, place, short))
     counts[Status.PENDING] = len(pending)
+    refused = [row for row in rows if row.kind is None and row.state == "failed" and short[place[row.cell]] > 0]
+    refused_in = {place[row.cell] for row in refused}
     ask, exhausted = [], []
     most = per_cell * max_draws
     for index, cell_key in enumerate(cells):
         missing = short[index] - waiting[index]
         if missing > 0:
             ask += [(cell_key, number) for number in range(used[index], min(used[index] + missing, most))]
-            if used[index] >= most:
+            if used[index] >= most and index not in refused_in:
                 exhausted.append(cell_key)
     ask.sort(key=lambda one: (one[1], place[one[0]]))
     publish.sort(key=lambda row: (place[row.cell], row.draw))
@@ -131,6 +141,7 @@ def assess(cells: Sequence[str], draws: Iterable[Draw], *, min_score: int, per_c
         exhausted=tuple(exhausted),
         counts=counts,
         held=tuple(held),
+        refused=tuple(refused),
     )
 
 

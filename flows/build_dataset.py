@@ -16,9 +16,9 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 from pydantic import Field
 
-from convoforge.dataset import find_mended, find_stale, read_standing
+from convoforge.dataset import find_mended, find_refused, find_stale, read_standing
 from convoforge.errors import ConvoforgeError
-from convoforge.estimate import estimate, missing, templates_of
+from convoforge.estimate import estimate, missing
 from convoforge.ledger.batches import open_batches
 from convoforge.ledger.draws import claim, enrol, repend, unscored
 from convoforge.ledger.history import read_history
@@ -47,6 +47,7 @@ Concurrency = Annotated[int | None, Field(description="Calls in flight at once",
 BudgetUSD = Annotated[Decimal | None, Field(description="What this run may spend, in US dollars", gt=0)]
 MinScore = Annotated[int | None, Field(description="Accept from this score (1 to 10) upwards", ge=1, le=10)]
 Refresh = Annotated[bool, Field(description="Pay again for conversations whose prompt has changed since")]
+RetryRefused = Annotated[bool, Field(description="Ask again, unchanged, what the API refused in earlier runs")]
 Workers = Annotated[
     int | None, Field(description="Let so many workers of the work pool generate, instead of this run", ge=1, le=100)
 ]
@@ -64,6 +65,7 @@ async def build_dataset(
     budget: BudgetUSD = None,
     min_score: MinScore = None,
     refresh: Refresh = False,
+    retry_refused: RetryRefused = False,
     workers: Workers = None,
     batch: Batch = False,
     wait: Wait = True,
@@ -77,7 +79,7 @@ async def build_dataset(
         if workers is not None:
             await find_deployment()
         async with open_session(what, simulate=simulate) as opened:
-            held = await _prepare(opened, refresh=refresh, limit=limit)
+            held = await _prepare(opened, refresh=refresh, retry_refused=retry_refused, limit=limit)
             async with show_progress(opened):
                 await _fill(opened, limit, workers, wait=wait)
             opened.stage = "publishing"
@@ -117,20 +119,25 @@ def ending(report: BuildReport) -> State[Any]:
     return Completed(name=report.state.capitalize(), message=report.message, data=report)
 
 
-async def _prepare(opened: Session, *, refresh: bool, limit: int | None) -> int:
-    """How many accepted conversations are held already. Stale ones are counted, and with a refresh asked for again, as is what
-    the API refused and would be sent differently today: nothing was paid for that. What it will cost is estimated."""
+async def _prepare(opened: Session, *, refresh: bool, retry_refused: bool, limit: int | None) -> int:
+    """How many accepted conversations are held already. Stale ones are counted, and with a refresh asked for again. What the API refused
+    cost nothing: it is asked again where it would be sent differently today, or by wish. What it will cost is estimated."""
     if await opened.ledger.aread(unscored, opened.dataset_id, RUBRIC_VERSION, 1):
         await score_answers(opened.run_id)
     standing = await _standing(opened)
     stale = await asyncio.to_thread(find_stale, opened.plan, standing)
-    again = [*(stale if refresh else ()), *await asyncio.to_thread(find_mended, opened.plan, standing)]
+    refused = await asyncio.to_thread(find_mended, opened.plan, standing)
+    again = [*(stale if refresh else ()), *refused]
     if again:
         await opened.ledger.awrite(repend, [draw.request_id for draw in again])
+        standing = await _standing(opened)
+    if retry_refused and (unchanged := find_refused(opened.plan, standing)):
+        await opened.ledger.awrite(repend, [draw.request_id for draw in unchanged])
+        standing = await _standing(opened)
     opened.stale = 0 if refresh else len(stale)
     plan, spec = opened.plan, opened.plan.spec
     history = await opened.ledger.aread(read_history, plan.provider, spec.model, spec.templates)
-    draws = missing(plan, standing, limit) + templates_of(plan, [draw.cell for draw in again])
+    draws = missing(plan, standing, limit)
     opened.estimate = estimate(plan, draws, standing, history, refills=limit is None)
     return len(standing.publish)
 

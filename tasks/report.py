@@ -30,6 +30,7 @@ from convoforge.ledger.runs import close_run
 from convoforge.models import Provider, Status, Usage
 from convoforge.pricing import Price, cache_saving, usd
 from convoforge.publish.card import loading
+from convoforge.standing import Summary
 from tasks.publish import Release
 from tasks.session import Progress, Session, session
 
@@ -40,8 +41,8 @@ BUDGET_EVENT = "convoforge.budget.reached"
 
 
 class BuildReport(BaseModel):
-    """What `build --json` prints. `accepted`, `needs_revision`, `dropped`, `pending`, `stale`, `exhausted` count the dataset as it
-    stands; `generated`, `failed` and `cost_usd` (US dollars, exact) this run."""
+    """What `build --json` prints. `accepted`, `needs_revision`, `dropped`, `pending`, `stale`, `exhausted`, `refused` count the dataset
+    as it stands; `generated`, `failed` and `cost_usd` (US dollars, exact) this run."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -66,6 +67,7 @@ class BuildReport(BaseModel):
     message: str
     published: bool
     notes: tuple[str, ...] = ()
+    refused: int = 0
     in_batches: int = 0
     estimated_cost_usd: str | None = None
     estimated_low_usd: str | None = None
@@ -92,6 +94,7 @@ def build_report(
             f"{opened.in_batches} are in batches: build again to collect them" if opened.in_batches else "",
             f"{failed} failed in transport and stay pending" if failed > 0 else "",
             f"{found.exhausted} cells are out of draws" if found.exhausted else "",
+            f"{found.refused} requests were refused by the API" if found.refused else "",
         ]
         state, message = "partial", f"{short} accepted; {' and '.join(filter(None, parts)) or 'some are missing'}"
     else:
@@ -117,7 +120,8 @@ def build_report(
         state=state,
         message=message,
         published=published.version is not None and not published.unchanged,
-        notes=(*opened.plan.notes, *published.notes, *_collected(opened.collected)),
+        notes=(*opened.plan.notes, *published.notes, *_collected(opened.collected), *_refused(found)),
+        refused=found.refused,
         in_batches=opened.in_batches,
         **_estimated(opened.estimate),
         **_cached(used),
@@ -126,6 +130,14 @@ def build_report(
 
 def _collected(answers: int) -> tuple[str, ...]:
     return (f"{answers} answers came from batches of earlier runs, which have paid for them",) if answers else ()
+
+
+def _refused(found: Summary) -> tuple[str, ...]:
+    if not found.refused:
+        return ()
+    why = one_line(found.why_refused)
+    said = f"{found.refused} requests were refused, at no cost, and are not asked again unchanged: {why}"
+    return (f"{said}. Change what is at fault, or ask once more with --retry-refused",)
 
 
 def _estimated(before: Estimate | None) -> dict[str, Any]:

@@ -105,6 +105,11 @@ class Simulator:
         request = urllib.request.Request(f"{self.url}/_simulator/script", body, {"content-type": "application/json"})
         urllib.request.urlopen(request, timeout=10).close()
 
+    def script_nothing(self) -> None:
+        """Forget what was scripted and not met, and everything else: as just started."""
+        request = urllib.request.Request(f"{self.url}/_simulator/reset", b"{}", {"content-type": "application/json"})
+        urllib.request.urlopen(request, timeout=10).close()
+
     def books(self, *, requests: bool = False) -> dict[str, Any]:
         """What it has billed and counted."""
         with urllib.request.urlopen(f"{self.url}/_simulator/books{'?requests=1' if requests else ''}", timeout=10) as response:

@@ -120,7 +120,8 @@ def check(world: World, ledger: Ledger, standing: Standing) -> None:
     for cell in world.cells:
         assert used[cell] + asked[cell] <= most
         assert accepted[cell] + pending[cell] + asked[cell] <= world.per_cell
-        out_of_draws = used[cell] == most and accepted[cell] + pending[cell] < world.per_cell
+        refused = any(row.state == "failed" for row in ledger.rows.values() if row.cell == cell)
+        out_of_draws = used[cell] == most and accepted[cell] + pending[cell] < world.per_cell and not refused
         assert (cell in standing.exhausted) is out_of_draws
     assert not set(standing.ask) & set(ledger.rows)
     hashes = [row.content_hash for row in standing.publish]
@@ -299,7 +300,6 @@ def test_what_uses_up_a_draw_and_what_does_not() -> None:
     for used in (
         Draw(1, "a", 0, "held", b"s", "parse_error", reason="no JSON"),
         Draw(1, "a", 0, "held", b"s", "refused"),
-        Draw(1, "a", 0, "failed", reason="400: too long"),
         held("a", 0, score=1),
     ):
         assert stand("a", used).ask == (("a", 1),)
@@ -308,6 +308,18 @@ def test_what_uses_up_a_draw_and_what_does_not() -> None:
     for open_ in (Draw(1, "a", 0, "pending"), Draw(1, "a", 0, "pending", reason="time-out"), Draw(1, "a", 0, "claimed")):
         standing = stand("a", open_, max_draws=1)
         assert (standing.ask, standing.exhausted, standing.pending) == ((), (), (open_,))
+
+
+def test_a_refusal_is_replaced_while_there_are_draws_and_never_makes_a_cell_exhausted() -> None:
+    refused = Draw(1, "a", 0, "failed", reason="400: too long")
+    assert stand("a", refused).ask == (("a", 1),)
+    assert stand("a", refused).refused == (refused,)
+    last = stand("a", refused, max_draws=1)
+    assert (last.ask, last.exhausted, last.pending, last.refused) == ((), (), (), (refused,))
+    assert (last.summary.refused, last.summary.why_refused) == (1, "400: too long")
+    mixed = stand("a", refused, held("a", 1, score=1), held("a", 2, score=1))
+    assert (mixed.exhausted, mixed.refused) == ((), (refused,))
+    assert stand("a", refused, held("a", 1)).refused == ()  # the cell has what it wants
 
 
 def test_a_reason_says_what_became_of_a_draw() -> None:

@@ -11,9 +11,10 @@ from typing import Any
 
 import orjson
 
+from convoforge.claude.account import says_account_at_its_end
 from convoforge.claude.client import Claude
 from convoforge.claude.connection import Answer
-from convoforge.claude.errors import line
+from convoforge.claude.errors import AT_ITS_END, line
 from convoforge.claude.reading import bad_body, provider_of, read_json, read_reply
 from convoforge.errors import ClaudeAPIError, DoomError, RejectedError, TransientError
 from convoforge.models import BatchResult, BatchState, Prompt
@@ -102,6 +103,9 @@ def _fault(kind: str, result: Mapping[str, Any]) -> ClaudeAPIError:
         return TransientError(f"the batch ended without an answer: {kind}", kind=kind)
     error = result["error"].get("error") or result["error"]
     kind, said = line(error.get("type", "error"), (), 64), line(error.get("message", ""), ())
+    refused = kind in _REJECTED or kind in _DOOMED
+    if says_account_at_its_end(kind, said, refusal=refused):
+        return DoomError(f"{AT_ITS_END} (in a batch, {kind}): {said}", kind=kind)
     words = f"the API could not answer in a batch ({kind}): {said}"
     if kind in _REJECTED:
         return RejectedError(words, kind=kind)

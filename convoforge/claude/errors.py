@@ -10,6 +10,7 @@ import aiohttp
 import anthropic
 import httpx2
 
+from convoforge.claude.account import says_account_at_its_end
 from convoforge.errors import ClaudeAPIError, DoomError, OverloadError, RejectedError, TransientError
 
 _DOOM_CODES = {
@@ -20,6 +21,8 @@ _DOOM_CODES = {
     "cmek_key_network_blocked": "the workspace's encryption key cannot be reached",
 }
 """Causes for which no request can work, whatever their status says."""
+
+AT_ITS_END = "the account cannot pay, or a limit that it has set is reached"
 
 _NOT_REACHED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError, aiohttp.InvalidURL)
 
@@ -71,8 +74,8 @@ def _of_status(error: anthropic.APIStatusError, keys: Sequence[str]) -> ClaudeAP
         return DoomError(
             f"the server sends one elsewhere ({status}), to {where}: set ANTHROPIC_BASE_URL to the API's own address", **told
         )
-    if kind == "billing_error" or isinstance(error, anthropic.PaymentRequiredError):
-        return DoomError(f"the account cannot pay ({status}): {said}", **told)
+    if isinstance(error, anthropic.PaymentRequiredError) or _account_at_its_end(status, kind, said, told["retry_after"]):
+        return DoomError(f"{AT_ITS_END} ({status}): {said}", **told)
     if code == "request_body_timeout":
         return TransientError(f"the request did not get through ({status}): {said}", **told)
     match error:
@@ -94,6 +97,13 @@ def _of_status(error: anthropic.APIStatusError, keys: Sequence[str]) -> ClaudeAP
     if status >= 500:
         return TransientError(f"the API failed ({status}): {said}", **told)
     return RejectedError(f"the API refused the request ({status}): {said}", **told)
+
+
+def _account_at_its_end(status: int, kind: str, said: str, retry_after: float | None) -> bool:
+    """A 429 that says when to come back is about a rate, whatever it calls it."""
+    if status == 429 and retry_after is not None and kind != "billing_error":
+        return False
+    return says_account_at_its_end(kind, said, refusal=400 <= status < 500 and status != 429)
 
 
 def line(said: object, keys: Sequence[str], most: int = 400) -> str:

@@ -48,6 +48,9 @@ def build(
     budget: Annotated[Decimal | None, Parameter(help="What this run may spend, in US dollars.")] = None,
     min_score: Annotated[int | None, Score, Parameter(help="Accept from this score (1 to 10) upwards.")] = None,
     refresh: Annotated[bool, Parameter(negative="", help="Pay again for conversations whose prompt has changed.")] = False,
+    retry_refused: Annotated[
+        bool, Parameter(negative="", help="Ask again, unchanged, what the API refused in earlier runs.")
+    ] = False,
     workers: Annotated[
         int | None, Parameter(validator=Number(gte=1, lte=100), help="Let so many Prefect workers generate.")
     ] = None,
@@ -68,6 +71,7 @@ def build(
         budget=budget,
         min_score=min_score,
         refresh=refresh,
+        retry_refused=retry_refused,
         workers=workers,
         batch=batch,
         wait=wait,

@@ -55,6 +55,7 @@ def run_build(
     budget: Decimal | None,
     min_score: int | None,
     refresh: bool,
+    retry_refused: bool,
     workers: int | None,
     batch: bool,
     wait: bool,
@@ -65,7 +66,7 @@ def run_build(
     settings = Settings()
     if budget is not None and budget <= 0:
         raise ConfigError(f"--budget {budget}: give an amount above 0")
-    seen = forecast(spec, settings, simulate=simulate, model=model, limit=limit, batch=batch)
+    seen = forecast(spec, settings, simulate=simulate, model=model, limit=limit, batch=batch, retry_refused=retry_refused)
     check_workers(seen.plan.spec, workers)
     if not simulate and not settings.keys:
         raise ConfigError("no API key: set ANTHROPIC_API_KEY, or try it without one: --simulate")
@@ -83,6 +84,7 @@ def run_build(
         "budget": budget,
         "min_score": min_score,
         "refresh": refresh,
+        "retry_refused": retry_refused,
         "workers": workers,
         "batch": batch,
         "wait": wait,

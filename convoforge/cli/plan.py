@@ -11,7 +11,7 @@ from sqlalchemy.engine import make_url
 
 from convoforge.cli import DONE
 from convoforge.cli.words import duration, facts, grid, out, print_json
-from convoforge.dataset import find_stale, read_standing
+from convoforge.dataset import find_mended, find_refused, find_stale, read_standing
 from convoforge.errors import ConfigError
 from convoforge.estimate import Estimate, Range, estimate, missing, templates_of
 from convoforge.ledger import Ledger
@@ -47,6 +47,7 @@ def forecast(
     limit: int | None = None,
     batch: bool = False,
     count: bool = False,
+    retry_refused: bool = False,
 ) -> Forecast:
     """The plan of a spec against what the ledger holds; with `count`, the API counts some prompts. Raises `ConfigError` for whatever
     could not work, and what the API raises."""
@@ -57,7 +58,8 @@ def forecast(
     made = make_plan(loaded, Library.at(settings.config_dir), provider)
     standing, history = _look(made, settings)
     stale = find_stale(made, standing)
-    draws = missing(made, standing, limit)
+    refused = find_refused(made, standing) if retry_refused else find_mended(made, standing)
+    draws = missing(made, standing, limit, refused)
     counted = _count(made, settings) if count else None
     again = templates_of(made, [draw.cell for draw in stale])
     return Forecast(
@@ -110,6 +112,7 @@ def show_plan(spec: str, *, simulate: bool, model: str | None, batch: bool, coun
                 "pending": len(standing.pending),
                 "stale": seen.stale,
                 "exhausted": len(standing.exhausted),
+                "refused": len(standing.refused),
                 "to_generate": seen.missing,
                 **costs.as_json,
                 "refresh_cost_usd": f"{seen.refresh.cost.expected:.6f}",
@@ -128,6 +131,11 @@ def show_plan(spec: str, *, simulate: bool, model: str | None, batch: bool, coun
                 ("to generate", f"{seen.missing}{refills}"),
                 ("stale", f"{seen.stale}" + (f", {seen.refresh.cost} with --refresh" if seen.stale else "")),
                 ("exhausted", f"{len(standing.exhausted)} cells out of draws"),
+                *(
+                    [("refused", f"{len(standing.refused)} by the API; build --retry-refused asks again")]
+                    if standing.refused
+                    else []
+                ),
                 ("limits", f"{limits.max_requests} requests in {limits.window_seconds:g} s, {limits.concurrency} at once"),
                 ("budget", f"{dollars(made.spec.budget.run_usd)} a run" if made.spec.budget.run_usd else "none"),
             ]

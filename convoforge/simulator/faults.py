@@ -56,7 +56,8 @@ REMEMBERED = 100_000
 class Fault:
     """What happens to one request; `ok` is that nothing does.
 
-    `retry_after` (seconds) and `error_code` are for errors, `category` is for refusals, `text` is what the model answers instead.
+    `retry_after` (seconds), `error_code`, `type` and `message` are for errors, `category` is for refusals, `text` is what the model
+    answers instead.
     """
 
     kind: str = OK
@@ -64,6 +65,8 @@ class Fault:
     error_code: str | None = None
     category: str | None = None
     text: str | None = None
+    type: str | None = None
+    message: str | None = None
 
 
 def known_kind(kind: str) -> str:

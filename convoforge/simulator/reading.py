@@ -48,7 +48,7 @@ class ApiError(Exception):
     def of(cls, fault: Fault) -> ApiError:
         """The error that a fault is; one that is no error of the API's becomes the 500 of a server that broke."""
         status = fault.kind if fault.kind in ERRORS else "500"
-        return cls(int(status), retry_after=fault.retry_after, error_code=fault.error_code)
+        return cls(int(status), fault.message, kind=fault.type, retry_after=fault.retry_after, error_code=fault.error_code)
 
     def body(self, request_id: str | None) -> dict[str, Any]:
         """The body of the answer."""

@@ -284,6 +284,63 @@ def test_a_billing_error_is_doom_whatever_its_status() -> None:
     assert type(translate(status_error(400, body("billing_error", "Your credit balance is too low")))) is DoomError
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Your credit balance is too low to access the Anthropic API. Please go to Plans & Billing to upgrade or purchase credits.",
+        "You have reached your specified API usage limits. You will regain access on 2026-12-01 at 00:00 UTC.",
+        "You have reached your specified workspace API usage limits. You will regain access on 2026-12-01 at 00:00 UTC.",
+        "This request would exceed your organization's spend limit.",
+        "Your monthly spending cap has been reached.",
+        "Insufficient credits. Add more using https://proxy.example/credits",
+        "You exceeded your current quota, please check your plan and billing details.",
+        "Budget has been exceeded! Current cost: 10.2, Max budget: 10.0",
+        "Prepaid balance depleted",
+        "Billing hard limit has been reached",
+        "Your account is out of funds",
+        "No payment method: billing is required",
+        "This organization has been disabled.",
+    ],
+)
+def test_an_account_at_its_end_is_doom_by_whatever_words_and_status(said: str) -> None:
+    for status in (400, 402, 403, 422):
+        ours = translate(status_error(status, body("invalid_request_error", said)))
+        assert type(ours) is DoomError, status
+        assert said[:100] in str(ours)
+        assert not ours.maybe_billed
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "max_tokens: 100000 > 64000, which is the maximum allowed number of output tokens",
+        "prompt is too long: 209021 tokens > 200000 maximum",
+        "input length and `max_tokens` exceed context limit: 199000 + 21333 > 200000, decrease input length or `max_tokens`",
+        "Output blocked by content filtering policy",
+        "messages.0.content: topic 'my credit balance is too low and my plan is suspended' is not allowed",
+        "messages: text content blocks must be non-empty",
+        "output_config.format.schema: usage of 'minLength' is over the limit",
+        "Request exceeds the maximum size.",
+        "words",
+    ],
+)
+def test_a_fault_of_one_request_is_not_taken_for_an_empty_account(said: str) -> None:
+    assert type(translate(status_error(400, body("invalid_request_error", said)))) is RejectedError
+
+
+def test_a_429_is_about_the_account_only_where_it_does_not_say_when_to_come_back() -> None:
+    spent = body("rate_limit_error", "Your account has reached its spend limit")
+    assert type(translate(status_error(429, spent))) is DoomError
+    assert type(translate(status_error(429, spent, headers={"retry-after": "30"}))) is OverloadError
+    usual = (
+        "This request would exceed your organization's rate limit of 50 requests per minute. For details, refer to the docs. You can see the "
+        "response headers for current usage. Please reduce the prompt length or the maximum tokens requested, or try again later. You may "
+        "also contact sales to discuss your options for a rate limit increase."
+    )
+    assert type(translate(status_error(429, body("rate_limit_error", usual)))) is OverloadError
+    assert type(translate(status_error(503, body("api_error", "The billing service failed")))) is TransientError
+
+
 def test_a_404_about_the_model_is_doom_and_any_other_is_only_this_request_s() -> None:
     assert type(translate(status_error(404, body("not_found_error", "model: claude-sonnet-9")))) is DoomError
     assert type(translate(status_error(404, body("not_found_error", "no such file")))) is RejectedError

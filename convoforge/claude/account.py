@@ -1,0 +1,50 @@
+"""Whether an error says that the account has no money or no allowance left: then no request can work, whatever its status is.
+
+The API says so with 402 `billing_error`, and as well with 400 `invalid_request_error`, in words that change; proxies have words of
+their own. So it is read from the text: a thing that pays (credits, a balance, a usage limit, …) together with its being at an end.
+"""
+
+from __future__ import annotations
+
+import re
+
+_SURE = re.compile(
+    r"credit balance|\b(?:usage|spend|spending) (?:limit|cap|quota)s?\b|regain access|plans? (?:&|and) billing"
+    r"|\b(?:insufficient|purchase|buy|add|out of|no|more|not enough|exhausted|used (?:up )?(?:all )?)(?: \w+){0,2} "
+    r"(?:credits?|funds|balance|quota)\b"
+    r"|\bcredits? (?:\w+ ){0,3}(?:exhausted|depleted|expired|used up|too low|exceeded|required)"
+    r"|\b(?:quota|budget)s? (?:\w+ ){0,3}(?:exceeded|exhausted|reached|depleted|used up)"
+    r"|\bbilling (?:details|page|settings|team|issue|problem|information|hard limit)"
+    r"|exceed(?:ed|s|ing)?(?: \w+){0,4} (?:quota|budget)\b|payment (?:is )?required|check your plan\b"
+    r"|\b(?:organization|organisation|account|workspace|subscription|key)(?: \w+)? (?:has been|have been|is|was) (?:\w+ )?"
+    r"(?:disabled|suspended|deactivated|on hold|terminated|blocked|locked|banned|expired)",
+    re.IGNORECASE,
+)
+"""What is said of nothing else."""
+
+_THING = re.compile(
+    r"\b(?:credits?|balance|funds|quota|budget|spend|spending|billing|payments?|invoices?|prepaid|prepayment|usage|allowance|subscription"
+    r"|plan)\b",
+    re.IGNORECASE,
+)
+_AT_ITS_END = re.compile(
+    r"\b(?:low|insufficient|not enough|exhausted|reached|exceed\w*|deplet\w*|used up|r[au]n out|out of|limits?|caps?|capped|expired"
+    r"|required|overdue|past due|failed|declined|purchase|buy|top(?:ped)?[- ]?up|recharge|upgrade|suspended|negative|zero|hit|no more"
+    r"|no remaining|inactive|unpaid)\b",
+    re.IGNORECASE,
+)
+"""What may be said of other things, too: it counts only together, and only of a refusal."""
+
+_FIELD = re.compile(r"(?:messages|system|model|tools|metadata|thinking|temperature|requests|[a-z]+(?:[._][\w\[\]]+)+): ")
+"""How the API begins where a field of the request is at fault. What stands behind it may be the request's own text."""
+
+
+def says_account_at_its_end(kind: str, said: str, *, refusal: bool) -> bool:
+    """Whether an error of this type and text is about the account. `refusal`: it came with a status that refuses the request (400,
+    402, 403 …), and not with one that also a server in trouble or a full one answers."""
+    text = f"{kind} {said}".replace("_", " ")
+    if kind == "billing_error":
+        return True
+    if _FIELD.match(said):
+        return False
+    return bool(_SURE.search(text)) or (refusal and bool(_THING.search(said)) and bool(_AT_ITS_END.search(said)))
