@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from decimal import Decimal
 from typing import Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.validators import Number
-from rich.console import Console
 
+from convoforge.cli.words import OutputError, Screen, flush_output, out, prepare_streams, print_json
 from convoforge.errors import ConfigError, ConvoforgeError
+from convoforge.printable import printable_line
 
-DONE, FAILED, WRONG_INPUT, ENDED_SHORT = 0, 1, 2, 3
+DONE, FAILED, WRONG_INPUT, ENDED_SHORT, STOPPED = 0, 1, 2, 3, 130
 
 app = App(
     name="convoforge",
     help="Training conversations with Claude: a spec in, a priced, scored, trainable dataset out.",
     version_flags=[],
+    console=out,
     help_format="plaintext",
     suppress_keyboard_interrupt=False,  # else it would end without a word
     help_epilogue="Exit codes: 0 done; 1 failed; 2 wrong input; 3 ended short (budget, stop, exhausted cells, failures left).",
 )
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
+errors = Screen(stderr=True, soft_wrap=True)
 
 Spec = Annotated[str, Parameter(help="The name of a spec in configs/datasets, or the path of a .yaml file.")]
 Dataset = Annotated[str, Parameter(help="The name of a dataset.")]
@@ -240,25 +243,37 @@ def simulate(
 
 def main(arguments: list[str] | None = None) -> None:
     """The entry point of `convoforge`: one clear line for every fault, and an exit code."""
-    sys.exit(_guarded(lambda: app(arguments, exit_on_error=False, print_error=False, result_action="return_value")))
+    given = sys.argv[1:] if arguments is None else arguments
+    prepare_streams()
+    sys.exit(_guarded(lambda: _run(given), as_json=any(word.partition("=")[0] == "--json" for word in given)))
 
 
-def _guarded(command: Callable[[], int | None]) -> int:
+def _run(arguments: list[str]) -> int:
+    code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+    flush_output()
+    return code or DONE
+
+
+def _guarded(command: Callable[[], int], *, as_json: bool) -> int:
     try:
-        return command() or DONE
+        return command()
     except CycloptsError as error:
-        return _say(f"{error}".strip().replace("\n", " "), WRONG_INPUT)
+        return _fail("UsageError", f"{error}".strip().replace("\n", " "), WRONG_INPUT, as_json=as_json)
     except ConfigError as error:
-        return _say(str(error), WRONG_INPUT)
+        return _fail(type(error).__name__, str(error), WRONG_INPUT, as_json=as_json)
     except ConvoforgeError as error:
-        return _say(str(error), FAILED)
+        return _fail(type(error).__name__, str(error), FAILED, as_json=as_json)
     except KeyboardInterrupt:
-        return _say("stopped", 130)
-    except BrokenPipeError:
-        sys.stderr.close()  # `convoforge show … | head` is no fault
-        return DONE
+        return _fail("KeyboardInterrupt", "stopped", STOPPED, as_json=as_json)
+    except Exception as error:  # noqa: BLE001 - whatever it is, a person reads one line, and its traceback is kept
+        from convoforge.cli.faults import describe_fault
+
+        return _fail(type(error).__name__, describe_fault(error), FAILED, as_json=as_json)
 
 
-def _say(message: str, code: int) -> int:
-    errors.print(f"convoforge: {message}", style="red", markup=False)
+def _fail(kind: str, message: str, code: int, *, as_json: bool) -> int:
+    errors.print(f"convoforge: {printable_line(message)}", style="red", markup=False)
+    if as_json:
+        with suppress(OutputError):  # then it is what has just been said
+            print_json({"error": {"type": kind, "message": message}, "exit_code": code})
     return code

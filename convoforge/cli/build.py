@@ -14,7 +14,6 @@ from decimal import Decimal
 from textwrap import indent
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
 from rich.progress_bar import ProgressBar
@@ -23,7 +22,7 @@ from rich.table import Table
 from convoforge.cli import DONE, ENDED_SHORT, FAILED
 from convoforge.cli.plan import Forecast, forecast
 from convoforge.cli.server import use_server
-from convoforge.cli.words import duration, facts, out, print_json
+from convoforge.cli.words import Screen, duration, facts, out, print_json
 from convoforge.errors import ConfigError, ConvoforgeError
 from convoforge.pricing import dollars
 from convoforge.settings import Settings
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     from tasks.report import BuildReport
     from tasks.session import Progress
 
-screen = Console(stderr=True, highlight=False, soft_wrap=True)
+screen = Screen(stderr=True, soft_wrap=True)
 
 DELIVERY_SECONDS = 20.0
 """How long the last events and logs of a run may take to reach Prefect."""

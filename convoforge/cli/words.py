@@ -4,20 +4,99 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Iterable, Sequence
-from typing import Any
+from contextlib import suppress
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-out = Console(highlight=False, soft_wrap=True)
-if not out.is_terminal and "COLUMNS" not in os.environ:
-    out = Console(highlight=False, soft_wrap=True, width=200)  # in a file or a pipe there is no edge to wrap at
+from convoforge.errors import ConvoforgeError
+from convoforge.printable import escape_json, printable
+
+
+class OutputError(ConvoforgeError):
+    """Standard output cannot be written: nobody can see what a command says."""
+
+
+class Screen(Console):
+    """A console for text that others wrote: control characters are shown, not obeyed, and `:names:` are no emoji.
+
+    A reader who has left (`| head`) is no fault: what a command does goes on, unseen, and so does a run that pays. Raises `OutputError`
+    where standard output cannot be written for another reason; standard error goes quiet then, since nowhere is left to say it.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(emoji=False, highlight=False, **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(printable(text), **options)
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        silence(self.file)
+
+    def _write_buffer(self) -> None:
+        try:
+            super()._write_buffer()
+        except BrokenPipeError:
+            raise  # to `on_broken_pipe`
+        except OSError as error:
+            self.on_broken_pipe()
+            if not self.stderr:
+                raise _unwritable(error) from None
+
+
+def silence(stream: Any) -> None:
+    """Let nothing that is still to be written to a stream reach the place that does not take it, at exit neither."""
+    with suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def prepare_streams() -> None:
+    """Let nothing that is printed fail for its characters: what the terminal's encoding lacks becomes `?`."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # None where it is closed
+            stream.reconfigure(errors="backslashreplace" if _is_unicode(stream) else "replace")
+
+
+def flush_output() -> None:
+    """See that what was printed has arrived. Raises `OutputError` where it cannot."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        silence(sys.stdout)
+    except (OSError, ValueError) as error:
+        silence(sys.stdout)
+        raise _unwritable(error) from None
 
 
 def print_json(value: Any) -> None:
-    """One JSON object on a line of its own."""
-    print(json.dumps(value, ensure_ascii=False, default=str), flush=True)
+    """One JSON object on a line of its own, in what the encoding of standard output can hold. Raises `OutputError`."""
+    plain = json.dumps(value, ensure_ascii=not _is_unicode(sys.stdout), default=str)
+    try:
+        print(escape_json(plain), flush=True)
+    except BrokenPipeError:
+        silence(sys.stdout)
+    except OSError as error:
+        silence(sys.stdout)
+        raise _unwritable(error) from None
+
+
+def _is_unicode(stream: TextIO | None) -> bool:
+    return (getattr(stream, "encoding", None) or "utf-8").lower().replace("-", "").startswith("utf")
+
+
+def _unwritable(error: Exception) -> OutputError:
+    return OutputError(f"standard output cannot be written: {getattr(error, 'strerror', None) or error}")
+
+
+out = Screen(soft_wrap=True)
+if not out.is_terminal and "COLUMNS" not in os.environ:
+    out = Screen(soft_wrap=True, width=200)  # in a file or a pipe there is no edge to wrap at
 
 
 def facts(rows: Iterable[tuple[str, str]]) -> Table:

@@ -1,0 +1,39 @@
+"""Text that others wrote, made safe to print: what would move a cursor, recolor a terminal, turn the reading direction or forge a
+second line is shown as an escape, as Python and JSON write it, instead of being obeyed."""
+
+from __future__ import annotations
+
+import re
+
+_FORMATS = "\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"
+"""Bidirectional controls and characters without width. Joiners (U+200C, U+200D) are not among them: scripts and emoji need them."""
+
+_ALL = re.compile(f"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff{_FORMATS}]")
+_BUT_LINES = re.compile(f"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff{_FORMATS}]")
+
+_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+def printable(text: str) -> str:
+    """The text with every control character as an escape, but for line breaks and tabs: for a text of several lines."""
+    return _BUT_LINES.sub(_escape, text.replace("\r\n", "\n"))
+
+
+def printable_line(text: str) -> str:
+    """The text on one line: line breaks and tabs are escapes too. For messages and logs, where a second line could be forged."""
+    return _ALL.sub(_escape, text)
+
+
+def escape_json(text: str) -> str:
+    """JSON text that means the same, with every control character in JSON's own escapes."""
+    return _ALL.sub(lambda found: "".join(f"\\u{unit:04x}" for unit in _utf16(found[0])), text)
+
+
+def _escape(found: re.Match[str]) -> str:
+    char, code = found[0], ord(found[0])
+    return _SHORT.get(char) or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}")
+
+
+def _utf16(char: str) -> tuple[int, ...]:
+    code = ord(char)
+    return (code,) if code < 0x10000 else (0xD800 + ((code - 0x10000) >> 10), 0xDC00 + ((code - 0x10000) & 0x3FF))
