@@ -1,6 +1,6 @@
 """Where things are: folders, database, API. Read from the environment (and `.env` at the project's root) once, passed on as a value.
 
-Folders hang on the project's root, never on the current folder: another folder must not mean an empty ledger and paying again.
+Folders hang on the project's root, never on the current folder: see `project`.
 """
 
 from __future__ import annotations
@@ -8,14 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, BeforeValidator, Field, SecretStr
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from convoforge.errors import ConfigError
+from convoforge.project import REPOSITORY, find_project, read_database_url, read_file_url, resolve_path, sqlite_url
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = REPOSITORY
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,40 +40,75 @@ class ObjectFolder:
 Folder = Path | ObjectFolder
 
 
-def read_folder(place: object) -> object:
+def read_data_folder(place: object) -> object:
     """A folder as a person writes it: a path and `file://` are local, any other URL is in an object store.
 
     Raises ConfigError for a URL that cannot be a folder, without showing what may be a password.
     """
-    if not isinstance(place, str) or "://" not in place:
-        return place
-    url = urlsplit(place)
+    text = str(place) if isinstance(place, Path) else place
+    if not isinstance(text, str) or "://" not in text or text.startswith("file:"):
+        return _read_local(text, "CONVOFORGE_DATA_DIR")
+    url = urlsplit(text)
     if "@" in url.netloc or url.query or url.fragment:
         raise ConfigError(
             f"CONVOFORGE_DATA_DIR: {url.scheme}://… must hold no '@', '?' or '#': credentials belong into the environment (AWS_…)"
         )
-    if url.scheme == "file":
-        if url.netloc not in ("", "localhost") or not url.path:
-            raise ConfigError(f"CONVOFORGE_DATA_DIR={place} is no folder: write file:///PATH, with three slashes")
-        return Path(unquote(url.path))
     if not url.scheme or not url.netloc:
-        raise ConfigError(f"CONVOFORGE_DATA_DIR={place} names no bucket: write s3://BUCKET/PREFIX")
+        raise ConfigError(f"CONVOFORGE_DATA_DIR={text} names no bucket: write s3://BUCKET/PREFIX")
     return ObjectFolder("/".join([f"{url.scheme}://{url.netloc}", *filter(None, url.path.split("/"))]))
+
+
+def _read_config_folder(place: object) -> object:
+    text = str(place) if isinstance(place, Path) else place
+    if isinstance(text, str) and "://" in text and not text.startswith("file:"):
+        raise ConfigError(
+            f"CONVOFORGE_CONFIG_DIR={text}: specs, templates and personas are read from a local folder: give its path"
+        )
+    return _read_local(text, "CONVOFORGE_CONFIG_DIR")
+
+
+def _read_local(text: object, variable: str) -> object:
+    if not isinstance(text, str):
+        return text
+    return resolve_path(read_file_url(text, variable) if text.startswith("file:") else text, variable)
+
+
+def _read_database(text: object) -> object:
+    return read_database_url(text) if isinstance(text, str) else text
 
 
 class Settings(BaseSettings):
     """The environment, as a value. The key is a secret: printing this object never shows it."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_file=ROOT / ".env", populate_by_name=True)
+    model_config = SettingsConfigDict(
+        frozen=True, extra="ignore", populate_by_name=True, validate_default=True, env_ignore_empty=True
+    )
 
     api_key: SecretStr | None = Field(default=None, validation_alias="ANTHROPIC_API_KEY")
     base_url: str | None = Field(default=None, validation_alias=AliasChoices("ANTHROPIC_BASE_URL", "ANTHROPIC_API_BASE_URL"))
     model: str | None = Field(default=None, validation_alias="ANTHROPIC_MODEL")
-    data_dir: Annotated[Folder, NoDecode, BeforeValidator(read_folder)] = Field(
-        default=ROOT / "data", validation_alias="CONVOFORGE_DATA_DIR"
+    data_dir: Annotated[Folder, NoDecode, BeforeValidator(read_data_folder)] = Field(
+        default=Path("data"), validation_alias="CONVOFORGE_DATA_DIR"
     )
-    config_dir: Path = Field(default=ROOT / "configs", validation_alias="CONVOFORGE_CONFIG_DIR")
-    database: str | None = Field(default=None, validation_alias="CONVOFORGE_DATABASE_URL")
+    config_dir: Annotated[Path, BeforeValidator(_read_config_folder)] = Field(
+        default=Path("configs"), validation_alias="CONVOFORGE_CONFIG_DIR"
+    )
+    database: Annotated[str | None, BeforeValidator(_read_database)] = Field(
+        default=None, validation_alias="CONVOFORGE_DATABASE_URL"
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic passes them by name
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What is given, then the environment, then `.env` in the project's folder."""
+        project = find_project()
+        return (init_settings, env_settings, *([DotEnvSettingsSource(settings_cls, project / ".env")] if project else []))
 
     @property
     def database_url(self) -> str:
@@ -84,7 +120,7 @@ class Settings(BaseSettings):
                 f"an object store cannot hold the ledger: with CONVOFORGE_DATA_DIR={self.data_dir}, set CONVOFORGE_DATABASE_URL "
                 "as well (postgresql://USER@HOST/NAME, or sqlite:////PATH/ledger.db)"
             )
-        return f"sqlite:///{self.data_dir / 'ledger.db'}"
+        return sqlite_url(self.data_dir / "ledger.db")
 
     @property
     def keys(self) -> tuple[str, ...]:

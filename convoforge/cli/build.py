@@ -25,6 +25,7 @@ from convoforge.cli.server import use_server
 from convoforge.cli.words import Screen, duration, facts, out, print_json
 from convoforge.errors import ConfigError, ConvoforgeError
 from convoforge.pricing import dollars
+from convoforge.project import show_database
 from convoforge.settings import Settings
 from convoforge.spec import check_workers
 
@@ -70,6 +71,7 @@ def run_build(
     if not simulate and not settings.keys:
         raise ConfigError("no API key: set ANTHROPIC_API_KEY, or try it without one: --simulate")
     if not as_json:
+        out.print(f"[dim]ledger: {escape(show_database(settings.database_url))}[/dim]")
         _announce(seen, refresh=refresh, budget=budget or seen.plan.spec.budget.run_usd)
     if not simulate and not yes and sys.stdin.isatty() and not _agreed():
         out.print("Nothing was sent.")
@@ -248,7 +250,7 @@ def _announce(seen: Forecast, *, refresh: bool, budget: Decimal | None) -> None:
         simulated = ", if it were not simulated" if plan.provider == "simulator" else ""
         stale = f", and {again} stale ones again" if again else ""
         out.print(
-            f"{seen.missing} to generate with {plan.spec.model}{stale}: {cost}{simulated}"
+            f"{seen.missing} to generate with {escape(plan.spec.model)}{stale}: {cost}{simulated}"
             + (f"; this run may spend {dollars(budget)}." if budget is not None else ".")
         )
     elif seen.stale:

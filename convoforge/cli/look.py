@@ -18,6 +18,7 @@ from convoforge.ledger.draws import read_answers, read_conversation, read_draws
 from convoforge.ledger.runs import find_dataset, known_datasets, read_runs
 from convoforge.models import AnswerKind, Provider
 from convoforge.plan import Plan, make_plan
+from convoforge.project import show_database
 from convoforge.settings import Settings
 from convoforge.spec import ADHOC, DatasetSpec
 from convoforge.templates import Library
@@ -35,7 +36,13 @@ def find_plan(ledger: Ledger, settings: Settings, name: str, *, simulated: bool)
             spec = DatasetSpec.from_text(row.spec)
             return make_plan(spec, Library.at(settings.config_dir), provider), int(row.id)
     what = "simulated dataset" if simulated else "dataset"
-    raise ConfigError(f"the ledger knows no {what} '{name}'{nearest(name, {n for n, _ in known})} Build it first.")
+    names = {one for one, provider in known if provider in providers and one != name}
+    if any(one == name and provider in providers for one, provider in known):
+        raise ConfigError(
+            f"no build of '{name}' has come far enough to keep its spec: build it again, or give the path of its spec"
+        )
+    elsewhere = " There is a real one: leave out --simulated." if any(one == name for one, _ in known) else ""
+    raise ConfigError(f"the ledger knows no {what} '{name}'{nearest(name, names)}{elsewhere} Build it first.")
 
 
 def show_dataset(name: str, *, limit: int, simulated: bool, as_json: bool) -> int:
@@ -99,23 +106,28 @@ def _print_conversation(row: Any) -> None:
 
 def show_status(run: str | None, *, as_json: bool) -> int:
     """Print the latest runs, or one of them with everything about it."""
-    with Ledger(Settings().database_url) as ledger:
+    where = show_database((settings := Settings()).database_url)
+    with Ledger(settings.database_url) as ledger:
         rows = ledger.read(read_runs, run=run)
         batches = ledger.read(open_batches)
     if run is not None and len(rows) != 1:
         raise ConfigError(f"{len(rows) or 'no'} runs begin with '{run}': `convoforge status` lists them")
     if as_json:
         print_json(
-            {"runs": [_run(row) for row in rows], "batches": [_batch(one) for one in batches]} if run is None else _run(rows[0])
+            {"runs": [_run(row) for row in rows], "batches": [_batch(one) for one in batches], "ledger": where}
+            if run is None
+            else _run(rows[0])
         )
         return DONE
     if run is not None:
         report = _run(rows[0])
-        out.print(facts((key, escape(str(value))) for key, value in report.items() if key != "notes"))
+        out.print(facts((key, str(value)) for key, value in report.items() if key != "notes"))
         return DONE
     if not rows:
         out.print("No runs yet: `convoforge build demo --simulate` makes one.")
+        out.print(f"[dim]ledger: {escape(where)}[/dim]")
         return DONE
+    out.print(f"[dim]ledger: {escape(where)}[/dim]\n")
     columns = ["run", "dataset", "provider", "state", "started", "generated", "cost", "what happened"]
     out.print(grid(columns, (_line(_run(row)) for row in rows), left=5))
     if batches:
@@ -164,5 +176,5 @@ def _line(run: dict[str, Any]) -> list[str]:
         run["started_at"][:16].replace("T", " "),
         str(run.get("generated", "-")),
         f"${cost}" if cost else "-",
-        escape(run["message"] or ""),
+        run["message"] or "",
     ]

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich.markup import escape
 from sqlalchemy.engine import make_url
 
 from convoforge.cli import DONE
@@ -20,6 +21,7 @@ from convoforge.ledger.runs import find_dataset
 from convoforge.models import Provider, Status
 from convoforge.plan import Plan, make_plan
 from convoforge.pricing import dollars
+from convoforge.project import show_database
 from convoforge.settings import Settings
 from convoforge.spec import change_spec, load_spec
 from convoforge.standing import Standing, assess
@@ -97,7 +99,8 @@ def _count(made: Plan, settings: Settings) -> dict[str, float]:
 
 def show_plan(spec: str, *, simulate: bool, model: str | None, batch: bool, count: bool, as_json: bool) -> int:
     """Print the forecast."""
-    seen = forecast(spec, Settings(), simulate=simulate, model=model, batch=batch, count=count)
+    settings = Settings()
+    seen = forecast(spec, settings, simulate=simulate, model=model, batch=batch, count=count)
     made, standing, limits, costs = seen.plan, seen.standing, seen.plan.spec.limits, seen.costs
     if as_json:
         print_json(
@@ -116,12 +119,13 @@ def show_plan(spec: str, *, simulate: bool, model: str | None, batch: bool, coun
                 "to_generate": seen.missing,
                 **costs.as_json,
                 "refresh_cost_usd": f"{seen.refresh.cost.expected:.6f}",
+                "ledger": show_database(settings.database_url),
                 "notes": list(made.notes),
             }
         )
         return DONE
     per_tier = Counter((cell.tier, cell.template) for cell in made.cells)
-    out.print(f"[bold]{made.spec.name}[/bold] with {made.spec.model}")
+    out.print(f"[bold]{made.spec.name}[/bold] with {escape(made.spec.model)}")
     refills = f", {costs.requests - seen.missing} refills expected" if costs.requests > seen.missing else ""
     out.print(
         facts(
@@ -138,6 +142,7 @@ def show_plan(spec: str, *, simulate: bool, model: str | None, batch: bool, coun
                 ),
                 ("limits", f"{limits.max_requests} requests in {limits.window_seconds:g} s, {limits.concurrency} at once"),
                 ("budget", f"{dollars(made.spec.budget.run_usd)} a run" if made.spec.budget.run_usd else "none"),
+                ("ledger", show_database(settings.database_url)),
             ]
         )
     )
@@ -150,7 +155,7 @@ def show_plan(spec: str, *, simulate: bool, model: str | None, batch: bool, coun
     out.print()
     out.print(grid(["tier", "template", "cells"], ([tier, name, str(n)] for (tier, name), n in sorted(per_tier.items())), left=2))
     for note in made.notes:
-        out.print(f"[dim]note: {note}[/dim]")
+        out.print(f"[dim]note: {escape(note)}[/dim]")
     return DONE
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from rich.markup import escape
+
 from convoforge.cli import DONE, FAILED
 from convoforge.cli.look import find_plan
 from convoforge.cli.words import facts, out, print_json
@@ -66,5 +68,5 @@ def run_publish(name: str, *, min_score: int | None, simulated: bool, allow_fewe
             )
         )
         for note in published.notes:
-            out.print(f"[dim]note: {note}[/dim]")
+            out.print(f"[dim]note: {escape(note)}[/dim]")
     return DONE if published.version is not None else FAILED

@@ -100,20 +100,20 @@ if not out.is_terminal and "COLUMNS" not in os.environ:
 
 
 def facts(rows: Iterable[tuple[str, str]]) -> Table:
-    """Names on the left, values on the right of them."""
+    """Names on the left, values on the right of them. Values are plain text: a bracket in them is a bracket."""
     table = Table.grid(padding=(0, 3))
     for name, value in rows:
-        table.add_row(f"[dim]{name}[/dim]", value)
+        table.add_row(f"[dim]{name}[/dim]", Text(printable(value)))
     return table
 
 
 def grid(columns: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> Table:
-    """A table with the first `left` columns to the left and figures to the right."""
+    """A table with the first `left` columns to the left and figures to the right. Cells are plain text."""
     table = Table(box=None, header_style="bold", padding=(0, 2), show_edge=False)
     for index, column in enumerate(columns):
         table.add_column(column, justify="left" if index < left else "right", overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(Text(printable(cell)) for cell in row))
     return table
 
 

@@ -11,7 +11,9 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from convoforge.errors import ConfigError, LedgerError
+from convoforge.files import create_file, make_folder
 from convoforge.ledger.tables import HEAD, metadata
+from convoforge.project import read_database_url, show_database
 
 BUSY_SECONDS = 60
 
@@ -21,10 +23,10 @@ def open_engine(database_url: str) -> Engine:
 
     Raises `ConfigError` for a URL that names no database and `LedgerError` for one that cannot be reached or is newer.
     """
-    url = _parse(database_url)
-    shown = url.render_as_string(hide_password=True)
+    url = _parse(read_database_url(database_url))
+    shown = show_database(url.render_as_string(hide_password=False))
     if url.get_backend_name() == "sqlite":
-        _make_folder(url, shown)
+        _make_file(url)
     engine = create_engine(url, pool_pre_ping=url.get_backend_name() != "sqlite", connect_args=_connect_args(url))
     if url.get_backend_name() == "sqlite":
         event.listen(engine, "connect", _sqlite_pragmas)
@@ -65,18 +67,23 @@ def _connect_args(url: URL) -> dict[str, Any]:
     return {"connect_timeout": 10}
 
 
-def _make_folder(url: URL, shown: str) -> None:
+def _make_file(url: URL) -> None:
+    """The file, empty, where there is none yet: SQLite would make it readable for all, and what it puts beside it takes its mode."""
     if not url.database or url.database == ":memory:":
         raise ConfigError("CONVOFORGE_DATABASE_URL: a ledger in memory would forget what was paid; give a file")
-    folder = Path(url.database).expanduser().resolve().parent
+    path = Path(url.database).resolve()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
     except OSError as error:
-        raise LedgerError(f"the folder {folder} of the ledger cannot be made: {error.strerror}") from None
-    if not os.access(folder, os.W_OK):
+        raise LedgerError(f"the folder {path.parent} of the ledger cannot be made: {error.strerror}") from None
+    if not os.access(path.parent, os.W_OK):
         raise LedgerError(
-            f"the folder {folder} of the ledger {shown} is not writable: change its permissions or CONVOFORGE_DATA_DIR"
+            f"the folder {path.parent} of the ledger is not writable: change its permissions or CONVOFORGE_DATA_DIR"
         )
+    try:
+        create_file(path)
+    except OSError as error:
+        raise LedgerError(f"the ledger {path} cannot be made: {error.strerror}. {_advice(url)}") from None
 
 
 def _sqlite_pragmas(connection: Any, _record: Any) -> None:

@@ -50,7 +50,8 @@ def spent(project: Project) -> Iterator[Project]:
 def test_every_figure_has_a_line_in_words(spent: Project) -> None:
     done = spent.run("costs")
     assert done.code == 0, done.err
-    lines = [line.rstrip() for line in done.out.splitlines()]
+    *lines, where = [line.rstrip() for line in done.out.splitlines()]
+    assert where == f"ledger               {spent.data / 'ledger.db'}"
     assert lines == [
         "total                $3,000.00",
         "  per attempt        $750.00",
@@ -101,7 +102,8 @@ def test_json_is_one_object_with_money_as_text(spent: Project) -> None:
     }
     assert found["cache"] == {"hit_rate": 0.6, "saved_usd": "0.00297"}
     assert found["batch"] == {"attempts": 0, "cost_usd": "0"}
-    assert found["groups"]["2026-11-22"] == {key: value for key, value in found.items() if key != "groups"}
+    assert found["ledger"] == str(spent.data / "ledger.db")
+    assert found["groups"]["2026-11-22"] == {key: value for key, value in found.items() if key not in ("groups", "ledger")}
 
 
 def test_a_ledger_without_anything_in_it_is_no_trouble(project: Project) -> None:

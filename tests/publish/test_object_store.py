@@ -419,7 +419,7 @@ def test_credentials_are_in_no_file(stored: Any, bucket: Bucket, make_rows: Rows
     ("written", "meant"),
     [
         ("/srv/data", Path("/srv/data")),
-        ("data", Path("data")),
+        ("data", ROOT / "data"),  # relative to the project
         ("file:///srv/my%20data", Path("/srv/my data")),
         ("s3://bucket", ObjectFolder("s3://bucket")),
         ("s3://bucket/a//b/", ObjectFolder("s3://bucket/a/b")),
