@@ -65,6 +65,11 @@ class ConversationGenerator:
         return self._spec.model
 
     @property
+    def library(self) -> Library:
+        """The templates and personas that requests can name."""
+        return self._library
+
+    @property
     def stopped(self) -> str | None:
         """Why nothing is sent any more: `stop`, or an error after which no request can work. None while all is well."""
         return self._control.stopped
@@ -138,7 +143,7 @@ class ConversationGenerator:
             template.render(request, self._library.persona(request.persona)),
             structured=uses_schema(self._spec.model, settings),
         )
-        cell = Cell(uuid.uuid4().hex, request.persona, request.emotion, request.topic, request.tier, request.template)
+        cell = Cell(uuid.uuid4().hex, request.persona, request.emotion, request.topic, request.tier, template.name)
         bench = self._bench
         claimed = await bench.ledger.awrite(
             _enrol, bench.dataset, cell, request.model_dump_json(), bench.owner, datetime.now(UTC)

@@ -66,6 +66,14 @@ Label = Annotated[
 Scalar = Annotated[str | int | float | bool, BeforeValidator(_scalar)]
 """The value of a parameter."""
 
+ParameterName = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=64),
+    BeforeValidator(_text),
+    AfterValidator(_one_line),
+]
+"""The name of a parameter: as long as a template may declare one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Turn:
@@ -141,7 +149,7 @@ class ConversationRequest(Frozen):
     emotion: Label
     topic: Label
     tier: Label = "template"
-    parameters: Mapping[str, Scalar] = Field(default_factory=dict, max_length=100)
+    parameters: Mapping[ParameterName, Scalar] = Field(default_factory=dict, max_length=100)
     max_tokens: int | None = Field(default=None, ge=256, le=21_000)
     temperature: float | None = Field(default=None, ge=0, le=1)
 

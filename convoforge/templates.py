@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,6 +30,7 @@ from convoforge.spread import walk
 _GIVEN = {"persona", "emotion", "topic", "tier", "parameters", "variation"}
 _TEXTS = ("system", "prompt", "conversation_system")
 _MOST_PERSONAS = 10_000
+_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "convoforge:templates")
 
 
 def _printable(value: Any) -> Any:
@@ -125,6 +127,11 @@ class Template(Part):
         return f"{self.version}/{self.sha256[:8]}"
 
     @property
+    def id(self) -> str:
+        """The same name has the same id everywhere: a UUID, for callers who keep ids."""
+        return _template_id(self.name)
+
+    @property
     def variations(self) -> int:
         """How many draws of a cell differ before the first prompt returns."""
         return prod(map(len, self.variation.values()))
@@ -202,14 +209,22 @@ class Library:
         return cls(config_dir, {}, {})
 
     def template(self, name: str) -> Template:
-        """The template called `name`. Raises `ConfigError` where it is missing or wrong."""
+        """The template called `name`, or with this id. Raises `ConfigError` where it is missing or wrong."""
         if name not in self._templates:
             folder = self.folder / "templates"
-            path = folder / f"{name}.yaml"
-            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name) or not is_file(path):
-                raise ConfigError(f"unknown template {shown(name)}{nearest(name, (p.stem for p in folder.glob('*.yaml')))}")
-            self._templates[name] = _read_template(path)
+            known = self.names()
+            found = next((one for one in known if one == name or _template_id(one) == name.lower()), None)
+            if found is None:
+                raise ConfigError(f"unknown template {shown(name)}{nearest(name, known)}")
+            if found not in self._templates:
+                self._templates[found] = _read_template(folder / f"{found}.yaml")
+            return self._templates[found]
         return self._templates[name]
+
+    def names(self) -> list[str]:
+        """What templates are called, in order. One that cannot be read is among them."""
+        files = (path for path in (self.folder / "templates").glob("*.yaml") if is_file(path))
+        return sorted(path.stem for path in files if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", path.stem))
 
     def persona(self, name: str) -> Persona:
         """The persona called `name`: as the file with that name describes it, else as it stands. Raises `ConfigError` for a wrong file.
@@ -226,6 +241,10 @@ class Library:
     def describes(self, name: str) -> bool:
         """Whether a file describes this persona."""
         return bool(self.persona(name).description)
+
+
+def _template_id(name: str) -> str:
+    return str(uuid.uuid5(_NAMESPACE, name))
 
 
 def _slug(name: str) -> str:

@@ -32,7 +32,7 @@ class Wire(BaseModel):
 
 
 class GenerateBody(ConversationRequest):
-    """One conversation to make. `templateId` is a template's name."""
+    """One conversation to make. `templateId` is a template's name or id, as `GET /api/templates` lists them."""
 
     model_config = _WIRE
 
@@ -154,17 +154,25 @@ class BatchData(Wire):
 
 
 class BatchDone(Wire):
-    """The answer to a batch, also where some or all of it failed."""
+    """The answer to a batch of which something succeeded. Failures stand in their places."""
 
     data: BatchData
 
 
+class BatchFailed(Wire):
+    """The answer to a batch of which nothing succeeded: why, and each failure in its place. The status is that of the worst one."""
+
+    error: ErrorBody
+    data: BatchData
+
+
 class RateBody(Wire):
-    """Where the rate stands: `remaining` requests before the limit, which grows at `resetAt`; `queueLength` requests wait."""
+    """Where the rate stands: `remaining` requests before the limit, which grows at `resetAt` (now, where nothing is used);
+    `queueLength` requests wait."""
 
     used: int
     remaining: int
-    reset_at: datetime | None
+    reset_at: datetime
     queue_length: int
     is_paused: bool
 
@@ -173,6 +181,31 @@ class RateDone(Wire):
     """The answer to the question for the rate."""
 
     data: RateBody
+
+
+class ParameterBody(Wire):
+    """A parameter that a template declares: `values` where only some are taken, `default` where it may be left out."""
+
+    description: str
+    values: list[Any] | None
+    default: Any
+
+
+class TemplateBody(Wire):
+    """A template: `templateId` takes its `id` or its `name`."""
+
+    id: str
+    name: str
+    version: int
+    description: str
+    tiers: list[str]
+    parameters: dict[str, ParameterBody]
+
+
+class TemplatesDone(Wire):
+    """The templates that there are."""
+
+    data: list[TemplateBody]
 
 
 class Health(Wire):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
+from functools import cache
 from math import ceil
 from typing import Any
 
@@ -26,8 +27,23 @@ from convoforge.settings import ROOT, Settings
 
 INTERNAL = 500
 
+CLIENT_LEFT = 499
+"""The status in the log where nobody is left to read it; nginx's number."""
+
 SHOWN = 3
-"""Faults told in the message; all of them are in the details."""
+"""Faults told in the message."""
+
+MOST_FAULTS = 10
+"""Faults told in the details: the first ones."""
+
+MOST_BYTES = 10_000
+"""Maximum size of the answer to bad input: what it repeats comes from whoever sent it."""
+
+MOST_MESSAGE = 2_000
+"""Characters of an error's message."""
+
+MOST_NAME = 64
+"""Characters shown of a name that a caller made up."""
 
 
 def hidden_in(settings: Settings) -> dict[str, str]:
@@ -44,6 +60,7 @@ def explain(error: Exception, hidden: Mapping[str, str], outcome: Outcome | None
     message = str(error)
     for text, shown in hidden.items():
         message = message.replace(text, shown)
+    message = clean(message, MOST_MESSAGE)
     paid = {"costUsd": float(outcome.cost_usd), "attempts": outcome.attempts} if outcome else {}
     return status, ErrorBody(type=name, message=message, details={**details, **paid})
 
@@ -53,12 +70,22 @@ def retry_after(error: Exception) -> dict[str, str]:
     return {"retry-after": str(ceil(error.retry_after))} if isinstance(error, RateLimitError) else {}
 
 
-def refuse(faults: Iterable[Mapping[str, Any]], expected: type[BaseModel]) -> ErrorBody:
-    """The body for a request that is not what was expected; `faults` are pydantic's."""
-    fields = [{"field": _place(fault), "message": _say(fault, expected)} for fault in faults]
-    message = "; ".join(f"{one['field']}: {one['message']}".removeprefix(": ") for one in fields[:SHOWN])
-    more = f"; and {len(fields) - SHOWN} more" if len(fields) > SHOWN else ""
-    return ErrorBody(type="ValidationError", message=message + more, details={"fields": fields})
+def refuse(faults: Sequence[Mapping[str, Any]], expected: type[BaseModel]) -> ErrorBody:
+    """The body for a request that is not what was expected; `faults` are pydantic's. The first ten are told, in 10 kB at most."""
+    told = [{"field": _place(fault), "message": clean(_say(fault, expected), MOST_NAME * 8)} for fault in faults[:MOST_FAULTS]]
+    while True:
+        message = "; ".join(f"{one['field']}: {one['message']}".removeprefix(": ") for one in told[:SHOWN])
+        more = "; and more" if len(faults) > min(SHOWN, len(told)) else ""
+        body = ErrorBody(type="ValidationError", message=message + more, details={"fields": told})
+        if len(body.model_dump_json().encode()) < MOST_BYTES or len(told) == 1:
+            return body
+        told.pop()
+
+
+def clean(text: str, most: int) -> str:
+    """A text that may hold anything, fit for an answer: whole characters, none that moves a cursor, at most `most` of them."""
+    text = "".join(letter if letter.isprintable() else "\ufffd" for letter in text[: most + 1])
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def _sort(error: Exception) -> tuple[int, str, dict[str, Any]]:
@@ -82,19 +109,26 @@ def _sort(error: Exception) -> tuple[int, str, dict[str, Any]]:
 def _place(fault: Mapping[str, Any]) -> str:
     """`("body", "requests", 3, "persona")` as `requests[3].persona`; empty where it is the whole body."""
     inside = () if fault["type"] == "json_invalid" else fault["loc"][1:]
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in inside).lstrip(".")
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{clean(str(part), MOST_NAME)}" for part in inside).lstrip(".")
 
 
 def _say(fault: Mapping[str, Any], expected: type[BaseModel]) -> str:
     loc = fault["loc"]
     if fault["type"] == "extra_forbidden":
         owner = next((model for name, model in _INSIDE.items() if name in loc[:-1]), expected)
-        return f"unknown field{nearest(str(loc[-1]), owner.model_json_schema()['properties'])}"
+        name = str(loc[-1])
+        return f"unknown field{nearest(name if len(name) <= MOST_NAME else '', field_names(owner))}"
     if fault["type"] == "json_invalid":
         return f"the body is not JSON: {fault['ctx']['error']}, at character {loc[1]}"
-    if len(loc) == 1:
+    if len(loc) == 1 and fault["type"] != "bound":
         return "send a JSON object, with the header content-type: application/json"
     return str(fault["msg"]).removeprefix("Value error, ")
+
+
+@cache
+def field_names(model: type[BaseModel]) -> tuple[str, ...]:
+    """The names of a body's fields, as they are documented. Made once: a schema takes half a millisecond."""
+    return tuple(model.model_json_schema()["properties"])
 
 
 _INSIDE: Mapping[str, type[BaseModel]] = {"requests": GenerateBody, "options": BatchOptions}

@@ -102,6 +102,35 @@ def test_the_key_s_rate_holds_for_the_whole_batch_where_the_queue_is_off(serve: 
 
 
 @pytest.mark.parametrize(
+    ("faults", "status", "kind"),
+    [
+        (["500", "500", "500"], 502, "ClaudeAPIError"),
+        (["prose", "wrong_roles"], 502, "ParseError"),
+        (["wrong_roles"], 422, "GenerationValidationError"),
+    ],
+)
+def test_a_batch_in_which_all_failed_says_so(serve: Serve, simulator: Control, faults: list[str], status: int, kind: str) -> None:
+    simulator.script(*faults)
+    requests = [wanted("rent"), wanted("pensions", **({} if len(faults) == 2 else {"templateId": "advise"}))]
+    with serve() as client:
+        response = client.post(ROUTE, json={"requests": requests, "options": {"concurrency": 1}})
+    assert response.status_code == status
+    error, data = response.json()["error"], response.json()["data"]
+    assert error["type"] == kind
+    assert error["message"].startswith("none of the 2 requests brought a conversation")
+    assert (data["summary"]["successful"], data["summary"]["failed"], error["details"]["failed"]) == (0, 2, 2)
+    assert [result["status"] for result in data["results"]] == ["failed", "failed"]
+
+
+def test_a_batch_that_the_rate_refuses_as_a_whole_is_told_when_to_come_back(serve: Serve) -> None:
+    with serve(limits={"max_requests": 2, "queue": False}) as client:
+        client.post(ROUTE, json={"requests": [wanted("a")]})
+        response = client.post(ROUTE, json={"requests": [wanted("b"), wanted("c")]})
+    assert response.status_code == 429
+    assert 0 < int(response.headers["retry-after"]) <= 60
+
+
+@pytest.mark.parametrize(
     ("body", "words"),
     [
         ({"requests": []}, "requests: List should have at least 1 item"),

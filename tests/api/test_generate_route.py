@@ -98,6 +98,18 @@ def test_names_may_be_camel_case_or_snake_case(serve: Serve, name: str) -> None:
     assert error_of(response)["details"]["stop_reason"] == "max_tokens"
 
 
+def test_a_template_is_named_by_its_name_or_its_id(serve: Serve) -> None:
+    with serve() as client:
+        known = {one["name"]: one for one in client.get("/api/templates").json()["data"]}
+        response = client.post(ROUTE, json=wanted(templateId=known["advice"]["id"]))
+        unknown = client.post(ROUTE, json=wanted(templateId="3f2a9c01-0000-4000-8000-000000000000"))
+    assert response.status_code == 201
+    assert response.json()["data"]["templateId"] == known["advice"]["id"]
+    assert known["advice"]["tiers"] == ["template"] and "complexity" in known["advice"]["parameters"]
+    assert unknown.status_code == 400
+    assert "Known: advice, advice-edge, advice-scenario, support" in error_of(unknown)["message"]
+
+
 def test_a_poor_conversation_needs_revision(serve: Serve, simulator: Control) -> None:
     simulator.script("short")
     with serve() as client:
@@ -271,8 +283,9 @@ def test_the_rate_status_follows_what_was_sent(serve: Serve) -> None:
         idle = client.get(ROUTE).json()["data"]
         client.post(ROUTE, json=wanted())
         used = client.get(ROUTE).json()["data"]
-    assert idle == {"used": 0, "remaining": 50, "resetAt": None, "queueLength": 0, "isPaused": False}
-    assert {**used, "resetAt": None} == {**idle, "used": 1, "remaining": 49}
+    assert datetime.fromisoformat(idle["resetAt"]) <= datetime.now(UTC)  # there is always one
+    assert idle == {"used": 0, "remaining": 50, "resetAt": idle["resetAt"], "queueLength": 0, "isPaused": False}
+    assert {**used, "resetAt": idle["resetAt"]} == {**idle, "used": 1, "remaining": 49}
     assert datetime.now(UTC) < datetime.fromisoformat(used["resetAt"]) < datetime.now(UTC) + timedelta(seconds=61)
 
 
@@ -340,10 +353,16 @@ def test_what_waits_when_the_server_stops_is_unavailable(settings: Settings, sim
 def test_the_schema_tells_names_and_error_shape(client: httpx.Client) -> None:
     schema = client.get("/openapi.json").json()
     assert set(schema["components"]["schemas"]["GenerateBody"]["properties"]) >= {"templateId", "maxTokens", "parameters"}
-    for path in ("/api/conversations/generate", "/api/conversations/generate-batch"):
-        for status, answer in schema["paths"][path]["post"]["responses"].items():
+    for path, also in (("/api/conversations/generate", "404 405 413"), ("/api/conversations/generate-batch", "404 405 413 429")):
+        answers = schema["paths"][path]["post"]["responses"]
+        assert set(also.split()) < set(answers)
+        for status, answer in answers.items():
             if status != "201":
-                assert answer["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/Failure"}
+                shape = answer["content"]["application/json"]["schema"]
+                shapes = {one["$ref"].rpartition("/")[2] for one in shape.get("anyOf", [shape])}
+                assert shapes <= {"Failure", "BatchFailed"}
+    for shape in ("Failure", "BatchFailed"):
+        assert schema["components"]["schemas"][shape]["properties"]["error"] == {"$ref": "#/components/schemas/ErrorBody"}
     assert "HTTPValidationError" not in schema["components"]["schemas"]
 
 

@@ -1,0 +1,125 @@
+"""What a body may hold, checked before anything else looks at it: depth, numbers, whole characters, and at most ten faults told.
+
+Validation reports every fault, and a megabyte holds a hundred thousand of them: so a body is counted first, and its requests are
+validated one after the other until the answer is full.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
+
+import orjson
+from fastapi import HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from pydantic import BaseModel, ValidationError
+from starlette.requests import ClientDisconnect
+
+from convoforge.adhoc import MOST_IN_A_BATCH
+from convoforge.api.bodies import BatchBody, GenerateBody
+from convoforge.api.errors import CLIENT_LEFT, MOST_FAULTS
+
+MOST_DEPTH = 8
+"""Maximum nesting of a body; a valid one has 4: body, requests, request, parameters."""
+
+MOST_FIELDS = 32
+"""Maximum number of fields of an object; a request has 8."""
+
+MOST_PARAMETERS = 100
+"""Maximum number of parameters of a request."""
+
+MOST_QUOTES = 50_000
+"""Maximum number of quotes in a body, before it is parsed: a hundred requests with a hundred parameters each have 43,200."""
+
+MOST_BRACKETS = 50_000
+"""Maximum number of opening brackets in a body, before it is parsed; most of them can only be in texts."""
+
+Fault = dict[str, Any]
+"""A fault in pydantic's shape: `type`, `loc`, `msg`."""
+
+
+class BoundedRoute(APIRoute):
+    """A route whose JSON body is within bounds when it is validated. Raises `RequestValidationError` with a few faults."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+        body = BatchBody if self.path.endswith("-batch") else GenerateBody
+
+        async def bounded(request: Request) -> Response:
+            if request.method == "POST" and "json" in request.headers.get("content-type", "").lower():
+                try:
+                    content = await request.body()
+                except ClientDisconnect:
+                    raise HTTPException(CLIENT_LEFT) from None
+                if content and (faults := find_faults(content, body)):
+                    raise RequestValidationError(faults)
+            return await handle(request)
+
+        return bounded
+
+
+def find_faults(content: bytes, body: type[BaseModel]) -> list[Fault]:
+    """Why `content` is not validated at all; empty where that is cheap, and says the rest."""
+    if content.count(b'"') > MOST_QUOTES or content.count(b"{") + content.count(b"[") > MOST_BRACKETS:
+        return [_fault((), "the body holds far more names than a request can have")]
+    try:
+        value = orjson.loads(content)  # takes 1,024 levels, and no half of a character
+    except orjson.JSONDecodeError as error:
+        return [
+            {"type": "json_invalid", "loc": ("body", error.pos), "msg": "", "ctx": {"error": error.msg.partition(": line")[0]}}
+        ]
+    if content.count(b"{") + content.count(b"[") > MOST_DEPTH and _is_deep(content):
+        return [_fault((), f"the body is nested deeper than {MOST_DEPTH} levels")]
+    faults: list[Fault] = []
+    for fault in _faults(value, body, ()):
+        faults.append(fault)
+        if len(faults) > MOST_FAULTS:
+            return faults
+    return faults if any(fault["type"] == "bound" for fault in faults) else []
+
+
+def _faults(value: object, body: type[BaseModel], place: tuple[str | int, ...]) -> Iterator[Fault]:
+    if not isinstance(value, dict):
+        return
+    if len(value) > MOST_FIELDS:
+        yield _fault(place, f"{len(value)} fields are too many: {MOST_FIELDS} are allowed")
+        return
+    if body is BatchBody:
+        requests = value.get("requests")
+        if isinstance(requests, list):
+            if len(requests) > MOST_IN_A_BATCH:
+                yield _fault((*place, "requests"), f"{len(requests)} requests are too many: at most {MOST_IN_A_BATCH}")
+                return
+            for index, one in enumerate(requests):
+                yield from _faults(one, GenerateBody, (*place, "requests", index))
+        return
+    parameters = value.get("parameters")
+    if isinstance(parameters, dict) and len(parameters) > MOST_PARAMETERS:
+        words = f"{len(parameters)} parameters are too many: {MOST_PARAMETERS} are allowed"
+        yield _fault((*place, "parameters"), words)
+        return
+    try:
+        body.model_validate(value)
+    except ValidationError as error:
+        for fault in error.errors(include_url=False, include_input=False):
+            yield {**fault, "loc": ("body", *place, *fault["loc"])}
+
+
+def _fault(place: tuple[str | int, ...], words: str) -> Fault:
+    return {"type": "bound", "loc": ("body", *place), "msg": words}
+
+
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_OTHER = bytes(set(range(256)) - set(b"{}[]"))
+
+
+def _is_deep(content: bytes) -> bool:
+    """Whether brackets are nested deeper than `MOST_DEPTH`. Each step drops the innermost pairs: a megabyte takes milliseconds."""
+    brackets = _STRING.sub(b"", content).translate(None, _OTHER)
+    for _ in range(MOST_DEPTH):
+        brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
+        if not brackets:
+            return False
+    return True

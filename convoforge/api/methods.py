@@ -1,0 +1,43 @@
+"""HTTP's own methods: HEAD wherever there is GET, OPTIONS everywhere, and a 405 that names all that a path takes."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+from starlette.routing import Match
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+
+class Methods:
+    """Answers HEAD as GET without its body, and OPTIONS with what a path takes."""
+
+    def __init__(self, app: ASGIApp, routes: FastAPI) -> None:
+        self._app = app
+        self._routes = routes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "HEAD" and "GET" in allowed(self._routes, scope["path"]):
+            await self._app({**scope, "method": "GET"}, receive, _without_body(send))
+        elif scope["type"] == "http" and scope["method"] == "OPTIONS" and (methods := allowed(self._routes, scope["path"])):
+            await send({"type": "http.response.start", "status": 204, "headers": [(b"allow", ", ".join(methods).encode())]})
+            await send({"type": "http.response.body", "body": b""})
+        else:
+            await self._app(scope, receive, send)
+
+
+def allowed(app: FastAPI, path: str) -> list[str]:
+    """The methods that a path takes; none where there is no such path."""
+    found: set[str] = set()
+    for method in ("GET", "POST"):
+        scope: Scope = {"type": "http", "method": method, "path": path, "headers": [], "root_path": ""}
+        if any(route.matches(dict(scope))[0] is Match.FULL for route in app.routes):
+            found.add(method)
+    if "GET" in found:
+        found.add("HEAD")
+    return sorted(found | {"OPTIONS"}) if found else []
+
+
+def _without_body(send: Send) -> Send:
+    async def bare(message: Message) -> None:
+        await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+
+    return bare

@@ -1,0 +1,138 @@
+"""Outcomes and errors as what goes out: bodies, and responses that can always be encoded."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import JSONResponse
+
+from convoforge.api.bodies import (
+    BatchData,
+    BatchItem,
+    Breakdown,
+    ConversationBody,
+    ErrorBody,
+    Generated,
+    Metadata,
+    Summary,
+    TurnBody,
+)
+from convoforge.api.errors import INTERNAL, explain, retry_after
+from convoforge.capabilities import takes_temperature
+from convoforge.models import ConversationRequest, Outcome, Status
+
+_LOG = logging.getLogger(__name__)
+
+
+class Answer(JSONResponse):
+    """JSON that can be encoded whatever is in it: half a character becomes a question mark."""
+
+    def render(self, content: Any) -> bytes:
+        return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode(errors="replace")
+
+
+def generated(request: ConversationRequest, outcome: Outcome, model: str) -> Generated | None:
+    """The body for an outcome that brought a conversation; None for one that did not."""
+    conversation, quality = outcome.conversation, outcome.quality
+    if conversation is None or quality is None:
+        return None
+    assert outcome.conversation_id
+    assert outcome.provider
+    assert outcome.finished_at
+    return Generated(
+        data=ConversationBody(
+            conversation_id=outcome.conversation_id,
+            template_id=request.template,
+            persona=request.persona,
+            emotion=request.emotion,
+            topic=request.topic,
+            tier=request.tier,
+            system=conversation.system,
+            turns=[TurnBody(role=turn.role, content=turn.content) for turn in conversation.turns],
+        ),
+        metadata=Metadata(
+            status="generated" if outcome.status is Status.ACCEPTED else "needs_revision",
+            quality_score=quality.score,
+            quality_breakdown=Breakdown(
+                turns=quality.turns, length=quality.length, structure=quality.structure, reasons=list(quality.reasons)
+            ),
+            cost_usd=float(outcome.cost_usd),
+            duration_ms=outcome.duration_ms,
+            input_tokens=outcome.usage.input_tokens,
+            output_tokens=outcome.usage.output_tokens,
+            cache_read_tokens=outcome.usage.cache_read_tokens,
+            cache_write_tokens=outcome.usage.cache_write_tokens,
+            attempts=outcome.attempts,
+            temperature_applied=None if request.temperature is None else takes_temperature(model),
+            model=model,
+            provider=outcome.provider,
+            api_request_id=outcome.api_request_id,
+            generated_at=outcome.finished_at,
+        ),
+    )
+
+
+def batch_data(
+    request: Request, requests: Sequence[ConversationRequest], outcomes: Sequence[Outcome | None], model: str
+) -> BatchData:
+    """The results of a batch in the order of its requests, and their summary."""
+    results = [_item(request, asked, outcome, model) for asked, outcome in zip(requests, outcomes, strict=True)]
+    counts = {status: sum(item.status == status for item in results) for status in ("failed", "skipped")}
+    summary = Summary(
+        total=len(results),
+        successful=len(results) - sum(counts.values()),
+        **counts,
+        total_cost=float(sum((outcome.cost_usd for outcome in outcomes if outcome), start=Decimal(0))),
+    )
+    return BatchData(summary=summary, results=results)
+
+
+def all_failed(request: Request, data: BatchData, outcomes: Sequence[Outcome | None]) -> Answer:
+    """The response to a batch of which nothing succeeded: the worst status among its failures, and when to come back if one knows."""
+    errors = [outcome.error for outcome in outcomes if outcome and outcome.error]
+    worst = max(errors, key=lambda error: explain(error, {})[0])
+    status, body = explain(worst, request.app.state.hidden)
+    why = ErrorBody(
+        type=body.type,
+        message=f"none of the {data.summary.total} requests brought a conversation; the worst error: {body.message}",
+        details={"failed": data.summary.failed, "skipped": data.summary.skipped, "costUsd": data.summary.total_cost},
+    )
+    headers = max((retry_after(error) for error in errors), key=lambda one: int(one.get("retry-after", 0)))
+    return Answer({"error": _plain(why), "data": _plain(data)}, status, headers)
+
+
+def failure(request: Request, error: Exception | None, outcome: Outcome | None = None) -> Answer:
+    """The response for an error; one of ours is logged with its trace."""
+    status, body = _explained(request, error, outcome)
+    return refusal(status, body, retry_after(error) if error else {})
+
+
+def refusal(status: int, error: ErrorBody, headers: Mapping[str, str] | None = None) -> Answer:
+    """An error as a response."""
+    return Answer({"error": _plain(error)}, status, headers)
+
+
+def _item(request: Request, asked: ConversationRequest, outcome: Outcome | None, model: str) -> BatchItem:
+    if outcome is None:
+        return BatchItem(status="skipped")
+    body = generated(asked, outcome, model)
+    if body is None:
+        return BatchItem(status="failed", error=_explained(request, outcome.error, outcome)[1])
+    return BatchItem(status=body.metadata.status, data=body.data, metadata=body.metadata)
+
+
+def _explained(request: Request, error: Exception | None, outcome: Outcome | None = None) -> tuple[int, ErrorBody]:
+    error = error or RuntimeError("an outcome with neither conversation nor error")
+    status, body = explain(error, request.app.state.hidden, outcome)
+    if status == INTERNAL:
+        _LOG.error("%s failed", request.url.path, exc_info=error)
+    return status, body
+
+
+def _plain(body: Any) -> Any:
+    return body.model_dump(mode="json", by_alias=True)
