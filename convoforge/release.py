@@ -20,7 +20,7 @@ from convoforge.ledger.runs import keep_version, reserve_version
 from convoforge.models import Provider, Quality, Status
 from convoforge.plan import Plan
 from convoforge.pricing import usd
-from convoforge.publish import Lineage, Published, PublishedRow, check_store, publish
+from convoforge.publish import Layout, Lineage, Published, PublishedRow, check_store, publish
 from convoforge.settings import Folder
 from convoforge.standing import Standing, Summary
 
@@ -38,14 +38,14 @@ class _Chosen:
     summary: Summary
 
 
-def dataset_folder(data_dir: Folder, name: str, provider: Provider) -> Folder:
-    """Where a dataset's versions lie; simulated ones apart from real ones, always."""
-    return data_dir / ("simulated" if provider == "simulator" else "datasets") / name
+def dataset_layout(data_dir: Folder, name: str, provider: Provider) -> Layout:
+    """Where a dataset lies; simulated ones apart from real ones, always."""
+    return Layout(data_dir, "simulated" if provider == "simulator" else "datasets", name)
 
 
 def check_data_folder(data_dir: Folder, plan: Plan) -> None:
     """Raises ConvoforgeError where the plan's dataset lies in an object store that does not answer."""
-    check_store(dataset_folder(data_dir, plan.spec.name, plan.provider))
+    check_store(dataset_layout(data_dir, plan.spec.name, plan.provider))
 
 
 def publish_dataset(
@@ -74,10 +74,10 @@ def publish_dataset(
     def revise() -> Iterator[PublishedRow]:
         return _rows(ledger, chosen.revise, dict(zip(chosen.revise, chosen.why, strict=True)), system_of)
 
-    folder = dataset_folder(data_dir, plan.spec.name, plan.provider)
+    layout = dataset_layout(data_dir, plan.spec.name, plan.provider)
     try:
         published = publish(
-            folder,
+            layout,
             accepted=accepted,
             revise=revise,
             reserve=lambda: ledger.write(reserve_version, dataset_id, run_id, now()),
@@ -91,7 +91,8 @@ def publish_dataset(
         )
     except OSError as error:
         raise ConvoforgeError(
-            f"nothing is lost, but nothing could be published in {folder}: {error}. Publish or build again once that is mended"
+            f"nothing is lost, but nothing could be published in {data_dir / layout.folder}: {error}. "
+            "Publish or build again once that is mended"
         ) from error
     if published.version is not None:  # also where it is unchanged: a kill between the files and this line is made good
         path = str(published.path)

@@ -42,7 +42,8 @@ BUDGET_EVENT = "convoforge.budget.reached"
 
 class BuildReport(BaseModel):
     """What `build --json` prints. `accepted`, `needs_revision`, `dropped`, `pending`, `stale`, `exhausted`, `refused` count the dataset
-    as it stands; `generated`, `failed` and `cost_usd` (US dollars, exact) this run."""
+    as it stands; `generated`, `failed` and `cost_usd` (US dollars, exact) this run. `version` holds the rows of today, `latest_version`
+    is what `latest` leads to: an older one where today's has too few rows. `load_path` loads `version`, of `splits` (rows)."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -74,6 +75,9 @@ class BuildReport(BaseModel):
     estimated_high_usd: str | None = None
     cache_hit_rate: float | None = None
     cache_saved_usd: str | None = None
+    latest_version: int | None = None
+    load_path: str | None = None
+    splits: dict[str, int] = {}
 
 
 def build_report(
@@ -99,6 +103,8 @@ def build_report(
         state, message = "partial", f"{short} accepted; {' and '.join(filter(None, parts)) or 'some are missing'}"
     else:
         state, message = "completed", f"all {planned} accepted"
+    if published.behind:
+        message = f"{message}; latest stays at version {published.latest}, NOT version {published.version}"
     return BuildReport(
         run_id=opened.run_id,
         dataset=opened.plan.spec.name,
@@ -123,6 +129,9 @@ def build_report(
         notes=(*opened.plan.notes, *published.notes, *_collected(opened.collected), *_refused(found)),
         refused=found.refused,
         in_batches=opened.in_batches,
+        latest_version=published.latest,
+        splits=dict(published.splits),
+        load_path=str(published.load_path) if published.load_path else None,
         **_estimated(opened.estimate),
         **_cached(used),
     )
@@ -200,6 +209,7 @@ def summary(report: BuildReport) -> list[tuple[str, str]]:
         ("cost of this run", f"${report.cost_usd}{simulated}"),
         *compared(report),
         ("seconds", f"{report.seconds:.1f}"),
+        ("latest", f"version {report.latest_version}" if report.latest_version else "nothing published"),
         ("path", report.path or "nothing published"),
     ]
 
@@ -224,14 +234,9 @@ def markdown(report: BuildReport) -> str:
         if report.provider == "simulator"
         else ""
     )
-    load = f"\n\n```python\n{load_lines(report.path)}\n```\n" if report.path else ""
+    load = f"\n\n```python\n{loading(report.load_path, next(iter(report.splits)), 'rows')}\n```\n" if report.load_path else ""
     notes = "".join(f"\n- {note}" for note in report.notes)
     return f"# {report.dataset}: {report.message}\n\n{banner}| | |\n|---|---|\n{rows}{load}{notes}\n"
-
-
-def load_lines(path: str) -> str:
-    """The two lines of Python that load the newest version by the path of one; in an object store, where no link leads to it, that one."""
-    return loading(path if "://" in path else f"{path.rpartition('/')[0]}/latest", "train", "rows")
 
 
 def format_usd(amount: Decimal) -> str:

@@ -264,7 +264,8 @@ def _agreed() -> bool:
 
 
 def _summarize(report: BuildReport) -> None:
-    from tasks.report import compared, load_lines
+    from convoforge.publish.card import loading
+    from tasks.report import compared
 
     simulated = report.provider == "simulator"
     cost = f"${report.cost_usd}" + (" (what it would have cost; it was simulated and nothing was paid)" if simulated else "")
@@ -273,6 +274,9 @@ def _summarize(report: BuildReport) -> None:
     else:
         out.print(f"[bold]{escape(report.message[:1].upper() + report.message[1:])}.[/bold]")
     what = "published now" if report.published else "unchanged"
+    behind = (
+        [("latest", f"version {report.latest_version}, NOT {report.version}")] if report.latest_version != report.version else []
+    )
     out.print(
         facts(
             [
@@ -282,15 +286,16 @@ def _summarize(report: BuildReport) -> None:
                 ("cost", cost),
                 *compared(report),
                 ("version", f"{report.version} ({what})" if report.version else "none yet: nothing is accepted"),
+                *behind,
                 ("where", report.path or "-"),
             ]
         )
     )
     for note in report.notes:
         out.print(f"[dim]note: {escape(note)}[/dim]")
-    if report.path:
+    if report.load_path:
         out.print("\nLoad it:\n")
-        out.print(indent(load_lines(report.path), "    "), markup=False)
+        out.print(indent(loading(report.load_path, next(iter(report.splits)), "rows"), "    "), markup=False)
         if simulated:
             out.print("\n[yellow]A simulator wrote these conversations: look at them, do not train on them.[/yellow]")
     if report.state in ("partial", "failed"):

@@ -44,7 +44,9 @@ def run_publish(name: str, *, min_score: int | None, simulated: bool, allow_fewe
                 "dataset": plan.spec.name,
                 "provider": plan.provider,
                 "version": published.version,
+                "latest_version": published.latest,
                 "path": str(published.path) if published.path else None,
+                "load_path": str(published.load_path) if published.load_path else None,
                 "rows": published.rows,
                 "splits": dict(published.splits),
                 "unchanged": published.unchanged,
@@ -63,6 +65,7 @@ def run_publish(name: str, *, min_score: int | None, simulated: bool, allow_fewe
                     ("dataset", f"{plan.spec.name}, {what} version {published.version}" if published.version else plan.spec.name),
                     ("rows", f"{published.rows} ({splits})" if splits else "0"),
                     ("to revise", str(summary.counts[Status.NEEDS_REVISION])),
+                    *([("latest", f"version {published.latest}, NOT {published.version}")] if published.behind else []),
                     ("path", str(published.path or "nothing published")),
                 ]
             )

@@ -1,14 +1,6 @@
 """Publishing: accepted conversations become an immutable, loadable version of a dataset. Values in, files out.
 
-data/datasets/NAME/
-├── v0001/
-│   ├── README.md                            the card: how to load it, what is in it, where it is from
-│   ├── manifest.json                        the same for programs, with the hash of every file
-│   ├── data/train-00000-of-00001.parquet    what trains
-│   └── revise/needs_revision.parquet        what was not accepted, and why
-└── latest → v0001
-
-In an object store (`ObjectFolder`) it is the same, but for `latest`: there `LATEST` is a file that holds the name.
+Where they lie is in `layout`.
 """
 
 from __future__ import annotations
@@ -17,11 +9,11 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import PurePath
 
 from convoforge.errors import ConfigError, nearest
 from convoforge.publish import card, measures, parquet, splits
 from convoforge.publish import manifest as manifests
+from convoforge.publish.layout import Layout
 from convoforge.publish.manifest import Lineage, Manifest, Recipe
 from convoforge.publish.objects import ObjectVersions
 from convoforge.publish.parquet import Rows
@@ -29,13 +21,15 @@ from convoforge.publish.rows import GROUP_KEYS, PublishedRow
 from convoforge.publish.versions import LocalVersions, Versions
 from convoforge.settings import Folder, ObjectFolder
 
-__all__ = ["Lineage", "Published", "PublishedRow", "Rows", "check_store", "publish", "versions_in"]
+__all__ = ["Layout", "Lineage", "Published", "PublishedRow", "Rows", "check_store", "publish", "versions_in"]
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
     """The version that holds the rows now. `version` and `path` are None, `sha256` empty, where there was no row to publish;
     `unchanged` says that the version was there before; `notes` are for a person.
+
+    `latest` is the version that `latest` leads to, `behind` why that is an older one. `load_path` is what to load for the rows of this one.
     """
 
     version: int | None
@@ -45,10 +39,13 @@ class Published:
     unchanged: bool
     notes: tuple[str, ...]
     sha256: str
+    latest: int | None = None
+    behind: str | None = None
+    load_path: Folder | None = None
 
 
 def publish(
-    folder: Folder,
+    layout: Layout,
     *,
     accepted: Rows,
     revise: Rows,
@@ -62,32 +59,33 @@ def publish(
     allow_fewer: bool = False,
     max_file_bytes: int = 100_000_000,
 ) -> Published:
-    """Publishes `accepted` as the next version in `folder` (its name is the dataset's), unless the newest holds them already.
+    """Publishes `accepted` as the next version of the dataset that `layout` is of, unless the newest holds them already.
 
     `fingerprint` stands for the content of `accepted`; with the same one, and the same splits, nothing is written and `latest`
-    is put right. `revise` goes beside the data, where no split loads it. `reserve` gives the next version number, never one
-    twice. `latest` follows, though to fewer rows only with `allow_fewer`. Killed at any moment, it leaves no half version.
+    is put right. `revise` goes into a file of its own, where no reader of the version meets it. `reserve` gives the next version
+    number, never one twice. `latest` follows, though to far fewer rows only with `allow_fewer`. Killed at any moment, it leaves no
+    half version.
 
     In an object store, where nothing locks, two publishers of the same content at the same moment may make a version each.
 
     Raises GenerationValidationError for a row that must not be trained on, ConfigError for a name or splits that cannot work,
     LedgerError for rows or numbers that contradict the ones before, ConvoforgeError where an object store fails.
     """
-    _check(folder.name, fractions, group_by)
+    _check(layout.name, fractions, group_by)
     recipe = Recipe(fingerprint=fingerprint, fractions=fractions, group_by=tuple(group_by), seed=seed)
 
-    versions = versions_in(folder)
+    versions = versions_in(layout)
     with versions.lock():
         if held := _held(versions, recipe, allow_fewer):
             return held
 
     with versions.staging() as stage:
-        data = parquet.write_splits(stage / "data", accepted, recipe, lineage.provider, max_file_bytes)
+        data = parquet.write_splits(stage.version / "data", accepted, recipe, lineage.provider, max_file_bytes)
         if not data.rows:
             return Published(None, None, 0, {}, False, ("nothing is published: no conversation is accepted",), "")
-        beside = parquet.write_revise(stage / "revise" / "needs_revision.parquet", revise, recipe.group_by)
+        beside = parquet.write_rejected(stage.rejected, revise, recipe.group_by)
         figures = measures.measure(data.files, beside)
-        files = manifests.describe(stage, "*/*.parquet")
+        files = manifests.describe(stage.version, "*/*.parquet")
         sha256 = manifests.data_sha256(files)
 
         with versions.lock():
@@ -95,9 +93,9 @@ def publish(
                 return held
             number = versions.next_number(reserve)
             manifest = Manifest(
-                dataset=folder.name,
+                dataset=layout.name,
                 version=number,
-                config_name=manifests.config_name(folder.name, number, sha256),
+                config_name=manifests.config_name(layout.name, number, sha256),
                 created_at=created_at,
                 provider=lineage.provider,
                 rows=sum(data.rows.values()),
@@ -106,33 +104,29 @@ def publish(
                 dropped=figures.statuses["dropped"],
                 data_sha256=sha256,
                 files=files,
+                rejected=manifests.describe_one(beside, layout.rejected(number)) if beside else None,
                 recipe=recipe,
                 allow_fewer=allow_fewer,
                 notes=data.notes,
                 lineage=lineage,
             )
-            (stage / card.NAME).write_text(card.render(manifest, figures, _shown(folder, number)), encoding="utf-8")
-            manifest = manifest.model_copy(update={"files": (*files, *manifests.describe(stage, card.NAME))})
-            (stage / manifests.NAME).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+            (stage.version / card.NAME).write_text(card.render(manifest, figures, layout.shown(number)), encoding="utf-8")
+            manifest = manifest.model_copy(update={"files": (*files, *manifests.describe(stage.version, card.NAME))})
+            (stage.version / manifests.NAME).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
             path = versions.reveal(stage, number)
-            return _published(path, manifest, versions.follow(number, allow_fewer=allow_fewer), unchanged=False)
+            return _published(versions, path, manifest, allow_fewer, unchanged=False)
 
 
-def versions_in(folder: Folder) -> Versions:
-    """The versions of the dataset whose folder this is. Raises ConfigError for an object store that cannot be opened."""
-    return ObjectVersions(folder) if isinstance(folder, ObjectFolder) else LocalVersions(folder)
+def versions_in(layout: Layout) -> Versions:
+    """The versions of a dataset. Raises ConfigError for an object store that cannot be opened."""
+    data = layout.data
+    return ObjectVersions(layout, data) if isinstance(data, ObjectFolder) else LocalVersions(layout, data)
 
 
-def check_store(folder: Folder) -> None:
+def check_store(layout: Layout) -> None:
     """Raises ConvoforgeError where a dataset's object store cannot be opened or read: better told before paying than after."""
-    if isinstance(folder, ObjectFolder):
-        ObjectVersions(folder).sizes()
-
-
-def _shown(folder: Folder, number: int) -> str:
-    """Where a version lies, as a person would write it."""
-    base = folder.url if isinstance(folder, ObjectFolder) else PurePath(*folder.parts[-3:]).as_posix()
-    return f"{base}/v{number:04d}"
+    if isinstance(layout.data, ObjectFolder):
+        ObjectVersions(layout, layout.data).sizes()
 
 
 def _check(name: str, fractions: Mapping[str, float], group_by: Sequence[str]) -> None:
@@ -151,10 +145,21 @@ def _held(versions: Versions, recipe: Recipe, allow_fewer: bool) -> Published | 
     newest = next(reversed(versions.good()), None)
     if newest is None or (newest.manifest.format_version, newest.manifest.recipe) != (manifests.FORMAT, recipe):
         return None
-    note = versions.follow(newest.manifest.version, allow_fewer=allow_fewer)
-    return _published(newest.path, newest.manifest, note, unchanged=True)
+    return _published(versions, newest.path, newest.manifest, allow_fewer, unchanged=True)
 
 
-def _published(path: Folder, manifest: Manifest, note: str | None, *, unchanged: bool) -> Published:
-    notes = (*manifest.notes, *filter(None, [note]))
-    return Published(manifest.version, path, manifest.rows, manifest.splits, unchanged, notes, manifest.data_sha256)
+def _published(versions: Versions, path: Folder, manifest: Manifest, allow_fewer: bool, *, unchanged: bool) -> Published:
+    latest = versions.follow(manifest.version, allow_fewer=allow_fewer)
+    leads_here = latest.version.manifest.version == manifest.version
+    return Published(
+        manifest.version,
+        path,
+        manifest.rows,
+        manifest.splits,
+        unchanged,
+        (*manifest.notes, *filter(None, [latest.note, versions.note_mixed()])),
+        manifest.data_sha256,
+        latest=latest.version.manifest.version,
+        behind=latest.note,
+        load_path=versions.latest_path(latest.version) if leads_here else path,
+    )

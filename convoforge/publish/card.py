@@ -15,7 +15,7 @@ NAME = "README.md"
 _LONGEST_TABLE = 40
 _STORED = (
     "It takes `pip install s3fs`, and the credentials from the environment (`AWS_ACCESS_KEY_ID` …; `AWS_ENDPOINT_URL` for another "
-    "store than Amazon's); `HF_HUB_OFFLINE` must not be set. `LATEST`, beside this folder, names the latest version.\n\n"
+    "store than Amazon's); `HF_HUB_OFFLINE` must not be set. `LATEST` in the dataset's folder names the latest version.\n\n"
 )
 _TRAINERS = "TRL cuts at 1,024 tokens and axolotl drops what is over 512 unless told otherwise, neither with a word"
 
@@ -31,7 +31,7 @@ def render(manifest: Manifest, measures: Measures, place: str) -> str:
         _coverage(manifest, measures),
         _lengths(measures),
         _scores(measures),
-        _left_out(measures),
+        _left_out(manifest, measures),
         _cost(manifest, measures),
         _lineage(manifest),
     ]
@@ -133,13 +133,13 @@ def _scores(measures: Measures) -> str:
     return f"## Score\n\n{_table(('score', 'conversations', ''), rows)}"
 
 
-def _left_out(measures: Measures) -> str:
-    if not measures.statuses:
+def _left_out(manifest: Manifest, measures: Measures) -> str:
+    if not manifest.rejected:
         return ""
     counts = ", ".join(f"{count:,} {status.replace('_', ' ')}" for status, count in sorted(measures.statuses.items()))
     reasons = [(reason, f"{count:,}") for reason, count in sorted(measures.reasons.items(), key=lambda item: (-item[1], item[0]))]
     table = _table(("reason", "conversations"), _shorten(reasons)) if reasons else ""
-    return f"## Not in here\n\n{counts}; with their reasons in `revise/needs_revision.parquet`, which no split loads.\n\n{table}".rstrip()
+    return f"## Not in here\n\n{counts}; with their reasons in `{manifest.rejected.path}` of the data folder.\n\n{table}".rstrip()
 
 
 def _cost(manifest: Manifest, measures: Measures) -> str:

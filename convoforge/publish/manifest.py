@@ -12,7 +12,8 @@ from pydantic import ConfigDict, Field
 from convoforge.models import Frozen, Provider
 
 NAME = "manifest.json"
-FORMAT = 1
+FORMAT = 2
+"""1 had what was not accepted inside the version, among `files`."""
 
 
 class Lineage(Frozen):
@@ -41,7 +42,7 @@ class Recipe(Frozen):
 
 
 class File(Frozen):
-    """A file of a version. `path` is relative to it."""
+    """A file. `path` is relative to its version."""
 
     path: str
     bytes: int
@@ -49,7 +50,8 @@ class File(Frozen):
 
 
 class Manifest(Frozen):
-    """One version. `splits` count rows; `data_sha256` is over the files in `data/`: what `sha256sum data/* | sha256sum` prints."""
+    """One version. `rejected` is the file with what was not accepted; it is no part of the version, and its path is relative to the data
+    folder. `splits` count rows; `data_sha256` is over the files in `data/`: what `sha256sum data/* | sha256sum` prints."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")  # an older release must still take a newer version for a good one
 
@@ -65,6 +67,7 @@ class Manifest(Frozen):
     dropped: int
     data_sha256: str
     files: tuple[File, ...]
+    rejected: File | None = None
     recipe: Recipe
     allow_fewer: bool
     notes: tuple[str, ...]
@@ -73,10 +76,12 @@ class Manifest(Frozen):
 
 def describe(folder: Path, pattern: str) -> tuple[File, ...]:
     """The files in `folder` whose paths match, in the order of their paths."""
-    return tuple(
-        File(path=path.relative_to(folder).as_posix(), bytes=path.stat().st_size, sha256=_sha256(path))
-        for path in sorted(folder.glob(pattern))
-    )
+    return tuple(describe_one(path, path.relative_to(folder).as_posix()) for path in sorted(folder.glob(pattern)))
+
+
+def describe_one(path: Path, name: str) -> File:
+    """The file at `path`, by the path it is to be known by."""
+    return File(path=name, bytes=path.stat().st_size, sha256=_sha256(path))
 
 
 def data_sha256(files: Iterable[File]) -> str:

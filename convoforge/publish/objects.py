@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from convoforge.errors import ConfigError, ConvoforgeError, LedgerError
 from convoforge.publish import card
 from convoforge.publish import manifest as manifests
-from convoforge.publish.versions import Version, Versions, number_of, trusted
-from convoforge.settings import ObjectFolder
+from convoforge.publish.layout import Layout, version_name
+from convoforge.publish.versions import Stage, Version, Versions, number_of, trusted
+from convoforge.settings import Folder, ObjectFolder
 
 LATEST = "LATEST"
 
@@ -25,74 +26,89 @@ LATEST = "LATEST"
 class ObjectVersions(Versions):
     """Versions in an object store. Every method raises ConvoforgeError, in one line, where the store does not do what it is asked."""
 
-    def __init__(self, folder: ObjectFolder) -> None:
+    def __init__(self, layout: Layout, data: ObjectFolder) -> None:
         import fsspec  # type: ignore[import-untyped]
 
-        self._folder = folder
+        super().__init__(layout)
+        self._data = data
+        self._folder = data / layout.folder
         self._manifests: dict[str, bytes] = {}  # a version is never rewritten
         try:
             # listings are never kept: another publisher's version would not be seen. Nor is the client: its credentials may have changed.
-            self._store, self._root = fsspec.url_to_fs(folder.url, use_listings_cache=False, skip_instance_cache=True)
+            self._store, self._root = fsspec.url_to_fs(data.url, use_listings_cache=False, skip_instance_cache=True)
         except (ImportError, ValueError) as error:
             raise ConfigError(
-                f"the data folder {folder} cannot be opened: {_line(error)}. For s3:// it takes: pip install 'convoforge[s3]'"
+                f"the data folder {self._folder} cannot be opened: {_line(error)}. For s3:// it takes: pip install 'convoforge[s3]'"
             ) from None
 
     def lock(self) -> nullcontext[None]:
         return nullcontext()
 
     @contextmanager
-    def staging(self) -> Iterator[Path]:
-        with tempfile.TemporaryDirectory(prefix="convoforge-", ignore_cleanup_errors=True) as stage:
-            yield Path(stage)
+    def staging(self) -> Iterator[Stage]:
+        with tempfile.TemporaryDirectory(prefix="convoforge-", ignore_cleanup_errors=True) as folder:
+            (version := Path(folder) / "version").mkdir()
+            yield Stage(version, Path(folder) / "rejected.parquet")
 
     def good(self) -> list[Version]:
         sizes = self.sizes()
-        names = [f"v{number:04d}" for number in sorted(_numbers(sizes)) if f"v{number:04d}/{manifests.NAME}" in sizes]
-        unread = [name for name in names if name not in self._manifests]
+        folders = {**_numbered(sizes, self._layout.folder), **_numbered(sizes, self._layout.versions)}
+        paths = [path for _, path in sorted(folders.items()) if f"{path}/{manifests.NAME}" in sizes]
+        unread = [path for path in paths if path not in self._manifests]
         with self._told("read"):  # all at once: one after the other, a hundred versions take seconds
             texts = self._store.cat_ranges(
-                [f"{self._root}/{name}/{manifests.NAME}" for name in unread], None, None, on_error="raise"
+                [f"{self._root}/{path}/{manifests.NAME}" for path in unread], None, None, on_error="raise"
             )
         self._manifests.update(zip(unread, texts, strict=True))
-        found = (trusted(self._folder / name, self._manifests[name], lambda file: sizes.get(f"{name}/{file}")) for name in names)  # noqa: B023
+        found = (trusted(self._data / path, self._manifests[path], lambda file: sizes.get(f"{path}/{file}")) for path in paths)  # noqa: B023
         return [version for version in found if version]
 
-    def reveal(self, stage: Path, number: int) -> ObjectFolder:
-        version = self._folder / f"v{number:04d}"
-        paths = (path.relative_to(stage).as_posix() for path in stage.rglob("*") if path.is_file())
+    def reveal(self, stage: Stage, number: int) -> ObjectFolder:
+        version = f"{self._layout.versions}/{version_name(number)}"
+        here = {
+            path: f"{version}/{path.relative_to(stage.version).as_posix()}" for path in stage.version.rglob("*") if path.is_file()
+        }
+        if stage.rejected.exists():
+            here[stage.rejected] = self._layout.rejected(number)
+        first, last = stage.version / card.NAME, stage.version / manifests.NAME
         with self._told("written"):
-            for path in sorted(paths, key=lambda path: (path == manifests.NAME, path != card.NAME, path)):
-                mode = "create" if path == card.NAME else "overwrite"
+            for path in sorted(here, key=lambda path: (path == last, path != first, here[path])):
+                mode = "create" if path == first else "overwrite"
                 try:
-                    self._store.put_file(str(stage / path), f"{self._root}/{version.name}/{path}", mode=mode)
+                    self._store.put_file(str(path), f"{self._root}/{here[path]}", mode=mode)
                 except FileExistsError:
                     raise LedgerError(
-                        f"{version} is being written by a publisher with another ledger: give both the same CONVOFORGE_DATABASE_URL, "
-                        "and publish again"
+                        f"{self._data}/{version} is being written by a publisher with another ledger: give both the same "
+                        "CONVOFORGE_DATABASE_URL, and publish again"
                     ) from None
-        return version
+        return self._data / version
+
+    def latest_path(self, version: Version) -> Folder:
+        return version.path
 
     def sizes(self) -> dict[str, int]:
-        """Every file of the dataset, as a path below its folder, and its bytes. To ask is to see whether the store answers."""
+        """Every file of the versions, by its path below the data folder, and its bytes. To ask is to see whether the store answers."""
+        return self._sizes(self._layout.folder) | self._sizes(self._layout.versions)
+
+    def _sizes(self, folder: str) -> dict[str, int]:
         with self._told("read"):
-            found = self._store.find(self._root, detail=True)
+            found = self._store.find(f"{self._root}/{folder}", detail=True)
         return {path.removeprefix(f"{self._root}/"): entry["size"] for path, entry in found.items()}
 
-    def _taken(self) -> int:
-        return max(_numbers(self.sizes()), default=0)
+    def _numbered(self, folder: str) -> dict[int, Folder]:
+        return {number: self._data / path for number, path in _numbered(self._sizes(folder), folder).items()}
 
     def _latest(self) -> str | None:
         with self._told("read"):
             try:
-                text: bytes = self._store.cat_file(f"{self._root}/{LATEST}")
+                text: bytes = self._store.cat_file(f"{self._root}/{self._layout.folder}/{LATEST}")
             except FileNotFoundError:
                 return None
         return text.decode(errors="replace").strip()
 
-    def _note_latest(self, name: str) -> None:
+    def _note_latest(self, version: Version) -> None:
         with self._told("written"):
-            self._store.pipe_file(f"{self._root}/{LATEST}", f"{name}\n".encode())
+            self._store.pipe_file(f"{self._root}/{self._layout.folder}/{LATEST}", f"{version.path.name}\n".encode())
 
     @contextmanager
     def _told(self, what: str) -> Iterator[None]:
@@ -104,9 +120,10 @@ class ObjectVersions(Versions):
             raise ConvoforgeError(f"the data folder {self._folder} cannot be {what}: {_line(error)}. {_advice(error)}") from None
 
 
-def _numbers(names: Mapping[str, int]) -> set[int]:
-    numbers = (number_of(name.partition("/")[0]) for name in names)
-    return {number for number in numbers if number is not None}
+def _numbered(files: Iterable[str], folder: str) -> dict[int, str]:
+    """The folders of versions directly in `folder` that hold some of `files`, by their numbers."""
+    names = {path.removeprefix(f"{folder}/").partition("/")[0] for path in files if path.startswith(f"{folder}/")}
+    return {number: f"{folder}/{name}" for name in names if (number := number_of(name)) is not None}
 
 
 def _line(error: Exception) -> str:

@@ -67,15 +67,13 @@ def write_splits(folder: Path, rows: Rows, recipe: Recipe, provider: Provider, m
     return Written(files, counts, plan.notes)
 
 
-def write_revise(path: Path, rows: Rows, group_by: Sequence[str]) -> Path | None:
+def write_rejected(path: Path, rows: Rows, group_by: Sequence[str]) -> Path | None:
     """Writes what was not accepted to `path`, and returns it; nothing, and None, if there are no such rows."""
-    path.parent.mkdir()
     files = RowFiles(path.parent, path.stem, schema=REVISE_SCHEMA, group_by=group_by, max_bytes=sys.maxsize)
     for row in rows():
         files.add(row)
     for part in files.close():
         return part.rename(path)
-    path.parent.rmdir()
     return None
 
 

@@ -20,8 +20,14 @@ from pathlib import Path
 
 from convoforge.errors import LedgerError
 from convoforge.publish import manifest as manifests
+from convoforge.publish.layout import Layout, version_name
 from convoforge.publish.manifest import Manifest
 from convoforge.settings import Folder
+
+LEAST_OF_PLAN = 95
+MOST_LOST = 2
+"""Percent. `latest` follows to fewer rows where they are at least that much of the plan, and no more than that is lost: the few cells
+that ran out of draws must not keep a trainer on old data for ever, and half a dataset must not reach it unseen."""
 
 _LATEST = "latest"
 _OWNER = ".owner"
@@ -36,43 +42,78 @@ class Version:
     manifest: Manifest
 
 
+@dataclass(frozen=True, slots=True)
+class Latest:
+    """The version that `latest` leads to; `note` says which is newer, and why it stays, where it does not lead to the newest."""
+
+    version: Version
+    note: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A local folder to write a version in: its own files below `version`, what was not accepted in `rejected`."""
+
+    version: Path
+    rejected: Path
+
+
 class Versions(ABC):
-    """The versions of one dataset, wherever they lie: the names below are all that a place must know how to do."""
+    """The versions of one dataset, wherever they lie: the abstract methods are all that a kind of store must know how to do.
+
+    New ones are in the layout's `versions`; those of an older release may be in its `folder`, beside `latest`, and count as well.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
 
     @abstractmethod
     def lock(self) -> AbstractContextManager[None]:
         """Holds other publishers off, where the place knows how to. Not reentrant."""
 
     @abstractmethod
-    def staging(self) -> AbstractContextManager[Path]:
-        """A local folder to write a version in, gone afterwards unless it was revealed."""
+    def staging(self) -> AbstractContextManager[Stage]:
+        """Room for a version on this machine, gone afterwards unless it was revealed."""
 
     @abstractmethod
     def good(self) -> list[Version]:
-        """The versions that can be trusted, oldest first."""
+        """The versions that can be trusted, oldest first, those that an older release left beside `latest` among them."""
 
     @abstractmethod
-    def reveal(self, stage: Path, number: int) -> Folder:
-        """Makes the staged folder version `number`, at once and for good, and returns where it is. The caller holds the lock."""
+    def reveal(self, stage: Stage, number: int) -> Folder:
+        """Makes what is staged version `number`, at once and for good, and returns where it is. The caller holds the lock."""
 
     @abstractmethod
-    def _taken(self) -> int:
-        """The highest number that a version has, good or not; 0 without any."""
+    def latest_path(self, version: Version) -> Folder:
+        """How `latest` is loaded, where it leads to this version."""
+
+    @abstractmethod
+    def _numbered(self, folder: str) -> dict[int, Folder]:
+        """The versions in a folder of the data folder, good or not, by their numbers."""
 
     @abstractmethod
     def _latest(self) -> str | None:
-        """What is noted down as the latest version's name, right or not."""
+        """What is noted down as the latest version's name, right or not; None where it leads nowhere."""
 
     @abstractmethod
-    def _note_latest(self, name: str) -> None:
+    def _note_latest(self, version: Version) -> None:
         """Notes it down, in one step."""
+
+    def note_mixed(self) -> str | None:
+        """What to tell where versions of an older release lie beside `latest`, where a reader's glob meets them."""
+        if not (found := self._numbered(self._layout.folder)):
+            return None
+        return (
+            f"{len(found)} versions of an earlier release lie beside latest in {self._layout.data / self._layout.folder}, where globs read "
+            f"them as well: move them to {self._layout.data / self._layout.versions}"
+        )
 
     def next_number(self, reserve: Callable[[], int]) -> int:
         """A number above every version there is, good or not. `reserve` is asked again while a folder outlived its ledger.
 
         Raises LedgerError if `reserve` gives a number that is not above the one before.
         """
-        taken = self._taken()
+        taken = max(self._all(), default=0)
         before = 0
         while (number := reserve()) <= taken:
             if number <= before:
@@ -80,11 +121,11 @@ class Versions(ABC):
             before = number
         return number
 
-    def follow(self, number: int, *, allow_fewer: bool) -> str | None:
-        """Points `latest` at the newest good version, unless that has fewer rows; returns a note if it has. The caller holds the lock.
+    def follow(self, number: int, *, allow_fewer: bool) -> Latest:
+        """Points `latest` at the newest good version, unless that has too few rows. The caller holds the lock.
 
         From where `latest` is (or from the oldest version, if it is nowhere) it moves through the newer ones, one by one, to each
-        that has no fewer rows or was published with `allow_fewer`; `allow_fewer` here is for version `number`.
+        that has enough rows or was published with `allow_fewer`; `allow_fewer` here is for version `number`.
 
         What was noted is read once more: where no lock exists, another publisher may have noted an older version just before.
         Each has shown its version before it looks, so whoever writes last has seen them all.
@@ -94,18 +135,32 @@ class Versions(ABC):
             at = next((version for version in versions if version.path.name == noted), versions[0])
             for version in versions[versions.index(at) + 1 :]:
                 allowed = version.manifest.allow_fewer or (allow_fewer and version.manifest.version == number)
-                if allowed or version.manifest.rows >= at.manifest.rows:
+                if allowed or enough(version.manifest, at.manifest):
                     at = version
             if at.path.name == noted:
-                break
-            self._note_latest(at.path.name)
-        if at is versions[-1]:
-            return None
-        newest = versions[-1]
-        return (
-            f"latest stays at {at.path.name} ({at.manifest.rows} rows), because {newest.path.name} has only "
-            f"{newest.manifest.rows}: publish with allow_fewer to move it"
-        )
+                return Latest(at, None if at is versions[-1] else _stays(at, versions[-1]))
+            self._note_latest(at)
+
+    def _all(self) -> dict[int, Folder]:
+        return self._numbered(self._layout.folder) | self._numbered(self._layout.versions)
+
+
+def enough(newer: Manifest, older: Manifest) -> bool:
+    """Whether `newer` has no fewer rows than `older`, or so few less that `latest` follows all the same."""
+    planned = newer.lineage.counts.get("planned", 0)
+    whole = planned > 0 and 100 * newer.rows >= LEAST_OF_PLAN * planned
+    return newer.rows >= older.rows or (whole and 100 * newer.rows >= (100 - MOST_LOST) * older.rows)
+
+
+def _stays(at: Version, newest: Version) -> str:
+    planned = newest.manifest.lineage.counts.get("planned", 0)
+    of = f" of {planned:,} planned" if planned else ""
+    simulated = " --simulated" if newest.manifest.provider == "simulator" else ""
+    return (
+        f"latest stays at {at.path.name} ({at.manifest.rows:,} rows), because {newest.path.name} has only {newest.manifest.rows:,}{of}; "
+        f"it follows a version of {LEAST_OF_PLAN} % of the plan and at most {MOST_LOST} % fewer rows, or is moved by "
+        f"`convoforge publish {newest.manifest.dataset}{simulated} --allow-fewer`"
+    )
 
 
 def number_of(name: str) -> int | None:
@@ -125,35 +180,40 @@ def trusted(path: Folder, manifest: bytes, size: Callable[[str], int | None]) ->
 
 
 class LocalVersions(Versions):
-    """Versions in a local folder."""
+    """Versions in local folders."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, layout: Layout, data: Path) -> None:
+        super().__init__(layout)
+        self._data = data
+        self._folder = data / layout.folder
+        self._versions = data / layout.versions
 
     @contextmanager
     def lock(self) -> Iterator[None]:
         self._folder.mkdir(parents=True, exist_ok=True)
-        with (self._folder / ".lock").open("a") as handle:
+        self._versions.mkdir(parents=True, exist_ok=True)
+        with (self._versions / ".lock").open("a") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield
 
     @contextmanager
-    def staging(self) -> Iterator[Path]:
+    def staging(self) -> Iterator[Stage]:
         with self.lock():
-            _sweep(self._folder)
-            stage = self._folder / f".staging-{secrets.token_hex(8)}"
-            stage.mkdir()
+            for folder in (self._versions, self._folder):
+                _sweep(folder)
+            stage = self._versions / f".staging-{secrets.token_hex(8)}"
+            (stage / "version").mkdir(parents=True)
             owner = (stage / _OWNER).open("w")
             fcntl.flock(owner, fcntl.LOCK_EX)
         try:
-            yield stage
+            yield Stage(stage / "version", stage / "rejected.parquet")
         finally:
             owner.close()
             shutil.rmtree(stage, ignore_errors=True)
 
     def good(self) -> list[Version]:
         found = []
-        for _, path in self._numbered():
+        for path in self._paths():
             try:
                 version = trusted(path, (path / manifests.NAME).read_bytes(), lambda file: (path / file).stat().st_size)  # noqa: B023
             except OSError:
@@ -162,30 +222,42 @@ class LocalVersions(Versions):
                 found.append(version)
         return found
 
-    def reveal(self, stage: Path, number: int) -> Path:
-        (stage / _OWNER).unlink()
-        for path in (*stage.rglob("*"), stage):
+    def reveal(self, stage: Stage, number: int) -> Path:
+        if stage.rejected.exists():  # first, as a version is whole once it is seen; without its version it is nothing to anybody
+            _sync(stage.rejected)
+            beside = self._data / self._layout.rejected(number)
+            beside.parent.mkdir(parents=True, exist_ok=True)
+            stage.rejected.replace(beside)
+            _sync(beside.parent)
+        for path in (*stage.version.rglob("*"), stage.version):
             _sync(path)
-        path = stage.rename(stage.parent / f"v{number:04d}")
-        _sync(stage.parent)
+        path = stage.version.rename(self._versions / version_name(number))
+        _sync(self._versions)
         return path
 
-    def _taken(self) -> int:
-        return max((number for number, _ in self._numbered()), default=0)
+    def latest_path(self, version: Version) -> Path:
+        return self._folder / _LATEST
 
     def _latest(self) -> str | None:
-        link = self._folder / _LATEST
-        return link.readlink().name if link.is_symlink() else None
+        target = (self._folder / _LATEST).resolve()
+        return next((path.name for path in self._paths() if path.resolve() == target), None)
 
-    def _note_latest(self, name: str) -> None:
+    def _note_latest(self, version: Version) -> None:
+        # relative, so that the data folder can be moved; from where the folders really are, as one of them may be a link elsewhere
+        target = os.path.relpath(Path(str(version.path)).resolve(), self._folder.resolve())
         fresh = self._folder / f".{_LATEST}"
         fresh.unlink(missing_ok=True)
-        fresh.symlink_to(name)
+        fresh.symlink_to(target)
         fresh.replace(self._folder / _LATEST)
         _sync(self._folder)
 
-    def _numbered(self) -> list[tuple[int, Path]]:
-        return sorted((number, path) for path in self._folder.iterdir() if (number := number_of(path.name)) is not None)
+    def _numbered(self, folder: str) -> dict[int, Folder]:
+        place = self._data / folder
+        paths = place.iterdir() if place.is_dir() else ()
+        return {number: path for path in paths if (number := number_of(path.name)) is not None}
+
+    def _paths(self) -> list[Path]:
+        return [path for _, path in sorted(self._all().items()) if isinstance(path, Path)]
 
 
 def _sweep(folder: Path) -> None:

@@ -6,7 +6,6 @@ import json
 import signal
 import sqlite3
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -176,7 +175,7 @@ def test_a_new_threshold_is_published_without_paying(project: Project, simulator
     assert simulator.books() == billed
     import polars
 
-    revise = polars.read_parquet(Path(done.last["path"]) / "revise" / "needs_revision.parquet")
+    revise = polars.read_parquet(project.data / "rejected" / "simulated" / "threshold" / "v0002.parquet")
     assert all("below 7" in reasons[0] for reasons in revise["reasons"])
 
 

@@ -14,8 +14,7 @@ from typing import Any
 import pytest
 
 from convoforge.models import Conversation, Quality, Turn
-from convoforge.publish import Lineage, Published, PublishedRow, publish
-from convoforge.settings import Folder
+from convoforge.publish import Layout, Lineage, Published, PublishedRow, publish
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read once, when datasets is imported
 
@@ -69,10 +68,10 @@ def make_rows(number: int, **changes: Any) -> list[PublishedRow]:
 
 
 class Dataset:
-    """A dataset's folder, with its version numbers."""
+    """A dataset in a data folder, with its version numbers."""
 
-    def __init__(self, folder: Folder) -> None:
-        self.folder = folder
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
         self.reserve: Callable[[], int] = count(1).__next__
 
     def publish(self, rows: Iterable[PublishedRow], revise: Iterable[PublishedRow] = (), **changes: Any) -> Published:
@@ -88,23 +87,34 @@ class Dataset:
             "lineage": LINEAGE,
             "created_at": NOON,
         }
-        return publish(self.folder, **{**values, **changes})
+        return publish(self.layout, **{**values, **changes})
+
+    @property
+    def folder(self) -> Any:
+        """Where `latest` is."""
+        return self.layout.data / self.layout.folder
+
+    @property
+    def versions(self) -> Any:
+        """Where the versions are."""
+        return self.layout.data / self.layout.versions
 
     @property
     def latest(self) -> str | None:
         """The version that `latest` leads to."""
         link = self.folder / "latest"
-        return os.readlink(link) if link.is_symlink() else None
+        return Path(os.readlink(link)).name if link.is_symlink() else None
 
     @property
     def visible(self) -> list[str]:
-        """What a visitor sees in the folder."""
-        return sorted(path.name for path in self.folder.iterdir() if not path.name.startswith("."))
+        """What a visitor sees in both folders."""
+        paths = [*self.folder.iterdir(), *self.versions.iterdir()]
+        return sorted(path.name for path in paths if not path.name.startswith("."))
 
     @property
     def staged(self) -> list[str]:
         """What is being staged, or was left behind."""
-        return [path.name for path in self.folder.glob(".staging-*")]
+        return [path.name for path in self.versions.glob(".staging-*")]
 
 
 @pytest.fixture(scope="session", name="talk")
@@ -124,7 +134,7 @@ def make_rows_() -> Callable[..., list[PublishedRow]]:
 
 @pytest.fixture
 def dataset(tmp_path: Path) -> Dataset:
-    return Dataset(tmp_path / "data" / "datasets" / "advice")
+    return Dataset(Layout(tmp_path / "data", "datasets", "advice"))
 
 
 @pytest.fixture

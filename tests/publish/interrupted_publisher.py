@@ -10,7 +10,7 @@ from typing import Any
 
 from conftest import Dataset, make_rows
 
-from convoforge.publish import PublishedRow, parquet, versions
+from convoforge.publish import Layout, PublishedRow, parquet, versions
 from convoforge.publish.objects import ObjectVersions
 from convoforge.publish.versions import LocalVersions
 from convoforge.settings import ObjectFolder
@@ -40,7 +40,7 @@ def stop_at_upload_of(ending: str) -> None:
 
 
 place, moment = sys.argv[1:]
-folder = ObjectFolder(place) if "://" in place else Path(place)
+layout = Layout(ObjectFolder(place) if "://" in place else Path(place), "datasets", "advice")
 parquet.GROUP_ROWS = 10
 rows: Any = make_rows(24)
 match moment:
@@ -58,4 +58,4 @@ match moment:
         stop_at_upload_of("manifest.json")
     case "before LATEST is written":
         ObjectVersions._note_latest = wait_to_be_killed
-Dataset(folder).publish((), accepted=rows if callable(rows) else rows.__iter__, fingerprint="same")
+Dataset(layout).publish((), accepted=rows if callable(rows) else rows.__iter__, fingerprint="same")

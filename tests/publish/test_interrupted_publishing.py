@@ -17,9 +17,9 @@ from convoforge.publish import PublishedRow, versions, versions_in
 Rows = Callable[..., list[PublishedRow]]
 
 
-def kill_at(folder: Path, moment: str) -> None:
+def kill_at(data: Path, moment: str) -> None:
     script = Path(__file__).with_name("interrupted_publisher.py")
-    with subprocess.Popen([sys.executable, script, folder, moment], stdout=subprocess.PIPE, text=True) as publisher:
+    with subprocess.Popen([sys.executable, script, data, moment], stdout=subprocess.PIPE, text=True) as publisher:
         assert publisher.stdout is not None
         try:
             assert publisher.stdout.readline() == "here\n"
@@ -31,7 +31,7 @@ def kill_at(folder: Path, moment: str) -> None:
 def test_a_publisher_killed_before_the_version_is_visible_leaves_none(
     dataset: Any, make_rows: Rows, load: Callable[..., Any], moment: str
 ) -> None:
-    kill_at(dataset.folder, moment)
+    kill_at(dataset.layout.data, moment)
     assert dataset.visible == []
     assert len(dataset.staged) == 1
     published = dataset.publish(make_rows(24), fingerprint="same")
@@ -42,7 +42,7 @@ def test_a_publisher_killed_before_the_version_is_visible_leaves_none(
 
 
 def test_a_publisher_killed_before_latest_moved_leaves_a_whole_version(dataset: Any, make_rows: Rows) -> None:
-    kill_at(dataset.folder, "before latest has moved")
+    kill_at(dataset.layout.data, "before latest has moved")
     assert dataset.visible == ["v0001"]
     again = dataset.publish(make_rows(24), fingerprint="same")
     assert (again.unchanged, again.version) == (True, 1)
@@ -57,13 +57,17 @@ def test_every_file_is_on_the_disk_before_the_version_is_visible(
 
     def watched(path: Path) -> None:
         sync(path)
-        flushed.append((path, (dataset.folder / "v0001").exists()))
+        flushed.append((path, (dataset.versions / "v0001").exists()))
 
     monkeypatch.setattr(versions, "_sync", watched)
     version = dataset.publish(make_rows(24), make_rows(1, status=Status.DROPPED)).path
-    before = {path.relative_to(dataset.folder).parts[1:] for path, visible in flushed if not visible}
-    assert before == {(), *(path.relative_to(version).parts for path in version.rglob("*"))}
-    assert [path for path, visible in flushed if visible] == [dataset.folder, dataset.folder], "the rename, then latest"
+    staged = {
+        path.relative_to(dataset.versions).parts[1:] for path, visible in flushed if not visible and path.parts[-1] != "advice"
+    }
+    files = {("version", *path.relative_to(version).parts) for path in version.rglob("*")}
+    assert staged == {("rejected.parquet",), ("version",), *files}
+    assert (dataset.layout.data / "rejected/datasets/advice", False) in flushed
+    assert [path for path, visible in flushed if visible] == [dataset.versions, dataset.folder], "the rename, then latest"
 
 
 def test_a_publisher_at_work_is_not_swept_away_by_another(dataset: Any, make_rows: Rows) -> None:
@@ -73,7 +77,7 @@ def test_a_publisher_at_work_is_not_swept_away_by_another(dataset: Any, make_row
         yield from make_rows(12)
 
     assert dataset.publish((), accepted=rows).version == 2
-    assert [version.manifest.rows for version in versions_in(dataset.folder).good()] == [12, 24]
+    assert [version.manifest.rows for version in versions_in(dataset.layout).good()] == [12, 24]
     assert dataset.latest == "v0002"
 
 
@@ -81,7 +85,7 @@ def test_many_publishers_at_once_make_a_version_each(dataset: Any, make_rows: Ro
     with ThreadPoolExecutor(8) as pool:
         published = [*pool.map(lambda rows: dataset.publish(make_rows(rows)), range(20, 28))]
     assert sorted(each.version for each in published) == [*range(1, 9)]
-    assert len(versions_in(dataset.folder).good()) == 8
+    assert len(versions_in(dataset.layout).good()) == 8
     assert dataset.staged == []
 
 

@@ -8,6 +8,7 @@ from itertools import count, repeat
 from typing import Any
 
 import pytest
+from publish.conftest import LINEAGE
 
 from convoforge.errors import LedgerError
 from convoforge.publish import PublishedRow
@@ -31,6 +32,48 @@ def test_latest_stays_where_it_is_when_a_version_has_fewer_rows(dataset: Any, ma
     assert dataset.latest == "v0001"
     assert dataset.publish(make_rows(24)).notes == ()
     assert dataset.latest == "v0004"
+
+
+@pytest.mark.parametrize(
+    ("planned", "before", "after", "follows"),
+    [
+        (100, 100, 98, True),
+        (100, 100, 97, False),  # more than 2 % fewer than before
+        (100, 96, 95, True),
+        (100, 95, 94, False),  # less than 95 % of the plan
+        (200, 100, 99, False),  # few of what is planned
+        (49, 49, 48, False),
+        (50, 50, 49, True),
+        (0, 100, 99, False),  # nobody knows what was planned
+        (100, 90, 91, True),  # more than before, whatever is planned
+    ],
+)
+def test_latest_follows_a_version_that_lost_a_few_rows(
+    dataset: Any, make_rows: Rows, planned: int, before: int, after: int, follows: bool
+) -> None:
+    lineage = LINEAGE.model_copy(update={"counts": {"planned": planned}})
+    dataset.publish(make_rows(before), lineage=lineage)
+    published = dataset.publish(make_rows(after), lineage=lineage)
+    assert dataset.latest == ("v0002" if follows else "v0001")
+    assert published.latest == (2 if follows else 1)
+    assert (published.behind is None) == follows
+    assert published.load_path == (dataset.folder / "latest" if follows else dataset.versions / "v0002")
+
+
+def test_a_few_rows_lost_again_and_again_stop_at_the_share_of_the_plan(dataset: Any, make_rows: Rows) -> None:
+    lineage = LINEAGE.model_copy(update={"counts": {"planned": 100}})
+    for rows in (100, 98, 97, 96, 95, 94, 93):
+        dataset.publish(make_rows(rows), lineage=lineage)
+    assert dataset.latest == "v0005"
+
+
+def test_what_says_that_latest_stays_says_how_it_moves(dataset: Any, make_rows: Rows) -> None:
+    dataset.publish(make_rows(24, provider="simulator"), lineage=LINEAGE.model_copy(update={"provider": "simulator"}))
+    fewer = dataset.publish(make_rows(12, provider="simulator"), lineage=LINEAGE.model_copy(update={"provider": "simulator"}))
+    assert fewer.behind == (
+        "latest stays at v0001 (24 rows), because v0002 has only 12 of 12 planned; it follows a version of 95 % of the plan and at most "
+        "2 % fewer rows, or is moved by `convoforge publish advice --simulated --allow-fewer`"
+    )
 
 
 def test_latest_moves_to_fewer_rows_when_that_is_allowed(dataset: Any, make_rows: Rows) -> None:
@@ -104,7 +147,7 @@ def test_a_damaged_version_is_not_good_and_the_content_is_published_anew(dataset
 def test_a_number_is_never_used_twice_even_if_the_ledger_is_new(dataset: Any, make_rows: Rows) -> None:
     dataset.publish(make_rows(12))
     dataset.publish(make_rows(12))
-    (dataset.folder / "v0007").mkdir()
+    (dataset.versions / "v0007").mkdir()
     dataset.reserve = count(1).__next__
     assert dataset.publish(make_rows(12)).version == 8
     assert dataset.latest == "v0008"
@@ -120,7 +163,7 @@ def test_numbers_that_do_not_grow_are_an_error(dataset: Any, make_rows: Rows) ->
 
 def test_a_version_of_a_later_release_counts_as_good(dataset: Any, make_rows: Rows) -> None:
     manifest = dataset.publish(make_rows(24), fingerprint="same").path / "manifest.json"
-    text = manifest.read_text().replace('"format_version": 1', '"format_version": 2,\n  "unheard_of": 0')
+    text = manifest.read_text().replace('"format_version": 2', '"format_version": 3,\n  "unheard_of": 0')
     manifest.write_text(text)
     assert dataset.publish(make_rows(12), fingerprint="same").version == 2
     assert dataset.latest == "v0001", "it has more rows"

@@ -9,6 +9,7 @@ import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from support import S3_KEY, S3_SECRET, Project, Simulator
 
 from convoforge.errors import ConfigError, ConvoforgeError, LedgerError
 from convoforge.models import Status
-from convoforge.publish import PublishedRow, check_store, versions_in
+from convoforge.publish import Layout, PublishedRow, check_store, versions_in
 from convoforge.publish.objects import ObjectVersions
 from convoforge.settings import ROOT, ObjectFolder, Settings
 
@@ -35,19 +36,24 @@ class Bucket:
         self.name = f"bucket-{next(_buckets)}"
         self.s3.mkdir(self.name)
         self.url = f"s3://{self.name}/training data"
-        self.folder = ObjectFolder(self.url) / "datasets" / "advice"
+        self.layout = Layout(ObjectFolder(self.url), "datasets", "advice")
+
+    def at(self, path: str) -> str:
+        """The address of a file of a version, `v0001/…`, or of `LATEST`."""
+        return f"{self.url}/{self.layout.folder if path == 'LATEST' else self.layout.versions}/{path}"
 
     def read(self, path: str) -> bytes:
-        data: bytes = self.s3.cat_file(f"{self.folder}/{path}")
+        data: bytes = self.s3.cat_file(self.at(path))
         return data
 
     def write(self, path: str, data: bytes) -> None:
-        self.s3.pipe_file(f"{self.folder}/{path}", data)
+        self.s3.pipe_file(self.at(path), data)
 
     @property
     def files(self) -> list[str]:
-        root = self.folder.url.removeprefix("s3://")
-        return [path.removeprefix(f"{root}/") for path in self.s3.find(root)]
+        """`LATEST`, and the files of versions."""
+        roots = (f"{self.url}/{folder}".removeprefix("s3://") for folder in (self.layout.folder, self.layout.versions))
+        return [path.removeprefix(f"{root}/") for root in roots for path in self.s3.find(root)]
 
     @property
     def latest(self) -> str:
@@ -64,7 +70,7 @@ def bucket(s3_environment: dict[str, str]) -> Bucket:
 @pytest.fixture
 def stored(dataset: Any, bucket: Bucket) -> Any:
     """As `dataset`, in the bucket."""
-    return type(dataset)(bucket.folder)
+    return type(dataset)(bucket.layout)
 
 
 @pytest.fixture
@@ -77,7 +83,7 @@ def load_online(load: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Ca
 
 
 def good(stored: Any) -> list[str]:
-    return [version.path.name for version in versions_in(stored.folder).good()]
+    return [version.path.name for version in versions_in(stored.layout).good()]
 
 
 # A version, and how it is read
@@ -86,7 +92,7 @@ def good(stored: Any) -> list[str]:
 def test_a_version_in_a_bucket_is_what_it_is_on_a_disk(dataset: Any, stored: Any, bucket: Bucket, make_rows: Rows) -> None:
     revise = make_rows(2, status=Status.DROPPED, reasons=("too short",))
     here, there = (held.publish(make_rows(48), revise, fingerprint="same") for held in (dataset, stored))
-    assert str(there.path) == f"{bucket.url}/datasets/advice/v0001"
+    assert str(there.path) == f"{bucket.url}/versions/datasets/advice/v0001"
     assert (there.version, there.rows, there.splits, there.sha256) == (here.version, here.rows, here.splits, here.sha256)
     local = {path.relative_to(here.path).as_posix(): path.read_bytes() for path in here.path.rglob("*") if path.is_file()}
     assert bucket.files == sorted(["LATEST", *(f"v0001/{name}" for name in local)])
@@ -139,6 +145,32 @@ def test_polars_and_pyarrow_read_a_version_by_its_address(stored: Any, bucket: B
     assert sorted(table["conversation_id"].to_pylist()) == [row.conversation_id for row in rows]
 
 
+def test_globs_read_what_was_accepted_once_or_nothing(stored: Any, bucket: Bucket, make_rows: Rows) -> None:
+    import polars as pl
+
+    for rows in (24, 36):
+        stored.publish(make_rows(rows), make_rows(60, status=Status.DROPPED)[rows:])
+    version = f"{bucket.url}/versions/datasets/advice/{bucket.latest.strip()}"
+    for pattern in ("**/*.parquet", "*/*.parquet", "data/*.parquet"):
+        assert sorted(pl.read_parquet(f"{version}/{pattern}")["conversation_id"]) == [
+            row.conversation_id for row in make_rows(36)
+        ]
+    assert bucket.s3.glob(f"{bucket.url}/datasets/advice/**/*.parquet") == []
+    assert set(pl.read_parquet(f"{bucket.url}/rejected/datasets/advice/v0002.parquet")["status"]) == {"dropped"}
+
+
+def test_versions_of_an_older_release_count_in_a_bucket_too(stored: Any, bucket: Bucket, make_rows: Rows) -> None:
+    stored.publish(make_rows(24))
+    old, new = (f"{bucket.url}/{folder}/v0001" for folder in (bucket.layout.folder, bucket.layout.versions))
+    for name in ("README.md", "manifest.json", "data/train-00000-of-00001.parquet", "data/validation-00000-of-00001.parquet"):
+        bucket.s3.pipe_file(f"{old}/{name}", bucket.s3.cat_file(f"{new}/{name}"))
+        bucket.s3.rm_file(f"{new}/{name}")
+    again = stored.publish(make_rows(23))
+    assert (again.version, again.latest, bucket.latest) == (2, 1, "v0001\n")
+    assert "1 versions of an earlier release lie beside latest" in again.notes[-1]
+    assert [str(version.path) for version in versions_in(stored.layout).good()] == [old, str(again.path)]
+
+
 def test_nothing_is_left_on_the_disk(stored: Any, make_rows: Rows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     stored.publish(make_rows(24))
@@ -165,7 +197,7 @@ def test_an_unchanged_publish_puts_latest_right(stored: Any, bucket: Bucket, mak
     stored.publish(make_rows(12))
     newest = stored.publish(make_rows(24), fingerprint="same")
     if broken == "missing":
-        bucket.s3.rm_file(f"{bucket.folder}/LATEST")
+        bucket.s3.rm_file(bucket.at("LATEST"))
     else:
         bucket.write("LATEST", {"dangling": b"v0009\n", "behind": b"v0001\n", "garbage": b"\xff\x00"}[broken])
     again = stored.publish(make_rows(24), fingerprint="same")
@@ -192,11 +224,11 @@ def test_a_damaged_version_is_not_good_and_the_content_is_published_anew(
     data = next(name for name in bucket.files if name.startswith("v0001/data/"))
     match damage:
         case "no data":
-            bucket.s3.rm_file(f"{bucket.folder}/{data}")
+            bucket.s3.rm_file(bucket.at(data))
         case "short data":
             bucket.write(data, bucket.read(data)[:-1])
         case "no manifest":
-            bucket.s3.rm_file(f"{bucket.folder}/v0001/manifest.json")
+            bucket.s3.rm_file(bucket.at("v0001/manifest.json"))
         case "half a manifest":
             bucket.write("v0001/manifest.json", b"{")
     again = stored.publish(make_rows(24), fingerprint="same")
@@ -320,7 +352,7 @@ def test_two_ledgers_that_give_the_same_number_do_not_write_into_one_version(
 def said(stored: Any, rows: list[PublishedRow]) -> str:
     """What a publisher is told; a look before anything is paid says the same."""
     with pytest.raises(ConvoforgeError) as before:
-        check_store(stored.folder)
+        check_store(stored.layout)
     with pytest.raises(ConvoforgeError) as told:
         stored.publish(rows)
     message = str(told.value)
@@ -333,7 +365,7 @@ def said(stored: Any, rows: list[PublishedRow]) -> str:
 
 
 def test_a_bucket_that_is_missing(stored: Any, make_rows: Rows) -> None:
-    stored.folder = ObjectFolder("s3://no-such-bucket/datasets/advice")
+    stored.layout = replace(stored.layout, data=ObjectFolder("s3://no-such-bucket"))
     message = said(stored, make_rows(3))
     assert message.startswith(
         "the data folder s3://no-such-bucket/datasets/advice cannot be read: FileNotFoundError: The specified"
@@ -401,8 +433,10 @@ def test_a_store_whose_package_is_missing(stored: Any, make_rows: Rows, monkeypa
 
 
 def test_a_store_that_nobody_knows(stored: Any, make_rows: Rows) -> None:
-    stored.folder = ObjectFolder("s4://bucket/advice")
-    assert "the data folder s4://bucket/advice cannot be opened: ValueError: Protocol not known: s4" in said(stored, make_rows(3))
+    stored.layout = replace(stored.layout, data=ObjectFolder("s4://bucket"))
+    assert "the data folder s4://bucket/datasets/advice cannot be opened: ValueError: Protocol not known: s4" in said(
+        stored, make_rows(3)
+    )
 
 
 def test_credentials_are_in_no_file(stored: Any, bucket: Bucket, make_rows: Rows) -> None:
@@ -473,10 +507,10 @@ def test_a_build_and_a_publish_from_the_command_line_end_in_the_bucket(
         "CONVOFORGE_DATABASE_URL": ledger,
     }
     project.spec("advice")
-    bucket.folder = ObjectFolder(bucket.url) / "simulated" / "advice"
+    bucket.layout = replace(bucket.layout, kind="simulated")
     done = project.run("build", "advice", "--simulate")
     assert done.code == 0, done.err
-    version = f"{bucket.url}/simulated/advice/v0001"
+    version = f"{bucket.url}/versions/simulated/advice/v0001"
     assert f'load_dataset("parquet", data_files={{"train": "{version}/data/train-*.parquet"}}, split="train")' in done.out
     again = project.run("build", "advice", "--simulate", "--json").last
     assert (again["path"], again["generated"], again["published"], again["accepted"]) == (version, 0, False, 8)
@@ -497,7 +531,7 @@ def test_a_build_and_a_publish_from_the_command_line_end_in_the_bucket(
 
 def kill_at(bucket: Bucket, moment: str) -> None:
     script = Path(__file__).with_name("interrupted_publisher.py")
-    with subprocess.Popen([sys.executable, script, bucket.folder.url, moment], stdout=subprocess.PIPE, text=True) as publisher:
+    with subprocess.Popen([sys.executable, script, bucket.url, moment], stdout=subprocess.PIPE, text=True) as publisher:
         assert publisher.stdout is not None
         try:
             assert publisher.stdout.readline() == "here\n"

@@ -6,6 +6,7 @@ import hashlib
 import json
 import subprocess
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ def ids_of(version: Path, split: str) -> list[str]:
 def test_a_version_holds_every_row_once_and_says_so(dataset: Any, make_rows: Rows) -> None:
     rows = make_rows(48)
     published = dataset.publish(rows)
-    assert (published.version, published.path, published.rows, published.unchanged) == (1, dataset.folder / "v0001", 48, False)
+    assert (published.version, published.path, published.rows, published.unchanged) == (1, dataset.versions / "v0001", 48, False)
     assert dataset.visible == ["latest", "v0001"]
     assert dataset.latest == "v0001"
     assert dataset.staged == []
@@ -60,7 +61,7 @@ def test_the_manifest_tells_what_is_there(dataset: Any, make_rows: Rows) -> None
     assert told == {
         name: (hashlib.sha256(held).hexdigest(), len(held)) for name, held in files.items() if name != "manifest.json"
     }
-    assert (manifest["format_version"], manifest["dataset"], manifest["version"]) == (1, "advice", 1)
+    assert (manifest["format_version"], manifest["dataset"], manifest["version"]) == (2, "advice", 1)
     assert (manifest["rows"], sum(manifest["splits"].values()), manifest["provider"]) == (48, 48, "anthropic")
     assert manifest["recipe"]["fingerprint"] == "f" * 64
     assert manifest["created_at"] == "2026-11-22T12:00:00Z"
@@ -89,7 +90,7 @@ def test_the_same_rows_give_the_same_bytes(dataset: Any, make_rows: Rows) -> Non
 def test_the_schema_is_the_same_in_every_file_of_every_version(dataset: Any, make_rows: Rows) -> None:
     dataset.publish(make_rows(24, quality=None, api_request_id=None))
     dataset.publish(make_rows(24))
-    schemas = [pq.read_schema(path) for path in dataset.folder.glob("v*/data/*.parquet")]
+    schemas = [pq.read_schema(path) for path in dataset.versions.glob("v*/data/*.parquet")]
     assert len(schemas) == 4
     assert all(schema.equals(SCHEMA) for schema in schemas)
 
@@ -141,7 +142,7 @@ def test_only_a_batch_of_rows_for_each_split_is_held_in_memory(
 
 def test_unchanged_content_publishes_nothing(dataset: Any, make_rows: Rows) -> None:
     first = dataset.publish(make_rows(24), fingerprint="same")
-    before = files_of(dataset.folder)
+    before = files_of(dataset.versions)
 
     def unread() -> Iterator[PublishedRow]:
         raise AssertionError("rows are not read again")
@@ -151,7 +152,7 @@ def test_unchanged_content_publishes_nothing(dataset: Any, make_rows: Rows) -> N
     assert (again.version, again.path, again.rows, again.splits, again.sha256) == (
         (first.version, first.path, first.rows, first.splits, first.sha256)
     )
-    assert files_of(dataset.folder) == before
+    assert files_of(dataset.versions) == before
 
 
 @pytest.mark.parametrize("changes", [{"seed": 8}, {"group_by": ("topic",)}, {"fractions": {"train": 0.5, "validation": 0.5}}])
@@ -166,7 +167,7 @@ def test_what_was_not_accepted_lies_beside_the_data(dataset: Any, make_rows: Row
         *make_rows(1, status=Status.DROPPED, conversation=None, raw_text="{", reasons=("parse error",)),
     ]
     published = dataset.publish(make_rows(24), revise)
-    table = pq.read_table(published.path / "revise" / "needs_revision.parquet")
+    table = pq.read_table(dataset.layout.data / "rejected/datasets/advice/v0001.parquet")
     assert table.schema.equals(REVISE_SCHEMA)
     assert table["status"].to_pylist() == ["needs_revision", "needs_revision", "dropped"]
     assert table["raw_text"].to_pylist() == [None, None, "{"]
@@ -232,7 +233,7 @@ def test_what_cannot_work_is_refused_before_anything_is_written(
 
 
 def test_a_folder_that_is_no_slug_is_refused(dataset: Any, make_rows: Rows) -> None:
-    dataset.folder = dataset.folder.with_name("two words")
+    dataset.layout = replace(dataset.layout, name="two words")
     with pytest.raises(ConfigError, match="'two words' cannot name a dataset"):
         dataset.publish(make_rows(3))
 
@@ -240,16 +241,16 @@ def test_a_folder_that_is_no_slug_is_refused(dataset: Any, make_rows: Rows) -> N
 def test_every_load_is_right_with_one_cache_two_datasets_and_two_versions_each(
     dataset: Any, make_rows: Rows, load: Callable[..., Any]
 ) -> None:
-    other = type(dataset)(dataset.folder.with_name("care"))
+    other = type(dataset)(replace(dataset.layout, name="care"))
     for rows, marked in ((24, "first"), (36, "second")):
         for held in (dataset, other):
-            name = f"{held.folder.name} {marked}"
+            name = f"{held.layout.name} {marked}"
             path = held.publish(make_rows(rows, emotion=name)).path
             for place in (path, held.folder / "latest"):
                 loaded = load(str(place))
                 assert sum(split.num_rows for split in loaded.values()) == rows
                 assert {emotion for split in loaded.values() for emotion in split["emotion"]} == {name}
-    assert set(load(str(dataset.folder / "v0001"), split="train")["emotion"]) == {"advice first"}
+    assert set(load(str(dataset.versions / "v0001"), split="train")["emotion"]) == {"advice first"}
 
 
 def test_what_is_loaded_trains_as_it_is(dataset: Any, make_rows: Rows, load: Callable[..., Any]) -> None:

@@ -105,7 +105,7 @@ def conversations(version: Path) -> dict[str, list[tuple[str, str]]]:
 
 def latest_is_good(dataset: Path) -> bool:
     """Whether there is a version to train on. What is visible is whole, always: each numbered folder, and `latest` if it is there."""
-    numbered = sorted(dataset.glob("v[0-9]*")) if dataset.is_dir() else []
+    numbered = sorted((dataset.parents[1] / "versions" / dataset.parent.name / dataset.name).glob("v[0-9]*"))
     for version in numbered:
         conversations(version)
     latest = dataset / "latest"
