@@ -6,7 +6,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from convoforge.adhoc import ConversationGenerator, open_generator
+    __version__: str
+    from convoforge.adhoc import open_generator
     from convoforge.errors import (
         BudgetExceeded,
         ClaudeAPIError,
@@ -22,7 +23,16 @@ if TYPE_CHECKING:
         RejectedError,
         TransientError,
     )
-    from convoforge.models import ConversationRequest
+    from convoforge.models import ConversationRequest, Outcome
+    from convoforge.python_api import (
+        ConversationGenerator,
+        RateLimitConfig,
+        SyncConversationGenerator,
+        calculate_cost,
+        cost_summary,
+    )
+    from convoforge.settings import Settings
+    from convoforge.spec import DatasetSpec
 
 __all__ = [
     "BudgetExceeded",
@@ -31,22 +41,41 @@ __all__ = [
     "ConversationGenerator",
     "ConversationRequest",
     "ConvoforgeError",
+    "DatasetSpec",
     "DoomError",
     "GateClosed",
     "GenerationValidationError",
     "LedgerError",
+    "Outcome",
     "OverloadError",
     "ParseError",
+    "RateLimitConfig",
     "RateLimitError",
     "RejectedError",
+    "Settings",
+    "SyncConversationGenerator",
     "TransientError",
+    "__version__",
+    "calculate_cost",
+    "cost_summary",
     "open_generator",
 ]
 
-_ELSEWHERE = {"ConversationGenerator": "adhoc", "open_generator": "adhoc", "ConversationRequest": "models"}
+_ROOMS = {
+    "adhoc": ("open_generator",),
+    "models": ("ConversationRequest", "Outcome"),
+    "python_api": ("ConversationGenerator", "RateLimitConfig", "SyncConversationGenerator", "calculate_cost", "cost_summary"),
+    "settings": ("Settings",),
+    "spec": ("DatasetSpec",),
+}
+_ELSEWHERE = {name: room for room, names in _ROOMS.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("convoforge")
     if name not in __all__:
         raise AttributeError(f"module 'convoforge' has no attribute '{name}'")
     # anthropic, SQLAlchemy and pydantic take 2 s to import: only when they are used

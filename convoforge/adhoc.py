@@ -166,6 +166,8 @@ async def open_generator(
     At the end it drains: calls in flight are waited for, as long as one may take. Raises `ConfigError`, `DoomError` or `LedgerError`
     before anything is paid.
     """
+    if spec is not None and model is not None:
+        raise ConfigError(f"model {model}: the spec says the model already: leave out one of the two")
     settings = settings or Settings()
     spec = (spec or default_spec(model or settings.model or DEFAULT_MODEL)).model_copy(update={"name": ADHOC})
     provider: Provider = "simulator" if simulate else "anthropic"

@@ -16,11 +16,12 @@ from convoforge.claude import SIMULATOR_KEY, Claude
 from convoforge.control import Control
 from convoforge.endpoint import api_address, check_provider, gate_label, gate_limits
 from convoforge.errors import ConfigError, LedgerError
-from convoforge.gate import Gate, Limits, WindowGate, fingerprint
+from convoforge.gate import Gate, Limits, fingerprint
 from convoforge.generator import MOST_IN_FLIGHT, Generator
 from convoforge.ledger import Ledger
 from convoforge.ledger.owners import RENEW_SECONDS, new_owner, register, renew, retire
 from convoforge.ledger.runs import dataset_id, keep_spec, open_run
+from convoforge.ledger_rate import LedgerGate
 from convoforge.models import Provider
 from convoforge.pricing import Price
 from convoforge.retry import Policy
@@ -61,7 +62,7 @@ async def open_workbench(
     part_of: str | None = None,
     log: Log = logging.getLogger(__name__),  # noqa: B008 - the same one, always
 ) -> AsyncIterator[Workbench]:
-    """A workbench for the dataset that `spec` names. Without `open_gate` the rate is counted in this process alone.
+    """A workbench for the dataset that `spec` names. Without `open_gate` the rate is counted in the ledger.
 
     `flow_run_id` is Prefect's, where there is one. `part_of` is the id of a run that another process has begun, and will end: this one
     takes part in it, under its budget, as the owner that is named after `flow_run_id`. Raises `ConfigError`, `DoomError` or
@@ -86,7 +87,8 @@ async def open_workbench(
         policy = Policy(spec.retry)
         await check_provider(claude, spec.generation, provider, policy)
         endpoint, names = gate_label(spec, base_url, provider), [fingerprint(key) for key in keys]
-        gate = await stack.enter_async_context((open_gate or _window_gate)(gate_limits(spec.limits), endpoint, spec.model, names))
+        open_gate = open_gate or _counted_in(ledger)
+        gate = await stack.enter_async_context(open_gate(gate_limits(spec.limits), endpoint, spec.model, names))
         if part_of is None:
             ledger.write(keep_spec, dataset, spec)
             ledger.write(open_run, run_id, dataset, spec, owner.id, flow_run_id, now)
@@ -120,8 +122,11 @@ async def open_workbench(
         yield Workbench(run_id, ledger, dataset, owner.id, base_url, gate, generator, batcher)
 
 
-def _window_gate(limits: Limits, _endpoint: str, _model: str, names: Sequence[str]) -> WindowGate:
-    return WindowGate(limits, names)
+def _counted_in(ledger: Ledger) -> OpenGate:
+    def open_gate(limits: Limits, endpoint: str, model: str, names: Sequence[str]) -> LedgerGate:
+        return LedgerGate(limits, ledger=ledger, endpoint=endpoint, model=model, fingerprints=names)
+
+    return open_gate
 
 
 async def _renew_lease(ledger: Ledger, owner: str, log: Log) -> None:

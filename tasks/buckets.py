@@ -10,11 +10,9 @@ Measured on Prefect 3.8: the server grants whole slots and forgets the fraction 
 from __future__ import annotations
 
 import math
-import re
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from prefect.client.schemas.responses import GlobalConcurrencyLimitResponse
 
@@ -26,19 +24,6 @@ SLOTS: dict[Kind, int] = {"requests": 100, "input-tokens": 1, "output-tokens": 1
 
 AHEAD_SECONDS = 0.4 * SEND_WITHIN_SECONDS
 """So long a lease may wait for its request; the rest is for the way to the API."""
-
-
-def limit_name(endpoint: str, key_fingerprint: str, model: str, kind: Kind) -> str:
-    """The name of a limit in Prefect: ``convoforge:claude-sonnet-5-5:api.anthropic.com:3f2a9c:requests``.
-
-    `endpoint` is a URL or any label. Prefect forbids ``/ % & < >`` in a name and puts it into a URL's path as it stands, where ``?``
-    and ``#`` would cut it short: all but letters, digits and ``. _ -`` becomes a hyphen.
-    """
-    url = urlsplit(endpoint)
-    place = url.netloc.rpartition("@")[2] + url.path.rstrip("/") if url.netloc else endpoint
-    return ":".join(
-        ["convoforge", *(re.sub(r"[^\w.-]+", "-", part, flags=re.ASCII) for part in (model, place, key_fingerprint, kind))]
-    )
 
 
 def bucket_numbers(limits: Limits, kind: Kind) -> tuple[int, float]:

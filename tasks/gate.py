@@ -28,9 +28,10 @@ from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from convoforge.errors import ConfigError, GateClosed
 from convoforge.gate import KINDS, Limits, Need, Slot
+from convoforge.gate.keys import limit_name
 from convoforge.gate.queueing import QueueingGate
 from convoforge.workbench import Log, OpenGate
-from tasks.buckets import SLOTS, Bucket, SharedKey, bucket_numbers, limit_name
+from tasks.buckets import SLOTS, Bucket, SharedKey, bucket_numbers
 from tasks.prefect_api import prefect_client
 
 REREAD_SECONDS = 4.0

@@ -49,13 +49,23 @@ def test_the_spec_shown_is_valid_and_its_defaults_are_the_defaults() -> None:
 
 
 def test_the_example_in_python_runs(project: Project) -> None:
-    (example,) = [block for block in blocks("python") if "asyncio" in block]
+    example = "\n\n".join(block for block in blocks("python") if "import convoforge" in block or "from convoforge" in block)
     environment = {"CONVOFORGE_DATA_DIR": str(project.data), "PATH": "/usr/bin:/bin"}
     done = subprocess.run(
         [sys.executable, "-c", example], env=environment, capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stderr
     assert re.match(r"\d+ 0\.\d+ \w+", done.stdout)
+
+
+def test_the_examples_in_python_pass_a_strict_type_check(tmp_path: Path) -> None:
+    names = []
+    for number, example in enumerate(blocks("python")):
+        (tmp_path / f"example{number}.py").write_text(example)
+        names.append(f"example{number}.py")
+    command = [sys.executable, "-m", "mypy", "--strict", "--ignore-missing-imports", "--cache-dir", ROOT / ".mypy_cache", *names]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=280, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("command", [["--help"], ["plan", "demo"], ["costs"], ["status"], ["build", "--help"]])

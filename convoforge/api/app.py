@@ -22,6 +22,7 @@ from convoforge.api.errors import hidden_in, refuse
 from convoforge.api.methods import Methods, allowed
 from convoforge.api.rendering import failure, refusal
 from convoforge.errors import ConvoforgeError
+from convoforge.python_api import choose_gate
 from convoforge.settings import Settings
 from convoforge.spec import DatasetSpec
 
@@ -37,7 +38,9 @@ def make_app(settings: Settings | None = None, *, spec: DatasetSpec | None = Non
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_generator(settings=settings, spec=spec, simulate=simulate) as app.state.generator:
+        async with open_generator(
+            settings=settings, spec=spec, simulate=simulate, open_gate=choose_gate()
+        ) as app.state.generator:
             yield
 
     app = FastAPI(title="convoforge", version=version("convoforge"), lifespan=lifespan)

@@ -15,6 +15,7 @@ from convoforge.cli.words import out, print_json
 from convoforge.errors import ConfigError
 from convoforge.models import ConversationRequest, Outcome
 from convoforge.pricing import dollars
+from convoforge.python_api import choose_gate
 from convoforge.settings import Settings
 from convoforge.templates import Library, Template
 
@@ -52,7 +53,7 @@ def run_generate(
         raise ConfigError(f"--{'.'.join(map(str, fault['loc'])).replace('_', '-')}: {fault['msg']}") from None
 
     async def run() -> Outcome:
-        async with open_generator(settings=settings, model=model, simulate=simulate) as generator:
+        async with open_generator(settings=settings, model=model, simulate=simulate, open_gate=choose_gate()) as generator:
             return await generator.generate(request)
 
     outcome = asyncio.run(run())

@@ -4,17 +4,32 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections import deque
 from collections.abc import Iterable, Mapping
 from itertools import starmap
 from operator import sub
+from urllib.parse import urlsplit
 
-from convoforge.gate.protocol import KINDS, Entry, Limits, Need, Slot
+from convoforge.gate.protocol import KINDS, Entry, Kind, Limits, Need, Slot
 
 
 def fingerprint(key: str) -> str:
     """Six hex digits that tell keys apart in names and logs and give nothing of the key away."""
     return hashlib.sha256(key.encode()).hexdigest()[:6]
+
+
+def limit_name(endpoint: str, key_fingerprint: str, model: str, kind: Kind) -> str:
+    """The name of a limit in Prefect: ``convoforge:claude-sonnet-5-5:api.anthropic.com:3f2a9c:requests``.
+
+    `endpoint` is a URL or any label. Prefect forbids ``/ % & < >`` in a name and puts it into a URL's path as it stands, where ``?``
+    and ``#`` would cut it short: all but letters, digits and ``. _ -`` becomes a hyphen.
+    """
+    url = urlsplit(endpoint)
+    place = url.netloc.rpartition("@")[2] + url.path.rstrip("/") if url.netloc else endpoint
+    return ":".join(
+        ["convoforge", *(re.sub(r"[^\w.-]+", "-", part, flags=re.ASCII) for part in (model, place, key_fingerprint, kind))]
+    )
 
 
 class Window:
@@ -121,7 +136,7 @@ class Key:
     def take(self, need: Need, now: float, until: float = math.inf) -> Slot:
         """Count `need`; whether it fits was asked before."""
         entries = tuple(window.take(amount, now) for window, amount in zip(self.windows, need.amounts, strict=True))
-        return Slot(self.index, self.fingerprint, need, until, entries)
+        return Slot(self.index, self.fingerprint, need, until, entries=entries)
 
     def correct(self, slot: Slot, amounts: tuple[int, int, int], now: float) -> None:
         """Let `slot` have taken `amounts` of each of `KINDS`."""

@@ -95,13 +95,15 @@ class Entry:
 class Slot:
     """Leave to send one request, now, with the key at place `key` of the caller's list. Settle it once, when the call has ended.
 
-    A request that cannot be sent before `until` (seconds on the gate's clock) settles it as not used and asks again.
+    A request that cannot be sent before `until` (seconds on the gate's clock) settles it as not used and asks again. `permit` is
+    where it is counted, for the gate that gave it.
     """
 
     key: int
     fingerprint: str
     need: Need
     until: float = math.inf
+    permit: int = 0
     entries: tuple[Entry, ...] = field(default=(), repr=False, compare=False)
 
 

@@ -90,7 +90,7 @@ class QueueingGate(ABC, Generic[K]):
         now = self._clock()
         grows = self._grows_in(now)
         return GateStatus(
-            used=sum(int(key.windows[0].used(now)) for key in self._alive),
+            used=self._used(now),
             remaining=self._remaining(now),
             reset_at=None if grows is None else self._utcnow() + timedelta(seconds=grows),
             queue_length=len(self._line),
@@ -110,6 +110,9 @@ class QueueingGate(ABC, Generic[K]):
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close("the gate has been left")
+
+    def _used(self, now: float) -> int:
+        return sum(int(key.windows[0].used(now)) for key in self._alive)
 
     @abstractmethod
     def _remaining(self, now: float) -> int: ...

@@ -277,3 +277,26 @@ batches = Table(
     Column("api_key", String(16)),
     Index("ix_batches_state", "state"),
 )
+
+rate_limits = Table(
+    "rate_limits",
+    metadata,
+    Column("name", String(400), primary_key=True),
+    # the longest window that anybody counts by, in seconds: what is older is deleted
+    Column("window_seconds", Float, nullable=False),
+    # microseconds since 1970
+    Column("paused_until", BigInteger, nullable=False),
+)
+
+permits = Table(
+    "permits",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("limit_name", String(400), nullable=False),
+    # microseconds since 1970
+    Column("at", BigInteger, nullable=False),
+    Column("requests", BigInteger, nullable=False),
+    Column("input_tokens", BigInteger, nullable=False),
+    Column("output_tokens", BigInteger, nullable=False),
+    Index("ix_permits", "limit_name", "at"),
+)

@@ -222,7 +222,7 @@ def test_with_the_queue_off_a_request_too_many_is_told_when_to_come_back(serve: 
     assert error_of(response)["type"] == "RateLimitError"
     seconds, milliseconds = response.headers["retry-after"], error_of(response)["details"]["retryAfter"]
     assert seconds.isdecimal()
-    assert int(seconds) - 1 < milliseconds / 1000 <= int(seconds) <= 60
+    assert int(seconds) - 1 < milliseconds / 1000 <= int(seconds) <= 61  # the window, and what a request may take to be sent
 
 
 def test_a_failing_api_is_a_bad_gateway_after_three_attempts(serve: Serve, simulator: Control, books: Books) -> None:

@@ -20,8 +20,8 @@ from convoforge.adhoc import DEFAULT_MODEL, default_spec
 from convoforge.claude import SIMULATOR_KEY
 from convoforge.endpoint import gate_label
 from convoforge.gate import fingerprint
+from convoforge.gate.keys import limit_name
 from flows.generate_batch import BatchSummary, generate_batch
-from tasks.buckets import limit_name
 
 RunFlow = Callable[..., State[Any]]
 

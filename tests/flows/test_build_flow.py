@@ -23,10 +23,10 @@ from convoforge.claude import SIMULATOR_KEY
 from convoforge.endpoint import gate_label
 from convoforge.errors import ConfigError, ConvoforgeError
 from convoforge.gate import fingerprint
+from convoforge.gate.keys import limit_name
 from convoforge.models import Provider
 from convoforge.spec import load_spec
 from flows.build_dataset import build_dataset
-from tasks.buckets import limit_name
 from tasks.generate import SINGLY_UP_TO, shard
 from tasks.report import BuildReport
 

@@ -1,8 +1,9 @@
-"""Both gates behind one fixture, so that one suite speaks for both."""
+"""All gates behind one fixture, so that one suite speaks for them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -30,8 +31,22 @@ def prefect_gate(prefect_server: str) -> OpenGate:
     return make
 
 
-@pytest.fixture(params=["window", "prefect"])
+@pytest.fixture
+def ledger_gate(tmp_path: Path) -> Iterator[OpenGate]:
+    """Makes gates that share one ledger, new for each test."""
+    from convoforge.ledger import Ledger
+    from convoforge.ledger_rate import LedgerGate
+
+    with Ledger(f"sqlite:///{tmp_path / 'ledger.db'}") as ledger:
+
+        def make(limits: Limits, fingerprints: Sequence[str] = ("3f2a9c",)) -> Gate:
+            return LedgerGate(limits, ledger=ledger, endpoint="https://api.anthropic.com", model="m", fingerprints=fingerprints)
+
+        yield make
+
+
+@pytest.fixture(params=["window", "ledger", "prefect"])
 def open_gate(request: pytest.FixtureRequest) -> OpenGate:
-    if request.param == "prefect":
-        return request.getfixturevalue("prefect_gate")  # type: ignore[no-any-return]
-    return WindowGate
+    if request.param == "window":
+        return WindowGate
+    return request.getfixturevalue(f"{request.param}_gate")  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""What every gate promises, asked of both: the one that counts in this process and the one that counts in Prefect."""
+"""What every gate promises, asked of all: those that count in this process, in the ledger and in Prefect."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import pytest
 
 from convoforge.errors import ConfigError, GateClosed, RateLimitError
-from convoforge.gate import Gate, Limits, Need, Slot
+from convoforge.gate import SEND_WITHIN_SECONDS, Gate, Limits, Need, Slot
 from convoforge.models import Usage
 
 pytestmark = pytest.mark.anyio
@@ -59,7 +59,7 @@ async def test_with_the_queue_off_a_request_too_many_is_told_when_to_come_back(o
         await take_all_there_is(gate)
         with pytest.raises(RateLimitError) as refused:
             await gate.acquire(ONE)
-        assert 0 < refused.value.retry_after <= 0.5
+        assert 0 < refused.value.retry_after <= 0.5 + SEND_WITHIN_SECONDS
         assert gate.status().queue_length == 0
         await asyncio.sleep(refused.value.retry_after + 0.01)
         await gate.acquire(ONE)
@@ -88,7 +88,7 @@ async def test_the_status_tells_use_room_line_and_pause(open_gate: OpenGate) -> 
         after = gate.status()
         assert (after.used, after.remaining) == (1, before.remaining - 1)
         assert after.reset_at is not None
-        assert 0 < (after.reset_at - datetime.now(UTC)).total_seconds() <= 60_000
+        assert 0 < (after.reset_at - datetime.now(UTC)).total_seconds() <= 60_001  # and what a request may take to be sent
 
         await take_all_there_is(gate)
         waiting = asyncio.create_task(gate.acquire(ONE))

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from convoforge.errors import ConfigError, GateClosed, RateLimitError
 from convoforge.gate import KINDS, SEND_WITHIN_SECONDS, Kind, Limits, Need
-from tasks.buckets import SLOTS, bucket_numbers, limit_name
+from convoforge.gate.keys import limit_name
+from tasks.buckets import SLOTS, bucket_numbers
 from tasks.gate import CALLS_AT_ONCE, CALLS_PER_SECOND, REREAD_SECONDS, PrefectGate
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("prefect_server")]

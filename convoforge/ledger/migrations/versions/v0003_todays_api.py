@@ -8,7 +8,32 @@ from alembic import op
 revision = "0003"
 down_revision = "0002"
 
+_Id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
 
 def upgrade() -> None:
     """Add what is new."""
     op.add_column("answers", sa.Column("template_system", sa.Boolean(), nullable=True))
+    _share_rate()
+
+
+def _share_rate() -> None:
+    """What processes without a Prefect server count their rate by."""
+    op.create_table(
+        "rate_limits",
+        sa.Column("name", sa.String(length=400), nullable=False),
+        sa.Column("window_seconds", sa.Float(), nullable=False),
+        sa.Column("paused_until", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("name"),
+    )
+    op.create_table(
+        "permits",
+        sa.Column("id", _Id, nullable=False),
+        sa.Column("limit_name", sa.String(length=400), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("requests", sa.BigInteger(), nullable=False),
+        sa.Column("input_tokens", sa.BigInteger(), nullable=False),
+        sa.Column("output_tokens", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("ix_permits", "permits", ["limit_name", "at"], unique=False)
