@@ -56,12 +56,12 @@ def real_path(path: Path) -> Path:
 def find_file(path: Path) -> Path | None:
     """The file of a name in either Unicode form, or None. Raises `ConfigError` where both are there."""
     folder = real_path(path.parent)
-    names = [path.name] if has_one_form(path.name) else _twins(folder, path.name)
-    found = [folder / name for name in names if _is_file(folder / name)]
+    spellings = [path.name] if has_one_form(path.name) else _twins(folder, path.name)
+    found = [folder / name for name in spellings if _is_file(folder / name)]
     if len(found) > 1:
-        names = " and ".join(ascii(name) for name in sorted(found))
+        twins = " and ".join(ascii(one.name) for one in sorted(found))
         raise ConfigError(
-            f"{folder}: {names} are one name, written in two Unicode forms (NFC and NFD): take one of the files away"
+            f"{folder}: {twins} are one name, written in two Unicode forms (NFC and NFD): take one of the files away"
         )
     return found[0] if found else None
 

@@ -29,9 +29,23 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+class BareWord(str):
+    """`yes`, `no`, `on` or `off` as a file has it, without quotes: a text for some readers of YAML, true or false for others. A switch
+    takes it as true or false, a list of words knows it; a free text or a parameter might mean either, and refuses it."""
+
+    __slots__ = ()
+
+    @property
+    def truth(self) -> bool:
+        """What it is as a switch."""
+        return self.lower() in ("yes", "on")
+
+
 def _text(value: Any) -> Any:
     if value is None:
         raise ValueError("nothing stands there: give a text")
+    if isinstance(value, BareWord):
+        raise ValueError(f'{value} without quotes is true or false to some readers of YAML: write "{value}" in quotes')  # noqa: TRY004
     if not isinstance(value, str | list | dict):
         raise ValueError(f"{shown(value)} is no text: put it in quotes if it was meant as one")  # noqa: TRY004 - pydantic passes on no TypeError
     return value
@@ -44,6 +58,9 @@ def _one_line(value: str) -> str:
 
 
 def _scalar(value: Any) -> Any:
+    if isinstance(value, BareWord):
+        truth = str(value.truth).lower()
+        raise ValueError(f'{value} without quotes is {truth} to some readers of YAML: write {truth}, or "{value}" in quotes')  # noqa: TRY004
     if isinstance(value, float) and value - value != 0:
         raise ValueError(f"{shown(value)} is no number to work with: give a finite one")
     if not isinstance(value, str | int | float):

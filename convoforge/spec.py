@@ -29,7 +29,8 @@ from pydantic import (
 )
 
 from convoforge.errors import ConfigError, nearest, shown
-from convoforge.models import Frozen, Label, Scalar
+from convoforge.files import find_file
+from convoforge.models import BareWord, Frozen, Label, Scalar
 from convoforge.pricing import PriceOverride
 
 AXES = ("persona", "emotion", "topic", "tier")
@@ -95,6 +96,14 @@ class Part(Frozen):
     """A part of a file that a person writes: `true` is no number there, and neither is "5"."""
 
     model_config = ConfigDict(strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_switches(cls, raw: Any) -> Any:
+        if not isinstance(raw, dict):
+            return raw
+        switches = {key for key, field in cls.model_fields.items() if field.annotation is bool}
+        return {key: value.truth if isinstance(value, BareWord) and key in switches else value for key, value in raw.items()}
 
 
 class Axes(Part):
@@ -287,7 +296,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         mark = getattr(error, "problem_mark", None)
         where = f" line {mark.line + 1}, column {mark.column + 1}:" if mark else ""
         problem = getattr(error, "problem", None) or str(error).replace("\n", " ")
-        raise ConfigError(f"{path}:{where} not valid YAML: {problem}") from None
+        what = "" if isinstance(error, _AmbiguousError) else "not valid YAML: "
+        raise ConfigError(f"{path}:{where} {what}{problem}") from None
     except (ValueError, LookupError, TypeError, AttributeError) as error:  # what a loader lets through: 2024-13-45, !!bool x, …
         raise ConfigError(f"{path}: a value is not what it looks like: {error}") from None
     if not isinstance(raw, dict):
@@ -310,7 +320,24 @@ def _check_shape(text: str) -> None:
             raise yaml.MarkedYAMLError(problem=f"more than {DEEPEST_FILE} levels deep", problem_mark=mark)
 
 
+_OCTAL = r"[-+]?0(o[0-9_]*|_*)[0-9][0-9_]*$"
+"""`010` is 8 in YAML 1.1 and 10 in YAML 1.2; `0o10` is a text in the one and 8 in the other."""
+
+_SEXAGESIMAL = r"[-+]?[1-9][0-9_]*(:[0-5]?[0-9])+$|[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+\.[0-9_]*$"
+"""`1:30` is 90 in YAML 1.1 and a text in YAML 1.2."""
+
+
+class _AmbiguousError(yaml.MarkedYAMLError):
+    """Valid YAML that its readers do not agree on."""
+
+
 class _OnceLoader(_Loader):  # type: ignore[misc]
+    def construct_ambiguous(self, node: yaml.ScalarNode) -> None:
+        raise _AmbiguousError(problem=_explain_number(node.value), problem_mark=node.start_mark)
+
+    def construct_word(self, node: yaml.ScalarNode) -> BareWord:
+        return BareWord(node.value)
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key_node, _ in node.value:
@@ -323,26 +350,60 @@ class _OnceLoader(_Loader):  # type: ignore[misc]
         return mapping
 
 
-def is_file(path: Path) -> bool:
-    """Whether a file is there; no for a name that no file can have."""
-    try:
-        return path.is_file()
-    except (OSError, ValueError):  # too long; a NUL
-        return False
+def _explain_number(text: str) -> str:
+    sign, digits = ("-" if text.startswith("-") else ""), text.lstrip("+-").replace("_", "")
+    if ":" in text:
+        seconds = sum(float(part) * 60**place for place, part in enumerate(reversed(digits.split(":"))))
+        number = f"{sign}{seconds:.15g}"
+        return f'{text} is {number} to some readers of YAML and a text to others: write {number}, or "{text}" in quotes'
+    plain = digits.removeprefix("0o").lstrip("0") or "0"
+    number = f"{sign}{plain}" if "o" not in digits or set(plain) & set("89") else f"{sign}{int(plain[:20], 8)}"
+    return f'{text} is octal to some readers of YAML, and to others it is not: write {number}, or "{text}" in quotes'
+
+
+def _make_unambiguous(loader: Any) -> None:
+    """Let true and false alone be switches, and refuse numbers that are read in two ways."""
+    resolvers = {
+        first: [(tag, pattern) for tag, pattern in pairs if tag != "tag:yaml.org,2002:bool"]
+        for first, pairs in loader.yaml_implicit_resolvers.items()
+    }
+    for tag, pattern, firsts in (
+        ("tag:yaml.org,2002:bool", r"(true|True|TRUE|false|False|FALSE)$", "tTfF"),
+        ("!word", r"(yes|Yes|YES|no|No|NO|on|On|ON|off|Off|OFF)$", "yYnNoO"),
+        ("!ambiguous", _OCTAL, "-+0"),
+        ("!ambiguous", _SEXAGESIMAL, "-+0123456789"),
+    ):
+        for first in firsts:
+            resolvers.setdefault(first, []).insert(0, (tag, re.compile(pattern)))
+    loader.yaml_implicit_resolvers = resolvers
+    loader.add_constructor("!word", loader.construct_word)
+    loader.add_constructor("!ambiguous", loader.construct_ambiguous)
+
+
+_make_unambiguous(_OnceLoader)
 
 
 def _find(name: str, folder: Path) -> Path:
     if name.endswith((".yaml", ".yml")):
-        path = Path(os.path.expanduser(name))
-        if not is_file(path):
+        path = find_file(Path(os.path.expanduser(name))) or ("/" not in name and find_file(folder / name))
+        if not path:
             raise ConfigError(f"no spec at {shown(name)}: give a file that exists, or a name in {folder}")
         return path
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
         raise ConfigError(f"{shown(name)} is neither a dataset's name (letters, digits, - and _) nor a .yaml file")
-    path = folder / f"{name}.yaml"
-    if not is_file(path):
+    path = find_file(folder / f"{name}.yaml")
+    if path is None:
+        check_folder(folder.parent)
         raise ConfigError(f"unknown dataset '{name}'{nearest(name, (p.stem for p in folder.glob('*.yaml')))}")
     return path
+
+
+def check_folder(config_dir: Path) -> None:
+    """Raises `ConfigError` where there is no config folder at all."""
+    if not config_dir.is_dir():
+        raise ConfigError(
+            f"there is no folder {config_dir}: set CONVOFORGE_CONFIG_DIR to the folder that holds datasets, templates and personas"
+        )
 
 
 _EXPECTED = {

@@ -23,8 +23,9 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pydantic import AfterValidator, Field, Strict, StringConstraints, model_validator
 
 from convoforge.errors import ConfigError, nearest, shown
+from convoforge.files import find_file
 from convoforge.models import ConversationRequest, Label, Prompt, Scalar
-from convoforge.spec import Part, Slug, Values, check, distinct, is_file, matching, read_yaml
+from convoforge.spec import Part, Slug, Values, check, check_folder, distinct, matching, read_yaml
 from convoforge.spread import walk
 
 _GIVEN = {"persona", "emotion", "topic", "tier", "parameters", "variation"}
@@ -215,6 +216,7 @@ class Library:
             known = self.names()
             found = next((one for one in known if one == name or _template_id(one) == name.lower()), None)
             if found is None:
+                check_folder(self.folder)
                 raise ConfigError(f"unknown template {shown(name)}{nearest(name, known)}")
             if found not in self._templates:
                 self._templates[found] = _read_template(folder / f"{found}.yaml")
@@ -223,19 +225,19 @@ class Library:
 
     def names(self) -> list[str]:
         """What templates are called, in order. One that cannot be read is among them."""
-        files = (path for path in (self.folder / "templates").glob("*.yaml") if is_file(path))
+        files = (path for path in (self.folder / "templates").glob("*.yaml") if path.is_file())
         return sorted(path.stem for path in files if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", path.stem))
 
     def persona(self, name: str) -> Persona:
         """The persona called `name`: as the file with that name describes it, else as it stands. Raises `ConfigError` for a wrong file.
 
-        A file is found by its name, which has the persona's letters and digits in lower case with - between the words.
+        A file is found by its name, in either Unicode form: the persona's letters and digits in lower case, - between the words.
         """
         if name not in self._personas:
             if len(self._personas) >= _MOST_PERSONAS:  # callers of an API make up names without end
                 self._personas.clear()
-            path = self.folder / "personas" / f"{_slug(name)}.yaml"
-            self._personas[name] = _read_persona(path) if is_file(path) else Persona(name=name)
+            path = find_file(self.folder / "personas" / f"{_slug(name)}.yaml")
+            self._personas[name] = _read_persona(path) if path else Persona(name=name)
         return self._personas[name]
 
     def describes(self, name: str) -> bool:
@@ -253,7 +255,7 @@ def _slug(name: str) -> str:
 
 def _read_persona(path: Path) -> Persona:
     persona = check(Persona, read_yaml(path), f"{path}: ")
-    if _slug(persona.name) != path.stem:
+    if _slug(persona.name) != unicodedata.normalize("NFC", path.stem):
         raise ConfigError(f"{path}: name: '{persona.name}' belongs in {_slug(persona.name)}.yaml: rename the file or the persona")
     return persona
 

@@ -181,7 +181,7 @@ def test_what_cannot_work_is_said_on_one_line(tmp_path: Path, keys: dict[str, st
     assert said in refusal_of(tmp_path, **keys)
 
 
-@pytest.mark.parametrize(("written", "seen"), [("2024-01-01", "2024-01-01"), ("yes", "true"), ("no", "false"), ("401", "401")])
+@pytest.mark.parametrize(("written", "seen"), [("2024-01-01", "2024-01-01"), ("true", "true"), ("401", "401")])
 def test_an_axis_value_that_yaml_takes_for_something_else_is_to_be_quoted(tmp_path: Path, written: str, seen: str) -> None:
     said = refusal_of(tmp_path, axes=f"{{persona: [A], emotion: [B], topic: [{written}]}}")
     assert said == f"axes.topic[0]: {seen} is no text: put it in quotes if it was meant as one"
