@@ -7,16 +7,20 @@ in the dataset `adhoc`. A generator may live for weeks and serve many: what one 
 from __future__ import annotations
 
 import asyncio
+import logging
+import math
+import time
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from sqlalchemy import Connection
 
 from convoforge.capabilities import uses_schema
 from convoforge.control import Control
-from convoforge.errors import ConfigError, ConvoforgeError, GateClosed, RejectedError
+from convoforge.errors import ConfigError, ConvoforgeError, GateClosed, RateLimitError
 from convoforge.gate import GateStatus
 from convoforge.generator import Job
 from convoforge.ledger.draws import Claimed, claim, enrol_one
@@ -32,9 +36,16 @@ from convoforge.workbench import OpenGate, Workbench, open_workbench
 MOST_IN_A_BATCH = 100
 DEFAULT_MODEL = "claude-sonnet-5-5"
 
+_LOG = logging.getLogger(__name__)
 
+
+@dataclass
 class LastingControl(Control):
-    """The control of many callers: a refused request or a budget that is full today is its caller's affair; doom is everybody's."""
+    """The control of many callers: a refused request or a budget that is full today is its caller's affair; doom is everybody's.
+    Until `rests_until` (seconds on the monotonic clock) the API wants no calls, as `rests_why` says."""
+
+    rests_until: float = -math.inf
+    rests_why: str = ""
 
     def stop(self, reason: str, *, doomed: bool = False) -> None:
         """Send nothing new, if no request can work any more."""
@@ -45,8 +56,19 @@ class LastingControl(Control):
         """Send nothing new, whatever the reason."""
         super().stop(reason, doomed=doomed)
 
-    def rejected(self, error: RejectedError | None) -> None:
-        """Ten of the same refusal say nothing here: they may be one caller's."""
+    def rest(self, seconds: float, reason: str) -> None:
+        """The API asks for a longer wait than there is patience for: callers are told at once, those that wait already, too; after
+        `seconds` the next one asks again."""
+        self.rests_until, self.rests_why = time.monotonic() + seconds, reason
+        if self.gate is not None:
+            self.gate.turn_away(seconds, reason)
+
+    def other_model(self, reason: str) -> None:
+        """Told in the answer's metadata, and in the log: it is no reason to serve nobody."""
+        _LOG.warning("%s", reason)
+
+    def answered(self, error: Exception | None) -> None:
+        """Ten of the same refusal say nothing here: they may be one caller's. Neither do ten pages of a proxy that passes."""
 
 
 class ConversationGenerator:
@@ -74,6 +96,12 @@ class ConversationGenerator:
         """Why nothing is sent any more: `stop`, or an error after which no request can work. None while all is well."""
         return self._control.stopped
 
+    def resting(self) -> RateLimitError | None:
+        """Why nothing is sent for now, and how long (`retry_after`, seconds), where the API asked for a longer wait than there is patience
+        for. None while it takes calls."""
+        left = self._control.rests_until - time.monotonic()
+        return RateLimitError(self._control.rests_why, retry_after=left) if left > 0 else None
+
     async def generate(self, request: ConversationRequest) -> Outcome:
         """What became of one request: its conversation with quality and cost, or an error of ours in `error`.
 
@@ -82,6 +110,8 @@ class ConversationGenerator:
         """
         if self.stopped is not None:
             return Outcome(status=Status.PENDING, reason=self.stopped, error=GateClosed(self.stopped))
+        if (rest := self.resting()) is not None:
+            return Outcome(status=Status.PENDING, reason=str(rest), error=rest)
         task = asyncio.create_task(self._generate(request))
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)

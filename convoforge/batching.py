@@ -14,7 +14,8 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from convoforge.booking import Booked, asked_of, book_answer, book_failure
+from convoforge.answered import tell_other_model
+from convoforge.booking import Booked, asked_of, book_answer, book_failure, check_usable
 from convoforge.claude import Batches, Claude
 from convoforge.claude.batches import HANDOVER_SECONDS
 from convoforge.control import Control
@@ -312,11 +313,21 @@ class Batcher:
                 if isinstance(error, DoomError):
                     self._control.stop(str(error), doomed=True)
                 if isinstance(error, RejectedError):
-                    self._control.rejected(error)
+                    self._control.answered(error)
                 continue
-            self._control.rejected(None)
             reply = replace(one.reply, request_id=one.message_id)
             answer = book_answer(part.intent, part.asked, part.cell, part.draw, reply, price, at, latency)
+            try:
+                check_usable(reply, answer)
+            except TransientError as error:  # it will be no better another time
+                completions.append(
+                    book_failure(part.intent, error, reply, price, at, latency, sent=part.asked.sent, pending=True)
+                )
+                found.failed.add(part.intent.request_id)
+                continue
+            self._control.answered(None)
+            if not self._spec.allow_other_model and (said := tell_other_model(part.intent.model, reply.model)):
+                self._control.other_model(said)
             completions.append(answer.completion)
             booked[part.intent.request_id, part.intent.attempt] = answer
         for key in await self._ledger.awrite(finish_parts, completions):

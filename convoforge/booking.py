@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
+from convoforge.answered import is_other_model, price_answered
 from convoforge.errors import (
     ClaudeAPIError,
     ConvoforgeError,
@@ -13,11 +15,13 @@ from convoforge.errors import (
     ParseError,
     RateLimitError,
     RejectedError,
+    TransientError,
+    UnreadableError,
 )
 from convoforge.identity import conversation_id, sent_key, wanted_key
 from convoforge.ledger.attempts import AnswerRow, Completion, Intent
 from convoforge.ledger.draws import write_conversation
-from convoforge.models import AnswerKind, Asked, Conversation, Outcome, Prompt, Quality, Reply, Status, Usage
+from convoforge.models import AnswerKind, Asked, Conversation, Outcome, Prompt, Quality, Reply, Status
 from convoforge.parsing import parse_conversation
 from convoforge.pricing import Price, cost_pico, usd
 from convoforge.quality import scored
@@ -73,6 +77,7 @@ class Booked:
             reason=str(self.fault) if self.fault else "; ".join(filter(None, [self.note, *(quality.reasons if quality else ())])),
             error=self.fault,
             conversation_id=answer.conversation_id if answer else None,
+            model=done.answered_model or done.intent.model,
             api_request_id=done.api_request_id,
             provider="simulator" if done.intent.provider == "simulator" else "anthropic",
             finished_at=done.finished_at,
@@ -99,7 +104,7 @@ def book_answer(
         kind=kind.value,
         turns=write_conversation(conversation) if conversation else None,
         system=conversation.system if conversation else None,
-        raw_text=None if conversation else reply.text.replace("\0", "\ufffd"),  # PostgreSQL takes no NUL
+        raw_text=None if conversation else _storable(reply.text),
         reason=str(fault) if fault else note or None,
         template_version=asked.template_version,
         temperature=asked.temperature,
@@ -110,16 +115,49 @@ def book_answer(
     completion = Completion(
         intent,
         status="succeeded",
-        billing="billed",
+        **_charged(intent, reply, price),
         finished_at=finished_at,
         latency_ms=latency_ms,
-        usage=reply.usage,
-        cost_pico=cost_pico(reply.usage, price),
         api_request_id=reply.request_id,
         stop_reason=reply.stop_reason,
         answer=answer,
     )
     return Booked(completion, kind, conversation, fault, found.quality if found else None, note)
+
+
+def check_usable(reply: Reply, booked: Booked) -> None:
+    """Raises `TransientError` for an answer that holds no conversation and is no whole answer either: its usage was not told, or it
+    ended before it was complete. A conversation that is there was paid, and is kept whatever else is missing."""
+    if booked.conversation is not None:
+        return
+    told: dict[str, Any] = {"request_id": reply.request_id, "maybe_billed": True}
+    if not reply.usage_known:
+        raise UnreadableError("the answer tells no usage that can be true, and holds no conversation", kind="bad_usage", **told)
+    if reply.stop_reason is None:
+        raise TransientError("the answer ended before it was complete", kind="incomplete", **told)
+
+
+def _charged(intent: Intent, reply: Reply, price: Price) -> dict[str, Any]:
+    """What a reply cost, by the price of the model that gave it. Where its usage was not told, or no price of that model is known, it is
+    maybe billed at the worst: nobody knows what it cost."""
+    other = is_other_model(intent.model, reply.model)
+    paid = price_answered(reply.model, batch=intent.batch_id is not None) if other else price
+    known = paid if reply.usage_known else None
+    return {
+        "billing": "billed" if known else "maybe",
+        "usage": reply.usage,
+        "usage_known": reply.usage_known,
+        "cost_pico": cost_pico(reply.usage, known) if known else 0,
+        "worst_pico": 0 if known else cost_pico(reply.usage, price),
+        "model": reply.model if other else None,
+        "price": paid.text if other and paid else None,
+        "answered_model": reply.model if reply.model not in ("", intent.model) else None,
+    }
+
+
+def _storable(text: str) -> str:
+    """A text as databases and HTTP take it: no NUL, no half of a surrogate pair."""
+    return text.replace("\0", "\ufffd").encode(errors="replace").decode()
 
 
 def book_failure(
@@ -141,12 +179,10 @@ def book_failure(
     return Completion(
         intent,
         status="failed",
-        billing="billed" if reply else "maybe" if said.maybe_billed else "none",
+        **(_charged(intent, reply, price) if reply else {"billing": "maybe" if said.maybe_billed else "none"}),
         finished_at=finished_at,
         latency_ms=latency_ms,
         provider=reply.provider if reply else None,
-        usage=reply.usage if reply else Usage(),
-        cost_pico=cost_pico(reply.usage, price) if reply else 0,
         error_kind=said.kind or type(error).__name__,
         error=str(said),
         http_status=said.status,
@@ -171,6 +207,7 @@ def _read(reply: Reply) -> tuple[AnswerKind, Conversation | None, ConvoforgeErro
     try:
         conversation = parse_conversation(reply.text)
     except ParseError as error:
+        error.content = _storable(error.content)
         return AnswerKind.PARSE_ERROR, None, error
     except GenerationValidationError as error:
         return AnswerKind.INVALID, None, error

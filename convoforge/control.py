@@ -7,18 +7,22 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from convoforge.errors import RejectedError
+from convoforge.errors import RejectedError, UnreadableError
 from convoforge.gate import Gate
 
 SAME_REJECTION_LIMIT = 10
 """So many of the same 400 in a row stop a run: the fault is in what is sent, not in one request."""
+
+UNREADABLE_LIMIT = 10
+"""So many answers in a row that cannot be read stop a run: it is not the API that answers."""
 
 
 @dataclass(slots=True)
 class Control:
     """What makes the calls of one run in this process stop, and what they have done so far.
 
-    `settled` is set when the next call has been booked, or the run stops; then another event takes its place.
+    `settled` is set when the next call has been booked, or the run stops; then another event takes its place. `final` are the requests
+    for which the server wants no other attempt in this run.
     """
 
     stopped: str | None = None
@@ -26,10 +30,12 @@ class Control:
     in_flight: set[asyncio.Task[Any]] = field(default_factory=set)
     tally: Counter[str] = field(default_factory=Counter)
     unanswered: set[int] = field(default_factory=set)
+    final: set[int] = field(default_factory=set)
     cost_pico: int = 0
     settled: asyncio.Event = field(default_factory=asyncio.Event)
     gate: Gate | None = None
     _rejection: tuple[str, int] = ("", 0)
+    _unreadable: int = 0
 
     def stop(self, reason: str, *, doomed: bool = False) -> None:
         """Send nothing new. The first reason stays; doom is remembered."""
@@ -40,15 +46,31 @@ class Control:
                 self.gate.close(reason)
             self.booked()
 
+    def rest(self, seconds: float, reason: str) -> None:
+        """The API asks for a longer wait than a run has patience for: the run ends short."""
+        self.stop(reason)
+
+    def other_model(self, reason: str) -> None:
+        """Another model answers than was asked for, and the spec does not allow it."""
+        self.stop(reason, doomed=True)
+
     def booked(self) -> None:
         """Wake those who wait for room in a budget."""
         self.settled.set()
         self.settled = asyncio.Event()
 
-    def rejected(self, error: RejectedError | None) -> None:
-        """Count refusals of the same kind in a row; None is a request that was not refused."""
-        said = f"{error.status} {error.kind}: {error}" if error else ""
-        count = self._rejection[1] + 1 if said and said == self._rejection[0] else int(bool(said))
-        self._rejection = (said, count)
-        if error is not None and count >= SAME_REJECTION_LIMIT:
-            self.stop(f"{count} requests in a row were refused alike: {error}", doomed=True)
+    def answered(self, error: Exception | None) -> None:
+        """Count refusals of the same kind in a row, and answers in a row that cannot be read. None is an answer that is none of these;
+        an error of another kind says nothing of them."""
+        if isinstance(error, UnreadableError):
+            self._unreadable += 1
+            if self._unreadable >= UNREADABLE_LIMIT:
+                self.stop(f"{self._unreadable} answers in a row could not be read: {error}", doomed=True)
+            return
+        if error is None or isinstance(error, RejectedError):
+            self._unreadable = 0
+            said = f"{error.status} {error.kind}: {error}" if error else ""
+            count = self._rejection[1] + 1 if said and said == self._rejection[0] else int(bool(said))
+            self._rejection = (said, count)
+            if error is not None and count >= SAME_REJECTION_LIMIT:
+                self.stop(f"{count} requests in a row were refused alike: {error}", doomed=True)

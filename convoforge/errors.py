@@ -3,7 +3,8 @@
 ConvoforgeError
 ├── ConfigError                  what a person wrote cannot work: spec, template, setting, argument
 ├── ClaudeAPIError               the API said no, or nothing usable
-│   ├── TransientError           408, 409, 5xx, connection, time-out, broken body: worth another attempt
+│   ├── TransientError           408, 409, 5xx, connection, time-out: worth another attempt
+│   │   └── UnreadableError      an answer that is none of the API's, or cannot be read; ten in a row stop a run
 │   ├── OverloadError            429 and 529: not the request's fault; never before `retry_after`
 │   ├── RejectedError            400, 404, 413, 422: this request can never work
 │   └── DoomError                401, 402, 403, unknown model, spend limit: no request can work
@@ -37,7 +38,8 @@ class ClaudeAPIError(ConvoforgeError):
     """The API answered with an error, or with nothing usable.
 
     `status` is the HTTP status (None where no answer came), `kind` the API's own error type or ours ("timeout",
-    "connection"), `maybe_billed` whether the call may have been charged although no usage was told.
+    "connection"), `maybe_billed` whether the call may have been charged although no usage was told, `final` that the server wants
+    no other attempt in this run.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class ClaudeAPIError(ConvoforgeError):
         request_id: str | None = None,
         retry_after: float | None = None,
         maybe_billed: bool = False,
+        final: bool = False,
         details: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(message)
@@ -57,11 +60,16 @@ class ClaudeAPIError(ConvoforgeError):
         self.request_id = request_id
         self.retry_after = retry_after
         self.maybe_billed = maybe_billed
+        self.final = final
         self.details = dict(details or {})
 
 
 class TransientError(ClaudeAPIError):
-    """Worth another attempt: 408, 409, 5xx, a lost connection, a time-out, a body that is not what was promised."""
+    """Worth another attempt: 408, 409, 5xx, a lost connection, a time-out."""
+
+
+class UnreadableError(TransientError):
+    """An answer that is none of the API's (a proxy's page), or cannot be read: worth another attempt, unless all are like that."""
 
 
 class OverloadError(ClaudeAPIError):
@@ -110,6 +118,18 @@ class BudgetExceeded(ConvoforgeError):
 
 class LedgerError(ConvoforgeError):
     """The database cannot be reached, is from a newer version, or refused a write."""
+
+
+def span(seconds: float) -> str:
+    """A time to wait, for people: its two largest units."""
+    units = (("days", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
+    left = round(seconds)
+    parts: list[str] = []
+    for name, size in units:
+        count, left = divmod(left, size)
+        if count or parts:
+            parts.append(f"{count} {name}")
+    return " ".join(parts[:2]) or "0 s"
 
 
 _NAMED = 12

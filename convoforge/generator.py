@@ -11,10 +11,11 @@ import time
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-from convoforge.booking import MOST_SAID, asked_of, book_answer, book_failure
+from convoforge.answered import tell_other_model
+from convoforge.booking import MOST_SAID, asked_of, book_answer, book_failure, check_usable
 from convoforge.caching import PromptCache, Turn
 from convoforge.claude import Claude
 from convoforge.control import Control
@@ -30,6 +31,7 @@ from convoforge.errors import (
     RateLimitError,
     RejectedError,
     TransientError,
+    span,
 )
 from convoforge.gate import Gate, Need, Slot
 from convoforge.identity import sent_key
@@ -55,6 +57,8 @@ T = TypeVar("T")
 
 MOST_IN_FLIGHT = 1_000
 """So many connections the SDK keeps."""
+
+_A_YEAR = 366 * 86_400.0
 
 LOOK_AGAIN_SECONDS = 0.5
 """How often one looks for room in a budget: calls of this process say when they have been booked, those of another do not."""
@@ -106,6 +110,7 @@ class Generator:
         self._policy = policy or Policy(spec.retry)
         self._now = now
         self._dead_keys: set[int] = set()
+        self._resting: dict[int, float] = {}
         self._room = asyncio.Lock()
         self._places = Places(concurrency)
         self._cache = PromptCache()
@@ -137,6 +142,8 @@ class Generator:
                 control.stop(str(error))
             if not isinstance(error, ClaudeAPIError):
                 number -= 1  # this one was not sent
+            elif error.final:
+                control.final.add(job.claimed.request_id)
             await self._give_back(job, str(error))
             return self._ended(job, Status.PENDING, error, number)
         except LedgerError:
@@ -266,15 +273,18 @@ class Generator:
             if turn.keep:
                 self._cache.heard(job.prompt.system, reply.usage)
             self._gate.learn(slot, reply.rate_headers)
-            self._control.rejected(None)
             asked = asked_of(job.prompt, self._spec.model, job.settings, job.template_version)
             cell, draw = job.claimed.cell, job.claimed.draw
             booked = book_answer(intent, asked, cell, draw, reply, self._price, self._now(), latency)
+            check_usable(reply, booked)
+            self._control.answered(None)
         except Exception as error:  # noqa: BLE001 - a fault of ours is booked like any other, and raised again
             felt = self._react(slot, error)
             await self._book(self._failure(job, intent, error, reply, _elapsed_ms(begun)))
             self._control.tally["errors"] += 1
             raise felt from None
+        if not self._spec.allow_other_model and (said := tell_other_model(self._spec.model, reply.model)):
+            self._control.other_model(said)
         await self._book(booked.completion)
         least = self._spec.quality.min_score
         self._count(job, booked.status(least))
@@ -303,16 +313,30 @@ class Generator:
 
     def _react(self, slot: Slot, error: Exception) -> Exception:
         """What an error means beyond its request, at once; returns the error as the retry loop should see it."""
+        self._control.answered(error)
         match error:
-            case OverloadError(status=429):
+            case OverloadError() if (error.retry_after or 0) > self._spec.retry.patience_seconds:
+                return self._rest(slot, error)
+            case OverloadError() if error.status == 429 or error.kind == "rate_limit_error":
                 self._gate.pause(error.retry_after or self._spec.retry.base_delay_seconds, slot)
-            case RejectedError():
-                self._control.rejected(error)
             case DoomError(status=401) if self._keys_left(slot):
                 self._gate.drop(slot)
                 return TransientError(f"a key was refused, another is tried: {error}", status=401, kind=error.kind)
             case DoomError():
                 self._control.stop(str(error), doomed=True)
+        return error
+
+    def _rest(self, slot: Slot, error: OverloadError) -> Exception:
+        """The API asks for a longer wait than there is patience for. What is kept of it, here and in the shared limits, is no longer than
+        the patience: who comes after it asks once, and learns whether it is over. Another key may still have room."""
+        patience, wait = self._spec.retry.patience_seconds, error.retry_after or 0.0
+        self._gate.pause(patience, slot)
+        self._resting[slot.key] = time.monotonic() + patience
+        busy = {key for key, until in self._resting.items() if until > time.monotonic()} | self._dead_keys
+        if len(busy) < self._claude.keys:
+            return TransientError(f"a key has to rest, another is tried: {error}", status=error.status, kind=error.kind)
+        until = f", until {self._now() + timedelta(seconds=wait):%Y-%m-%d %H:%M} UTC" if wait < _A_YEAR else ""
+        self._control.rest(patience, f"the API asks to wait {span(wait)}{until}, and no more is sent: {error}")
         return error
 
     def _keys_left(self, slot: Slot) -> bool:
@@ -333,8 +357,6 @@ def budget_limits(budget: Budget, run_id: str, dataset_id: int, at: datetime) ->
 def _check_reply(reply: Reply, expected: Provider) -> None:
     if reply.provider != expected:
         raise DoomError(wrong_provider(reply.provider, expected), kind="provider", request_id=reply.request_id, maybe_billed=True)
-    if reply.stop_reason is None:
-        raise TransientError("the answer ended before it was complete", kind="incomplete", maybe_billed=True)
 
 
 def _elapsed_ms(begun: float) -> int:

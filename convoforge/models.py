@@ -196,7 +196,9 @@ class Status(StrEnum):
 class Reply:
     """One answer of the API, as the boundary hands it on.
 
-    `stop_reason` is the API's word; `rate_headers` hold what the API announced about its limits; `provider` is who signed it.
+    `stop_reason` is the API's word; `model` is who answered by its own word, empty where it has none; without `usage_known` no usage
+    was told that can be true, and `usage` is nothing; `rate_headers` hold what the API announced about its limits; `provider` is who
+    signed it.
     """
 
     text: str
@@ -208,6 +210,7 @@ class Reply:
     rate_headers: Mapping[str, str] = field(default_factory=dict)
     refusal_category: str | None = None
     temperature_applied: bool = False
+    usage_known: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +249,8 @@ class BatchResult:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one request: the conversation and its quality, or why there is none; and what it cost (US dollars)."""
+    """What became of one request: the conversation and its quality, or why there is none; and what it cost (US dollars).
+    `model` is the one that answered."""
 
     status: Status
     kind: AnswerKind | None = None
@@ -258,6 +262,7 @@ class Outcome:
     duration_ms: int = 0
     reason: str = ""
     conversation_id: str | None = None
+    model: str | None = None
     api_request_id: str | None = None
     provider: Provider | None = None
     finished_at: datetime | None = None

@@ -1,7 +1,8 @@
 """When a call is tried again. It looks at the type of an error, never at its status.
 
 Transient faults: `max_attempts` times, after ``min(max_delay, base_delay · 2ⁿ) + U(0, jitter)``. A full or overloaded API is not the
-request's fault: as often as `patience_seconds` of waiting allow. Never before Retry-After. Everything else is final at once.
+request's fault: as often as `patience_seconds` of waiting allow. Never before Retry-After. Everything else is final at once, as is
+what the server wants no second attempt for.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ class Policy:
             else:
                 transient += 1
             too_long = max(waited, error.retry_after or 0.0) > rule.patience_seconds
-            return too_long or transient >= rule.max_attempts or not may_go_on()
+            return error.final or too_long or transient >= rule.max_attempts or not may_go_on()
 
         async def sleep(seconds: float) -> None:
             while seconds > 0 and may_go_on():

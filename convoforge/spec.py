@@ -199,7 +199,7 @@ class Publish(Part):
 
 class DatasetSpec(Part):
     """What a dataset is: read with `load_spec`, never changed afterwards. `mode` is how requests are made: each at once, or in message
-    batches, at half price and within a day."""
+    batches, at half price and within a day. Answers of another model than `model` stop a run unless `allow_other_model` takes them."""
 
     name: Slug
     model: Label
@@ -218,6 +218,7 @@ class DatasetSpec(Part):
     publish: Publish = Field(default_factory=Publish)
     prices: PriceOverride | None = None
     mode: Literal["online", "batch"] = "online"
+    allow_other_model: bool = False
 
     def text(self) -> str:
         """The spec as canonical JSON: what the ledger and the manifest keep."""

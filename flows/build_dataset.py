@@ -22,7 +22,7 @@ from convoforge.estimate import estimate, missing
 from convoforge.ledger.batches import open_batches
 from convoforge.ledger.draws import claim, enrol, repend, unscored
 from convoforge.ledger.history import read_history
-from convoforge.ledger.runs import run_usage
+from convoforge.ledger.runs import read_remarks, run_usage
 from convoforge.quality import RUBRIC_VERSION
 from convoforge.settings import Settings
 from convoforge.spec import DatasetSpec, change_spec, check_workers, load_spec
@@ -86,7 +86,10 @@ async def build_dataset(
             release = await publish_version(opened.run_id)
             limited = limit is not None and opened.control.tally["generated"] >= limit
             used = await opened.ledger.aread(run_usage, opened.run_id)
-            report = build_report(opened, release, held=held, limited=limited, seconds=monotonic() - begun, used=used)
+            remarks = await opened.ledger.aread(read_remarks, opened.run_id, what.model)
+            report = build_report(
+                opened, release, held=held, limited=limited, seconds=monotonic() - begun, used=used, remarks=remarks
+            )
             await write_report(opened.run_id, report)
             return await end_state(ending(report))
     except ConvoforgeError as error:
@@ -183,7 +186,7 @@ async def _fill(opened: Session, limit: int | None, workers: int | None, *, wait
         elif last_pass or not step.pending:
             return
         else:
-            last_pass, tried = True, set()
+            last_pass, tried = True, set(opened.control.final)
 
 
 async def _next_step(opened: Session, left: int | None, tried: Collection[int]) -> _Step:

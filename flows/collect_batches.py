@@ -15,7 +15,7 @@ from convoforge.dataset import read_standing
 from convoforge.errors import ConvoforgeError
 from convoforge.ledger import Ledger
 from convoforge.ledger.batches import open_batches
-from convoforge.ledger.runs import find_dataset, run_usage
+from convoforge.ledger.runs import find_dataset, read_remarks, run_usage
 from convoforge.settings import Settings
 from convoforge.spec import DatasetSpec
 from tasks.batch import collect_batches as collect
@@ -59,6 +59,7 @@ async def _collect(spec: DatasetSpec, *, simulate: bool) -> BuildReport:
         await collect(opened.run_id, wait=False)
         release = await publish_version(opened.run_id)
         used = await opened.ledger.aread(run_usage, opened.run_id)
-        report = build_report(opened, release, held=held, limited=False, seconds=monotonic() - begun, used=used)
+        remarks = await opened.ledger.aread(read_remarks, opened.run_id, opened.plan.spec.model)
+        report = build_report(opened, release, held=held, limited=False, seconds=monotonic() - begun, used=used, remarks=remarks)
         await write_report(opened.run_id, report)
         return report

@@ -24,9 +24,10 @@ from prefect.logging import get_run_logger
 from pydantic import BaseModel, ConfigDict
 
 from convoforge.alongside import alongside
+from convoforge.answered import price_answered
 from convoforge.estimate import Estimate
 from convoforge.ledger.attempts import read_budgets, scopes
-from convoforge.ledger.runs import close_run
+from convoforge.ledger.runs import Remarks, close_run
 from convoforge.models import Provider, Status, Usage
 from convoforge.pricing import Price, cache_saving, usd
 from convoforge.publish.card import loading
@@ -81,9 +82,10 @@ class BuildReport(BaseModel):
 
 
 def build_report(
-    opened: Session, release: Release, *, held: int, limited: bool, seconds: float, used: Mapping[str, Usage]
+    opened: Session, release: Release, *, held: int, limited: bool, seconds: float, used: Mapping[str, Usage], remarks: Remarks
 ) -> BuildReport:
-    """The report of a run that reached its end, whether it made everything or not. `used` are its tokens, by their price."""
+    """The report of a run that reached its end, whether it made everything or not. `used` are its tokens, by their price; `remarks` is
+    what was odd about its answers."""
     published, found = release.published, release.summary
     tally, control = opened.control.tally, opened.control
     accepted, planned = found.counts[Status.ACCEPTED], opened.plan.wanted
@@ -126,7 +128,7 @@ def build_report(
         state=state,
         message=message,
         published=published.version is not None and not published.unchanged,
-        notes=(*opened.plan.notes, *published.notes, *_collected(opened.collected), *_refused(found)),
+        notes=(*opened.plan.notes, *published.notes, *_collected(opened.collected), *_refused(found), *_odd(remarks, opened)),
         refused=found.refused,
         in_batches=opened.in_batches,
         latest_version=published.latest,
@@ -139,6 +141,23 @@ def build_report(
 
 def _collected(answers: int) -> tuple[str, ...]:
     return (f"{answers} answers came from batches of earlier runs, which have paid for them",) if answers else ()
+
+
+def _odd(remarks: Remarks, opened: Session) -> Iterator[str]:
+    if remarks.without_usage:
+        yield (
+            f"{remarks.without_usage} answers told no usage that can be true: each may have been billed, and counts at its worst case "
+            "(generation_logs.usage_known)"
+        )
+    asked = opened.plan.spec.model
+    for model, answers in remarks.other_models.items():
+        batch = opened.plan.spec.mode == "batch"
+        cost = (
+            "by its own price"
+            if price_answered(model, batch=batch)
+            else "maybe billed at the worst case, as no price of it is known"
+        )
+        yield f"{answers} answers are of another model than was asked for: '{model}' instead of '{asked}', counted {cost}"
 
 
 def _refused(found: Summary) -> tuple[str, ...]:

@@ -79,7 +79,7 @@ def test_a_spec_needs_no_more_than_a_name_a_model_templates_and_axes(tmp_path: P
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
-        ({"per_cel": "2"}, "unknown key 'per_cel'; did you mean 'per_cell'? Known: axes, budget, "),
+        ({"per_cel": "2"}, "unknown key 'per_cel'; did you mean 'per_cell'? Known: allow_other_model, axes, budget, "),
         ({"Per_Cell": "2"}, "unknown key 'Per_Cell'; did you mean 'per_cell'?"),
         ({"limits": "{max_request: 5}"}, "unknown key 'limits.max_request'; did you mean 'max_requests'? Known: concurrency, "),
         ({"axes": "{persona: [A], emotion: [B], topic: [C], topics: [D]}"}, "unknown key 'axes.topics'; did you mean 'topic'?"),

@@ -69,7 +69,7 @@ def generated(request: ConversationRequest, outcome: Outcome, model: str) -> Gen
             cache_write_tokens=outcome.usage.cache_write_tokens,
             attempts=outcome.attempts,
             temperature_applied=None if request.temperature is None else takes_temperature(model),
-            model=model,
+            model=outcome.model or model,
             provider=outcome.provider,
             api_request_id=outcome.api_request_id,
             generated_at=outcome.finished_at,

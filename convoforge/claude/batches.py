@@ -11,12 +11,11 @@ from typing import Any
 
 import orjson
 
-from convoforge.claude.account import says_account_at_its_end
 from convoforge.claude.client import Claude
 from convoforge.claude.connection import Answer
-from convoforge.claude.errors import AT_ITS_END, line
+from convoforge.claude.errors import judge_by_type, line
 from convoforge.claude.reading import bad_body, provider_of, read_json, read_reply
-from convoforge.errors import ClaudeAPIError, DoomError, RejectedError, TransientError
+from convoforge.errors import ClaudeAPIError, TransientError
 from convoforge.models import BatchResult, BatchState, Prompt
 from convoforge.spec import Generation
 
@@ -25,8 +24,6 @@ HANDOVER_SECONDS = 600.0
 
 _PATH = "v1/messages/batches"
 _LISTED_AT_ONCE = 100
-_REJECTED = ("invalid_request_error", "not_found_error", "request_too_large")
-_DOOMED = ("authentication_error", "permission_error", "billing_error")
 
 
 class Batches:
@@ -103,13 +100,8 @@ def _fault(kind: str, result: Mapping[str, Any]) -> ClaudeAPIError:
         return TransientError(f"the batch ended without an answer: {kind}", kind=kind)
     error = result["error"].get("error") or result["error"]
     kind, said = line(error.get("type", "error"), (), 64), line(error.get("message", ""), ())
-    refused = kind in _REJECTED or kind in _DOOMED
-    if says_account_at_its_end(kind, said, refusal=refused):
-        return DoomError(f"{AT_ITS_END} (in a batch, {kind}): {said}", kind=kind)
-    words = f"the API could not answer in a batch ({kind}): {said}"
-    if kind in _REJECTED:
-        return RejectedError(words, kind=kind)
-    return (DoomError if kind in _DOOMED else TransientError)(words, kind=kind)
+    found, _ = judge_by_type(kind, said)
+    return found(f"the API could not answer in a batch ({kind}): {said}", kind=kind)
 
 
 def _state(told: Mapping[str, Any], answer: Answer) -> BatchState:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -16,6 +18,7 @@ from convoforge.capabilities import takes_temperature, uses_schema
 from convoforge.claude.connection import Answer, Connection
 from convoforge.claude.errors import translate
 from convoforge.claude.reading import bad_body, provider_of, read_json, read_reply
+from convoforge.claude.stream import is_event_stream, put_together
 from convoforge.errors import ClaudeAPIError, ConfigError, DoomError, shown
 from convoforge.models import Prompt, Provider, Reply
 from convoforge.parsing import ANSWER_SCHEMA
@@ -117,7 +120,18 @@ class Claude:
         """One conversation asked for. Raises a `ClaudeAPIError`; an answer of any kind is a `Reply`."""
         content, applied = orjson.dumps(self.body(prompt, settings, keep=keep)), self.applies_temperature(settings)
         answer = await self.call("POST", "v1/messages", key, content, old_version=applied)
-        return read_reply(read_json(answer), answer, temperature_applied=applied)
+        return read_reply(self._message(answer, key), answer, temperature_applied=applied)
+
+    def _message(self, answer: Answer, key: int) -> Mapping[str, Any]:
+        """The body of an answer that succeeded. Raises what it says where it is an error all the same."""
+        streamed = is_event_stream(answer.body, answer.headers.get("content-type", ""))
+        message = put_together(answer.body) if streamed else read_json(answer)
+        if message is None:
+            raise bad_body(answer, "it is a stream of events without a message")
+        if message.get("type") == "error" or ("error" in message and "content" not in message):
+            told = replace(answer, body=json.dumps(message).encode())
+            raise self._refusal(told, key, begun=streamed)
+        return message
 
     async def count_tokens(self, prompt: Prompt, settings: Generation, key: int = 0) -> int:
         """The input tokens that a request would be billed for, by the API's own free count. Raises a `ClaudeAPIError`."""
@@ -152,13 +166,14 @@ class Claude:
                 raise self._refusal(answer, key)
             yield answer, lines
 
-    def _refusal(self, answer: Answer, key: int) -> ClaudeAPIError:
-        """An answer that did not succeed, as the SDK reads it."""
+    def _refusal(self, answer: Answer, key: int, *, begun: bool = False) -> ClaudeAPIError:
+        """An answer that did not succeed, as the SDK reads it. `begun`: a message had begun before."""
         nowhere = httpx2.Request("POST", self._clients[key].base_url)
         # bytes, as httpx2 takes no text but ASCII; and nothing of how the body came: it is unpacked already
         told = [(name.encode(), value.encode("latin-1")) for name, value in answer.headers.items() if name not in _OF_THE_BODY]
         response = httpx2.Response(answer.status, headers=told, content=answer.body, request=nowhere)
-        return translate(self._clients[key]._make_status_error_from_response(response), self._keys)  # noqa: SLF001 - the SDK's own reading
+        error = self._clients[key]._make_status_error_from_response(response)  # noqa: SLF001 - the SDK's own reading
+        return translate(error, self._keys, begun=begun)
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -186,6 +201,10 @@ def _check_address(base_url: str) -> None:
         fine = url.scheme in ("http", "https") and url.host and not url.userinfo
     except httpx2.InvalidURL:
         fine = False
+    if odd := next((one for one in base_url if one.isspace() or one in "?#"), ""):
+        what = "a space or a line break" if odd.isspace() else f"a {odd}"
+        found = "" if "@" in base_url else f" (found {base_url!r:.80})"
+        raise ConfigError(f"ANTHROPIC_BASE_URL holds {what}: give http(s)://HOST[:PORT][/PATH] and nothing after it{found}")
     if not fine:
         found = "" if "@" in base_url else f" (found {shown(base_url)})"  # what stands before an @ may be a password
         raise ConfigError(f"ANTHROPIC_BASE_URL is no address of an API: give http(s)://HOST[:PORT]{found}")

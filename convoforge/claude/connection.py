@@ -16,6 +16,7 @@ from convoforge.claude.errors import lost
 
 _CONNECT_SECONDS = 10.0
 _MOST = 1_000  # connections, as many as the SDK keeps
+_HEADER_BYTES = 65_536  # a line or a field of an answer's head; aiohttp's 8,190 are too few for some proxies, the SDK reads more
 _IDLE_SECONDS = 5.0  # as the SDK: a server closes an idle connection sooner or later, and a call must not meet that moment
 
 
@@ -53,6 +54,8 @@ class Connection:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=_MOST, keepalive_timeout=_IDLE_SECONDS, ssl=tls),
             cookie_jar=aiohttp.DummyCookieJar(),
+            max_line_size=_HEADER_BYTES,
+            max_field_size=_HEADER_BYTES,
             proxy=proxy_for(root),
         )
         self._usual = self._limit(seconds)

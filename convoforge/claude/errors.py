@@ -1,17 +1,22 @@
-"""What the SDK can raise, as errors of ours: every class of it, proved by reflection in the tests."""
+"""What an API or a proxy answers instead of a message, as errors of ours: by status, by the error's own type and words, by its headers.
+
+`docs/api-answers.md` is the table of all of it. Every class of the SDK's errors is thought of: the tests find them by reflection.
+"""
 
 from __future__ import annotations
 
+import email.utils
 import math
-from collections.abc import Sequence
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import aiohttp
 import anthropic
-import httpx2
 
 from convoforge.claude.account import says_account_at_its_end
-from convoforge.errors import ClaudeAPIError, DoomError, OverloadError, RejectedError, TransientError
+from convoforge.errors import ClaudeAPIError, DoomError, OverloadError, RejectedError, TransientError, UnreadableError, span
 
 _DOOM_CODES = {
     "contract_spend_limit_reached": "the spend limit of the account is reached",
@@ -22,20 +27,50 @@ _DOOM_CODES = {
 }
 """Causes for which no request can work, whatever their status says."""
 
+_STATUS_OF = {
+    "invalid_request_error": 400,
+    "authentication_error": 401,
+    "billing_error": 402,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "conflict_error": 409,
+    "request_too_large": 413,
+    "rate_limit_error": 429,
+    "api_error": 500,
+    "timeout_error": 504,
+    "overloaded_error": 529,
+}
+"""The status that an error's type goes with: what counts where there is none of its own (inside a stream, a batch, a 200)."""
+
 AT_ITS_END = "the account cannot pay, or a limit that it has set is reached"
 
-_NOT_REACHED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError, aiohttp.InvalidURL)
+_PASSES = (408, 409, 421, 423, 425)
+"""Refusals that are about the moment, not about the request."""
+
+_NO_PAGE = (405, 407, 411, 413, 414, 415, 431)
+"""What a web server rightly says for itself, and will say again."""
+
+_UNKNOWN_MODEL = re.compile(
+    r"^model\b|\bmodel\b.*\b(?:not found|not exist|unknown|not available|unavailable|not supported|unsupported|retired)\b"
+    r"|\b(?:unknown|invalid|no such|unsupported) model\b",
+    re.IGNORECASE,
+)
+
+_TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 
 
-def translate(error: anthropic.AnthropicError, keys: Sequence[str] = ()) -> ClaudeAPIError:
-    """The error of ours for one of the SDK's. `keys` are in none of its texts: a server may echo what it was sent."""
+def translate(
+    error: anthropic.AnthropicError, keys: Sequence[str] = (), *, begun: bool = False, now: Callable[[], float] = time.time
+) -> ClaudeAPIError:
+    """The error of ours for one of the SDK's. `keys` are in none of its texts: a server may echo what it was sent. `begun`: an answer
+    had begun before, and may be billed. `now` is in seconds since 1970: a Retry-After may be a date."""
     if isinstance(error, anthropic.APIConnectionError):
         url, timed_out = error.request.url, isinstance(error, anthropic.APITimeoutError)
         return lost(TimeoutError() if timed_out else error, f"{url.scheme}://{url.netloc.decode()}", keys)
     if isinstance(error, anthropic.APIResponseValidationError):
-        return TransientError(f"the API sent something unreadable: {line(error, keys)}", kind="bad_body", maybe_billed=True)
+        return UnreadableError(f"the API sent something unreadable: {line(error, keys)}", kind="bad_body", maybe_billed=True)
     if isinstance(error, anthropic.APIStatusError):
-        return _of_status(error, keys)
+        return _of_status(error, keys, begun, now)
     if isinstance(error, anthropic.RetryableError):
         return TransientError(line(error, keys), kind="retryable")
     if isinstance(error, anthropic.CredentialsError):
@@ -44,59 +79,126 @@ def translate(error: anthropic.AnthropicError, keys: Sequence[str] = ()) -> Clau
 
 
 def lost(error: Exception, where: str, keys: Sequence[str] = ()) -> TransientError:
-    """The error of ours where no answer came from the server at `where`; `error` is aiohttp's. What never got there billed nothing."""
-    if isinstance(error, _NOT_REACHED):
-        words = f"no answer from {where}: nothing listens there, or the network is down ({line(error, keys)})"
-        return TransientError(words, kind="unreachable")
+    """The error of ours where no answer came from the server at `where`; `error` is aiohttp's. It says what broke, and in whose words.
+    What never got there billed nothing."""
+    words = line(error, keys, 200) or type(error).__name__
+    for cause, said in _UNREACHED.items():
+        if isinstance(error, cause):
+            return TransientError(f"no answer from {where}: {said} ({words})", kind="unreachable")
     if isinstance(error, TimeoutError):
         return TransientError("the API did not answer in time", kind="timeout", maybe_billed=True)
-    return TransientError(f"no answer from {where}: the connection broke during the call", kind="connection", maybe_billed=True)
+    if isinstance(error, aiohttp.ClientPayloadError) and "decode" in words:
+        said = f"the answer from {where} is not compressed as it claims to be ({words})"
+        return UnreadableError(said, kind="bad_encoding", maybe_billed=True)
+    if isinstance(error, aiohttp.ClientResponseError):
+        what = "has a header that is too large" if "more than" in words or "too long" in words else "is no HTTP that can be read"
+        return UnreadableError(f"the answer from {where} {what} ({words})", kind="bad_header", maybe_billed=True)
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        said = "the server closed the connection before it answered"
+    elif isinstance(error, aiohttp.ClientPayloadError):
+        said = "the connection ended in the midst of the answer"
+    elif isinstance(error, ConnectionResetError | BrokenPipeError) or isinstance(error.__cause__, ConnectionResetError):
+        said = "the connection was reset"
+    else:
+        said = "the connection broke during the call"
+    return TransientError(f"no answer from {where}: {said} ({words})", kind="connection", maybe_billed=True)
 
 
-def _of_status(error: anthropic.APIStatusError, keys: Sequence[str]) -> ClaudeAPIError:
-    status = error.status_code
+_UNREACHED: Mapping[type[Exception], str] = {
+    aiohttp.ClientConnectorDNSError: "the name of the server is not known (DNS), or the network is down",
+    aiohttp.ClientConnectorCertificateError: "its TLS certificate is not trusted",
+    aiohttp.ClientSSLError: "no TLS connection could be made",
+    aiohttp.ClientProxyConnectionError: "the proxy cannot be reached",
+    aiohttp.ClientHttpProxyError: "the proxy refused to connect: check HTTPS_PROXY",
+    aiohttp.ConnectionTimeoutError: "it cannot be reached, or the network is down",
+    aiohttp.ClientConnectorError: "nothing listens there, or the network is down",
+    aiohttp.InvalidURL: "it is no address",
+}
+"""Why a call never got there, the narrower before the wider."""
+
+
+def judge(
+    status: int, kind: str, said: str, *, code: str = "", retry_after: float | None = None, page: bool = False
+) -> tuple[type[ClaudeAPIError], str]:
+    """What an answer that is an error means, and how to say it. `kind` and `code` are the API's own words for it, `page`: it is a web
+    page, and not the API's. The order matters: what is said of the account first, then what passes, then the status."""
+    if code in _DOOM_CODES:
+        return DoomError, f"{_DOOM_CODES[code]} ({status}): {said}"
+    if page and 400 <= status < 500 and status not in (429, *_NO_PAGE):
+        return UnreadableError, f"a web page came instead of the API's answer ({status}), as from a proxy: {said}"
+    if status == 402 or _account_at_its_end(status, kind, said, retry_after):
+        return DoomError, f"{AT_ITS_END} ({status}): {said}"
+    if code == "request_body_timeout":
+        return TransientError, f"the request did not get through ({status}): {said}"
+    if status in (429, 529) or kind in ("overloaded_error", "rate_limit_error") or said.lower().startswith("overloaded"):
+        wait = f"; it asks to wait {span(retry_after)}" if retry_after and retry_after >= 60 else ""
+        return OverloadError, f"the API has no room ({status}): {said}{wait}"
+    if status == 401:
+        return DoomError, f"the API refused the key ({status}): {said}. Check ANTHROPIC_API_KEY"
+    if status == 403:
+        return DoomError, f"the key may not do this ({status}): {said}"
+    if status == 407:
+        return DoomError, f"the proxy wants a password ({status}): {said}. Check HTTPS_PROXY"
+    if status == 404 and _UNKNOWN_MODEL.search(said):
+        return DoomError, f"unknown model ({status}): {said}"
+    if status == 499:
+        return TransientError, f"the call was cut off ({status}): {said}"
+    if status >= 500 or status in _PASSES or kind in ("api_error", "timeout_error"):
+        return TransientError, f"the API failed ({status}): {said}"
+    return RejectedError, f"the API refused the request ({status}): {said}"
+
+
+def judge_by_type(kind: str, said: str) -> tuple[type[ClaudeAPIError], str]:
+    """The same where there is no status: in a batch's results. A type that is new may pass."""
+    return judge(_STATUS_OF.get(kind, 500), kind, said)
+
+
+def _of_status(error: anthropic.APIStatusError, keys: Sequence[str], begun: bool, now: Callable[[], float]) -> ClaudeAPIError:
+    status, headers = error.status_code, error.response.headers
     code = line(error.error_code or "", keys, 64)
     kind = line(error.type or type(error).__name__, keys, 64)
-    said = line(error.api_message or error.message, keys)
+    page = is_page(error.response.content, headers.get("content-type", ""))
+    said = line(_title(error.message) if page else error.api_message or error.message, keys)
     told: dict[str, Any] = {
         "status": status,
-        "kind": kind,
+        "kind": "page" if page else kind,
         "request_id": line(error.request_id, keys, 128) if error.request_id else None,
-        "retry_after": _retry_after(error.response.headers),
+        "retry_after": read_retry_after(headers, now),
         "details": {"error_code": code} if code else None,
-        # 499: cut off while it went on; below 300: an error inside a stream that began well
-        "maybe_billed": status == 499 or status < 300,
+        # 499: cut off while it went on
+        "maybe_billed": status == 499 or begun,
     }
-    if code in _DOOM_CODES:
-        return DoomError(f"{_DOOM_CODES[code]} ({status}): {said}", **told)
     if 300 <= status < 400:
-        where = line(error.response.headers.get("location", "nowhere"), keys, 128)
+        where = line(headers.get("location", "nowhere"), keys, 128)
         return DoomError(
             f"the server sends one elsewhere ({status}), to {where}: set ANTHROPIC_BASE_URL to the API's own address", **told
         )
-    if isinstance(error, anthropic.PaymentRequiredError) or _account_at_its_end(status, kind, said, told["retry_after"]):
-        return DoomError(f"{AT_ITS_END} ({status}): {said}", **told)
-    if code == "request_body_timeout":
-        return TransientError(f"the request did not get through ({status}): {said}", **told)
-    match error:
-        case anthropic.AuthenticationError():
-            return DoomError(f"the API refused the key ({status}): {said}. Check ANTHROPIC_API_KEY", **told)
-        case anthropic.PermissionDeniedError():
-            return DoomError(f"the key may not do this ({status}): {said}", **told)
-        case anthropic.NotFoundError() if "model" in said.lower():
-            return DoomError(f"unknown model ({status}): {said}", **told)
-        case anthropic.RateLimitError() | anthropic.OverloadedError():
-            return OverloadError(f"the API has no room ({status}): {said}", **told)
-        case anthropic.RequestTimeoutError() | anthropic.ConflictError():
-            return TransientError(f"the API failed ({status}): {said}", **told)
-        case anthropic.ClientClosedRequestError():
-            return TransientError(f"the call was cut off ({status}): {said}", **told)
+    counts = _STATUS_OF.get(kind, 500) if status < 300 else status
+    found, words = judge(counts, kind, said, code=code, retry_after=told["retry_after"], page=page)
     if status < 300:
-        overloaded = kind in ("overloaded_error", "rate_limit_error")
-        return (OverloadError if overloaded else TransientError)(f"the answer broke off ({kind}): {said}", **told)
-    if status >= 500:
-        return TransientError(f"the API failed ({status}): {said}", **told)
-    return RejectedError(f"the API refused the request ({status}): {said}", **told)
+        words = f"an error came with status {status}: {words}"
+    return _heed_wish(found, headers.get("x-should-retry", ""), status, words)(words, **told)
+
+
+def _heed_wish(found: type[ClaudeAPIError], wish: str, status: int, words: str) -> Callable[..., ClaudeAPIError]:
+    """The server's own word on whether to try again, `x-should-retry`, as the SDK obeys it. What is said of the account stays."""
+    wish = wish.strip().lower()
+    if wish == "true" and status >= 400 and not words.startswith(AT_ITS_END) and not issubclass(found, OverloadError):
+        return TransientError
+    if wish == "false" and issubclass(found, TransientError | OverloadError):
+        return lambda said, **told: found(said, final=True, **told)
+    return found
+
+
+def is_page(body: bytes, content_type: str = "") -> bool:
+    """Whether an answer is a web page: what a proxy, a portal or a firewall sends, never the API."""
+    first = body.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
+    return first == b"<" or (first not in (b"", b"{", b"[") and "html" in content_type.lower())
+
+
+def _title(said: str) -> str:
+    found = _TITLE.search(said)
+    return found[1] if found else said
 
 
 def _account_at_its_end(status: int, kind: str, said: str, retry_after: float | None) -> bool:
@@ -116,9 +218,17 @@ def line(said: object, keys: Sequence[str], most: int = 400) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
-def _retry_after(headers: httpx2.Headers) -> float | None:
+def read_retry_after(headers: Mapping[str, str], now: Callable[[], float] = time.time) -> float | None:
+    """Seconds that the server asks to wait, as the SDK reads them: `retry-after-ms`, or `Retry-After` in seconds or as a date."""
+    for name, unit in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
+        try:
+            seconds = float(headers[name]) / unit
+        except (KeyError, ValueError):
+            continue
+        if math.isfinite(seconds):
+            return max(0.0, seconds)
+    date = email.utils.parsedate_tz(headers.get("retry-after", ""))
     try:
-        seconds = float(headers["retry-after"])
-    except (KeyError, ValueError):
+        return max(0.0, email.utils.mktime_tz(date) - now()) if date else None
+    except (ValueError, OverflowError):  # a date that no calendar has
         return None
-    return max(0.0, seconds) if math.isfinite(seconds) else None

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, cast
 
 import orjson
 
 from convoforge.claude.connection import Answer
-from convoforge.errors import TransientError
+from convoforge.claude.errors import is_page
+from convoforge.errors import UnreadableError
 from convoforge.models import Provider, Reply, Usage
 
 SIMULATOR_HEADER = "x-convoforge-simulator"
@@ -16,22 +18,41 @@ _RATE_PREFIX = "anthropic-ratelimit-"
 
 
 def read_reply(message: Mapping[str, Any], answer: Answer, *, temperature_applied: bool) -> Reply:
-    """A message of the API, and what the headers it came with say of it. Raises `TransientError` where it is none."""
+    """A message of the API, and what the headers it came with say of it. Raises `UnreadableError` where it is none."""
     headers = answer.headers
+    details = message.get("stop_details")
+    usage = _usage(message)
+    return Reply(
+        text=_text(message, answer),
+        stop_reason=word(message.get("stop_reason"), 64),
+        usage=usage or Usage(),
+        usage_known=usage is not None,
+        request_id=word(headers.get("request-id"), 128),
+        provider=provider_of(headers),
+        model=word(message.get("model"), 200) or "",
+        rate_headers={name: value for name, value in headers.items() if name.startswith(_RATE_PREFIX)},
+        refusal_category=word(details.get("category"), 64) if isinstance(details, dict) else None,
+        temperature_applied=temperature_applied,
+    )
+
+
+def _text(message: Mapping[str, Any], answer: Answer) -> str:
+    """What was written: the blocks of text, whatever else is among them."""
+    content = message.get("content")
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list):
+        raise bad_body(answer, "it is no message: it has no `content`")
+    texts = (block.get("text") for block in content if isinstance(block, dict) and block.get("type") == "text")
+    return "".join(text for text in texts if isinstance(text, str))
+
+
+def _usage(message: Mapping[str, Any]) -> Usage | None:
+    """What was billed; None where that is not said, or cannot be true."""
     try:
-        return Reply(
-            text="".join(block["text"] for block in message["content"] if block["type"] == "text"),
-            stop_reason=word(message["stop_reason"], 64),
-            usage=read_usage(message["usage"]),
-            request_id=word(headers.get("request-id"), 128),
-            provider=provider_of(headers),
-            model=message["model"],
-            rate_headers={name: value for name, value in headers.items() if name.startswith(_RATE_PREFIX)},
-            refusal_category=word((message.get("stop_details") or {}).get("category"), 64),
-            temperature_applied=temperature_applied,
-        )
-    except (KeyError, TypeError, AttributeError) as error:
-        raise bad_body(answer, f"a field is missing or is not what it should be: {error}") from None
+        return read_usage(message["usage"])
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError):
+        return None
 
 
 def read_usage(usage: Mapping[str, Any]) -> Usage:
@@ -59,26 +80,37 @@ def _tokens(value: object) -> int:
 
 
 def word(value: object, most: int) -> str | None:
-    """A word of the API, cut; None where there is none. Raises `TypeError` for anything else."""
-    if value is not None and not isinstance(value, str):
-        raise TypeError(f"a {type(value).__name__} stands where a word should")
-    return value and value[:most]
+    """A word of the API, cut, fit for a ledger; None where there is none."""
+    return value.encode(errors="replace").decode().replace("\0", "\ufffd")[:most] if isinstance(value, str) else None
 
 
 def read_json(answer: Answer) -> dict[str, Any]:
-    """The JSON object that a response is. Raises `TransientError` where it is none."""
+    """The JSON object that a response is. Raises `UnreadableError` where it is none."""
     try:
-        body = orjson.loads(answer.body)
-    except orjson.JSONDecodeError:
-        raise bad_body(answer, "it is not JSON") from None
+        body = parse_json(answer.body)
+    except ValueError:
+        page = is_page(answer.body, answer.headers.get("content-type", ""))
+        raise bad_body(answer, "it is a web page, as from a proxy" if page else "it is not JSON") from None
     if not isinstance(body, dict):
         raise bad_body(answer, "it is no JSON object")
     return cast(dict[str, Any], body)
 
 
-def bad_body(answer: Answer, why: str) -> TransientError:
+def parse_json(text: bytes) -> Any:
+    """JSON as the SDK reads it, which is laxer than the standard: after a byte order mark, with NaN, with half a surrogate pair in a
+    text. Raises `ValueError`."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        try:
+            return json.loads(text)
+        except RecursionError:
+            raise ValueError("too deep") from None
+
+
+def bad_body(answer: Answer, why: str) -> UnreadableError:
     """What to raise where an answer that succeeded cannot be read: it may have been billed."""
-    return TransientError(
+    return UnreadableError(
         f"the API answered {answer.status} with something unreadable: {why}",
         status=answer.status,
         kind="bad_body",

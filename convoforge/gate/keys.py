@@ -155,7 +155,7 @@ class Key:
                 continue
             window.lower(limit * window.seconds / 60)
             if _number(headers, f"anthropic-ratelimit-{kind}-remaining") == 0:
-                self.hold(now + amount * 60 / limit)
+                self.hold(now + min(60.0, amount * 60 / limit))  # in a minute all of it has flowed back
 
 
 def _number(headers: Mapping[str, str], name: str) -> float | None:

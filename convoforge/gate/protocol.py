@@ -152,6 +152,10 @@ class Gate(Protocol):
         """Never use this slot's key again: the API does not know it. Without a key left the gate closes."""
         ...
 
+    def turn_away(self, seconds: float, reason: str) -> None:
+        """Let nobody wait who waits now: each gets RateLimitError(reason), with `seconds` as when to come again."""
+        ...
+
     def close(self, reason: str) -> None:
         """Admit nothing from now on: whoever waits or comes gets GateClosed(reason). The first reason stays."""
         ...

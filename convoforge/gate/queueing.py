@@ -80,6 +80,10 @@ class QueueingGate(ABC, Generic[K]):
         if not self._alive:
             self.close(f"no API key is left: the API refused the last one, {slot.fingerprint}")
 
+    def turn_away(self, seconds: float, reason: str) -> None:
+        while self._line:
+            self._fail_head(RateLimitError(reason, retry_after=seconds))
+
     def close(self, reason: str) -> None:
         if self._closed is None:
             self._closed = reason

@@ -73,7 +73,9 @@ class AnswerRow:
 @dataclass(frozen=True, slots=True)
 class Completion:
     """How a call ended. `billing` is billed, none or maybe. `request_state` is what the request becomes: held, failed, pending, or
-    None where another attempt follows. `provider` is who answered, if somebody else did than was meant to."""
+    None where another attempt follows. `provider` is who answered, and `model` and `price` what, if another did than was meant to;
+    `answered_model` is the answer's own name for it where it differs at all. `worst_pico` is what it cost at least where billing is maybe;
+    without `usage_known` no usage was told."""
 
     intent: Intent
     status: str
@@ -92,6 +94,11 @@ class Completion:
     request_state: str | None = None
     sent: str | None = None
     reason: str | None = None
+    model: str | None = None
+    price: str | None = None
+    answered_model: str | None = None
+    usage_known: bool = True
+    worst_pico: int = 0
 
 
 def scopes(run_id: str, dataset_id: int, at: datetime) -> tuple[str, str, str]:
@@ -196,6 +203,8 @@ def finish_attempts(connection: Connection, items: Sequence[Completion]) -> Sequ
                 "http_status": item.http_status,
                 "api_request_id": item.api_request_id,
                 "stop_reason": item.stop_reason,
+                "answered_model": item.answered_model,
+                "usage_known": item.usage_known,
                 "finished_at": item.finished_at,
                 "latency_ms": item.latency_ms,
                 "input_tokens": usage.input_tokens,
@@ -250,7 +259,7 @@ def finish_attempts(connection: Connection, items: Sequence[Completion]) -> Sequ
         _write_late(connection, items, logs, books, len(items) - found)
     write_budgets(connection, books)
     # by itself, as it is in an index that every end would otherwise write
-    if others := [row for item in items if (row := _other_provider(item))]:
+    if others := [row for item in items if (row := _who_answered(item))]:
         connection.execute(_LOG, others)
     if kept:
         connection.execute(insert(answers), kept)
@@ -262,7 +271,7 @@ def finish_attempts(connection: Connection, items: Sequence[Completion]) -> Sequ
 
 def _maybe(item: Completion) -> int:
     """The worst that a call may have cost of which nobody knows whether it was billed, in pico-dollars."""
-    return item.intent.reserve_pico if item.billing == "maybe" else 0
+    return max(item.intent.reserve_pico, item.worst_pico) if item.billing == "maybe" else 0
 
 
 def _entry(item: Completion) -> tuple[Page, tuple[int, ...]]:
@@ -275,8 +284,8 @@ def _entry(item: Completion) -> tuple[Page, tuple[int, ...]]:
         item.billing,
         intent.dataset_id,
         item.provider or intent.provider,
-        intent.model,
-        intent.price or "",
+        item.model or intent.model,
+        item.price or intent.price or "",
         intent.batch_id is not None,
     )
     return page, (
@@ -292,11 +301,18 @@ def _entry(item: Completion) -> tuple[Page, tuple[int, ...]]:
     )
 
 
-def _other_provider(item: Completion) -> dict[str, Any] | None:
+def _who_answered(item: Completion) -> dict[str, Any] | None:
+    """What an attempt's row says of who was asked, where another has answered."""
     intent = item.intent
-    if item.provider in (None, intent.provider):
+    if item.provider in (None, intent.provider) and item.model is None:
         return None
-    return {"b_request": intent.request_id, "b_attempt": intent.attempt, "provider": item.provider}
+    return {
+        "b_request": intent.request_id,
+        "b_attempt": intent.attempt,
+        "provider": item.provider or intent.provider,
+        "model": item.model or intent.model,
+        "price": item.price or intent.price,
+    }
 
 
 def _write_late(

@@ -229,7 +229,7 @@ def read_answers(connection: Connection, ids: Sequence[int]) -> Iterator[Any]:
         answers,
         generation_logs.c.run_id,
         generation_logs.c.provider,
-        generation_logs.c.model,
+        func.coalesce(generation_logs.c.answered_model, generation_logs.c.model).label("model"),
         generation_logs.c.api_request_id,
         generation_logs.c.input_tokens,
         generation_logs.c.output_tokens,

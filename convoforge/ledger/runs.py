@@ -167,3 +167,24 @@ def keep_version(
         connection.execute(insert(versions), {**ids, **values})
     elif found.published_at is None:
         connection.execute(update(versions).where(versions.c.dataset_id == dataset, versions.c.number == number).values(values))
+
+
+@dataclass(frozen=True, slots=True)
+class Remarks:
+    """What was odd about a run's answers: how many told no usage that can be true, and how many came from which other model."""
+
+    without_usage: int
+    other_models: Mapping[str, int]
+
+
+def read_remarks(connection: Connection, run_id: str, model: str) -> Remarks:
+    """The remarks on a run that has asked for `model`."""
+    logs = generation_logs.c
+    ended = select(func.count()).where(logs.run_id == run_id, logs.status == "succeeded")
+    without = connection.execute(ended.where(logs.usage_known.is_(False))).scalar_one()
+    others = (
+        select(logs.model, func.count())
+        .where(logs.run_id == run_id, logs.status == "succeeded", logs.model != model)
+        .group_by(logs.model)
+    )
+    return Remarks(int(without), {row[0]: row[1] for row in connection.execute(others)})

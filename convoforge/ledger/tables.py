@@ -24,6 +24,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    true,
 )
 
 HEAD = "0003"
@@ -144,6 +145,8 @@ generation_logs = Table(
     Column("http_status", Integer),
     Column("api_request_id", String(128)),
     Column("stop_reason", String(64)),
+    Column("answered_model", String(200)),  # the answer's own name for it, where it is not the one that was asked for
+    Column("usage_known", Boolean, nullable=False, server_default=true()),
     Column("started_at", UTCDateTime, nullable=False),
     Column("finished_at", UTCDateTime),
     Column("latency_ms", Integer),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from hashlib import blake2b
 from typing import Any
 
@@ -29,6 +29,16 @@ ERRORS: Mapping[str, tuple[str, str]] = {
 }
 """Answers with this status instead of a message; type and message as the API words them. Not billed."""
 
+REFUSALS: Mapping[str, tuple[int, str]] = {
+    "425": (425, "Too Early"),
+    "302": (302, "Found"),
+}
+"""Answers of servers in between, as plain text, with a status that the API itself never has. Not billed."""
+
+SPOILT = ("bom", "nan", "surrogate", "cut", "event_stream", "event_error", "bad_gzip", "big_header")
+"""How a sound answer may reach the client: after a byte order mark, with NaN in a key of its own, with half a surrogate pair in it, cut,
+as events although none were asked for (and ending in an error), not compressed as it claims, under a header of 60 kB. Billed."""
+
 STREAMED = ("stream_error", "stream_end")
 BROKEN = ("reset", "hang", "html", "broken_json", *STREAMED)
 """The call breaks on the way: dropped halfway, never answered, a web page, half a JSON; in a stream an error event, an early end."""
@@ -40,7 +50,10 @@ BATCHED = ("expired", "canceled")
 """What becomes of a request in a batch that is neither answered nor an error. Not billed. Online it is an overload."""
 
 OK = "ok"
-KINDS = (OK, *ERRORS, *BROKEN, *ODD, *BATCHED)
+ERROR_IN_200 = "error_in_200"
+"""An error object with status 200. Not billed."""
+
+KINDS = (OK, *ERRORS, *REFUSALS, ERROR_IN_200, *SPOILT, *BROKEN, *ODD, *BATCHED)
 
 PLACES = ("batch_create", "batch_retrieve", "batch_list", "batch_cancel", "batch_delete", "batch_results")
 """The calls about batches, as a script names them in `on`: no message's request ever meets what is scripted for one of these."""
@@ -57,7 +70,8 @@ class Fault:
     """What happens to one request; `ok` is that nothing does.
 
     `retry_after` (seconds), `error_code`, `type` and `message` are for errors, `category` is for refusals, `text` is what the model
-    answers instead.
+    answers instead. `headers` are added to the answer's, `fields` replace some of a sound answer's (`{"usage": null}`), and those
+    in `without` are left out. With a `status` an `html` page has that one, and costs nothing.
     """
 
     kind: str = OK
@@ -67,6 +81,15 @@ class Fault:
     text: str | None = None
     type: str | None = None
     message: str | None = None
+    status: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    without: Sequence[str] = ()
+
+    @property
+    def page(self) -> bool:
+        """Whether a server in between answers, and no model writes anything."""
+        return self.kind in REFUSALS or (self.kind == "html" and self.status is not None)
 
 
 def known_kind(kind: str) -> str:

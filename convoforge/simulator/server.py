@@ -30,11 +30,12 @@ from convoforge.simulator.batches import Batches
 from convoforge.simulator.books import Books
 from convoforge.simulator.caching import PromptCache
 from convoforge.simulator.catalogue import MODELS
-from convoforge.simulator.faults import BATCHED, ERRORS, STREAMED, Fault, Odds, Script, read_fault
+from convoforge.simulator.faults import BATCHED, ERROR_IN_200, ERRORS, SPOILT, STREAMED, Fault, Odds, Script, read_fault
 from convoforge.simulator.options import SimulatorOptions
 from convoforge.simulator.rates import Rates
 from convoforge.simulator.reading import ApiError, Asked, read_request
-from convoforge.simulator.wire import SIGNATURE, authenticate, body_of, endpoint, error_response, key_of, send
+from convoforge.simulator.spoiling import page, spoilt
+from convoforge.simulator.wire import SIGNATURE, authenticate, body_of, endpoint, error_response, json_response, key_of, send
 
 BODY_BYTES = 32 * 1024 * 1024
 SHUTDOWN_SECONDS = 0.1
@@ -115,8 +116,17 @@ class Simulator:
         fault = self._script.next(asked.prompt) or self._odds.draw(asked.key)
         if fault.kind in BATCHED or (fault.kind in STREAMED and not asked.stream):
             fault = Fault("529")
+        call.headers.update(fault.headers)
         if fault.kind in ERRORS:
             raise ApiError.of(fault)
+        if fault.page:
+            response = page(fault, call.headers)
+            call.books.settle(call.row, response.status, fault.kind)
+            return response
+        if fault.kind == ERROR_IN_200:
+            call.books.settle(call.row, 200, fault.kind)
+            body = ApiError(500, fault.message, kind=fault.type).body(call.headers["request-id"])
+            return json_response(200, body, call.headers)
 
         said = answer(asked, fault, self._options.seed)
         usage = billed(reading.usage, said, asked.max_tokens)
@@ -135,6 +145,8 @@ class Simulator:
             call.books.settle(call.row, 0 if unanswered else 200, "left" if left and fault.kind == "ok" else fault.kind)
 
         whole = (call.books.message_id(call.row), model, said, usage)
+        if fault.kind in SPOILT or fault.fields or fault.without:
+            return spoilt(fault, {**message(*whole), **fault.fields}, call.headers)
         chunks = events(*whole) if asked.stream else [orjson.dumps(message(*whole))]
         return await send(call.request, call.headers, fault.kind, chunks)
 

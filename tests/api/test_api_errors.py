@@ -21,6 +21,7 @@ EXPECTED = {
     "ParseError": (502, "ParseError"),
     "ClaudeAPIError": (502, "ClaudeAPIError"),
     "TransientError": (502, "ClaudeAPIError"),
+    "UnreadableError": (502, "ClaudeAPIError"),
     "OverloadError": (502, "ClaudeAPIError"),
     "RejectedError": (502, "ClaudeAPIError"),
     "DoomError": (502, "ClaudeAPIError"),

@@ -29,6 +29,7 @@ from convoforge.errors import (
     OverloadError,
     RejectedError,
     TransientError,
+    UnreadableError,
 )
 from convoforge.gate import fingerprint
 from convoforge.models import Prompt, Usage
@@ -404,8 +405,8 @@ async def test_a_redirect_is_not_followed_and_the_key_stays_here() -> None:
         ("503", TransientError, "api_error", 503, False),
         ("504", TransientError, "timeout_error", 504, False),
         ("529", OverloadError, "overloaded_error", 529, False),
-        ("html", TransientError, "bad_body", 200, True),
-        ("broken_json", TransientError, "bad_body", 200, True),
+        ("html", UnreadableError, "bad_body", 200, True),
+        ("broken_json", UnreadableError, "bad_body", 200, True),
         ("reset", TransientError, "connection", None, True),
     ],
 )
@@ -464,11 +465,51 @@ async def babble(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     writer.write(b"220 mail.example.com ESMTP\r\n\r\n")
 
 
-@pytest.mark.parametrize("behave", [hang_up, reset, babble])
-async def test_a_connection_lost_during_the_call_may_have_been_billed(behave: Stream) -> None:
+async def half(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Begin an answer, and close."""
+    writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\n{")
+
+
+async def unpacked(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Claim to have compressed what is not compressed."""
+    writer.write(b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 20\r\n\r\n" + b"{" * 20)
+
+
+async def long_winded(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Send a header that is too long."""
+    writer.write(b"HTTP/1.1 200 OK\r\nx-trace: " + b"x" * 70_000 + b"\r\ncontent-length: 2\r\n\r\n{}")
+
+
+@pytest.mark.parametrize(
+    ("behave", "kind_of_error", "kind", "said"),
+    [
+        (hang_up, TransientError, "connection", "closed the connection before it answered"),
+        (reset, TransientError, "connection", "the connection was reset"),
+        (half, TransientError, "connection", "ended in the midst of the answer"),
+        (babble, UnreadableError, "bad_header", "is no HTTP that can be read"),
+        (unpacked, UnreadableError, "bad_encoding", "is not compressed as it claims to be"),
+        (long_winded, UnreadableError, "bad_header", "has a header that is too large"),
+    ],
+)
+async def test_what_broke_a_connection_is_said_and_may_have_been_billed(
+    behave: Stream, kind_of_error: type[ClaudeAPIError], kind: str, said: str
+) -> None:
     async with listener(behave) as url:
         error = await failure(url)
-    assert (type(error), error.kind, error.maybe_billed) == (TransientError, "connection", True)
+    assert (type(error), error.kind, error.maybe_billed) == (kind_of_error, kind, True)
+    assert said in str(error)
+
+
+async def test_a_server_that_speaks_no_tls_is_said_to_be_that() -> None:
+    async def no_tls(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 mail.example.com ESMTP\r\n\r\n")
+        writer.close()
+
+    listening = await asyncio.start_server(no_tls, "127.0.0.1", 0)
+    error = await failure(f"https://127.0.0.1:{listening.sockets[0].getsockname()[1]}")
+    listening.close()
+    assert (type(error), error.kind, error.maybe_billed) == (TransientError, "unreachable", False)
+    assert "TLS" in str(error)
 
 
 async def test_where_nothing_listens_nothing_was_billed() -> None:
@@ -499,28 +540,66 @@ async def test_a_server_that_takes_no_connection_in_time_billed_nothing() -> Non
         None,
         "words",
         message(content=None),
-        message(content="words"),
-        message(content=[{"type": "text", "text": None}]),
-        message(content=[{"text": "words"}]),
-        message(usage=None),
-        message(usage={}),
-        message(usage={"input_tokens": None, "output_tokens": 5}),
-        message(usage={"input_tokens": "10", "output_tokens": 5}),
-        message(usage={"input_tokens": 10, "output_tokens": -5}),
-        message(usage={"input_tokens": 1.5, "output_tokens": 5}),
-        message(usage={"input_tokens": 10, "output_tokens": 5, "cache_creation": 7}),
-        message(usage=[1, 2]),
-        message(stop_reason=7),
-        message(stop_details="words"),
-        message(stop_details={"category": {}}),
-        {key: value for key, value in message().items() if key != "stop_reason"},
+        message(content=7),
+        message(content={"text": "words"}),
+        {key: value for key, value in message().items() if key != "content"},
     ],
 )
 async def test_an_answer_that_is_not_what_was_promised_may_have_been_billed(body: Any) -> None:
     async with server(saying(body, headers={"request-id": "req_1"})) as url:
         error = await failure(url)
-    assert (type(error), error.kind, error.status, error.request_id) == (TransientError, "bad_body", 200, "req_1")
+    assert (type(error), error.kind, error.status, error.request_id) == (UnreadableError, "bad_body", 200, "req_1")
     assert error.maybe_billed
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        None,
+        {},
+        {"input_tokens": None, "output_tokens": 5},
+        {"input_tokens": "10", "output_tokens": 5},
+        {"input_tokens": 10, "output_tokens": -5},
+        {"input_tokens": 1.5, "output_tokens": 5},
+        {"input_tokens": 10, "output_tokens": 5, "cache_creation": 7},
+        [1, 2],
+    ],
+)
+async def test_an_answer_whose_usage_cannot_be_true_is_an_answer_all_the_same(usage: Any) -> None:
+    async with server(saying(message(usage=usage))) as url, client(url) as claude:
+        reply = await claude.send(PROMPT, SETTINGS)
+    assert (reply.text, reply.usage_known, reply.usage) == ("words", False, Usage())
+
+
+@pytest.mark.parametrize(
+    ("changes", "text", "stop_reason"),
+    [
+        ({"content": "words"}, "words", "end_turn"),
+        (
+            {"content": [{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "words"}, {"type": "new"}, 7]},
+            "words",
+            "end_turn",
+        ),
+        ({"content": [{"type": "text", "text": None}, {"text": "words"}]}, "", "end_turn"),
+        ({"stop_reason": None}, "words", None),
+        ({"stop_reason": 7}, "words", None),
+        ({"stop_reason": "a_new_one"}, "words", "a_new_one"),
+        ({"stop_details": "words"}, "words", "end_turn"),
+        ({"stop_details": {"category": {}}}, "words", "end_turn"),
+        ({"model": None}, "words", "end_turn"),
+    ],
+)
+async def test_what_a_message_may_have_besides_is_no_reason_to_lose_it(changes: Any, text: str, stop_reason: str | None) -> None:
+    async with server(saying(message(**changes))) as url, client(url) as claude:
+        reply = await claude.send(PROMPT, SETTINGS)
+    assert (reply.text, reply.stop_reason, reply.usage_known) == (text, stop_reason, True)
+
+
+@pytest.mark.parametrize("base_url", ["{}?x=1", "{}#f", "{} ", " {}", "{}/?", "{}\n"])
+async def test_an_address_with_more_behind_it_is_refused_on_one_clear_line(base_url: str) -> None:
+    with pytest.raises(ConfigError, match="ANTHROPIC_BASE_URL holds a ") as caught:
+        Claude([KEY], base_url.format("http://127.0.0.1:1"), MODEL)
+    assert "\n" not in str(caught.value)
 
 
 @settings(deadline=None)
@@ -605,7 +684,7 @@ async def test_a_web_page_where_models_should_be_is_no_api() -> None:
         return web.Response(text="<html>", content_type="text/html")
 
     async with server(page) as url, client(url) as claude:
-        with pytest.raises(TransientError, match="not JSON"):
+        with pytest.raises(TransientError, match="web page"):
             await claude.check(SETTINGS)
 
 

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from convoforge.claude import translate
 from convoforge.claude.errors import lost
-from convoforge.errors import ClaudeAPIError, DoomError, OverloadError, RejectedError, TransientError
+from convoforge.errors import ClaudeAPIError, DoomError, OverloadError, RejectedError, TransientError, UnreadableError
 
 REQUEST = httpx2.Request("POST", "https://api.anthropic.com/v1/messages", headers={"authorization": "Bearer sk-secret"})
 KEY = "sk-ant-0123456789-secret"
@@ -98,7 +98,7 @@ ramp_limit_exceeded cmek_context_unavailable cmek_key_unreachable registration_p
 WITHOUT_STATUS: dict[str, type[ClaudeAPIError]] = {
     "APIConnectionError": TransientError,
     "APITimeoutError": TransientError,
-    "APIResponseValidationError": TransientError,
+    "APIResponseValidationError": UnreadableError,
     "RetryableError": TransientError,
     "CredentialsError": DoomError,
     "IdentityTokenFileError": DoomError,
@@ -263,14 +263,73 @@ def test_a_kind_of_error_that_is_new_still_becomes_one_of_ours() -> None:
         ("rate_limit_error", OverloadError),
         ("api_error", TransientError),
         ("timeout_error", TransientError),
-        ("invalid_request_error", TransientError),
+        ("invalid_request_error", RejectedError),
+        ("request_too_large", RejectedError),
+        ("authentication_error", DoomError),
         ("billing_error", DoomError),
+        ("a_new_error", TransientError),
     ],
 )
-def test_an_error_inside_a_stream_that_began_well_is_told_by_its_type(kind: str, expected: type[ClaudeAPIError]) -> None:
-    ours = translate(status_error(200, body(kind)))
-    assert type(ours) is expected
-    assert ours.maybe_billed
+def test_an_error_that_comes_with_a_200_is_told_by_its_type(kind: str, expected: type[ClaudeAPIError]) -> None:
+    for begun in (False, True):  # alone, or inside a stream of which something came before
+        ours = translate(status_error(200, body(kind)), begun=begun)
+        assert type(ours) is expected
+        assert ours.maybe_billed is begun
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "said", "expected"),
+    [
+        (400, "overloaded_error", "Overloaded", OverloadError),
+        (500, "overloaded_error", "Overloaded", OverloadError),
+        (500, "api_error", "Overloaded", OverloadError),
+        (400, "rate_limit_error", "slow down", OverloadError),
+        (400, "api_error", "Internal server error", TransientError),
+        (425, "error", "Too Early", TransientError),
+        (408, "timeout_error", "too slow", TransientError),
+        (421, "error", "Misdirected", TransientError),
+        (407, "error", "Proxy Authentication Required", DoomError),
+    ],
+)
+def test_what_passes_is_told_by_type_and_status_together(
+    status: int, kind: str, said: str, expected: type[ClaudeAPIError]
+) -> None:
+    assert type(translate(status_error(status, body(kind, said)))) is expected
+
+
+def page(status: int, text: str = "<!DOCTYPE html><html><head><title>Just a\nmoment...</title></head></html>") -> ClaudeAPIError:
+    response = httpx2.Response(status, text=text, headers={"content-type": "text/html"}, request=REQUEST)
+    return translate(sdk()._make_status_error_from_response(response))
+
+
+def test_a_page_of_a_proxy_is_no_word_of_the_api() -> None:
+    for status in (400, 401, 402, 403, 404, 418, 451):
+        ours = page(status)
+        assert (type(ours), ours.kind, ours.maybe_billed) == (UnreadableError, "page", False), status
+        assert "Just a moment..." in str(ours) and "<" not in str(ours)
+    for status, expected in {405: RejectedError, 413: RejectedError, 429: OverloadError, 502: TransientError}.items():
+        assert type(page(status)) is expected, status
+    assert type(page(403, '{"type": "error", "error": {"type": "permission_error", "message": "no"}}')) is DoomError
+
+
+@pytest.mark.parametrize(
+    ("wish", "status", "expected", "final"),
+    [
+        ("true", 400, TransientError, False),
+        ("true", 403, TransientError, False),
+        ("true", 402, DoomError, False),
+        ("true", 529, OverloadError, False),
+        ("false", 500, TransientError, True),
+        ("false", 529, OverloadError, True),
+        ("false", 400, RejectedError, False),
+        ("maybe", 500, TransientError, False),
+    ],
+)
+def test_whether_to_try_again_is_the_server_s_own_word(
+    wish: str, status: int, expected: type[ClaudeAPIError], final: bool
+) -> None:
+    ours = translate(status_error(status, body("some_error"), headers={"x-should-retry": wish}))
+    assert (type(ours), ours.final) == (expected, final)
 
 
 def test_a_redirect_is_no_answer_that_was_paid_and_says_where_it_leads() -> None:
@@ -342,6 +401,10 @@ def test_a_429_is_about_the_account_only_where_it_does_not_say_when_to_come_back
 
 
 def test_a_404_about_the_model_is_doom_and_any_other_is_only_this_request_s() -> None:
+    other = "The requested resource could not be found. Which model do you want?"
+    assert type(translate(status_error(404, body("not_found_error", other)))) is RejectedError
+    unknown = body("invalid_request_error", "The model `claude-x` does not exist or you do not have access to it")
+    assert type(translate(status_error(404, unknown))) is DoomError
     assert type(translate(status_error(404, body("not_found_error", "model: claude-sonnet-9")))) is DoomError
     assert type(translate(status_error(404, body("not_found_error", "no such file")))) is RejectedError
 
@@ -392,6 +455,24 @@ def test_only_a_connection_that_was_never_made_is_surely_not_billed(
 def test_retry_after_is_a_finite_number_of_seconds_or_none(told: str | None, seconds: float | None) -> None:
     headers = {} if told is None else {"retry-after": told}
     assert translate(status_error(429, body("rate_limit_error"), headers=headers)).retry_after == seconds
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"retry-after-ms": "2500"}, 2.5),
+        ({"retry-after-ms": "2500", "retry-after": "9"}, 2.5),
+        ({"retry-after-ms": "soon", "retry-after": "9"}, 9.0),
+        ({"retry-after": "Thu, 26 Nov 2026 09:00:08 GMT"}, 8.0),
+        ({"retry-after": "Thu, 26 Nov 2026 10:00:08 +0100"}, 8.0),
+        ({"retry-after": "Thu, 26 Nov 2026 08:00:00 GMT"}, 0.0),
+        ({"retry-after": "Thu, 99 Nov 2026"}, None),
+        ({"retry-after": ""}, None),
+    ],
+)
+def test_retry_after_is_read_as_the_sdk_reads_it(headers: Mapping[str, str], seconds: float | None) -> None:
+    error = status_error(429, body("rate_limit_error"), headers=headers)
+    assert translate(error, now=lambda: 1_795_683_600.0).retry_after == seconds  # Thu, 26 Nov 2026 09:00:00 GMT
 
 
 json = st.recursive(

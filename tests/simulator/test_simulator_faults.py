@@ -18,7 +18,20 @@ from convoforge.errors import ConfigError, GenerationValidationError, ParseError
 from convoforge.parsing import parse_conversation
 from convoforge.quality import score
 from convoforge.simulator.control import Control
-from convoforge.simulator.faults import BATCHED, BROKEN, ERRORS, KINDS, ODD, Fault, Odds, Script, read_fault
+from convoforge.simulator.faults import (
+    BATCHED,
+    BROKEN,
+    ERROR_IN_200,
+    ERRORS,
+    KINDS,
+    ODD,
+    REFUSALS,
+    SPOILT,
+    Fault,
+    Odds,
+    Script,
+    read_fault,
+)
 
 Ask = Callable[..., anthropic.types.Message]
 Wanted = Callable[..., dict[str, Any]]
@@ -51,7 +64,8 @@ def test_every_kind_is_tried_here() -> None:
     tried = {"reset", "hang", "html", "broken_json", "stream_error", "stream_end"}
     tried |= {"truncation", "refusal", "overflow", "prose", "fenced", "wrong_roles", "short"}
     in_batches = {"expired", "canceled"}
-    assert set(KINDS) == {"ok"} | set(CLASSES) | tried | in_batches
+    spoilt = {*SPOILT, *REFUSALS, ERROR_IN_200}  # see test_simulator_spoiling.py
+    assert set(KINDS) == {"ok"} | set(CLASSES) | tried | in_batches | spoilt
     assert set(CLASSES) == set(ERRORS)
     assert tried == set(BROKEN) | set(ODD)
     assert in_batches == set(BATCHED)

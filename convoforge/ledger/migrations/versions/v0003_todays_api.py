@@ -13,6 +13,8 @@ _Id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 def upgrade() -> None:
     """Add what is new."""
+    op.add_column("generation_logs", sa.Column("answered_model", sa.String(length=200), nullable=True))
+    op.add_column("generation_logs", sa.Column("usage_known", sa.Boolean(), server_default=sa.true(), nullable=False))
     op.add_column("answers", sa.Column("template_system", sa.Boolean(), nullable=True))
     _share_rate()
 
