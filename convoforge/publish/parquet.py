@@ -5,9 +5,10 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
@@ -69,11 +70,11 @@ def write_splits(folder: Path, rows: Rows, recipe: Recipe, provider: Provider, m
 
 def write_rejected(path: Path, rows: Rows, group_by: Sequence[str]) -> Path | None:
     """Writes what was not accepted to `path`, and returns it; nothing, and None, if there are no such rows."""
-    files = RowFiles(path.parent, path.stem, schema=REVISE_SCHEMA, group_by=group_by, max_bytes=sys.maxsize)
-    for row in rows():
-        files.add(row)
-    for part in files.close():
-        return part.rename(path)
+    with RowFiles(path.parent, path.stem, schema=REVISE_SCHEMA, group_by=group_by, max_bytes=sys.maxsize) as files:
+        for row in rows():
+            files.add(row)
+        for part in files.close():
+            return part.rename(path)
     return None
 
 
@@ -81,23 +82,26 @@ def _write_pass(
     folder: Path, rows: Rows, recipe: Recipe, provider: Provider, max_bytes: int, placed: dict[str, str]
 ) -> tuple[dict[str, list[Path]], dict[str, int]]:
     """One pass over the rows. Groups that `placed` does not know yet are added to it."""
-    files = {
-        split: RowFiles(folder, split, schema=SCHEMA, group_by=recipe.group_by, max_bytes=max_bytes) for split in recipe.fractions
-    }
-    for row in rows():
-        check(row, provider)
-        group = split_group(row, recipe.group_by)
-        if group not in placed:
-            placed[group] = splits.by_hash(group, recipe.fractions, seed=recipe.seed)
-        files[placed[group]].add(row)
-    closed = {split: held.close() for split, held in files.items()}
+    with ExitStack() as stack:
+        files = {
+            split: stack.enter_context(RowFiles(folder, split, schema=SCHEMA, group_by=recipe.group_by, max_bytes=max_bytes))
+            for split in recipe.fractions
+        }
+        for row in rows():
+            check(row, provider)
+            group = split_group(row, recipe.group_by)
+            if group not in placed:
+                placed[group] = splits.by_hash(group, recipe.fractions, seed=recipe.seed)
+            files[placed[group]].add(row)
+        closed = {split: held.close() for split, held in files.items()}
     return {split: paths for split, paths in closed.items() if paths}, {s: held.rows for s, held in files.items() if held.rows}
 
 
 class RowFiles:
     """Rows of one schema on their way into files in `folder`, a new one whenever one has reached `max_bytes`. `rows` counts them.
 
-    No file is opened before its first row: a file without rows makes `datasets` fail. The same rows give the same bytes.
+    No file is opened before its first row: a file without rows makes `datasets` fail. The same rows give the same bytes. Raises OSError
+    where a file cannot be written; left before `close`, it leaves files that nobody can read.
     """
 
     def __init__(self, folder: Path, stem: str, *, schema: Any, group_by: Sequence[str], max_bytes: int) -> None:
@@ -111,6 +115,14 @@ class RowFiles:
         self._batches: list[Any] = []
         self._parts: list[Path] = []
         self._writer: Any = None
+        self._sink: _Sink | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._sink is not None:
+            self._sink.close()
 
     def add(self, row: PublishedRow) -> None:
         """Takes one row; writes when a row group is full."""
@@ -140,10 +152,11 @@ class RowFiles:
         self._batch()
         if not self._batches:
             return
-        if self._writer is None:
+        if self._sink is None:
             self._parts.append(self._folder / f"{self._stem}-{len(self._parts):05d}.part")
+            self._sink = _Sink(self._parts[-1])
             self._writer = pq.ParquetWriter(
-                self._parts[-1],
+                self._sink,
                 self._schema,
                 compression="zstd",
                 use_dictionary=REPEATED,
@@ -152,11 +165,63 @@ class RowFiles:
                 use_content_defined_chunking=True,
             )
         self._writer.write_table(pa.Table.from_batches(self._batches))
+        self._sink.check()
         self._batches.clear()
-        if self._parts[-1].stat().st_size >= self._max_bytes:
+        if self._sink.tell() >= self._max_bytes:
             self._close_part()
 
     def _close_part(self) -> None:
-        if self._writer is not None:
+        if self._sink is not None:
             self._writer.close()
-            self._writer = None
+            self._sink.close()
+            self._sink.check()
+            self._sink = None
+
+
+class _Sink:
+    """A file for Arrow to write to, in which nothing fails: the first failure is kept for `check`, and what comes after it is let go.
+
+    With content-defined chunks Arrow 26 ends the whole process where its sink fails ("Check failed: _s.ok()", SIGABRT): a full disk.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("wb")
+        self._written = 0
+        self._failed: OSError | None = None
+
+    @property
+    def closed(self) -> bool:
+        """Asked by Arrow."""
+        return self._file.closed
+
+    def tell(self) -> int:
+        """Bytes written, or let go."""
+        return self._written
+
+    def write(self, data: bytes) -> int:
+        """Takes all of it."""
+        self._attempt(lambda: self._file.write(data))
+        self._written += len(data)
+        return len(data)
+
+    def flush(self) -> None:
+        """Into the operating system."""
+        self._attempt(self._file.flush)
+
+    def close(self) -> None:
+        """Ends the file."""
+        self._attempt(self._file.close)
+
+    def check(self) -> None:
+        """Raises what has failed."""
+        if self._failed is not None:
+            raise self._failed
+
+    def _attempt(self, work: Callable[[], object]) -> None:
+        if self._failed is None:
+            try:
+                work()
+            except OSError as error:
+                self._failed = error
+                with suppress(OSError):  # what is still in its buffer fails once more; the descriptor is closed all the same
+                    self._file.close()

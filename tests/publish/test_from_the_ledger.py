@@ -10,9 +10,11 @@ from typing import Any
 
 import polars as pl
 import pytest
+from publish.conftest import files_of_at_most
 from sqlalchemy import update
 
 from convoforge.booking import Booked, asked_of, book_answer
+from convoforge.errors import ConvoforgeError
 from convoforge.ledger import Ledger
 from convoforge.ledger.attempts import Intent, finish_attempts, start_attempts
 from convoforge.ledger.draws import enrol
@@ -186,3 +188,15 @@ def test_token_counts_above_32_bits_are_published(without_system: Recorded, toke
     published = without_system.publish()
     assert [row["input_tokens"] for row in rows_of(published)] == [tokens, tokens]
     assert f"{2 * tokens:,} input tokens" in Path(f"{published.path}/README.md").read_text()
+
+
+def test_a_full_disk_is_told_in_one_line_and_nothing_is_lost(without_system: Recorded) -> None:
+    for number in range(2):
+        without_system.answer(number, turns(number))
+    with files_of_at_most(1_000), pytest.raises(ConvoforgeError) as told:
+        without_system.publish()
+    assert str(told.value) == (
+        f"nothing is lost, but nothing could be published in {without_system.data}/datasets/advice-edge: [Errno 27] File too large. "
+        "Publish or build again once that is mended"
+    )
+    assert without_system.publish().version == 1

@@ -14,6 +14,7 @@ from weakref import WeakSet
 
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
+from publish.conftest import files_of_at_most
 
 from convoforge.errors import ConfigError, GenerationValidationError, LedgerError
 from convoforge.models import Status
@@ -200,6 +201,24 @@ def test_one_group_trains_and_validation_is_left_out_with_a_note(dataset: Any, m
     assert published.splits == {"train": 5}
     assert [path.name for path in (published.path / "data").iterdir()] == ["train-00000-of-00001.parquet"]
     assert "split 'validation' is left out" in published.notes[-1]
+
+
+@pytest.mark.parametrize("share", [0, 0.1, 0.5, 0.99])
+def test_a_disk_that_is_full_is_an_error_and_leaves_nothing(dataset: Any, make_rows: Rows, share: float) -> None:
+    """Arrow would end the whole process (SIGABRT), and leave the staging folder to the next publisher."""
+    rows = make_rows(2_500)
+    whole = dataset.publish(rows, fingerprint="first")
+    largest = max(file.stat().st_size for file in (whole.path / "data").iterdir())
+    with files_of_at_most(int(share * largest)), pytest.raises(OSError, match="File too large"):
+        dataset.publish(rows, fingerprint="second")
+    assert (dataset.visible, dataset.staged, dataset.latest) == (["latest", "v0001"], [], "v0001")
+    assert dataset.publish(rows, fingerprint="second").sha256 == whole.sha256
+
+
+def test_a_disk_that_is_full_only_for_what_was_not_accepted_is_an_error_too(dataset: Any, make_rows: Rows) -> None:
+    with files_of_at_most(60_000), pytest.raises(OSError, match="File too large"):
+        dataset.publish(make_rows(3), make_rows(8_000, status=Status.DROPPED))
+    assert (dataset.visible, dataset.staged) == ([], [])
 
 
 def test_two_groups_always_make_two_splits(dataset: Any, make_rows: Rows) -> None:
