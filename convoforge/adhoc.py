@@ -18,7 +18,6 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Connection
 
-from convoforge.capabilities import uses_schema
 from convoforge.control import Control
 from convoforge.errors import ConfigError, ConvoforgeError, GateClosed, RateLimitError
 from convoforge.gate import GateStatus
@@ -171,7 +170,7 @@ class ConversationGenerator:
         settings = self._spec.generation.model_copy(update=wish)
         prompt = shape(
             template.render(request, self._library.persona(request.persona)),
-            structured=uses_schema(self._spec.model, settings),
+            structured=self._bench.facts.uses_schema(settings),
         )
         cell = Cell(uuid.uuid4().hex, request.persona, request.emotion, request.topic, request.tier, template.name)
         bench = self._bench

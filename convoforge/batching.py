@@ -132,7 +132,7 @@ class Batcher:
 
     def _chunks(self, jobs: Sequence[Job]) -> Iterator[list[tuple[Job, bytes]]]:
         api = Batches(self._claude)
-        texts = [kept_text(job.prompt, self._spec.model, job.settings) for job in jobs]
+        texts = [kept_text(job.prompt, self._claude.facts, job.settings) for job in jobs]
         crowd = Counter(texts)
         chunk: list[tuple[Job, bytes]] = []
         size = 0

@@ -33,6 +33,9 @@ MOST_SAID = 400
 _MOST_QUOTED = 200
 """Characters of a system turn that the model wrote: enough to see what it wanted."""
 
+_MUCH_THOUGHT = 0.2
+"""The share of an answer that was cut off from which on thinking is the reason that is told."""
+
 _STOPS = {
     "refusal": AnswerKind.REFUSED,
     "max_tokens": AnswerKind.TRUNCATED,
@@ -81,6 +84,7 @@ class Booked:
             api_request_id=done.api_request_id,
             provider="simulator" if done.intent.provider == "simulator" else "anthropic",
             finished_at=done.finished_at,
+            temperature_applied=answer is not None and answer.temperature_applied,
         )
 
 
@@ -199,11 +203,20 @@ def _note_dropped(system: str) -> str:
     return f"the model wrote a system turn, which was dropped: {quoted!r}"
 
 
+def _why(kind: AnswerKind, reply: Reply) -> str:
+    thought, written = reply.usage.thinking_tokens, reply.usage.output_tokens
+    if kind is AnswerKind.TRUNCATED and thought >= written * _MUCH_THOUGHT:
+        return (
+            f"the answer was cut off at max_tokens: {thought:,} of its {written:,} tokens were thinking. Set generation.thinking to off "
+            "or generation.effort lower, or raise generation.max_tokens"
+        )
+    return _WHY[kind] + (f" ({reply.refusal_category})" if reply.refusal_category else "")
+
+
 def _read(reply: Reply) -> tuple[AnswerKind, Conversation | None, ConvoforgeError | None]:
     kind = _STOPS.get(reply.stop_reason or "")
     if kind is not None:
-        category = f" ({reply.refusal_category})" if reply.refusal_category else ""
-        return kind, None, GenerationValidationError(_WHY[kind] + category, details={"stop_reason": reply.stop_reason})
+        return kind, None, GenerationValidationError(_why(kind, reply), details={"stop_reason": reply.stop_reason})
     try:
         conversation = parse_conversation(reply.text)
     except ParseError as error:

@@ -28,6 +28,7 @@ _CHARACTERS_A_TOKEN = 3.5  # of dialogue in JSON
 _TOKENS_A_TURN = 10  # the JSON around it
 _TOKENS_A_SECOND = 70  # what a model writes, where nothing was measured yet
 _REFUSED_AT_WORST = 0.5  # the share of answers not accepted that `high` reckons with, where there is no past
+_THOUGHT = (0.5, 1.0, 2.0)  # how much of the thinking that is expected: low, expected, high
 _SURE = 2.0  # standard deviations: 19 of 20
 
 
@@ -164,14 +165,18 @@ def estimate(
 def _draw(plan: Plan, name: str, prompts: Sequence[Prompt], made: Made | None, counted: Mapping[str, float] | None) -> _Draw:
     by_letters = sum(expected_usage(prompt).input_tokens for prompt in prompts) / len(prompts)
     prompt = (counted or {}).get(name) or (made.prompt_tokens if made else by_letters)
-    text = kept_text(prompts[0], plan.spec.model, plan.spec.generation)
+    text = kept_text(prompts[0], plan.facts, plan.spec.generation)
     shared = min(prompt, len(text) / CHARACTERS_A_TOKEN) if text else 0.0
     most = float(plan.spec.generation.max_tokens)
+    thought = float(plan.thinking.expected_tokens)
     if made is None:
-        low, expected, high = (min(most, tokens) for tokens in target_tokens(plan.library.template(name).target))
+        said = target_tokens(plan.library.template(name).target)
+        low, expected, high = (min(most, tokens + share * thought) for tokens, share in zip(said, _THOUGHT, strict=True))
         return _Draw(prompt, shared, (low, expected, high), _unmeasured(plan, expected), 0)
+    if plan.thinking.thinks and made.thinking_tokens:
+        thought = made.thinking_tokens
     off = _SURE * made.spread * sqrt(1 / made.answers + 1 / max(1, plan.wanted))
-    mean = min(most, made.output_tokens)
+    mean = min(most, made.output_tokens - made.thinking_tokens + thought)
     return _Draw(prompt, shared, (max(min(1.0, mean), mean - off), mean, min(most, mean + off)), made.seconds, made.answers)
 
 

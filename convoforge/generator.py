@@ -52,6 +52,7 @@ from convoforge.plan import expected_usage, kept_text, worst_cost_pico
 from convoforge.pricing import Price, pico, usd
 from convoforge.retry import Policy
 from convoforge.spec import Budget, DatasetSpec, Generation
+from convoforge.thinking import thinking_of
 
 T = TypeVar("T")
 
@@ -163,7 +164,7 @@ class Generator:
 
     async def _attempt(self, job: Job, number: int) -> Outcome:
         reserve = worst_cost_pico(job.prompt, job.settings.max_tokens, self._price)
-        async with self._cache.turn(kept_text(job.prompt, self._spec.model, job.settings)) as turn:
+        async with self._cache.turn(kept_text(job.prompt, self._claude.facts, job.settings)) as turn:
             call = await self._begin(job, number, reserve, turn)
             if isinstance(call, Denied):
                 async with self._room:  # one asks again for all who wait: to ask takes a slot of the rate
@@ -173,7 +174,8 @@ class Generator:
             return await asyncio.shield(call)
 
     async def _begin(self, job: Job, number: int, reserve: int, turn: Turn) -> asyncio.Task[Outcome] | Denied:
-        usage = expected_usage(replace(job.prompt, system="") if turn.kept else job.prompt)  # what is read is not counted
+        sent = replace(job.prompt, system="") if turn.kept else job.prompt  # what is read is not counted
+        usage = expected_usage(sent, thinking_of(self._claude.facts, job.settings).expected_tokens)
         await self._places.begin()  # before the gate: what it lets through must not wait any more
         ready_since = time.monotonic()
         try:

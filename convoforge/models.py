@@ -110,13 +110,15 @@ class Conversation:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What one answer was billed for, in tokens. `input_tokens` excludes everything cached, as the API's does."""
+    """What one answer was billed for, in tokens. `input_tokens` excludes everything cached, as the API's does; `thinking_tokens` are
+    those of the `output_tokens` that were thought and not said."""
 
     input_tokens: int = 0
     output_tokens: int = 0
     cache_read_tokens: int = 0
     cache_write_5m_tokens: int = 0
     cache_write_1h_tokens: int = 0
+    thinking_tokens: int = 0
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
@@ -266,4 +268,5 @@ class Outcome:
     api_request_id: str | None = None
     provider: Provider | None = None
     finished_at: datetime | None = None
+    temperature_applied: bool = False
     error: Exception | None = None

@@ -7,15 +7,16 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from math import ceil, prod
 
-from convoforge.capabilities import cache_minimum, uses_schema
 from convoforge.errors import ConfigError, nearest
 from convoforge.identity import cell_key, sent_key
+from convoforge.model_facts import ModelFacts, snapshot_facts
 from convoforge.models import ConversationRequest, Prompt, Provider, Scalar, Usage
 from convoforge.parsing import ANSWER_FORMAT
 from convoforge.pricing import Price, cost_pico, price_of
 from convoforge.spec import AXES, DatasetSpec, Generation
 from convoforge.spread import spread
 from convoforge.templates import Library, Template
+from convoforge.thinking import Thinking, describe_thinking, thinking_of
 
 CHARACTERS_A_TOKEN = 4
 """Of English prose, roughly: what estimates reckon with."""
@@ -44,15 +45,21 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The cells of a spec for one provider, in the order in which they are generated and published. `price` is that of its mode."""
+    """The cells of a spec for one provider, in the order in which they are generated and published. `price` is that of its mode;
+    `facts` are what is known of its model."""
 
     spec: DatasetSpec
     provider: Provider
     cells: tuple[Cell, ...]
     library: Library
     price: Price
-    structured: bool
+    facts: ModelFacts
     notes: tuple[str, ...]
+
+    @property
+    def thinking(self) -> Thinking:
+        """What its requests say of thinking."""
+        return thinking_of(self.facts, self.spec.generation)
 
     @property
     def wanted(self) -> int:
@@ -70,15 +77,19 @@ class Plan:
             tier=cell.tier,
             parameters=_parameters(self.spec, template),
         )
-        return shape(template.render(request, self.library.persona(cell.persona), draw), structured=self.structured)
+        rendered = template.render(request, self.library.persona(cell.persona), draw)
+        return shape(rendered, structured=self.facts.uses_schema(self.spec.generation))
 
     def sent(self, cell: Cell, draw: int) -> str:
         """The key of what draw number `draw` of a cell sends today."""
         return sent_key(self.spec.model, self.prompt(cell, draw), self.spec.generation)
 
 
-def make_plan(spec: DatasetSpec, library: Library, provider: Provider) -> Plan:
-    """The plan of a spec. Raises `ConfigError` for everything that could not work, before anything is paid."""
+def make_plan(spec: DatasetSpec, library: Library, provider: Provider, facts: ModelFacts | None = None) -> Plan:
+    """The plan of a spec. Without `facts` the package's snapshot says what the model takes. Raises `ConfigError` for everything that
+    could not work, before anything is paid."""
+    facts = facts or snapshot_facts(spec.model)
+    thinking = thinking_of(facts, spec.generation)
     templates = [library.template(name) for name in spec.templates]
     _check_templates(spec, templates)
     _check_personas(spec, library)
@@ -93,13 +104,12 @@ def make_plan(spec: DatasetSpec, library: Library, provider: Provider) -> Plan:
         values = {"persona": axes.persona[p], "emotion": axes.emotion[e], "topic": axes.topic[t], "tier": tier}
         key = cell_key(spec.name, provider, {**values, "template": template})
         cells.append(Cell(key, values["persona"], values["emotion"], values["topic"], tier, template))
-    structured = uses_schema(spec.model, spec.generation)
     price = price_of(spec.model, batch=spec.mode == "batch", overrides=spec.prices)
-    plan = Plan(spec, provider, tuple(cells), library, price, structured, tuple(_notes(spec, library, templates)))
+    plan = Plan(spec, provider, tuple(cells), library, price, facts, tuple(_notes(spec, library, templates, facts)))
     # A template that fails for one value fails here: every value of every axis is rendered once with every template it meets.
     first_with = {(cell.template, axis, getattr(cell, axis)): cell for cell in reversed(cells) for axis in AXES}
     for cell in dict.fromkeys(first_with.values()):
-        _check_fits(spec, plan.prompt(cell, 0))
+        _check_fits(spec, plan.prompt(cell, 0), thinking)
     return plan
 
 
@@ -114,7 +124,9 @@ def _check_size(spec: DatasetSpec, cells: int) -> None:
         )
 
 
-def _notes(spec: DatasetSpec, library: Library, templates: list[Template]) -> Iterator[str]:
+def _notes(spec: DatasetSpec, library: Library, templates: list[Template], facts: ModelFacts) -> Iterator[str]:
+    if (thinks := describe_thinking(facts, spec.generation)) is not None:
+        yield thinks
     plain = [persona for persona in spec.axes.persona if not library.describes(persona)]
     if plain:
         yield f"without a description in configs/personas: {', '.join(plain)}"
@@ -150,9 +162,10 @@ def _check_personas(spec: DatasetSpec, library: Library) -> None:
         described[name] = value
 
 
-def _check_fits(spec: DatasetSpec, prompt: Prompt) -> None:
+def _check_fits(spec: DatasetSpec, prompt: Prompt, thinking: Thinking) -> None:
     room = 1 - spec.limits.pause_threshold
-    needs = {"input_tokens": expected_usage(prompt).input_tokens, "output_tokens": ANSWER_TOKENS}
+    usage = expected_usage(prompt, thinking.expected_tokens)
+    needs = {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
     for kind, need in needs.items():
         limit = getattr(spec.limits, kind)
         if limit is not None and limit * room < need - 1e-6:  # binary fractions: 0.1 of 12,000 is 1,199.999…
@@ -173,9 +186,10 @@ def shape(prompt: Prompt, *, structured: bool) -> Prompt:
     return replace(prompt, user=f"{prompt.user}\n\n{ANSWER_FORMAT}")
 
 
-def expected_usage(prompt: Prompt) -> Usage:
+def expected_usage(prompt: Prompt, thinking_tokens: int = 0) -> Usage:
     """What one request will probably use, with nothing cached: for estimates and for the rate gate."""
-    return Usage((len(prompt.system) + len(prompt.user)) // CHARACTERS_A_TOKEN + PROMPT_OVERHEAD_TOKENS, ANSWER_TOKENS)
+    sent = (len(prompt.system) + len(prompt.user)) // CHARACTERS_A_TOKEN + PROMPT_OVERHEAD_TOKENS
+    return Usage(sent, ANSWER_TOKENS + thinking_tokens)
 
 
 def worst_cost_pico(prompt: Prompt, max_tokens: int, price: Price) -> int:
@@ -187,8 +201,8 @@ def worst_cost_pico(prompt: Prompt, max_tokens: int, price: Price) -> int:
     return max(cost_pico(sent, price), cost_pico(written, price))
 
 
-def kept_text(prompt: Prompt, model: str, settings: Generation) -> str | None:
+def kept_text(prompt: Prompt, facts: ModelFacts, settings: Generation) -> str | None:
     """What of a prompt is worth keeping in the API's cache, if anything is: the shared system text, where it is long enough."""
     if not (settings.caching and prompt.shared):
         return None
-    return prompt.system if len(prompt.system) // CHARACTERS_A_TOKEN >= cache_minimum(model) else None
+    return prompt.system if len(prompt.system) // CHARACTERS_A_TOKEN >= facts.cache_minimum else None

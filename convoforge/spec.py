@@ -115,12 +115,20 @@ class Axes(Part):
     tier: Values = ("template",)
 
 
+def _off(value: Any) -> Any:
+    # YAML 1.1 reads a bare `off` as false, and people mean the same by `no`
+    return "off" if value is False or (isinstance(value, str) and value.lower() in ("off", "no", "false")) else value
+
+
 class Generation(Part):
-    """How the model is asked: `max_tokens` per answer; structured output where the model takes it; temperature likewise. `caching`
-    off never marks anything for the API's prompt cache."""
+    """How the model is asked: `max_tokens` per answer, thinking included; structured output where the model takes it; temperature
+    likewise. `thinking` off is the least thinking that the model can be brought to; `effort` null is the model's own default.
+    `caching` off never marks anything for the API's prompt cache."""
 
     max_tokens: int = Field(default=4096, ge=256, le=21_000)
     structured: bool = True
+    thinking: Annotated[Literal["off", "adaptive"], BeforeValidator(_off)] = "off"
+    effort: Literal["low", "medium", "high", "xhigh", "max"] | None = None
     temperature: float | None = Field(default=None, ge=0, le=1)
     caching: bool = True
 

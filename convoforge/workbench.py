@@ -22,6 +22,7 @@ from convoforge.ledger import Ledger
 from convoforge.ledger.owners import RENEW_SECONDS, new_owner, register, renew, retire
 from convoforge.ledger.runs import dataset_id, keep_spec, open_run
 from convoforge.ledger_rate import LedgerGate
+from convoforge.model_facts import ModelFacts
 from convoforge.models import Provider
 from convoforge.pricing import Price
 from convoforge.retry import Policy
@@ -46,6 +47,7 @@ class Workbench:
     gate: Gate
     generator: Generator
     batcher: Batcher
+    facts: ModelFacts
 
 
 @asynccontextmanager
@@ -119,7 +121,7 @@ async def open_workbench(
             owner=owner.id,
             policy=policy,
         )
-        yield Workbench(run_id, ledger, dataset, owner.id, base_url, gate, generator, batcher)
+        yield Workbench(run_id, ledger, dataset, owner.id, base_url, gate, generator, batcher, claude.facts)
 
 
 def _counted_in(ledger: Ledger) -> OpenGate:

@@ -79,6 +79,8 @@ class BuildReport(BaseModel):
     latest_version: int | None = None
     load_path: str | None = None
     splits: dict[str, int] = {}
+    output_tokens: int = 0
+    thinking_tokens: int = 0
 
 
 def build_report(
@@ -134,6 +136,8 @@ def build_report(
         latest_version=published.latest,
         splits=dict(published.splits),
         load_path=str(published.load_path) if published.load_path else None,
+        output_tokens=sum(usage.output_tokens for usage in used.values()),
+        thinking_tokens=sum(usage.thinking_tokens for usage in used.values()),
         **_estimated(opened.estimate),
         **_cached(used),
     )
@@ -241,6 +245,9 @@ def compared(report: BuildReport) -> Iterator[tuple[str, str]]:
         yield "estimated before", f"${expected:.4f} (${Decimal(low or 0):.4f} to ${Decimal(high or 0):.4f}){ratio}"
     if report.cache_hit_rate is not None:
         yield "prompt cache", f"{report.cache_hit_rate:.0%} of the input was read from it, ${report.cache_saved_usd} saved"
+    if report.thinking_tokens:
+        share = report.thinking_tokens / report.output_tokens
+        yield "thinking", f"{report.thinking_tokens:,} of {report.output_tokens:,} output tokens ({share:.0%})"
     if report.in_batches:
         yield "in batches", f"{report.in_batches} requests are being worked on"
 

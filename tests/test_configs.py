@@ -30,7 +30,7 @@ def test_a_spec_plans_and_is_called_like_its_file(name: str, provider: Provider)
     made = plan(name, provider)
     assert made.spec.name == name
     assert made.wanted > 0
-    assert made.structured
+    assert made.facts.uses_schema(made.spec.generation)
     assert made.notes == ()
 
 

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from convoforge.errors import ConfigError
+from convoforge.model_facts import snapshot_facts
 from convoforge.models import Usage
 from convoforge.parsing import ANSWER_FORMAT
 from convoforge.plan import ANSWER_TOKENS, MOST_WANTED, Plan, expected_usage, kept_text, make_plan, worst_cost_pico
@@ -26,6 +27,8 @@ AXES = {
     "topic": ["debt", "funds"],
     "tier": ["template", "edge_case"],
 }
+
+SONNET = snapshot_facts("claude-sonnet-5-5")
 
 
 def template(folder: Path, name: str, tiers: list[str], **keys: Any) -> None:
@@ -178,10 +181,10 @@ def test_the_plan_notes_what_a_person_may_have_overlooked(configs: Path) -> None
 
 def test_a_model_without_schemas_is_told_the_format_in_words(configs: Path) -> None:
     old = plan_of(configs, model="claude-3-5-sonnet-20241022")
-    assert not old.structured
+    assert not old.facts.structured
     assert all(old.prompt(cell, 0).user.endswith(ANSWER_FORMAT) for cell in old.cells)
     new = plan_of(configs)
-    assert new.structured
+    assert new.facts.structured
     assert not any(ANSWER_FORMAT in new.prompt(cell, 0).user for cell in new.cells)
     assert plan_of(configs, generation={"structured": False}).prompt(new.cells[0], 0) == old.prompt(old.cells[0], 0)
 
@@ -208,15 +211,15 @@ def test_what_is_worth_keeping_is_the_long_shared_text_of_a_template(configs: Pa
     template(configs, "long", ["template", "edge_case"], system="You write and weigh every word. " * 80)  # 640 tokens
     template(configs, "varied", ["template", "edge_case"], system="You write about {{ topic }}. " * 80)
     varied = plan_of(configs, templates=["varied"])
-    assert kept_text(varied.prompt(varied.cells[0], 0), "claude-sonnet-5-5", varied.spec.generation) is None
+    assert kept_text(varied.prompt(varied.cells[0], 0), SONNET, varied.spec.generation) is None
     short = plan_of(configs)
-    assert kept_text(short.prompt(short.cells[0], 0), "claude-sonnet-5-5", short.spec.generation) is None
+    assert kept_text(short.prompt(short.cells[0], 0), SONNET, short.spec.generation) is None
     plan = plan_of(configs, templates=["long"])
     prompt, settings = plan.prompt(plan.cells[0], 0), plan.spec.generation
-    assert kept_text(prompt, "claude-sonnet-5-5", settings) == prompt.system
-    assert kept_text(prompt, "claude-sonnet-5-5", settings.model_copy(update={"caching": False})) is None
-    assert kept_text(prompt, "claude-haiku-4-5", settings) is None  # keeps nothing below 4,096 tokens
-    assert kept_text(replace(prompt, shared=False), "claude-sonnet-5-5", settings) is None
+    assert kept_text(prompt, SONNET, settings) == prompt.system
+    assert kept_text(prompt, SONNET, settings.model_copy(update={"caching": False})) is None
+    assert kept_text(prompt, snapshot_facts("claude-haiku-4-5"), settings) is None  # keeps nothing below 4,096 tokens
+    assert kept_text(replace(prompt, shared=False), SONNET, settings) is None
 
 
 def test_a_hundred_thousand_cells_are_planned_in_little_memory(configs: Path) -> None:

@@ -23,7 +23,6 @@ from convoforge.api.bodies import (
     TurnBody,
 )
 from convoforge.api.errors import INTERNAL, explain, retry_after
-from convoforge.capabilities import takes_temperature
 from convoforge.models import ConversationRequest, Outcome, Status
 
 _LOG = logging.getLogger(__name__)
@@ -68,7 +67,7 @@ def generated(request: ConversationRequest, outcome: Outcome, model: str) -> Gen
             cache_read_tokens=outcome.usage.cache_read_tokens,
             cache_write_tokens=outcome.usage.cache_write_tokens,
             attempts=outcome.attempts,
-            temperature_applied=None if request.temperature is None else takes_temperature(model),
+            temperature_applied=None if request.temperature is None else outcome.temperature_applied,
             model=outcome.model or model,
             provider=outcome.provider,
             api_request_id=outcome.api_request_id,

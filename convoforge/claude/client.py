@@ -14,15 +14,16 @@ import anthropic
 import httpx2
 import orjson
 
-from convoforge.capabilities import takes_temperature, uses_schema
 from convoforge.claude.connection import Answer, Connection
 from convoforge.claude.errors import translate
 from convoforge.claude.reading import bad_body, provider_of, read_json, read_reply
 from convoforge.claude.stream import is_event_stream, put_together
 from convoforge.errors import ClaudeAPIError, ConfigError, DoomError, shown
+from convoforge.model_facts import ModelFacts, snapshot_facts
 from convoforge.models import Prompt, Provider, Reply
 from convoforge.parsing import ANSWER_SCHEMA
 from convoforge.spec import Generation
+from convoforge.thinking import takes_temperature, thinking_of
 
 SIMULATOR_KEY = "sk-simulated"
 _OLD_VERSION = {"anthropic-version": "2023-06-01"}  # the last one that takes a temperature
@@ -51,6 +52,7 @@ class Claude:
         if not keys or not all(re.fullmatch("[!-~]+", key) for key in keys):
             raise ConfigError("an API key is empty or holds a character that no key has: check ANTHROPIC_API_KEY")
         self.model = model
+        self.facts: ModelFacts = snapshot_facts(model)
         self._keys = tuple(keys)
         first = anthropic.AsyncAnthropic(api_key=keys[0], base_url=base_url, http_client=_mute(), open_telemetry=False)
         self._clients = [first, *(first.with_options(api_key=key) for key in keys[1:])]
@@ -91,7 +93,7 @@ class Claude:
             support = read_json(answer)["capabilities"]["structured_outputs"]["supported"]
         except (KeyError, TypeError):
             support = None
-        if uses_schema(self.model, settings) and support is False:
+        if self.facts.uses_schema(settings) and support is False:
             raise ConfigError(
                 f"model '{self.model}' takes no structured output: set `generation: {{structured: false}}` in the spec"
             )
@@ -106,15 +108,16 @@ class Claude:
             "system": system,
             "messages": [{"role": "user", "content": prompt.user}],
         }
-        if uses_schema(self.model, settings):
+        if self.facts.uses_schema(settings):
             body["output_config"] = _OUTPUT
+        thinking_of(self.facts, settings).add_to(body)
         if self.applies_temperature(settings):
             body["temperature"] = settings.temperature
         return body
 
     def applies_temperature(self, settings: Generation) -> bool:
         """Whether a temperature is asked for and sent."""
-        return settings.temperature is not None and takes_temperature(self.model)
+        return settings.temperature is not None and takes_temperature(self.facts, settings)
 
     async def send(self, prompt: Prompt, settings: Generation, key: int = 0, *, keep: bool = False) -> Reply:
         """One conversation asked for. Raises a `ClaudeAPIError`; an answer of any kind is a `Reply`."""

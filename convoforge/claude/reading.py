@@ -64,13 +64,21 @@ def read_usage(usage: Mapping[str, Any]) -> Usage:
     one_hour = _tokens(by_life.get("ephemeral_1h_input_tokens") or 0)
     five_minutes = _tokens(by_life.get("ephemeral_5m_input_tokens") or 0)
     written = _tokens(usage.get("cache_creation_input_tokens") or 0)
+    output = _tokens(usage["output_tokens"])
     return Usage(
         input_tokens=_tokens(usage["input_tokens"]),
-        output_tokens=_tokens(usage["output_tokens"]),
+        output_tokens=output,
         cache_read_tokens=_tokens(usage.get("cache_read_input_tokens") or 0),
         cache_write_5m_tokens=max(five_minutes, written - one_hour),
         cache_write_1h_tokens=one_hour,
+        thinking_tokens=_thinking(usage.get("output_tokens_details"), output),
     )
+
+
+def _thinking(details: object, output: int) -> int:
+    """How much of the output was thought. It decides no price, so what cannot be read is none: no answer is given up for it."""
+    thought = details.get("thinking_tokens") if isinstance(details, Mapping) else None
+    return min(max(0, thought), output) if type(thought) is int else 0
 
 
 def _tokens(value: object) -> int:

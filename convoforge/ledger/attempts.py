@@ -212,6 +212,7 @@ def finish_attempts(connection: Connection, items: Sequence[Completion]) -> Sequ
                 "cache_read_tokens": usage.cache_read_tokens,
                 "cache_write_5m_tokens": usage.cache_write_5m_tokens,
                 "cache_write_1h_tokens": usage.cache_write_1h_tokens,
+                "thinking_tokens": usage.thinking_tokens,
                 "cost_pico": item.cost_pico,
                 "reserved_pico": 0,
                 "maybe_pico": _maybe(item),
@@ -296,6 +297,7 @@ def _entry(item: Completion) -> tuple[Page, tuple[int, ...]]:
         usage.cache_read_tokens,
         usage.cache_write_5m_tokens,
         usage.cache_write_1h_tokens,
+        usage.thinking_tokens,
         item.cost_pico,
         _maybe(item),
     )

@@ -87,7 +87,8 @@ class Cache:
 
 @dataclass(frozen=True, slots=True)
 class CostSummary:
-    """What happened in a period. Money is exact US dollars; `input_tokens` excludes cached ones. `maybe_billed` counts calls that may
+    """What happened in a period. Money is exact US dollars; `input_tokens` excludes cached ones, `thinking_tokens`
+    are part of `output_tokens`. `maybe_billed` counts calls that may
     have been charged without our being told; their cost is in no figure but `waste`. `accepted` is by each dataset's last threshold,
     duplicates counted once."""
 
@@ -100,6 +101,7 @@ class CostSummary:
     accepted: int
     input_tokens: int
     output_tokens: int
+    thinking_tokens: int
     cache_read_tokens: int
     cache_write_tokens: int
     total_cost_usd: Decimal
@@ -180,6 +182,7 @@ def _summary(lines: Sequence[Line], outcome: Outcome, latency: Latency) -> CostS
         accepted=outcome.accepted,
         input_tokens=sum(line.input_tokens for line in lines),
         output_tokens=sum(line.output_tokens for line in lines),
+        thinking_tokens=sum(line.thinking_tokens for line in lines),
         cache_read_tokens=sum(line.cache_read_tokens for line in lines),
         cache_write_tokens=sum(line.cache_write_5m_tokens + line.cache_write_1h_tokens for line in lines),
         total_cost_usd=cost,

@@ -26,6 +26,7 @@ SUMS = (
     "cache_read_tokens",
     "cache_write_5m_tokens",
     "cache_write_1h_tokens",
+    "thinking_tokens",
     "cost_pico",
     "maybe_pico",
 )

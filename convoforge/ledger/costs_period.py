@@ -78,6 +78,7 @@ class Line(NamedTuple):
     cache_read_tokens: int
     cache_write_5m_tokens: int
     cache_write_1h_tokens: int
+    thinking_tokens: int
     cost_pico: int
     maybe_pico: int
 

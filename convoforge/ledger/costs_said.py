@@ -30,7 +30,7 @@ def say(summary: CostSummary) -> list[tuple[str, str]]:
         ("attempts", _attempts(summary)),
         ("  retries", f"{summary.retries:,} of them"),
         ("conversations", f"{summary.conversations:,}, {summary.accepted:,} of them accepted"),
-        ("tokens", f"{summary.input_tokens:,} in, {summary.output_tokens:,} out"),
+        ("tokens", f"{summary.input_tokens:,} in, {summary.output_tokens:,} out{_thought(summary)}"),
         ("prompt cache", f"{summary.cache_read_tokens:,} tokens read, {summary.cache_write_tokens:,} written{_hits(cache)}"),
         ("batches", _paid(summary.batch.cost_usd, summary.batch.attempts, "attempt", "through the batch API")),
         ("an answer takes", "-" if latency.p50 is None else _seconds(latency)),
@@ -77,6 +77,10 @@ def _attempts(summary: CostSummary) -> str:
         f"{summary.attempts:,}: {summary.succeeded:,} succeeded{rate}, {summary.failed:,} failed"
         f"{f', {under_way:,} under way' if under_way else ''}"
     )
+
+
+def _thought(summary: CostSummary) -> str:
+    return f", {summary.thinking_tokens:,} of them thinking" if summary.thinking_tokens else ""
 
 
 def _hits(cache: Cache) -> str:

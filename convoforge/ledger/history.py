@@ -18,13 +18,14 @@ _LATEST = 5_000
 @dataclass(frozen=True, slots=True)
 class Made:
     """The answers to one template: how many, and their mean tokens and seconds. `prompt_tokens` are all of the input, cached or not;
-    `spread` is the standard deviation of `output_tokens`."""
+    `spread` is the standard deviation of `output_tokens`, of which `thinking_tokens` are a part."""
 
     answers: int
     prompt_tokens: float
     output_tokens: float
     spread: float
     seconds: float
+    thinking_tokens: float = 0.0
 
 
 def read_history(connection: Connection, provider: Provider, model: str, templates: Sequence[str]) -> dict[str, Made]:
@@ -32,7 +33,7 @@ def read_history(connection: Connection, provider: Provider, model: str, templat
     logs = generation_logs.c
     prompt = logs.input_tokens + logs.cache_read_tokens + logs.cache_write_5m_tokens + logs.cache_write_1h_tokens
     latest = (
-        select(logs.model, logs.template, logs.latency_ms, logs.output_tokens, prompt.label("prompt"))
+        select(logs.model, logs.template, logs.latency_ms, logs.output_tokens, logs.thinking_tokens, prompt.label("prompt"))
         .where(logs.provider == provider, logs.status == "succeeded")
         .order_by(logs.started_at.desc())
         .limit(_LATEST)
@@ -48,11 +49,12 @@ def read_history(connection: Connection, provider: Provider, model: str, templat
             func.avg(output),
             func.avg(output * output),
             func.avg(cast(one.latency_ms, Float)),
+            func.avg(cast(one.thinking_tokens, Float)),
         )
         .where(one.model == model, one.template.in_(templates))
         .group_by(one.template)
     )
     return {
-        template: Made(count, prompt, mean, sqrt(max(0.0, squares - mean * mean)), (latency or 0.0) / 1000)
-        for template, count, prompt, mean, squares, latency in connection.execute(query)
+        template: Made(count, prompt, mean, sqrt(max(0.0, squares - mean * mean)), (latency or 0.0) / 1000, thought)
+        for template, count, prompt, mean, squares, latency, thought in connection.execute(query)
     }

@@ -155,6 +155,7 @@ generation_logs = Table(
     Column("cache_read_tokens", Integer, nullable=False, server_default="0"),
     Column("cache_write_5m_tokens", Integer, nullable=False, server_default="0"),
     Column("cache_write_1h_tokens", Integer, nullable=False, server_default="0"),
+    Column("thinking_tokens", Integer, nullable=False, server_default="0"),  # of the output tokens
     Column("price", String(128)),
     _pico("cost_pico"),
     _pico("reserved_pico"),  # while it is open
@@ -185,6 +186,7 @@ pages = Table(
     _sum("cache_read_tokens"),
     _sum("cache_write_5m_tokens"),
     _sum("cache_write_1h_tokens"),
+    _pico("thinking_tokens"),
     _sum("cost_pico"),
     _sum("maybe_pico"),
     Index(

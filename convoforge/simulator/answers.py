@@ -14,19 +14,30 @@ from convoforge.simulator import talk
 from convoforge.simulator.faults import Fault
 from convoforge.simulator.reading import Asked, tokens
 from convoforge.simulator.schema import fill
+from convoforge.simulator.thinking import SUMMARY
 
 WANTS_CONVERSATION = re.compile("json|conversation|dialog", re.IGNORECASE)
 DELTA_CHARACTERS = 500
+SIGNATURE = "c2ltdWxhdGVkIHRob3VnaHRz"
 EXPLANATION = "The request was declined for safety reasons."
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A generated answer."""
+    """A generated answer. `thinking_tokens` were thought before the text; `thoughts` are the words of it, as far as they are shown."""
 
     text: str
     stop_reason: str
     stop_details: Mapping[str, Any] | None = None
+    thinking_tokens: int = 0
+    thoughts: str = ""
+
+    @property
+    def blocks(self) -> list[dict[str, Any]]:
+        """The content: thoughts with their signature, then the text, each where there is any."""
+        thought = {"type": "thinking", "thinking": self.thoughts, "signature": SIGNATURE}
+        said = {"type": "text", "text": self.text}
+        return [block for block, there in ((thought, self.thinking_tokens), (said, self.text)) if there]
 
 
 def answer(asked: Asked, fault: Fault, seed: int) -> Answer:
@@ -35,13 +46,15 @@ def answer(asked: Asked, fault: Fault, seed: int) -> Answer:
         details = {"type": "refusal", "category": fault.category or "general_harms", "explanation": EXPLANATION}
         return Answer("", "refusal", details)
     text = _write(asked, fault.kind, asked.key + (seed << 64)) if fault.text is None else fault.text
+    thought = asked.thinking_tokens
+    most, stop = 4 * (asked.max_tokens - thought), "end_turn"
     if fault.kind == "truncation":
-        return Answer(text[: min(2 * len(text) // 3, 4 * asked.max_tokens)], "max_tokens")
-    if fault.kind == "overflow":
-        return Answer(text[: min(len(text) // 2, 4 * asked.max_tokens)], "model_context_window_exceeded")
-    if len(text) > 4 * asked.max_tokens:
-        return Answer(text[: 4 * asked.max_tokens], "max_tokens")
-    return Answer(text, "end_turn")
+        most, stop = min(2 * len(text) // 3, most), "max_tokens"
+    elif fault.kind == "overflow":
+        most, stop = min(len(text) // 2, most), "model_context_window_exceeded"
+    elif len(text) > most:
+        stop = "max_tokens"
+    return Answer(text[:most], stop, thinking_tokens=thought, thoughts=SUMMARY if asked.thinking.shown else "")
 
 
 def _write(asked: Asked, kind: str, seed: int) -> str:
@@ -59,8 +72,8 @@ def _write(asked: Asked, kind: str, seed: int) -> str:
 
 def billed(read: Usage, answered: Answer, max_tokens: int) -> Usage:
     """What an answer costs in tokens: the input as it was read, and the output, where even an empty answer is one token."""
-    output = max(tokens(len(answered.text)), min(1, max_tokens))
-    return Usage(read.input_tokens, output, read.cache_read_tokens, read.cache_write_5m_tokens, read.cache_write_1h_tokens)
+    output = max(answered.thinking_tokens + tokens(len(answered.text)), min(1, max_tokens))
+    return replace(read, output_tokens=output, thinking_tokens=answered.thinking_tokens)
 
 
 def usage_block(usage: Usage, tier: str = "standard") -> dict[str, Any]:
@@ -74,6 +87,7 @@ def usage_block(usage: Usage, tier: str = "standard") -> dict[str, Any]:
             "ephemeral_1h_input_tokens": usage.cache_write_1h_tokens,
         },
         "output_tokens": usage.output_tokens,
+        "output_tokens_details": {"thinking_tokens": usage.thinking_tokens},
         "service_tier": tier,
     }
 
@@ -85,7 +99,7 @@ def message(message_id: str, model: str, answered: Answer, usage: Usage, tier: s
         "type": "message",
         "role": "assistant",
         "model": model,
-        "content": [{"type": "text", "text": answered.text}] if answered.text else [],
+        "content": answered.blocks,
         "stop_reason": answered.stop_reason,
         "stop_sequence": None,
         "stop_details": answered.stop_details,
@@ -95,19 +109,27 @@ def message(message_id: str, model: str, answered: Answer, usage: Usage, tier: s
 
 def events(message_id: str, model: str, answered: Answer, usage: Usage) -> list[bytes]:
     """The same as server-sent events: the text in pieces, the stop reason and the final usage in the last but one."""
-    begun = message(message_id, model, Answer("", ""), replace(usage, output_tokens=min(1, usage.output_tokens)))
+    at_first = replace(usage, output_tokens=min(1, usage.output_tokens), thinking_tokens=0)
+    begun = message(message_id, model, Answer("", ""), at_first)
     out = [event("message_start", message={**begun, "stop_reason": None})]
-    if answered.text:
-        out.append(event("content_block_start", index=0, content_block={"type": "text", "text": ""}))
-        out.append(event("ping"))
-        for at in range(0, len(answered.text), DELTA_CHARACTERS):
-            delta = {"type": "text_delta", "text": answered.text[at : at + DELTA_CHARACTERS]}
-            out.append(event("content_block_delta", index=0, delta=delta))
-        out.append(event("content_block_stop", index=0))
+    for index, block in enumerate(answered.blocks):
+        out += _block_events(index, block)
     ending = {"stop_reason": answered.stop_reason, "stop_sequence": None, "stop_details": answered.stop_details}
     out.append(event("message_delta", delta=ending, usage=usage_block(usage)))
     out.append(event("message_stop"))
     return out
+
+
+def _block_events(index: int, block: Mapping[str, Any]) -> list[bytes]:
+    kind = block["type"]
+    text = block[kind]
+    empty = {**block, kind: ""} | ({"signature": ""} if kind == "thinking" else {})
+    out = [event("content_block_start", index=index, content_block=empty), event("ping")]
+    deltas = [{"type": f"{kind}_delta", kind: text[at : at + DELTA_CHARACTERS]} for at in range(0, len(text), DELTA_CHARACTERS)]
+    if kind == "thinking":
+        deltas.append({"type": "signature_delta", "signature": block["signature"]})
+    out += [event("content_block_delta", index=index, delta=delta) for delta in deltas]
+    return [*out, event("content_block_stop", index=index)]
 
 
 def event(name: str, **data: Any) -> bytes:

@@ -15,6 +15,7 @@ TOKENS = (
     "cache_read_input_tokens",
     "ephemeral_5m_input_tokens",
     "ephemeral_1h_input_tokens",
+    "thinking_tokens",
 )
 IN_FLIGHT = "in flight"
 UNBILLED, DELIVERED, UNDELIVERED = range(3)
@@ -36,7 +37,7 @@ class Names:
 
 
 class Books:
-    """One row for each request to `/v1/messages`, in 40 bytes, and for each one in a batch. Totals are sums over the rows.
+    """One row for each request to `/v1/messages`, in 44 bytes, and for each one in a batch. Totals are sums over the rows.
 
     `run` tells the request ids of this simulator from those of another; `epoch` is what to add to a time of arrival (seconds on a
     steady clock) for the time of day.
@@ -59,7 +60,7 @@ class Books:
         self._key.append(self._keys.number(key))
         for column in (self._status, self._outcome, self._model, self._billed, self._batch):
             column.append(0)
-        self._tokens.extend((0, 0, 0, 0, 0))
+        self._tokens.extend([0] * len(TOKENS))
         return len(self._arrived) - 1
 
     def arrive_together(self, now: float, key: str, batch_id: str, custom_ids: Sequence[str]) -> range:
@@ -71,7 +72,7 @@ class Books:
         self._batch.extend([len(self._batches) - 1] * count)
         for column in (self._status, self._outcome, self._model, self._billed):
             column.extend([0] * count)
-        self._tokens.extend([0] * 5 * count)
+        self._tokens.extend([0] * len(TOKENS) * count)
         return range(first, first + count)
 
     def request_id(self, row: int) -> str:
@@ -91,7 +92,7 @@ class Books:
         """Charge an answer, whether or not it reached the client."""
         self._model[row] = self._models.number(model)
         self._billed[row] = DELIVERED if delivered else UNDELIVERED
-        self._tokens[5 * row : 5 * row + 5] = array(
+        self._tokens[self._place(row)] = array(
             "I",
             (
                 usage.input_tokens,
@@ -99,8 +100,13 @@ class Books:
                 usage.cache_read_tokens,
                 usage.cache_write_5m_tokens,
                 usage.cache_write_1h_tokens,
+                usage.thinking_tokens,
             ),
         )
+
+    @staticmethod
+    def _place(row: int) -> slice:
+        return slice(len(TOKENS) * row, len(TOKENS) * (row + 1))
 
     def deliver(self, row: int) -> None:
         """An answer that was charged has been handed over."""
@@ -128,7 +134,7 @@ class Books:
                 "model": self._models.texts[self._model[row]],
                 "billed": self._billed[row] != UNBILLED,
                 "delivered": self._billed[row] == DELIVERED,
-                "usage": self._usage(self._tokens[5 * row : 5 * row + 5]),
+                "usage": self._usage(self._tokens[self._place(row)]),
                 "message_id": self.message_id(row) if self._billed[row] != UNBILLED else None,
                 **self._membership(row),
             }
@@ -152,11 +158,11 @@ class Books:
         sums: dict[str, list[int]] = {}
         for row in rows:
             if self._billed[row] == billed:
-                total = sums.setdefault(self._models.texts[self._model[row]], [0] * 6)
+                total = sums.setdefault(self._models.texts[self._model[row]], [0] * (1 + len(TOKENS)))
                 total[0] += 1
-                for at in range(5):
-                    total[at + 1] += self._tokens[5 * row + at]
-        whole = [sum(column) for column in zip(*sums.values(), strict=True)] or [0] * 6
+                for at, tokens in enumerate(self._tokens[self._place(row)], start=1):
+                    total[at] += tokens
+        whole = [sum(column) for column in zip(*sums.values(), strict=True)] or [0] * (1 + len(TOKENS))
         return {**self._line(whole), "models": {model: self._line(total) for model, total in sums.items()}}
 
     def _line(self, total: list[int]) -> dict[str, int]:

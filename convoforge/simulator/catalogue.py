@@ -5,10 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from convoforge.model_facts import snapshot_models
+
+EFFORTS = ("low", "medium", "high", "xhigh", "max")
+THINKING = ("adaptive", "between_tools", "disabled", "enabled")
+
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """One model. `sampling`, `prefill` and `thinking_budget` are what newer ones refuse; token figures are per request."""
+    """One model. `sampling` and `prefill` are what newer ones refuse; token figures are per request. `thinking` are the types it takes,
+    `thinks` is what it does where a request says nothing, and `efforts_when_off` what it takes beside thinking turned off."""
 
     id: str
     name: str
@@ -18,10 +24,17 @@ class Model:
     context: int
     cache_minimum: int
     structured: bool = True
+    batch: bool = True
     sampling: bool = False
     prefill: bool = False
-    thinking_budget: bool = False
-    adaptive: bool = True
+    thinking: tuple[str, ...] = ("disabled",)
+    thinks: bool = False
+    efforts: tuple[str, ...] = ()
+    default_effort: str | None = None
+    efforts_when_off: tuple[str, ...] = ()
+    lifecycle: str = "active"
+    deprecated: str | None = None
+    retires: str | None = None
 
     def info(self) -> dict[str, Any]:
         """The model as `GET /v1/models/{id}` tells it."""
@@ -29,52 +42,61 @@ class Model:
         def can(supported: bool) -> dict[str, bool]:
             return {"supported": supported}
 
-        levels = {level: can(self.adaptive) for level in ("low", "medium", "high", "xhigh", "max")}
-        thinking = {"adaptive": self.adaptive, "between_tools": self.adaptive, "disabled": True, "enabled": self.thinking_budget}
         return {
             "id": self.id,
             "type": "model",
             "display_name": self.name,
             "line": self.line,
-            "created_at": self.created,
-            "lifecycle": "active",
-            "deprecated_at": None,
-            "retires_at": None,
+            "created_at": _moment(self.created),
+            "lifecycle": self.lifecycle,
+            "deprecated_at": _moment(self.deprecated),
+            "retires_at": _moment(self.retires),
             "max_input_tokens": self.context,
             "max_tokens": self.max_tokens,
             "capabilities": {
-                "batch": can(True),
+                "batch": can(self.batch),
                 "citations": can(True),
                 "code_execution": can(False),
                 "context_management": can(False),
-                "effort": {**can(self.adaptive), **levels},
+                "effort": {**can(bool(self.efforts)), **{level: can(level in self.efforts) for level in EFFORTS}},
                 "image_input": can(True),
                 "pdf_input": can(True),
                 "server_tools": {**can(False), "code_execution": can(False), "web_search": can(False)},
                 "structured_outputs": can(self.structured),
-                "thinking": {**can(True), "types": {kind: can(supported) for kind, supported in thinking.items()}},
+                "thinking": {
+                    **can("adaptive" in self.thinking or "enabled" in self.thinking),
+                    "types": {kind: can(kind in self.thinking) for kind in THINKING},
+                },
             },
         }
 
 
-MODELS = {
-    model.id: model
-    for model in (
-        Model("claude-sonnet-5-5", "Claude Sonnet 5.5", "sonnet", "2026-09-24T00:00:00Z", 64_000, 1_000_000, 512),
-        Model("claude-haiku-5-5", "Claude Haiku 5.5", "haiku", "2026-10-08T00:00:00Z", 64_000, 400_000, 512),
-        Model("claude-opus-5-5", "Claude Opus 5.5", "opus", "2026-09-24T00:00:00Z", 64_000, 1_000_000, 512),
-        Model("claude-fable-5-2", "Claude Fable 5.2", "fable", "2026-08-13T00:00:00Z", 64_000, 1_000_000, 1_024),
-        Model(
-            "claude-sonnet-4-6", "Claude Sonnet 4.6", "sonnet", "2026-02-17T00:00:00Z", 64_000, 200_000, 1_024,
-            sampling=True, thinking_budget=True,
-        ),
-        Model(
-            "claude-haiku-4-5", "Claude Haiku 4.5", "haiku", "2025-10-15T00:00:00Z", 64_000, 200_000, 1_024,
-            sampling=True, prefill=True, thinking_budget=True, adaptive=False,
-        ),
-        Model(
-            "claude-sonnet-4-20250514", "Claude Sonnet 4", "sonnet", "2025-05-22T00:00:00Z", 64_000, 200_000, 1_024,
-            structured=False, sampling=True, prefill=True, thinking_budget=True, adaptive=False,
-        ),
+def _moment(day: str | None) -> str | None:
+    return day and f"{day}T00:00:00Z"
+
+
+def _model(name: str, told: dict[str, Any]) -> Model:
+    return Model(
+        id=name,
+        name=told["name"],
+        line=told["line"],
+        created=told["created_at"],
+        max_tokens=told["max_tokens"],
+        context=told["max_input_tokens"],
+        cache_minimum=told["cache_minimum"],
+        structured=told["structured"],
+        batch=told["batch"],
+        sampling=told["temperature"],
+        prefill=told["prefill"],
+        thinking=tuple(told["thinking"]),
+        thinks=told["thinks"],
+        efforts=tuple(told["efforts"]),
+        default_effort=told["default_effort"],
+        efforts_when_off=tuple(told["efforts_when_off"]),
+        lifecycle=told["lifecycle"],
+        deprecated=told["deprecated_at"],
+        retires=told["retires_at"],
     )
-}  # fmt: skip
+
+
+MODELS = {name: _model(name, told) for name, told in snapshot_models().items()}

@@ -12,6 +12,7 @@ import orjson
 from convoforge.simulator import schema
 from convoforge.simulator.catalogue import MODELS, Model
 from convoforge.simulator.faults import ERRORS, Fault
+from convoforge.simulator.thinking import Refused, Thinking, read_thinking
 
 CURRENT_VERSION = "2026-10-21"
 VERSIONS = ("2023-06-01", CURRENT_VERSION)
@@ -77,6 +78,12 @@ class Asked:
     max_tokens: int
     stream: bool
     schema: Mapping[str, Any] | None
+    thinking: Thinking = Thinking()
+
+    @property
+    def thinking_tokens(self) -> int:
+        """The tokens that are thought before the answer, within `max_tokens`."""
+        return self.thinking.tokens(self.key, self.max_tokens)
 
     @property
     def input_tokens(self) -> int:
@@ -94,6 +101,7 @@ def read_request(raw: bytes, version: str | None, *, counting: bool = False) -> 
     version, body = known_version(version), read_object(raw)
     model = _model(body)
     _check_sampling(body, model, version)
+    thinking = _thinking(body, model, counting=counting)
     for name in body:
         if name not in FIELDS:
             raise ApiError(400, f"{name}: Extra inputs are not permitted")
@@ -115,6 +123,7 @@ def read_request(raw: bytes, version: str | None, *, counting: bool = False) -> 
         max_tokens,
         body.get("stream") is True,
         wanted,
+        thinking,
     )
     if asked.input_tokens > model.context:
         raise ApiError(400, f"prompt is too long: {asked.input_tokens} tokens > {model.context} maximum")
@@ -174,9 +183,20 @@ def _max_tokens(body: Mapping[str, Any], model: Model) -> int:
     return wanted
 
 
+def _thinking(body: Mapping[str, Any], model: Model, *, counting: bool) -> Thinking:
+    max_tokens = body.get("max_tokens")
+    most = max_tokens if type(max_tokens) is int and not counting else None
+    effort = _object(body, "output_config").get("effort")
+    try:
+        thinking = read_thinking(_object(body, "thinking"), effort, model, most)
+    except Refused as error:
+        raise ApiError(400, str(error)) from None
+    if thinking.effort is not None and body.get("temperature", 1) != 1:
+        raise ApiError(400, "`temperature` may only be set to 1 when thinking is enabled.")
+    return thinking
+
+
 def _output_schema(body: Mapping[str, Any], model: Model) -> Mapping[str, Any] | None:
-    if _object(body, "thinking").get("type") == "enabled" and not model.thinking_budget:
-        raise ApiError(400, f"thinking.type: 'enabled' is not supported by {model.id}; use 'adaptive'")
     wanted = _object(_object(body, "output_config"), "format")
     if not wanted:
         return None

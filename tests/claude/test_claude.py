@@ -264,7 +264,8 @@ async def test_a_request_is_what_the_api_takes_and_nothing_more() -> None:
     async with server(asked) as url, client(url, KEY) as claude:
         await claude.send(PROMPT, SETTINGS)
     (body,), (headers,) = asked.bodies, asked.headers
-    assert set(body) == {"model", "max_tokens", "system", "messages", "output_config"}
+    assert set(body) == {"model", "max_tokens", "system", "messages", "output_config", "thinking"}
+    assert body["thinking"] == {"type": "between_tools"}
     assert (body["model"], body["max_tokens"], body["system"]) == (MODEL, 4096, PROMPT.system)
     assert body["messages"] == [{"role": "user", "content": PROMPT.user}]
     assert headers["authorization"] == f"Bearer {KEY}"

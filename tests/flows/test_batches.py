@@ -70,6 +70,7 @@ def books_agree(project: Project, server: Control) -> None:
         "cache_read_tokens": "cache_read_input_tokens",
         "cache_write_5m_tokens": "ephemeral_5m_input_tokens",
         "cache_write_1h_tokens": "ephemeral_1h_input_tokens",
+        "thinking_tokens": "thinking_tokens",
     }
     paid = {row["message_id"]: Usage(**{ours: row["usage"][theirs] for ours, theirs in names.items()}) for row in billed}
     booked = rows(

@@ -959,3 +959,31 @@ def surplus(run: Run) -> int:
         "SELECT requests.cell FROM generation_logs JOIN requests ON requests.id = request_id WHERE billing = 'maybe' ORDER BY 1"
     )
     return sum(RESERVE - worst_cost_pico(prompt(int(row[0], 16)), 4096, PRICE) for row in maybe)
+
+
+# --- thinking ---
+
+
+async def test_what_is_thought_is_paid_written_down_and_part_of_the_output(open_run: Open, simulator: Simulator) -> None:
+    async with open_run(simulator.url, generation={"thinking": "adaptive"}) as run:
+        (outcome,) = await run.generate()
+        ((status, output, thought, cost),) = run.logs("status", "output_tokens", "thinking_tokens", "cost_pico")
+    billed = simulator.books()["billed_delivered"]
+    assert (status, output, thought) == ("succeeded", billed["output_tokens"], billed["thinking_tokens"])
+    assert 0 < thought < output
+    assert cost == cost_pico(outcome.usage, PRICE)
+
+
+async def test_an_answer_that_thinking_cut_off_says_so_and_what_to_set(open_run: Open, simulator: Simulator) -> None:
+    async with open_run(simulator.url, generation={"thinking": "adaptive", "max_tokens": 600}) as run:
+        (outcome,) = await run.generate()
+        ((thought, output),) = run.logs("thinking_tokens", "output_tokens")
+    assert outcome.kind is AnswerKind.TRUNCATED
+    assert f"{thought:,} of its {output:,} tokens were thinking" in outcome.reason
+    assert all(key in outcome.reason for key in ("generation.thinking", "generation.effort", "generation.max_tokens"))
+
+
+async def test_without_a_word_in_the_spec_nothing_is_thought(open_run: Open, simulator: Simulator) -> None:
+    async with open_run(simulator.url) as run:
+        await run.generate(3)
+    assert simulator.books()["billed_delivered"]["thinking_tokens"] == 0

@@ -16,7 +16,14 @@ from convoforge.ledger.tables import answers, datasets, generation_logs, pages, 
 from convoforge.pricing import Price, usd
 
 Row = dict[str, Any]
-TOKENS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens")
+TOKENS = (
+    "input_tokens",
+    "output_tokens",
+    "cache_read_tokens",
+    "cache_write_5m_tokens",
+    "cache_write_1h_tokens",
+    "thinking_tokens",
+)
 
 
 @dataclass(frozen=True)
@@ -102,6 +109,7 @@ def _figures(logs: Sequence[Row], came: Sequence[Row], known: dict[int, Row]) ->
         "accepted": len(accepted),
         "input_tokens": tokens["input_tokens"],
         "output_tokens": tokens["output_tokens"],
+        "thinking_tokens": tokens["thinking_tokens"],
         "cache_read_tokens": tokens["cache_read_tokens"],
         "cache_write_tokens": written,
         "total_cost_usd": _said(pico),

@@ -167,7 +167,7 @@ def test_an_empty_period_costs_nothing_and_divides_by_nothing(books: Ledger) -> 
     summary = books.read(cost_summary, DAY - timedelta(days=9), DAY - timedelta(days=8), by="day")
     assert summary.as_json() == {
         **dict.fromkeys(("attempts", "succeeded", "failed", "retries", "maybe_billed", "conversations", "accepted"), 0),
-        **dict.fromkeys(("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens"), 0),
+        **dict.fromkeys(("input_tokens", "output_tokens", "thinking_tokens", "cache_read_tokens", "cache_write_tokens"), 0),
         "total_cost_usd": "0",
         **dict.fromkeys(("cost_per_request_usd", "cost_per_conversation_usd", "cost_per_accepted_usd", "success_rate")),
         "latency_ms": dict.fromkeys(("mean", "p50", "p95", "p99")),
@@ -215,7 +215,12 @@ def small(ledger: Ledger, dataset: int, owner: Owner) -> Ledger:
     nothing = {"status": "failed", "answer": None, "usage": Usage()}
     cached = Usage(100, 20, cache_read_tokens=900)
     for run, request, attempt, ended in (
-        ("first", 0, 1, {"cost": 5, "answer": said(8, "one"), "usage": Usage(100, 20, cache_write_5m_tokens=1_000)}),
+        (
+            "first",
+            0,
+            1,
+            {"cost": 5, "answer": said(8, "one"), "usage": Usage(100, 20, cache_write_5m_tokens=1_000, thinking_tokens=7)},
+        ),
         ("first", 1, 1, {"cost": 7, "answer": said(9, "one"), "usage": cached}),  # the same text again
         ("first", 2, 1, {"cost": 11, "answer": said(5, "two"), "usage": cached}),  # below the threshold
         ("first", 3, 1, {"cost": 13, **nothing, "error_kind": "wrong_provider"}),  # billed, and of no use

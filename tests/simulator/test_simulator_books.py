@@ -122,4 +122,5 @@ def as_usage(line: dict[str, Any]) -> Usage:
         line["cache_read_input_tokens"],
         line["ephemeral_5m_input_tokens"],
         line["ephemeral_1h_input_tokens"],
+        line["thinking_tokens"],
     )

@@ -19,6 +19,7 @@ USAGE = {
     "cache_read_tokens": "cache_read_input_tokens",
     "cache_write_5m_tokens": "ephemeral_5m_input_tokens",
     "cache_write_1h_tokens": "ephemeral_1h_input_tokens",
+    "thinking_tokens": "thinking_tokens",
 }
 """The ledger's columns, and what the API calls them."""
 

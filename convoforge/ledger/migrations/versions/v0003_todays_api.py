@@ -17,6 +17,7 @@ def upgrade() -> None:
     op.add_column("generation_logs", sa.Column("usage_known", sa.Boolean(), server_default=sa.true(), nullable=False))
     op.add_column("answers", sa.Column("template_system", sa.Boolean(), nullable=True))
     _share_rate()
+    _thinking()
 
 
 def _share_rate() -> None:
@@ -39,3 +40,9 @@ def _share_rate() -> None:
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("ix_permits", "permits", ["limit_name", "at"], unique=False)
+
+
+def _thinking() -> None:
+    """How much of the output was thought."""
+    op.add_column("generation_logs", sa.Column("thinking_tokens", sa.Integer(), server_default="0", nullable=False))
+    op.add_column("pages", sa.Column("thinking_tokens", sa.BigInteger(), server_default="0", nullable=False))
