@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from convoforge.errors import LedgerError
+from convoforge.files import create_file, make_folder, make_private
 from convoforge.publish import manifest as manifests
 from convoforge.publish.layout import Layout, version_name
 from convoforge.publish.manifest import Manifest
@@ -190,8 +191,9 @@ class LocalVersions(Versions):
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        self._versions.mkdir(parents=True, exist_ok=True)
+        make_folder(self._folder)
+        make_folder(self._versions)
+        create_file(self._versions / ".lock")
         with (self._versions / ".lock").open("a") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield
@@ -202,7 +204,8 @@ class LocalVersions(Versions):
             for folder in (self._versions, self._folder):
                 _sweep(folder)
             stage = self._versions / f".staging-{secrets.token_hex(8)}"
-            (stage / "version").mkdir(parents=True)
+            make_folder(stage / "version")
+            create_file(stage / _OWNER)
             owner = (stage / _OWNER).open("w")
             fcntl.flock(owner, fcntl.LOCK_EX)
         try:
@@ -226,9 +229,11 @@ class LocalVersions(Versions):
         if stage.rejected.exists():  # first, as a version is whole once it is seen; without its version it is nothing to anybody
             _sync(stage.rejected)
             beside = self._data / self._layout.rejected(number)
-            beside.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(beside.parent)
+            make_private(stage.rejected)
             stage.rejected.replace(beside)
             _sync(beside.parent)
+        make_private(stage.version)
         for path in (*stage.version.rglob("*"), stage.version):
             _sync(path)
         path = stage.version.rename(self._versions / version_name(number))
