@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
-from convoforge.errors import shown
+from convoforge.errors import ClaudeAPIError, shown
 
 Role = Literal["user", "assistant"]
 Provider = Literal["anthropic", "simulator"]
@@ -228,25 +228,40 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class BatchState:
-    """A message batch as the API tells of it. `counts` are its requests by what became of them (processing, succeeded, errored,
-    canceled, expired); all are processing until it has ended."""
+    """A message batch as the API describes it. `status` is the API's word. `requests` counts all its requests, `counts` by what became
+    of them (processing, succeeded, errored, canceled, expired); both are empty where the API gives none. `archived`: its results are
+    deleted."""
 
     id: str
+    status: str
     ended: bool
-    requests: int
+    requests: int | None
     counts: Mapping[str, int]
-    created_at: datetime
+    created_at: datetime | None
+    ended_at: datetime | None
+    archived: bool
     provider: Provider
 
 
 @dataclass(frozen=True, slots=True)
 class BatchResult:
-    """What became of one request of a batch: a reply, or the error that it met. Only a reply is billed."""
+    """What became of one request of a message batch: a reply, or the error that it met. Only a reply is billed."""
 
     custom_id: str
     reply: Reply | None = None
     error: Exception | None = None
     message_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadableLine:
+    """A line among the results that is no result. `custom_id` is the name that can still be read in it. `in_place_of_one`: it is a JSON
+    object or begins as one, so that a result may have been meant. `cut`: it is the last line, and its end is missing."""
+
+    error: ClaudeAPIError
+    custom_id: str | None
+    in_place_of_one: bool
+    cut: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,6 +119,7 @@ async def open_workbench(
             run_id=run_id,
             dataset_id=dataset,
             owner=owner.id,
+            endpoint=base_url,
             policy=policy,
         )
         yield Workbench(run_id, ledger, dataset, owner.id, base_url, gate, generator, batcher, claude.facts)

@@ -9,8 +9,8 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
-from convoforge.batching import MOST_REQUESTS, Collected
-from convoforge.errors import ClaudeAPIError, DoomError, RejectedError
+from convoforge.batching import MOST_REQUESTS
+from convoforge.collecting import Collected
 from convoforge.ledger.batches import in_batches
 from convoforge.ledger.draws import claim
 from tasks.session import Session, session
@@ -45,25 +45,22 @@ async def collect_batches(run_id: str, *, wait: bool) -> list[int]:
     Returns the ids of requests that came back without an answer."""
     opened = session(run_id)
     failed: set[int] = set()
-    pause, silent = FIRST_LOOK_SECONDS, False
+    pause, told = FIRST_LOOK_SECONDS, set[str]()
     while True:
-        going_on = True
-        try:
-            found = await opened.batcher.collect()
-        except (DoomError, RejectedError) as error:
-            opened.control.stop(str(error), doomed=True)
-        except ClaudeAPIError as error:  # the batches go on without us; the next look may fare better
-            if not silent:
-                get_run_logger().warning("the batches could not be looked at: %s", error)
-            silent = True
-        else:
-            silent, going_on = False, found.going_on > 0
-            failed |= found.failed
-            _tell(opened, found)
+        found = await opened.batcher.collect()
+        failed |= found.failed
+        _tell(opened, found)
         await _count(opened)
-        if not going_on or not wait or opened.control.stopped is not None:
+        for trouble in found.troubles:
+            if trouble not in told:
+                get_run_logger().warning("%s", trouble)
+        told = set(found.troubles)
+        opened.batch_troubles = tuple(found.troubles)
+        if not found.going_on or not wait or opened.control.stopped is not None:
             return sorted(failed)
         opened.stage = f"waiting for batches: {opened.in_batches} requests are in them, and go on without us"
+        if found.troubles:
+            opened.stage = f"waiting for batches with {opened.in_batches} requests: {found.troubles[0]}"
         await _nap(opened, pause)
         pause = min(LAST_LOOK_SECONDS, pause * 1.5)
 
@@ -74,6 +71,9 @@ def _tell(opened: Session, found: Collected) -> None:
     control.cost_pico += found.cost_pico
     control.unanswered |= found.failed
     opened.collected += found.earlier
+    opened.batch_notes += found.notes
+    for note in found.notes:
+        get_run_logger().warning("%s", note)
 
 
 async def _count(opened: Session) -> None:

@@ -76,8 +76,9 @@ class Progress:
 @dataclass(slots=True)
 class Session:
     """One run in this process. `elsewhere` counts its calls in flight in other processes, `in_batches` its dataset's requests in message
-    batches, `collected` the answers that batches of earlier runs brought; `interrupted` is a stop that was asked for from outside;
-    `estimate` is what it was expected to cost."""
+    batches, `collected` the answers that batches of earlier runs brought; `batch_notes` say what was wrong with batches that are over,
+    `batch_troubles` with those that go on; `interrupted` is a stop that was asked for from outside; `estimate` is what it was expected
+    to cost."""
 
     run_id: str
     plan: Plan
@@ -101,6 +102,8 @@ class Session:
     estimate: Estimate | None = None
     in_batches: int = 0
     collected: int = 0
+    batch_notes: list[str] = field(default_factory=list)
+    batch_troubles: tuple[str, ...] = ()
     cells: dict[str, Cell] = field(default_factory=dict)
 
     def job(self, claimed: Claimed) -> Job:

@@ -5,18 +5,20 @@ A batch carries nothing of ours but each request's `custom_id`; results come in 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from datetime import datetime
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 
 from convoforge.claude.client import Claude
-from convoforge.claude.connection import Answer
+from convoforge.claude.connection import MOST_LINE, Answer
 from convoforge.claude.errors import judge_by_type, line
-from convoforge.claude.reading import bad_body, provider_of, read_json, read_reply
+from convoforge.claude.reading import bad_body, parse_json, provider_of, read_json, read_reply
 from convoforge.errors import ClaudeAPIError, TransientError
-from convoforge.models import BatchResult, BatchState, Prompt
+from convoforge.models import BatchResult, BatchState, Prompt, UnreadableLine
 from convoforge.spec import Generation
 
 HANDOVER_SECONDS = 600.0
@@ -24,6 +26,11 @@ HANDOVER_SECONDS = 600.0
 
 _PATH = "v1/messages/batches"
 _LISTED_AT_ONCE = 100
+_BATCH_ID = re.compile("[!-~]{1,128}")
+_CUSTOM_ID = re.compile(rb'"custom_id"\s*:\s*"([a-zA-Z0-9_-]{1,64})"')
+
+_UNBILLED = ("canceled", "expired")
+"""The types of results, beside `errored`, that the API does not bill."""
 
 
 class Batches:
@@ -46,74 +53,119 @@ class Batches:
 
     async def look(self, batch_id: str) -> BatchState:
         """Where a batch stands."""
-        answer = await self._claude.call("GET", f"{_PATH}/{batch_id}", self._key)
+        answer = await self._claude.call("GET", f"{_PATH}/{quote(batch_id, safe='')}", self._key)
         return _state(read_json(answer), answer)
 
     async def since(self, moment: datetime) -> AsyncIterator[BatchState]:
-        """The batches created from a moment on, newest first."""
-        query = f"limit={_LISTED_AT_ONCE}"
+        """The batches created from a moment on, and those of which the API does not say when; newest first, as the API lists them."""
+        query, seen = f"limit={_LISTED_AT_ONCE}", set[str]()
         while True:
             answer = await self._claude.call("GET", f"{_PATH}?{query}", self._key)
             page = read_json(answer)
             if not isinstance(page.get("data"), list):
                 raise bad_body(answer, "it lists no batches")
             found = [_state(one, answer) for one in page["data"]]
-            for one in found:
-                if one.created_at < moment:
-                    return
+            if found and found[-1].id in seen:
+                raise bad_body(answer, "it lists the same batches again")
+            seen.update(one.id for one in found)
+            recent = [one for one in found if one.created_at is None or one.created_at >= moment]
+            for one in recent:
                 yield one
-            if not page.get("has_more") or not found:
+            if not page.get("has_more") or not recent or recent[-1] is not found[-1]:
                 return
-            query = f"limit={_LISTED_AT_ONCE}&after_id={found[-1].id}"
+            query = f"limit={_LISTED_AT_ONCE}&after_id={quote(found[-1].id, safe='')}"
 
-    async def results(self, batch_id: str, settings: Generation) -> AsyncIterator[BatchResult]:
-        """What became of the requests of a batch that has ended, in any order, as it streams in.
+    async def results(self, batch_id: str, settings: Generation) -> AsyncGenerator[BatchResult | UnreadableLine]:
+        """What became of the requests of a batch that has ended, in any order, as it streams in. A line that cannot be read ends nothing.
 
         The address is our own, not the one that the API names: a key goes nowhere else than to the API.
         """
         applied = self._claude.applies_temperature(settings)
-        async with self._claude.stream(f"{_PATH}/{batch_id}/results", self._key) as (answer, lines):
+        async with self._claude.stream(f"{_PATH}/{quote(batch_id, safe='')}/results", self._key) as (answer, lines):
             async for text in lines:
                 if text.strip():
                     yield self._result(text, answer, applied)
 
-    def _result(self, text: bytes, answer: Answer, applied: bool) -> BatchResult:
+    def _result(self, text: bytes, answer: Answer, applied: bool) -> BatchResult | UnreadableLine:
         try:
-            told = orjson.loads(text)
-            custom_id, result = str(told["custom_id"]), told["result"]
-        except (orjson.JSONDecodeError, KeyError, TypeError) as error:
-            raise bad_body(answer, f"a batch's result is not what it should be: {error}") from None
+            told = parse_json(text)
+            if not isinstance(told, dict):
+                raise TypeError("it is no JSON object")
+            custom_id, result = told["custom_id"], told["result"]
+            if not isinstance(custom_id, str):
+                raise TypeError("its custom_id is no text")
+        except (ValueError, KeyError, TypeError) as error:
+            return _unreadable(text, answer, error)
         try:
             if result["type"] != "succeeded":
                 return BatchResult(custom_id, error=_fault(result["type"], result))
             message = result["message"]
             reply = read_reply(message, answer, temperature_applied=applied)
-            return BatchResult(custom_id, reply=reply, message_id=str(message.get("id", "")) or None)
+            return BatchResult(custom_id, reply=reply, message_id=line(message.get("id") or "", (), 128) or None)
         except (KeyError, TypeError, AttributeError) as error:
             return BatchResult(custom_id, error=bad_body(answer, f"a field is missing or is not what it should be: {error}"))
         except TransientError as error:  # it will not be readable another time either
             return BatchResult(custom_id, error=error)
 
 
-def _fault(kind: str, result: Mapping[str, Any]) -> ClaudeAPIError:
+def _fault(kind: object, result: Mapping[str, Any]) -> ClaudeAPIError:
+    """What a result is that is no answer."""
     if kind != "errored":
-        return TransientError(f"the batch ended without an answer: {kind}", kind=kind)
+        word = line(kind, (), 64)
+        if kind in _UNBILLED:
+            return TransientError(f"the batch ended without an answer: {word}", kind=word)
+        words = f"the batch brought a result of the unknown type '{word}'; it may have been billed"
+        return TransientError(words, kind="unknown_result", maybe_billed=True)
     error = result["error"].get("error") or result["error"]
     kind, said = line(error.get("type", "error"), (), 64), line(error.get("message", ""), ())
     found, _ = judge_by_type(kind, said)
     return found(f"the API could not answer in a batch ({kind}): {said}", kind=kind)
 
 
-def _state(told: Mapping[str, Any], answer: Answer) -> BatchState:
+def _unreadable(text: bytes, answer: Answer, why: Exception) -> UnreadableLine:
+    named = _CUSTOM_ID.search(text)
+    missing = f"it has no {why}" if isinstance(why, KeyError) else str(why)
+    if len(text) >= MOST_LINE:
+        missing = f"it is longer than {MOST_LINE} bytes"
+    begins = line(text[:80].decode(errors="replace"), (), 60)
+    return UnreadableLine(
+        error=bad_body(answer, f"a result could not be read: {line(missing, (), 100)} (it begins {begins})"),
+        custom_id=named[1].decode() if named else None,
+        in_place_of_one=text.lstrip(b"\xef\xbb\xbf \t").startswith(b"{")
+        and b'"type":"error"' not in text.replace(b" ", b"")[:20],
+        cut=not text.endswith(b"\n"),
+    )
+
+
+def _state(told: Any, answer: Answer) -> BatchState:
+    """A batch as the API describes it. What is needed is its name and where it stands; of the rest a new API may say less or more."""
+    if not isinstance(told, dict):
+        raise bad_body(answer, "a batch is no JSON object")
+    name, status = told.get("id"), told.get("processing_status")
+    if not isinstance(name, str) or not _BATCH_ID.fullmatch(name):
+        raise bad_body(answer, "a batch has no id")
+    if not isinstance(status, str):
+        raise bad_body(answer, "a batch has no processing_status")
+    given = told.get("request_counts")
+    counts = {str(kind): number for kind, number in given.items() if type(number) is int} if isinstance(given, dict) else {}
+    ended_at = _time(told.get("ended_at"))
+    return BatchState(
+        id=name,
+        status=line(status, (), 32),
+        ended=status == "ended" or ended_at is not None,  # a new word for an end is one, too
+        requests=sum(counts.values()) or None,
+        counts=counts,
+        created_at=_time(told.get("created_at")),
+        ended_at=ended_at,
+        archived=_time(told.get("archived_at")) is not None,
+        provider=provider_of(answer.headers),
+    )
+
+
+def _time(told: object) -> datetime | None:
+    """A time of the API, aware; None where there is none, or none that can be read."""
     try:
-        counts = {str(name): int(number) for name, number in told["request_counts"].items()}
-        return BatchState(
-            id=str(told["id"]),
-            ended=told["processing_status"] == "ended",
-            requests=sum(counts.values()),
-            counts=counts,
-            created_at=datetime.fromisoformat(told["created_at"]),
-            provider=provider_of(answer.headers),
-        )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise bad_body(answer, f"a batch is not what it should be: {error}") from None
+        found = datetime.fromisoformat(told) if isinstance(told, str) else None
+    except ValueError:
+        return None
+    return found.replace(tzinfo=UTC) if found is not None and found.tzinfo is None else found

@@ -17,6 +17,7 @@ from convoforge.claude.errors import lost
 _CONNECT_SECONDS = 10.0
 _MOST = 1_000  # connections, as many as the SDK keeps
 _HEADER_BYTES = 65_536  # a line or a field of an answer's head; aiohttp's 8,190 are too few for some proxies, the SDK reads more
+MOST_LINE = 16 * 1024 * 1024  # bytes of a line that is streamed: a hundred times the longest answer
 _IDLE_SECONDS = 5.0  # as the SDK: a server closes an idle connection sooner or later, and a call must not meet that moment
 
 
@@ -99,15 +100,18 @@ def _headers(response: aiohttp.ClientResponse) -> dict[str, str]:
 
 
 async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
-    """Lines of any length: aiohttp's own end at 128 kB, and text has other ends of lines, which may stand in the midst of JSON."""
+    """Lines of any length up to `MOST_LINE`, with their line feed: aiohttp's own end at 128 kB, and text has other ends of lines, which
+    may stand in the midst of JSON. What is longer is cut, so that no server fills the memory."""
     rest = bytearray()
     async for chunk in content.iter_any():
-        first, *more = chunk.split(b"\n")
-        rest += first
-        for one in more:
-            yield bytes(rest)
-            rest = bytearray(one)
-    yield bytes(rest)
+        *whole, last = chunk.split(b"\n")
+        for one in whole:
+            rest += one[: MOST_LINE - len(rest)]
+            yield bytes(rest) + b"\n"
+            rest = bytearray()
+        rest += last[: MOST_LINE - len(rest)]
+    if rest:
+        yield bytes(rest)
 
 
 def proxy_for(root: str) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import Any
 
 from rich.markup import escape
@@ -13,7 +14,7 @@ from convoforge.cli.words import facts, grid, out, print_json
 from convoforge.dataset import read_standing
 from convoforge.errors import ConfigError, nearest
 from convoforge.ledger import Ledger
-from convoforge.ledger.batches import OpenBatch, open_batches
+from convoforge.ledger.batches import OpenBatch, open_batches, troubled_batches
 from convoforge.ledger.draws import read_answers, read_conversation, read_draws
 from convoforge.ledger.runs import find_dataset, known_datasets, read_runs
 from convoforge.models import AnswerKind, Provider
@@ -22,6 +23,9 @@ from convoforge.project import show_database
 from convoforge.settings import Settings
 from convoforge.spec import ADHOC, DatasetSpec
 from convoforge.templates import Library
+
+_TROUBLED_SHOWN = 5
+"""Maximum batches that are over and that are still told about."""
 
 
 def find_plan(ledger: Ledger, settings: Settings, name: str, *, simulated: bool) -> tuple[Plan, int]:
@@ -110,11 +114,17 @@ def show_status(run: str | None, *, as_json: bool) -> int:
     with Ledger(settings.database_url) as ledger:
         rows = ledger.read(read_runs, run=run)
         batches = ledger.read(open_batches)
+        over = ledger.read(troubled_batches, _TROUBLED_SHOWN)
     if run is not None and len(rows) != 1:
         raise ConfigError(f"{len(rows) or 'no'} runs begin with '{run}': `convoforge status` lists them")
     if as_json:
         print_json(
-            {"runs": [_run(row) for row in rows], "batches": [_batch(one) for one in batches], "ledger": where}
+            {
+                "runs": [_run(row) for row in rows],
+                "batches": [_batch(one) for one in batches],
+                "batch_failures": [{**_batch(one), "given_up_at": None} for one in over],
+                "ledger": where,
+            }
             if run is None
             else _run(rows[0])
         )
@@ -132,11 +142,15 @@ def show_status(run: str | None, *, as_json: bool) -> int:
     out.print(grid(columns, (_line(_run(row)) for row in rows), left=5))
     if batches:
         out.print()
-        columns = ["open batch", "dataset", "provider", "run", "since", "requests"]
-        out.print(grid(columns, ([*map(str, _batch(one).values())] for one in batches), left=5))
-        out.print(
-            "[dim]They go on by themselves; the next build of the dataset collects them, or the deployment collect-batches.[/dim]"
-        )
+        columns = ["open batch", "dataset", "provider", "run", "since", "requests", "last look", "state there"]
+        out.print(grid(columns, (_cells(one) for one in batches), left=5))
+        for one in batches:
+            out.print(f"[dim]{escape(_outlook(one))}[/dim]", soft_wrap=True)
+        out.print("[dim]The next build of the dataset collects them, or the deployment collect-batches.[/dim]")
+    if over:
+        out.print("\nBatches that ended with something wrong:")
+        for one in over:
+            out.print(f"  {escape(one.dataset)}: {escape(one.seen.trouble or '')}", soft_wrap=True)
     return DONE
 
 
@@ -146,9 +160,34 @@ def _batch(one: OpenBatch) -> dict[str, Any]:
         "dataset": one.dataset,
         "provider": one.provider,
         "run_id": one.run_id[:8],
-        "since": one.created_at.isoformat(sep=" ", timespec="minutes")[:16],
+        "since": _minute(one.created_at),
         "requests": one.requests,
+        "last_look": _minute(one.seen.looked_at),
+        "api_status": one.seen.api_status,
+        "trouble": one.seen.trouble,
+        "given_up_at": _minute(one.seen.given_up_at),
     }
+
+
+def _cells(one: OpenBatch) -> list[str]:
+    told = _batch(one)
+    names = ("batch", "dataset", "provider", "run_id", "since", "requests")
+    return [*(escape(str(told[name])) for name in names), told["last_look"] or "never", escape(told["api_status"] or "-")]
+
+
+def _outlook(one: OpenBatch) -> str:
+    """What is to be expected of a batch: what was wrong at the last look, and how long it is waited for."""
+    seen, name = one.seen, one.api_id or f"batch {one.id[:8]}"
+    if seen.looked_at is None:
+        return f"{name}: nobody has looked at it yet"
+    if seen.trouble is None:
+        return f"{name}: the API works on it"
+    last = f"; its requests are asked again after {_minute(seen.given_up_at)} UTC if that goes on" if seen.given_up_at else ""
+    return f"{name}: {seen.trouble}{last}"
+
+
+def _minute(at: datetime | None) -> str | None:
+    return None if at is None else at.isoformat(sep=" ", timespec="minutes")[:16]
 
 
 def _run(row: Any) -> dict[str, Any]:

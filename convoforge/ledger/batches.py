@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, and_, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Select, and_, bindparam, func, insert, select, update
 
 from convoforge.ledger.attempts import Completion, Denied, Intent, finish_attempts, scopes, start_attempts
 from convoforge.ledger.tables import batches, datasets, generation_logs, requests, runs
@@ -23,8 +23,23 @@ OPEN = ("intent", "made")
 
 
 @dataclass(frozen=True, slots=True)
+class Seen:
+    """What the last look at a batch found. `api_status` and `api_ended_at` are the API's words; `missing_since` is the first of the looks
+    in a row at which the API had it or its results not; `trouble` says why its results are not here, if it should have brought them;
+    `given_up_at` is when its requests are asked again at the earliest, if nothing changes until then."""
+
+    looked_at: datetime | None = None
+    api_status: str | None = None
+    api_ended_at: datetime | None = None
+    missing_since: datetime | None = None
+    trouble: str | None = None
+    given_up_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class OpenBatch:
-    """A batch that may still bring something. `api_id` is None until the API has named it; `api_key` is its key's fingerprint."""
+    """A batch that may still bring something. `api_id` is None until the API has named it; `api_key` is its key's fingerprint, `endpoint`
+    the address it was made at. `seen` is what the last look at it found."""
 
     id: str
     run_id: str
@@ -35,6 +50,8 @@ class OpenBatch:
     api_key: str | None
     requests: int
     created_at: datetime
+    endpoint: str | None = None
+    seen: Seen = Seen()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +71,10 @@ def custom_id(cell: str, draw: int, attempt: int) -> str:
 
 
 def begin_batch(
-    connection: Connection, batch_id: str, parts: Sequence[tuple[Intent, Asked]], now: datetime
+    connection: Connection, batch_id: str, parts: Sequence[tuple[Intent, Asked]], now: datetime, endpoint: str | None = None
 ) -> Sequence[Denied | None]:
-    """Write down that a batch is about to be made of those `parts` whose worst case fits into their budgets; `Denied` for the others.
-    They are of one run and one key, and claimed by whoever calls; afterwards by the batch."""
+    """Write down that a batch is about to be made at `endpoint` of those `parts` whose worst case fits into their budgets; `Denied` for
+    the others. They are of one run and one key, and claimed by whoever calls; afterwards by the batch."""
     results = start_attempts(connection, [intent for intent, _ in parts])
     taken = [part for part, denied in zip(parts, results, strict=True) if denied is None]
     if not taken:
@@ -70,6 +87,7 @@ def begin_batch(
         "state": "intent",
         "requests": len(taken),
         "created_at": now,
+        "endpoint": endpoint and endpoint[:300],
     }
     connection.execute(insert(batches), row)
     hold = update(requests).where(requests.c.id == bindparam("b_request")).values(owner=batch_id, request=bindparam("b_asked"))
@@ -84,17 +102,40 @@ def name_batch(connection: Connection, batch_id: str, api_id: str) -> None:
     connection.execute(update(batches).where(batches.c.id == batch_id).values(api_batch_id=api_id, state="made"))
 
 
+def write_seen(connection: Connection, batch_id: str, seen: Seen) -> None:
+    """Keep what a look at a batch found."""
+    values = {
+        "looked_at": seen.looked_at,
+        "api_status": seen.api_status,
+        "api_ended_at": seen.api_ended_at,
+        "missing_since": seen.missing_since,
+        "trouble": seen.trouble,
+        "given_up_at": seen.given_up_at,
+    }
+    connection.execute(update(batches).where(batches.c.id == batch_id).values(values))
+
+
 def open_batches(connection: Connection, dataset: int | None = None) -> list[OpenBatch]:
     """The batches that may still bring something, oldest first; of one dataset, or of all."""
-    query = (
+    query = _batches().where(batches.c.state.in_(OPEN)).order_by(batches.c.created_at, batches.c.id)
+    return _read(connection, query if dataset is None else query.where(runs.c.dataset_id == dataset))
+
+
+def troubled_batches(connection: Connection, most: int) -> list[OpenBatch]:
+    """The batches that have ended with something wrong, the latest first."""
+    over = (batches.c.state.not_in(OPEN), batches.c.trouble.is_not(None))
+    return _read(connection, _batches().where(*over).order_by(batches.c.ended_at.desc(), batches.c.id).limit(most))
+
+
+def _batches() -> Select[Any]:
+    return (
         select(batches, runs.c.dataset_id, datasets.c.name, datasets.c.provider)
         .join(runs, runs.c.id == batches.c.run_id)
         .join(datasets, datasets.c.id == runs.c.dataset_id)
-        .where(batches.c.state.in_(OPEN))
-        .order_by(batches.c.created_at, batches.c.id)
     )
-    if dataset is not None:
-        query = query.where(runs.c.dataset_id == dataset)
+
+
+def _read(connection: Connection, query: Select[Any]) -> list[OpenBatch]:
     return [
         OpenBatch(
             id=row.id,
@@ -106,6 +147,8 @@ def open_batches(connection: Connection, dataset: int | None = None) -> list[Ope
             api_key=row.api_key,
             requests=row.requests,
             created_at=row.created_at,
+            endpoint=row.endpoint,
+            seen=Seen(row.looked_at, row.api_status, row.api_ended_at, row.missing_since, row.trouble, row.given_up_at),
         )
         for row in connection.execute(query)
     ]
@@ -163,9 +206,9 @@ def finish_parts(connection: Connection, completions: Sequence[Completion]) -> s
     return new
 
 
-def end_batch(connection: Connection, batch_id: str, state: str, now: datetime) -> None:
-    """Write down that a batch brings nothing more. `state` is ended, or failed where it was never made."""
-    connection.execute(update(batches).where(batches.c.id == batch_id).values(state=state, ended_at=now))
+def end_batch(connection: Connection, batch_id: str, state: str, now: datetime, trouble: str | None = None) -> None:
+    """Write down that a batch brings nothing more. `state` is ended, or failed where it was never made; `trouble` what was wrong."""
+    connection.execute(update(batches).where(batches.c.id == batch_id).values(state=state, ended_at=now, trouble=trouble))
 
 
 def in_batches(connection: Connection, dataset: int) -> int:

@@ -280,6 +280,13 @@ batches = Table(
     Column("created_at", UTCDateTime, nullable=False),
     Column("ended_at", UTCDateTime),
     Column("api_key", String(16)),
+    Column("endpoint", String(300)),
+    Column("api_status", String(32)),  # in the API's words
+    Column("api_ended_at", UTCDateTime),
+    Column("looked_at", UTCDateTime),
+    Column("missing_since", UTCDateTime),  # the API has not known it since then, at every look
+    Column("trouble", Text),  # what was wrong at the last look
+    Column("given_up_at", UTCDateTime),  # when its requests are asked again at the earliest
     Index("ix_batches_state", "state"),
 )
 

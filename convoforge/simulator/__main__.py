@@ -20,6 +20,13 @@ def main() -> None:
     for kind in ("requests", "input-tokens", "output-tokens"):
         parser.add_argument(f"--{kind}-per-minute", type=int, help="limit per API key and model; without it there is none")
     parser.add_argument("--batch-seconds", type=float, default=0, help="how long a batch takes (0: until it is first looked at)")
+    parser.add_argument(
+        "--batch-unknown-after", type=float, default=0, help="seconds after which a batch is answered 404 for a while"
+    )
+    parser.add_argument("--batch-unknown-seconds", type=float, default=0, help="how long that goes on")
+    parser.add_argument(
+        "--batch-results-late-seconds", type=float, default=0, help="how long results are 404 after a batch's end"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of conversations and random faults")
     parser.add_argument("--fault-rate", default="", metavar="KIND=SHARE,…", help=f"random faults: {', '.join(KINDS[1:])}")
     parser.add_argument("--until-stdin-closes", action="store_true", help="end when the other side of standard input is gone")

@@ -20,6 +20,7 @@ from aiohttp import web
 from convoforge.gate import fingerprint
 from convoforge.simulator.answers import answer, billed, message
 from convoforge.simulator.batch import Batch, archive, read_items
+from convoforge.simulator.batch_lines import write_line
 from convoforge.simulator.books import Books
 from convoforge.simulator.caching import PromptCache
 from convoforge.simulator.faults import BATCHED, BROKEN, ERRORS, OK, Fault, Odds, Script
@@ -140,7 +141,8 @@ class Batches:
     async def results(self, request: web.Request, headers: dict[str, str], fault: Fault) -> web.StreamResponse:
         """GET /v1/messages/batches/{id}/results: a line for each request, in pieces. A fault breaks off in the middle of one."""
         batch = await self._looked_at(request)
-        if (lines := batch.lines) is None:
+        late = self._clock() - batch.due < self._options.batch_results_late_seconds
+        if (lines := batch.lines) is None or late:
             raise ApiError(404, f"Message Batch {batch.id} has no available results.")
         if fault.kind == "html":
             return await send(request, headers, fault.kind, [b""])
@@ -164,9 +166,14 @@ class Batches:
     def _mine(self, request: web.Request) -> Batch:
         batch_id = request.match_info["id"]
         batch = self._batches.get(batch_id)
-        if batch is None or batch.key != key_of(request):
+        if batch is None or batch.key != key_of(request) or self._is_unknown(batch):
             raise ApiError(404, f"Message Batch {batch_id} not found.")
         return batch
+
+    def _is_unknown(self, batch: Batch) -> bool:
+        """Whether a batch is not to be found now, though it is there and listed: as people have met it."""
+        since = self._clock() - batch.begun - self._options.batch_unknown_after
+        return 0 <= since < self._options.batch_unknown_seconds
 
     async def _looked_at(self, request: web.Request) -> Batch:
         batch = self._mine(request)
@@ -183,29 +190,32 @@ class Batches:
         counts: Counter[str] = Counter()
         lines = []
         for at, (row, item) in enumerate(zip(batch.rows, batch.items, strict=True)):
-            result = self._result(batch, row, item.params) if at < batch.reached else unanswered(batch, row, "canceled")
+            if at < batch.reached:
+                fault, result = self._result(batch, row, item.params)
+            else:
+                fault, result = OK, unanswered(batch, row, "canceled")
             counts[result["type"]] += 1
-            lines.append((row, orjson.dumps({"custom_id": item.custom_id, "result": result}) + b"\n"))
+            lines.append((row, write_line(item.custom_id, result, fault)))
             await asyncio.sleep(0)
         batch.ended, batch.counts, batch.items = batch.created + (batch.due - batch.begun), counts, ()
         batch.lines = shuffled(lines, f"{self._options.seed} {batch.id[-6:]}")
         archive(self._batches.values(), KEPT_BYTES, self._wall(), spare=batch)
 
-    def _result(self, batch: Batch, row: int, params: bytes) -> dict[str, Any]:
-        """What becomes of one request, entered in the books: an answer is charged, anything else is not."""
+    def _result(self, batch: Batch, row: int, params: bytes) -> tuple[str, dict[str, Any]]:
+        """The fault that one request meets, and what becomes of it, entered in the books: an answer is charged, anything else is not."""
         books = batch.books
         try:
             asked = read_batched(params, batch.version)
         except ApiError as error:
             books.settle(row, error.status, str(error.status))
-            return {"type": "errored", "error": error.body(None)}
+            return OK, {"type": "errored", "error": error.body(None)}
         fault = self._script.next(asked.prompt) or self._odds.draw(asked.key)
         if fault.kind in BATCHED:
-            return unanswered(batch, row, fault.kind)
+            return OK, unanswered(batch, row, fault.kind)
         if fault.kind in ERRORS or fault.kind in BROKEN:
             failure = ApiError.of(fault)
             books.settle(row, failure.status, fault.kind)
-            return {"type": "errored", "error": failure.body(books.request_id(row))}
+            return OK, {"type": "errored", "error": failure.body(books.request_id(row))}
         now = self._clock()
         reading = self._cache.read(asked, now)
         self._cache.keep(reading.writes, now)
@@ -213,7 +223,10 @@ class Batches:
         usage = billed(reading.usage, said, asked.max_tokens)
         books.bill(row, asked.model.id, usage, delivered=False)
         books.settle(row, 200, fault.kind)
-        return {"type": "succeeded", "message": message(books.message_id(row), asked.model.id, said, usage, tier="batch")}
+        return fault.kind, {
+            "type": "succeeded",
+            "message": message(books.message_id(row), asked.model.id, said, usage, tier="batch"),
+        }
 
 
 def routes(current: Callable[[], Batches]) -> list[web.RouteDef]:

@@ -49,11 +49,29 @@ ODD = ("truncation", "refusal", "overflow", "prose", "fenced", "wrong_roles", "s
 BATCHED = ("expired", "canceled")
 """What becomes of a request in a batch that is neither answered nor an error. Not billed. Online it is an overload."""
 
+LINES = (
+    "line_cut",
+    "line_stub",
+    "line_half_character",
+    "line_bom",
+    "line_nan",
+    "line_event",
+    "line_nameless",
+    "line_stranger",
+    "line_twice",
+    "line_html",
+    "line_missing",
+    "line_unknown_type",
+)
+"""What becomes of the line among a batch's results of a request that was answered, and billed: cut in the middle, or before its name
+ends; half a surrogate pair in a content; a byte-order mark before it; a NaN in it; another line in its place, or one without its name,
+or under a name of nobody; twice; a web page in its place; nothing in its place; a result of a new type. Online it is an overload."""
+
 OK = "ok"
 ERROR_IN_200 = "error_in_200"
 """An error object with status 200. Not billed."""
 
-KINDS = (OK, *ERRORS, *REFUSALS, ERROR_IN_200, *SPOILT, *BROKEN, *ODD, *BATCHED)
+KINDS = (OK, *ERRORS, *REFUSALS, ERROR_IN_200, *SPOILT, *BROKEN, *ODD, *BATCHED, *LINES)
 
 PLACES = ("batch_create", "batch_retrieve", "batch_list", "batch_cancel", "batch_delete", "batch_results")
 """The calls about batches, as a script names them in `on`: no message's request ever meets what is scripted for one of these."""

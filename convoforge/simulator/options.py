@@ -17,7 +17,9 @@ class SimulatorOptions:
     """Where a simulator listens and how it behaves. Raises ConfigError for values that cannot work.
 
     `port` 0 picks a free one. An answer takes `latency_ms` ± `jitter_ms` milliseconds. Limits hold per API key and model; None is
-    unlimited. A batch takes `batch_seconds`; with 0, until it is first looked at. `fault_rate` maps kinds of faults to their share
+    unlimited. A batch takes `batch_seconds`; with 0, until it is first looked at.
+    From `batch_unknown_after` seconds after its making it is answered 404, though it is there, for `batch_unknown_seconds`; as are its
+    results for `batch_results_late_seconds` after its end. `fault_rate` maps kinds of faults to their share
     of requests. `until_stdin_closes` ends the simulator when whoever holds the other end of its standard input is gone.
     """
 
@@ -29,6 +31,9 @@ class SimulatorOptions:
     input_tokens_per_minute: int | None = None
     output_tokens_per_minute: int | None = None
     batch_seconds: float = 0
+    batch_unknown_after: float = 0
+    batch_unknown_seconds: float = 0
+    batch_results_late_seconds: float = 0
     seed: int = 0
     fault_rate: Mapping[str, float] = field(default_factory=dict)
     until_stdin_closes: bool = False
@@ -43,8 +48,9 @@ class SimulatorOptions:
             limit = getattr(self, name)
             if limit is not None and limit < 1:
                 raise ConfigError(f"{name} is {limit}: give 1 or more, or leave it out for no limit.")
-        if not 0 <= self.batch_seconds <= DAY_SECONDS:
-            raise ConfigError(f"batch_seconds is {self.batch_seconds}: give 0 to {DAY_SECONDS} seconds, which is a day.")
+        for name in ("batch_seconds", "batch_unknown_after", "batch_unknown_seconds", "batch_results_late_seconds"):
+            if not 0 <= getattr(self, name) <= DAY_SECONDS:
+                raise ConfigError(f"{name} is {getattr(self, name)}: give 0 to {DAY_SECONDS} seconds, which is a day.")
         for kind, rate in self.fault_rate.items():
             known_kind(kind)
             if not 0 <= rate <= 1:

@@ -30,7 +30,7 @@ from convoforge.simulator.batches import Batches
 from convoforge.simulator.books import Books
 from convoforge.simulator.caching import PromptCache
 from convoforge.simulator.catalogue import MODELS
-from convoforge.simulator.faults import BATCHED, ERROR_IN_200, ERRORS, SPOILT, STREAMED, Fault, Odds, Script, read_fault
+from convoforge.simulator.faults import BATCHED, ERROR_IN_200, ERRORS, LINES, SPOILT, STREAMED, Fault, Odds, Script, read_fault
 from convoforge.simulator.options import SimulatorOptions
 from convoforge.simulator.rates import Rates
 from convoforge.simulator.reading import ApiError, Asked, read_request
@@ -114,7 +114,7 @@ class Simulator:
         finally:
             call.headers.update(self._rates.headers(call.key, model, call.arrived))
         fault = self._script.next(asked.prompt) or self._odds.draw(asked.key)
-        if fault.kind in BATCHED or (fault.kind in STREAMED and not asked.stream):
+        if fault.kind in BATCHED or fault.kind in LINES or (fault.kind in STREAMED and not asked.stream):
             fault = Fault("529")
         call.headers.update(fault.headers)
         if fault.kind in ERRORS:

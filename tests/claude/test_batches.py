@@ -12,8 +12,8 @@ import pytest
 from aiohttp import web
 
 from convoforge.claude import Batches, Claude
-from convoforge.errors import ClaudeAPIError, DoomError, RejectedError, TransientError
-from convoforge.models import BatchResult, Prompt
+from convoforge.errors import ClaudeAPIError, DoomError, OverloadError, RejectedError, TransientError
+from convoforge.models import Prompt, UnreadableLine
 from convoforge.spec import Generation
 
 pytestmark = pytest.mark.anyio
@@ -74,7 +74,7 @@ def state(number: int, status: str = "in_progress", **counts: int) -> dict[str, 
     }
 
 
-async def read(batches: Batches) -> list[BatchResult]:
+async def read(batches: Batches) -> list[Any]:
     return [one async for one in batches.results("msgbatch_1", Generation())]
 
 
@@ -124,11 +124,103 @@ async def test_a_result_that_cannot_be_read_harms_no_other(server: Server, batch
     assert good.reply is not None
 
 
-@pytest.mark.parametrize("broken", [b'{"custom_id": "a", "res', b"[]", b"{}", b"<html>"])
-async def test_a_line_that_is_no_result_ends_the_reading(server: Server, batches: Batches, broken: bytes) -> None:
-    server.lines = [line("b", type="succeeded", message=MESSAGE), broken]
-    with pytest.raises(TransientError, match="not what it should be"):
-        await read(batches)
+@pytest.mark.parametrize(
+    ("broken", "named", "in_place_of_one"),
+    [
+        (b'{"custom_id": "a", "result": {"type": "succ', "a", True),
+        (b'{"result":{"type":"succeeded","message":{"id":1},"custom_id":"a"}', "a", True),
+        (b'{"cust', None, True),
+        (b"{}", None, True),
+        (b'{"custom_id": 7, "result": {}}', None, True),
+        (b'{"event":"keepalive"}', None, True),
+        (b"[]", None, False),
+        (b"<html>", None, False),
+        (b": keepalive", None, False),
+        (b"event: ping", None, False),
+        (b'{"type": "error", "error": {"type": "overloaded_error"}}', None, False),
+        (b"\xff\xfe\x00", None, False),
+        (b"[" * 50_000, None, False),
+    ],
+)
+async def test_a_line_that_is_no_result_is_told_and_the_others_are_read(
+    server: Server, batches: Batches, broken: bytes, named: str | None, in_place_of_one: bool
+) -> None:
+    server.lines = [line("b", type="succeeded", message=MESSAGE), broken, line("c", type="succeeded", message=MESSAGE)]
+    first, bad, last = await read(batches)
+    assert (first.custom_id, last.custom_id) == ("b", "c")
+    assert isinstance(bad, UnreadableLine)
+    assert (bad.custom_id, bad.in_place_of_one, bad.cut) == (named, in_place_of_one, False)
+    assert bad.error.maybe_billed
+    assert "a result could not be read" in str(bad.error)
+
+
+async def test_the_last_line_may_be_cut(server: Server, batches: Batches) -> None:
+    server.lines = [line("b", type="succeeded", message=MESSAGE), b'{"custom_id": "a", "res']
+    _, bad = await read(batches)
+    assert (bad.custom_id, bad.cut) == ("a", True)
+
+
+async def test_a_line_longer_than_any_answer_fills_no_memory(
+    server: Server, batches: Batches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("convoforge.claude.connection.MOST_LINE", 100_000)
+    monkeypatch.setattr("convoforge.claude.batches.MOST_LINE", 100_000)
+    long = line("a", type="succeeded", message={**MESSAGE, "content": [{"type": "text", "text": "x" * 900_000}]})
+    server.lines = [long, line("b", type="succeeded", message=MESSAGE)]
+    bad, good = await read(batches)
+    assert (bad.custom_id, good.custom_id) == ("a", "b")
+    assert "longer than 100000 bytes" in str(bad.error)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"\xef\xbb\xbf" + orjson.dumps({"custom_id": "a", "result": {"type": "succeeded", "message": MESSAGE}}),
+        json.dumps({"custom_id": "a", "result": {"type": "succeeded", "message": {**MESSAGE, "score": float("nan")}}}).encode(),
+        json.dumps(
+            {"custom_id": "a", "result": {"type": "succeeded", "message": {**MESSAGE, "id": "m\ud83d", "x": "\ud83d"}}}
+        ).encode(),
+    ],
+    ids=["byte-order mark", "NaN", "half a surrogate pair"],
+)
+async def test_json_that_the_sdk_reads_is_read(server: Server, batches: Batches, text: bytes) -> None:
+    server.lines = [text]
+    [result] = await read(batches)
+    assert result.custom_id == "a"
+    assert result.reply.text == "hi"
+    result.message_id.encode()
+
+
+async def test_a_result_of_an_unknown_type_may_have_been_billed(server: Server, batches: Batches) -> None:
+    server.lines = [line("a", type="deferred", until="tomorrow"), line("b", type=["x"])]
+    for one in await read(batches):
+        assert isinstance(one.error, TransientError)
+        assert (one.error.kind, one.error.maybe_billed) == ("unknown_result", True)
+        assert "unknown type" in str(one.error)
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        ({"type": "overloaded_error", "message": "Overloaded"}, (TransientError, OverloadError)),
+        ({"type": "rate_limit_error", "message": "slow"}, (TransientError, OverloadError)),
+        ({"type": "timeout_error", "message": "late"}, TransientError),
+        ({"type": "a_new_error", "message": "hm"}, TransientError),
+        ({"type": "request_too_large", "message": "big"}, RejectedError),
+        ({"type": "authentication_error", "message": "key"}, DoomError),
+        ({"type": "permission_error", "message": "no"}, DoomError),
+        ({"type": "invalid_request_error", "message": "half \ud83d"}, RejectedError),
+        ({"message": "no type"}, TransientError),
+    ],
+)
+async def test_an_error_among_the_results_is_one_request_s_and_costs_nothing(
+    server: Server, batches: Batches, error: dict[str, Any], raised: type[ClaudeAPIError] | tuple[type[ClaudeAPIError], ...]
+) -> None:
+    result = {"type": "errored", "error": {"type": "error", "error": error, "request_id": "req_1"}}
+    server.lines = [json.dumps({"custom_id": "a", "result": result}).encode()]
+    [one] = await read(batches)
+    assert isinstance(one.error, raised)
+    assert not one.error.maybe_billed
 
 
 async def test_results_are_asked_of_the_api_and_the_key_goes_nowhere_else(server: Server, batches: Batches) -> None:
@@ -145,6 +237,39 @@ async def test_a_listing_goes_back_as_far_as_it_is_asked_to(server: Server, batc
     }
     since = datetime(2026, 11, 25, 10, 7, tzinfo=UTC)
     assert [one.id async for one in batches.since(since)] == ["msgbatch_9", "msgbatch_8", "msgbatch_7"]
+
+
+async def test_a_listing_that_goes_in_circles_comes_to_an_end(server: Server, batches: Batches) -> None:
+    same = {"data": [state(9), state(8)], "has_more": True}
+    server.answers = {"?limit=100": same, "?limit=100&after_id=msgbatch_8": same}
+    with pytest.raises(TransientError, match="lists the same batches again"):
+        [one.id async for one in batches.since(datetime(2026, 11, 25, tzinfo=UTC))]
+
+
+@pytest.mark.parametrize(
+    ("changes", "ended"),
+    [
+        ({"processing_status": "in_progress"}, False),
+        ({"processing_status": "canceling", "ended_at": None}, False),
+        ({"processing_status": "resting"}, False),
+        ({"processing_status": "resting", "ended_at": "2026-11-25T11:00:00Z"}, True),
+        ({"processing_status": "ended", "ended_at": None}, True),
+        ({"processing_status": "ended", "ended_at": "soon", "created_at": 7, "request_counts": None}, True),
+    ],
+)
+async def test_a_batch_has_ended_where_its_state_or_its_time_says_so(
+    server: Server, batches: Batches, changes: dict[str, Any], ended: bool
+) -> None:
+    server.answers = {"/msgbatch_1": {**state(1), **changes}}
+    found = await batches.look("msgbatch_1")
+    assert (found.ended, found.status) == (ended, changes["processing_status"])
+
+
+@pytest.mark.parametrize("changes", [{"id": None}, {"id": "a b"}, {"id": "x" * 129}, {"processing_status": None}])
+async def test_a_batch_without_a_name_or_a_state_is_none(server: Server, batches: Batches, changes: dict[str, Any]) -> None:
+    server.answers = {"/msgbatch_1": {**state(1), **changes}}
+    with pytest.raises(TransientError, match="a batch has no"):
+        await batches.look("msgbatch_1")
 
 
 async def test_where_a_batch_stands(server: Server, batches: Batches) -> None:

@@ -172,7 +172,7 @@ def test_of_two_alike_batches_without_a_name_each_is_recognised(run_flow: RunFlo
 def test_a_batch_that_was_never_made_is_given_back_unpaid(
     run_flow: RunFlow, building: Project, server: Control, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("convoforge.batching.SETTLE", timedelta(seconds=0.5))
+    monkeypatch.setattr("convoforge.collecting.SETTLE", timedelta(seconds=0.5))
     building.spec("batch-never", retry={"max_attempts": 1, "base_delay_seconds": 0.01, "jitter_seconds": 0})
 
     async def lost(*_: Any, **__: Any) -> None:
@@ -226,6 +226,9 @@ def _later(run_flow: RunFlow, building: Project, slow: Control) -> None:
     assert "open batch" in listed.out and "batch-later" in listed.out.split("open batch")[1]
     [batch] = building.run("status", "--json").last["batches"]
     assert (batch["dataset"], batch["requests"], batch["run_id"]) == ("batch-later", 8, report.run_id[:8])
+    assert batch["last_look"] is not None  # `--no-wait` looks once
+    assert (batch["api_status"], batch["trouble"]) == ("in_progress", None)
+    assert "the API works on it" in listed.out
     early = run_flow(collect_batches, simulate=True)
     assert early.message == "batch-later: 0 of 8 accepted; 8 are in batches: build again to collect them"
     assert run_flow(collect_batches, simulate=False).message == "no batch is open"  # real ones are another matter
@@ -333,11 +336,46 @@ def test_a_batch_that_the_api_has_forgotten_may_have_been_billed(
     building.spec("batch-forgotten")
     run_flow(build_dataset, spec="batch-forgotten", simulate=True, batch=True, wait=False, limit=4)
     slow.reset()
-    monkeypatch.setattr("convoforge.batching.KNOWN_WITHIN", timedelta(0))
+    monkeypatch.setattr("convoforge.collecting.MISSING_FOR", timedelta(0))
     report = told(run_flow(build_dataset, spec="batch-forgotten", simulate=True, batch=True))
     assert report.accepted == 8
     lost = rows(building, "SELECT status, billing, error_kind FROM generation_logs WHERE billing = 'maybe'")
     assert lost == [("failed", "maybe", "lost")] * 4
+
+
+def test_a_line_that_cannot_be_read_costs_one_answer_and_is_told_by_build_and_status(
+    run_flow: RunFlow, building: Project, server: Control
+) -> None:
+    building.spec("batch-line")
+    server.script("ok", "ok", "line_cut", "line_event", "line_half_character")
+    report = told(run_flow(build_dataset, spec="batch-line", simulate=True, batch=True))
+    assert (report.state, report.accepted) == ("completed", 8)  # the two are asked again, the half character has another draw
+    [note] = [note for note in report.notes if "could not be read" in note]
+    assert "1 could not be read and 1 never came" in note
+    listed = building.run("status")
+    assert "1 could not be read and 1 never came" in listed.out
+    [over] = building.run("status", "--json").last["batch_failures"]
+    assert over["trouble"] == note
+    maybe = rows(building, "SELECT error_kind FROM generation_logs WHERE billing = 'maybe' ORDER BY 1")
+    assert maybe == [("bad_body",), ("lost",)]
+    assert len(server.rows()) == 8 + 1 + 2
+
+
+def test_a_batch_that_cannot_be_looked_at_is_told_with_what_will_become_of_it(
+    run_flow: RunFlow, building: Project, slow: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_BASE_URL", slow.url)
+    building.spec("batch-trouble")
+    slow.script("404", on="batch_retrieve")
+    report = told(run_flow(build_dataset, spec="batch-trouble", simulate=True, batch=True, wait=False))
+    assert report.in_batches == 8
+    assert any("the API has not had batch" in note for note in report.notes)
+    listed = building.run("status").out
+    assert "the API has not had batch" in listed and "asked again after" in listed
+    [batch] = building.run("status", "--json").last["batches"]
+    assert batch["trouble"] is not None and batch["given_up_at"] > batch["last_look"]
+    assert told(run_flow(build_dataset, spec="batch-trouble", simulate=True, batch=True)).accepted == 8
+    assert len(slow.rows()) == 8
 
 
 @pytest.mark.parametrize(

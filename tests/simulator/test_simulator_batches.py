@@ -15,11 +15,13 @@ import pytest
 from anthropic.types.messages import MessageBatch, MessageBatchIndividualResponse
 
 from convoforge.claude import read_usage
+from convoforge.errors import ConfigError
 from convoforge.simulator.batch import Batch, archive
 from convoforge.simulator.books import Books
 from convoforge.simulator.control import Control
 from convoforge.simulator.faults import BROKEN, ERRORS, ODD
 from convoforge.simulator.launch import simulator_process
+from convoforge.simulator.options import SimulatorOptions
 
 Async = anthropic.AsyncAnthropic
 Wanted = Callable[..., dict[str, Any]]
@@ -697,3 +699,60 @@ def tokens_of(models: dict[str, dict[str, int]]) -> dict[str, list[int]]:
 def tokens_told(messages: list[anthropic.types.Message]) -> list[int]:
     """The same as clients were told."""
     return [sum(message.usage.model_dump()[kind] for message in messages) for kind in TOKENS]
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        ("line_cut", [2, "v1"]),
+        ("line_stub", [2]),
+        ("line_half_character", [2, "v1"]),
+        ("line_bom", [2, "v1"]),
+        ("line_nan", [2, "v1"]),
+        ("line_event", [2]),
+        ("line_nameless", [2]),
+        ("line_stranger", [2, "nobody"]),
+        ("line_twice", [3, "v1"]),
+        ("line_missing", [1]),
+        ("line_unknown_type", [2, "v1", "deferred"]),
+    ],
+)
+async def test_the_line_of_a_result_may_be_odd_and_was_paid(
+    client: Async, control: Control, hand_over: HandOver, fault: str, expected: list[Any]
+) -> None:
+    control.script(fault)
+    batch = await client.messages.batches.retrieve((await hand_over(client, 1, 2)).id)
+    assert counts(batch) == {"succeeded": 2}
+    raw = httpx2.get(results_url(control, batch), headers=HEADERS).content
+    count, *words = expected
+    assert raw.count(b"\n") == count
+    odd = b"\n".join(line for line in raw.split(b"\n") if b'"v2"' not in line)
+    assert all(word.encode() in odd for word in words)
+    assert ("v1" in words) == (b'"custom_id":"v1"' in odd)
+    assert [row["billed"] for row in control.rows()] == [True, True]
+
+
+async def test_a_batch_may_not_be_found_for_a_while_though_it_is_listed(wanted: Wanted, hand_over: HandOver) -> None:
+    with simulator_process(batch_unknown_seconds=3600) as url:
+        async with open_client(url) as client:
+            batch = await hand_over(client, 1)
+            with pytest.raises(anthropic.NotFoundError, match=f"Message Batch {batch.id} not found"):
+                await client.messages.batches.retrieve(batch.id)
+            assert [one.id for one in (await client.messages.batches.list()).data] == [batch.id]
+
+
+async def test_results_may_come_a_while_after_the_end(wanted: Wanted, hand_over: HandOver) -> None:
+    with simulator_process(batch_results_late_seconds=3600) as url:
+        async with open_client(url) as client:
+            batch = await client.messages.batches.retrieve((await hand_over(client, 1)).id)
+            assert batch.processing_status == "ended"
+            with pytest.raises(anthropic.NotFoundError, match="has no available results"):
+                await results_of(client, batch)
+
+
+@pytest.mark.parametrize("name", ["batch_unknown_after", "batch_unknown_seconds", "batch_results_late_seconds"])
+def test_a_while_is_within_a_day(name: str) -> None:
+    arguments = SimulatorOptions(**{name: 1.5}).arguments()
+    assert arguments[arguments.index("--" + name.replace("_", "-")) + 1] == "1.5"
+    with pytest.raises(ConfigError, match=name):
+        SimulatorOptions(**{name: -1})

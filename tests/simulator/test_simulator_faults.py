@@ -24,6 +24,7 @@ from convoforge.simulator.faults import (
     ERROR_IN_200,
     ERRORS,
     KINDS,
+    LINES,
     ODD,
     REFUSALS,
     SPOILT,
@@ -63,12 +64,12 @@ def text_of(message: anthropic.types.Message) -> str:
 def test_every_kind_is_tried_here() -> None:
     tried = {"reset", "hang", "html", "broken_json", "stream_error", "stream_end"}
     tried |= {"truncation", "refusal", "overflow", "prose", "fenced", "wrong_roles", "short"}
-    in_batches = {"expired", "canceled"}
+    in_batches = {"expired", "canceled", *LINES}  # see test_simulator_batches.py
     spoilt = {*SPOILT, *REFUSALS, ERROR_IN_200}  # see test_simulator_spoiling.py
     assert set(KINDS) == {"ok"} | set(CLASSES) | tried | in_batches | spoilt
     assert set(CLASSES) == set(ERRORS)
     assert tried == set(BROKEN) | set(ODD)
-    assert in_batches == set(BATCHED)
+    assert in_batches == set(BATCHED) | set(LINES)
 
 
 @pytest.mark.parametrize("kind", ERRORS)

@@ -18,6 +18,7 @@ def upgrade() -> None:
     op.add_column("answers", sa.Column("template_system", sa.Boolean(), nullable=True))
     _share_rate()
     _thinking()
+    _message_batches()
 
 
 def _share_rate() -> None:
@@ -46,3 +47,11 @@ def _thinking() -> None:
     """How much of the output was thought."""
     op.add_column("generation_logs", sa.Column("thinking_tokens", sa.Integer(), server_default="0", nullable=False))
     op.add_column("pages", sa.Column("thinking_tokens", sa.BigInteger(), server_default="0", nullable=False))
+
+
+def _message_batches() -> None:
+    """Where a batch was made, and what the last look at it found."""
+    for name, kind in (("endpoint", sa.String(length=300)), ("api_status", sa.String(length=32)), ("trouble", sa.Text())):
+        op.add_column("batches", sa.Column(name, kind, nullable=True))
+    for name in ("api_ended_at", "looked_at", "missing_since", "given_up_at"):
+        op.add_column("batches", sa.Column(name, sa.DateTime(timezone=True), nullable=True))
