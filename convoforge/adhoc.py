@@ -60,7 +60,7 @@ class LastingControl(Control):
         `seconds` the next one asks again."""
         self.rests_until, self.rests_why = time.monotonic() + seconds, reason
         if self.gate is not None:
-            self.gate.turn_away(seconds, reason)
+            self.gate.turn_away(lambda: RateLimitError(reason, retry_after=seconds))
 
     def other_model(self, reason: str) -> None:
         """Told in the answer's metadata, and in the log: it is no reason to serve nobody."""

@@ -5,6 +5,7 @@ Folders hang on the project's root, never on the current folder: see `project`.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -97,6 +98,9 @@ class Settings(BaseSettings):
         default=None, validation_alias="CONVOFORGE_DATABASE_URL"
     )
 
+    api_token: SecretStr | None = Field(default=None, validation_alias="CONVOFORGE_API_TOKEN")
+    api_token_file: Path | None = Field(default=None, validation_alias="CONVOFORGE_API_TOKEN_FILE")
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -127,6 +131,23 @@ class Settings(BaseSettings):
         """The API keys, in order; several are written with commas between."""
         text = self.api_key.get_secret_value() if self.api_key else ""
         return tuple(key for key in (part.strip() for part in text.split(",")) if key)
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """The tokens that callers of the HTTP API bring, from the environment and from a file: one a line, or with commas between.
+
+        Raises ConfigError for a file that cannot be read or holds none.
+        """
+        texts = [self.api_token.get_secret_value()] if self.api_token else []
+        if self.api_token_file is not None:
+            path = resolve_path(str(self.api_token_file), "CONVOFORGE_API_TOKEN_FILE")
+            try:
+                texts.append(path.read_text())
+            except (OSError, UnicodeDecodeError) as error:
+                raise ConfigError(f"the token file {path} cannot be read: {getattr(error, 'strerror', error)}") from None
+            if not texts[-1].strip():
+                raise ConfigError(f"the token file {path} is empty: write a token into it")
+        return tuple(token for text in texts for token in re.split(r"[,\s]+", text) if token)
 
     @property
     def api_root(self) -> str:

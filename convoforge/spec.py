@@ -140,7 +140,8 @@ class QualityRule(Part):
 
 
 class RateLimits(Part):
-    """The rate promised: at most `max_requests` in any `window_seconds`; `concurrency` calls in flight at once."""
+    """The rate promised: at most `max_requests` in any `window_seconds`; `concurrency` calls in flight at once. A request that would
+    wait for the rate longer than `max_wait_seconds` is refused; null: it waits as long as it takes."""
 
     max_requests: int = Field(default=50, ge=1, le=10_000_000)
     window_seconds: float = Field(default=60, gt=0, le=86_400)
@@ -149,6 +150,7 @@ class RateLimits(Part):
     concurrency: int = Field(default=5, ge=1, le=1_000)
     input_tokens: int | None = Field(default=None, ge=1)
     output_tokens: int | None = Field(default=None, ge=1)
+    max_wait_seconds: float | None = Field(default=None, gt=0)
 
 
 class Retry(Part):

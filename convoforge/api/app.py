@@ -1,11 +1,11 @@
 """The application: its routes, the generator behind them, and how what goes wrong is told.
 
-There is no authentication: listen on loopback, or put something in front that has it.
+Where `settings` hold API tokens a caller has to bring one. Without one, listen on loopback.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 
@@ -17,7 +17,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from convoforge.adhoc import open_generator
 from convoforge.api import conversations, operations
+from convoforge.api.access import HostCheck, TokenCheck
 from convoforge.api.bodies import BatchBody, ErrorBody, GenerateBody
+from convoforge.api.docs import docs
 from convoforge.api.errors import hidden_in, refuse
 from convoforge.api.methods import Methods, allowed
 from convoforge.api.rendering import failure, refusal
@@ -29,8 +31,15 @@ from convoforge.spec import DatasetSpec
 BODY_BYTES = 1_000_000
 
 
-def make_app(settings: Settings | None = None, *, spec: DatasetSpec | None = None, simulate: bool = False) -> FastAPI:
+def make_app(
+    settings: Settings | None = None,
+    *,
+    spec: DatasetSpec | None = None,
+    simulate: bool = False,
+    allowed_hosts: Collection[str] = (),
+) -> FastAPI:
     """The application. `spec` brings model, limits, retries and budget; else the seed's defaults hold (see `open_generator`).
+    `allowed_hosts` are names that callers know it by, beside its own.
 
     The generator is opened when the server starts, which then fails as `open_generator` does, and drains when it stops.
     """
@@ -43,16 +52,19 @@ def make_app(settings: Settings | None = None, *, spec: DatasetSpec | None = Non
         ) as app.state.generator:
             yield
 
-    app = FastAPI(title="convoforge", version=version("convoforge"), lifespan=lifespan)
+    app = FastAPI(title="convoforge", version=version("convoforge"), lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.hidden = hidden_in(settings)
     app.include_router(conversations.router)
     app.include_router(operations.router)
+    app.add_api_route("/docs", docs, include_in_schema=False)
     app.add_exception_handler(RequestValidationError, _refused)
     app.add_exception_handler(StarletteHTTPException, _unroutable)
     app.add_exception_handler(ConvoforgeError, _failed)
     app.add_exception_handler(Exception, _failed)
     app.add_middleware(BodyLimit, most=BODY_BYTES)
     app.add_middleware(Methods, routes=app)
+    app.add_middleware(TokenCheck, tokens=settings.tokens)
+    app.add_middleware(HostCheck, also=allowed_hosts)
     return app
 
 

@@ -26,9 +26,12 @@ def told(*statuses: int, model: Any = Failure) -> dict[int | str, dict[str, Any]
 
 WORDS = {
     400: "The request cannot work: nothing was sent or paid",
+    401: "The server wants a token, and this is none of its tokens",
     404: "There is no such thing",
     405: "The path does not take this method; `Allow` names those that it takes",
+    408: "The request did not arrive in time",
     413: "The body is larger than 1,000,000 bytes",
+    421: "The request is for another host",
     422: "The answer holds no valid conversation; it was paid",
     429: "The rate is used up and the request may not wait so long; see Retry-After",
     500: "A fault of this server",
@@ -36,7 +39,7 @@ WORDS = {
     503: "The server is stopping, or no request can work now, or its budget is used up; see Retry-After",
 }
 BATCH_FAILED = "Nothing in the batch succeeded; the status is that of the worst failure"
-EVERYWHERE = told(404, 405)
+EVERYWHERE = told(401, 404, 405, 408, 421)
 
 
 def opened(request: Request) -> ConversationGenerator:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from math import ceil
@@ -57,9 +58,10 @@ def explain(error: Exception, hidden: Mapping[str, str], outcome: Outcome | None
     status, name, details = _sort(error)
     if status == INTERNAL:
         return status, ErrorBody(type=name, message="internal error")
-    message = str(error)
+    message = _NOT_HEARD.get(error.kind, str(error)) if isinstance(error, ClaudeAPIError) and error.status is None else str(error)
     for text, shown in hidden.items():
         message = message.replace(text, shown)
+    message = _ADDRESS.sub("[address]", message)
     message = clean(message, MOST_MESSAGE)
     paid = {"costUsd": float(outcome.cost_usd), "attempts": outcome.attempts} if outcome else {}
     return status, ErrorBody(type=name, message=message, details={**details, **paid})
@@ -130,5 +132,16 @@ def field_names(model: type[BaseModel]) -> tuple[str, ...]:
     """The names of a body's fields, as they are documented. Made once: a schema takes half a millisecond."""
     return tuple(model.model_json_schema()["properties"])
 
+
+_NOT_HEARD = {
+    "unreachable": "the Claude API cannot be reached",
+    "timeout": "the Claude API did not answer in time",
+    "connection": "the connection to the Claude API broke during the call",
+}
+"""What callers are told where no answer came: the operator's words name addresses of the network that this server is in."""
+
+_ADDRESS = re.compile(
+    r"https?://[^\s,;)\"'>]+|\[?\b\d{1,3}(?:\.\d{1,3}){3}\b(?:', \d+|:\d+)?|\[[0-9a-fA-F:]*::?[0-9a-fA-F:.]*\](?::\d+)?"
+)
 
 _INSIDE: Mapping[str, type[BaseModel]] = {"requests": GenerateBody, "options": BatchOptions}

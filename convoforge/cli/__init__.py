@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from decimal import Decimal
+from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
@@ -194,16 +195,28 @@ def publish(
 @app.command
 def serve(
     *,
-    host: Annotated[str, Parameter(help="There is no authentication: put the API behind something that has it.")] = "127.0.0.1",
+    host: Annotated[str, Parameter(help="What to listen on; any but loopback needs a token.")] = "127.0.0.1",
     port: Annotated[int, Port, Parameter(help="0 takes a free one.")] = 8000,
+    allowed_host: Annotated[
+        tuple[str, ...], Parameter(help="A name that callers know this server by, besides its own; may be repeated.")
+    ] = (),
+    token_file: Annotated[
+        Path | None, Parameter(help="A file with the tokens that callers bring, one a line; or set CONVOFORGE_API_TOKEN.")
+    ] = None,
     simulate: Simulate = False,
     model: Annotated[str | None, Parameter(help="The model that writes; ANTHROPIC_MODEL, if not given.")] = None,
     max_requests: Annotated[int, Positive, Parameter(help="Requests to the API in any window, per key.")] = 50,
     window_seconds: Annotated[float, Parameter(help="How long a window is.")] = 60,
+    pause_threshold: Annotated[float, Parameter(help="The share of the rate after which requests wait.")] = 0.9,
     queue: Annotated[bool, Parameter(help="Let requests wait for the rate, instead of refusing them with 429.")] = True,
+    max_wait: Annotated[
+        float, Parameter(help="Seconds that a request may wait for the rate; one that would wait longer is refused with 429.")
+    ] = 300,
+    caching: Annotated[bool, Parameter(help="Use the API's prompt cache: cheaper, but the first of many goes ahead.")] = True,
+    max_connections: Annotated[int, Positive, Parameter(help="Connections at once; more are told 503.")] = 2_000,
     day_budget: Annotated[Decimal | None, Parameter(help="What may be spent in a UTC day, in US dollars.")] = None,
 ) -> int:
-    """Serve the HTTP API: single conversations and batches, for products. It has no authentication."""
+    """Serve the HTTP API: single conversations and batches, for products. Without a token it listens on loopback only."""
     from convoforge.cli.serve import run_serve
 
     return run_serve(
@@ -213,7 +226,13 @@ def serve(
         model=model,
         max_requests=max_requests,
         window_seconds=window_seconds,
+        pause_threshold=pause_threshold,
         queue=queue,
+        max_wait=max_wait,
+        caching=caching,
+        max_connections=max_connections,
+        allowed_hosts=allowed_host,
+        token_file=token_file,
         day_budget=day_budget,
     )
 

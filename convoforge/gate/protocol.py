@@ -6,7 +6,7 @@ Every request to the API passes `acquire` first. What it admits keeps the promis
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
@@ -28,7 +28,8 @@ class Limits:
     """What one API key may do in any window of `window_seconds`.
 
     `pause_threshold` (between 0 and 1) is the share of a limit that may be used at once. `queue` off means: never wait, raise
-    `RateLimitError`. `input_tokens` and `output_tokens` are per window too; None sets no limit. Raises ConfigError.
+    `RateLimitError`. `input_tokens` and `output_tokens` are per window too; None sets no limit. A request that would wait longer than
+    `max_wait_seconds`, or has, gets `RateLimitError` as well. Raises ConfigError.
     """
 
     max_requests: int = 50
@@ -37,6 +38,7 @@ class Limits:
     queue: bool = True
     input_tokens: int | None = None
     output_tokens: int | None = None
+    max_wait_seconds: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("max_requests", "window_seconds", "input_tokens", "output_tokens"):
@@ -113,6 +115,7 @@ class GateStatus:
 
     `used`: requests admitted here in the last window. `remaining`: how many more its count allows. `reset_at`: when `remaining`
     next grows, None if nothing is used. `queue_length`: requests waiting. `is_paused`: a new request would have to wait for room.
+    `held_seconds`: how long the API asked to be left alone, from now on.
     """
 
     used: int
@@ -120,6 +123,7 @@ class GateStatus:
     reset_at: datetime | None
     queue_length: int
     is_paused: bool
+    held_seconds: float = 0.0
 
 
 class Gate(Protocol):
@@ -152,8 +156,8 @@ class Gate(Protocol):
         """Never use this slot's key again: the API does not know it. Without a key left the gate closes."""
         ...
 
-    def turn_away(self, seconds: float, reason: str) -> None:
-        """Let nobody wait who waits now: each gets RateLimitError(reason), with `seconds` as when to come again."""
+    def turn_away(self, why: Callable[[], Exception]) -> None:
+        """Let nobody wait who waits now: each gets the error that `why` makes. Who comes later is admitted as ever."""
         ...
 
     def close(self, reason: str) -> None:

@@ -49,10 +49,13 @@ class QueueingGate(ABC, Generic[K]):
         if self._closed is not None:
             raise GateClosed(self._closed)
         self._refuse_larger(need)
+        self._refuse_longer(need)
         future: asyncio.Future[Slot] = asyncio.get_running_loop().create_future()
         self._line[future] = need
         if len(self._line) == 1:
             self._serve()
+        most = self.limits.max_wait_seconds
+        alarm = None if most is None or future.done() else future.get_loop().call_later(most, self._tire, future)
         try:
             return await future
         except asyncio.CancelledError:
@@ -61,6 +64,9 @@ class QueueingGate(ABC, Generic[K]):
             elif self._line:
                 self._serve()
             raise
+        finally:
+            if alarm is not None:
+                alarm.cancel()
 
     def settle(self, slot: Slot, usage: Usage | None) -> None:
         usage = usage or Usage()
@@ -72,6 +78,9 @@ class QueueingGate(ABC, Generic[K]):
 
     def pause(self, seconds: float, slot: Slot) -> None:
         self._keys[slot.key].hold(self._clock() + seconds)
+        most = self.limits.max_wait_seconds
+        if most is not None and (held := self._held()) > most:
+            self.turn_away(lambda: _too_long(held))
 
     def drop(self, slot: Slot) -> None:
         key = self._keys[slot.key]
@@ -80,15 +89,15 @@ class QueueingGate(ABC, Generic[K]):
         if not self._alive:
             self.close(f"no API key is left: the API refused the last one, {slot.fingerprint}")
 
-    def turn_away(self, seconds: float, reason: str) -> None:
+    def turn_away(self, why: Callable[[], Exception]) -> None:
         while self._line:
-            self._fail_head(RateLimitError(reason, retry_after=seconds))
+            self._fail_head(why())
 
     def close(self, reason: str) -> None:
         if self._closed is None:
             self._closed = reason
-        while self._line:
-            self._fail_head(GateClosed(self._closed))
+        closed = self._closed
+        self.turn_away(lambda: GateClosed(closed))
 
     def status(self) -> GateStatus:
         now = self._clock()
@@ -99,14 +108,14 @@ class QueueingGate(ABC, Generic[K]):
             reset_at=None if grows is None else self._utcnow() + timedelta(seconds=grows),
             queue_length=len(self._line),
             is_paused=self._closed is not None or self._best(Need(), now)[0] > 0,
+            held_seconds=self._held(),
         )
 
     @property
     def waiting(self) -> str:
         if not self._line:
             return ""
-        now = self._clock()
-        held = min(key.held_until for key in self._alive) - now
+        held = self._held()
         return f"waiting {held:.0f} s, as the API asked" if held > 0 else "waiting for shared rate"
 
     async def __aenter__(self) -> Self:
@@ -137,6 +146,29 @@ class QueueingGate(ABC, Generic[K]):
                     f" Raise limits.{kind.replace('-', '_')} or ask for less"
                 )
 
+    def _refuse_longer(self, need: Need) -> None:
+        """Refuse at once what would wait too long: until the key has room, and for those ahead in the line."""
+        most = self.limits.max_wait_seconds
+        if most is None or not self.limits.queue:
+            return
+        per_window = max(1.0, self.limits.max_requests * self.limits.pause_threshold * len(self._alive))
+        ahead = len(self._line) // per_window * self.limits.window_seconds
+        if (wait := self._best(need, self._clock())[0] + ahead) > most:
+            raise _too_long(wait)
+
+    def _tire(self, future: asyncio.Future[Slot]) -> None:
+        """One has waited as long as it may."""
+        need = self._line.pop(future, None)
+        if need is None or future.done():
+            return
+        future.set_exception(_too_long(max(1.0, self._best(need, self._clock())[0])))
+        if self._line:
+            self._serve()
+
+    def _held(self) -> float:
+        """Seconds until a key may be used again that the API asked to rest."""
+        return max(0.0, min((key.held_until for key in self._alive), default=0.0) - self._clock())
+
     def _best(self, need: Need, now: float) -> tuple[float, K]:
         """The key to use and the seconds until it has room."""
         if len(self._alive) == 1:
@@ -157,3 +189,9 @@ class QueueingGate(ABC, Generic[K]):
     def _fail_head_for_now(self, wait: float) -> None:
         message = f"the rate limit has no room for another {wait:.1f} s, and limits.queue is off"
         self._fail_head(RateLimitError(message, retry_after=wait))
+
+
+def _too_long(wait: float) -> RateLimitError:
+    return RateLimitError(
+        f"the rate limit has no room for another {wait:.0f} s, and a request may not wait so long", retry_after=wait
+    )

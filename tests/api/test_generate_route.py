@@ -295,7 +295,7 @@ def test_the_rate_status_follows_what_was_sent(serve: Serve) -> None:
 def leave_after(client: httpx.Client, condition: Callable[[], bool]) -> None:
     """Send a request, and hang up once the condition holds."""
     body = httpx.Request("POST", client.base_url, json=wanted()).content
-    head = f"POST {ROUTE} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+    head = f"POST {ROUTE} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
     with socket.create_connection((client.base_url.host, client.base_url.port or 80)) as connection:
         connection.sendall(head.encode() + body)
         wait_until(condition)
