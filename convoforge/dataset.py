@@ -4,21 +4,130 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
 
+from convoforge.grid import Grid, Past, Values
 from convoforge.ledger import Ledger
-from convoforge.ledger.draws import read_draws, unscored, write_scores
-from convoforge.plan import Plan
+from convoforge.ledger.draws import paid_for, read_draws, unscored, write_scores
+from convoforge.ledger.plans import keep_plan, read_cells, read_plan, read_run_plan
+from convoforge.ledger.runs import find_dataset
+from convoforge.models import Provider
+from convoforge.plan import Plan, make_plan
+from convoforge.pricing import usd
 from convoforge.quality import RUBRIC_VERSION, scored
+from convoforge.spec import DatasetSpec
 from convoforge.standing import Draw, Standing, assess
+from convoforge.templates import Library
 
 _SCORED_AT_ONCE = 1_000
 
 
+def plan_dataset(ledger: Ledger, spec: DatasetSpec, library: Library, provider: Provider, *, run: str | None = None) -> Plan:
+    """The plan of a spec for what the ledger holds of its dataset: the cells that were chosen last, or, after a change of the spec, the
+    cells that hold accepted conversations first. `run` is one that is under way: its plan, as whoever began it chose it.
+
+    Raises `ConfigError` as `make_plan` does.
+    """
+    row = ledger.read(find_dataset, spec.name, provider)
+    if row is None:
+        return make_plan(spec, library, provider)
+    dataset = int(row.id)
+
+    def recall(_grid: Grid, signature: str) -> Past:
+        if run is not None and (own := ledger.read(read_run_plan, run)) is not None:
+            return Past(own)
+        newest = ledger.read(read_plan, dataset)
+        if spec.sample is None or (newest is not None and newest.signature == signature):
+            return Past(newest)
+        same = ledger.read(read_plan, dataset, signature)
+        accepted = _accepted(ledger, dataset, spec, ledger.read(read_cells, dataset))
+        return Past(newest, same, Counter(values for values, _ in accepted))
+
+    return make_plan(spec, library, provider, recall=recall)
+
+
+def settle_plan(ledger: Ledger, dataset_id: int, run_id: str, plan: Plan, now: datetime) -> Plan:
+    """Keep a run's plan. Returns it, or another one of its spec where a build at the same time has chosen first."""
+    while True:
+        newest = ledger.read(read_plan, dataset_id)
+        if newest is not None and newest.signature == plan.signature and newest.cells not in (None, plan.numbers):
+            plan = plan_dataset(ledger, plan.spec, plan.library, plan.provider)
+        if ledger.write(keep_plan, dataset_id, run_id, plan, newest.id if newest else None, now):
+            return plan
+
+
+@dataclass(frozen=True, slots=True)
+class Stranded:
+    """Accepted conversations that a change of the spec takes out of the dataset, of how many, and what was paid for them in US
+    dollars. They stay in the ledger."""
+
+    conversations: int
+    accepted: int
+    paid_usd: Decimal
+
+    @property
+    def share(self) -> float:
+        """Which part of the accepted ones that is."""
+        return self.conversations / self.accepted if self.accepted else 0.0
+
+    def __str__(self) -> str:
+        return (
+            f"{self.conversations} of {self.accepted} accepted conversations, ${self.paid_usd:.2f} already paid, leave the dataset "
+            "with this change of the spec (they stay in the ledger)"
+        )
+
+
+NONE_STRANDED = Stranded(0, 0, Decimal(0))
+
+
+def find_stranded(ledger: Ledger, plan: Plan) -> Stranded:
+    """What a plan leaves behind of the one that was chosen before."""
+    row = ledger.read(find_dataset, plan.spec.name, plan.provider)
+    if row is None:
+        return NONE_STRANDED
+    before = ledger.read(read_plan, int(row.id))
+    if before is not None and before.signature == plan.signature:
+        return NONE_STRANDED
+    cells = ledger.read(read_cells, int(row.id))
+    if before is not None:
+        had = before.having(cells.values())
+    else:  # a ledger that kept no plans: what its last spec spans
+        had = _spanned(DatasetSpec.from_text(row.spec), cells.values()) if row.spec else set()
+    accepted = _accepted(ledger, int(row.id), plan.spec, {key: values for key, values in cells.items() if values in had})
+    has = {cell.values for cell in plan.cells}
+    gone = [draw.request_id for values, draw in accepted if values not in has]
+    return Stranded(len(gone), len(accepted), usd(ledger.read(paid_for, gone)))
+
+
+def _spanned(spec: DatasetSpec, cells: Iterable[Values]) -> set[Values]:
+    axes = (spec.axes.persona, spec.axes.emotion, spec.axes.topic, spec.axes.tier, spec.templates)
+    return {values for values in cells if all(value in axis for value, axis in zip(values, axes, strict=True))}
+
+
+def _accepted(ledger: Ledger, dataset_id: int, spec: DatasetSpec, cells: dict[str, Values]) -> list[tuple[Values, Draw]]:
+    """What is accepted in some cells, whatever plan they are of."""
+    standing = assess(
+        sorted(cells),
+        ledger.read(read_draws, dataset_id),
+        min_score=spec.quality.min_score,
+        per_cell=spec.per_cell,
+        max_draws=spec.max_draws,
+    )
+    return [(cells[draw.cell], draw) for draw in standing.publish]
+
+
 def read_standing(ledger: Ledger, plan: Plan, dataset_id: int) -> Standing:
     """How a dataset stands under a plan today."""
+    return stand(plan, ledger.read(read_draws, dataset_id))
+
+
+def stand(plan: Plan, draws: Iterable[Draw]) -> Standing:
+    """How draws stand under a plan."""
     return assess(
         [cell.key for cell in plan.cells],
-        ledger.read(read_draws, dataset_id),
+        draws,
         min_score=plan.spec.quality.min_score,
         per_cell=plan.spec.per_cell,
         max_draws=plan.spec.max_draws,

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
 from math import ceil, prod
 
 from convoforge.errors import ConfigError, nearest
+from convoforge.grid import Grid, Past, Values, choose, sign
 from convoforge.identity import cell_key, sent_key
 from convoforge.model_facts import ModelFacts, snapshot_facts
 from convoforge.models import ConversationRequest, Prompt, Provider, Scalar, Usage
 from convoforge.parsing import ANSWER_FORMAT
 from convoforge.pricing import Price, cost_pico, price_of
 from convoforge.spec import AXES, DatasetSpec, Generation
-from convoforge.spread import spread
 from convoforge.templates import Library, Template
 from convoforge.thinking import Thinking, describe_thinking, thinking_of
 
@@ -42,11 +42,16 @@ class Cell:
     tier: str
     template: str
 
+    @property
+    def values(self) -> Values:
+        """What it is, apart from any dataset."""
+        return self.persona, self.emotion, self.topic, self.tier, self.template
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """The cells of a spec for one provider, in the order in which they are generated and published. `price` is that of its mode;
-    `facts` are what is known of its model."""
+    `facts` are what is known of its model. `signature` decides which cells of the `grid` these are; `numbers` are theirs in it."""
 
     spec: DatasetSpec
     provider: Provider
@@ -55,6 +60,14 @@ class Plan:
     price: Price
     facts: ModelFacts
     notes: tuple[str, ...]
+    grid: Grid
+    signature: str
+    numbers: tuple[int, ...]
+
+    @property
+    def sampled(self) -> bool:
+        """Whether the axes span more cells than the plan has."""
+        return len(self.cells) < prod(self.grid.sizes)
 
     @property
     def thinking(self) -> Thinking:
@@ -85,32 +98,43 @@ class Plan:
         return sent_key(self.spec.model, self.prompt(cell, draw), self.spec.generation)
 
 
-def make_plan(spec: DatasetSpec, library: Library, provider: Provider, facts: ModelFacts | None = None) -> Plan:
-    """The plan of a spec. Without `facts` the package's snapshot says what the model takes. Raises `ConfigError` for everything that
-    could not work, before anything is paid."""
+Recall = Callable[[Grid, str], Past]
+"""What is known of a dataset that a plan of this grid and signature is made for."""
+
+
+def make_plan(
+    spec: DatasetSpec, library: Library, provider: Provider, facts: ModelFacts | None = None, recall: Recall | None = None
+) -> Plan:
+    """The plan of a spec. Without `facts` the package's snapshot says what the model takes; without `recall` it is made as if nothing
+    had been built yet. Raises `ConfigError` for everything that could not work, before anything is paid."""
     facts = facts or snapshot_facts(spec.model)
     thinking = thinking_of(facts, spec.generation)
     templates = [library.template(name) for name in spec.templates]
     _check_templates(spec, templates)
     _check_personas(spec, library)
-    # A tier with several templates is several cells: (tier, template) is walked as one axis.
-    last_axis = [(tier, template.name) for tier in spec.axes.tier for template in templates if tier in template.tiers]
     axes = spec.axes
-    sizes = (len(axes.persona), len(axes.emotion), len(axes.topic), len(last_axis))
-    _check_size(spec, prod(sizes))
-    cells = []
-    for p, e, t, last in islice(spread(sizes, spec.seed), spec.sample):
-        tier, template = last_axis[last]
-        values = {"persona": axes.persona[p], "emotion": axes.emotion[e], "topic": axes.topic[t], "tier": tier}
-        key = cell_key(spec.name, provider, {**values, "template": template})
-        cells.append(Cell(key, values["persona"], values["emotion"], values["topic"], tier, template))
+    # A tier with several templates is several cells: (tier, template) is one axis.
+    last = [(tier, template.name) for tier in axes.tier for template in templates if tier in template.tiers]
+    grid = Grid.of(axes.persona, axes.emotion, axes.topic, last)
+    _check_size(spec, prod(grid.sizes))
     price = price_of(spec.model, batch=spec.mode == "batch", overrides=spec.prices)
-    plan = Plan(spec, provider, tuple(cells), library, price, facts, tuple(_notes(spec, library, templates, facts)))
+    signature = sign(grid, spec.sample, spec.seed)
+    chosen = choose(grid, spec.sample, spec.seed, recall(grid, signature) if recall else Past())
+    cells = tuple(_cell(spec.name, provider, grid.values(cell)) for cell in chosen)
+    numbers = tuple(map(grid.number, chosen))
+    notes = (*_notes(spec, library, templates, facts), *_uneven(spec, cells))
+    plan = Plan(spec, provider, cells, library, price, facts, notes, grid, signature, numbers)
     # A template that fails for one value fails here: every value of every axis is rendered once with every template it meets.
     first_with = {(cell.template, axis, getattr(cell, axis)): cell for cell in reversed(cells) for axis in AXES}
     for cell in dict.fromkeys(first_with.values()):
         _check_fits(spec, plan.prompt(cell, 0), thinking)
     return plan
+
+
+def _cell(dataset: str, provider: Provider, values: Values) -> Cell:
+    persona, emotion, topic, tier, template = values
+    named = {"persona": persona, "emotion": emotion, "topic": topic, "tier": tier, "template": template}
+    return Cell(cell_key(dataset, provider, named), persona, emotion, topic, tier, template)
 
 
 def _check_size(spec: DatasetSpec, cells: int) -> None:
@@ -133,6 +157,14 @@ def _notes(spec: DatasetSpec, library: Library, templates: list[Template], facts
     for template in templates:
         if template.variations < spec.per_cell * spec.max_draws:
             yield f"template '{template.name}' varies {template.variations} times: further draws of a cell repeat a prompt"
+
+
+def _uneven(spec: DatasetSpec, cells: tuple[Cell, ...]) -> Iterator[str]:
+    for axis in AXES if spec.sample else ():
+        counts = Counter(getattr(cell, axis) for cell in cells)
+        fewest, most = min(counts[value] for value in getattr(spec.axes, axis)), max(counts.values())
+        if most - fewest > 1:
+            yield f"the cells are not even over {axis}: {fewest} to {most} of each value"
 
 
 def _check_templates(spec: DatasetSpec, templates: list[Template]) -> None:

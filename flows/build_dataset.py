@@ -52,6 +52,12 @@ Workers = Annotated[
     int | None, Field(description="Let so many workers of the work pool generate, instead of this run", ge=1, le=100)
 ]
 Batch = Annotated[bool, Field(description="Make requests in message batches: half the price, within a day")]
+Strand = Annotated[
+    float,
+    Field(
+        description="How much of the accepted data a change of the spec may take out of the dataset: 0.1 is a tenth", ge=0, le=1
+    ),
+]
 Wait = Annotated[bool, Field(description="Wait for batches; else the next build or the collector picks them up")]
 
 
@@ -69,6 +75,7 @@ async def build_dataset(
     workers: Workers = None,
     batch: Batch = False,
     wait: Wait = True,
+    strand: Strand = 0.1,
 ) -> State[Any]:
     """Fill what is missing in a dataset, and publish it. With `workers` runs of another deployment generate, on any machine; with `batch`
     the API works on message batches. Ends Completed, Completed as Partial, or Failed with one line that says why."""
@@ -78,7 +85,7 @@ async def build_dataset(
         check_workers(what, workers)
         if workers is not None:
             await find_deployment()
-        async with open_session(what, simulate=simulate) as opened:
+        async with open_session(what, simulate=simulate, strand=strand) as opened:
             held = await _prepare(opened, refresh=refresh, retry_refused=retry_refused, limit=limit)
             async with show_progress(opened):
                 await _fill(opened, limit, workers, wait=wait)

@@ -19,6 +19,7 @@ from prefect.runtime import flow_run
 from convoforge.alongside import alongside
 from convoforge.batching import Batcher
 from convoforge.control import Control
+from convoforge.dataset import find_stranded, plan_dataset, settle_plan
 from convoforge.errors import ConfigError, LedgerError
 from convoforge.estimate import Estimate
 from convoforge.gate import Gate
@@ -27,7 +28,7 @@ from convoforge.ledger import Ledger
 from convoforge.ledger.draws import Claimed
 from convoforge.ledger.runs import close_run, run_over
 from convoforge.models import Provider
-from convoforge.plan import Cell, Plan, make_plan
+from convoforge.plan import Cell, Plan
 from convoforge.pricing import usd
 from convoforge.release import check_data_folder
 from convoforge.settings import Settings
@@ -169,16 +170,22 @@ def watch_progress() -> Progress | None:
 
 @asynccontextmanager
 async def open_session(
-    spec: DatasetSpec, *, simulate: bool, settings: Settings | None = None, part_of: str | None = None
+    spec: DatasetSpec,
+    *,
+    simulate: bool,
+    settings: Settings | None = None,
+    part_of: str | None = None,
+    strand: float = 1.0,
 ) -> AsyncIterator[Session]:
     """Everything a run needs, checked before a cent is spent, and closed again whatever happens. `part_of` is a run that another
-    process has begun: this one takes part in it, and stops when that run does.
+    process has begun: this one takes part in it, and stops when that run does. `strand` is the share of the accepted conversations
+    that a change of the spec may take out of the dataset.
 
     Raises `ConfigError`, `DoomError` or `LedgerError`, or `ConvoforgeError` for an object store: one line each, for a person.
     """
     settings = settings or Settings()
     provider: Provider = "simulator" if simulate else "anthropic"
-    plan = make_plan(spec, Library.at(settings.config_dir), provider)
+    plan = await asyncio.to_thread(_plan, spec, settings, provider, part_of, strand)
     if part_of is None:  # who takes part publishes nothing
         await asyncio.to_thread(check_data_folder, settings.data_dir, plan)
     control = Control()
@@ -198,6 +205,8 @@ async def open_session(
                 log=log,
             )
         )
+        if part_of is None:
+            plan = await asyncio.to_thread(settle_plan, bench.ledger, bench.dataset, bench.run_id, plan, datetime.now(UTC))
         opened = Session(
             run_id=bench.run_id,
             plan=plan,
@@ -225,6 +234,19 @@ async def open_session(
         stack.enter_context(_light_collections())
         stack.enter_context(_short_turns())
         yield opened
+
+
+def _plan(spec: DatasetSpec, settings: Settings, provider: Provider, part_of: str | None, strand: float) -> Plan:
+    """The plan for what the ledger holds. Raises `ConfigError` where it would leave more of the dataset behind than may be."""
+    with Ledger(settings.database_url) as ledger:
+        plan = plan_dataset(ledger, spec, Library.at(settings.config_dir), provider, run=part_of)
+        gone = find_stranded(ledger, plan) if part_of is None and strand < 1 else None
+    if gone is not None and gone.share > strand:
+        raise ConfigError(
+            f"{gone}; more than {strand:.0%} is not taken out without being asked: undo the change, or build once with "
+            f"`convoforge build {spec.name} --yes`, or with the parameter strand=1"
+        )
+    return plan
 
 
 async def _heed_run(opened: Session) -> None:

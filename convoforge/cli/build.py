@@ -89,6 +89,8 @@ def run_build(
         "workers": workers,
         "batch": batch,
         "wait": wait,
+        # who was told, and said yes, may change as much as they like
+        **({"strand": 1.0} if simulate or yes or sys.stdin.isatty() else {}),
     }
     try:
         with _prepared(own_server=workers is None):
@@ -255,6 +257,8 @@ def _announce(seen: Forecast, *, refresh: bool, budget: Decimal | None) -> None:
         )
     elif seen.stale:
         out.print(f"{seen.stale} are stale; --refresh would regenerate them for {seen.refresh.cost}.")
+    if seen.stranded.conversations:
+        out.print(f"[yellow]{seen.stranded}.[/yellow]")
     for note in plan.notes:
         out.print(f"[dim]note: {escape(note)}[/dim]")
 

@@ -11,14 +11,14 @@ from rich.padding import Padding
 
 from convoforge.cli import DONE
 from convoforge.cli.words import facts, grid, out, print_json
-from convoforge.dataset import read_standing
+from convoforge.dataset import plan_dataset, read_standing
 from convoforge.errors import ConfigError, nearest
 from convoforge.ledger import Ledger
 from convoforge.ledger.batches import OpenBatch, open_batches, troubled_batches
 from convoforge.ledger.draws import read_answers, read_conversation, read_draws
 from convoforge.ledger.runs import find_dataset, known_datasets, read_runs
 from convoforge.models import AnswerKind, Provider
-from convoforge.plan import Plan, make_plan
+from convoforge.plan import Plan
 from convoforge.project import show_database
 from convoforge.settings import Settings
 from convoforge.spec import ADHOC, DatasetSpec
@@ -38,7 +38,7 @@ def find_plan(ledger: Ledger, settings: Settings, name: str, *, simulated: bool)
         row = ledger.read(find_dataset, name, provider)
         if row is not None and row.spec is not None:
             spec = DatasetSpec.from_text(row.spec)
-            return make_plan(spec, Library.at(settings.config_dir), provider), int(row.id)
+            return plan_dataset(ledger, spec, Library.at(settings.config_dir), provider), int(row.id)
     what = "simulated dataset" if simulated else "dataset"
     names = {one for one, provider in known if provider in providers and one != name}
     if any(one == name and provider in providers for one, provider in known):

@@ -12,7 +12,17 @@ from sqlalchemy.engine import make_url
 
 from convoforge.cli import DONE
 from convoforge.cli.words import duration, facts, grid, out, print_json
-from convoforge.dataset import find_mended, find_refused, find_stale, read_standing
+from convoforge.dataset import (
+    NONE_STRANDED,
+    Stranded,
+    find_mended,
+    find_refused,
+    find_stale,
+    find_stranded,
+    plan_dataset,
+    read_standing,
+    stand,
+)
 from convoforge.errors import ConfigError
 from convoforge.estimate import Estimate, Range, estimate, missing, templates_of
 from convoforge.ledger import Ledger
@@ -23,8 +33,8 @@ from convoforge.plan import Plan, make_plan
 from convoforge.pricing import dollars
 from convoforge.project import show_database
 from convoforge.settings import Settings
-from convoforge.spec import change_spec, load_spec
-from convoforge.standing import Standing, assess
+from convoforge.spec import DatasetSpec, change_spec, load_spec
+from convoforge.standing import Standing
 from convoforge.templates import Library
 
 
@@ -38,6 +48,7 @@ class Forecast:
     missing: int
     costs: Estimate
     refresh: Estimate
+    stranded: Stranded
 
 
 def forecast(
@@ -57,8 +68,7 @@ def forecast(
     changes = {**({"model": model} if model else {}), **({"mode": "batch"} if batch else {})}
     loaded = change_spec(loaded, **changes) if changes else loaded
     provider: Provider = "simulator" if simulate else "anthropic"
-    made = make_plan(loaded, Library.at(settings.config_dir), provider)
-    standing, history = _look(made, settings)
+    made, standing, history, stranded = _look(loaded, provider, settings)
     stale = find_stale(made, standing)
     refused = find_refused(made, standing) if retry_refused else find_mended(made, standing)
     draws = missing(made, standing, limit, refused)
@@ -71,22 +81,23 @@ def forecast(
         missing=sum(draws.values()),
         costs=estimate(made, draws, standing, history, counted=counted, refills=limit is None),
         refresh=estimate(made, again, standing, history, counted=counted),
+        stranded=stranded,
     )
 
 
-def _look(made: Plan, settings: Settings) -> tuple[Standing, Mapping[str, Made]]:
-    """How the dataset stands, and what its templates' answers were like, as far as a ledger knows."""
-    url = make_url(settings.database_url)
-    spec = made.spec
-    empty = assess(
-        [c.key for c in made.cells], [], min_score=spec.quality.min_score, per_cell=spec.per_cell, max_draws=spec.max_draws
-    )
+def _look(spec: DatasetSpec, provider: Provider, settings: Settings) -> tuple[Plan, Standing, Mapping[str, Made], Stranded]:
+    """The plan, how the dataset stands under it, what its templates' answers were like, and what a change of the spec leaves behind, as
+    far as a ledger knows."""
+    url, library = make_url(settings.database_url), Library.at(settings.config_dir)
     if url.get_backend_name() == "sqlite" and url.database and not Path(url.database).exists():
-        return empty, {}  # to look is no reason to make a ledger
+        made = make_plan(spec, library, provider)
+        return made, stand(made, []), {}, NONE_STRANDED  # to look is no reason to make a ledger
     with Ledger(settings.database_url) as ledger:
-        found = ledger.read(find_dataset, spec.name, made.provider)
-        history = ledger.read(read_history, made.provider, spec.model, spec.templates)
-        return read_standing(ledger, made, found.id) if found else empty, history
+        made = plan_dataset(ledger, spec, library, provider)
+        found = ledger.read(find_dataset, spec.name, provider)
+        history = ledger.read(read_history, provider, spec.model, spec.templates)
+        standing = read_standing(ledger, made, found.id) if found else stand(made, [])
+        return made, standing, history, find_stranded(ledger, made)
 
 
 def _count(made: Plan, settings: Settings) -> dict[str, float]:
@@ -115,6 +126,8 @@ def show_plan(spec: str, *, simulate: bool, model: str | None, batch: bool, coun
                 "pending": len(standing.pending),
                 "stale": seen.stale,
                 "exhausted": len(standing.exhausted),
+                "stranded": seen.stranded.conversations,
+                "stranded_cost_usd": f"{seen.stranded.paid_usd:f}",
                 "refused": len(standing.refused),
                 "to_generate": seen.missing,
                 **costs.as_json,
@@ -154,6 +167,8 @@ def show_plan(spec: str, *, simulate: bool, model: str | None, batch: bool, coun
         out.print(f"[dim]from {costs.basis}[/dim]")
     out.print()
     out.print(grid(["tier", "template", "cells"], ([tier, name, str(n)] for (tier, name), n in sorted(per_tier.items())), left=2))
+    if seen.stranded.conversations:
+        out.print(f"[yellow]{seen.stranded}.[/yellow]")
     for note in made.notes:
         out.print(f"[dim]note: {escape(note)}[/dim]")
     return DONE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from rich.markup import escape
@@ -9,11 +10,10 @@ from rich.markup import escape
 from convoforge.cli import DONE, FAILED
 from convoforge.cli.look import find_plan
 from convoforge.cli.words import facts, out, print_json
-from convoforge.dataset import find_stale, read_standing, score_dataset
+from convoforge.dataset import find_stale, plan_dataset, read_standing, score_dataset
 from convoforge.ledger import Ledger
 from convoforge.ledger.runs import dataset_id, keep_spec
 from convoforge.models import Provider, Status
-from convoforge.plan import make_plan
 from convoforge.release import publish_dataset
 from convoforge.settings import Settings
 from convoforge.spec import change_spec, load_spec
@@ -26,14 +26,13 @@ def run_publish(name: str, *, min_score: int | None, simulated: bool, allow_fewe
     with Ledger(settings.database_url) as ledger:
         if name.endswith((".yaml", ".yml")):
             provider: Provider = "simulator" if simulated else "anthropic"
-            plan = make_plan(
-                load_spec(name, settings.config_dir, model=settings.model), Library.at(settings.config_dir), provider
-            )
+            spec = load_spec(name, settings.config_dir, model=settings.model)
+            plan = plan_dataset(ledger, spec, Library.at(settings.config_dir), provider)
             dataset = ledger.write(dataset_id, plan.spec.name, provider, datetime.now(UTC))
         else:
             plan, dataset = find_plan(ledger, settings, name, simulated=simulated)
         if min_score is not None:
-            plan = make_plan(change_spec(plan.spec, quality={"min_score": min_score}), plan.library, plan.provider)
+            plan = replace(plan, spec=change_spec(plan.spec, quality={"min_score": min_score}))
         ledger.write(keep_spec, dataset, plan.spec)
         score_dataset(ledger, dataset)
         stale = len(find_stale(plan, read_standing(ledger, plan, dataset)))

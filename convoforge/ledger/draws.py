@@ -189,6 +189,12 @@ def read_draws(connection: Connection, dataset_id: int) -> list[Draw]:
     ]
 
 
+def paid_for(connection: Connection, ids: Sequence[int]) -> int:
+    """What the answers cost that requests hold, in pico-dollars."""
+    query = _current(func.coalesce(func.sum(answers.c.paid_pico), 0))
+    return sum(int(connection.execute(query.where(requests.c.id.in_(chunk))).scalar_one()) for chunk in _chunks(ids))
+
+
 def _digest(digits: str | None) -> bytes | None:
     return None if digits is None else bytes.fromhex(digits)
 

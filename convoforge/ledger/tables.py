@@ -75,6 +75,19 @@ datasets = Table(
     UniqueConstraint("name", "provider"),
 )
 
+plans = Table(
+    "plans",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("dataset_id", _Id, ForeignKey("datasets.id"), nullable=False),
+    Column("signature", String(64), nullable=False),
+    Column("grid", Text, nullable=False),
+    # numbers in the grid, as a JSON list; none stands for all of its cells
+    Column("cells", Text),
+    Column("created_at", UTCDateTime, nullable=False),
+    Index("ix_plans_dataset", "dataset_id", "signature"),
+)
+
 owners = Table(
     "owners",
     metadata,
@@ -99,6 +112,7 @@ runs = Table(
     Column("state", String(16), nullable=False),
     Column("message", Text),
     Column("report", Text),
+    Column("plan_id", _Id),
     Index("ix_runs_dataset", "dataset_id", "started_at"),
 )
 

@@ -23,15 +23,18 @@ COLUMNS = {
     "batches": "api_batch_id api_key created_at ended_at id requests run_id state",
     "budgets": "limit_pico maybe_pico reserved_pico scope spent_pico",
     "datasets": "created_at id min_score name provider spec",
-    "generation_logs": "api_key api_request_id attempt batch_id billing cache_read_tokens cache_write_1h_tokens cache_write_5m_tokens "
+    "generation_logs": "answered_model api_key api_request_id attempt batch_id billing cache_read_tokens cache_write_1h_tokens cache_write_5m_tokens "
     "cost_pico dataset_id error error_kind finished_at http_status input_tokens latency_ms maybe_pico model output_tokens owner price "
-    "provider request_id reserved_pico run_id started_at status stop_reason template thinking_tokens",
+    "provider request_id reserved_pico run_id started_at status stop_reason template thinking_tokens usage_known",
     "owners": "host id lease_until pid started",
     "pages": "attempts batched billing cache_read_tokens cache_write_1h_tokens cache_write_5m_tokens cost_pico dataset_id hour id "
     "input_tokens maybe_pico model output_tokens price provider retries run_id status template thinking_tokens",
+    "permits": "at id input_tokens limit_name output_tokens requests",
+    "plans": "cells created_at dataset_id grid id signature",
+    "rate_limits": "name paused_until window_seconds",
     "requests": "answer cell dataset_id draw emotion id owner persona reason request sent state template tier topic wanted",
     "reviews": "at attempt decision id note request_id reviewer",
-    "runs": "dataset_id finished_at flow_run_id id message model owner report spec started_at state",
+    "runs": "dataset_id finished_at flow_run_id id message model owner plan_id report spec started_at state",
     "versions": "dataset_id number path published_at reserved_at rows run_id sha256",
 }
 

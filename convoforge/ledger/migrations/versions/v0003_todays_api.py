@@ -19,6 +19,7 @@ def upgrade() -> None:
     _share_rate()
     _thinking()
     _message_batches()
+    _keep_plans()
 
 
 def _share_rate() -> None:
@@ -55,3 +56,18 @@ def _message_batches() -> None:
         op.add_column("batches", sa.Column(name, kind, nullable=True))
     for name in ("api_ended_at", "looked_at", "missing_since", "given_up_at"):
         op.add_column("batches", sa.Column(name, sa.DateTime(timezone=True), nullable=True))
+
+
+def _keep_plans() -> None:
+    """Which cells a sample has, and which plan a run goes by."""
+    op.create_table(
+        "plans",
+        sa.Column("id", _Id, primary_key=True),
+        sa.Column("dataset_id", _Id, sa.ForeignKey("datasets.id"), nullable=False),
+        sa.Column("signature", sa.String(64), nullable=False),
+        sa.Column("grid", sa.Text(), nullable=False),
+        sa.Column("cells", sa.Text()),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+    )
+    op.create_index("ix_plans_dataset", "plans", ["dataset_id", "signature"])
+    op.add_column("runs", sa.Column("plan_id", _Id, nullable=True))
