@@ -69,7 +69,8 @@ def explain(error: Exception, hidden: Mapping[str, str], outcome: Outcome | None
 
 def retry_after(error: Exception) -> dict[str, str]:
     """The header that tells when to come back, in whole seconds, where an error knows it."""
-    return {"retry-after": str(ceil(error.retry_after))} if isinstance(error, RateLimitError) else {}
+    wait = error.retry_after if isinstance(error, RateLimitError | OverloadError) else None
+    return {} if wait is None else {"retry-after": str(ceil(wait))}
 
 
 def refuse(faults: Sequence[Mapping[str, Any]], expected: type[BaseModel]) -> ErrorBody:
@@ -96,7 +97,8 @@ def _sort(error: Exception) -> tuple[int, str, dict[str, Any]]:
             return 400, "ValidationError", {}
         case GenerationValidationError():
             return 422, "GenerationValidationError", error.details
-        case RateLimitError():
+        case RateLimitError() | OverloadError(retry_after=float()):
+            assert error.retry_after is not None
             return 429, "RateLimitError", {"retryAfter": ceil(error.retry_after * 1000)}  # milliseconds, as the seed has it
         case ParseError():
             return 502, "ParseError", {"content": error.content}

@@ -39,7 +39,9 @@ async def templates(generator: Opened) -> TemplatesDone:
 
 @router.get("/healthz", responses=told(503))
 async def health(generator: Opened) -> Health:
-    """Whether anything can be generated; 503 where it cannot, until the server is started anew."""
+    """Whether anything can be generated; 503 where it cannot: until the server is started anew, or while the API wants no calls."""
     if generator.stopped is not None:
         raise GateClosed(generator.stopped)
+    if (rest := generator.resting()) is not None:
+        raise GateClosed(str(rest))
     return Health(model=generator.model)

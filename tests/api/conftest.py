@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 from fastapi import FastAPI
+from served import running
 
 from convoforge.adhoc import default_spec
 from convoforge.api.app import make_app
@@ -42,24 +40,6 @@ def simulator(simulator_url: str) -> Control:
 @pytest.fixture
 def settings(simulator: Control, tmp_path: Path) -> Settings:
     return Settings(base_url=simulator.url, data_dir=tmp_path)
-
-
-@contextmanager
-def running(app: FastAPI) -> Iterator[httpx.Client]:
-    """A client of an application that uvicorn serves in a thread. Its log goes where the test's does."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        while not server.started:
-            assert thread.is_alive(), "the server did not start"
-            time.sleep(0.01)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False) as client:
-            yield client
-    finally:
-        server.should_exit = True
-        thread.join()
 
 
 @pytest.fixture

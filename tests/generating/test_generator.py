@@ -37,7 +37,7 @@ from convoforge.ledger import Ledger
 from convoforge.ledger.attempts import Completion, Intent, finish_attempts, start_attempts
 from convoforge.ledger.draws import Claimed, claim, enrol, read_draws
 from convoforge.ledger.owners import new_owner, register, retire
-from convoforge.ledger.runs import dataset_id
+from convoforge.ledger.runs import Remarks, dataset_id, read_remarks
 from convoforge.models import AnswerKind, Outcome, Prompt, Provider, Status, Usage
 from convoforge.plan import Cell, worst_cost_pico
 from convoforge.pricing import cost_pico, price_of, usd
@@ -488,6 +488,72 @@ async def test_ten_of_the_same_refusal_in_a_row_stop_the_run(open_run: Open, sim
         assert (last.status, type(last.error)) == (Status.PENDING, GateClosed)
         assert run.states() == {"failed": SAME_REJECTION_LIMIT, "pending": 1}
     assert len(simulator.rows()) == SAME_REJECTION_LIMIT
+
+
+async def test_a_longer_wait_than_there_is_patience_for_ends_the_run_short_and_is_kept_no_longer_than_the_patience(
+    open_run: Open, simulator: Simulator
+) -> None:
+    simulator.script({"kind": "429", "retry_after": 999_999})
+    async with open_run(simulator.url, retry={"patience_seconds": 60}) as run:
+        outcomes = await run.generate(3)
+        assert {outcome.status for outcome in outcomes} <= {Status.PENDING, Status.ACCEPTED}
+        assert not run.control.doomed
+        assert (run.control.stopped or "").startswith("the API asks to wait 11 days 13 h, until 20")
+        (key,) = run.gate._keys
+        assert 0 < key.held_until - time.monotonic() <= 60
+
+
+async def test_where_one_key_has_to_rest_for_long_the_other_goes_on(open_run: Open, simulator: Simulator) -> None:
+    simulator.script({"kind": "429", "retry_after": 999_999})
+    async with open_run(simulator.url, keys=(KEY, OTHER)) as run:
+        outcomes = [*await run.generate(1), *await run.generate(4, first=1)]
+        assert {outcome.status for outcome in outcomes} == {Status.ACCEPTED}
+        assert run.control.stopped is None
+        keys = Counter(row[0] for row in run.logs("api_key"))
+        assert min(keys.values()) == 1  # the one that has to rest was asked once
+
+
+async def test_what_the_server_wants_no_second_attempt_for_is_made_once_in_a_run(open_run: Open, simulator: Simulator) -> None:
+    simulator.script({"kind": "529", "headers": {"x-should-retry": "false"}})
+    async with open_run(simulator.url) as run:
+        (outcome,) = await run.generate()
+        assert (outcome.status, outcome.attempts) == (Status.PENDING, 1)
+        assert len(run.control.final) == 1
+
+
+async def test_an_answer_of_another_model_is_kept_priced_and_named_as_what_it_is(open_run: Open, simulator: Simulator) -> None:
+    opus, snapshot = {"model": "claude-opus-5-5"}, {"model": f"{MODEL}-20260901"}
+    simulator.script(*({"kind": "ok", "fields": fields} for fields in (opus, {"model": "house-model-7"}, snapshot)))
+    async with open_run(simulator.url, allow_other_model=True) as run:
+        for one in run.claim(3):
+            assert (await run.start(one)[0]).status is Status.ACCEPTED
+        assert run.control.stopped is None
+        known, unknown, same = run.logs(
+            "model", "answered_model", "price", "billing", "cost_pico", "maybe_pico", "input_tokens", "output_tokens"
+        )
+        dear = price_of("claude-opus-5-5")
+        assert known[:4] == ("claude-opus-5-5", "claude-opus-5-5", dear.text, "billed")
+        assert known[4] == cost_pico(Usage(*known[6:]), dear)
+        assert unknown[:5] == ("house-model-7", "house-model-7", PRICE.text, "maybe", 0)
+        assert unknown[5] >= RESERVE
+        assert same[:4] == (MODEL, snapshot["model"], PRICE.text, "billed")
+        assert run.budget() == (0, known[4] + same[4], unknown[5])
+        remarks = run.ledger.read(read_remarks, run.run_id, MODEL)
+        assert remarks == Remarks(0, {"claude-opus-5-5": 1, "house-model-7": 1})
+
+
+async def test_a_conversation_without_usage_is_kept_as_maybe_billed_and_marked(
+    open_run: Open, simulator: Simulator, database_url: str
+) -> None:
+    simulator.script({"kind": "ok", "without": ["usage"]})
+    async with open_run(simulator.url, database=database_url) as run:
+        (outcome,) = await run.generate()
+        assert (outcome.status, outcome.attempts, outcome.cost_usd) == (Status.ACCEPTED, 1, 0)
+        ((status, billing, known, pico),) = run.logs("status", "billing", "usage_known", "maybe_pico")
+        assert (status, billing, bool(known), pico) == ("succeeded", "maybe", False, RESERVE)
+        assert run.budget() == (0, 0, RESERVE)
+        assert run.ledger.read(read_remarks, run.run_id, MODEL).without_usage == 1
+        assert run.states() == {"held": 1}
 
 
 @pytest.mark.parametrize("other", ["ok", "413"])
