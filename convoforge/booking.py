@@ -65,6 +65,20 @@ class Booked:
             return Status.DROPPED
         return Status.ACCEPTED if self.quality.score >= min_score else Status.NEEDS_REVISION
 
+    def faults(self, min_score: int) -> tuple[str, ...]:
+        """Why the answer is not accepted, duplicates aside; empty where it is."""
+        if self.fault is not None:
+            return (str(self.fault),)
+        if self.quality is None or self.status(min_score) is Status.ACCEPTED:
+            return ()
+        return (f"score {self.quality.score} is below {min_score}", *self.quality.reasons)
+
+    @property
+    def content_hash(self) -> str | None:
+        """By which the conversation is known again; None where there is none."""
+        scored = self.completion.answer.scored if self.completion.answer else None
+        return scored.content_hash if scored else None
+
     def outcome(self, min_score: int, attempts: int) -> Outcome:
         """The same for whoever asked."""
         done, quality, answer = self.completion, self.quality, self.completion.answer

@@ -317,6 +317,7 @@ class Collector:
         for key in await self._ledger.awrite(finish_parts, completions):
             if key in booked:
                 found.count(booked[key].status(least), booked[key].completion, ours=batch.run_id == self._run_id)
+                self._control.judged(booked[key].faults(least), booked[key].content_hash)
 
     async def _fail(self, failed: Sequence[tuple[Part, ClaudeAPIError]]) -> set[int]:
         """Give requests back, pending, each with the reason why it has no answer. Returns their ids."""

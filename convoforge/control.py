@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from convoforge.errors import RejectedError, UnreadableError
 from convoforge.gate import Gate
+from convoforge.recent import RecentAnswers
 
 SAME_REJECTION_LIMIT = 10
 """So many of the same 400 in a row stop a run: the fault is in what is sent, not in one request."""
@@ -22,7 +24,7 @@ class Control:
     """What makes the calls of one run in this process stop, and what they have done so far.
 
     `settled` is set when the next call has been booked, or the run stops; then another event takes its place. `final` are the requests
-    for which the server wants no other attempt in this run.
+    for which the server wants no other attempt in this run. Without `recent` nobody minds how many answers are accepted.
     """
 
     stopped: str | None = None
@@ -34,6 +36,7 @@ class Control:
     cost_pico: int = 0
     settled: asyncio.Event = field(default_factory=asyncio.Event)
     gate: Gate | None = None
+    recent: RecentAnswers | None = None
     _rejection: tuple[str, int] = ("", 0)
     _unreadable: int = 0
 
@@ -58,6 +61,11 @@ class Control:
         """Wake those who wait for room in a budget."""
         self.settled.set()
         self.settled = asyncio.Event()
+
+    def judged(self, faults: Sequence[str], content_hash: str | None) -> None:
+        """Count what an answer turned out to be: why it is not accepted, if it is not."""
+        if self.recent is not None and (said := self.recent.add(faults, content_hash)) is not None:
+            self.stop(said)
 
     def answered(self, error: Exception | None) -> None:
         """Count refusals of the same kind in a row, and answers in a row that cannot be read. None is an answer that is none of these;

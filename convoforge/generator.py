@@ -290,6 +290,7 @@ class Generator:
         await self._book(booked.completion)
         least = self._spec.quality.min_score
         self._count(job, booked.status(least))
+        self._control.judged(booked.faults(least), booked.content_hash)
         return booked.outcome(least, intent.attempt - job.claimed.attempts)
 
     async def _in_time(self, slot: Slot) -> Slot:

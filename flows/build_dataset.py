@@ -145,6 +145,7 @@ async def _prepare(opened: Session, *, refresh: bool, retry_refused: bool, limit
         await opened.ledger.awrite(repend, [draw.request_id for draw in unchanged])
         standing = await _standing(opened)
     opened.stale = 0 if refresh else len(stale)
+    opened.know_accepted(standing, {draw.request_id for draw in again})
     plan, spec = opened.plan, opened.plan.spec
     history = await opened.ledger.aread(read_history, plan.provider, spec.model, spec.templates)
     draws = missing(plan, standing, limit)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -30,9 +30,11 @@ from convoforge.ledger.runs import close_run, run_over
 from convoforge.models import Provider
 from convoforge.plan import Cell, Plan
 from convoforge.pricing import usd
+from convoforge.recent import RecentAnswers
 from convoforge.release import check_data_folder
 from convoforge.settings import Settings
 from convoforge.spec import DatasetSpec
+from convoforge.standing import Standing
 from convoforge.templates import Library
 from convoforge.workbench import open_workbench
 from tasks.claims import Claims
@@ -118,6 +120,11 @@ class Session:
         self.interrupted = self.interrupted or self.control.stopped is None
         self.control.stop(reason)
 
+    def know_accepted(self, standing: Standing, but: Collection[int]) -> None:
+        """What is accepted already, which a new answer can only repeat, `but` for requests that are made again."""
+        if self.control.recent is not None:
+            self.control.recent.know(draw.content_hash for draw in standing.publish if draw.request_id not in but)
+
     def give_up(self) -> None:
         """Wait for no call in flight any more. Each may have been billed, and is kept as such."""
         for call in self.control.in_flight:
@@ -188,7 +195,7 @@ async def open_session(
     plan = await asyncio.to_thread(_plan, spec, settings, provider, part_of, strand)
     if part_of is None:  # who takes part publishes nothing
         await asyncio.to_thread(check_data_folder, settings.data_dir, plan)
-    control = Control()
+    control = Control(recent=RecentAnswers(_how_to_look(plan)))
     log = get_run_logger() if flow_run.id else get_logger()
     async with AsyncExitStack() as stack:
         bench = await stack.enter_async_context(
@@ -247,6 +254,14 @@ def _plan(spec: DatasetSpec, settings: Settings, provider: Provider, part_of: st
             f"`convoforge build {spec.name} --yes`, or with the parameter strand=1"
         )
     return plan
+
+
+def _how_to_look(plan: Plan) -> str:
+    simulated = " --simulated" if plan.provider == "simulator" else ""
+    return (
+        f"`convoforge show {plan.spec.name} --rejected{simulated}` prints them: change the templates, `generation` or `quality`. "
+        "Another build stops after as many more"
+    )
 
 
 async def _heed_run(opened: Session) -> None:

@@ -150,13 +150,14 @@ def show(
     /,
     *,
     limit: Annotated[int, Positive, Parameter(help="How many conversations.")] = 3,
+    rejected: Annotated[bool, Parameter(help="The newest that were not accepted, with the reasons.")] = False,
     simulated: Simulated = False,
     json: AsJson = False,
 ) -> int:
     """Print accepted conversations of a dataset, to be read."""
     from convoforge.cli.look import show_dataset
 
-    return show_dataset(dataset, limit=limit, simulated=simulated, as_json=json)
+    return show_dataset(dataset, limit=limit, simulated=simulated, rejected=rejected, as_json=json)
 
 
 @app.command

@@ -49,8 +49,10 @@ def find_plan(ledger: Ledger, settings: Settings, name: str, *, simulated: bool)
     raise ConfigError(f"the ledger knows no {what} '{name}'{nearest(name, names)}{elsewhere} Build it first.")
 
 
-def show_dataset(name: str, *, limit: int, simulated: bool, as_json: bool) -> int:
-    """Print the first accepted conversations of a dataset."""
+def show_dataset(name: str, *, limit: int, simulated: bool, rejected: bool, as_json: bool) -> int:
+    """Print the first accepted conversations of a dataset; or the newest answers that were not accepted, each with its reason."""
+    if rejected:
+        return _show_rejected(name, limit=limit, simulated=simulated, as_json=as_json)
     settings = Settings()
     with Ledger(settings.database_url) as ledger:
         provider, accepted = (_single_requests if name == ADHOC else _accepted)(ledger, settings, name, simulated=simulated)
@@ -63,6 +65,25 @@ def show_dataset(name: str, *, limit: int, simulated: bool, as_json: bool) -> in
     for row in rows:
         _print_conversation(row)
     out.print(f"[dim]{len(rows)} of {len(accepted)} {'' if name == ADHOC else 'accepted '}conversations[/dim]")
+    return DONE
+
+
+def _show_rejected(name: str, *, limit: int, simulated: bool, as_json: bool) -> int:
+    settings = Settings()
+    with Ledger(settings.database_url) as ledger:
+        plan, dataset = find_plan(ledger, settings, name, simulated=simulated)
+        found = {
+            one.draw.request_id: one.reason for one in read_standing(ledger, plan, dataset).revise if one.draw.kind is not None
+        }
+        rows = ledger.read(lambda connection: list(read_answers(connection, [*reversed(found)][:limit])))
+    if as_json:
+        told = [{**_plain(row), "reason": found[row.id], "raw_text": row.raw_text} for row in rows]
+        print_json({"dataset": name, "provider": plan.provider, "rejected": len(found), "rows": told})
+        return DONE
+    for row in rows:
+        _print_conversation(row)
+        out.print(f"[yellow]not accepted: {escape(found[row.id])}[/yellow]\n")
+    out.print(f"[dim]{len(rows)} of {len(found)} answers that were not accepted[/dim]")
     return DONE
 
 
@@ -84,7 +105,7 @@ def _single_requests(ledger: Ledger, _settings: Settings, name: str, *, simulate
 
 
 def _plain(row: Any) -> dict[str, Any]:
-    conversation = read_conversation(row.turns, row.system)
+    turns = read_conversation(row.turns, row.system).turns if row.turns else ()
     system = [{"role": "system", "content": row.system}] if row.system else []
     return {
         "conversation_id": row.conversation_id,
@@ -93,7 +114,7 @@ def _plain(row: Any) -> dict[str, Any]:
         "topic": row.topic,
         "tier": row.tier,
         "score": row.score,
-        "messages": [*system, *({"role": turn.role, "content": turn.content} for turn in conversation.turns)],
+        "messages": [*system, *({"role": turn.role, "content": turn.content} for turn in turns)],
     }
 
 
@@ -102,7 +123,9 @@ def _print_conversation(row: Any) -> None:
         f"[bold]{escape(row.persona)} · {escape(row.emotion)} · {escape(row.topic)} · {escape(row.tier)}[/bold]  score {row.score}"
     )
     colours = {"user": "cyan", "assistant": "green"}
-    for turn in read_conversation(row.turns, row.system).turns:
+    if row.turns is None:
+        out.print(Padding(escape(row.raw_text or "(no text)"), (0, 2), expand=False), soft_wrap=False)
+    for turn in read_conversation(row.turns, row.system).turns if row.turns else ():
         out.print(f"[{colours[turn.role]}]{turn.role}[/]")
         out.print(Padding(escape(turn.content), (0, 2), expand=False), soft_wrap=False)
     out.print()
