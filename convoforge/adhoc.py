@@ -13,13 +13,14 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
+from convoforge.breaker import Breaker
 from convoforge.control import Control
-from convoforge.errors import ConfigError, ConvoforgeError, GateClosed, RateLimitError
+from convoforge.errors import ConfigError, ConvoforgeError, GateClosed, RateLimitError, RejectedError
 from convoforge.gate import GateStatus
 from convoforge.generator import Job
 from convoforge.ledger.draws import Claimed, claim, enrol_one
@@ -40,16 +41,25 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass
 class LastingControl(Control):
-    """The control of many callers: a refused request or a budget that is full today is its caller's affair; doom is everybody's.
-    Until `rests_until` (seconds on the monotonic clock) the API wants no calls, as `rests_why` says."""
+    """The control of many callers: a refused request or a budget that is full today is its caller's affair. After an error that no
+    request survives the `breaker` is open for a while. Until `rests_until` (seconds on the monotonic clock) the API wants no calls, as
+    `rests_why` says."""
 
     rests_until: float = -math.inf
     rests_why: str = ""
+    breaker: Breaker = field(default_factory=Breaker)
 
     def stop(self, reason: str, *, doomed: bool = False) -> None:
-        """Send nothing new, if no request can work any more."""
-        if doomed:
-            self.end(reason, doomed=True)
+        """Send nothing for a while, if no request can work now: those that wait are told at once."""
+        if doomed and self.stopped is None:
+            self.breaker.trip(reason)
+            if self.gate is not None:
+                self.gate.turn_away(lambda: self.breaker.refusal() or GateClosed(reason))
+
+    def allow(self, epoch: int) -> None:
+        """What came before the breaker opened is told so, wherever it waited: it does not try in its turn."""
+        if self.breaker.reason and epoch != self.breaker.trips:
+            raise self.breaker.refusal() or GateClosed(self.breaker.reason, retry_after=1)
 
     def end(self, reason: str, *, doomed: bool = False) -> None:
         """Send nothing new, whatever the reason."""
@@ -92,7 +102,7 @@ class ConversationGenerator:
 
     @property
     def stopped(self) -> str | None:
-        """Why nothing is sent any more: `stop`, or an error after which no request can work. None while all is well."""
+        """Why nothing is sent any more: `stop`. None while it works."""
         return self._control.stopped
 
     def resting(self) -> RateLimitError | None:
@@ -101,17 +111,35 @@ class ConversationGenerator:
         left = self._control.rests_until - time.monotonic()
         return RateLimitError(self._control.rests_why, retry_after=left) if left > 0 else None
 
+    def refusal(self) -> GateClosed | RateLimitError | None:
+        """Why a request would not be sent now, with when to come again where that is known; None where it would be."""
+        if self.stopped is not None:
+            return GateClosed(self.stopped)
+        return self._control.breaker.refusal() or self.resting()
+
+    async def check(self) -> str:
+        """Whether requests are served: a few words where one has to show it first, empty while all is well.
+
+        Raises what a caller would be told: `GateClosed`, `RateLimitError`, `LedgerError`.
+        """
+        ledger = self._bench.ledger
+        await ledger.check_room()
+        if ledger.waiting:
+            raise GateClosed(f"the ledger does not answer ({ledger.waiting})", retry_after=5)
+        if (error := self.refusal()) is not None:
+            raise error
+        return self._control.breaker.reason
+
     async def generate(self, request: ConversationRequest) -> Outcome:
         """What became of one request: its conversation with quality and cost, or an error of ours in `error`.
 
         Raises `ConfigError` for a request that cannot work (unknown template, parameter, tier): nothing was paid then; and
         `LedgerError`. Cancelling takes back a request that still waits. A call that was sent is paid: it goes on, and is recorded.
         """
-        if self.stopped is not None:
-            return Outcome(status=Status.PENDING, reason=self.stopped, error=GateClosed(self.stopped))
-        if (rest := self.resting()) is not None:
-            return Outcome(status=Status.PENDING, reason=str(rest), error=rest)
-        task = asyncio.create_task(self._generate(request))
+        await self._bench.ledger.check_room()
+        if (error := self.refusal()) is not None:
+            return Outcome(status=Status.PENDING, reason=str(error), error=error)
+        task = asyncio.create_task(self._try(request))
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
         return await task
@@ -145,6 +173,10 @@ class ConversationGenerator:
 
         return await asyncio.gather(*(one(request) for request in requests))
 
+    async def ping(self) -> None:
+        """Read something from the ledger. Raises `LedgerError` where that cannot be."""
+        await self._bench.ledger.aread(lambda connection: connection.execute(select(1)).all())
+
     def status(self) -> GateStatus:
         """Where the rate stands: used, remaining, reset_at, queue_length, is_paused."""
         return self._bench.gate.status()
@@ -162,6 +194,20 @@ class ConversationGenerator:
         while under_way := self._under_way | self._control.in_flight:
             await asyncio.wait(under_way)
 
+    async def _try(self, request: ConversationRequest) -> Outcome:
+        """Generate, and tell the breaker how it went if it is this request that it let through."""
+        breaker = self._control.breaker
+        if not breaker.enter():
+            return await self._generate(request)
+        worked = False
+        try:
+            outcome = await self._generate(request)
+            worked = outcome.kind is not None or isinstance(outcome.error, RejectedError)
+        finally:
+            if breaker.probing:
+                breaker.leave(worked=worked)
+        return outcome
+
     async def _generate(self, request: ConversationRequest) -> Outcome:
         template = self._library.template(request.template)
         if request.tier not in template.tiers:
@@ -172,12 +218,13 @@ class ConversationGenerator:
             template.render(request, self._library.persona(request.persona)),
             structured=self._bench.facts.uses_schema(settings),
         )
+        epoch = self._control.breaker.trips
         cell = Cell(uuid.uuid4().hex, request.persona, request.emotion, request.topic, request.tier, template.name)
         bench = self._bench
         claimed = await bench.ledger.awrite(
             _enrol, bench.dataset, cell, request.model_dump_json(), bench.owner, datetime.now(UTC)
         )
-        return await bench.generator.generate(Job(claimed, prompt, settings, template.name, template.label))
+        return await bench.generator.generate(Job(claimed, prompt, settings, template.name, template.label, epoch))
 
 
 @asynccontextmanager
@@ -225,8 +272,12 @@ def _enrol(connection: Connection, dataset: int, cell: Cell, request: str, owner
     return claimed
 
 
-def _summary(control: Control) -> tuple[str, str, dict[str, object]]:
+def _summary(control: LastingControl) -> tuple[str, str, dict[str, object]]:
     """How a run ended: state, message, report."""
     generated = control.tally["generated"]
     report = {"generated": generated, "cost_usd": f"{usd(control.cost_pico):f}"}
-    return ("failed", control.stopped or "", report) if control.doomed else ("completed", f"{generated} generated", report)
+    return (
+        ("failed", control.breaker.reason or control.stopped or "", report)
+        if control.doomed or control.breaker.reason
+        else ("completed", f"{generated} generated", report)
+    )

@@ -49,6 +49,9 @@ class Control:
                 self.gate.close(reason)
             self.booked()
 
+    def allow(self, epoch: int) -> None:
+        """Raises `GateClosed` where what came in this epoch is not sent any more. A run has one epoch, and its gate is closed."""
+
     def rest(self, seconds: float, reason: str) -> None:
         """The API asks for a longer wait than a run has patience for: the run ends short."""
         self.stop(reason)

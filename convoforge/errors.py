@@ -14,6 +14,7 @@ ConvoforgeError
 ├── GenerationValidationError    a conversation breaks the rules (roles, empty turns)
 ├── BudgetExceeded               the next call might cost more than is left
 └── LedgerError                  the database cannot be reached, read or trusted
+    └── LedgerFullError          its disk is full
 
 The four names `ClaudeAPIError`, `RateLimitError`, `ParseError` and `GenerationValidationError` are the seed's. Retries look
 at the type, never at a status. Messages are for people: what, with which value, what to do.
@@ -93,7 +94,12 @@ class RateLimitError(ConvoforgeError):
 
 
 class GateClosed(ConvoforgeError):
-    """The run is stopping; the request was not sent and stays pending. The message is the reason."""
+    """Nothing new is sent; the request was not sent and stays pending. The message is the reason. `retry_after` (seconds) is when it may
+    work again, None where the run is stopping."""
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class ParseError(ConvoforgeError):
@@ -118,6 +124,10 @@ class BudgetExceeded(ConvoforgeError):
 
 class LedgerError(ConvoforgeError):
     """The database cannot be reached, is from a newer version, or refused a write."""
+
+
+class LedgerFullError(LedgerError):
+    """The ledger's disk is full: nothing new is begun until there is room."""
 
 
 def span(seconds: float) -> str:

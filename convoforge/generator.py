@@ -67,13 +67,14 @@ LOOK_AGAIN_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One request to generate, claimed by this process."""
+    """One request to generate, claimed by this process. `epoch` is the control's, when the request came."""
 
     claimed: Claimed
     prompt: Prompt
     settings: Generation
     template: str
     template_version: str
+    epoch: int = 0
 
 
 class Generator:
@@ -176,6 +177,7 @@ class Generator:
     async def _begin(self, job: Job, number: int, reserve: int, turn: Turn) -> asyncio.Task[Outcome] | Denied:
         sent = replace(job.prompt, system="") if turn.kept else job.prompt  # what is read is not counted
         usage = expected_usage(sent, thinking_of(self._claude.facts, job.settings).expected_tokens)
+        self._control.allow(job.epoch)
         await self._places.begin()  # before the gate: what it lets through must not wait any more
         ready_since = time.monotonic()
         try:

@@ -209,7 +209,8 @@ class TemplatesDone(Wire):
 
 
 class Health(Wire):
-    """The process can generate."""
+    """The process serves. `trying`: the last requests failed for a reason that concerned all, and the next one shows whether it lasts."""
 
-    status: Literal["ok"] = "ok"
+    status: Literal["ok", "trying"] = "ok"
     model: str
+    reason: str | None = None

@@ -17,6 +17,7 @@ from convoforge.errors import (
     ConfigError,
     GateClosed,
     GenerationValidationError,
+    LedgerFullError,
     OverloadError,
     ParseError,
     RateLimitError,
@@ -42,6 +43,9 @@ MOST_BYTES = 10_000
 
 MOST_MESSAGE = 2_000
 """Characters of an error's message."""
+
+FULL_SECONDS = 10
+"""When to come back where the disk is full."""
 
 MOST_NAME = 64
 """Characters shown of a name that a caller made up."""
@@ -69,8 +73,8 @@ def explain(error: Exception, hidden: Mapping[str, str], outcome: Outcome | None
 
 def retry_after(error: Exception) -> dict[str, str]:
     """The header that tells when to come back, in whole seconds, where an error knows it."""
-    wait = error.retry_after if isinstance(error, RateLimitError | OverloadError) else None
-    return {} if wait is None else {"retry-after": str(ceil(wait))}
+    seconds = FULL_SECONDS if isinstance(error, LedgerFullError) else getattr(error, "retry_after", None)
+    return {} if seconds is None else {"retry-after": str(ceil(seconds))}
 
 
 def refuse(faults: Sequence[Mapping[str, Any]], expected: type[BaseModel]) -> ErrorBody:
@@ -105,7 +109,7 @@ def _sort(error: Exception) -> tuple[int, str, dict[str, Any]]:
         case ClaudeAPIError():
             told = {"status": error.status, "kind": error.kind, "requestId": error.request_id}
             return 502, "ClaudeAPIError", {**told, "retryable": isinstance(error, TransientError | OverloadError)}
-        case BudgetExceeded() | GateClosed():
+        case BudgetExceeded() | GateClosed() | LedgerFullError():
             return 503, type(error).__name__, {}
     return INTERNAL, "InternalError", {}
 

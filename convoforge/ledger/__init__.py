@@ -12,7 +12,7 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from convoforge.errors import LedgerError
+from convoforge.errors import LedgerError, LedgerFullError
 from convoforge.ledger.attempts import start_attempts
 from convoforge.ledger.connect import open_engine
 from convoforge.ledger.writer import PATIENCE_SECONDS, Item, Result, Write, Writer, passes
@@ -70,8 +70,20 @@ class Ledger:
         """Hand one item to a function that writes many at once (`start_attempts`, `finish_attempts`). No attempt is started once the
         disk is full: its answer could not be kept."""
         if function is start_attempts and self.writer.full:
-            raise LedgerError(self.writer.full)
+            raise LedgerFullError(self.writer.full)
         return await self.writer.write(function, item)
+
+    async def check_room(self) -> None:
+        """Raises `LedgerFullError` while the disk is full. Looks whether it still is."""
+        if self.full:
+            await asyncio.to_thread(self.writer.look_for_room)
+        if self.full:
+            raise LedgerFullError(self.full)
+
+    @property
+    def full(self) -> str:
+        """That its disk is full, for a person; empty if it is not."""
+        return self.writer.full if "writer" in self.__dict__ else ""
 
     @property
     def waiting(self) -> str:

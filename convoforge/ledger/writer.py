@@ -8,12 +8,16 @@ A commit whose answer was lost with the connection is asked for, not repeated: a
 from __future__ import annotations
 
 import asyncio
+import logging
+import math
 import os
 import queue
+import shutil
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -38,6 +42,11 @@ PATIENCE_SECONDS = 120.0
 SPARE_BYTES = 16_000_000
 """So much room on its disk a SQLite ledger keeps for a time when there is none: what a thousand calls in flight bring fits into it."""
 
+LOOK_AGAIN_SECONDS = 1.0
+"""Seconds between two looks for room on a full disk."""
+
+_LOG = logging.getLogger(__name__)
+
 
 @dataclass(slots=True)
 class _Waiting:
@@ -61,6 +70,7 @@ class Writer:
         self.waiting = ""
         self.full = ""
         self._advice = f"the disk is full: make room at {engine.url.database} and build again; what was paid for is kept"
+        self._looking, self._looked_at = threading.Lock(), -math.inf
         self._spare = self._put_by()
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
@@ -77,6 +87,20 @@ class Writer:
         self._queue.put(waiting)
         result: Result = await asyncio.shield(waiting.future)
         return result
+
+    def look_for_room(self) -> None:
+        """Where the disk was full, put room by again if there is some: then new things may be begun. Blocks for a moment."""
+        with self._looking:
+            if not self.full or time.monotonic() - self._looked_at < LOOK_AGAIN_SECONDS:
+                return
+            self._looked_at = time.monotonic()
+            folder = Path(self._engine.url.database or ".").expanduser().parent
+            if shutil.disk_usage(folder).free < 2 * SPARE_BYTES:
+                return
+            with suppress(LedgerError):
+                self._spare = self._put_by()
+                self.full = ""
+                _LOG.info("there is room on the ledger's disk again")
 
     def close(self) -> None:
         """Write what waits, then end the thread."""
@@ -163,6 +187,7 @@ class Writer:
         if self._spare is None:
             return False
         self.full = self._advice
+        _LOG.error("%s", self._advice)
         self._spare.close()
         self._spare = None
         return True

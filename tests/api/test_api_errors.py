@@ -28,6 +28,7 @@ EXPECTED = {
     "BudgetExceeded": (503, "BudgetExceeded"),
     "GateClosed": (503, "GateClosed"),
     "LedgerError": (500, "InternalError"),
+    "LedgerFullError": (503, "LedgerFullError"),
     "ConvoforgeError": (500, "InternalError"),
 }
 

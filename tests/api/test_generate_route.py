@@ -236,18 +236,6 @@ def test_a_failing_api_is_a_bad_gateway_after_three_attempts(serve: Serve, simul
     assert (books().attempts, books().failed) == (3, 3)
 
 
-def test_after_an_error_that_no_request_survives_the_server_says_so(serve: Serve, simulator: Control) -> None:
-    simulator.script("402")
-    with serve() as client:
-        assert client.get("/healthz").json() == {"status": "ok", "model": "claude-sonnet-5-5"}
-        doomed = client.post(ROUTE, json=wanted())
-        assert (doomed.status_code, error_of(doomed)["details"]["retryable"]) == (502, False)
-        for response in (client.post(ROUTE, json=wanted()), client.get("/healthz")):
-            assert response.status_code == 503
-            assert "402" in error_of(response)["message"]
-    assert len(simulator.rows()) == 1
-
-
 def test_a_call_beyond_the_budget_is_not_sent(serve: Serve, simulator: Control) -> None:
     with serve(budget={"day_usd": 0.02}) as client:
         response = client.post(ROUTE, json=wanted(maxTokens=4096))
