@@ -26,6 +26,7 @@ from convoforge.parsing import parse_conversation
 from convoforge.pricing import Price, cost_pico, usd
 from convoforge.quality import scored
 from convoforge.spec import Generation
+from convoforge.terms import billed_under
 
 MOST_SAID = 400
 """So much of a fault of ours is kept: some repeat all that they were given."""
@@ -156,19 +157,22 @@ def check_usable(reply: Reply, booked: Booked) -> None:
 
 
 def _charged(intent: Intent, reply: Reply, price: Price) -> dict[str, Any]:
-    """What a reply cost, by the price of the model that gave it. Where its usage was not told, or no price of that model is known, it is
-    maybe billed at the worst: nobody knows what it cost."""
+    """What a reply cost, by the price of the model that gave it and under the terms that it names. Where its usage was not told, or no
+    price of that model or of those terms is known, it is maybe billed at the worst: nobody knows what it cost."""
     other = is_other_model(intent.model, reply.model)
     paid = price_answered(reply.model, batch=intent.batch_id is not None) if other else price
-    known = paid if reply.usage_known else None
+    found = billed_under(paid, reply.model or intent.model, reply.terms) if paid and reply.usage_known else None
+    cost = cost_pico(reply.usage, found.price) if found else 0
+    text = found.price.text if found else paid.text if paid and other else None
     return {
-        "billing": "billed" if known else "maybe",
+        "billing": "billed" if found and not found.unknown else "maybe",
         "usage": reply.usage,
         "usage_known": reply.usage_known,
-        "cost_pico": cost_pico(reply.usage, known) if known else 0,
-        "worst_pico": 0 if known else cost_pico(reply.usage, price),
+        "terms": reply.terms,
+        "cost_pico": cost,
+        "worst_pico": cost or cost_pico(reply.usage, price),
         "model": reply.model if other else None,
-        "price": paid.text if other and paid else None,
+        "price": text if text != intent.price else None,
         "answered_model": reply.model if reply.model not in ("", intent.model) else None,
     }
 

@@ -7,6 +7,7 @@ cancellation does not reach; stopping closes the gate and waits.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
@@ -46,13 +47,16 @@ from convoforge.ledger.attempts import (
     start_attempts,
 )
 from convoforge.ledger.draws import Claimed, unclaim
-from convoforge.models import Outcome, Prompt, Provider, Reply, Status
+from convoforge.models import Outcome, Prompt, Provider, Reply, Status, Terms
 from convoforge.places import Places
 from convoforge.plan import expected_usage, kept_text, worst_cost_pico
 from convoforge.pricing import Price, pico, usd
 from convoforge.retry import Policy
 from convoforge.spec import Budget, DatasetSpec, Generation
+from convoforge.terms import describe_terms
 from convoforge.thinking import thinking_of
+
+_LOG = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -112,6 +116,7 @@ class Generator:
         self._policy = policy or Policy(spec.retry)
         self._now = now
         self._dead_keys: set[int] = set()
+        self._told_terms: set[Terms] = set()
         self._resting: dict[int, float] = {}
         self._room = asyncio.Lock()
         self._places = Places(concurrency)
@@ -287,6 +292,7 @@ class Generator:
             await self._book(self._failure(job, intent, error, reply, _elapsed_ms(begun)))
             self._control.tally["errors"] += 1
             raise felt from None
+        self._tell_terms(reply)
         if not self._spec.allow_other_model and (said := tell_other_model(self._spec.model, reply.model)):
             self._control.other_model(said)
         await self._book(booked.completion)
@@ -294,6 +300,13 @@ class Generator:
         self._count(job, booked.status(least))
         self._control.judged(booked.faults(least), booked.content_hash)
         return booked.outcome(least, intent.attempt - job.claimed.attempts)
+
+    def _tell_terms(self, reply: Reply) -> None:
+        """Say once in the log what answers are billed under, where that is not the plain price."""
+        if reply.terms not in self._told_terms:
+            self._told_terms.add(reply.terms)
+            if said := describe_terms(reply.model or self._spec.model, reply.terms):
+                _LOG.warning("answers are billed with %s", said)
 
     async def _in_time(self, slot: Slot) -> Slot:
         """The slot, or another one where writing the intent took too long: a request sent late would not be counted in its window."""

@@ -195,6 +195,15 @@ class Status(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Terms:
+    """What an answer says it was billed by beside its tokens, in the API's words; None where it says nothing."""
+
+    inference_geo: str | None = None
+    service_tier: str | None = None
+    speed: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """One answer of the API, as the boundary hands it on.
 
@@ -213,6 +222,7 @@ class Reply:
     refusal_category: str | None = None
     temperature_applied: bool = False
     usage_known: bool = True
+    terms: Terms = Terms()
 
 
 @dataclass(frozen=True, slots=True)

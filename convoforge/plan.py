@@ -16,6 +16,7 @@ from convoforge.parsing import ANSWER_FORMAT
 from convoforge.pricing import Price, cost_pico, price_of
 from convoforge.spec import AXES, DatasetSpec, Generation
 from convoforge.templates import Library, Template
+from convoforge.terms import worst_price
 from convoforge.thinking import Thinking, describe_thinking, thinking_of
 
 CHARACTERS_A_TOKEN = 4
@@ -225,11 +226,12 @@ def expected_usage(prompt: Prompt, thinking_tokens: int = 0) -> Usage:
 
 
 def worst_cost_pico(prompt: Prompt, max_tokens: int, price: Price) -> int:
-    """The most one request can cost, in pico-dollars: a token is at least one byte, and what may be kept in the cache costs what
-    writing it costs. What a budget reserves."""
+    """The most one request can cost, in pico-dollars: a token is at least one byte, what may be kept in the cache costs what
+    writing it costs, and a workspace may be pinned to the United States. What a budget reserves."""
     system, user = len(prompt.system.encode()), len(prompt.user.encode()) + PROMPT_OVERHEAD_TOKENS
     sent = Usage(system + user, max_tokens)
     written = Usage(user, max_tokens, cache_write_5m_tokens=system) if prompt.shared else sent
+    price = worst_price(price)
     return max(cost_pico(sent, price), cost_pico(written, price))
 
 

@@ -14,7 +14,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from decimal import Decimal
+from decimal import ROUND_CEILING, Decimal
+from functools import cache
 from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import Field, model_validator
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 PICO = 10**12
 MTOK = 10**6
+_FINEST = Decimal("0.000001")  # dollars per million tokens: a pico-dollar a token
 _RATES = ("input", "output", "cache_write_5m", "cache_write_1h", "cache_read")
 
 
@@ -78,6 +80,11 @@ class Price:
         """A share of every rate: what the batch API asks for. Raises `ValueError` where a rate becomes finer than a pico-dollar."""
         rates = {rate: getattr(self, rate) * share for rate in _RATES}
         return replace(self, **rates, above=self.above and (self.above[0], self.above[1].times(share)))
+
+    def raised(self, factor: Decimal) -> Price:
+        """A multiple of every rate, rounded up to a whole pico-dollar a token."""
+        rates = {rate: (getattr(self, rate) * factor).quantize(_FINEST, rounding=ROUND_CEILING) for rate in _RATES}
+        return replace(self, **rates, above=self.above and (self.above[0], self.above[1].raised(factor)))
 
     @property
     def text(self) -> str:
@@ -154,11 +161,33 @@ def price_of(model: str, *, batch: bool = False, overrides: PriceOverride | None
 
 def _batch_share(model: str) -> Decimal | None:
     """A half, for a model whose batch price is published."""
+    return None if _variant(model, "processing", "batch") is None else Decimal("0.5")
+
+
+@cache
+def fast_factor(model: str) -> Decimal | None:
+    """What a fast answer of a model costs as a multiple of a standard one; None where that is not published."""
+    fast = _variant(model, "speed", "fast")
+    if fast is None:
+        return None
+    standard = _published(model, None)
+    return max(fast[0] / standard.input, fast[1] / standard.output)
+
+
+def _variant(model: str, name: str, value: str) -> tuple[Decimal, Decimal] | None:
+    """The price that is published for a way to answer, input and output; None where there is none."""
     from genai_prices.data_snapshot import get_snapshot
 
     listed = (info for provider in get_snapshot().providers if provider.id == "anthropic" for info in provider.models)
     variants = (info.price_variants or () for info in listed if _name(info.id) == _name(model))
-    return Decimal("0.5") if any(one.when == {"processing": "batch"} for some in variants for one in some) else None
+    for one in (one for some in variants for one in some):
+        if one.when == {name: value}:
+            return _plain_rate(one.prices.input_mtok), _plain_rate(one.prices.output_mtok)
+    return None
+
+
+def _plain_rate(rate: Decimal | TieredPrices | None) -> Decimal:
+    return rate if isinstance(rate, Decimal) else rate.base if rate else Decimal(0)
 
 
 def _published(model: str, at: datetime | None) -> Price:

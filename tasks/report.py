@@ -32,6 +32,7 @@ from convoforge.models import Provider, Status, Usage
 from convoforge.pricing import Price, cache_saving, usd
 from convoforge.publish.card import loading
 from convoforge.standing import Summary
+from convoforge.terms import describe_terms
 from tasks.publish import Release
 from tasks.session import Progress, Session, session
 
@@ -170,6 +171,9 @@ def _odd(remarks: Remarks, opened: Session) -> Iterator[str]:
             else "maybe billed at the worst case, as no price of it is known"
         )
         yield f"{answers} answers are of another model than was asked for: '{model}' instead of '{asked}', counted {cost}"
+    for terms, answers in remarks.terms.items():
+        if said := describe_terms(asked, terms):
+            yield f"{answers} answers were billed with {said}"
 
 
 def _refused(found: Summary) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections import Counter
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -200,11 +201,12 @@ def test_the_worst_case_is_beyond_what_is_expected(configs: Path) -> None:
 def test_the_worst_case_counts_bytes_and_not_letters(configs: Path) -> None:
     plan = plan_of(configs, axes={**AXES, "topic": ["日本" * 50]})
     prompt = plan.prompt(plan.cells[0], 0)
-    # what may be kept in the cache costs what writing it costs; the rest as input
+    # what may be kept in the cache costs what writing it costs, the rest as input; all of it 1.1 × in a workspace pinned to the US
+    price = plan.price.raised(Decimal("1.1"))
     system, user = len(prompt.system.encode()), len(prompt.user.encode()) + 200
-    assert worst_cost_pico(prompt, 256, plan.price) == cost_pico(Usage(user, 256, cache_write_5m_tokens=system), plan.price)
+    assert worst_cost_pico(prompt, 256, plan.price) == cost_pico(Usage(user, 256, cache_write_5m_tokens=system), price)
     alone = replace(prompt, shared=False)
-    assert worst_cost_pico(alone, 256, plan.price) == cost_pico(Usage(system + user, 256), plan.price)
+    assert worst_cost_pico(alone, 256, plan.price) == cost_pico(Usage(system + user, 256), price)
 
 
 def test_what_is_worth_keeping_is_the_long_shared_text_of_a_template(configs: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any, cast
 
 import orjson
@@ -11,9 +12,13 @@ import orjson
 from convoforge.claude.connection import Answer
 from convoforge.claude.errors import is_page
 from convoforge.errors import UnreadableError
-from convoforge.models import Provider, Reply, Usage
+from convoforge.models import Provider, Reply, Terms, Usage
 
 SIMULATOR_HEADER = "x-convoforge-simulator"
+MOST_TOKENS = 10_000_000
+"""Maximum tokens of one kind that an answer is believed to have taken: ten times the largest context window there is, and all kinds
+together fit into 32 bits."""
+
 _RATE_PREFIX = "anthropic-ratelimit-"
 
 
@@ -27,6 +32,7 @@ def read_reply(message: Mapping[str, Any], answer: Answer, *, temperature_applie
         stop_reason=word(message.get("stop_reason"), 64),
         usage=usage or Usage(),
         usage_known=usage is not None,
+        terms=_terms(message.get("usage")),
         request_id=word(headers.get("request-id"), 128),
         provider=provider_of(headers),
         model=word(message.get("model"), 200) or "",
@@ -55,10 +61,16 @@ def _usage(message: Mapping[str, Any]) -> Usage | None:
         return None
 
 
+def _terms(usage: object) -> Terms:
+    """What was billed by beside the tokens."""
+    told = usage if isinstance(usage, Mapping) else {}
+    return Terms(*(word(told.get(field.name), 32) for field in fields(Terms)))
+
+
 def read_usage(usage: Mapping[str, Any]) -> Usage:
     """The API's usage block as a value. A cache write without a lifetime is one of five minutes.
 
-    Raises `KeyError`, `TypeError` or `AttributeError` where it is none.
+    Raises `KeyError`, `TypeError`, `AttributeError` or `ValueError` where it is none, or cannot be true.
     """
     by_life = usage.get("cache_creation") or {}
     one_hour = _tokens(by_life.get("ephemeral_1h_input_tokens") or 0)
@@ -82,8 +94,10 @@ def _thinking(details: object, output: int) -> int:
 
 
 def _tokens(value: object) -> int:
-    if type(value) is not int or value < 0:
+    if type(value) is not int:
         raise TypeError("usage holds something else than numbers of tokens")
+    if not 0 <= value <= MOST_TOKENS:
+        raise ValueError(f"no answer takes {value} tokens")
     return value
 
 

@@ -14,7 +14,7 @@ from convoforge.errors import LedgerError
 from convoforge.ledger.costs_pages import CONTENT_KEY, Page, hour_of, put_on_pages
 from convoforge.ledger.dialects import upsert
 from convoforge.ledger.tables import answers, budgets, generation_logs, requests
-from convoforge.models import Usage
+from convoforge.models import Terms, Usage
 from convoforge.quality import Scored
 
 SCORE_COLUMNS = ("rubric", "score", "score_turns", "score_length", "score_structure", "reasons", "content_hash", "content_key")
@@ -99,6 +99,7 @@ class Completion:
     answered_model: str | None = None
     usage_known: bool = True
     worst_pico: int = 0
+    terms: Terms = Terms()
 
 
 def scopes(run_id: str, dataset_id: int, at: datetime) -> tuple[str, str, str]:
@@ -205,6 +206,9 @@ def finish_attempts(connection: Connection, items: Sequence[Completion]) -> Sequ
                 "stop_reason": item.stop_reason,
                 "answered_model": item.answered_model,
                 "usage_known": item.usage_known,
+                "inference_geo": item.terms.inference_geo,
+                "service_tier": item.terms.service_tier,
+                "speed": item.terms.speed,
                 "finished_at": item.finished_at,
                 "latency_ms": item.latency_ms,
                 "input_tokens": usage.input_tokens,
@@ -271,8 +275,8 @@ def finish_attempts(connection: Connection, items: Sequence[Completion]) -> Sequ
 
 
 def _maybe(item: Completion) -> int:
-    """The worst that a call may have cost of which nobody knows whether it was billed, in pico-dollars."""
-    return max(item.intent.reserve_pico, item.worst_pico) if item.billing == "maybe" else 0
+    """The worst that a call may have cost beyond what is known, in pico-dollars, where nobody knows what it was billed."""
+    return max(item.intent.reserve_pico, item.worst_pico) - item.cost_pico if item.billing == "maybe" else 0
 
 
 def _entry(item: Completion) -> tuple[Page, tuple[int, ...]]:
@@ -306,7 +310,7 @@ def _entry(item: Completion) -> tuple[Page, tuple[int, ...]]:
 def _who_answered(item: Completion) -> dict[str, Any] | None:
     """What an attempt's row says of who was asked, where another has answered."""
     intent = item.intent
-    if item.provider in (None, intent.provider) and item.model is None:
+    if item.provider in (None, intent.provider) and item.model is None and item.price is None:
         return None
     return {
         "b_request": intent.request_id,

@@ -67,7 +67,7 @@ def _maybe(maybe: MaybeBilled) -> str:
     if not maybe.attempts:
         return "nothing"
     calls = f"{maybe.attempts:,} call{'' if maybe.attempts == 1 else 's'}"
-    return f"at most {dollars(maybe.at_most_usd)} more, for {calls} without an answer"
+    return f"at most {dollars(maybe.at_most_usd)} more, for {calls} whose bill is not known"
 
 
 def _attempts(summary: CostSummary) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -13,8 +13,9 @@ from sqlalchemy.exc import IntegrityError
 
 from convoforge.ledger.owners import living_owners
 from convoforge.ledger.tables import answers, datasets, generation_logs, runs, versions
-from convoforge.models import Usage
+from convoforge.models import Terms, Usage
 from convoforge.spec import DatasetSpec
+from convoforge.terms import special
 
 
 def dataset_id(connection: Connection, name: str, provider: str, now: datetime) -> int:
@@ -171,10 +172,12 @@ def keep_version(
 
 @dataclass(frozen=True, slots=True)
 class Remarks:
-    """What was odd about a run's answers: how many told no usage that can be true, and how many came from which other model."""
+    """What was odd about a run's answers: how many told no usage that can be true, how many came from which other model, and how many were
+    billed under which terms, where those are not plain."""
 
     without_usage: int
     other_models: Mapping[str, int]
+    terms: Mapping[Terms, int] = field(default_factory=dict)
 
 
 def read_remarks(connection: Connection, run_id: str, model: str) -> Remarks:
@@ -187,4 +190,10 @@ def read_remarks(connection: Connection, run_id: str, model: str) -> Remarks:
         .where(logs.run_id == run_id, logs.status == "succeeded", logs.model != model)
         .group_by(logs.model)
     )
-    return Remarks(int(without), {row[0]: row[1] for row in connection.execute(others)})
+    words = logs.inference_geo, logs.service_tier, logs.speed
+    terms = select(*words, func.count()).where(logs.run_id == run_id, logs.status == "succeeded").group_by(*words)
+    return Remarks(
+        int(without),
+        {row[0]: row[1] for row in connection.execute(others)},
+        {found: row[3] for row in connection.execute(terms) if any(special(found := Terms(*row[:3])))},
+    )

@@ -161,6 +161,9 @@ generation_logs = Table(
     Column("stop_reason", String(64)),
     Column("answered_model", String(200)),  # the answer's own name for it, where it is not the one that was asked for
     Column("usage_known", Boolean, nullable=False, server_default=true()),
+    Column("inference_geo", String(32)),  # the answer's own words for what it was billed by beside its tokens
+    Column("service_tier", String(32)),
+    Column("speed", String(32)),
     Column("started_at", UTCDateTime, nullable=False),
     Column("finished_at", UTCDateTime),
     Column("latency_ms", Integer),

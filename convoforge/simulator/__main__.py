@@ -29,6 +29,7 @@ def main() -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="of conversations and random faults")
     parser.add_argument("--fault-rate", default="", metavar="KIND=SHARE,…", help=f"random faults: {', '.join(KINDS[1:])}")
+    parser.add_argument("--inference-geo", help="where answers say they were made, such as us (default: global)")
     parser.add_argument("--until-stdin-closes", action="store_true", help="end when the other side of standard input is gone")
     given = vars(parser.parse_args())
     try:

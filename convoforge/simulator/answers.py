@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -24,13 +24,15 @@ EXPLANATION = "The request was declined for safety reasons."
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A generated answer. `thinking_tokens` were thought before the text; `thoughts` are the words of it, as far as they are shown."""
+    """A generated answer. `thinking_tokens` were thought before the text; `thoughts` are the words of it, as far as they are shown;
+    `told` is what its usage says beside the tokens, or in their place."""
 
     text: str
     stop_reason: str
     stop_details: Mapping[str, Any] | None = None
     thinking_tokens: int = 0
     thoughts: str = ""
+    told: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def blocks(self) -> list[dict[str, Any]]:
@@ -89,6 +91,7 @@ def usage_block(usage: Usage, tier: str = "standard") -> dict[str, Any]:
         "output_tokens": usage.output_tokens,
         "output_tokens_details": {"thinking_tokens": usage.thinking_tokens},
         "service_tier": tier,
+        "inference_geo": "global",
     }
 
 
@@ -103,7 +106,7 @@ def message(message_id: str, model: str, answered: Answer, usage: Usage, tier: s
         "stop_reason": answered.stop_reason,
         "stop_sequence": None,
         "stop_details": answered.stop_details,
-        "usage": usage_block(usage, tier),
+        "usage": {**usage_block(usage, tier), **answered.told},
     }
 
 
@@ -115,7 +118,7 @@ def events(message_id: str, model: str, answered: Answer, usage: Usage) -> list[
     for index, block in enumerate(answered.blocks):
         out += _block_events(index, block)
     ending = {"stop_reason": answered.stop_reason, "stop_sequence": None, "stop_details": answered.stop_details}
-    out.append(event("message_delta", delta=ending, usage=usage_block(usage)))
+    out.append(event("message_delta", delta=ending, usage={**usage_block(usage), **answered.told}))
     out.append(event("message_stop"))
     return out
 

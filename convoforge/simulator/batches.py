@@ -11,7 +11,8 @@ import asyncio
 import random
 import secrets
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -48,6 +49,7 @@ class Batches:
         script: Script,
         odds: Odds,
         cache: PromptCache,
+        told: Mapping[str, Any],
     ) -> None:
         self._options = options
         self._clock = clock
@@ -56,6 +58,7 @@ class Batches:
         self._script = script
         self._odds = odds
         self._cache = cache
+        self._told = told
         self._run = secrets.token_hex(4)
         self._made = 0
         self._batches: dict[str, Batch] = {}
@@ -219,7 +222,7 @@ class Batches:
         now = self._clock()
         reading = self._cache.read(asked, now)
         self._cache.keep(reading.writes, now)
-        said = answer(asked, fault, self._options.seed)
+        said = replace(answer(asked, fault, self._options.seed), told=self._told)
         usage = billed(reading.usage, said, asked.max_tokens)
         books.bill(row, asked.model.id, usage, delivered=False)
         books.settle(row, 200, fault.kind)

@@ -34,6 +34,10 @@ class Control:
         rows: list[dict[str, Any]] = self._call("books?requests=1")["rows"]
         return rows
 
+    def tell_usage(self, **words: Any) -> None:
+        """What the usage of each answer says from now on, beside the tokens or in their place: `inference_geo="us"`."""
+        self._call("usage", words)
+
     def reset(self) -> None:
         """As just started."""
         self._call("reset", {})

@@ -20,7 +20,8 @@ class SimulatorOptions:
     unlimited. A batch takes `batch_seconds`; with 0, until it is first looked at.
     From `batch_unknown_after` seconds after its making it is answered 404, though it is there, for `batch_unknown_seconds`; as are its
     results for `batch_results_late_seconds` after its end. `fault_rate` maps kinds of faults to their share
-    of requests. `until_stdin_closes` ends the simulator when whoever holds the other end of its standard input is gone.
+    of requests. `inference_geo` is where answers say they were made (else `global`).
+    `until_stdin_closes` ends the simulator when whoever holds the other end of its standard input is gone.
     """
 
     host: str = "127.0.0.1"
@@ -36,6 +37,7 @@ class SimulatorOptions:
     batch_results_late_seconds: float = 0
     seed: int = 0
     fault_rate: Mapping[str, float] = field(default_factory=dict)
+    inference_geo: str | None = None
     until_stdin_closes: bool = False
 
     def __post_init__(self) -> None:

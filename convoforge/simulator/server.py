@@ -16,7 +16,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -33,7 +33,7 @@ from convoforge.simulator.catalogue import MODELS
 from convoforge.simulator.faults import BATCHED, ERROR_IN_200, ERRORS, LINES, SPOILT, STREAMED, Fault, Odds, Script, read_fault
 from convoforge.simulator.options import SimulatorOptions
 from convoforge.simulator.rates import Rates
-from convoforge.simulator.reading import ApiError, Asked, read_request
+from convoforge.simulator.reading import ApiError, Asked, read_object, read_request
 from convoforge.simulator.spoiling import page, spoilt
 from convoforge.simulator.wire import SIGNATURE, authenticate, body_of, endpoint, error_response, json_response, key_of, send
 
@@ -75,7 +75,8 @@ class Simulator:
         self._cache = PromptCache()
         limits = (options.requests_per_minute, options.input_tokens_per_minute, options.output_tokens_per_minute)
         self._rates = Rates(limits, self._wall)
-        self._batches = Batches(options, self._clock, self._wall, self._books, self._script, self._odds, self._cache)
+        self._told: dict[str, Any] = {"inference_geo": options.inference_geo} if options.inference_geo else {}
+        self._batches = Batches(options, self._clock, self._wall, self._books, self._script, self._odds, self._cache, self._told)
 
     def application(self) -> web.Application:
         """The routes."""
@@ -88,6 +89,7 @@ class Simulator:
             web.get("/v1/models/{id}", endpoint(self.retrieve_model)),
             web.post("/_simulator/script", endpoint(self.script)),
             web.get("/_simulator/books", endpoint(self.books)),
+            web.post("/_simulator/usage", endpoint(self.usage)),
             web.post("/_simulator/reset", endpoint(self.reset)),
             web.route("*", "/{path:.*}", endpoint(self.unknown)),
         ])  # fmt: skip
@@ -128,7 +130,7 @@ class Simulator:
             body = ApiError(500, fault.message, kind=fault.type).body(call.headers["request-id"])
             return json_response(200, body, call.headers)
 
-        said = answer(asked, fault, self._options.seed)
+        said = replace(answer(asked, fault, self._options.seed), told=self._told)
         usage = billed(reading.usage, said, asked.max_tokens)
         left = True
         try:
@@ -189,6 +191,11 @@ class Simulator:
         """GET /_simulator/books; with `?requests=1` every request too, as `rows`."""
         rows = {"rows": self._books.rows()} if request.query.get("requests") == "1" else {}
         return self._books.totals() | rows
+
+    async def usage(self, request: web.Request) -> dict[str, Any]:
+        """POST /_simulator/usage: what each answer's usage says from now on, beside the tokens or in their place."""
+        self._told.update(read_object(await body_of(request)))
+        return dict(self._told)
 
     async def reset(self, request: web.Request) -> dict[str, Any]:
         """POST /_simulator/reset: as just started, nothing scripted, booked, cached or used up, and no batches."""

@@ -48,7 +48,7 @@ def spoilt(fault: Fault, message: Mapping[str, Any], headers: Mapping[str, str])
 
 
 def _events(message: Mapping[str, Any], *, whole: bool) -> bytes:
-    (block,) = message["content"]
+    block = next(block for block in message["content"] if block["type"] == "text")
     out = [event("message_start", message={**message, "content": [], "stop_reason": None})]
     out.append(event("content_block_start", index=0, content_block={"type": "text", "text": ""}))
     half = len(block["text"]) // 2

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ from convoforge.ledger.attempts import Completion, Intent, finish_attempts, star
 from convoforge.ledger.draws import Claimed, claim, enrol, read_draws
 from convoforge.ledger.owners import new_owner, register, retire
 from convoforge.ledger.runs import Remarks, dataset_id, read_remarks
-from convoforge.models import AnswerKind, Outcome, Prompt, Provider, Status, Usage
+from convoforge.models import AnswerKind, Outcome, Prompt, Provider, Status, Terms, Usage
 from convoforge.plan import Cell, worst_cost_pico
 from convoforge.pricing import cost_pico, price_of, usd
 from convoforge.simulator.control import Control as Simulator
@@ -1053,3 +1054,55 @@ async def test_without_a_word_in_the_spec_nothing_is_thought(open_run: Open, sim
     async with open_run(simulator.url) as run:
         await run.generate(3)
     assert simulator.books()["billed_delivered"]["thinking_tokens"] == 0
+
+
+# --- what else is billed ---
+
+
+async def test_an_answer_from_the_united_states_is_priced_and_kept_as_such(
+    open_run: Open, simulator: Simulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    simulator.tell_usage(inference_geo="us")
+    async with open_run(simulator.url, budget={"run_usd": 1}) as run:
+        outcomes = await run.generate(3)
+        rows = run.logs("inference_geo", "service_tier", "price", "billing", "cost_pico")
+        budget = run.budget()
+        remarks = run.ledger.read(read_remarks, run.run_id, MODEL)
+    us = PRICE.raised(Decimal("1.1"))
+    costs = [cost_pico(outcome.usage, us) for outcome in outcomes]
+    assert Counter(rows) == Counter(("us", "standard", us.text, "billed", cost) for cost in costs)
+    assert sum(outcome.cost_usd for outcome in outcomes) == usd(sum(costs))
+    assert budget == (0, sum(costs), 0)
+    assert remarks.terms == {Terms("us", "standard"): 3}
+    assert [record.message for record in caplog.records if "1.1 ×" in record.message] == [
+        "answers are billed with inference_geo 'us' (1.1 × on every token)"
+    ]
+
+
+async def test_terms_without_a_known_price_count_at_the_list_price_and_maybe_up_to_the_worst(
+    open_run: Open, simulator: Simulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    simulator.tell_usage(service_tier="priority", a_new_key={"of": "the API"})
+    async with open_run(simulator.url, budget={"run_usd": 1}) as run:
+        (outcome,) = await run.generate()
+        ((tier, billing, cost, maybe),) = run.logs("service_tier", "billing", "cost_pico", "maybe_pico")
+        budget = run.budget()
+    listed = cost_pico(outcome.usage, PRICE)
+    assert outcome.conversation is not None
+    assert (tier, billing, cost, maybe) == ("priority", "maybe", listed, RESERVE - listed)
+    assert budget == (0, listed, RESERVE - listed)
+    assert "service_tier 'priority' (no price of it is known" in caplog.text
+
+
+@pytest.mark.parametrize("tokens", [10**15, 3 * 10**9, 10_000_001, -1, 2**70, 1.5, "many"])
+async def test_usage_that_cannot_be_true_is_that_answer_s_affair_alone(open_run: Open, simulator: Simulator, tokens: Any) -> None:
+    async with open_run(simulator.url, budget={"run_usd": 1}) as run:
+        for at, name in enumerate(("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")):
+            simulator.reset()
+            simulator.tell_usage(**{name: tokens})
+            (outcome,) = await run.generate(first=at)
+            assert outcome.conversation is not None  # it was paid, and is kept
+        rows = run.logs("status", "billing", "usage_known", "input_tokens", "output_tokens", "maybe_pico")
+        budget = run.budget()
+    assert rows == [("succeeded", "maybe", False, 0, 0, RESERVE)] * 4
+    assert budget == (0, 0, 4 * RESERVE)

@@ -61,7 +61,7 @@ def test_every_figure_has_a_line_in_words(spent: Project) -> None:
         "  dropped            $1,000.00 for 1 answer: refused, unusable, too low or twice",
         "  replaced           nothing",
         "  failed             nothing",
-        "maybe billed         at most $1.50 more, for 1 call without an answer",
+        "maybe billed         at most $1.50 more, for 1 call whose bill is not known",
         "attempts             4: 3 succeeded (75.0%), 1 failed",
         "  retries            0 of them",
         "conversations        3, 2 of them accepted",

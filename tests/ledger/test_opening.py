@@ -18,17 +18,21 @@ from convoforge.ledger.migrations import known_versions, upgrade
 from convoforge.ledger.tables import HEAD, metadata
 
 COLUMNS = {
-    "answers": "attempt content_hash content_key conversation_id generated_at kind latency_ms page paid_pico raw_text reason reasons "
-    "request_id rubric score score_length score_structure score_turns sent system temperature temperature_applied template_system template_version turns",
-    "batches": "api_batch_id api_key created_at ended_at id requests run_id state",
+    "answers": "attempt content_hash content_key conversation_id generated_at kind latency_ms page paid_pico raw_text reason "
+    "reasons request_id rubric score score_length score_structure score_turns sent system temperature "
+    "temperature_applied template_system template_version turns",
+    "batches": "api_batch_id api_ended_at api_key api_status created_at ended_at endpoint given_up_at id looked_at "
+    "missing_since requests run_id state trouble",
     "budgets": "limit_pico maybe_pico reserved_pico scope spent_pico",
     "datasets": "created_at id min_score name provider spec",
-    "generation_logs": "answered_model api_key api_request_id attempt batch_id billing cache_read_tokens cache_write_1h_tokens cache_write_5m_tokens "
-    "cost_pico dataset_id error error_kind finished_at http_status input_tokens latency_ms maybe_pico model output_tokens owner price "
-    "provider request_id reserved_pico run_id started_at status stop_reason template thinking_tokens usage_known",
+    "generation_logs": "answered_model api_key api_request_id attempt batch_id billing cache_read_tokens cache_write_1h_tokens "
+    "cache_write_5m_tokens cost_pico dataset_id error error_kind finished_at http_status inference_geo input_tokens "
+    "latency_ms maybe_pico model output_tokens owner price provider request_id reserved_pico run_id service_tier "
+    "speed started_at status stop_reason template thinking_tokens usage_known",
     "owners": "host id lease_until pid started",
-    "pages": "attempts batched billing cache_read_tokens cache_write_1h_tokens cache_write_5m_tokens cost_pico dataset_id hour id "
-    "input_tokens maybe_pico model output_tokens price provider retries run_id status template thinking_tokens",
+    "pages": "attempts batched billing cache_read_tokens cache_write_1h_tokens cache_write_5m_tokens cost_pico dataset_id "
+    "hour id input_tokens maybe_pico model output_tokens price provider retries run_id status template "
+    "thinking_tokens",
     "permits": "at id input_tokens limit_name output_tokens requests",
     "plans": "cells created_at dataset_id grid id signature",
     "rate_limits": "name paused_until window_seconds",

@@ -20,6 +20,7 @@ def upgrade() -> None:
     _thinking()
     _message_batches()
     _keep_plans()
+    _terms()
 
 
 def _share_rate() -> None:
@@ -71,3 +72,9 @@ def _keep_plans() -> None:
     )
     op.create_index("ix_plans_dataset", "plans", ["dataset_id", "signature"])
     op.add_column("runs", sa.Column("plan_id", _Id, nullable=True))
+
+
+def _terms() -> None:
+    """What an answer was billed by beside its tokens."""
+    for name in ("inference_geo", "service_tier", "speed"):
+        op.add_column("generation_logs", sa.Column(name, sa.String(length=32), nullable=True))
