@@ -17,7 +17,7 @@ from convoforge.claude import Batches, Claude
 from convoforge.collecting import Collected, Collector
 from convoforge.control import Control
 from convoforge.endpoint import wrong_provider
-from convoforge.errors import ClaudeAPIError, DoomError, RejectedError, TransientError
+from convoforge.errors import ClaudeAPIError, DoomError, RejectedError, TransientError, span
 from convoforge.generator import Job, budget_limits
 from convoforge.ledger import Ledger
 from convoforge.ledger.attempts import Denied, Intent
@@ -122,14 +122,17 @@ class Batcher:
             await self._check_room(next(denied for denied in results if denied is not None))
             return [], False
         try:
-            made = await self._create([request for _, request in taken], chunk[0][0].settings)
+            made = await self._create([request for _, request in taken], chunk[0][0].settings, at)
         except ClaudeAPIError as error:
             # that a batch was refused says nothing of each request in it
             whole = ClaudeAPIError(f"no batch was made: {error}", status=error.status, kind=error.kind)
             await self._collector.give_back(await self._ledger.aread(read_parts, batch_id), whole)
             await self._ledger.awrite(end_batch, batch_id, "failed", self._now())
+            wait = error.retry_after or 0.0
             if isinstance(error, DoomError | RejectedError):
                 self._control.stop(str(error), doomed=True)
+            elif wait > self._spec.retry.patience_seconds:
+                self._control.rest(self._spec.retry.patience_seconds, f"the API asks to wait {span(wait)}: {error}")
             return ids, False
         if made is not None:
             await self._ledger.awrite(name_batch, batch_id, made.id)
@@ -137,18 +140,32 @@ class Batcher:
                 self._control.stop(wrong_provider(made.provider, self._provider), doomed=True)
         return ids, True
 
-    async def _create(self, requests: Sequence[bytes], settings: Generation) -> BatchState | None:
-        """The batch, made; None where nobody knows whether it was: `collect` looks for it. Raises what the API said where it was not."""
+    async def _create(self, requests: Sequence[bytes], settings: Generation, since: datetime) -> BatchState | None:
+        """The batch, made; None where nobody knows whether it was: `collect` looks for it. Raises what the API said where it was not.
+
+        A server that broke may have made it all the same: before another attempt the API's list is looked at, as a second batch is
+        paid in full.
+        """
+        api, doubt = Batches(self._claude), False
 
         async def create() -> BatchState | None:
+            nonlocal doubt
+            if doubt and await self._collector.may_be_made(api, len(requests), since):
+                return None
             try:
-                return await Batches(self._claude).create(requests, settings)
+                return await api.create(requests, settings)
             except TransientError as error:
                 if error.maybe_billed:
                     return None
+                doubt = doubt or (error.status is not None and error.status >= 500)
                 raise
 
-        return await self._policy.run(create, lambda: self._control.stopped is None)
+        try:
+            return await self._policy.run(create, lambda: self._control.stopped is None)
+        except ClaudeAPIError:
+            if doubt:
+                return None
+            raise
 
     async def _check_room(self, denied: Denied) -> None:
         """Stop the run where a budget has no room and nothing under way can give some back."""

@@ -181,7 +181,8 @@ class Collector:
                     raise
                 return await self._missing(api, named, seen, parts, found, error)
         except DoomError as error:
-            self._control.stop(str(error), doomed=True)
+            if error.status != 401 or batch.api_key == self._names[0]:  # an old key that is no more says nothing of the others
+                self._control.stop(str(error), doomed=True)
             return await self._go_on(batch, replace(seen, trouble=str(error)), found)
         except ClaudeAPIError as error:  # the batch goes on without us: the next look may fare better
             return await self._go_on(batch, replace(seen, trouble=str(error)), found)
@@ -376,7 +377,8 @@ class Collector:
     async def _find(self, api: Batches, batch: OpenBatch, parts: Mapping[str, Part]) -> str | None:
         """What the API calls a batch whose name was never written down, as the process died or the answer was lost: it is known by the
         names in its results. Raises `ClaudeAPIError` while one may be it, and has no results yet."""
-        like_it = [one async for one in self._nameless(api, batch)]
+        alike = [one async for one in self._unnamed(api, batch.requests, batch.created_at)]
+        like_it = [one for one in alike if (batch.id, one.id) not in self._not_ours]
         for one in like_it:
             if one.ended and await self._is_it(api, one, parts):
                 await self._ledger.awrite(name_batch, batch.id, one.id)
@@ -389,11 +391,14 @@ class Collector:
             )
         return None
 
-    async def _nameless(self, api: Batches, batch: OpenBatch) -> AsyncIterator[BatchState]:
+    async def may_be_made(self, api: Batches, requests: int, since: datetime) -> bool:
+        """Whether the API lists a batch of so many requests, made since then, that nobody has named. Raises a `ClaudeAPIError`."""
+        return bool([one async for one in self._unnamed(api, requests, since)])
+
+    async def _unnamed(self, api: Batches, requests: int, since: datetime) -> AsyncIterator[BatchState]:
         known = await self._ledger.aread(known_at_api)
-        async for one in api.since(batch.created_at - SKEW):
-            alike = one.requests in (None, batch.requests) and (batch.id, one.id) not in self._not_ours
-            if alike and one.id not in known:
+        async for one in api.since(since - SKEW):
+            if one.requests in (None, requests) and one.id not in known:
                 yield one
 
     async def _is_it(self, api: Batches, state: BatchState, parts: Mapping[str, Part]) -> bool:

@@ -39,12 +39,13 @@ async def collect_batches(
             specs = [ledger.read(find_dataset, name, provider) for name in names]
     except ConvoforgeError as error:
         return Failed(message=one_line(error), data=error)
-    said, failed = [], []
+    said: list[str] = []
+    failed: list[str] = []
     for row in specs:
         assert row is not None  # a batch has a run, and a run a dataset
         try:
             report = await _collect(DatasetSpec.from_text(row.spec), simulate=simulate)
-            said.append(f"{row.name}: {report.message}")
+            (failed if report.state == "failed" else said).append(f"{row.name}: {report.message}")
         except ConvoforgeError as error:  # one dataset's trouble is not another's
             failed.append(f"{row.name}: {one_line(error)}")
             get_run_logger().warning("%s", failed[-1])

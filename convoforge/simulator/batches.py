@@ -27,6 +27,7 @@ from convoforge.simulator.caching import PromptCache
 from convoforge.simulator.faults import BATCHED, BROKEN, ERRORS, OK, Fault, Odds, Script
 from convoforge.simulator.options import SimulatorOptions
 from convoforge.simulator.reading import ApiError, Asked, known_version, read_request
+from convoforge.simulator.spoiling import page
 from convoforge.simulator.wire import Handler, authenticate, body_of, error_response, hang_up, key_of, send, signed
 
 BATCH_BYTES = 256 * 1024 * 1024
@@ -147,6 +148,8 @@ class Batches:
         late = self._clock() - batch.due < self._options.batch_results_late_seconds
         if (lines := batch.lines) is None or late:
             raise ApiError(404, f"Message Batch {batch.id} has no available results.")
+        if fault.page:
+            return page(fault, headers)
         if fault.kind == "html":
             return await send(request, headers, fault.kind, [b""])
         response = web.StreamResponse(headers={**headers, "content-type": "application/x-jsonl"})
@@ -226,10 +229,9 @@ class Batches:
         usage = billed(reading.usage, said, asked.max_tokens)
         books.bill(row, asked.model.id, usage, delivered=False)
         books.settle(row, 200, fault.kind)
-        return fault.kind, {
-            "type": "succeeded",
-            "message": message(books.message_id(row), asked.model.id, said, usage, tier="batch"),
-        }
+        told = {**message(books.message_id(row), asked.model.id, said, usage, tier="batch"), **fault.fields}
+        told = {name: value for name, value in told.items() if name not in fault.without}
+        return fault.kind, {"type": "succeeded", "message": told}
 
 
 def routes(current: Callable[[], Batches]) -> list[web.RouteDef]:
@@ -244,8 +246,11 @@ def routes(current: Callable[[], Batches]) -> list[web.RouteDef]:
                 body = await method(batches, request)
             except ApiError as error:
                 return error_response(error, headers)
+            if fault.page:  # it was done, and a server in between says something else
+                return page(fault, {**headers, **fault.headers})
             if fault.kind == "reset":  # it was done, and the client is not told a byte of it
                 hang_up(request)
+            body = {name: value for name, value in {**body, **fault.fields}.items() if name not in fault.without}
             return await send(request, headers, OK if fault.kind == "reset" else fault.kind, [orjson.dumps(body)])
 
         return answered

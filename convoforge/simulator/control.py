@@ -22,6 +22,10 @@ class Control:
         """
         self._call("script", {"faults": faults, "match": match, "on": on})
 
+    def forget(self) -> None:
+        """Nothing that was scripted is met any more."""
+        self._call("script", {"faults": [], "clear": True})
+
     def books(self) -> dict[str, Any]:
         """`requests`, `outcomes` by word, `billed_delivered` and `billed_undelivered`: requests and tokens, in all and by model.
 

@@ -76,7 +76,7 @@ KINDS = (OK, *ERRORS, *REFUSALS, ERROR_IN_200, *SPOILT, *BROKEN, *ODD, *BATCHED,
 PLACES = ("batch_create", "batch_retrieve", "batch_list", "batch_cancel", "batch_delete", "batch_results")
 """The calls about batches, as a script names them in `on`: no message's request ever meets what is scripted for one of these."""
 
-CALL_KINDS = (OK, *ERRORS, "reset", "hang", "html", "broken_json")
+CALL_KINDS = (OK, *ERRORS, *REFUSALS, "reset", "hang", "html", "broken_json")
 """What such a call can meet."""
 
 REMEMBERED = 100_000
@@ -154,6 +154,10 @@ class Script:
                 self._acts = [act for act in self._acts if act[2]]
                 return fault
         return None
+
+    def clear(self) -> None:
+        """Forget what has not been met yet."""
+        self._acts = []
 
     @property
     def pending(self) -> int:

@@ -179,9 +179,14 @@ class Simulator:
         return MODELS[name].info()
 
     async def script(self, request: web.Request) -> dict[str, Any]:
-        """POST /_simulator/script: `{"faults": ["529", "ok", {"kind": "429", "retry_after": 2}], "match": null, "on": null}`."""
+        """POST /_simulator/script: `{"faults": ["529", "ok", {"kind": "429", "retry_after": 2}], "match": null, "on": null}`.
+
+        `"clear": true` forgets what was scripted before.
+        """
         try:
             told = orjson.loads(await body_of(request))
+            if told.get("clear"):
+                self._script.clear()
             self._script.add([read_fault(fault) for fault in told["faults"]], told.get("match"), told.get("on"))
         except (ConfigError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise ApiError(400, f"cannot read the script: {error}") from None

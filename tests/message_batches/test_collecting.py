@@ -3,176 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any
+from datetime import UTC, datetime
 
 import pytest
+from message_batches.made import HOUR, KEY, MINUTE, Open, match, prompt, worst
 from sqlalchemy import text
 
-from convoforge.batching import Batcher
-from convoforge.claude import Claude
-from convoforge.collecting import MISSING_FOR, RESULTS_LIVE, SHORT_FOR, Collected
-from convoforge.control import Control
+from convoforge.claude import Batches
+from convoforge.collecting import MISSING_FOR, RESULTS_LIVE, SHORT_FOR
 from convoforge.gate import fingerprint
 from convoforge.generator import Job
-from convoforge.ledger import Ledger
-from convoforge.ledger.attempts import read_budgets
 from convoforge.ledger.batches import open_batches, troubled_batches
 from convoforge.ledger.draws import claim, enrol, read_draws
-from convoforge.ledger.owners import new_owner, register, retire
-from convoforge.ledger.runs import dataset_id, open_run
-from convoforge.models import Prompt
-from convoforge.plan import Cell, worst_cost_pico
-from convoforge.pricing import price_of
+from convoforge.plan import Cell
 from convoforge.simulator.control import Control as Simulator
 from convoforge.simulator.launch import simulator_process
-from convoforge.spec import DatasetSpec
 
 pytestmark = pytest.mark.anyio
-
-MODEL, KEY = "claude-sonnet-5-5", "sk-one"
-PRICE = price_of(MODEL, batch=True)
-MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
-
-
-def prompt(number: int) -> Prompt:
-    return Prompt("You write conversations.", f"Write one conversation as JSON.\nTopic: market volatility\nDraw: {number};\n")
-
-
-def match(number: int) -> str:
-    """What only the prompt of this draw holds."""
-    return f"Draw: {number};"
-
-
-def worst(*numbers: int) -> int:
-    """What these draws may cost at the most, at the price of batches."""
-    return sum(worst_cost_pico(prompt(number), 4096, PRICE) for number in numbers)
-
-
-@dataclass
-class Run:
-    """A run with its batches. `passed` is added to the real time: so hours pass."""
-
-    ledger: Ledger
-    batcher: Batcher
-    control: Control
-    spec: DatasetSpec
-    dataset: int
-    owner: str
-    passed: timedelta = field(default_factory=timedelta)
-
-    def now(self) -> datetime:
-        return datetime.now(UTC) + self.passed
-
-    async def hand_over(self, count: int = 12) -> None:
-        cells = [Cell(f"{n:032x}", "Anxious Investor", "Fear", "bonds", "template", "advice") for n in range(count)]
-        self.ledger.write(enrol, self.dataset, [(cell, 0) for cell in cells])
-        ids = [draw.request_id for draw in self.ledger.read(read_draws, self.dataset)]
-        claimed = self.ledger.write(claim, self.owner, ids, datetime.now(UTC))
-        jobs = [Job(one, prompt(int(one.cell, 16)), self.spec.generation, "advice", "1/x") for one in claimed]
-        handed, failed = await self.batcher.submit(jobs)
-        assert (len(handed), failed) == (count, set())
-
-    async def collect(self, after: timedelta = timedelta()) -> Collected:
-        self.passed += after
-        return await self.batcher.collect()
-
-    def rows(self, query: str) -> list[tuple[Any, ...]]:
-        return [tuple(row) for row in self.ledger.read(lambda connection: connection.execute(text(query)).all())]
-
-    @property
-    def states(self) -> dict[str, int]:
-        return dict(Counter(draw.state for draw in self.ledger.read(read_draws, self.dataset)))
-
-    @property
-    def failures(self) -> list[tuple[Any, ...]]:
-        """Cell number, billing, kind and words of the attempts that failed."""
-        query = (
-            "SELECT cell, billing, error_kind, error FROM generation_logs JOIN requests ON requests.id = request_id "
-            "WHERE status = 'failed' ORDER BY cell"
-        )
-        return [(int(cell, 16), *others) for cell, *others in self.rows(query)]
-
-    @property
-    def trouble(self) -> str | None:
-        [batch] = self.ledger.read(open_batches)
-        return batch.seen.trouble
-
-    @property
-    def maybe_pico(self) -> int:
-        return int(self.ledger.write(read_budgets, [f"dataset:{self.dataset}"])[f"dataset:{self.dataset}"]["maybe_pico"])
-
-
-Open = Callable[..., AbstractAsyncContextManager[Run]]
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture(scope="module")
-def simulator_url(_own_environment: None) -> Iterator[str]:
-    with simulator_process() as url:
-        yield url
-
-
-@pytest.fixture
-def simulator(simulator_url: str) -> Simulator:
-    control = Simulator(simulator_url)
-    control.reset()
-    return control
-
-
-@pytest.fixture
-def start_run(simulator_url: str, tmp_path: Path) -> Open:
-    """Opens runs on one ledger."""
-
-    @asynccontextmanager
-    async def opened(url: str = simulator_url, name: str = "r") -> AsyncIterator[Run]:
-        spec = DatasetSpec.model_validate(
-            {
-                "name": "advice",
-                "model": MODEL,
-                "templates": ["advice"],
-                "axes": {"persona": ["a"], "emotion": ["b"], "topic": ["c"], "tier": ["template"]},
-                "quality": {"min_score": 1},
-                "retry": {"base_delay_seconds": 0.01, "jitter_seconds": 0, "timeout_seconds": 5},
-            }
-        )
-        claude, control = Claude([KEY], url, MODEL, timeout_seconds=5), Control()
-        with Ledger(f"sqlite:///{tmp_path / 'ledger.db'}") as ledger:
-            now, owner = datetime.now(UTC), new_owner()
-            ledger.write(register, owner, now)
-            dataset = ledger.write(dataset_id, spec.name, "simulator", now)
-            ledger.write(open_run, name, dataset, spec, owner.id, None, now)
-            batcher = Batcher(
-                ledger=ledger,
-                claude=claude,
-                names=[fingerprint(KEY)],
-                control=control,
-                spec=spec,
-                price=PRICE,
-                provider="simulator",
-                run_id=name,
-                dataset_id=dataset,
-                owner=owner.id,
-                endpoint=url,
-                now=lambda: run.now(),
-            )
-            run = Run(ledger, batcher, control, spec, dataset, owner.id)
-            try:
-                yield run
-            finally:
-                await claude.aclose()
-            ledger.write(retire, owner.id, datetime.now(UTC))
-
-    return opened
 
 
 async def test_a_404_for_a_batch_passes_however_old_the_batch_is(start_run: Open, simulator: Simulator) -> None:
@@ -432,3 +279,59 @@ async def test_a_simulator_may_not_know_a_batch_for_a_while(start_run: Open, _ow
                 await asyncio.sleep(0.1)
             assert found.tally["generated"] == 2
             assert troubles == {(True, False), (False, True)}
+
+
+async def test_deleted_results_are_given_up_at_the_api_s_word(start_run: Open, simulator: Simulator) -> None:
+    async with start_run() as run:
+        await run.hand_over()
+        simulator.script({"kind": "ok", "fields": {"archived_at": "2026-11-26T00:00:00Z"}}, on="batch_retrieve")
+        simulator.script("404", on="batch_results")
+        found = await run.collect()
+        assert (found.going_on, len(found.failed)) == (0, 12)
+        assert "the API has deleted the results" in found.notes[0]
+
+
+@pytest.mark.parametrize("times", [1, 3])
+async def test_a_batch_that_was_made_behind_a_gateway_s_504_is_not_made_again(
+    start_run: Open, simulator: Simulator, times: int
+) -> None:
+    async with start_run() as run:
+        simulator.script(*[{"kind": "html", "status": 504}] * times, on="batch_create")
+        handed, failed = await run.hand_over()
+        assert (len(handed), failed) == (12, set())
+        assert (await run.collect()).tally["generated"] == 12
+    assert len(simulator.rows()) == 12
+
+
+async def test_a_batch_that_a_broken_server_did_not_make_is_made_at_another_attempt(
+    start_run: Open, simulator: Simulator
+) -> None:
+    async with start_run() as run:
+        simulator.script("500", "503", on="batch_create")
+        await run.hand_over()
+        assert (await run.collect()).tally["generated"] == 12
+    assert len(simulator.rows()) == 12
+
+
+async def test_an_old_key_that_is_refused_does_not_stop_the_others(
+    start_run: Open, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with start_run() as run:
+        await run.hand_over()
+        monkeypatch.setattr(run.batcher._collector, "_names", ["the new one", fingerprint(KEY)])
+        monkeypatch.setattr("convoforge.collecting.Batches", lambda claude, _key: Batches(claude))
+        simulator.script("401", on="batch_retrieve")
+        found = await run.collect()
+        assert (found.going_on, run.control.stopped) == (1, None)
+        assert "refused the key" in found.troubles[0]
+
+
+async def test_what_was_thought_in_a_batch_is_recorded_and_paid(start_run: Open, simulator: Simulator) -> None:
+    async with start_run(generation={"thinking": "adaptive"}) as run:
+        await run.hand_over(3)
+        assert (await run.collect()).tally["generated"] == 3
+        logs = run.rows("SELECT output_tokens, thinking_tokens, cost_pico, input_tokens FROM generation_logs")
+    assert all(0 < thought < output for output, thought, _, _ in logs)
+    billed = [row["usage"] for row in simulator.rows()]
+    assert sorted(row[0] for row in logs) == sorted(usage["output_tokens"] for usage in billed)
+    assert all(cost == 1_000_000 * inputs + 5_000_000 * output for output, _, cost, inputs in logs)  # half of $2 and $10
