@@ -13,19 +13,19 @@ from typing import Annotated, Any
 
 from prefect import flow
 from prefect.client.schemas.objects import State
+from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
 from pydantic import Field
 
-from convoforge.dataset import find_mended, find_refused, find_stale, read_standing
+from convoforge.dataset import read_standing
 from convoforge.errors import ConvoforgeError
-from convoforge.estimate import estimate, missing
+from convoforge.forecast import forecast, know
 from convoforge.ledger.batches import open_batches
 from convoforge.ledger.draws import claim, enrol, repend, unscored
-from convoforge.ledger.history import read_history
 from convoforge.ledger.runs import read_remarks, run_usage
+from convoforge.options import BuildOptions, resolve_spec
 from convoforge.quality import RUBRIC_VERSION
 from convoforge.settings import Settings
-from convoforge.spec import DatasetSpec, change_spec, check_workers, load_spec
 from convoforge.standing import Draw, Standing
 from tasks.batch import collect_batches, submit_batch
 from tasks.generate import SINGLY_UP_TO, generate
@@ -81,12 +81,25 @@ async def build_dataset(
     the API works on message batches. Ends Completed, Completed as Partial, or Failed with one line that says why."""
     begun = monotonic()
     try:
-        what = read_spec(spec, model=model, concurrency=concurrency, budget=budget, min_score=min_score, batch=batch)
-        check_workers(what, workers)
+        options = BuildOptions.of(
+            simulate=simulate,
+            limit=limit,
+            model=model,
+            concurrency=concurrency,
+            budget=budget,
+            min_score=min_score,
+            refresh=refresh,
+            retry_refused=retry_refused,
+            workers=workers,
+            batch=batch,
+            wait=wait,
+            strand=strand,
+        )
+        what = resolve_spec(spec, options, Settings())
         if workers is not None:
             await find_deployment()
         async with open_session(what, simulate=simulate, strand=strand) as opened:
-            held = await _prepare(opened, refresh=refresh, retry_refused=retry_refused, limit=limit)
+            held = await _prepare(opened, options)
             async with show_progress(opened):
                 await _fill(opened, limit, workers, wait=wait)
             opened.stage = "publishing"
@@ -103,25 +116,6 @@ async def build_dataset(
         return Failed(message=one_line(error), data=error)
 
 
-def read_spec(
-    name: str,
-    *,
-    model: str | None = None,
-    concurrency: int | None = None,
-    budget: Decimal | None = None,
-    min_score: int | None = None,
-    batch: bool = False,
-) -> DatasetSpec:
-    """A spec with a run's own wishes put in. Raises `ConfigError`."""
-    settings = Settings()
-    changes: dict[str, Any] = {"model": model} if model else {}
-    wishes = (("limits", "concurrency", concurrency), ("budget", "run_usd", budget), ("quality", "min_score", min_score))
-    changes |= {"mode": "batch"} if batch else {}
-    changes |= {part: {key: value} for part, key, value in wishes if value is not None}
-    spec = load_spec(name, settings.config_dir, model=settings.model)
-    return change_spec(spec, **changes) if changes else spec
-
-
 def ending(report: BuildReport) -> State[Any]:
     """The state that says what happened."""
     if report.state == "failed":
@@ -129,28 +123,21 @@ def ending(report: BuildReport) -> State[Any]:
     return Completed(name=report.state.capitalize(), message=report.message, data=report)
 
 
-async def _prepare(opened: Session, *, refresh: bool, retry_refused: bool, limit: int | None) -> int:
+async def _prepare(opened: Session, options: BuildOptions) -> int:
     """How many accepted conversations are held already. Stale ones are counted, and with a refresh asked for again. What the API refused
-    cost nothing: it is asked again where it would be sent differently today, or by wish. What it will cost is estimated."""
+    cost nothing: it is asked again where it would be sent differently today, or by wish. What it will cost is estimated, as the
+    command line has announced it."""
     if await opened.ledger.aread(unscored, opened.dataset_id, RUBRIC_VERSION, 1):
         await score_answers(opened.run_id)
-    standing = await _standing(opened)
-    stale = await asyncio.to_thread(find_stale, opened.plan, standing)
-    refused = await asyncio.to_thread(find_mended, opened.plan, standing)
-    again = [*(stale if refresh else ()), *refused]
-    if again:
-        await opened.ledger.awrite(repend, [draw.request_id for draw in again])
-        standing = await _standing(opened)
-    if retry_refused and (unchanged := find_refused(opened.plan, standing)):
-        await opened.ledger.awrite(repend, [draw.request_id for draw in unchanged])
-        standing = await _standing(opened)
-    opened.stale = 0 if refresh else len(stale)
-    opened.know_accepted(standing, {draw.request_id for draw in again})
-    plan, spec = opened.plan, opened.plan.spec
-    history = await opened.ledger.aread(read_history, plan.provider, spec.model, spec.templates)
-    draws = missing(plan, standing, limit)
-    opened.estimate = estimate(plan, draws, standing, history, refills=limit is None)
-    return len(standing.publish)
+    seen = await asyncio.to_thread(lambda: forecast(know(opened.ledger, opened.plan), options))
+    if seen.again:
+        await opened.ledger.awrite(repend, [draw.request_id for draw in seen.again])
+    for warning in seen.warnings:
+        get_run_logger().warning("%s", warning)
+    opened.stale = 0 if options.refresh else len(seen.stale)
+    opened.know_accepted(seen.standing, {draw.request_id for draw in seen.again})
+    opened.estimate = seen.costs
+    return len(seen.standing.publish)
 
 
 @dataclass(frozen=True, slots=True)

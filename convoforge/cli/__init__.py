@@ -37,6 +37,10 @@ Simulate = Annotated[bool, Parameter(negative="", help="Let a local simulator an
 Batch = Annotated[bool, Parameter(negative="", help="Make requests in message batches: half the price, within a day.")]
 Positive = Parameter(validator=Number(gte=1))
 Score = Parameter(validator=Number(gte=1, lte=10))
+Limit = Annotated[int | None, Positive, Parameter(help="Generate at most so many conversations in this run.")]
+OtherModel = Annotated[str | None, Parameter(help="Another model than the spec's.")]
+Budget = Annotated[Decimal | None, Parameter(help="What this run may spend, in US dollars.")]
+MinScore = Annotated[int | None, Score, Parameter(help="Accept from this score (1 to 10) upwards.")]
 Port = Parameter(validator=Number(gte=0, lte=65_535))
 
 
@@ -46,11 +50,11 @@ def build(
     /,
     *,
     simulate: Simulate = False,
-    limit: Annotated[int | None, Positive, Parameter(help="Generate at most so many conversations in this run.")] = None,
-    model: Annotated[str | None, Parameter(help="Another model than the spec's.")] = None,
+    limit: Limit = None,
+    model: OtherModel = None,
     concurrency: Annotated[int | None, Positive, Parameter(help="Calls in flight at once.")] = None,
-    budget: Annotated[Decimal | None, Parameter(help="What this run may spend, in US dollars.")] = None,
-    min_score: Annotated[int | None, Score, Parameter(help="Accept from this score (1 to 10) upwards.")] = None,
+    budget: Budget = None,
+    min_score: MinScore = None,
     refresh: Annotated[bool, Parameter(negative="", help="Pay again for conversations whose prompt has changed.")] = False,
     retry_refused: Annotated[
         bool, Parameter(negative="", help="Ask again, unchanged, what the API refused in earlier runs.")
@@ -65,9 +69,9 @@ def build(
 ) -> int:
     """Plan, price, generate with live progress, score, publish; print where it lies."""
     from convoforge.cli.build import run_build
+    from convoforge.options import BuildOptions
 
-    return run_build(
-        spec,
+    options = BuildOptions.of(
         simulate=simulate,
         limit=limit,
         model=model,
@@ -79,9 +83,8 @@ def build(
         workers=workers,
         batch=batch,
         wait=wait,
-        yes=yes,
-        as_json=json,
     )
+    return run_build(spec, options, yes=yes, as_json=json)
 
 
 @app.command
@@ -90,15 +93,20 @@ def plan(
     /,
     *,
     simulate: Simulate = False,
-    model: str | None = None,
+    limit: Limit = None,
+    model: OtherModel = None,
+    budget: Budget = None,
+    min_score: MinScore = None,
     batch: Batch = False,
     count: Annotated[bool, Parameter(negative="", help="Let the API count some prompts' tokens, which is free.")] = False,
     json: AsJson = False,
 ) -> int:
     """Show what a build would do and cost; call nothing."""
     from convoforge.cli.plan import show_plan
+    from convoforge.options import BuildOptions
 
-    return show_plan(spec, simulate=simulate, model=model, batch=batch, count=count, as_json=json)
+    options = BuildOptions.of(simulate=simulate, limit=limit, model=model, budget=budget, min_score=min_score, batch=batch)
+    return show_plan(spec, options, count=count, as_json=json)
 
 
 @app.command

@@ -10,7 +10,6 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from decimal import Decimal
 from textwrap import indent
 from typing import TYPE_CHECKING, Any
 
@@ -20,14 +19,14 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from convoforge.cli import DONE, ENDED_SHORT, FAILED
-from convoforge.cli.plan import Forecast, forecast
 from convoforge.cli.server import use_server
 from convoforge.cli.words import Screen, duration, facts, out, print_json
 from convoforge.errors import ConfigError, ConvoforgeError
+from convoforge.forecast import Forecast, forecast, look
+from convoforge.options import BuildOptions, resolve_spec
 from convoforge.pricing import dollars
 from convoforge.project import show_database
 from convoforge.settings import Settings
-from convoforge.spec import check_workers
 
 if TYPE_CHECKING:
     from tasks.report import BuildReport
@@ -45,53 +44,29 @@ PLAIN_SECONDS = 5.0
 """How often progress is printed where there is no terminal to draw on."""
 
 
-def run_build(
-    spec: str,
-    *,
-    simulate: bool,
-    limit: int | None,
-    model: str | None,
-    concurrency: int | None,
-    budget: Decimal | None,
-    min_score: int | None,
-    refresh: bool,
-    retry_refused: bool,
-    workers: int | None,
-    batch: bool,
-    wait: bool,
-    yes: bool,
-    as_json: bool,
-) -> int:
-    """Build a dataset from here, with a Prefect server found or started for it."""
+def run_build(spec: str, options: BuildOptions, *, yes: bool, as_json: bool) -> int:
+    """Build a dataset from here, with a Prefect server found or started for it.
+
+    Before a real build spends, it asks, where there is a terminal to ask at. Without one (a schedule, CI) it says what it will spend
+    and goes on, within the spec's budget; then a change of the spec may not take much out of the dataset unless `--yes` was given.
+    """
     settings = Settings()
-    if budget is not None and budget <= 0:
-        raise ConfigError(f"--budget {budget}: give an amount above 0")
-    seen = forecast(spec, settings, simulate=simulate, model=model, limit=limit, batch=batch, retry_refused=retry_refused)
-    check_workers(seen.plan.spec, workers)
-    if not simulate and not settings.keys:
+    seen = forecast(look(resolve_spec(spec, options, settings), options, settings), options)
+    if not options.simulate and not settings.keys:
         raise ConfigError("no API key: set ANTHROPIC_API_KEY, or try it without one: --simulate")
+    asks = sys.stdin.isatty() and not yes and not options.simulate
     if not as_json:
         out.print(f"[dim]ledger: {escape(show_database(settings.database_url))}[/dim]")
-        _announce(seen, refresh=refresh, budget=budget or seen.plan.spec.budget.run_usd)
-    if not simulate and not yes and sys.stdin.isatty() and not _agreed():
+        _announce(seen, options)
+    if asks and (seen.missing or seen.stranded.conversations or seen.standing.unscored) and not _agreed(seen):
         out.print("Nothing was sent.")
         return DONE
-    parameters: dict[str, Any] = {
-        "spec": spec,
-        "simulate": simulate,
-        "limit": limit,
-        "model": model,
-        "concurrency": concurrency,
-        "budget": budget,
-        "min_score": min_score,
-        "refresh": refresh,
-        "retry_refused": retry_refused,
-        "workers": workers,
-        "batch": batch,
-        "wait": wait,
-        # who was told, and said yes, may change as much as they like
-        **({"strand": 1.0} if simulate or yes or sys.stdin.isatty() else {}),
-    }
+    if not (asks or yes or options.simulate) and seen.missing:
+        screen.print("[dim]No terminal to ask at: going on without asking, as with --yes.[/dim]")
+    if asks or yes or options.simulate:  # who was told, and said yes, may take out as much as they like
+        options = options.model_copy(update={"strand": 1.0})
+    parameters = {"spec": spec, **options.model_dump()}
+    workers = options.workers
     try:
         with _prepared(own_server=workers is None):
             report = asyncio.run(_run(parameters))
@@ -241,30 +216,35 @@ def _money(now: Progress) -> str:
     return f"{dollars(now.cost_usd)} of {dollars(now.budget_usd)}" if now.budget_usd is not None else dollars(now.cost_usd)
 
 
-def _announce(seen: Forecast, *, refresh: bool, budget: Decimal | None) -> None:
-    plan = seen.plan
-    again = seen.stale if refresh else 0
-    cost = seen.costs.cost + seen.refresh.cost if refresh else seen.costs.cost
+def _announce(seen: Forecast, options: BuildOptions) -> None:
+    plan, budget = seen.plan, seen.plan.spec.budget.run_usd
     out.print(
         f"[bold]{plan.spec.name}[/bold]: {plan.wanted} conversations planned, {len(seen.standing.publish)} accepted already."
     )
-    if seen.missing or again:
+    if seen.missing:
         simulated = ", if it were not simulated" if plan.provider == "simulator" else ""
-        stale = f", and {again} stale ones again" if again else ""
+        stale = f", {len(seen.stale)} stale ones among them" if options.refresh and seen.stale else ""
         out.print(
-            f"{seen.missing} to generate with {escape(plan.spec.model)}{stale}: {cost}{simulated}"
+            f"{seen.missing} to generate with {escape(plan.spec.model)}{stale}: {seen.costs.cost}{simulated}"
             + (f"; this run may spend {dollars(budget)}." if budget is not None else ".")
         )
-    elif seen.stale:
-        out.print(f"{seen.stale} are stale; --refresh would regenerate them for {seen.refresh.cost}.")
+    if seen.stale and not options.refresh:
+        out.print(f"{len(seen.stale)} are stale; --refresh would regenerate them for {seen.refresh.cost}.")
     if seen.stranded.conversations:
         out.print(f"[yellow]{seen.stranded}.[/yellow]")
+    for warning in seen.warnings:
+        out.print(f"[yellow]{warning}.[/yellow]")
     for note in plan.notes:
         out.print(f"[dim]note: {escape(note)}[/dim]")
 
 
-def _agreed() -> bool:
-    return out.input("Spend it? [y/N] ").strip().lower() in ("y", "yes")
+def _agreed(seen: Forecast) -> bool:
+    """Whether somebody says yes to what it costs, and to what leaves the dataset."""
+    cap = seen.plan.spec.budget.run_usd
+    most = f", at most {dollars(cap)}" if cap is not None else ""
+    gone = f" and let {seen.stranded.conversations} conversations leave the dataset" if seen.stranded.conversations else ""
+    question = f"Spend {seen.costs.cost}{most}{gone}? [y/N] "
+    return out.input(question, markup=False).strip().lower() in ("y", "yes")
 
 
 def _summarize(report: BuildReport) -> None:

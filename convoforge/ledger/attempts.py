@@ -369,6 +369,13 @@ def read_budgets(connection: Connection, names: Iterable[str]) -> dict[str, dict
     return fresh
 
 
+def read_spent(connection: Connection, names: Iterable[str]) -> dict[str, int]:
+    """What of each budget is spent, may be, or is set aside for calls in flight, in pico-dollars; locks nothing."""
+    one = budgets.c
+    query = select(one.scope, one.spent_pico + one.maybe_pico + one.reserved_pico).where(one.scope.in_(list(names)))
+    return dict.fromkeys(names, 0) | {scope: int(spent) for scope, spent in connection.execute(query)}
+
+
 def write_budgets(connection: Connection, books: Mapping[str, Mapping[str, Any]]) -> None:
     """Put back what `read_budgets` read, changed."""
     if not books:

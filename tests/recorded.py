@@ -1,0 +1,87 @@
+"""A dataset in a ledger, built without calling anybody: what was planned, answered well for a cent each."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import insert, select
+
+from convoforge.dataset import plan_dataset, read_standing, settle_plan
+from convoforge.ledger import Ledger
+from convoforge.ledger.runs import dataset_id, keep_spec, open_run
+from convoforge.ledger.tables import answers, requests
+from convoforge.models import Provider, Status
+from convoforge.plan import Plan
+from convoforge.settings import ROOT
+from convoforge.spec import DatasetSpec
+from convoforge.templates import Library
+
+NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
+LIBRARY = Library.at(ROOT / "configs")
+CENT = 10**10
+
+
+class Dataset:
+    """A dataset in a ledger, built without calling anybody."""
+
+    def __init__(self, ledger: Ledger, provider: Provider = "anthropic") -> None:
+        self.ledger = ledger
+        self.provider = provider
+        self.runs = 0
+
+    def plan(self, spec: DatasetSpec, run: str | None = None) -> Plan:
+        return plan_dataset(self.ledger, spec, LIBRARY, self.provider, run=run)
+
+    def begin(self, spec: DatasetSpec) -> tuple[Plan, int, str]:
+        """Plan as a build does when it begins."""
+        self.runs += 1
+        run = f"{self.provider}{self.runs}"
+        plan = self.plan(spec)
+        dataset = self.ledger.write(dataset_id, spec.name, self.provider, NOW)
+        self.ledger.write(keep_spec, dataset, spec)
+        self.ledger.write(open_run, run, dataset, spec, "o", None, NOW)
+        return settle_plan(self.ledger, dataset, run, plan, NOW), dataset, run
+
+    def build(self, spec: DatasetSpec, limit: int | None = None) -> Plan:
+        """Let every missing draw be answered well, for a cent."""
+        plan, dataset, _ = self.begin(spec)
+        ask = read_standing(self.ledger, plan, dataset).ask[:limit]
+        cells = {cell.key: cell for cell in plan.cells}
+
+        def write(connection: Any) -> None:
+            first = connection.execute(select(requests.c.id).order_by(requests.c.id.desc()).limit(1)).scalar() or 0
+            held, answered = [], []
+            for number, (key, draw) in enumerate(ask, first + 1):
+                cell = cells[key]
+                axes = {name: getattr(cell, name) for name in ("persona", "emotion", "topic", "tier", "template")}
+                wanted = {"id": number, "dataset_id": dataset, "wanted": f"{key}/{draw}", "cell": key, "draw": draw}
+                held.append({**wanted, **axes, "state": "held", "answer": 1, "sent": 64 * "5"})
+                answered.append(
+                    {
+                        "request_id": number,
+                        "attempt": 1,
+                        "conversation_id": f"c{number}",
+                        "sent": 64 * "5",
+                        "kind": "ok",
+                        "turns": "[]",
+                        "template_version": "1",
+                        "temperature_applied": False,
+                        "generated_at": NOW,
+                        "rubric": 1,
+                        "score": 9,
+                        "content_hash": f"{number:064x}",
+                        "paid_pico": CENT,
+                    }
+                )
+            if held:
+                connection.execute(insert(requests), held)
+                connection.execute(insert(answers), answered)
+
+        self.ledger.write(write)
+        return plan
+
+    def accepted(self, spec: DatasetSpec) -> int:
+        plan = self.plan(spec)
+        dataset = self.ledger.write(dataset_id, spec.name, self.provider, NOW)
+        return read_standing(self.ledger, plan, dataset).counts[Status.ACCEPTED]
