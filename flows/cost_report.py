@@ -18,6 +18,7 @@ from convoforge.errors import ConvoforgeError
 from convoforge.ledger import Ledger
 from convoforge.ledger.costs import CostSummary, GroupBy, cost_summary
 from convoforge.ledger.costs_said import COLUMNS, say, say_groups, say_in_a_line
+from convoforge.markdown import table_row
 from convoforge.settings import Settings
 from tasks.report import one_line
 
@@ -57,13 +58,9 @@ async def cost_report(
 def markdown(summary: CostSummary, groups: Mapping[str, CostSummary], by: str, period: str, *, simulated: bool) -> str:
     """The books as a page."""
     banner = ["> **Simulated.** None of this was paid.", ""] if simulated else []
-    facts = [_row(what.replace("  ", "· "), value) for what, value in say(summary)]
-    table = [_row(by, *COLUMNS), "|---|" + "---:|" * len(COLUMNS), *(_row(*row) for row in say_groups(groups))]
+    facts = [table_row((what.replace("  ", "· "), value)) for what, value in say(summary)]
+    table = [table_row((by, *COLUMNS)), "|---|" + "---:|" * len(COLUMNS), *map(table_row, say_groups(groups))]
     return "\n".join([f"# Costs, {period}", "", *banner, "| | |", "|---|---|", *facts, "", f"## By {by}", "", *table, ""])
-
-
-def _row(*cells: str) -> str:
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
 def _midnight(day: date | None) -> datetime | None:

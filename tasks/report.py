@@ -28,6 +28,7 @@ from convoforge.answered import price_answered
 from convoforge.estimate import Estimate
 from convoforge.ledger.attempts import read_budgets, scopes
 from convoforge.ledger.runs import Remarks, close_run
+from convoforge.markdown import fenced, inline, table_row
 from convoforge.models import Provider, Status, Usage
 from convoforge.pricing import Price, cache_saving, usd
 from convoforge.publish.card import loading
@@ -266,15 +267,16 @@ def compared(report: BuildReport) -> Iterator[tuple[str, str]]:
 
 def markdown(report: BuildReport) -> str:
     """The report as a page."""
-    rows = "\n".join(f"| {what} | {value.replace('|', chr(92) + '|')} |" for what, value in summary(report))
+    rows = "\n".join(map(table_row, summary(report)))
     banner = (
         "> **Simulated data.** A local simulator wrote these conversations. Do not train on them.\n\n"
         if report.provider == "simulator"
         else ""
     )
-    load = f"\n\n```python\n{loading(report.load_path, next(iter(report.splits)), 'rows')}\n```\n" if report.load_path else ""
-    notes = "".join(f"\n- {note}" for note in report.notes)
-    return f"# {report.dataset}: {report.message}\n\n{banner}| | |\n|---|---|\n{rows}{load}{notes}\n"
+    lines = loading(report.load_path, next(iter(report.splits)), "rows") if report.load_path else ""
+    load = f"\n\n{fenced(lines, 'python')}\n" if lines else ""
+    notes = "".join(f"\n- {inline(note)}" for note in report.notes)
+    return f"# {report.dataset}: {inline(report.message)}\n\n{banner}| | |\n|---|---|\n{rows}{load}{notes}\n"
 
 
 def format_usd(amount: Decimal) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
 import yaml
 
+from convoforge.markdown import code, fenced, inline, table_row
+from convoforge.printable import printable
 from convoforge.publish.manifest import Manifest
 from convoforge.publish.measures import Measures, Spread
 
@@ -43,7 +46,8 @@ def loading(place: str, split: str, name: str) -> str:
 
     With `datasets` 5.2 the address of a folder is taken for a local path (seen), so there the files are named.
     """
-    what = f'"parquet", data_files={{"{split}": "{place}/data/{split}-*.parquet"}}' if "://" in place else f'"{place}"'
+    path = json.dumps(f"{place}/data/{split}-*.parquet" if "://" in place else place, ensure_ascii=False)
+    what = f'"parquet", data_files={{"{split}": {path}}}' if "://" in place else path
     return f'from datasets import load_dataset\n{name} = load_dataset({what}, split="{split}")'
 
 
@@ -72,11 +76,11 @@ def _banner(manifest: Manifest) -> str:
 
 def _loading(manifest: Manifest, measures: Measures, place: str) -> str:
     first = next(iter(manifest.splits))
-    models = ", ".join(f"`{model}`" for model in sorted(measures.coverage["model"]))
+    models = ", ".join(code(model) for model in sorted(measures.coverage["model"]))
     return (
         f"{manifest.rows:,} conversations written by {models} ({manifest.provider}), "
         f"published {manifest.created_at:%Y-%m-%d %H:%M} UTC.\n\n"
-        f"```python\n{loading(place, first, first)}\n```\n\n"
+        f"{fenced(loading(place, first, first), 'python')}\n\n"
         f"{_STORED if '://' in place else ''}"
         "`messages` is a list of `{role, content}`, the system turn first where there is one; it trains as it is.\n\n"
         f"Set the trainer's `max_length` to **{recommended_length(measures.tokens):,}** tokens. {_TRAINERS}.\n\n"
@@ -94,10 +98,11 @@ def _splits(manifest: Manifest, measures: Measures) -> str:
         ),
     )
     key = " + ".join(recipe.group_by)
-    notes = "".join(f"\n- {_cell(note)}." for note in manifest.notes)
+    but = ", but for one that fills an empty split" if any("was given to it" in note for note in manifest.notes) else ""
+    notes = "".join(f"\n- {inline(note)}." for note in manifest.notes)
     return (
         f"## Splits\n\n{table}\n\nWhole groups of one {key} go to one split, by a hash of the group's key with seed {recipe.seed}: "
-        f"no group is in two splits (`split_group`), and none moves when others are added.{notes and chr(10) + notes}"
+        f"no group is in two splits (`split_group`), and none moves when others are added{but}.{notes and chr(10) + notes}"
     )
 
 
@@ -165,16 +170,12 @@ def _lineage(manifest: Manifest) -> str:
         *((f"template {name}", sha256) for name, sha256 in lineage.templates.items()),
         *((name.replace("_", " "), f"{count:,}") for name, count in lineage.counts.items()),
     ]
-    return f"## Lineage\n\n{_table(('', ''), facts)}\n\nThe spec:\n\n~~~~yaml\n{lineage.spec_text.rstrip()}\n~~~~"
+    spec = fenced(printable(lineage.spec_text.rstrip()), "yaml", "~")
+    return f"## Lineage\n\n{_table(('', ''), facts)}\n\nThe spec:\n\n{spec}"
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    lines = [head, ("---",) * len(head), *rows]
-    return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
+    return "\n".join(map(table_row, (head, ("---",) * len(head), *rows)))
 
 
 def _shorten(rows: Sequence[tuple[str, ...]]) -> Sequence[tuple[str, ...]]:

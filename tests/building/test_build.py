@@ -167,7 +167,14 @@ def test_a_new_threshold_is_published_without_paying(project: Project, simulator
     simulator.script("short", "short", "short")
     before = build(project, simulator, "threshold")
     billed = simulator.books()
+    folder = project.data / "versions" / "simulated" / "threshold"
+    behind = project.run("publish", "threshold", "--simulated", "--min-score", "7", "--json").last
+    assert (behind["version"], behind["latest_version"], behind["load_path"]) == (2, 1, str(folder / "v0002"))
+    built = project.run("build", "threshold", "--simulate", "--min-score", "7", ANTHROPIC_BASE_URL=simulator.url)
+    assert "latest stays at version 1, NOT version 2" in " ".join(built.out.split())
+    assert f'load_dataset("{folder}/v0002", split="train")' in built.out, "what is printed loads the rows of today"
     done = project.run("publish", "threshold", "--simulated", "--min-score", "7", "--allow-fewer", "--json")
+    assert (done.last["latest_version"], done.last["load_path"]) == (2, str(project.data / "simulated" / "threshold" / "latest"))
     assert done.code == 0, done.err
     assert done.last["version"] == 2
     assert done.last["rows"] < before["accepted"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Callable
 from decimal import Decimal
@@ -9,8 +10,11 @@ from typing import Any
 
 import pytest
 import yaml
+from markdown_it import MarkdownIt
+from publish.conftest import LINEAGE
 
 from convoforge.models import Conversation, Quality, Status
+from convoforge.printable import printable_line
 from convoforge.publish import PublishedRow
 from convoforge.publish.card import recommended_length
 from convoforge.publish.manifest import Lineage
@@ -115,7 +119,7 @@ def test_lineage_splits_and_terms_are_told(dataset: Any, make_rows: Rows) -> Non
     card = card_of(dataset.publish(make_rows(24)))
     assert "| stale | 2 |" in card
     assert f"| template advice | {'7' * 64} |" in card
-    assert "~~~~yaml\nname: advice\nseed: 7\n~~~~" in card
+    assert "~~~yaml\nname: advice\nseed: 7\n~~~" in card
     assert "no group is in two splits" in card
     assert "Anthropic's terms restrict training models on Claude's outputs" in card
 
@@ -123,3 +127,42 @@ def test_lineage_splits_and_terms_are_told(dataset: Any, make_rows: Rows) -> Non
 def test_the_notes_on_splits_are_in_the_card(dataset: Any, make_rows: Rows) -> None:
     published = dataset.publish(make_rows(3, persona="A", topic="B"))
     assert "\n- split 'validation' is left out: " in card_of(published)
+
+
+HOSTILE = {
+    "a script": "<script>alert(1)</script>",
+    "an image from elsewhere": "![seen](http://evil.example/seen.png) <img src=http://evil.example/x>",
+    "a link": "[click](javascript:alert(1)) <http://evil.example> http://evil.example",
+    "a cell more": "a | b \\| c",
+    "a code span": "`x` ``<b>``",
+    "an entity": "&lt;b&gt; &amp;",
+    "bold": "**b** ~~s~~",
+    "a heading": "x\n\n# y\n\n~~~~\n```",
+    "the other direction": "a \u202e b",
+}
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_what_others_wrote_is_shown_as_it_is_and_never_obeyed(dataset: Any, make_rows: Rows, text: str) -> None:
+    plain = " ".join(text.split())
+    spec = f"name: advice\naxes:\n  persona:\n  - |\n   {text}\n"
+    lineage = LINEAGE.model_copy(update={"axes": {"persona": (f"unused {plain}",)}, "spec_text": spec})
+    values = {"persona": plain, "emotion": plain, "topic": plain, "tier": plain, "template": "t", "model": plain}
+    rejected = make_rows(1, status=Status.DROPPED, reasons=(text,), **values)
+    published = dataset.publish(make_rows(6, **values), rejected, lineage=lineage)
+    page = (
+        MarkdownIt("commonmark", {"html": True})
+        .enable(["table", "strikethrough"])
+        .render(card_of(published).partition("\n---\n")[2])
+    )
+    assert not re.search("<(script|img|a|b|strong|s|iframe) ?[^>]*>", page.replace("<strong>", "", 1))
+    assert re.findall("<h[12]>(.*?)</h", page) == HEADINGS
+    cells = [re.findall("<td>(.*?)</td>", line, re.DOTALL) for line in re.findall("<tr>(.*?)</tr>", page, re.DOTALL)]
+    shown = printable_line(plain)
+    assert sum(html.unescape(cell) == shown for line in cells for cell in line[:1]) == 6, (
+        "persona, emotion, topic, tier, model, reason"
+    )
+    assert shown in html.unescape(re.search("conversations written by (.*?)</code>", page)[1])  # type: ignore[index]
+
+
+HEADINGS = ["advice, version 1", "Splits", "Coverage", "Length", "Score", "Not in here", "Cost", "Lineage"]
