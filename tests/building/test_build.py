@@ -46,7 +46,7 @@ def test_a_spec_becomes_rows_that_train_and_a_second_build_does_nothing(project:
     first = build(project, simulator, "small")
     assert set(first) >= REPORT
     assert (first["provider"], first["planned"], first["accepted"], first["state"]) == ("simulator", 8, 8, "completed")
-    assert first["path"] == str(project.data / "simulated" / "small" / "v0001")
+    assert first["path"] == str(project.data / "versions" / "simulated" / "small" / "v0001")
     rows = messages(str(project.data / "simulated" / "small" / "latest"))
     assert len(rows) == 8
     for turns in rows.values():

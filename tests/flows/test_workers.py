@@ -343,8 +343,8 @@ def test_four_workers_share_a_ledger_in_postgresql_and_a_bucket(
     with building_on(building, slow_simulator, "four", 4) as process:
         report = report_of(process)
     assert (report["state"], report["accepted"], report["version"], report["failed"]) == ("completed", 200, 1, 0)
-    assert report["path"] == "s3://shared/data/simulated/four/v0001"
-    assert len(s3fs.S3FileSystem().ls("shared/data/simulated/four/v0001/data")) == 2
+    assert report["path"] == "s3://shared/data/versions/simulated/four/v0001"
+    assert len(s3fs.S3FileSystem().ls("shared/data/versions/simulated/four/v0001/data")) == 2
     books = BothBooks(ledger, Control(slow_simulator.url))
     books.check()
     assert slow_simulator.books()["requests"] == report["generated"] == books.count("generation_logs")
