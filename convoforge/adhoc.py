@@ -7,6 +7,7 @@ in the dataset `adhoc`. A generator may live for weeks and serve many: what one 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import math
 import time
@@ -15,19 +16,35 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from decimal import Decimal
 
-from sqlalchemy import Connection, select
+from sqlalchemy import select
 
+from convoforge.alongside import alongside
 from convoforge.breaker import Breaker
 from convoforge.control import Control
-from convoforge.errors import ConfigError, ConvoforgeError, GateClosed, RateLimitError, RejectedError
+from convoforge.errors import ConfigError, ConvoforgeError, GateClosed, LedgerError, RateLimitError, RejectedError
 from convoforge.gate import GateStatus
 from convoforge.generator import Job
-from convoforge.ledger.draws import Claimed, claim, enrol_one
+from convoforge.ledger.adhoc_requests import (
+    BatchSummary,
+    KnownKey,
+    close_batch,
+    drop_unsent,
+    end_key,
+    enrol_named,
+    find_request,
+    open_batch,
+    read_batches,
+    read_outcome,
+    sweep_unsent,
+    take_key,
+)
+from convoforge.ledger.costs import CostSummary, GroupBy, cost_summary
 from convoforge.ledger.runs import close_run
 from convoforge.models import ConversationRequest, Outcome, Provider, Status
 from convoforge.plan import Cell, shape
-from convoforge.pricing import price_of, usd
+from convoforge.pricing import pico, price_of, usd
 from convoforge.settings import Settings
 from convoforge.spec import ADHOC, DatasetSpec
 from convoforge.templates import Library
@@ -83,12 +100,16 @@ class LastingControl(Control):
 class ConversationGenerator:
     """Generates single requests and batches of up to 100. Made by `open_generator`; any number of callers at once."""
 
-    def __init__(self, bench: Workbench, control: LastingControl, library: Library, spec: DatasetSpec) -> None:
+    def __init__(
+        self, bench: Workbench, control: LastingControl, library: Library, spec: DatasetSpec, provider: Provider
+    ) -> None:
+        self._provider = provider
         self._bench = bench
         self._control = control
         self._library = library
         self._spec = spec
         self._under_way: set[asyncio.Task[Outcome]] = set()
+        self._unanswered: asyncio.Queue[int] = asyncio.Queue()
 
     @property
     def model(self) -> str:
@@ -96,9 +117,19 @@ class ConversationGenerator:
         return self._spec.model
 
     @property
+    def model_provider(self) -> Provider:
+        """Who answers: the real API, or the simulator."""
+        return self._provider
+
+    @property
     def library(self) -> Library:
         """The templates and personas that requests can name."""
         return self._library
+
+    @property
+    def in_flight(self) -> int:
+        """How many calls are under way."""
+        return len(self._control.in_flight)
 
     @property
     def stopped(self) -> str | None:
@@ -130,27 +161,34 @@ class ConversationGenerator:
             raise error
         return self._control.breaker.reason
 
-    async def generate(self, request: ConversationRequest) -> Outcome:
+    async def generate(self, request: ConversationRequest, *, name: str | None = None) -> Outcome:
         """What became of one request: its conversation with quality and cost, or an error of ours in `error`.
 
         Raises `ConfigError` for a request that cannot work (unknown template, parameter, tier): nothing was paid then; and
         `LedgerError`. Cancelling takes back a request that still waits. A call that was sent is paid: it goes on, and is recorded.
+        `name` (up to 32 characters; a new one if not given) is what it can be found by; one that was answered already is not sent again.
         """
         await self._bench.ledger.check_room()
         if (error := self.refusal()) is not None:
             return Outcome(status=Status.PENDING, reason=str(error), error=error)
-        task = asyncio.create_task(self._try(request))
+        task = asyncio.create_task(self._try(request, name or uuid.uuid4().hex))
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
         return await task
 
     async def generate_batch(
-        self, requests: Sequence[ConversationRequest], *, concurrency: int = 3, stop_on_error: bool = False
+        self,
+        requests: Sequence[ConversationRequest],
+        *,
+        concurrency: int = 3,
+        stop_on_error: bool = False,
+        batch: str | None = None,
     ) -> list[Outcome | None]:
         """What became of 1 to 100 requests, in their order, `concurrency` at a time.
 
         One that raises brings its error in `error`. With `stop_on_error` nothing new is begun after the first that brings no
-        conversation; None stands for those that were not begun. Raises `ConfigError` for a wrong number of requests or of `concurrency`.
+        conversation; None stands for those that were not begun. Its summary is kept under the id `batch` (32 characters; a new one if not
+        given), which also names its requests, see `name_in_batch`. Raises `ConfigError` for a wrong number of requests or of `concurrency`.
         """
         if not 1 <= len(requests) <= MOST_IN_A_BATCH:
             raise ConfigError(f"a batch takes 1 to {MOST_IN_A_BATCH} requests, not {len(requests)}")
@@ -159,19 +197,31 @@ class ConversationGenerator:
         slots = asyncio.Semaphore(concurrency)
         failed = False
 
-        async def one(request: ConversationRequest) -> Outcome | None:
+        batch = batch or uuid.uuid4().hex
+        names = [name_in_batch(batch, index) for index in range(len(requests))]
+        ledger, run = self._bench.ledger, (self._bench.dataset, self._bench.run_id)
+        await ledger.check_room()
+        await ledger.awrite(open_batch, batch, *run, names, datetime.now(UTC))
+
+        async def one(request: ConversationRequest, name: str) -> Outcome | None:
             nonlocal failed
             async with slots:
                 if failed and stop_on_error:
                     return None
                 try:
-                    outcome = await self.generate(request)
+                    outcome = await self.generate(request, name=name)
                 except ConvoforgeError as error:
                     outcome = Outcome(status=Status.FAILED, reason=str(error), error=error)
                 failed = failed or outcome.conversation is None
                 return outcome
 
-        return await asyncio.gather(*(one(request) for request in requests))
+        outcomes = await asyncio.gather(*map(one, requests, names))
+        successful = sum(outcome is not None and outcome.conversation is not None for outcome in outcomes)
+        skipped = outcomes.count(None)
+        paid = pico(sum((outcome.cost_usd for outcome in outcomes if outcome), start=Decimal(0)))
+        counts = (successful, len(outcomes) - successful - skipped, skipped)
+        await ledger.awrite(close_batch, batch, *counts, paid, datetime.now(UTC))
+        return outcomes
 
     async def ping(self) -> None:
         """Read something from the ledger. Raises `LedgerError` where that cannot be."""
@@ -194,21 +244,21 @@ class ConversationGenerator:
         while under_way := self._under_way | self._control.in_flight:
             await asyncio.wait(under_way)
 
-    async def _try(self, request: ConversationRequest) -> Outcome:
+    async def _try(self, request: ConversationRequest, name: str) -> Outcome:
         """Generate, and tell the breaker how it went if it is this request that it let through."""
         breaker = self._control.breaker
         if not breaker.enter():
-            return await self._generate(request)
+            return await self._generate(request, name)
         worked = False
         try:
-            outcome = await self._generate(request)
+            outcome = await self._generate(request, name)
             worked = outcome.kind is not None or isinstance(outcome.error, RejectedError)
         finally:
             if breaker.probing:
                 breaker.leave(worked=worked)
         return outcome
 
-    async def _generate(self, request: ConversationRequest) -> Outcome:
+    async def _generate(self, request: ConversationRequest, name: str) -> Outcome:
         template = self._library.template(request.template)
         if request.tier not in template.tiers:
             raise ConfigError(f"template '{template.name}' serves {', '.join(template.tiers)}, not the tier '{request.tier}'")
@@ -219,12 +269,65 @@ class ConversationGenerator:
             structured=self._bench.facts.uses_schema(settings),
         )
         epoch = self._control.breaker.trips
-        cell = Cell(uuid.uuid4().hex, request.persona, request.emotion, request.topic, request.tier, template.name)
+        cell = Cell(name, request.persona, request.emotion, request.topic, request.tier, template.name)
         bench = self._bench
-        claimed = await bench.ledger.awrite(
-            _enrol, bench.dataset, cell, request.model_dump_json(), bench.owner, datetime.now(UTC)
+        request_id, claimed = await bench.ledger.awrite(
+            enrol_named, bench.dataset, cell, request.model_dump_json(), bench.owner, datetime.now(UTC)
         )
-        return await bench.generator.generate(Job(claimed, prompt, settings, template.name, template.label, epoch))
+        if claimed is None:
+            held = await bench.ledger.aread(read_outcome, request_id, self._spec.quality.min_score)
+            assert held is not None
+            return held
+        answered = False
+        try:
+            outcome = await bench.generator.generate(Job(claimed, prompt, settings, template.name, template.label, epoch))
+            answered = outcome.kind is not None
+        finally:
+            if not answered:
+                self._unanswered.put_nowait(request_id)
+        return outcome
+
+    async def tidy(self) -> None:
+        """Requests that end without an answer leave no claim, and no row if they were never sent. Runs as long as the generator does."""
+        while True:
+            await self._tidy_once([await self._unanswered.get()])
+
+    async def _tidy_once(self, ids: list[int]) -> None:
+        for _ in range(2):  # what was being written down when its caller left is a call then
+            if in_flight := set(self._control.in_flight):
+                await asyncio.wait(in_flight)
+        while not self._unanswered.empty():
+            ids.append(self._unanswered.get_nowait())
+        try:
+            await self._bench.ledger.awrite(drop_unsent, self._bench.owner, ids)
+        except LedgerError as error:  # they are swept when the next generator opens
+            _LOG.warning("%d requests that were not answered could not be cleared away: %s", len(ids), error)
+
+    async def find(self, name: str) -> tuple[ConversationRequest, str, Outcome | None] | None:
+        """The request with this name, or whose conversation has this id; its state in the ledger, and what became of it."""
+        ledger, dataset = self._bench.ledger, self._bench.dataset
+        row = await ledger.aread(find_request, dataset, name)
+        if row is None:
+            return None
+        outcome = await ledger.aread(read_outcome, row.id, self._spec.quality.min_score)
+        return ConversationRequest.model_validate_json(row.request), row.state, outcome
+
+    async def batches(self, batch: str | None = None) -> list[BatchSummary]:
+        """The newest batches, or the one with this id."""
+        return await self._bench.ledger.aread(read_batches, self._bench.dataset, batch=batch)
+
+    async def costs(self, since: datetime | None, until: datetime | None, by: GroupBy | None) -> CostSummary:
+        """What was spent in a period by all that use this ledger. Raises `ConfigError` for another `by` than there is."""
+        return await self._bench.ledger.aread(cost_summary, since, until, by=by, provider=self._provider)
+
+    async def take_key(self, key: str, fingerprint: str) -> KnownKey:
+        """What is known of a caller's key, which is this process's from now on if nobody else works on it."""
+        now, nonce = datetime.now(UTC), uuid.uuid4().hex
+        return await self._bench.ledger.awrite(take_key, key, fingerprint, nonce, self._bench.owner, now)
+
+    async def end_key(self, key: str, status: int | None, response: str | None) -> None:
+        """Keep the response to a caller's key, if it is to be given again."""
+        await self._bench.ledger.awrite(end_key, key, status, response)
 
 
 @asynccontextmanager
@@ -252,12 +355,15 @@ async def open_generator(
     async with open_workbench(
         spec, provider=provider, price=price, settings=settings, control=control, open_gate=open_gate
     ) as bench:
-        opened = ConversationGenerator(bench, control, Library.at(settings.config_dir), spec)
+        opened = ConversationGenerator(bench, control, Library.at(settings.config_dir), spec, provider)
+        await bench.ledger.awrite(sweep_unsent, bench.dataset)
         try:
-            yield opened
+            async with alongside(opened.tidy()):
+                yield opened
         finally:
             opened.stop("the generator was closed")
             await opened.drain(spec.retry.timeout_seconds + 5)
+            await opened._tidy_once([])  # noqa: SLF001 - the last of them
             await bench.ledger.awrite(close_run, bench.run_id, *_summary(control), datetime.now(UTC))
 
 
@@ -267,9 +373,9 @@ def default_spec(model: str) -> DatasetSpec:
     return DatasetSpec.model_validate({"name": ADHOC, "model": model, "templates": ["any"], "axes": anything})
 
 
-def _enrol(connection: Connection, dataset: int, cell: Cell, request: str, owner: str, now: datetime) -> Claimed:
-    (claimed,) = claim(connection, owner, [enrol_one(connection, dataset, cell, request)], now)
-    return claimed
+def name_in_batch(batch: str, index: int) -> str:
+    """The name of a request in a batch: 32 hex digits, the same each time."""
+    return hashlib.sha256(f"{batch}/{index}".encode()).hexdigest()[:32]
 
 
 def _summary(control: LastingControl) -> tuple[str, str, dict[str, object]]:

@@ -21,6 +21,7 @@ from convoforge.api.access import HostCheck, TokenCheck
 from convoforge.api.bodies import BatchBody, ErrorBody, GenerateBody
 from convoforge.api.docs import docs
 from convoforge.api.errors import hidden_in, refuse
+from convoforge.api.idempotency import Keys
 from convoforge.api.methods import Methods, allowed
 from convoforge.api.rendering import failure, refusal
 from convoforge.errors import ConvoforgeError
@@ -50,7 +51,12 @@ def make_app(
         async with open_generator(
             settings=settings, spec=spec, simulate=simulate, open_gate=choose_gate()
         ) as app.state.generator:
-            yield
+            app.state.keys = Keys(app.state.generator)
+            try:
+                yield
+            finally:
+                app.state.generator.stop("the server is stopping")
+                await app.state.keys.finish()
 
     app = FastAPI(title="convoforge", version=version("convoforge"), lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.hidden = hidden_in(settings)

@@ -86,7 +86,8 @@ class Metadata(Wire):
     """How good a conversation is, and what it cost.
 
     `status` is the seed's: `generated` from the accepted score upwards, else `needs_revision`. `inputTokens` excludes cached ones.
-    `temperatureApplied` is null where none was asked for, and false where the model takes none.
+    `temperatureApplied` is null where none was asked for, and false where the model takes none. `requestId` finds it again:
+    `GET /api/conversations/{requestId}`, as the conversation's id does.
     """
 
     status: Literal["generated", "needs_revision"]
@@ -103,6 +104,7 @@ class Metadata(Wire):
     model: str
     provider: Provider
     api_request_id: str | None
+    request_id: str
     generated_at: datetime
 
 
@@ -147,10 +149,34 @@ class Summary(Wire):
 
 
 class BatchData(Wire):
-    """The results are in the order of the requests."""
+    """The results are in the order of the requests. `GET /api/batches/{batchId}` tells the summary again."""
 
+    batch_id: str
     summary: Summary
     results: list[BatchItem]
+
+
+class BatchKept(Wire):
+    """A batch of the past: its summary, and the ids its requests are found by. `finishedAt` is null while it is under way, and where
+    its caller left."""
+
+    batch_id: str
+    started_at: datetime
+    finished_at: datetime | None
+    summary: Summary
+    request_ids: list[str]
+
+
+class BatchesKept(Wire):
+    """The newest batches."""
+
+    data: list[BatchKept]
+
+
+class BatchFound(Wire):
+    """One batch."""
+
+    data: BatchKept
 
 
 class BatchDone(Wire):

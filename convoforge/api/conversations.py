@@ -3,20 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+import logging
+import time
+import uuid
+from collections.abc import Awaitable
 from datetime import UTC, datetime
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, HTTPException, Request
-from fastapi.responses import JSONResponse
+from fastapi import APIRouter, Depends, Header, HTTPException, Request, Response
+from pydantic import BaseModel
+from starlette.convertors import Convertor, register_url_convertor
 
 from convoforge.adhoc import ConversationGenerator
-from convoforge.api.bodies import BatchBody, BatchDone, BatchFailed, Failure, GenerateBody, Generated, RateBody, RateDone
+from convoforge.api.bodies import (
+    BatchBody,
+    BatchDone,
+    BatchFailed,
+    ErrorBody,
+    Failure,
+    GenerateBody,
+    Generated,
+    RateBody,
+    RateDone,
+)
 from convoforge.api.bounds import BoundedRoute
 from convoforge.api.errors import CLIENT_LEFT
-from convoforge.api.rendering import all_failed, batch_data, failure, generated
+from convoforge.api.idempotency import Keys, Work
+from convoforge.api.rendering import all_failed, batch_data, failure, generated, refusal, success
+from convoforge.errors import ConfigError
+from convoforge.models import ConversationRequest, Outcome
 
-T = TypeVar("T")
+_LOG = logging.getLogger(__name__)
 
 
 def told(*statuses: int, model: Any = Failure) -> dict[int | str, dict[str, Any]]:
@@ -25,14 +42,16 @@ def told(*statuses: int, model: Any = Failure) -> dict[int | str, dict[str, Any]
 
 
 WORDS = {
+    202: "It is under way",
     400: "The request cannot work: nothing was sent or paid",
     401: "The server wants a token, and this is none of its tokens",
     404: "There is no such thing",
     405: "The path does not take this method; `Allow` names those that it takes",
     408: "The request did not arrive in time",
+    409: "The request with this Idempotency-Key is under way",
     413: "The body is larger than 1,000,000 bytes",
     421: "The request is for another host",
-    422: "The answer holds no valid conversation; it was paid",
+    422: "The answer holds no valid conversation; it was paid. Or the Idempotency-Key was used for another request",
     429: "The rate is used up and the request may not wait so long; see Retry-After",
     500: "A fault of this server",
     502: "The Claude API failed, or what it said could not be read",
@@ -48,15 +67,36 @@ def opened(request: Request) -> ConversationGenerator:
     return generator
 
 
+class ConversationId(Convertor[str]):
+    """The id of a conversation (24 hex digits) or of a request (32)."""
+
+    regex = "[0-9a-f]{24}(?:[0-9a-f]{8})?"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("conversation", ConversationId())
+
 Opened = Annotated[ConversationGenerator, Depends(opened)]
+Key = Annotated[
+    str | None, Header(description="Makes a request that is sent again the same one: up to 255 characters, for a day.")
+]
 router = APIRouter(prefix="/api/conversations", route_class=BoundedRoute, responses=EVERYWHERE)
 
 
-@router.post("/generate", status_code=201, response_model=Generated, responses=told(400, 413, 422, 429, 500, 502, 503))
-async def generate(body: GenerateBody, request: Request, generator: Opened) -> Generated | JSONResponse:
-    """Generate one conversation."""
-    outcome = await _while_connected(request, generator.generate(body))
-    return generated(body, outcome, generator.model) or failure(request, outcome.error, outcome)
+@router.post("/generate", status_code=201, response_model=Generated, responses=told(400, 409, 413, 422, 429, 500, 502, 503))
+async def generate(body: GenerateBody, request: Request, generator: Opened, idempotency_key: Key = None) -> Response:
+    """Generate one conversation. With an `Idempotency-Key` it is made and paid once, however often it is sent."""
+
+    async def work(name: str) -> tuple[Response, bool]:
+        outcome = await generator.generate(body, name=name)
+        return _response(request, body, outcome, generator.model, name), outcome.kind is not None
+
+    return await _answer(request, idempotency_key, body, work)
 
 
 @router.post(
@@ -64,20 +104,28 @@ async def generate(body: GenerateBody, request: Request, generator: Opened) -> G
     status_code=201,
     response_model=BatchDone,
     responses={
-        **told(413, 500),
+        **told(409, 413, 500),
         **{status: {"model": Failure | BatchFailed, "description": f"{WORDS[status]}. {BATCH_FAILED}"} for status in (400, 422)},
         **{status: {"model": BatchFailed, "description": BATCH_FAILED} for status in (429, 502, 503)},
     },
 )
-async def generate_batch(body: BatchBody, request: Request, generator: Opened) -> BatchDone | JSONResponse:
-    """Generate 1 to 100 conversations. One that fails is told in its place; the others go on, unless `stopOnError` is set."""
+async def generate_batch(body: BatchBody, request: Request, generator: Opened, idempotency_key: Key = None) -> Response:
+    """Generate 1 to 100 conversations. One that fails is told in its place; the others go on, unless `stopOnError` is set.
+
+    With an `Idempotency-Key` each is made and paid once: sent again, only those are tried again that brought no answer.
+    """
     options = body.options
-    outcomes = await _while_connected(
-        request,
-        generator.generate_batch(body.requests, concurrency=options.concurrency, stop_on_error=options.stop_on_error),
-    )
-    data = batch_data(request, body.requests, outcomes, generator.model)
-    return BatchDone(data=data) if data.summary.successful else all_failed(request, data, outcomes)
+
+    async def work(name: str) -> tuple[Response, bool]:
+        outcomes = await generator.generate_batch(
+            body.requests, concurrency=options.concurrency, stop_on_error=options.stop_on_error, batch=name
+        )
+        data = batch_data(request, body.requests, outcomes, generator.model, name)
+        response = success(BatchDone(data=data)) if data.summary.successful else all_failed(request, data, outcomes)
+        final = all(one is None or one.kind is not None or isinstance(one.error, ConfigError) for one in outcomes)
+        return response, final and any(one is not None and one.kind is not None for one in outcomes)
+
+    return await _answer(request, idempotency_key, body, work)
 
 
 @router.get("/generate")
@@ -95,18 +143,57 @@ async def rate_status(generator: Opened) -> RateDone:
     )
 
 
-async def _while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """The work's result. Where the caller leaves first, what still waits is taken back: nobody pays for what nobody waits for."""
-    task = asyncio.create_task(work)
+@router.get("/{name:conversation}", response_model=Generated, responses=told(202, 422, 502, model=Any))
+async def find(name: str, request: Request, generator: Opened) -> Response:
+    """A conversation that was made before, by its id or by that of its request; what came of it instead, if it is none.
+
+    202 while it is under way; 404 where nothing was ever sent.
+    """
+    found = await generator.find(name)
+    if found is None:
+        raise HTTPException(404, "there is no conversation, and no request that was sent, with this id")
+    asked, state, outcome = found
+    if outcome is None:
+        pending = state == "claimed"
+        words = "the request is under way" if pending else "the request was sent and brought no answer: send it again"
+        error = ErrorBody(type="Pending" if pending else "NotFound", message=words)
+        return refusal(202 if pending else 404, error, {"retry-after": "5"} if pending else None)
+    return _response(request, asked, outcome, generator.model, name, 200)
+
+
+def _response(
+    request: Request, asked: ConversationRequest, outcome: Outcome, model: str, name: str, status: int = 201
+) -> Response:
+    body = generated(asked, outcome, model, name)
+    if body is None:
+        return failure(request, outcome.error, outcome)
+    return success(body, status, {"location": f"/api/conversations/{body.data.conversation_id}"} if status == 201 else None)
+
+
+async def _answer(request: Request, key: str | None, body: BaseModel, work: Work) -> Response:
+    """The response to one request, which its caller may leave at any time."""
+    keys: Keys = request.app.state.keys
+    began, name = time.monotonic(), uuid.uuid4().hex
+    if key is None:
+        task = asyncio.create_task(_keyless(work(name)))
+        stays = f"what was sent stays: GET /api/{'batches' if isinstance(body, BatchBody) else 'conversations'}/{name}"
+    else:
+        task = asyncio.create_task(keys.answer(request, key, body.model_dump_json(), work))
+        stays = "it goes on, for the caller's Idempotency-Key"
     leaving = asyncio.create_task(_disconnect(request))
     try:
         await asyncio.wait((task, leaving), return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
+            _LOG.warning("the caller of %s left after %.1f s; %s", request.url.path, time.monotonic() - began, stays)
             raise HTTPException(CLIENT_LEFT)
         return task.result()
     finally:
         leaving.cancel()
-        task.cancel()
+        task.cancel()  # what still waits is taken back: nobody pays for what nobody waits for
+
+
+async def _keyless(work: Awaitable[tuple[Response, bool]]) -> Response:
+    return (await work)[0]
 
 
 async def _disconnect(request: Request) -> None:

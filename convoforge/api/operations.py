@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, HTTPException, Query, Request
 
-from convoforge.api.bodies import Health, ParameterBody, TemplateBody, TemplatesDone
+from convoforge.api.bodies import BatchesKept, BatchFound, BatchKept, Health, ParameterBody, Summary, TemplateBody, TemplatesDone
 from convoforge.api.conversations import EVERYWHERE, Opened, told
 from convoforge.api.errors import explain, retry_after
 from convoforge.errors import GateClosed, LedgerError, LedgerFullError, RateLimitError
+from convoforge.ledger.adhoc_requests import BatchSummary
+from convoforge.ledger.costs_period import GroupBy
+from convoforge.periods import read_period
 
 LEDGER_SECONDS = 5.0
 """Seconds that the ledger has to answer."""
 
+
+def _period(
+    since: Annotated[str | None, Query(alias="from", max_length=64)] = None,
+    until: Annotated[str | None, Query(alias="to", max_length=64)] = None,
+) -> tuple[datetime | None, datetime | None]:
+    return read_period(since, until, ("from", "to"))
+
+
+Period = Annotated[tuple[datetime | None, datetime | None], Depends(_period)]
 router = APIRouter(responses=EVERYWHERE)
 
 
@@ -40,6 +55,63 @@ async def templates(generator: Opened) -> TemplatesDone:
             )
             for one in found
         ]
+    )
+
+
+@router.get("/api/batches")
+async def batches(generator: Opened) -> BatchesKept:
+    """The newest batches, with their summaries."""
+    return BatchesKept(data=[_kept(one) for one in await generator.batches()])
+
+
+@router.get("/api/batches/{batch_id:conversation}")
+async def batch(batch_id: str, generator: Opened) -> BatchFound:
+    """The summary of one batch, and the ids of its requests."""
+    found = await generator.batches(batch_id)
+    if not found:
+        raise HTTPException(404, "there is no batch with this id")
+    return BatchFound(data=_kept(found[0]))
+
+
+@router.get("/api/costs", responses=told(400))
+async def costs(generator: Opened, period: Period, by: GroupBy | None = None) -> dict[str, Any]:
+    """What was spent from `from` to `to` (dates in UTC; the last day is counted), on what, and what came of it: what
+    `convoforge costs --json` prints. `by` groups it."""
+    return (await generator.costs(*period, by)).as_json()
+
+
+@router.get("/api/metrics", responses=told(400))
+async def metrics(generator: Opened, period: Period) -> dict[str, Any]:
+    """How well it works, in a few figures: rates are shares, durations milliseconds, costs US dollars."""
+    found, now = await generator.costs(*period, None), generator.status()
+    latency = found.latency_ms
+    return {
+        "attempts": found.attempts,
+        "successRate": found.success_rate,
+        "retries": found.retries,
+        "conversations": found.conversations,
+        "latencyMs": {"mean": latency.mean, "p50": latency.p50, "p95": latency.p95, "p99": latency.p99},
+        "totalCostUsd": _dollars(found.total_cost_usd),
+        "costPerConversationUsd": _dollars(found.cost_per_conversation_usd),
+        "queueLength": now.queue_length,
+        "inFlight": generator.in_flight,
+    }
+
+
+def _dollars(amount: Decimal | None) -> float | None:
+    return None if amount is None else float(amount)
+
+
+def _kept(one: BatchSummary) -> BatchKept:
+    summary = Summary(
+        total=one.total, successful=one.successful, failed=one.failed, skipped=one.skipped, total_cost=float(one.cost_usd)
+    )
+    return BatchKept(
+        batch_id=one.id,
+        started_at=one.started_at,
+        finished_at=one.finished_at,
+        summary=summary,
+        request_ids=list(one.names),
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from fastapi import Request
 from fastapi.responses import JSONResponse
 
+from convoforge.adhoc import name_in_batch
 from convoforge.api.bodies import (
     BatchData,
     BatchItem,
@@ -35,7 +36,7 @@ class Answer(JSONResponse):
         return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode(errors="replace")
 
 
-def generated(request: ConversationRequest, outcome: Outcome, model: str) -> Generated | None:
+def generated(request: ConversationRequest, outcome: Outcome, model: str, name: str) -> Generated | None:
     """The body for an outcome that brought a conversation; None for one that did not."""
     conversation, quality = outcome.conversation, outcome.quality
     if conversation is None or quality is None:
@@ -71,16 +72,20 @@ def generated(request: ConversationRequest, outcome: Outcome, model: str) -> Gen
             model=outcome.model or model,
             provider=outcome.provider,
             api_request_id=outcome.api_request_id,
+            request_id=name,
             generated_at=outcome.finished_at,
         ),
     )
 
 
 def batch_data(
-    request: Request, requests: Sequence[ConversationRequest], outcomes: Sequence[Outcome | None], model: str
+    request: Request, requests: Sequence[ConversationRequest], outcomes: Sequence[Outcome | None], model: str, batch: str
 ) -> BatchData:
     """The results of a batch in the order of its requests, and their summary."""
-    results = [_item(request, asked, outcome, model) for asked, outcome in zip(requests, outcomes, strict=True)]
+    results = [
+        _item(request, asked, outcome, model, name_in_batch(batch, index))
+        for index, (asked, outcome) in enumerate(zip(requests, outcomes, strict=True))
+    ]
     counts = {status: sum(item.status == status for item in results) for status in ("failed", "skipped")}
     summary = Summary(
         total=len(results),
@@ -88,7 +93,7 @@ def batch_data(
         **counts,
         total_cost=float(sum((outcome.cost_usd for outcome in outcomes if outcome), start=Decimal(0))),
     )
-    return BatchData(summary=summary, results=results)
+    return BatchData(batch_id=batch, summary=summary, results=results)
 
 
 def all_failed(request: Request, data: BatchData, outcomes: Sequence[Outcome | None]) -> Answer:
@@ -116,10 +121,10 @@ def refusal(status: int, error: ErrorBody, headers: Mapping[str, str] | None = N
     return Answer({"error": _plain(error)}, status, headers)
 
 
-def _item(request: Request, asked: ConversationRequest, outcome: Outcome | None, model: str) -> BatchItem:
+def _item(request: Request, asked: ConversationRequest, outcome: Outcome | None, model: str, name: str) -> BatchItem:
     if outcome is None:
         return BatchItem(status="skipped")
-    body = generated(asked, outcome, model)
+    body = generated(asked, outcome, model, name)
     if body is None:
         return BatchItem(status="failed", error=_explained(request, outcome.error, outcome)[1])
     return BatchItem(status=body.metadata.status, data=body.data, metadata=body.metadata)
@@ -131,6 +136,11 @@ def _explained(request: Request, error: Exception | None, outcome: Outcome | Non
     if status == INTERNAL:
         _LOG.error("%s failed", request.url.path, exc_info=error)
     return status, body
+
+
+def success(body: Any, status: int = 201, headers: Mapping[str, str] | None = None) -> Answer:
+    """A body as a response."""
+    return Answer(_plain(body), status, headers)
 
 
 def _plain(body: Any) -> Any:

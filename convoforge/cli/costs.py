@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, timedelta
 
 from rich.markup import escape
 from rich.table import Table
 
 from convoforge.cli import DONE
 from convoforge.cli.words import facts, out, print_json
-from convoforge.errors import ConfigError, shown
 from convoforge.ledger import Ledger
 from convoforge.ledger.costs import CostSummary, GroupBy, cost_summary
 from convoforge.ledger.costs_said import COLUMNS, say, say_groups
+from convoforge.periods import read_period
 from convoforge.project import show_database
 from convoforge.settings import Settings
 
@@ -21,16 +20,9 @@ _RUN = 8
 """So much of a run's id is shown: `convoforge status` knows a run by how its id begins."""
 
 
-_FIRST, _LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
-"""Nothing was spent before or will be after; and what adds an hour to a date does not reach the calendar's end."""
-
-
 def show_costs(since: str | None, until: str | None, by: GroupBy | None, *, simulated: bool, as_json: bool) -> int:
     """Print the summary of a period."""
-    start, end = _moment(since, "--from"), _moment(until, "--to", last=True)
-    if start and end and start >= end:
-        raise ConfigError(f"--from {since} is not before --to {until}")
-    start, end = (moment and min(max(moment, _FIRST), _LAST) for moment in (start, end))
+    start, end = read_period(since, until, ("--from", "--to"))
     settings = Settings()
     with Ledger(settings.database_url) as ledger:
         summary = ledger.read(cost_summary, start, end, by=by, provider="simulator" if simulated else "anthropic")
@@ -55,25 +47,3 @@ def _table(by: str, groups: Mapping[str, CostSummary]) -> Table:
     for name, *figures in say_groups(groups):
         table.add_row(escape(name[:_RUN] if by == "run" else name), *figures)
     return table
-
-
-def _moment(text: str | None, option: str, *, last: bool = False) -> datetime | None:
-    """The moment that a person means. A last day is counted to its end."""
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise ConfigError(f"{option} {shown(text)} is no date: write YYYY-MM-DD or YYYY-MM-DDTHH:MM") from None
-    try:
-        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-        return moment + timedelta(days=1) if last and _is_day(text) else moment
-    except OverflowError:  # beyond what a calendar holds
-        return datetime.max.replace(tzinfo=UTC) if moment.year > _FIRST.year else datetime.min.replace(tzinfo=UTC)
-
-
-def _is_day(text: str) -> bool:
-    try:
-        return bool(date.fromisoformat(text))
-    except ValueError:
-        return False

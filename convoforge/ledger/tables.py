@@ -247,6 +247,7 @@ answers = Table(
     _pico("paid_pico"),
     Column("latency_ms", Integer),
     Index("ix_answers_page", "page", "kind", "score", "paid_pico", "latency_ms"),
+    Index("ix_answers_conversation", "conversation_id"),
     Index("ix_answers_content", "content_key", "kind"),
 )
 
@@ -329,3 +330,36 @@ permits = Table(
     Column("output_tokens", BigInteger, nullable=False),
     Index("ix_permits", "limit_name", "at"),
 )
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("fingerprint", String(64), nullable=False),
+    Column("nonce", String(32), nullable=False),
+    Column("owner", String(32)),
+    Column("status", Integer),
+    Column("response", Text),
+    Column("created_at", UTCDateTime, nullable=False),
+    Index("ix_idempotency_keys_created", "created_at"),
+)
+"""What callers of the HTTP API asked for under a key of theirs, and the response that they get again. `key` and `fingerprint` (of route
+and body) are sha256."""
+
+request_batches = Table(
+    "request_batches",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("dataset_id", _Id, nullable=False),
+    Column("run_id", String(32), nullable=False),
+    Column("started_at", UTCDateTime, nullable=False),
+    Column("finished_at", UTCDateTime),
+    Column("total", Integer, nullable=False),
+    Column("successful", Integer, nullable=False, server_default="0"),
+    Column("failed", Integer, nullable=False, server_default="0"),
+    Column("skipped", Integer, nullable=False, server_default="0"),
+    _pico("cost_pico"),
+    Column("requests", Text, nullable=False),
+    Index("ix_request_batches_dataset", "dataset_id", "started_at"),
+)
+"""Requests that came together, 1 to 100 at once: their names as JSON, and what became of them."""

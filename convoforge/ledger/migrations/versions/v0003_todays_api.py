@@ -21,6 +21,7 @@ def upgrade() -> None:
     _message_batches()
     _keep_plans()
     _terms()
+    _keep_responses()
 
 
 def _share_rate() -> None:
@@ -78,3 +79,32 @@ def _terms() -> None:
     """What an answer was billed by beside its tokens."""
     for name in ("inference_geo", "service_tier", "speed"):
         op.add_column("generation_logs", sa.Column(name, sa.String(length=32), nullable=True))
+
+
+def _keep_responses() -> None:
+    """What callers of the HTTP API get again: by a key of theirs, by a conversation's id, by the batch it came in."""
+    op.create_index("ix_answers_conversation", "answers", ["conversation_id"])
+    op.create_table(
+        "idempotency_keys",
+        sa.Column("key", sa.String(64), primary_key=True),
+        sa.Column("fingerprint", sa.String(64), nullable=False),
+        sa.Column("nonce", sa.String(32), nullable=False),
+        sa.Column("owner", sa.String(32)),
+        sa.Column("status", sa.Integer()),
+        sa.Column("response", sa.Text()),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+    )
+    op.create_index("ix_idempotency_keys_created", "idempotency_keys", ["created_at"])
+    op.create_table(
+        "request_batches",
+        sa.Column("id", sa.String(32), primary_key=True),
+        sa.Column("dataset_id", _Id, nullable=False),
+        sa.Column("run_id", sa.String(32), nullable=False),
+        sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("finished_at", sa.DateTime(timezone=True)),
+        sa.Column("total", sa.Integer(), nullable=False),
+        *(sa.Column(name, sa.Integer(), nullable=False, server_default="0") for name in ("successful", "failed", "skipped")),
+        sa.Column("cost_pico", sa.BigInteger(), nullable=False, server_default="0"),
+        sa.Column("requests", sa.Text(), nullable=False),
+    )
+    op.create_index("ix_request_batches_dataset", "request_batches", ["dataset_id", "started_at"])

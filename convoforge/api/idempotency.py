@@ -1,0 +1,80 @@
+"""A caller's key for a request: however often it is sent, and whatever broke meanwhile, it is done and paid once.
+
+The work goes on when its caller leaves: a key says that it will be asked for again. What a key asked for is named after it, so that
+after a crash the part that was answered is found, and only the rest is sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Awaitable, Callable
+
+from fastapi import Request, Response
+
+from convoforge.adhoc import ConversationGenerator
+from convoforge.api.bodies import ErrorBody
+from convoforge.api.rendering import failure, refusal
+from convoforge.errors import LedgerError
+
+MOST_LETTERS = 255
+"""Maximum length of a key."""
+
+_LOG = logging.getLogger(__name__)
+
+Work = Callable[[str], Awaitable[tuple[Response, bool]]]
+"""Does what was asked for under a name: the response, and whether to ask again could bring another."""
+
+
+class Keys:
+    """The keys of one server: what is under way in this process, and in the ledger what is done."""
+
+    def __init__(self, generator: ConversationGenerator) -> None:
+        self._generator = generator
+        self._under_way: dict[str, asyncio.Task[Response]] = {}
+
+    async def answer(self, request: Request, key: str, body: str, work: Work) -> Response:
+        """The response to the request that brings `key`: the stored one, that of the same request under way, or a new one."""
+        if not 1 <= len(key) <= MOST_LETTERS or not key.isprintable():
+            words = f"Idempotency-Key: give 1 to {MOST_LETTERS} printable characters"
+            return refusal(400, ErrorBody(type="ValidationError", message=words))
+        name = _digest(f"{self._generator.model_provider}\n{key}")
+        fingerprint = _digest(f"{request.url.path}\n{body}")
+        known = await self._generator.take_key(name, fingerprint)
+        if known.fingerprint != fingerprint:
+            words = "Idempotency-Key: this key was used for another request: take a new one for each"
+            return refusal(422, ErrorBody(type="IdempotencyError", message=words))
+        if known.taken:
+            words = "Idempotency-Key: another process works on the request with this key"
+            return refusal(409, ErrorBody(type="IdempotencyError", message=words), {"retry-after": "5"})
+        if known.status is not None and known.response is not None:
+            headers = {"idempotent-replayed": "true"}
+            return Response(known.response.encode(), known.status, headers, media_type="application/json")
+        if name not in self._under_way:
+            task = asyncio.create_task(self._do(request, name, known.nonce, work))
+            self._under_way[name] = task
+            task.add_done_callback(lambda _: self._under_way.pop(name, None))
+        return await asyncio.shield(self._under_way[name])
+
+    async def _do(self, request: Request, name: str, nonce: str, work: Work) -> Response:
+        final = False
+        try:
+            response, final = await work(nonce)
+        except Exception as error:  # noqa: BLE001 - as the routes tell it
+            response = failure(request, error)
+        stored = (response.status_code, bytes(response.body).decode()) if final else (None, None)
+        try:
+            await self._generator.end_key(name, *stored)
+        except LedgerError as error:
+            _LOG.error("the response to an Idempotency-Key could not be kept: %s", error)
+        return response
+
+    async def finish(self) -> None:
+        """Wait until nothing is under way."""
+        while self._under_way:
+            await asyncio.wait(set(self._under_way.values()))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()

@@ -1,0 +1,210 @@
+"""Requests that belong to no dataset: found again by their names, by their caller's key, and in the batch they came in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, Select, delete, exists, insert, or_, select, update
+
+from convoforge.errors import ConvoforgeError, GateClosed, GenerationValidationError, ParseError
+from convoforge.identity import wanted_key
+from convoforge.ledger.dialects import upsert
+from convoforge.ledger.draws import Claimed, claim, enrol_one, read_answers, read_conversation, repend
+from convoforge.ledger.owners import living_owners
+from convoforge.ledger.tables import answers, generation_logs, idempotency_keys, request_batches, requests
+from convoforge.models import AnswerKind, Outcome, Quality, Status, Usage
+from convoforge.plan import Cell
+from convoforge.pricing import usd
+
+KEY_LIFETIME = timedelta(hours=24)
+"""How long a caller's key is known, and the response to it kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownKey:
+    """A caller's key. `nonce` names what it asked for; `status` and `response` are there once there is one to give again. `taken`: another
+    process is at work on it."""
+
+    nonce: str
+    fingerprint: str
+    status: int | None = None
+    response: str | None = None
+    taken: bool = False
+
+
+def enrol_named(
+    connection: Connection, dataset: int, cell: Cell, request: str, owner: str, now: datetime
+) -> tuple[int, Claimed | None]:
+    """The id of the request whose name is `cell.key`, and the claim on it; no claim where it is answered already.
+
+    Raises `GateClosed` where somebody else is at work on it.
+    """
+    row = connection.execute(_named(dataset, cell.key)).one_or_none()
+    if row is None:
+        request_id = enrol_one(connection, dataset, cell, request)
+    elif row.state == "held":
+        return row.id, None
+    else:
+        request_id = row.id
+        repend(connection, [request_id])
+    claimed = claim(connection, owner, [request_id], now)
+    if not claimed:
+        raise GateClosed("the same request is under way", retry_after=5)
+    return request_id, claimed[0]
+
+
+def find_request(connection: Connection, dataset: int, name: str) -> Any:
+    """`id`, `state` and `request` (as JSON) of the request with this name, or whose answer has this conversation id; None if none is."""
+    found = connection.execute(_named(dataset, name)).one_or_none()
+    if found is not None:
+        return found
+    by_conversation = (
+        select(requests.c.id, requests.c.state, requests.c.request)
+        .join(answers, answers.c.request_id == requests.c.id)
+        .where(answers.c.conversation_id == name, requests.c.dataset_id == dataset)
+    )
+    return connection.execute(by_conversation).first()
+
+
+def read_outcome(connection: Connection, request_id: int, min_score: int) -> Outcome | None:
+    """What became of an answered request; None where it has no answer."""
+    row = next(read_answers(connection, [request_id]), None)
+    if row is None:
+        return None
+    kind = AnswerKind(row.kind)
+    conversation = read_conversation(row.turns, row.system) if row.turns else None
+    quality: Quality | None = None
+    error: ConvoforgeError | None = None
+    status = Status.DROPPED
+    if conversation is not None and row.score is not None:
+        reasons = tuple(orjson.loads(row.reasons)) if row.reasons else ()
+        quality = Quality(row.score, row.score_turns, row.score_length, row.score_structure, reasons)
+        status = Status.ACCEPTED if row.score >= min_score else Status.NEEDS_REVISION
+    elif kind is AnswerKind.PARSE_ERROR:
+        error = ParseError(row.reason or "no conversation could be read", content=row.raw_text or "")
+    else:
+        error = GenerationValidationError(row.reason or kind.value, details={"kind": kind.value})
+    return Outcome(
+        status=status,
+        kind=kind,
+        conversation=conversation,
+        quality=quality,
+        usage=Usage(
+            row.input_tokens, row.output_tokens, row.cache_read_tokens, row.cache_write_5m_tokens, row.cache_write_1h_tokens
+        ),
+        cost_usd=usd(row.cost_pico),
+        attempts=row.attempt,
+        duration_ms=row.latency_ms or 0,
+        reason=row.reason or "",
+        conversation_id=row.conversation_id,
+        model=row.model,
+        api_request_id=row.api_request_id,
+        provider="simulator" if row.provider == "simulator" else "anthropic",
+        finished_at=row.generated_at,
+        temperature_applied=row.temperature_applied,
+        error=error,
+    )
+
+
+def drop_unsent(connection: Connection, owner: str, ids: Sequence[int]) -> None:
+    """Requests that nobody waits for any more: one that was never sent leaves no row, one that was is nobody's claim."""
+    mine = (requests.c.id.in_(ids), or_(requests.c.owner.is_(None), requests.c.owner == owner))
+    sent = exists().where(generation_logs.c.request_id == requests.c.id)
+    under_way = exists().where(generation_logs.c.request_id == requests.c.id, generation_logs.c.status == "open")
+    connection.execute(delete(requests).where(*mine, requests.c.state.in_(("pending", "claimed")), ~sent))
+    connection.execute(
+        update(requests).where(*mine, requests.c.state == "claimed", ~under_way).values(state="pending", owner=None)
+    )
+
+
+def sweep_unsent(connection: Connection, dataset: int) -> None:
+    """Drop what earlier processes left behind of requests that were never sent."""
+    sent = exists().where(generation_logs.c.request_id == requests.c.id)
+    connection.execute(delete(requests).where(requests.c.dataset_id == dataset, requests.c.state == "pending", ~sent))
+
+
+def take_key(connection: Connection, key: str, fingerprint: str, nonce: str, owner: str, now: datetime) -> KnownKey:
+    """What is known of a caller's key: made known, as `owner`'s, if it is new, or its process is gone. Old keys are forgotten."""
+    keys = idempotency_keys.c
+    connection.execute(delete(idempotency_keys).where(keys.created_at < now - KEY_LIFETIME))
+    fresh = {"key": key, "fingerprint": fingerprint, "nonce": nonce, "owner": owner, "created_at": now}
+    connection.execute(upsert(connection.dialect.name, idempotency_keys).on_conflict_do_nothing(index_elements=["key"]), fresh)
+    row = connection.execute(select(idempotency_keys).where(keys.key == key).with_for_update()).one()
+    known = KnownKey(row.nonce, row.fingerprint, row.status, row.response)
+    if row.status is not None or row.fingerprint != fingerprint or row.owner == owner:
+        return known
+    if row.owner is not None and living_owners(connection, [row.owner], now):
+        return KnownKey(row.nonce, row.fingerprint, taken=True)
+    connection.execute(update(idempotency_keys).where(keys.key == key).values(owner=owner))
+    return known
+
+
+def end_key(connection: Connection, key: str, status: int | None, response: str | None) -> None:
+    """Keep the response to a caller's key; without one, whoever brings the key next may try again."""
+    values = {"status": status, "response": response, "owner": None}
+    connection.execute(update(idempotency_keys).where(idempotency_keys.c.key == key).values(values))
+
+
+def open_batch(connection: Connection, batch: str, dataset: int, run_id: str, names: Sequence[str], now: datetime) -> None:
+    """Write down that requests came together. One that comes again is the same batch."""
+    connection.execute(delete(request_batches).where(request_batches.c.id == batch))
+    values = {"id": batch, "dataset_id": dataset, "run_id": run_id, "total": len(names), "requests": json.dumps(list(names))}
+    connection.execute(insert(request_batches), {**values, "started_at": now})
+
+
+def close_batch(
+    connection: Connection, batch: str, successful: int, failed: int, skipped: int, cost_pico: int, now: datetime
+) -> None:
+    """Write down what became of them."""
+    values = {"successful": successful, "failed": failed, "skipped": skipped, "cost_pico": cost_pico, "finished_at": now}
+    connection.execute(update(request_batches).where(request_batches.c.id == batch).values(values))
+
+
+@dataclass(frozen=True, slots=True)
+class BatchSummary:
+    """Requests that came together, by their names, and what became of them. `finished_at` is None while they are under way, and where
+    their caller left."""
+
+    id: str
+    names: tuple[str, ...]
+    started_at: datetime
+    finished_at: datetime | None
+    total: int
+    successful: int
+    failed: int
+    skipped: int
+    cost_usd: Decimal
+
+
+def read_batches(connection: Connection, dataset: int, *, batch: str | None = None, most: int = 50) -> list[BatchSummary]:
+    """The newest batches, or the one with this id."""
+    table = request_batches.c
+    query = select(request_batches).where(table.dataset_id == dataset).order_by(table.started_at.desc()).limit(most)
+    if batch is not None:
+        query = query.where(table.id == batch)
+    return [
+        BatchSummary(
+            row.id,
+            tuple(json.loads(row.requests)),
+            row.started_at,
+            row.finished_at,
+            row.total,
+            row.successful,
+            row.failed,
+            row.skipped,
+            usd(row.cost_pico),
+        )
+        for row in connection.execute(query)
+    ]
+
+
+def _named(dataset: int, name: str) -> Select[Any]:
+    return select(requests.c.id, requests.c.state, requests.c.request).where(
+        requests.c.wanted == wanted_key(name, 0), requests.c.dataset_id == dataset
+    )
