@@ -21,6 +21,7 @@ from convoforge.dataset import (
     read_standing,
     stand,
 )
+from convoforge.errors import ConfigError
 from convoforge.estimate import Estimate, estimate, missing, samples, templates_of
 from convoforge.ledger import Ledger
 from convoforge.ledger.attempts import read_spent, scopes
@@ -29,7 +30,7 @@ from convoforge.ledger.runs import find_dataset
 from convoforge.options import BuildOptions
 from convoforge.plan import Plan, make_plan, worst_cost_pico
 from convoforge.pricing import dollars, usd
-from convoforge.settings import Settings
+from convoforge.settings import Settings, check_settings
 from convoforge.spec import DatasetSpec
 from convoforge.standing import Draw, Standing
 from convoforge.templates import Library
@@ -63,7 +64,16 @@ class Known:
 
 
 def look(spec: DatasetSpec, options: BuildOptions, settings: Settings) -> Known:
-    """What a ledger knows of a dataset; where there is none, none is made. Raises `ConfigError` for whatever could not work."""
+    """What a ledger knows of a dataset; where there is none, none is made. Raises `ConfigError` for whatever could not work, with the
+    dataset's name, and `ConvoforgeError` for a data folder that cannot be written."""
+    check_settings(settings, simulate=options.simulate)
+    try:
+        return _look(spec, options, settings)
+    except ConfigError as error:
+        raise ConfigError(f"dataset '{spec.name}': {error}") from None
+
+
+def _look(spec: DatasetSpec, options: BuildOptions, settings: Settings) -> Known:
     url, library = make_url(settings.database_url), Library.at(settings.config_dir)
     if url.get_backend_name() == "sqlite" and url.database and not Path(url.database).exists():
         plan = make_plan(spec, library, options.provider)

@@ -29,6 +29,15 @@ def escape_json(text: str) -> str:
     return _ALL.sub(lambda found: "".join(f"\\u{unit:04x}" for unit in _utf16(found[0])), text)
 
 
+def is_text(text: str) -> bool:
+    """Whether a text can be written down: it holds no half of a character."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _escape(found: re.Match[str]) -> str:
     char, code = found[0], ord(found[0])
     return _SHORT.get(char) or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}")

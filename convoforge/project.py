@@ -69,14 +69,16 @@ def sqlite_url(path: Path) -> str:
 
 
 def read_database_url(text: str) -> str:
-    """A database's address as a person writes it, with the path of a SQLite file resolved. Others are for whoever opens them to judge.
+    """A database's address as a person writes it, with the path of a SQLite file resolved.
 
-    Raises `ConfigError` where a path would be read as another than it looks like.
+    Raises `ConfigError` for what is no address of a ledger, and where a path would be read as another than it looks like.
     """
     variable = "CONVOFORGE_DATABASE_URL"
     scheme, _, rest = text.partition("://")
-    if scheme not in ("sqlite", "sqlite+pysqlite") or rest in ("", "/", "/:memory:"):
-        return text
+    if scheme not in ("sqlite", "sqlite+pysqlite"):
+        return _parsed(text, variable)
+    if rest in ("", "/", "/:memory:"):
+        raise ConfigError(f"{variable}: a ledger in memory would forget what was paid; give a file")
     if not rest.startswith("/"):
         raise ConfigError(
             f"{variable}={text}: write sqlite:///PATH, with three slashes before the path and four before an absolute one"
@@ -88,6 +90,19 @@ def read_database_url(text: str) -> str:
     if meant != plain and not path.parent.exists() and resolve_path(plain, variable).parent.exists():
         raise ConfigError(f"{variable}={text}: '%' begins an escape in an address: write %25 for each '%' of the path")
     return sqlite_url(path)
+
+
+def _parsed(text: str, variable: str) -> str:
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        backend = make_url(text).get_backend_name()
+    except (ArgumentError, ValueError):
+        raise ConfigError(f"{variable} is not a database address; use sqlite:///PATH or postgresql://USER@HOST/NAME") from None
+    if backend not in ("sqlite", "postgresql", "postgres"):
+        raise ConfigError(f"{variable}: '{backend}' is not known here; use sqlite:///… or postgresql://…")
+    return text
 
 
 def show_database(database_url: str) -> str:

@@ -5,6 +5,7 @@ Folders hang on the project's root, never on the current folder: see `project`.
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from urllib.parse import urlsplit
 from pydantic import AliasChoices, BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-from convoforge.errors import ConfigError
+from convoforge.errors import ConfigError, ConvoforgeError, shown
 from convoforge.project import REPOSITORY, find_project, read_database_url, read_file_url, resolve_path, sqlite_url
 
 ROOT = REPOSITORY
@@ -154,3 +155,34 @@ class Settings(BaseSettings):
         """The base URL as the SDK wants it: without the `/v1` that the seed's variable ends in."""
         url = (self.base_url or "https://api.anthropic.com").rstrip("/")
         return url.removesuffix("/v1")
+
+
+def check_settings(settings: Settings, *, simulate: bool) -> None:
+    """Raises what a build would end with after its start: `ConfigError` for an address that cannot be the API's, `ConvoforgeError` for
+    a data folder that cannot be written."""
+    if not simulate:
+        check_api_address(settings.api_root)
+    if isinstance(settings.data_dir, Path):
+        there = next(folder for folder in (settings.data_dir, *settings.data_dir.parents) if folder.exists())
+        if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+            why = "a folder that may not be written" if there.is_dir() else "no folder"
+            raise ConvoforgeError(
+                f"the data folder {settings.data_dir} cannot be used: {there} is {why}. Change that, or CONVOFORGE_DATA_DIR"
+            )
+
+
+def check_api_address(base_url: str) -> None:
+    """Raises `ConfigError` for an address that cannot be the API's, without showing what may be a password."""
+    found = "" if "@" in base_url else f" (found {shown(base_url)})"
+    if odd := next((one for one in base_url if one.isspace() or one in "?#"), ""):
+        what = "a space or a line break" if odd.isspace() else f"a {odd}"
+        raise ConfigError(f"ANTHROPIC_BASE_URL holds {what}: give http(s)://HOST[:PORT][/PATH] and nothing after it{found}")
+    try:
+        url = urlsplit(base_url)
+        fine = (
+            url.scheme in ("http", "https") and url.hostname and url.username is None and url.port != 0 and base_url.isprintable()
+        )
+    except ValueError:
+        fine = False
+    if not fine:
+        raise ConfigError(f"ANTHROPIC_BASE_URL is no address of an API: give http(s)://HOST[:PORT]{found}")

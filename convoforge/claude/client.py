@@ -18,10 +18,11 @@ from convoforge.claude.connection import Answer, Connection
 from convoforge.claude.errors import translate
 from convoforge.claude.reading import bad_body, provider_of, read_json, read_reply
 from convoforge.claude.stream import is_event_stream, put_together
-from convoforge.errors import ClaudeAPIError, ConfigError, DoomError, shown
+from convoforge.errors import ClaudeAPIError, ConfigError, DoomError
 from convoforge.model_facts import ModelFacts, snapshot_facts
 from convoforge.models import Prompt, Provider, Reply
 from convoforge.parsing import ANSWER_SCHEMA
+from convoforge.settings import check_api_address
 from convoforge.spec import Generation
 from convoforge.thinking import takes_temperature, thinking_of
 
@@ -48,7 +49,7 @@ class Claude:
         *,
         timeout_seconds: float = 120.0,
     ) -> None:
-        _check_address(base_url)
+        check_api_address(base_url)
         if not keys or not all(re.fullmatch("[!-~]+", key) for key in keys):
             raise ConfigError("an API key is empty or holds a character that no key has: check ANTHROPIC_API_KEY")
         self.model = model
@@ -196,18 +197,3 @@ def _headers(client: anthropic.AsyncAnthropic) -> tuple[Mapping[str, str], Mappi
     """What the SDK sends with a call; and the same with the version of the API that takes a temperature."""
     told = {name: value for name, value in client.default_headers.items() if isinstance(value, str)}
     return told, {**told, **_OLD_VERSION}
-
-
-def _check_address(base_url: str) -> None:
-    try:
-        url = httpx2.URL(base_url)
-        fine = url.scheme in ("http", "https") and url.host and not url.userinfo
-    except httpx2.InvalidURL:
-        fine = False
-    if odd := next((one for one in base_url if one.isspace() or one in "?#"), ""):
-        what = "a space or a line break" if odd.isspace() else f"a {odd}"
-        found = "" if "@" in base_url else f" (found {base_url!r:.80})"
-        raise ConfigError(f"ANTHROPIC_BASE_URL holds {what}: give http(s)://HOST[:PORT][/PATH] and nothing after it{found}")
-    if not fine:
-        found = "" if "@" in base_url else f" (found {shown(base_url)})"  # what stands before an @ may be a password
-        raise ConfigError(f"ANTHROPIC_BASE_URL is no address of an API: give http(s)://HOST[:PORT]{found}")

@@ -13,10 +13,13 @@ from cyclopts import App, CycloptsError, Parameter
 from cyclopts.validators import Number
 
 from convoforge.cli.words import OutputError, Screen, flush_output, out, prepare_streams, print_json
-from convoforge.errors import ConfigError, ConvoforgeError
-from convoforge.printable import printable_line
+from convoforge.errors import ConfigError, ConvoforgeError, shown
+from convoforge.printable import is_text, printable_line
 
 DONE, FAILED, WRONG_INPUT, ENDED_SHORT, STOPPED = 0, 1, 2, 3, 130
+
+LONGEST = 1_200
+"""Characters of a message: it may repeat what was given, of any length."""
 
 app = App(
     name="convoforge",
@@ -41,6 +44,7 @@ Limit = Annotated[int | None, Positive, Parameter(help="Generate at most so many
 OtherModel = Annotated[str | None, Parameter(help="Another model than the spec's.")]
 Budget = Annotated[Decimal | None, Parameter(help="What this run may spend, in US dollars.")]
 MinScore = Annotated[int | None, Score, Parameter(help="Accept from this score (1 to 10) upwards.")]
+Span = Parameter(validator=Number(gte=0, lte=86_400_000))
 Port = Parameter(validator=Number(gte=0, lte=65_535))
 
 
@@ -250,9 +254,9 @@ def serve(
 def simulate(
     *,
     port: Annotated[int, Port, Parameter(help="0 takes a free one.")] = 0,
-    latency_ms: Annotated[float, Parameter(help="How long an answer takes.")] = 0,
-    requests_per_minute: Annotated[int | None, Parameter(help="Refuse more with 429, per key and model.")] = None,
-    batch_seconds: Annotated[float, Parameter(help="How long a batch takes; 0: until it is first looked at.")] = 0,
+    latency_ms: Annotated[float, Span, Parameter(help="How long an answer takes.")] = 0,
+    requests_per_minute: Annotated[int | None, Positive, Parameter(help="Refuse more with 429, per key and model.")] = None,
+    batch_seconds: Annotated[float, Span, Parameter(help="How long a batch takes; 0: until it is first looked at.")] = 0,
     fault_rate: Annotated[str, Parameter(help="Random faults and their shares: 529=0.05,reset=0.01,prose=0.02.")] = "",
     seed: Annotated[int, Parameter(help="Of what it writes, and of the faults.")] = 0,
 ) -> int:
@@ -277,6 +281,9 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _run(arguments: list[str]) -> int:
+    for word in arguments:
+        if "\0" in word or not is_text(word):
+            raise ConfigError(f"{shown(word)} is not UTF-8 text: type it anew, or rename the file")
     code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     flush_output()
     return code or DONE
@@ -291,6 +298,8 @@ def _guarded(command: Callable[[], int], *, as_json: bool) -> int:
         return _fail(type(error).__name__, str(error), WRONG_INPUT, as_json=as_json)
     except ConvoforgeError as error:
         return _fail(type(error).__name__, str(error), FAILED, as_json=as_json)
+    except EOFError:
+        return _fail("EOFError", "the question has no answer, so nothing was sent: --yes answers it", STOPPED, as_json=as_json)
     except KeyboardInterrupt:
         return _fail("KeyboardInterrupt", "stopped", STOPPED, as_json=as_json)
     except Exception as error:  # noqa: BLE001 - whatever it is, a person reads one line, and its traceback is kept
@@ -300,6 +309,7 @@ def _guarded(command: Callable[[], int], *, as_json: bool) -> int:
 
 
 def _fail(kind: str, message: str, code: int, *, as_json: bool) -> int:
+    message = message if len(message) <= LONGEST else f"{message[:LONGEST]} …"
     errors.print(f"convoforge: {printable_line(message)}", style="red", markup=False)
     if as_json:
         with suppress(OutputError):  # then it is what has just been said

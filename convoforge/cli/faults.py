@@ -13,19 +13,23 @@ def describe_fault(error: Exception) -> str:
 
     With CONVOFORGE_DEBUG=1 the traceback is printed on standard error instead of being kept in a file.
     """
-    if os.environ.get("CONVOFORGE_DEBUG", "0") != "0":
+    if _debugs():
         sys.stderr.write(_traceback(error))
     if isinstance(error, OSError) and error.filename is not None:
         return f"{_text(error.filename)} cannot be used: {error.strerror}. Is it there, yours, and on a disk with room?"
     if isinstance(error, OSError) and error.strerror:
         what = f"the operating system refused something: {error.strerror}"
     else:
-        what = f"a fault of convoforge itself: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        what = f"a fault of convoforge itself: {type(error).__name__}: {_without_keys(' '.join(str(error).split())[:300])}"
     return f"{what}. {_keep(error)}"
 
 
+def _debugs() -> bool:
+    return os.environ.get("CONVOFORGE_DEBUG", "0") not in ("", "0")
+
+
 def _keep(error: Exception) -> str:
-    if os.environ.get("CONVOFORGE_DEBUG", "0") != "0":
+    if _debugs():
         return "Its traceback is above"
     try:
         handle, path = tempfile.mkstemp(prefix="convoforge-", suffix=".traceback")  # readable by its owner alone
@@ -37,10 +41,13 @@ def _keep(error: Exception) -> str:
 
 
 def _traceback(error: Exception) -> str:
-    """The traceback without API keys, should one be in a message."""
-    text = "".join(traceback.format_exception(error))
-    for key in os.environ.get("ANTHROPIC_API_KEY", "").split(","):
-        text = text.replace(key.strip(), "[key]") if key.strip() else text
+    return _without_keys("".join(traceback.format_exception(error)))
+
+
+def _without_keys(text: str) -> str:
+    """The text without API keys, should one be in a message."""
+    for key in filter(None, map(str.strip, os.environ.get("ANTHROPIC_API_KEY", "").split(","))):
+        text = text.replace(key, "[key]")
     return text
 
 

@@ -56,7 +56,10 @@ def silence(stream: Any) -> None:
 
 
 def prepare_streams() -> None:
-    """Let nothing that is printed fail for its characters: what the terminal's encoding lacks becomes `?`."""
+    """Let nothing that is printed fail for its characters: what the terminal's encoding lacks becomes `?`. A closed standard input is an
+    empty one."""
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115, PTH123 - as long as the process
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # None where it is closed
             stream.reconfigure(errors="backslashreplace" if _is_unicode(stream) else "replace")
