@@ -7,16 +7,17 @@ count of the API's, else by the past, else by letters; refills by how many answe
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from math import ceil, sqrt
 from typing import Any
 
 from convoforge.errors import ConfigError
 from convoforge.ledger.history import Made
+from convoforge.model_facts import ModelFacts
 from convoforge.models import Prompt, Status, Usage
-from convoforge.plan import CHARACTERS_A_TOKEN, Cell, Plan, expected_usage, kept_text
+from convoforge.plan import Cell, Plan, expected_usage, kept_text
 from convoforge.pricing import Price, cost_pico, dollars, price_of, usd
 from convoforge.standing import Draw, Standing
 from convoforge.templates import Target
@@ -24,11 +25,12 @@ from convoforge.templates import Target
 SAMPLE = 8
 """So many prompts of each template are looked at: they are spread evenly over every axis."""
 
-_CHARACTERS_A_TOKEN = 3.5  # of dialogue in JSON
-_TOKENS_A_TURN = 10  # the JSON around it
+_DIALOGUE = 0.875  # of the characters that a token of plain text has: the quotes and escapes of JSON
+_CHARACTERS_A_TURN = 40  # the JSON around it
 _TOKENS_A_SECOND = 70  # what a model writes, where nothing was measured yet
 _REFUSED_AT_WORST = 0.5  # the share of answers not accepted that `high` reckons with, where there is no past
 _THOUGHT = (0.5, 1.0, 2.0)  # how much of the thinking that is expected: low, expected, high
+_SPREAD = 0.5  # of one answer's length, where there is but one
 _SURE = 2.0  # standard deviations: 19 of 20
 
 
@@ -86,13 +88,17 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class _Draw:
-    """What one draw of a template needs, in tokens, low, expected and high; `shared` tokens of the prompt may be read from the cache."""
+    """What one draw of a template needs, in tokens, low, expected and high; `shared` tokens of the prompt may be read from the cache.
+
+    `known` answers to this template are behind it; `measured`: these, or those to others of the spec.
+    """
 
     prompt: float
     shared: float
     output: tuple[float, float, float]
     seconds: float
     known: int
+    measured: bool
 
 
 def templates_of(plan: Plan, cells: Iterable[str]) -> Counter[str]:
@@ -135,7 +141,7 @@ def estimate(
 ) -> Estimate:
     """The estimate for `draws` of each template. `counted` are the API's input tokens of one, where it was asked. Without `refills`
     no draw is asked for in place of one that is not accepted: a run that makes only so many."""
-    known = {name: _draw(plan, name, prompts, history.get(name), counted) for name, prompts in samples(plan).items()}
+    known = _narrowed(_draws(plan, history, counted), draws)
     total = sum(draws.values())
     factors = _refills(plan, standing) if refills else (1.0, 1.0, 1.0)
     batch_price = _batch_price(plan)
@@ -162,29 +168,100 @@ def estimate(
     )
 
 
-def _draw(plan: Plan, name: str, prompts: Sequence[Prompt], made: Made | None, counted: Mapping[str, float] | None) -> _Draw:
-    by_letters = sum(expected_usage(prompt).input_tokens for prompt in prompts) / len(prompts)
-    prompt = (counted or {}).get(name) or (made.prompt_tokens if made else by_letters)
-    text = kept_text(prompts[0], plan.facts, plan.spec.generation)
-    shared = min(prompt, len(text) / CHARACTERS_A_TOKEN) if text else 0.0
+def _draws(plan: Plan, history: Mapping[str, Made], counted: Mapping[str, float] | None) -> dict[str, _Draw]:
+    """What one draw of each template needs. What some templates' answers were like is expected of the others, too."""
+    prompts = samples(plan)
+    letters = {
+        name: sum(expected_usage(prompt, plan.facts).input_tokens for prompt in some) / len(some)
+        for name, some in prompts.items()
+    }
+    targets = {name: target_tokens(plan.library.template(name).target, plan.facts) for name in prompts}
+    past = {name: made for name, made in history.items() if name in prompts}
+    pooled = _pool(past, letters, {name: target[1] for name, target in targets.items()})
+
+    def likely(name: str) -> Made | None:
+        made = past.get(name)
+        if pooled is None:
+            return None
+        output = made.output_tokens - made.thinking_tokens if made else targets[name][1] * pooled.output_tokens
+        return Made(
+            answers=made.answers if made else pooled.answers,
+            prompt_tokens=made.prompt_tokens if made else letters[name] * pooled.prompt_tokens,
+            output_tokens=output + pooled.thinking_tokens,
+            # of three answers nobody knows how much they spread: what all of them do holds
+            spread=max(pooled.spread * output, made.spread if made else 0.0),
+            seconds=made.seconds if made else pooled.seconds,
+            thinking_tokens=made.thinking_tokens if made else pooled.thinking_tokens,
+        )
+
+    def draw(name: str, some: Sequence[Prompt]) -> _Draw:
+        made = likely(name)
+        prompt = (counted or {}).get(name) or (made.prompt_tokens if made else letters[name])
+        return _draw(plan, some[0], prompt, made, targets[name], own=name in past)
+
+    return {name: draw(name, some) for name, some in prompts.items()}
+
+
+def _pool(past: Mapping[str, Made], letters: Mapping[str, float], targets: Mapping[str, float]) -> Made | None:
+    """What all answers say together, as shares of what letters and targets say: a template that has not answered yet is reckoned with
+    them. `spread` is a share of the output, corrected for being measured on few."""
+    answers = sum(made.answers for made in past.values())
+    if not answers:
+        return None
+
+    def mean(share: Callable[[str, Made], float]) -> float:
+        return sum(made.answers * share(name, made) for name, made in past.items()) / answers
+
+    variance = mean(lambda _, made: (made.spread / max(1.0, made.output_tokens)) ** 2)
+    lost = answers - len(past)  # each template's mean was taken from its own answers
+    return Made(
+        answers=answers,
+        prompt_tokens=mean(lambda name, made: made.prompt_tokens / letters[name]),
+        output_tokens=mean(lambda name, made: (made.output_tokens - made.thinking_tokens) / targets[name]),
+        spread=sqrt(variance * answers / lost) * (1 + 1.5 / answers) if lost else _SPREAD,
+        seconds=mean(lambda _, made: made.seconds),
+        thinking_tokens=mean(lambda _, made: made.thinking_tokens),
+    )
+
+
+def _narrowed(known: dict[str, _Draw], draws: Mapping[str, int]) -> dict[str, _Draw]:
+    """The same, with ranges that hold for the sum: what one template's answers exceed their mean by, another's fall short of."""
+    offs = [count * (known[name].output[2] - known[name].output[1]) for name, count in draws.items() if known[name].measured]
+    if not any(offs):
+        return known
+    share = sqrt(sum(off * off for off in offs)) / sum(offs)
+
+    def narrow(draw: _Draw) -> _Draw:
+        low, mean, high = draw.output
+        return replace(draw, output=(mean - (mean - low) * share, mean, mean + (high - mean) * share)) if draw.measured else draw
+
+    return {name: narrow(draw) for name, draw in known.items()}
+
+
+def _draw(
+    plan: Plan, example: Prompt, prompt: float, made: Made | None, target: tuple[float, float, float], *, own: bool
+) -> _Draw:
+    """One draw, of which `prompt` tokens are sent. `own`: what was `made` is of this very template."""
+    text = kept_text(example, plan.facts, plan.spec.generation)
+    shared = min(prompt, len(text) / plan.facts.characters_a_token) if text else 0.0
     most = float(plan.spec.generation.max_tokens)
     thought = float(plan.thinking.expected_tokens)
     if made is None:
-        said = target_tokens(plan.library.template(name).target)
-        low, expected, high = (min(most, tokens + share * thought) for tokens, share in zip(said, _THOUGHT, strict=True))
-        return _Draw(prompt, shared, (low, expected, high), _unmeasured(plan, expected), 0)
+        low, expected, high = (min(most, tokens + share * thought) for tokens, share in zip(target, _THOUGHT, strict=True))
+        return _Draw(prompt, shared, (low, expected, high), _unmeasured(plan, expected), 0, measured=False)
     if plan.thinking.thinks and made.thinking_tokens:
         thought = made.thinking_tokens
     off = _SURE * made.spread * sqrt(1 / made.answers + 1 / max(1, plan.wanted))
     mean = min(most, made.output_tokens - made.thinking_tokens + thought)
-    return _Draw(prompt, shared, (max(min(1.0, mean), mean - off), mean, min(most, mean + off)), made.seconds, made.answers)
+    output = (max(min(1.0, mean), mean - off), mean, min(most, mean + off))
+    return _Draw(prompt, shared, output, made.seconds, made.answers if own else 0, measured=True)
 
 
-def target_tokens(target: Target) -> tuple[float, float, float]:
+def target_tokens(target: Target, facts: ModelFacts) -> tuple[float, float, float]:
     """The output tokens of what a template asks for: the least, the middle, the most."""
 
     def tokens(turns: float, characters: float) -> float:
-        return turns * (characters / _CHARACTERS_A_TOKEN + _TOKENS_A_TURN)
+        return turns * (characters + _CHARACTERS_A_TURN * _DIALOGUE) / (facts.characters_a_token * _DIALOGUE)
 
     (fewest, most), (shortest, longest) = target.turns, target.characters
     return (

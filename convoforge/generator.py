@@ -181,7 +181,7 @@ class Generator:
 
     async def _begin(self, job: Job, number: int, reserve: int, turn: Turn) -> asyncio.Task[Outcome] | Denied:
         sent = replace(job.prompt, system="") if turn.kept else job.prompt  # what is read is not counted
-        usage = expected_usage(sent, thinking_of(self._claude.facts, job.settings).expected_tokens)
+        usage = expected_usage(sent, self._claude.facts, thinking_of(self._claude.facts, job.settings).expected_tokens)
         self._control.allow(job.epoch)
         await self._places.begin()  # before the gate: what it lets through must not wait any more
         ready_since = time.monotonic()

@@ -25,7 +25,8 @@ class ModelFacts:
 
     `thinking` are the values that the request's `thinking.type` may have; `thinks` is whether the model thinks where the request says
     nothing; `efforts` are the levels it takes, `efforts_when_off` those it takes together with thinking turned off. `known` is false
-    for a model that nobody has told anything of: the plainest request is made of it.
+    for a model that nobody has told anything of: the plainest request is made of it. `characters_a_token` is of English text: about 3
+    since Opus 4.7, whose tokenizer gives 30 % more tokens than the one before (4).
     """
 
     id: str
@@ -42,6 +43,7 @@ class ModelFacts:
     efforts_when_off: tuple[str, ...] = ()
     lifecycle: Lifecycle = "active"
     retires_at: date | None = None
+    characters_a_token: int = 3
     known: bool = True
 
     def uses_schema(self, settings: Generation) -> bool:
@@ -69,13 +71,15 @@ def snapshot_facts(model: str) -> ModelFacts:
         efforts_when_off=tuple(told["efforts_when_off"]),
         lifecycle=told["lifecycle"],
         retires_at=told["retires_at"] and date.fromisoformat(told["retires_at"]),
+        characters_a_token=told["characters_a_token"],
     )
 
 
 @cache
 def snapshot_models() -> dict[str, dict[str, Any]]:
     """The snapshot by model, each also under its other names."""
-    models = _snapshot()["models"]
+    older = set(_snapshot()["older_tokenizer"])
+    models = [{**told, "characters_a_token": 4 if told["id"] in older else 3} for told in _snapshot()["models"]]
     return {name: told for told in models for name in (told["id"], *told["aliases"])}
 
 

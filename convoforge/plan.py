@@ -19,7 +19,6 @@ from convoforge.templates import Library, Template
 from convoforge.terms import worst_price
 from convoforge.thinking import Thinking, describe_thinking, thinking_of
 
-CHARACTERS_A_TOKEN = 4
 """Of English prose, roughly: what estimates reckon with."""
 
 PROMPT_OVERHEAD_TOKENS = 200
@@ -128,7 +127,7 @@ def make_plan(
     # A template that fails for one value fails here: every value of every axis is rendered once with every template it meets.
     first_with = {(cell.template, axis, getattr(cell, axis)): cell for cell in reversed(cells) for axis in AXES}
     for cell in dict.fromkeys(first_with.values()):
-        _check_fits(spec, plan.prompt(cell, 0), thinking)
+        _check_fits(spec, plan.prompt(cell, 0), facts, thinking)
     return plan
 
 
@@ -195,9 +194,9 @@ def _check_personas(spec: DatasetSpec, library: Library) -> None:
         described[name] = value
 
 
-def _check_fits(spec: DatasetSpec, prompt: Prompt, thinking: Thinking) -> None:
+def _check_fits(spec: DatasetSpec, prompt: Prompt, facts: ModelFacts, thinking: Thinking) -> None:
     room = 1 - spec.limits.pause_threshold
-    usage = expected_usage(prompt, thinking.expected_tokens)
+    usage = expected_usage(prompt, facts, thinking.expected_tokens)
     needs = {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
     for kind, need in needs.items():
         limit = getattr(spec.limits, kind)
@@ -219,9 +218,9 @@ def shape(prompt: Prompt, *, structured: bool) -> Prompt:
     return replace(prompt, user=f"{prompt.user}\n\n{ANSWER_FORMAT}")
 
 
-def expected_usage(prompt: Prompt, thinking_tokens: int = 0) -> Usage:
+def expected_usage(prompt: Prompt, facts: ModelFacts, thinking_tokens: int = 0) -> Usage:
     """What one request will probably use, with nothing cached: for estimates and for the rate gate."""
-    sent = (len(prompt.system) + len(prompt.user)) // CHARACTERS_A_TOKEN + PROMPT_OVERHEAD_TOKENS
+    sent = (len(prompt.system) + len(prompt.user)) // facts.characters_a_token + PROMPT_OVERHEAD_TOKENS
     return Usage(sent, ANSWER_TOKENS + thinking_tokens)
 
 
@@ -239,4 +238,4 @@ def kept_text(prompt: Prompt, facts: ModelFacts, settings: Generation) -> str | 
     """What of a prompt is worth keeping in the API's cache, if anything is: the shared system text, where it is long enough."""
     if not (settings.caching and prompt.shared):
         return None
-    return prompt.system if len(prompt.system) // CHARACTERS_A_TOKEN >= facts.cache_minimum else None
+    return prompt.system if len(prompt.system) // facts.characters_a_token >= facts.cache_minimum else None

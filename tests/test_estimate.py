@@ -15,6 +15,7 @@ from support import Project
 from convoforge.errors import ConfigError
 from convoforge.estimate import Estimate, estimate, missing, target_tokens
 from convoforge.ledger.history import Made
+from convoforge.model_facts import snapshot_facts
 from convoforge.models import Provider, Status
 from convoforge.plan import Plan, make_plan
 from convoforge.settings import ROOT
@@ -58,8 +59,10 @@ def of(plan: Plan, history: dict[str, Made] | None = None, standing: Standing | 
 
 def test_without_a_past_it_goes_by_what_the_template_asks_for() -> None:
     seen = of(plan_of())
-    low, middle, high = target_tokens(Target())
+    low, middle, high = target_tokens(Target(), snapshot_facts("claude-haiku-4-5"))
     assert (round(low), round(middle), round(high)) == (309, 977, 1989)
+    low, middle, high = target_tokens(Target(), snapshot_facts("claude-sonnet-5-5"))  # a tokenizer of a third more tokens
+    assert (round(low), round(middle), round(high)) == (411, 1303, 2651)
     assert (seen.conversations, seen.requests) == (100, 100)
     prompt = seen.online.expected - 100 * round(middle) * Decimal(10) / 10**6  # $10 a million
     assert Decimal("0.2") < prompt < Decimal("0.6")  # 100 prompts of some 1,800 tokens at $2 a million
@@ -117,7 +120,7 @@ def test_a_cache_makes_it_cheaper_but_not_at_worst() -> None:
     [
         ({"max_requests": 10, "concurrency": 1_000}, 100 / 9 * 60, "limits.max_requests"),
         ({"max_requests": 1_000, "concurrency": 4}, 100 * 20 / 4, "limits.concurrency"),
-        ({"max_requests": 1_000, "concurrency": 1_000, "input_tokens": 20_000}, 200_000 / 18_000 * 60, "limits.input_tokens"),
+        ({"max_requests": 1_000, "concurrency": 1_000, "input_tokens": 40_000}, 200_000 / 36_000 * 60, "limits.input_tokens"),
         ({"max_requests": 1_000, "concurrency": 1_000, "output_tokens": 20_000}, 100_000 / 18_000 * 60, "limits.output_tokens"),
     ],
 )

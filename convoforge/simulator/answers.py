@@ -12,7 +12,7 @@ import orjson
 from convoforge.models import Usage
 from convoforge.simulator import talk
 from convoforge.simulator.faults import Fault
-from convoforge.simulator.reading import Asked, tokens
+from convoforge.simulator.reading import Asked
 from convoforge.simulator.schema import fill
 from convoforge.simulator.thinking import SUMMARY
 
@@ -49,7 +49,7 @@ def answer(asked: Asked, fault: Fault, seed: int) -> Answer:
         return Answer("", "refusal", details)
     text = _write(asked, fault.kind, asked.key + (seed << 64)) if fault.text is None else fault.text
     thought = asked.thinking_tokens
-    most, stop = 4 * (asked.max_tokens - thought), "end_turn"
+    most, stop = asked.model.characters_a_token * (asked.max_tokens - thought), "end_turn"
     if fault.kind == "truncation":
         most, stop = min(2 * len(text) // 3, most), "max_tokens"
     elif fault.kind == "overflow":
@@ -72,9 +72,9 @@ def _write(asked: Asked, kind: str, seed: int) -> str:
     return talk.fenced(text, seed) if sometimes or kind == "fenced" else text
 
 
-def billed(read: Usage, answered: Answer, max_tokens: int) -> Usage:
+def billed(read: Usage, answered: Answer, asked: Asked) -> Usage:
     """What an answer costs in tokens: the input as it was read, and the output, where even an empty answer is one token."""
-    output = max(answered.thinking_tokens + tokens(len(answered.text)), min(1, max_tokens))
+    output = max(answered.thinking_tokens + asked.model.tokens(len(answered.text)), min(1, asked.max_tokens))
     return replace(read, output_tokens=output, thinking_tokens=answered.thinking_tokens)
 
 

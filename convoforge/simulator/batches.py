@@ -226,7 +226,7 @@ class Batches:
         reading = self._cache.read(asked, now)
         self._cache.keep(reading.writes, now)
         said = replace(answer(asked, fault, self._options.seed), told=self._told)
-        usage = billed(reading.usage, said, asked.max_tokens)
+        usage = billed(reading.usage, said, asked)
         books.bill(row, asked.model.id, usage, delivered=False)
         books.settle(row, 200, fault.kind)
         told = {**message(books.message_id(row), asked.model.id, said, usage, tier="batch"), **fault.fields}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 
 from convoforge.models import Usage
-from convoforge.simulator.reading import LIFETIMES, Asked, tokens
+from convoforge.simulator.reading import LIFETIMES, Asked
 
 ENTRIES = 20_000
 """Prefixes kept at most: bounds the memory."""
@@ -38,7 +38,7 @@ class PromptCache:
         for piece in asked.pieces[: last + 1]:
             digest.update(b"\0" + piece.text.encode(errors="surrogatepass"))
             length += len(piece.text)
-            ends.append((digest.copy().digest(), tokens(length), piece.lifetime))
+            ends.append((digest.copy().digest(), asked.model.tokens(length), piece.lifetime))
         found = 0
         for key, size, _ in reversed(ends):
             until, lifetime = self._kept.get(key, (0.0, 0))

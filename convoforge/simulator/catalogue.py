@@ -35,6 +35,11 @@ class Model:
     lifecycle: str = "active"
     deprecated: str | None = None
     retires: str | None = None
+    characters_a_token: int = 3
+
+    def tokens(self, characters: int) -> int:
+        """The tokens of so many characters, rounded up."""
+        return -(-characters // self.characters_a_token)
 
     def info(self) -> dict[str, Any]:
         """The model as `GET /v1/models/{id}` tells it."""
@@ -96,6 +101,7 @@ def _model(name: str, told: dict[str, Any]) -> Model:
         lifecycle=told["lifecycle"],
         deprecated=told["deprecated_at"],
         retires=told["retires_at"],
+        characters_a_token=told["characters_a_token"],
     )
 
 

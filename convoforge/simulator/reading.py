@@ -87,13 +87,8 @@ class Asked:
 
     @property
     def input_tokens(self) -> int:
-        """Four characters are a token, rounded up."""
-        return tokens(sum(len(piece.text) for piece in self.pieces))
-
-
-def tokens(characters: int) -> int:
-    """The tokens of so many characters."""
-    return -(-characters // 4)
+        """The tokens of everything that was sent."""
+        return self.model.tokens(sum(len(piece.text) for piece in self.pieces))
 
 
 def read_request(raw: bytes, version: str | None, *, counting: bool = False) -> Asked:

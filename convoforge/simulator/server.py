@@ -131,7 +131,7 @@ class Simulator:
             return json_response(200, body, call.headers)
 
         said = replace(answer(asked, fault, self._options.seed), told=self._told)
-        usage = billed(reading.usage, said, asked.max_tokens)
+        usage = billed(reading.usage, said, asked)
         left = True
         try:
             await self._latency(call.arrived)

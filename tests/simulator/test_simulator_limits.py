@@ -34,7 +34,7 @@ def test_more_requests_than_allowed_are_turned_away_until_later(connect: Connect
 
 def test_input_counts_before_the_answer_and_output_after_it(connect: Connect, wanted: Wanted) -> None:
     with simulator_process(input_tokens_per_minute=1000) as url, connect(url) as client:
-        long = wanted(system="x" * 3000)
+        long = wanted(system="x" * 2250)
         answer = client.messages.with_raw_response.create(**long).http_response
         assert 100 < int(answer.headers["anthropic-ratelimit-input-tokens-remaining"]) < 250
         with pytest.raises(anthropic.RateLimitError, match="input tokens per minute"):
