@@ -10,6 +10,7 @@ import asyncio
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from convoforge.booking import asked_of
@@ -22,7 +23,7 @@ from convoforge.generator import Job, budget_limits
 from convoforge.ledger import Ledger
 from convoforge.ledger.attempts import Denied, Intent
 from convoforge.ledger.batches import begin_batch, custom_id, end_batch, name_batch, open_batches, read_parts
-from convoforge.ledger.draws import unclaim
+from convoforge.ledger.draws import claim, unclaim
 from convoforge.models import BatchState, Provider
 from convoforge.plan import kept_text, worst_cost_pico
 from convoforge.pricing import Price, usd
@@ -67,6 +68,7 @@ class Batcher:
         self._endpoint = endpoint
         self._policy = policy or Policy(spec.retry)
         self._now = now
+        self._most_bytes = MOST_BYTES
         self._collector = Collector(
             ledger=ledger, claude=claude, names=names, control=control, spec=spec, run_id=run_id, endpoint=endpoint, now=now
         )
@@ -84,8 +86,9 @@ class Batcher:
             if self._control.stopped is not None:
                 await self._give_back([job for job, _ in chunk], self._control.stopped)
                 continue
-            taken, made = await self._submit(chunk)
-            (handed if made else failed).update(taken)
+            taken, left = await self._submit(chunk)
+            handed |= taken
+            failed |= left
         return handed, failed
 
     def _chunks(self, jobs: Sequence[Job]) -> Iterator[list[tuple[Job, bytes]]]:
@@ -97,7 +100,7 @@ class Batcher:
         for job, text in zip(jobs, texts, strict=True):
             name = custom_id(job.claimed.cell, job.claimed.draw, job.claimed.attempts + 1)
             request = api.request(name, job.prompt, job.settings, keep=text is not None and crowd[text] > 1)
-            if chunk and (len(chunk) >= MOST_REQUESTS or size + len(request) > MOST_BYTES):
+            if chunk and (len(chunk) >= MOST_REQUESTS or size + len(request) > min(MOST_BYTES, self._most_bytes)):
                 yield chunk
                 chunk, size = [], 0
             chunk.append((job, request))
@@ -105,8 +108,8 @@ class Batcher:
         if chunk:
             yield chunk
 
-    async def _submit(self, chunk: Sequence[tuple[Job, bytes]]) -> tuple[list[int], bool]:
-        """The ids for which there was room, and whether they are in a batch now, as far as anybody knows."""
+    async def _submit(self, chunk: Sequence[tuple[Job, bytes]]) -> tuple[set[int], set[int]]:
+        """The ids for which there was room: those that are in a batch now, as far as anybody knows, and those that are in none."""
         batch_id, at = uuid.uuid4().hex, self._now()
         parts = [
             (self._intent(job, batch_id, at), asked_of(job.prompt, self._spec.model, job.settings, job.template_version))
@@ -114,13 +117,13 @@ class Batcher:
         ]
         results = await self._ledger.awrite(begin_batch, batch_id, parts, at, self._endpoint)
         taken = [one for one, denied in zip(chunk, results, strict=True) if denied is None]
-        ids = [job.claimed.request_id for job, _ in taken]
+        ids = {job.claimed.request_id for job, _ in taken}
         left = [job for (job, _), denied in zip(chunk, results, strict=True) if denied is not None]
         if left:
             await self._give_back(left, "the budget has no room for it yet")
         if not taken:
             await self._check_room(next(denied for denied in results if denied is not None))
-            return [], False
+            return set(), set()
         try:
             made = await self._create([request for _, request in taken], chunk[0][0].settings, at)
         except ClaudeAPIError as error:
@@ -128,17 +131,28 @@ class Batcher:
             whole = ClaudeAPIError(f"no batch was made: {error}", status=error.status, kind=error.kind)
             await self._collector.give_back(await self._ledger.aread(read_parts, batch_id), whole)
             await self._ledger.awrite(end_batch, batch_id, "failed", self._now())
+            if error.status == 413 and len(taken) > 1:  # a server in between takes less than the API
+                self._most_bytes = sum(len(request) for _, request in taken) // 2
+                return await self.submit(await self._claim_again([job for job, _ in taken]))
             wait = error.retry_after or 0.0
             if isinstance(error, DoomError | RejectedError):
                 self._control.stop(str(error), doomed=True)
             elif wait > self._spec.retry.patience_seconds:
                 self._control.rest(self._spec.retry.patience_seconds, f"the API asks to wait {span(wait)}: {error}")
-            return ids, False
+            return set(), ids
         if made is not None:
             await self._ledger.awrite(name_batch, batch_id, made.id)
             if made.provider != self._provider:
                 self._control.stop(wrong_provider(made.provider, self._provider), doomed=True)
-        return ids, True
+        return ids, set()
+
+    async def _claim_again(self, jobs: Sequence[Job]) -> list[Job]:
+        """The same jobs after a batch that was not made: what others have claimed meanwhile is left to them."""
+        by_id = {job.claimed.request_id: job for job in jobs}
+        return [
+            replace(by_id[one.request_id], claimed=one)
+            for one in await self._ledger.awrite(claim, self._owner, list(by_id), self._now())
+        ]
 
     async def _create(self, requests: Sequence[bytes], settings: Generation, since: datetime) -> BatchState | None:
         """The batch, made; None where nobody knows whether it was: `collect` looks for it. Raises what the API said where it was not.

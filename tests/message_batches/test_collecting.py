@@ -313,6 +313,28 @@ async def test_a_batch_that_a_broken_server_did_not_make_is_made_at_another_atte
     assert len(simulator.rows()) == 12
 
 
+async def test_a_batch_that_is_too_large_for_a_server_in_between_is_handed_over_in_parts(
+    start_run: Open, simulator: Simulator
+) -> None:
+    async with start_run() as run:
+        simulator.script("413", {"kind": "413", "message": "Request Entity Too Large"}, on="batch_create")
+        handed, failed = await run.hand_over()
+        assert (len(handed), failed, run.control.stopped) == (12, set(), None)
+        found = await run.collect()
+        assert (found.going_on, found.tally["generated"], run.states) == (0, 12, {"held": 12})
+    rows = simulator.rows()
+    assert len(rows) == 12
+    assert len({row["batch_id"] for row in rows}) > 2
+
+
+async def test_a_single_request_that_is_too_large_stops_the_run(start_run: Open, simulator: Simulator) -> None:
+    async with start_run() as run:
+        simulator.script(*["413"] * 20, on="batch_create")
+        handed, failed = await run.hand_over()
+        assert (handed, len(failed), run.states) == (set(), 1, {"pending": 12})
+        assert run.control.doomed
+
+
 async def test_an_old_key_that_is_refused_does_not_stop_the_others(
     start_run: Open, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -335,3 +357,20 @@ async def test_what_was_thought_in_a_batch_is_recorded_and_paid(start_run: Open,
     billed = [row["usage"] for row in simulator.rows()]
     assert sorted(row[0] for row in logs) == sorted(usage["output_tokens"] for usage in billed)
     assert all(cost == 1_000_000 * inputs + 5_000_000 * output for output, _, cost, inputs in logs)  # half of $2 and $10
+
+
+@pytest.mark.parametrize(
+    ("told", "billing", "tenths"),
+    [({"inference_geo": "us"}, "billed", 11), ({"service_tier": "batch"}, "billed", 10), ({"service_tier": "gold"}, "maybe", 10)],
+)
+async def test_what_a_result_says_of_its_terms_decides_its_price_as_online(
+    start_run: Open, simulator: Simulator, told: dict[str, str], billing: str, tenths: int
+) -> None:
+    simulator.tell_usage(**told)
+    async with start_run() as run:
+        await run.hand_over(3)
+        assert (await run.collect()).tally["generated"] == 3
+        logs = run.rows("SELECT billing, cost_pico, input_tokens, output_tokens, maybe_pico FROM generation_logs")
+    for billed, cost, inputs, output, maybe in logs:
+        assert (billed, cost) == (billing, (1_000_000 * inputs + 5_000_000 * output) * tenths // 10)
+        assert (maybe > 0) == (billing == "maybe")
