@@ -27,6 +27,7 @@ from convoforge.ledger import Ledger
 from convoforge.ledger.costs import CostSummary
 from convoforge.ledger.costs import cost_summary as read_costs
 from convoforge.models import ConversationRequest, Frozen, Outcome, Usage
+from convoforge.orchestration.server_home import prepare_client
 from convoforge.pricing import cost_pico, price_of, usd
 from convoforge.settings import Settings
 from convoforge.spec import DatasetSpec, change_spec, check
@@ -252,6 +253,7 @@ def choose_gate() -> OpenGate | None:
     """How processes share the rate: Prefect's limits where `PREFECT_API_URL` is set; None, which is the ledger, where it is not."""
     if not os.environ.get("PREFECT_API_URL"):
         return None
+    prepare_client()
     from tasks.gate import prefect_gate  # Prefect takes 1.5 s to import
 
     return prefect_gate(logging.getLogger(__name__))

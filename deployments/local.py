@@ -13,12 +13,25 @@ import time
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
+from urllib.error import HTTPError
 
 import psutil
 
-from convoforge.cli.server import Process, prefect_home, start_server, stop_server
+from convoforge.cli.server import find_server, start_server, stop_server, usual_port
 from convoforge.errors import ConvoforgeError
-from convoforge.settings import Settings
+from convoforge.orchestration.processes import Process
+from convoforge.orchestration.server_api import admits, ask
+from convoforge.orchestration.server_home import (
+    AUTH,
+    URL,
+    Server,
+    access_to,
+    auth_path,
+    log_path,
+    open_private,
+    prefect_home,
+)
+from deployments.schedules import Schedule, await_schedules, describe
 
 ROOT = Path(__file__).resolve().parent.parent
 POOL = "convoforge"
@@ -31,7 +44,7 @@ STOP_SECONDS = 10.0
 
 def up() -> None:
     """Start what is not running yet, and register the deployments."""
-    if named := os.environ.get("PREFECT_API_URL"):
+    if named := os.environ.get(URL):
         sys.exit(
             f"PREFECT_API_URL={named} names a server already: unset it, or see deployments/README.md for the commands by hand"
         )
@@ -39,17 +52,17 @@ def up() -> None:
         server = start_server(lambda: print("starting the Prefect server (the first start takes about 15 s) …", flush=True))
     except ConvoforgeError as error:
         sys.exit(str(error))
-    os.environ["PREFECT_API_URL"] = server.url
-    _prefect("work-pool", "create", POOL, "--type", "process", "--overwrite")
+    os.environ.update(access_to(server, prefect_home()))
+    _make_pool(server.url)
     _prefect("--no-prompt", "deploy", "--all", "--prefect-file", "deployments/prefect.yaml")
     worker = _worker() or _start_worker()
-    print(f"\nPrefect UI  {server.url.removesuffix('/api')}\nworker      pid {worker.pid}, log {_log()}")
-    if Settings().keys:
-        print("nightly     at 02:00 UTC, with your API key; to pause it: .venv/bin/prefect deployment schedule pause --all")
-    print("\nTry: .venv/bin/prefect deployment run 'build-dataset/build' -p spec=demo -p simulate=true --watch")
-    if not server.url.startswith("http://127.0.0.1:4200/"):
-        print(f"in a shell with: export PREFECT_API_URL={server.url}")
-    print("Stop it all with: make down")
+    try:
+        schedules = await_schedules(server.url, os.environ.get(AUTH))
+    except OSError as error:
+        sys.exit(f"the Prefect server does not tell its schedules: {error}")
+    _show(server, worker, schedules)
+    if unscheduled := [one.name for one in schedules if one.active and one.next_run is None]:
+        sys.exit(f"\nthe Prefect server schedules no run of {', '.join(unscheduled)}: see its log, {log_path(prefect_home())}")
 
 
 def down() -> None:
@@ -62,31 +75,124 @@ def down() -> None:
     match stop_server():
         case "in use":
             print("the worker is stopped; a build still uses the server, which ends with it")
-        case "none" if worker is None:
-            print("nothing was running")
-        case _:
+        case "none":
+            print(f"{'nothing was running' if worker is None else 'the worker is stopped'} (PREFECT_HOME={prefect_home()})")
+            _show_other_server()
+        case "stopped":
             print("stopped")
 
 
+def _show(server: Server, worker: Process, schedules: list[Schedule]) -> None:
+    url = server.url.removesuffix("/api")
+    print(f"\nPrefect UI  {url}")
+    if server.process is not None:
+        print(f"password    the UI asks for it once; it is in {auth_path(prefect_home())}")
+    print(f"worker      pid {worker.pid}, log {_log()}")
+    if admits(server.url, None):
+        print(
+            "\nCAUTION     this Prefect server was not started by this `make up` and answers everybody: any web page in a browser of this\n"
+            "            machine can start runs. Stop it, then `make up` starts one that is closed."
+        )
+    print("\nschedules, as the server has them:")
+    for line in describe(schedules):
+        print(f"  {line}")
+    word = "pause" if any(one.active for one in schedules) else "resume"
+    print(f"  to {word} them: .venv/bin/prefect deployment schedule {word} --all")
+    if not _has_key(worker):
+        print("\nThe worker has no API key, so runs that are not simulated fail. Set ANTHROPIC_API_KEY, then: make down, make up")
+    if others := _differing(worker):
+        print(
+            f"\nThe worker was started with another {', '.join(others)} than this shell has, and keeps it. To hand this one over: "
+            "make down, make up"
+        )
+    print("\nTry: .venv/bin/prefect deployment run 'build-dataset/build' -p spec=demo -p simulate=true --watch")
+    if server.process is not None:
+        print(
+            "`prefect` finds server and password by itself in this folder. Elsewhere: "
+            f'export PREFECT_API_URL={server.url} PREFECT_API_AUTH_STRING="$(cat {auth_path(prefect_home())})"'
+        )
+    print("Stop it all with: make down")
+
+
+def _show_other_server() -> None:
+    """Say which server is still there, when there was nothing of ours to stop."""
+    port = usual_port()
+    home = find_server(port)
+    if home == prefect_home().resolve():
+        print(f"the Prefect server at port {port} was not started by `make up`, and goes on")
+    elif home is not None:
+        print(f"the Prefect server at port {port} belongs to another folder: PREFECT_HOME={home} make down")
+
+
+def _has_key(worker: Process) -> bool:
+    """Whether the runs of a worker find an API key: in its environment, or where settings come from otherwise."""
+    ask = "from convoforge.settings import Settings; raise SystemExit(not Settings().keys)"
+    done = subprocess.run([sys.executable, "-c", ask], cwd=ROOT, env=_environment_of(worker), capture_output=True, check=False)
+    return done.returncode == 0
+
+
+def _differing(worker: Process) -> list[str]:
+    """The variables of ours that a worker was started with otherwise than they are set here."""
+    theirs = _environment_of(worker)
+    names = sorted(name for name in {*theirs, *os.environ} if name.startswith(("ANTHROPIC_", "CONVOFORGE_")))
+    return [name for name in names if theirs.get(name) != os.environ.get(name)]
+
+
+def _environment_of(worker: Process) -> dict[str, str]:
+    try:
+        return psutil.Process(worker.pid).environ()
+    except psutil.Error:
+        return dict(os.environ)
+
+
+def _make_pool(url: str) -> None:
+    """The work pool, or the one of before made so: its template takes no job variables, by which a run could name a command, an
+    environment or a folder of its own."""
+    template = json.loads((ROOT / "deployments" / "job-template.json").read_text())
+    auth = os.environ.get(AUTH)
+    try:
+        try:
+            ask(url, auth, "/work_pools/", {"name": POOL, "type": "process", "base_job_template": template})
+        except HTTPError as error:
+            if error.code != 409:  # it is there
+                raise
+            ask(url, auth, f"/work_pools/{POOL}", {"base_job_template": template}, "PATCH")
+    except OSError as error:
+        sys.exit(f"the Prefect server does not make the work pool {POOL!r}: {error}")
+
+
 def _prefect(*arguments: str) -> None:
-    done = subprocess.run([sys.executable, "-m", "prefect", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "prefect", *arguments],
+        cwd=ROOT,
+        env=_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode != 0:
         sys.exit(f"`prefect {' '.join(arguments)}` failed:\n{done.stdout}{done.stderr}")
 
 
+def _environment() -> dict[str, str]:
+    return {**os.environ, "PREFECT_PLUGINS_ENABLED": "false", "DO_NOT_TRACK": "1"}
+
+
 def _start_worker() -> Process:
-    with _log().open("ab") as log:
+    with open_private(_log(), "ab") as log:
         before = log.tell()
         started = subprocess.Popen(
             [sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL, "--name", "local"],
             cwd=ROOT,
+            env=_environment(),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             start_new_session=True,
         )
     worker = Process.of(started.pid)
-    _note().write_text(json.dumps(asdict(worker)))
+    with open_private(_note(), "w") as note:
+        json.dump(asdict(worker), note)
     deadline = time.monotonic() + START_SECONDS
     while b"started!" not in _log().read_bytes()[before:]:
         if not worker.runs or time.monotonic() > deadline:

@@ -6,14 +6,19 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from server_logs import new_errors, output_into, watch_log
 from support import S3_KEY, S3_SECRET, Project, Simulator
 
 ROOT = Path(__file__).resolve().parent.parent
 GUARD = Path(__file__).resolve().parent / "guard"
 
+os.environ["PREFECT_PLUGINS_ENABLED"] = (
+    "false"  # else a server that runs in the person's own home is found when Prefect is imported
+)
 sys.path.insert(0, str(GUARD))
 import sitecustomize as _guard  # noqa: E402, F401 - importing it refuses connections beyond loopback
 
@@ -30,11 +35,18 @@ def _own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
             "ANTHROPIC_MODEL",
         ):
             patch.delenv(name, raising=False)
-        for name in ("CONVOFORGE_DATABASE_URL", "CONVOFORGE_CONFIG_DIR", "PREFECT_API_URL", "PREFECT_PROFILE"):
+        for name in (
+            "CONVOFORGE_DATABASE_URL",
+            "CONVOFORGE_CONFIG_DIR",
+            "PREFECT_API_URL",
+            "PREFECT_API_AUTH_STRING",
+            "PREFECT_PROFILE",
+        ):
             patch.delenv(name, raising=False)
         home = tmp_path_factory.mktemp("home")
         patch.setenv("CONVOFORGE_DATA_DIR", str(home / "data"))
         patch.setenv("PREFECT_HOME", str(home / "prefect"))
+        watch_log(home / "prefect" / "convoforge-server.log")
         patch.setenv("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
         patch.setenv("DO_NOT_TRACK", "1")
         patch.setenv("HF_HOME", str(home / "hf"))
@@ -43,13 +55,23 @@ def _own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
         yield
 
 
+@pytest.fixture(autouse=True)
+def _no_error_in_a_servers_log() -> Iterator[None]:
+    """A Prefect server that fails says so in its log alone: it fails the test."""
+    yield
+    errors = new_errors()
+    assert not errors, "\n".join(errors)
+
+
 @pytest.fixture(scope="session")
-def prefect_server(_own_environment: None) -> Iterator[str]:
+def prefect_server(_own_environment: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The API address of a real Prefect server on loopback, which the settings of this process point to."""
     from prefect.settings import PREFECT_API_URL
     from prefect.testing.utilities import prefect_test_harness
 
-    with prefect_test_harness(server_startup_timeout=60):
+    with ExitStack() as stack:
+        with output_into(tmp_path_factory.mktemp("harness") / "server.log"):
+            stack.enter_context(prefect_test_harness(server_startup_timeout=60))
         yield PREFECT_API_URL.value()
 
 

@@ -28,6 +28,7 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.client.schemas.sorting import FlowRunSort
+from server_logs import watch_log
 
 DEADLINE = 60.0
 
@@ -44,6 +45,7 @@ def wait_for(look: Callable[[], Any], what: str, seconds: float = DEADLINE) -> A
 
 def prefect_home(folder: Path) -> Path:
     """A Prefect folder whose database is ready: what takes a first start so long."""
+    watch_log(folder / "convoforge-server.log")
     return Path(shutil.copytree(_migrated(), folder))
 
 

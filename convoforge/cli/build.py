@@ -87,6 +87,8 @@ def _prepared(*, own_server: bool) -> Iterator[None]:
     may not be one of our own, for want of workers there, and no other runs."""
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")  # progress is ours to show; the UI keeps the logs
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    os.environ.setdefault("DO_NOT_TRACK", "1")  # else Prefect's notice about it comes into the progress
+    os.environ.setdefault("PREFECT_PLUGINS_ENABLED", "false")  # ours looks for a server, which `use_server` does here
     status = screen.status("[dim]Connecting to the Prefect server …[/dim]")
 
     def starting() -> None:
@@ -160,7 +162,8 @@ async def _run(parameters: dict[str, Any]) -> BuildReport:
         state = await build_dataset(**parameters, return_state=True)
     except Exception as error:  # what the flow raises is in its state: this is Prefect itself
         said = str(error).partition("\n")[0]
-        raise ConvoforgeError(f"Prefect fails (PREFECT_API_URL={os.environ['PREFECT_API_URL']}): {said}") from error
+        hint = "; set PREFECT_API_AUTH_STRING to that server's auth string" if " 401 " in f"{said} ".replace("'", " ") else ""
+        raise ConvoforgeError(f"Prefect fails (PREFECT_API_URL={os.environ['PREFECT_API_URL']}): {said}{hint}") from error
     finally:
         show.cancel()
         with suppress(asyncio.CancelledError):

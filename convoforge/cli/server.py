@@ -2,30 +2,45 @@
 
 `PREFECT_API_URL` names a server to use instead. `make up` starts one that stays. Who uses the server holds a lock on a file,
 which the operating system lets go of when a process dies, however it dies: so nobody has to be asked who is still there.
+
+A server that we start answers only who brings its auth string (see `server_home`), and web pages of its own origin.
 """
 
 from __future__ import annotations
 
 import fcntl
-import json
 import os
-import signal
-import socket
 import subprocess
 import sys
 import time
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
-from urllib.error import HTTPError
+from typing import Literal
 from urllib.request import getproxies_environment
 
 import psutil
 
 from convoforge.errors import ConfigError, ConvoforgeError
+from convoforge.orchestration.processes import Process, any_free_port, find_listener, is_free
+from convoforge.orchestration.server_api import admits, answers, speaks
+from convoforge.orchestration.server_home import (
+    AUTH,
+    URL,
+    Server,
+    access_to,
+    auth_path,
+    find_access,
+    forget_note,
+    log_path,
+    make_auth,
+    make_home,
+    open_private,
+    prefect_home,
+    read_note,
+    write_note,
+)
 
 START_SECONDS = 120.0
 """A first start migrates Prefect's database; it takes about 13 s on two idle cores."""
@@ -33,91 +48,34 @@ START_SECONDS = 120.0
 STOP_SECONDS = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class Process:
-    """A process that we started in a session of its own. Its pid may be somebody else's later on: hence the time it began."""
-
-    pid: int
-    began: float
-
-    @classmethod
-    def of(cls, pid: int) -> Process:
-        """The process that has this pid now."""
-        return cls(pid, psutil.Process(pid).create_time())
-
-    @property
-    def runs(self) -> bool:
-        """Whether it is still at work."""
-        try:
-            found = psutil.Process(self.pid)
-            return self._is(found) and found.status() != psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
-            return False
-
-    def end(self, seconds: float) -> bool:
-        """Ask its whole session to end, and make it after `seconds`. Returns whether there was anything to end."""
-        with suppress(psutil.NoSuchProcess):  # then what it left behind may still be there, and no stranger can have its group
-            if not self._is(psutil.Process(self.pid)):
-                return False
-        if not self._send(signal.SIGTERM):
-            return False
-        deadline = time.monotonic() + seconds
-        while self.runs and time.monotonic() < deadline:
-            time.sleep(0.05)
-        self._send(signal.SIGKILL)
-        with suppress(ChildProcessError):
-            os.waitpid(self.pid, 0)
-        return True
-
-    def _send(self, number: signal.Signals) -> bool:
-        try:
-            os.killpg(self.pid, number)
-        except (ProcessLookupError, PermissionError):
-            return False
-        return True
-
-    def _is(self, found: psutil.Process) -> bool:
-        return abs(found.create_time() - self.began) < 2
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """A running server: where; its process if we started it; and whether it stays when builds are done."""
-
-    url: str
-    process: Process | None = None
-    stays: bool = False
-
-
-def prefect_home() -> Path:
-    """Prefect's folder: its database, and here what we note about the server."""
-    return Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
-
-
 @contextmanager
 def use_server(starting: Callable[[], None] = lambda: None) -> Iterator[Server]:
-    """A Prefect server to run a flow against; `PREFECT_API_URL` leads to it inside. `starting` is called if one must be started.
+    """A Prefect server to run a flow against; the environment leads to it inside. `starting` is called if one must be started.
 
     Raises `ConfigError` where `PREFECT_API_URL` names a server that does not answer, `ConvoforgeError` where none can be started.
     """
     pass_proxies_by()
-    named = os.environ.get("PREFECT_API_URL")
+    named = os.environ.get(URL)
     if named:
-        if not _speaks(named):
+        if not speaks(named):
             raise ConfigError(f"no Prefect server answers at PREFECT_API_URL={named}: start it, or unset the variable")
-        yield Server(named)
+        with _environment(find_access(os.environ)):
+            auth = os.environ.get(AUTH)
+            if auth and not admits(named, auth):
+                raise ConfigError(
+                    f"the Prefect server at {named} does not take PREFECT_API_AUTH_STRING: set it to the server's own"
+                )
+            yield Server(named)
         return
-    home = prefect_home()
-    home.mkdir(parents=True, exist_ok=True)
-    with (home / "convoforge-server.users").open("a") as users:
+    home = make_home()
+    with open_private(home / "convoforge-server.users", "a") as users:
         try:
             with _locked(home):
                 fcntl.flock(users, fcntl.LOCK_SH)
                 server = _find(home) or _start(home, starting, stays=False)
-            os.environ["PREFECT_API_URL"] = server.url
-            yield server
+            with _environment(access_to(server, home)):
+                yield server
         finally:
-            os.environ.pop("PREFECT_API_URL", None)
             with _locked(home):
                 fcntl.flock(users, fcntl.LOCK_UN)
                 _stop_unused(home)
@@ -126,14 +84,13 @@ def use_server(starting: Callable[[], None] = lambda: None) -> Iterator[Server]:
 def start_server(starting: Callable[[], None] = lambda: None) -> Server:
     """A server that stays: the one that runs already, or a new one; `starting` is called first then."""
     pass_proxies_by()
-    home = prefect_home()
-    home.mkdir(parents=True, exist_ok=True)
+    home = make_home()
     with _locked(home):
         server = _find(home)
         if server is None:
             return _start(home, starting, stays=True)
         if server.process is not None:
-            _note(home, replace(server, stays=True))
+            write_note(home, replace(server, stays=True))
         return server
 
 
@@ -143,10 +100,10 @@ def stop_server() -> Literal["stopped", "in use", "none"]:
     if not home.is_dir():
         return "none"
     with _locked(home):
-        server = _noted(home)
+        server = read_note(home)
         if server is None or server.process is None or not server.process.runs:
             return "none"
-        _note(home, replace(server, stays=False))
+        write_note(home, replace(server, stays=False))
         _stop_unused(home)
         return "in use" if server.process.runs else "stopped"
 
@@ -163,140 +120,143 @@ def pass_proxies_by() -> None:
 
 @contextmanager
 def _locked(home: Path) -> Iterator[None]:
-    with (home / "convoforge-server.lock").open("a") as lock:
+    with open_private(home / "convoforge-server.lock", "a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """These variables, for as long as it lasts: Prefect and child processes read them."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
 def _find(home: Path) -> Server | None:
-    noted = _noted(home)
+    noted = read_note(home)
     if noted is not None and noted.process is not None:
         if noted.process.runs:
             _await(home, noted, noted.process)  # a build may have been killed while it waited for it
+            _check_access(noted, access_to(noted, home))
             return noted
         noted.process.end(STOP_SECONDS)
-    usual = _url(_usual_port())
-    return Server(usual) if _home_of(usual) == home.resolve() else None
+    port = usual_port()
+    if find_server(port) != home.resolve() or not answers(_url(port)):
+        return None
+    server = Server(_url(port))
+    _check_access(server, os.environ)
+    return server
+
+
+def find_server(port: int) -> Path | None:
+    """The Prefect folder of the server that this user runs on a port, if it is one. The process is asked, not what answers there:
+    another user's server could say what it likes, and would be told what our runs do."""
+    listener = find_listener(port)
+    if listener is None:
+        return None
+    try:
+        if not any("prefect" in part for part in listener.cmdline()):
+            return None
+        home = Path(listener.environ().get("PREFECT_HOME") or "~/.prefect").expanduser()
+        return (Path(listener.cwd()) / home).resolve()
+    except psutil.Error:
+        return None
 
 
 def _stop_unused(home: Path) -> None:
-    server = _noted(home)
+    server = read_note(home)
     if server is None or server.stays or server.process is None:
         return
-    with (home / "convoforge-server.users").open("a") as users:
+    with open_private(home / "convoforge-server.users", "a") as users:
         try:
             fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return  # somebody else is at work
-    _forget(home)
+    forget_note(home)
     server.process.end(STOP_SECONDS)
 
 
 def _start(home: Path, starting: Callable[[], None], *, stays: bool) -> Server:
     starting()
-    usual = _usual_port()
-    port = usual if usual and _free(usual) else _any_port()
-    environment = {**os.environ, "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
-    environment.pop("PREFECT_API_URL", None)
+    usual = usual_port()
+    port = usual if usual and is_free(usual) else any_free_port()
+    for database in home.glob("prefect.db*"):  # one of before may be open to others
+        database.chmod(0o600)
     # The server must outlive a Ctrl-C at the terminal: the run is still draining and reports to it. Hence a session of its own.
-    with _log(home).open("ab") as out:
+    with open_private(log_path(home), "ab") as out:
         started = subprocess.Popen(
             [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)],
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=out,
-            env=environment,
+            env=_server_environment(os.environ, port, make_auth(home)),
+            umask=0o077,  # its database says what was run with which parameters
             start_new_session=True,
         )
     try:  # from here on: whatever ends the wait, Ctrl-C too, nothing is left behind
         process = Process.of(started.pid)
         server = Server(_url(port), process, stays)
-        _note(home, server)
+        write_note(home, server)
         _await(home, server, process)
     except BaseException:
-        _forget(home)
+        forget_note(home)
         Process.of(started.pid).end(1.0)
         raise
     return server
 
 
+def _server_environment(environment: Mapping[str, str], port: int, auth: str) -> dict[str, str]:
+    """The environment of a server that we start: closed to others, and with a log of its own level, whatever its starter shows."""
+    of_clients = {URL, AUTH, "PREFECT_API_KEY"} | {name for name in environment if name.startswith("PREFECT_LOGGING_")}
+    kept = {
+        name: environment[name]
+        for name in environment.keys() - of_clients | {"PREFECT_LOGGING_SERVER_LEVEL"} & environment.keys()
+    }
+    origins = [f"http://{host}:{port}" for host in ("127.0.0.1", "localhost")]  # both are the UI's own, as people write it
+    return {
+        **kept,
+        "PREFECT_SERVER_API_AUTH_STRING": auth,
+        "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS": ",".join(origins),
+        "PREFECT_SERVER_UI_API_URL": _url(port),  # else a prefect.toml in the current folder says where the UI looks
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_PLUGINS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+    }
+
+
 def _await(home: Path, server: Server, process: Process) -> None:
     """Wait until a server answers. Raises `ConvoforgeError` if it does not."""
     deadline = time.monotonic() + START_SECONDS
-    while not _answers(server.url):
+    while not answers(server.url):
         if not process.runs or time.monotonic() > deadline:
-            raise ConvoforgeError(f"the local Prefect server did not start; its last words are in {_log(home)}")
+            raise ConvoforgeError(f"the local Prefect server did not start; its last words are in {log_path(home)}")
         time.sleep(0.2)
 
 
-def _answers(url: str) -> bool:
-    return _get(f"{url}/health") is True
+def _check_access(server: Server, access: Mapping[str, str]) -> None:
+    """Raises `ConfigError` where a running server does not take the auth string that we have for it."""
+    if admits(server.url, access.get(AUTH)):
+        return
+    if server.process is not None:
+        raise ConfigError(
+            f"the Prefect server at {server.url} does not take the auth string in {auth_path(prefect_home())}, which has changed "
+            "since it was started: stop it with `make down`, and start again"
+        )
+    raise ConfigError(f"the Prefect server at {server.url} wants an auth string: set PREFECT_API_AUTH_STRING to it")
 
 
-def _home_of(url: str) -> Path | None:
-    """The Prefect folder of the server at an address, if one is there: another's server would be gone when its owner is done."""
-    settings = _get(f"{url}/admin/settings")
-    return Path(str(settings.get("home"))).expanduser().resolve() if isinstance(settings, dict) else None
-
-
-def _speaks(url: str) -> bool:
-    """Whether a server is at an address at all: one that wants a key says so to Prefect, which has it."""
-    try:
-        with urllib.request.urlopen(f"{url.rstrip('/')}/health", timeout=10):
-            return True
-    except HTTPError:
-        return True
-    except (OSError, ValueError):
-        return False
-
-
-def _get(url: str) -> Any:
-    try:
-        with urllib.request.urlopen(url, timeout=5) as response:
-            return json.load(response)
-    except (OSError, ValueError):
-        return None
-
-
-def _noted(home: Path) -> Server | None:
-    try:
-        words = json.loads((home / "convoforge-server.json").read_text())
-        return Server(words["url"], Process(**words["process"]), words["stays"])
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
-
-
-def _note(home: Path, server: Server) -> None:
-    (home / "convoforge-server.json").write_text(json.dumps(asdict(server)))
-
-
-def _forget(home: Path) -> None:
-    (home / "convoforge-server.json").unlink(missing_ok=True)
-
-
-def _log(home: Path) -> Path:
-    return home / "convoforge-server.log"
-
-
-def _usual_port() -> int:
+def usual_port() -> int:
+    """Where a server listens, if nothing else does."""
     return int(os.environ.get("PREFECT_SERVER_API_PORT", "4200"))
 
 
 def _url(port: int) -> str:
     return f"http://127.0.0.1:{port}/api"
-
-
-def _free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
-
-
-def _any_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -11,6 +11,7 @@ import yaml
 from prefect import Flow
 from prefect.client.schemas.schedules import construct_schedule
 from prefect.events.schemas.automations import AutomationCore
+from server_logs import RECORD, is_error
 
 from convoforge.spec import load_spec
 from tasks.report import BUDGET_EVENT
@@ -67,3 +68,15 @@ def test_an_automation_is_one_that_prefect_takes(automation: dict[str, Any]) -> 
 
 def test_the_budget_automation_listens_for_the_event_that_runs_send() -> None:
     assert BUDGET_EVENT in [event for one in AUTOMATIONS for event in one["trigger"]["expect"]]
+
+
+def test_what_a_servers_log_says_of_a_scheduler_that_fails_is_an_error_and_a_busy_database_is_none() -> None:
+    log = (
+        "10:00:00.001 | WARNING | prefect.server - slow\n"
+        "10:00:01.002 | ERROR   | prefect.server.services.scheduler - Unexpected error in: InvalidRequestError()\n"
+        "Traceback (most recent call last):\n  File x\nsqlalchemy.exc.InvalidRequestError: Can't evaluate bulk DML statement\n"
+        "10:00:02.003 | ERROR   | prefect.server - heartbeat\nTraceback (most recent call last):\nsqlite3.OperationalError: "
+        "database is locked\n"
+    )
+    records = RECORD.split(log)
+    assert [is_error(one) for one in records if one] == [False, True, False]

@@ -1,4 +1,4 @@
-"""`make up` and `make down` for real: a server, a worker, deployments that run, and nothing left of it."""
+"""`make up` and `make down` for real: a closed server, a worker, deployments and schedules that run, and nothing left of it."""
 
 from __future__ import annotations
 
@@ -9,18 +9,23 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from support import Done, Simulator
 from watching import free_port, prefect_home, wait_for
 
-from convoforge.cli.server import Process
+from convoforge.orchestration.processes import Process
 from convoforge.simulator.launch import simulator_process
+from deployments.schedules import read_schedules
 
+pytestmark = pytest.mark.timeout(600)  # a server, a worker and a dozen `prefect` commands, on a machine that may be busy
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
@@ -40,24 +45,56 @@ class House:
     def local(self, word: str, **environment: str) -> Done:
         return self._run(["-m", "deployments.local", word], environment)
 
-    def prefect(self, *arguments: str) -> Done:
-        return self._run(["-m", "prefect", *arguments], {"PREFECT_API_URL": self.api})
+    @property
+    def home(self) -> Path:
+        return self.folder / "prefect"
 
-    def ask(self, path: str, **body: Any) -> Any:
+    @property
+    def auth(self) -> str:
+        return (self.home / "convoforge-server.auth").read_text().strip()
+
+    def prefect(self, *arguments: str) -> Done:
+        """`prefect …` as a person types it in the project's folder: nothing in the environment says where the server is."""
+        return self._run(["-m", "prefect", *arguments], {"PREFECT_PLUGINS_ENABLED": "true"})
+
+    def ask(self, path: str, listed: list[Any] | None = None, **body: Any) -> Any:
         """What the server says to a POST; it sends a caller away while its SQLite is busy, and the caller asks again, as Prefect's own does."""
-        request = urllib.request.Request(f"{self.api}{path}", json.dumps(body).encode(), {"content-type": "application/json"})
 
         def answer() -> list[Any]:
-            try:
-                with urllib.request.urlopen(request, timeout=10) as response:
-                    return [json.load(response)]
-            except urllib.error.HTTPError as error:
-                if error.code != 503:
-                    raise
+            code, said = self.send("POST", path, body if listed is None else listed, auth=self.auth)
+            if code == 503:
                 return []
+            assert code < 300, said
+            return [said]
 
         [said] = wait_for(answer, f"an answer to {path}", 30)
         return said
+
+    def send(
+        self, method: str, path: str, body: Any = None, *, auth: str | None = None, headers: dict[str, str] | None = None
+    ) -> tuple[int, Any]:
+        """A request as anybody can send it, and the answer to it."""
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.api}{path}", data, {"content-type": "application/json"}, method=method)
+        for name, value in (headers or {}).items():
+            request.add_header(name, value)
+        if auth is not None:
+            request.add_header("authorization", f"Basic {b64encode(auth.encode()).decode()}")
+        try:
+            with urllib.request.urlopen(request, timeout=10) as response:
+                text = response.read()
+                return response.status, json.loads(text) if text else None
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    def deployment(self, name: str) -> str:
+        """The id of a deployment."""
+        [found] = self.ask("/deployments/filter", deployments={"name": {"any_": [name]}})
+        return str(found["id"])
+
+    def runs(self, **filters: Any) -> list[dict[str, Any]]:
+        """Flow runs that a filter lets through."""
+        return list(self.ask("/flow_runs/filter", flow_runs=filters))
 
     def processes(self) -> list[Process]:
         """Server and worker, as they are noted."""
@@ -75,7 +112,7 @@ class House:
             env={**os.environ, **self.environment, **environment},
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=240,
             check=False,
         )
         return Done(done.returncode, done.stdout, done.stderr)
@@ -98,31 +135,194 @@ def house(_own_environment: None, tmp_path_factory: pytest.TempPathFactory) -> I
 
 
 def test_down_without_up_says_so(house: House) -> None:
-    assert house.local("down") == Done(0, "nothing was running\n", "")
+    assert house.local("down") == Done(0, f"nothing was running (PREFECT_HOME={house.home})\n", "")
 
 
 def test_up_makes_a_house_that_builds(house: House) -> None:
     up = house.local("up")
     assert up.code == 0, up.out + up.err
     assert f"Prefect UI  http://127.0.0.1:{house.port}\n" in up.out
-    assert "nightly" not in up.out  # there is no key that it could spend with
+    assert f"the UI asks for it once; it is in {house.home}/convoforge-server.auth\n" in up.out
+    assert "The worker has no API key" in up.out
     names = {one["name"] for one in house.ask("/deployments/filter")}
     assert names == {"build", "nightly", "batch", "shard", "collect", "costs"}
     done = house.prefect("deployment", "run", "build-dataset/build", "-p", "spec=demo", "-p", "simulate=true", "--watch")
     assert done.code == 0, done.out + done.err
-    [run] = house.ask("/flow_runs/filter")
+    [run] = house.ask("/flow_runs/filter", deployments={"name": {"any_": ["build"]}})
     assert (run["name"], run["state"]["name"], run["state"]["message"]) == ("demo", "Completed", "all 60 accepted")
     version = house.folder / "data" / "simulated" / "demo" / "latest"
     assert {path.name.partition("-")[0] for path in version.glob("data/*.parquet")} == {"train", "validation"}
 
 
+def test_each_schedule_has_a_next_run_which_up_reads_back_from_the_server(house: House) -> None:
+    schedules = {one.name: one for one in read_schedules(house.api, house.auth)}
+    periods = {
+        "build-dataset/nightly": timedelta(days=1),
+        "collect-batches/collect": timedelta(minutes=15),
+        "cost-report/costs": timedelta(days=7),
+    }
+    assert schedules.keys() == periods.keys()
+    now = datetime.now(UTC)
+    for name, period in periods.items():
+        next_run = schedules[name].next_run
+        assert next_run is not None, f"the server schedules no run of {name}"
+        assert now - timedelta(minutes=2) < next_run <= now + period
+    assert schedules["build-dataset/nightly"].next_run.hour == 2
+    up = house.local("up")
+    for name in periods:
+        assert f"  {name}  " in up.out
+    assert f"next run {schedules['build-dataset/nightly'].next_run:%Y-%m-%d} 02:00 UTC" in up.out
+
+
+def test_a_schedule_of_seconds_makes_runs_that_the_worker_executes(house: House) -> None:
+    costs = house.deployment("costs")
+    anchor = datetime.now(UTC).isoformat()
+    every = {"schedule": {"interval": 15, "anchor_date": anchor}, "active": True, "slug": "often"}
+    [made] = house.ask(f"/deployments/{costs}/schedules", [every])
+    try:
+        done = wait_for(
+            lambda: [
+                run
+                for run in house.ask("/flow_runs/filter", deployments={"name": {"any_": ["costs"]}})
+                if run["auto_scheduled"] and run["state"]["type"] == "COMPLETED"
+            ],
+            "a scheduled run that is Completed",
+            150,
+        )
+    finally:
+        code, said = house.send("DELETE", f"/deployments/{costs}/schedules/{made['id']}", auth=house.auth)
+        assert code == 204, said
+    assert all(run["start_time"] >= run["expected_start_time"][:19] for run in done)
+
+
+def test_a_paused_schedule_stays_paused_and_up_says_so(house: House) -> None:
+    assert house.prefect("deployment", "schedule", "pause", "--all").code == 0
+    up = house.local("up")
+    assert up.code == 0, up.err
+    assert up.out.count("  paused\n") == 3
+    assert "next run" not in up.out
+    assert house.prefect("deployment", "schedule", "resume", "--all").code == 0
+
+
+@pytest.mark.parametrize("origin", ["http://evil.example", "http://127.0.0.1:1", "null"])
+def test_a_foreign_web_page_is_not_let_in(house: House, origin: str) -> None:
+    asked = {"origin": origin, "access-control-request-method": "POST", "access-control-request-headers": "content-type"}
+    request = urllib.request.Request(f"{house.api}/deployments/filter", headers=asked, method="OPTIONS")
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(request, timeout=10)
+    assert refused.value.code == 400
+    assert "access-control-allow-origin" not in refused.value.headers
+    code, _ = house.send("POST", "/deployments/filter", {}, headers={"origin": origin, "content-type": "text/plain"})
+    assert code == 401  # what needs no preflight needs the auth string all the same
+    rebound = {"host": "evil.example", "origin": "http://evil.example"}
+    for path in ("/deployments/filter", "/flow_runs/filter", "/work_pools/filter", "/block_documents/filter"):
+        assert house.send("POST", path, {}, headers=rebound)[0] == 401
+    for path in ("/admin/settings", "/admin/version", "/hello", "/openapi.json", "/docs"):
+        assert house.send("GET", path, headers=rebound)[0] == 401
+
+
+def test_nothing_of_an_attackers_runs_with_or_without_the_auth_string(house: House) -> None:
+    marker = house.folder / "marker"
+    evil = house.folder / "evil"
+    evil.mkdir()
+    (evil / "sitecustomize.py").write_text(f"open({str(marker)!r}, 'w').close()\n")
+    overrides: list[dict[str, Any]] = [
+        {"command": f"touch {marker}"},
+        {"env": {"PYTHONPATH": str(evil)}},
+        {"env.PYTHONPATH": str(evil)},
+        {"working_dir": str(evil)},
+        {"name": "x", "labels": {"x": "y"}},
+    ]
+    costs = house.deployment("costs")
+    nightly = {"deployments": {"name": {"any_": ["nightly"]}}, "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}}
+    [scheduled, *_] = wait_for(lambda: house.ask("/flow_runs/filter", **nightly), "a scheduled run", 90)
+    ours = house.auth
+    for auth in (None, "", "convoforge:wrong", ours[:-1], ours + "x", ours):
+        known = auth == ours
+        for job_variables in overrides:
+            body = {"job_variables": job_variables}
+            refused = 422 if known else 401
+            assert house.send("POST", f"/deployments/{costs}/create_flow_run", body, auth=auth)[0] == refused
+            if not known:
+                assert house.send("PATCH", f"/deployments/{costs}", body, auth=auth)[0] == 401
+            assert house.send("PATCH", f"/flow_runs/{scheduled['id']}", body, auth=auth)[0] == refused
+    # a deployment that is changed is not checked by the server; its runs are
+    assert house.send("PATCH", f"/deployments/{costs}", {"job_variables": overrides[0]}, auth=ours)[0] == 204
+    assert house.send("POST", f"/deployments/{costs}/create_flow_run", {}, auth=ours)[0] == 422
+    assert house.send("PATCH", f"/deployments/{costs}", {"job_variables": {}}, auth=ours)[0] == 204
+    # a run without a deployment is not checked by the server; the pool's template has no place for what it brings
+    [flow] = house.ask("/flows/filter", flows={"name": {"any_": ["cost-report"]}})
+    loose = house.ask(
+        "/flow_runs/",
+        flow_id=flow["id"],
+        work_pool_name="convoforge",
+        job_variables={**overrides[0], **overrides[1], **overrides[3]},
+        state={"type": "SCHEDULED"},
+    )
+    ends = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+
+    def state_of(run: str) -> Any:
+        return house.runs(id={"any_": [run]}, state={"type": {"any_": list(ends)}})
+
+    [ended] = wait_for(lambda: state_of(loose["id"]), "the end of the loose run", 120)
+    assert ended["state"]["type"] != "COMPLETED"
+    honest = house.ask(f"/deployments/{costs}/create_flow_run")
+    [ended] = wait_for(lambda: state_of(honest["id"]), "the end of an honest run", 120)
+    assert ended["state"]["type"] == "COMPLETED"
+    assert not marker.exists()
+
+
+def test_the_auth_string_is_in_no_command_line_and_no_log_and_only_its_owner_can_read_it(house: House) -> None:
+    for process in psutil.process_iter():
+        try:
+            assert house.auth not in " ".join(process.cmdline())
+        except psutil.Error:
+            continue
+    for path in house.home.glob("*.log"):
+        assert house.auth not in path.read_text()
+    for path in [*house.home.glob("convoforge-*"), house.home / "prefect.db"]:
+        assert path.stat().st_mode & 0o077 == 0, path
+
+
+def test_a_pool_of_before_loses_its_overrides_by_up(house: House) -> None:
+    code, said = house.send("GET", "/work_pools/convoforge", auth=house.auth)
+    assert code == 200
+    ours = said["base_job_template"]
+    opened = {
+        "job_configuration": {"command": "{{ command }}"},
+        "variables": {"type": "object", "properties": {"command": {"type": "string"}}},
+    }
+    assert house.send("PATCH", "/work_pools/convoforge", {"base_job_template": opened}, auth=house.auth)[0] == 204
+    assert house.local("up").code == 0
+    assert house.send("GET", "/work_pools/convoforge", auth=house.auth)[1]["base_job_template"] == ours
+
+
+def test_up_says_what_the_running_worker_has_not_what_this_shell_has(house: House) -> None:
+    up = house.local("up", ANTHROPIC_API_KEY="sk-of-this-shell")
+    assert up.code == 0, up.err
+    assert "The worker has no API key" in up.out
+    assert "The worker was started with another ANTHROPIC_API_KEY than this shell has, and keeps it." in up.out
+    assert "sk-of-this-shell" not in up.out
+
+
+def test_down_from_another_home_says_where_the_server_belongs(house: House, tmp_path: Path) -> None:
+    down = house.local("down", PREFECT_HOME=str(tmp_path))
+    assert down.code == 0
+    assert down.out.splitlines() == [
+        f"nothing was running (PREFECT_HOME={tmp_path})",
+        f"the Prefect server at port {house.port} belongs to another folder: PREFECT_HOME={house.home} make down",
+    ]
+    assert [one.runs for one in house.processes()] == [True, True]
+
+
 def test_bad_parameters_are_refused_before_a_run_exists(house: House) -> None:
-    before = house.ask("/flow_runs/count")
+    of_build = {"deployments": {"name": {"any_": ["build"]}}}
+    before = house.ask("/flow_runs/count", **of_build)
     for parameter in ("simulate=perhaps", "concurrency=5000"):
         done = house.prefect("deployment", "run", "build-dataset/build", "-p", "spec=demo", "-p", parameter)
         assert done.code == 1
         assert parameter.partition("=")[0] in done.out + done.err
-    assert house.ask("/flow_runs/count") == before
+    assert house.ask("/flow_runs/count", **of_build) == before
 
 
 def test_up_again_starts_nothing_again(house: House) -> None:

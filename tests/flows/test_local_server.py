@@ -13,15 +13,31 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from urllib.error import HTTPError
 
 import psutil
 import pytest
 from support import Project
 from watching import free_port, prefect_home, wait_for
+from websockets.exceptions import WebSocketException
+from websockets.sync.client import connect
 
 from convoforge.cli import server
-from convoforge.cli.server import Process, Server, stop_server, use_server
+from convoforge.cli.server import find_server, stop_server, use_server
 from convoforge.errors import ConfigError
+from convoforge.orchestration.processes import Process
+from convoforge.orchestration.server_api import admits
+from convoforge.orchestration.server_home import (
+    Server,
+    auth_path,
+    find_access,
+    forget_note,
+    log_path,
+    make_auth,
+    make_home,
+    read_auth,
+    write_note,
+)
 
 HOLD = """
 import sys
@@ -200,6 +216,95 @@ def books(url: str) -> dict[str, int]:
         return found
 
 
+def test_a_server_that_we_start_is_closed_to_others_and_logs_what_it_refuses(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # as `build` sets it, for its own terminal; and what would open the server again
+    monkeypatch.setenv("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    monkeypatch.setenv("PREFECT_LOGGING_LEVEL", "CRITICAL")
+    monkeypatch.setenv("PREFECT_SERVER_API_AUTH_STRING", "known:to-all")
+    monkeypatch.setenv("PREFECT_SERVER_CORS_ALLOWED_ORIGINS", "*")
+    monkeypatch.setenv("PREFECT_API_AUTH_STRING", "of-another:server")
+    with use_server() as started:
+        auth = os.environ["PREFECT_API_AUTH_STRING"]
+        assert auth == (home / "convoforge-server.auth").read_text().strip()
+        assert [admits(started.url, one) for one in (auth, None, "known:to-all", "of-another:server")] == [True] + [False] * 3
+        page = started.url.removesuffix("/api")
+        assert preflight(started.url, page) == (200, page)
+        assert preflight(started.url, page.replace("127.0.0.1", "localhost"))[0] == 200
+        assert preflight(started.url, "http://evil.example") == (400, None)
+        with urllib.request.urlopen(f"{page}/ui-settings", timeout=10) as response:
+            shown = json.load(response)
+        assert (shown["api_url"], shown["auth"]) == (started.url, "BASIC")
+        # a web page may open a socket anywhere; without the auth string it hears nothing
+        with pytest.raises(WebSocketException), connect(f"{started.url.replace('http', 'ws')}/events/out") as socket:
+            socket.recv(timeout=10)
+        wait_for(lambda: "WebSocket connection rejected" in log_path(home).read_text(), "a warning in the server's log", 10)
+        for path in [*home.glob("convoforge-*"), home / "prefect.db"]:
+            assert path.stat().st_mode & 0o077 == 0, path
+        # whoever names this server by its address alone is given what it takes; who brings a wrong auth string is told
+        monkeypatch.delenv("PREFECT_API_AUTH_STRING")
+        with use_server() as named:
+            assert named == Server(started.url)
+            assert os.environ["PREFECT_API_AUTH_STRING"] == auth
+        assert "PREFECT_API_AUTH_STRING" not in os.environ
+        monkeypatch.setenv("PREFECT_API_AUTH_STRING", "convoforge:wrong")
+        with pytest.raises(ConfigError, match="does not take PREFECT_API_AUTH_STRING"), use_server():
+            pass
+    monkeypatch.setenv("PREFECT_API_AUTH_STRING", "of-another:server")
+
+
+def preflight(url: str, origin: str) -> tuple[int, str | None]:
+    """What a browser is told that asks for a page whether it may send a POST, and for which origin it holds."""
+    asked = {"origin": origin, "access-control-request-method": "POST", "access-control-request-headers": "authorization"}
+    request = urllib.request.Request(f"{url}/deployments/filter", headers=asked, method="OPTIONS")
+    try:
+        with urllib.request.urlopen(request, timeout=10) as response:
+            return response.status, response.headers["access-control-allow-origin"]
+    except HTTPError as error:
+        return error.code, error.headers["access-control-allow-origin"]
+
+
+def test_an_auth_string_is_made_once_and_again_where_others_could_have_read_it(tmp_path: Path) -> None:
+    made = make_auth(tmp_path)
+    assert made.startswith("convoforge:") and len(made) >= 40
+    assert auth_path(tmp_path).stat().st_mode & 0o777 == 0o600
+    assert make_auth(tmp_path) == read_auth(tmp_path) == made
+    auth_path(tmp_path).chmod(0o644)
+    again = make_auth(tmp_path)
+    assert again != made
+    assert auth_path(tmp_path).stat().st_mode & 0o777 == 0o600
+    auth_path(tmp_path).write_text("")
+    assert make_auth(tmp_path) not in (made, again, "")
+
+
+def test_prefects_folder_is_made_for_its_owner_alone_or_said_to_be_unusable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "new" / "prefect"))
+    assert make_home().stat().st_mode & 0o777 == 0o700
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "file" / "prefect"))
+    with pytest.raises(ConfigError, match="cannot be used.*set PREFECT_HOME to another"):
+        make_home()
+
+
+def test_access_is_found_for_the_server_that_runs_and_for_no_other(home: Path) -> None:
+    auth, url = make_auth(home), "http://127.0.0.1:4321/api"
+    ours = {"PREFECT_API_URL": url, "PREFECT_API_AUTH_STRING": auth}
+    assert find_access({}) == {}
+    try:
+        write_note(home, Server(url, Process.of(os.getpid())))
+        assert find_access({}) == ours
+        assert find_access({"PREFECT_API_URL": f"{url}/"}) == ours
+        assert find_access({"PREFECT_API_URL": "http://localhost:4321/api"}) == ours
+        assert find_access({"PREFECT_API_URL": "http://127.0.0.1:4200/api"}) == {}
+        assert find_access({"PREFECT_API_URL": "https://api.prefect.cloud/api/accounts/a/workspaces/b"}) == {}
+        assert find_access({"PREFECT_API_AUTH_STRING": "of-ones:own"}) == {}
+        write_note(home, Server(url, Process(os.getpid(), 0.0)))  # somebody else has its pid, and maybe its port, by now
+        assert find_access({}) == {}
+    finally:
+        forget_note(home)
+
+
 def test_the_server_that_is_named_is_used_and_stays(prefect_server: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PREFECT_API_URL", prefect_server)
     with use_server() as found:
@@ -238,7 +343,7 @@ def test_a_strangers_server_on_the_usual_port_is_left_alone_and_ones_own_is_used
     monkeypatch.setenv("PREFECT_SERVER_API_PORT", prefect_server.rsplit(":", 1)[1].partition("/")[0])
     with pytest.raises(Started), use_server(starting):
         pass
-    monkeypatch.setenv("PREFECT_HOME", str(server._home_of(prefect_server)))
+    monkeypatch.setenv("PREFECT_HOME", str(find_server(server.usual_port())))
     with use_server(starting) as found:
         assert found == Server(prefect_server)
     assert answers(prefect_server)
@@ -251,9 +356,9 @@ def test_a_note_whose_pid_is_somebody_elses_by_now_is_not_believed(home: Path) -
     assert ours.runs
     assert not stranger.runs
     assert not stranger.end(0.1)
-    server._note(home, Server("http://127.0.0.1:9/api", stranger))
+    write_note(home, Server("http://127.0.0.1:9/api", stranger))
     assert stop_server() == "none"
-    server._forget(home)
+    forget_note(home)
 
 
 @pytest.mark.parametrize(
