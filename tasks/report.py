@@ -110,7 +110,8 @@ def build_report(
     else:
         state, message = "completed", f"all {planned} accepted"
     if published.behind:
-        message = f"{message}; latest stays at version {published.latest}, NOT version {published.version}"
+        instead = f"NOT version {published.version}" if published.version else "of which nothing is accepted now"
+        message = f"{message}; latest stays at version {published.latest}, {instead}"
     return BuildReport(
         run_id=opened.run_id,
         dataset=opened.plan.spec.name,

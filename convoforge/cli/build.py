@@ -20,7 +20,7 @@ from rich.table import Table
 
 from convoforge.cli import DONE, ENDED_SHORT, FAILED
 from convoforge.cli.server import use_server
-from convoforge.cli.words import Screen, duration, facts, out, print_json
+from convoforge.cli.words import Screen, behind, duration, facts, out, print_json
 from convoforge.errors import ConfigError, ConvoforgeError
 from convoforge.forecast import Forecast, forecast, look
 from convoforge.options import BuildOptions, resolve_spec
@@ -261,9 +261,6 @@ def _summarize(report: BuildReport) -> None:
     else:
         out.print(f"[bold]{escape(report.message[:1].upper() + report.message[1:])}.[/bold]")
     what = "published now" if report.published else "unchanged"
-    behind = (
-        [("latest", f"version {report.latest_version}, NOT {report.version}")] if report.latest_version != report.version else []
-    )
     out.print(
         facts(
             [
@@ -273,7 +270,7 @@ def _summarize(report: BuildReport) -> None:
                 ("cost", cost),
                 *compared(report),
                 ("version", f"{report.version} ({what})" if report.version else "none yet: nothing is accepted"),
-                *behind,
+                *behind(report.version, report.latest_version),
                 ("where", report.path or "-"),
             ]
         )

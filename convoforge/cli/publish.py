@@ -9,7 +9,7 @@ from rich.markup import escape
 
 from convoforge.cli import DONE, FAILED
 from convoforge.cli.look import find_plan
-from convoforge.cli.words import facts, out, print_json
+from convoforge.cli.words import behind, facts, out, print_json
 from convoforge.dataset import find_stale, plan_dataset, read_standing, score_dataset
 from convoforge.ledger import Ledger
 from convoforge.ledger.runs import dataset_id, keep_spec
@@ -64,7 +64,7 @@ def run_publish(name: str, *, min_score: int | None, simulated: bool, allow_fewe
                     ("dataset", f"{plan.spec.name}, {what} version {published.version}" if published.version else plan.spec.name),
                     ("rows", f"{published.rows} ({splits})" if splits else "0"),
                     ("to revise", str(summary.counts[Status.NEEDS_REVISION])),
-                    *([("latest", f"version {published.latest}, NOT {published.version}")] if published.behind else []),
+                    *behind(published.version, published.latest),
                     ("path", str(published.path or "nothing published")),
                 ]
             )

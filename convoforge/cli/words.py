@@ -120,6 +120,11 @@ def grid(columns: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1
     return table
 
 
+def behind(version: int | None, latest: int | None) -> list[tuple[str, str]]:
+    """The line that says so where `latest` does not lead to the version that holds today's rows."""
+    return [] if latest == version else [("latest", f"version {latest}, NOT {version or 'what is accepted today'}")]
+
+
 def duration(seconds: float) -> str:
     """A time span for people."""
     minutes, rest = divmod(round(seconds), 60)

@@ -82,7 +82,7 @@ def publish(
     with versions.staging() as stage:
         data = parquet.write_splits(stage.version / "data", accepted, recipe, lineage.provider, max_file_bytes)
         if not data.rows:
-            return Published(None, None, 0, {}, False, ("nothing is published: no conversation is accepted",), "")
+            return _nothing(versions)
         beside = parquet.write_rejected(stage.rejected, revise, recipe.group_by)
         figures = measures.measure(data.files, beside)
         files = manifests.describe(stage.version, "*/*.parquet")
@@ -146,6 +146,15 @@ def _held(versions: Versions, recipe: Recipe, allow_fewer: bool) -> Published | 
     if newest is None or (newest.manifest.format_version, newest.manifest.recipe) != (manifests.FORMAT, recipe):
         return None
     return _published(versions, newest.path, newest.manifest, allow_fewer, unchanged=True)
+
+
+def _nothing(versions: Versions) -> Published:
+    note, behind = "nothing is published: no conversation is accepted", None
+    latest = versions.current()
+    if latest is not None:
+        behind = f"latest stays at {latest.path.name} ({latest.manifest.rows:,} rows), of which nothing is accepted today"
+    number = latest.manifest.version if latest else None
+    return Published(None, None, 0, {}, False, (note, *filter(None, [behind])), "", latest=number, behind=behind)
 
 
 def _published(versions: Versions, path: Folder, manifest: Manifest, allow_fewer: bool, *, unchanged: bool) -> Published:

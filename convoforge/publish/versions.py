@@ -122,6 +122,11 @@ class Versions(ABC):
             before = number
         return number
 
+    def current(self) -> Version | None:
+        """The good version that `latest` leads to, if it leads to one."""
+        noted = self._latest()
+        return next((version for version in self.good() if version.path.name == noted), None)
+
     def follow(self, number: int, *, allow_fewer: bool) -> Latest:
         """Points `latest` at the newest good version, unless that has too few rows. The caller holds the lock.
 

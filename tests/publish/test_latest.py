@@ -60,6 +60,16 @@ def test_latest_follows_a_version_that_lost_a_few_rows(
     assert published.load_path == (dataset.folder / "latest" if follows else dataset.versions / "v0002")
 
 
+def test_where_nothing_is_accepted_any_more_latest_stays_and_it_is_said(dataset: Any, make_rows: Rows) -> None:
+    dataset.publish(make_rows(24))
+    nothing = dataset.publish([])
+    assert (nothing.version, nothing.latest, nothing.load_path, dataset.latest) == (None, 1, None, "v0001")
+    assert nothing.notes == (
+        "nothing is published: no conversation is accepted",
+        "latest stays at v0001 (24 rows), of which nothing is accepted today",
+    )
+
+
 def test_a_few_rows_lost_again_and_again_stop_at_the_share_of_the_plan(dataset: Any, make_rows: Rows) -> None:
     lineage = LINEAGE.model_copy(update={"counts": {"planned": 100}})
     for rows in (100, 98, 97, 96, 95, 94, 93):
