@@ -107,9 +107,14 @@ class _Reading:
             (self.nameless if line.in_place_of_one and not line.cut else self.foreign).append(line.error)
 
     @property
+    def named(self) -> int:
+        """How many results there were of which it is known whose they are."""
+        return len(self.names | self.unreadable.keys())
+
+    @property
     def came(self) -> int:
-        """How many results there were, readable or not."""
-        return len(self.names | self.unreadable.keys()) + len(self.nameless)
+        """How many results there were, readable or not. Lines without a name count beside others only: alone they are no results."""
+        return self.named and self.named + len(self.nameless)
 
 
 class Collector:
@@ -185,6 +190,8 @@ class Collector:
                 self._control.stop(str(error), doomed=True)
             return await self._go_on(batch, replace(seen, trouble=str(error)), found)
         except ClaudeAPIError as error:  # the batch goes on without us: the next look may fare better
+            if self._is_deleted(batch) and error.status is not None:
+                return await self._lose(batch, parts, found, f"batch {_name(batch)} is older than its results live ({error})")
             return await self._go_on(batch, replace(seen, trouble=str(error)), found)
 
     async def _collect(self, api: Batches, batch: OpenBatch, seen: Seen, parts: dict[str, Part], found: Collected) -> bool:
@@ -225,7 +232,10 @@ class Collector:
         failed = [(parts.pop(name), why) for name, why in unreadable.items()]
         found.failed |= await self._fail(failed)
         if parts and not last:
-            trouble = f"{len(parts)} of {batch.requests} results of batch {batch.api_id} have not come, though it has ended"
+            unread = f", {len(failed)} could not be read" if failed else ""
+            trouble = (
+                f"{len(parts)} of {batch.requests} results of batch {batch.api_id} have not come, though it has ended{unread}"
+            )
             return await self._go_on(batch, replace(seen, trouble=trouble, given_up_at=given_up_at), found)
         missing = len(parts)
         why = "the batch has ended without a result for this request; it may have been billed"
@@ -245,8 +255,8 @@ class Collector:
         for _ in range(READINGS - 1):
             if parts:
                 reading = await self._read_once(api, batch, parts, found)
-        if reading.came == len(reading.nameless) and (reading.foreign or reading.nameless):
-            raise (reading.foreign or reading.nameless)[0]  # not a word of it was of the API's results
+        if reading.foreign and not reading.named:
+            raise reading.foreign[0]  # not a word of it was of the API's results
         return reading
 
     async def _read_once(self, api: Batches, batch: OpenBatch, parts: dict[str, Part], found: Collected) -> _Reading:

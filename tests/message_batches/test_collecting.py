@@ -203,6 +203,18 @@ async def test_no_results_at_all_are_seen_twice_before_they_are_given_up(start_r
         assert len((await run.collect(after=2 * MINUTE)).failed) == 3
 
 
+@pytest.mark.parametrize("fault", ["line_event", "line_stub", "line_nameless"])
+async def test_a_line_without_a_name_alone_is_no_result_and_does_not_hold_its_batch_for_ever(
+    start_run: Open, simulator: Simulator, fault: str
+) -> None:
+    async with start_run() as run:
+        await run.hand_over(1)
+        simulator.script(fault)
+        assert (await run.collect()).going_on == 1
+        assert (await run.collect(after=SHORT_FOR - MINUTE)).going_on == 1
+        assert len((await run.collect(after=2 * MINUTE)).failed) == 1
+
+
 @pytest.mark.parametrize("fault", ["reset", "broken_json"])
 async def test_a_reading_that_breaks_off_is_taken_up_again(start_run: Open, simulator: Simulator, fault: str) -> None:
     async with start_run() as run:
