@@ -11,6 +11,7 @@ from sqlalchemy import Connection, insert, select, text
 from convoforge.ledger import Ledger
 from convoforge.ledger.attempts import Denied, Intent, read_budgets
 from convoforge.ledger.batches import (
+    Seen,
     begin_batch,
     custom_id,
     end_batch,
@@ -20,6 +21,8 @@ from convoforge.ledger.batches import (
     name_batch,
     open_batches,
     read_parts,
+    troubled_batches,
+    write_seen,
 )
 from convoforge.ledger.draws import claim, enrol, read_draws
 from convoforge.ledger.owners import LEASE, Owner, register, retire
@@ -144,3 +147,17 @@ def test_batches_are_listed_oldest_first_and_by_dataset(ledger: Ledger, dataset:
     ledger.write(begin_batch, "b0", [(part_of(intent(new, dataset, owner), "b0"), ASKED)], NOW - timedelta(hours=1))
     assert [batch.id for batch in ledger.read(open_batches, dataset)] == ["b0", "b1"]
     assert ledger.read(open_batches, dataset + 1) == []
+
+
+def test_what_a_look_found_is_kept_and_what_was_wrong_stays_when_a_batch_has_ended(
+    ledger: Ledger, dataset: int, owner: Owner
+) -> None:
+    begun(ledger, dataset, owner)
+    assert ledger.read(open_batches)[0].seen == Seen()
+    seen = Seen(NOW, "in_progress", NOW, NOW - timedelta(hours=1), "the API does not know it", NOW + timedelta(hours=5))
+    ledger.write(write_seen, "b1", seen)
+    assert ledger.read(open_batches)[0].seen == seen
+    assert ledger.read(troubled_batches, 5) == []
+    ledger.write(end_batch, "b1", "ended", NOW, "1 result could not be read")
+    [over] = ledger.read(troubled_batches, 5)
+    assert (over.id, over.seen.trouble) == ("b1", "1 result could not be read")
