@@ -42,6 +42,7 @@ from convoforge.ledger.adhoc_requests import (
 )
 from convoforge.ledger.costs import CostSummary, GroupBy, cost_summary
 from convoforge.ledger.runs import close_run
+from convoforge.model_facts import check_max_tokens
 from convoforge.models import ConversationRequest, Outcome, Provider, Status
 from convoforge.plan import Cell, shape
 from convoforge.pricing import pico, price_of, usd
@@ -264,6 +265,7 @@ class ConversationGenerator:
             raise ConfigError(f"template '{template.name}' serves {', '.join(template.tiers)}, not the tier '{request.tier}'")
         wish = {name: value for name in ("max_tokens", "temperature") if (value := getattr(request, name)) is not None}
         settings = self._spec.generation.model_copy(update=wish)
+        check_max_tokens(self._bench.facts, settings)
         prompt = shape(
             template.render(request, self._library.persona(request.persona)),
             structured=self._bench.facts.uses_schema(settings),

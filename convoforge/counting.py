@@ -37,7 +37,7 @@ async def _count(plan: Plan, settings: Settings) -> dict[str, float]:
             return await policy.run(count)
 
         try:
-            await check_provider(claude, spec.generation, plan.provider, policy)
+            await check_provider(claude, plan.provider, policy)
             return {
                 name: sum(counts) / len(counts)
                 for name, prompts in samples(plan).items()

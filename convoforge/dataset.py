@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 
 from convoforge.grid import Grid, Past, Values
 from convoforge.ledger import Ledger
 from convoforge.ledger.draws import paid_for, read_draws, unscored, write_scores
+from convoforge.ledger.facts import read_facts
 from convoforge.ledger.plans import keep_plan, read_cells, read_plan, read_run_plan
 from convoforge.ledger.runs import find_dataset
 from convoforge.models import Provider
@@ -30,9 +31,10 @@ def plan_dataset(ledger: Ledger, spec: DatasetSpec, library: Library, provider: 
 
     Raises `ConfigError` as `make_plan` does.
     """
+    facts = ledger.read(read_facts, provider, spec.model, datetime.now(UTC))
     row = ledger.read(find_dataset, spec.name, provider)
     if row is None:
-        return make_plan(spec, library, provider)
+        return make_plan(spec, library, provider, facts)
     dataset = int(row.id)
 
     def recall(_grid: Grid, signature: str) -> Past:
@@ -45,7 +47,7 @@ def plan_dataset(ledger: Ledger, spec: DatasetSpec, library: Library, provider: 
         accepted = _accepted(ledger, dataset, spec, ledger.read(read_cells, dataset))
         return Past(newest, same, Counter(values for values, _ in accepted))
 
-    return make_plan(spec, library, provider, recall=recall)
+    return make_plan(spec, library, provider, facts, recall)
 
 
 def settle_plan(ledger: Ledger, dataset_id: int, run_id: str, plan: Plan, now: datetime) -> Plan:

@@ -12,7 +12,7 @@ from convoforge.models import Provider
 from convoforge.retry import Policy
 from convoforge.settings import Settings
 from convoforge.simulator.launch import simulator_process
-from convoforge.spec import DatasetSpec, Generation, RateLimits
+from convoforge.spec import DatasetSpec, RateLimits
 
 
 @contextmanager
@@ -25,12 +25,12 @@ def api_address(settings: Settings, *, simulate: bool) -> Iterator[str]:
             yield url
 
 
-async def check_provider(claude: Claude, settings: Generation, expected: Provider, policy: Policy) -> None:
-    """Ask the API, at no cost, whether it would answer. Raises `DoomError` or `ConfigError` with what to do about it."""
+async def check_provider(claude: Claude, expected: Provider, policy: Policy) -> None:
+    """Ask the API, at no cost, whether it would answer. Raises `DoomError` with what to do about it."""
 
     async def check() -> Provider:
         try:
-            return await claude.check(settings)
+            return await claude.check()
         except TransientError as error:
             if error.kind == "unreachable":  # a wrong address is far likelier than a server that starts right now
                 raise DoomError(f"{error}. Check ANTHROPIC_BASE_URL", kind=error.kind) from None

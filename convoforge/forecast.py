@@ -27,6 +27,7 @@ from convoforge.ledger import Ledger
 from convoforge.ledger.attempts import read_spent, scopes
 from convoforge.ledger.history import Made, read_history
 from convoforge.ledger.runs import find_dataset
+from convoforge.model_facts import check_model, is_elsewhere
 from convoforge.options import BuildOptions
 from convoforge.plan import Plan, make_plan, worst_cost_pico
 from convoforge.pricing import dollars, usd
@@ -75,11 +76,14 @@ def look(spec: DatasetSpec, options: BuildOptions, settings: Settings) -> Known:
 
 def _look(spec: DatasetSpec, options: BuildOptions, settings: Settings) -> Known:
     url, library = make_url(settings.database_url), Library.at(settings.config_dir)
+    elsewhere = is_elsewhere(options.provider, settings.api_root)
     if url.get_backend_name() == "sqlite" and url.database and not Path(url.database).exists():
         plan = make_plan(spec, library, options.provider)
+        check_model(plan.facts, spec, elsewhere=elsewhere)
         return Known(plan, stand(plan, []), {}, NONE_STRANDED, _left(spec, {}))
     with Ledger(settings.database_url) as ledger:
         plan = plan_dataset(ledger, spec, library, options.provider)
+        check_model(plan.facts, spec, elsewhere=elsewhere)
         return know(ledger, plan, find_stranded(ledger, plan))
 
 

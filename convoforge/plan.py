@@ -10,7 +10,7 @@ from math import ceil, prod
 from convoforge.errors import ConfigError, nearest
 from convoforge.grid import Grid, Past, Values, choose, sign
 from convoforge.identity import cell_key, sent_key
-from convoforge.model_facts import ModelFacts, snapshot_facts
+from convoforge.model_facts import ModelFacts, describe_model, snapshot_facts
 from convoforge.models import ConversationRequest, Prompt, Provider, Scalar, Usage
 from convoforge.parsing import ANSWER_FORMAT
 from convoforge.pricing import Price, cost_pico, price_of
@@ -149,6 +149,7 @@ def _check_size(spec: DatasetSpec, cells: int) -> None:
 
 
 def _notes(spec: DatasetSpec, library: Library, templates: list[Template], facts: ModelFacts) -> Iterator[str]:
+    yield from describe_model(facts, spec.generation)
     if (thinks := describe_thinking(facts, spec.generation)) is not None:
         yield thinks
     plain = [persona for persona in spec.axes.persona if not library.describes(persona)]

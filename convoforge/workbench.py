@@ -19,10 +19,11 @@ from convoforge.errors import ConfigError, LedgerError
 from convoforge.gate import Gate, Limits, fingerprint
 from convoforge.generator import MOST_IN_FLIGHT, Generator
 from convoforge.ledger import Ledger
+from convoforge.ledger.facts import keep_facts
 from convoforge.ledger.owners import RENEW_SECONDS, new_owner, register, renew, retire
 from convoforge.ledger.runs import dataset_id, keep_spec, open_run
 from convoforge.ledger_rate import LedgerGate
-from convoforge.model_facts import ModelFacts
+from convoforge.model_facts import ModelFacts, check_model, is_elsewhere
 from convoforge.models import Provider
 from convoforge.pricing import Price
 from convoforge.retry import Policy
@@ -87,7 +88,10 @@ async def open_workbench(
         claude = Claude(keys, base_url, spec.model, timeout_seconds=spec.retry.timeout_seconds)
         stack.push_async_callback(claude.aclose)
         policy = Policy(spec.retry)
-        await check_provider(claude, spec.generation, provider, policy)
+        await check_provider(claude, provider, policy)
+        check_model(claude.facts, spec, elsewhere=is_elsewhere(provider, settings.api_root))
+        if claude.told:
+            ledger.write(keep_facts, provider, spec.model, claude.told, datetime.now(UTC))
         endpoint, names = gate_label(spec, base_url, provider), [fingerprint(key) for key in keys]
         open_gate = open_gate or _counted_in(ledger)
         gate = await stack.enter_async_context(open_gate(gate_limits(spec.limits), endpoint, spec.model, names))

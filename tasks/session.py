@@ -212,6 +212,8 @@ async def open_session(
                 log=log,
             )
         )
+        if bench.facts != plan.facts:  # the API says otherwise than was known before
+            plan = await asyncio.to_thread(_plan, spec, settings, provider, part_of, strand)
         if part_of is None:
             plan = await asyncio.to_thread(settle_plan, bench.ledger, bench.dataset, bench.run_id, plan, datetime.now(UTC))
         opened = Session(

@@ -197,7 +197,7 @@ async def test_a_temperature_that_the_model_does_not_take_is_recorded_as_not_app
 ) -> None:
     async with generator() as opened:
         await opened.generate(request(temperature=0.7))
-    async with generator("claude-sonnet-4-20250514") as opened:
+    async with generator("claude-haiku-4-5") as opened:
         await opened.generate(request(temperature=0.7))
     assert rows(settings, "SELECT temperature, temperature_applied FROM answers ORDER BY request_id") == [(0.7, 0), (0.7, 1)]
 

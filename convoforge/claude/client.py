@@ -19,7 +19,7 @@ from convoforge.claude.errors import translate
 from convoforge.claude.reading import bad_body, provider_of, read_json, read_reply
 from convoforge.claude.stream import is_event_stream, put_together
 from convoforge.errors import ClaudeAPIError, ConfigError, DoomError
-from convoforge.model_facts import ModelFacts, snapshot_facts
+from convoforge.model_facts import ModelFacts, merge_facts, pick_facts, snapshot_facts
 from convoforge.models import Prompt, Provider, Reply
 from convoforge.parsing import ANSWER_SCHEMA
 from convoforge.settings import check_api_address
@@ -36,7 +36,8 @@ _NOT_COUNTED = ("max_tokens", "temperature")
 
 
 class Claude:
-    """A client for one model under one or more keys. Made inside a running event loop; close it.
+    """A client for one model under one or more keys. Made inside a running event loop; close it. `facts` are what is known of the model,
+    from the API itself once `check` has asked it; `told` is what it said.
 
     `timeout_seconds` is for a call from its beginning to its end. Raises `ConfigError` for an address or a key that can be none.
     """
@@ -54,6 +55,7 @@ class Claude:
             raise ConfigError("an API key is empty or holds a character that no key has: check ANTHROPIC_API_KEY")
         self.model = model
         self.facts: ModelFacts = snapshot_facts(model)
+        self.told: Mapping[str, Any] = {}
         self._keys = tuple(keys)
         first = anthropic.AsyncAnthropic(api_key=keys[0], base_url=base_url, http_client=_mute(), open_telemetry=False)
         self._clients = [first, *(first.with_options(api_key=key) for key in keys[1:])]
@@ -65,21 +67,21 @@ class Claude:
         """How many keys there are."""
         return len(self._keys)
 
-    async def check(self, settings: Generation) -> Provider:
-        """Who answers at the base URL, at no cost: also finds a wrong key, an unknown model, a server that is not there.
+    async def check(self) -> Provider:
+        """Who answers at the base URL, at no cost, and what it says of the model: also finds a wrong key, an unknown model, a server that
+        is not there.
 
-        Raises `DoomError` for the first two (only if all keys are wrong), `TransientError` for the last, and `ConfigError` where the
-        model does not take what would be sent.
+        Raises `DoomError` for the first two (only if all keys are wrong), and `TransientError` for the last.
         """
         for key in range(self.keys - 1):
             try:
-                return await self._check(key, settings)
+                return await self._check(key)
             except DoomError as error:
                 if error.status != 401:
                     raise
-        return await self._check(self.keys - 1, settings)
+        return await self._check(self.keys - 1)
 
-    async def _check(self, key: int, settings: Generation) -> Provider:
+    async def _check(self, key: int) -> Provider:
         path = f"v1/models/{quote(self.model, safe='')}"
         answer = await self._connection.call("GET", path, self._headers[key][False], seconds=_CHECK_SECONDS)
         if not answer.succeeded:
@@ -90,14 +92,8 @@ class Claude:
                 raise error
             words = f"the API knows no model '{self.model}': change `model` in the spec"
             raise DoomError(words, status=404, kind="model")
-        try:
-            support = read_json(answer)["capabilities"]["structured_outputs"]["supported"]
-        except (KeyError, TypeError):
-            support = None
-        if self.facts.uses_schema(settings) and support is False:
-            raise ConfigError(
-                f"model '{self.model}' takes no structured output: set `generation: {{structured: false}}` in the spec"
-            )
+        self.told = pick_facts(read_json(answer))
+        self.facts = merge_facts(snapshot_facts(self.model), self.told)
         return provider_of(answer.headers)
 
     def body(self, prompt: Prompt, settings: Generation, *, keep: bool = False) -> dict[str, Any]:

@@ -308,6 +308,15 @@ batches = Table(
     Index("ix_batches_state", "state"),
 )
 
+models = Table(
+    "models",
+    metadata,
+    Column("provider", String(16), primary_key=True),
+    Column("model", String(200), primary_key=True),
+    Column("told", Text, nullable=False),  # what the API says of it, as JSON
+    Column("asked_at", UTCDateTime, nullable=False),
+)
+
 rate_limits = Table(
     "rate_limits",
     metadata,

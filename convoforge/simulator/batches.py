@@ -279,6 +279,8 @@ def read_batched(params: bytes, version: str) -> Asked:
     asked = read_request(params, version)
     if asked.stream:
         raise ApiError(400, '"stream=True" is not supported in the Message Batches API')
+    if not asked.model.batch:
+        raise ApiError(400, f"{asked.model.id} is not supported in the Message Batches API")
     if asked.max_tokens < 1:
         raise ApiError(400, "max_tokens: must be greater than or equal to 1")
     return asked

@@ -147,7 +147,7 @@ def _model(body: Mapping[str, Any]) -> Model:
     name = body.get("model")
     if not isinstance(name, str):
         raise ApiError(400, "model: Field required" if name is None else "model: Input should be a valid string")
-    if name not in MODELS:
+    if name not in MODELS or MODELS[name].lifecycle == "retired":
         raise ApiError(404, f"model: {name}")
     return MODELS[name]
 

@@ -314,7 +314,7 @@ async def test_a_shape_is_asked_for_only_where_the_model_takes_one(model: str, s
 
 
 async def test_asked_in_words_a_model_without_schemas_answers_with_a_conversation(simulator: Control) -> None:
-    async with client(simulator.url, model="claude-sonnet-4-20250514") as claude:
+    async with client(simulator.url, model="claude-mythos-preview") as claude:
         reply = await claude.send(shape(PROMPT, structured=False), SETTINGS)
     assert len(parse_conversation(reply.text).turns) >= 2
 
@@ -635,41 +635,42 @@ async def test_an_error_in_a_shape_that_is_not_the_api_s_is_an_error_all_the_sam
 
 async def test_a_check_tells_who_answers_and_costs_nothing(simulator: Control) -> None:
     async with client(simulator.url) as claude:
-        assert await claude.check(SETTINGS) == "simulator"
+        assert await claude.check() == "simulator"
     assert simulator.rows() == []
 
 
 async def test_a_wrong_key_is_doom_and_one_right_key_is_enough(simulator: Control) -> None:
     async with client(simulator.url, WRONG, WRONG) as claude:
         with pytest.raises(DoomError, match=r"refused the key \(401\).*ANTHROPIC_API_KEY"):
-            await claude.check(SETTINGS)
+            await claude.check()
     for keys in ((WRONG, KEY), (KEY, WRONG)):
         async with client(simulator.url, *keys) as claude:
-            assert await claude.check(SETTINGS) == "simulator"
+            assert await claude.check() == "simulator"
 
 
 async def test_an_unknown_model_is_doom_with_its_name(simulator: Control) -> None:
     async with client(simulator.url, model="claude-sonnet-99") as claude:
         with pytest.raises(DoomError, match="knows no model 'claude-sonnet-99': change `model`"):
-            await claude.check(SETTINGS)
+            await claude.check()
 
 
-async def test_a_model_that_takes_no_schema_after_all_is_to_be_asked_in_words() -> None:
+async def test_a_model_that_takes_no_schema_after_all_is_asked_in_words() -> None:
     def model(supported: bool) -> dict[str, Any]:
         return {"id": MODEL, "capabilities": {"structured_outputs": {"supported": supported}}}
 
     async with server(saying(model(supported=False))) as url, client(url) as claude:
-        with pytest.raises(ConfigError, match="structured: false"):
-            await claude.check(SETTINGS)
-        assert await claude.check(Generation(structured=False)) == "anthropic"
+        assert await claude.check() == "anthropic"
+        assert not claude.facts.uses_schema(SETTINGS)
+        assert "format" not in claude.body(PROMPT, SETTINGS).get("output_config", {})
     async with server(saying(model(supported=True))) as url, client(url) as claude:
-        assert await claude.check(SETTINGS) == "anthropic"
+        assert await claude.check() == "anthropic"
+        assert claude.facts.uses_schema(SETTINGS)
 
 
 @pytest.mark.parametrize("answer", [saying({"detail": "Not Found"}, 404), saying({}, 405), saying({"error": "no"}, 501)])
 async def test_a_server_that_keeps_no_list_of_models_passes(answer: Any) -> None:
     async with server(answer) as url, client(url) as claude:
-        assert await claude.check(SETTINGS) == "anthropic"
+        assert await claude.check() == "anthropic"
 
 
 @pytest.mark.parametrize(
@@ -677,7 +678,7 @@ async def test_a_server_that_keeps_no_list_of_models_passes(answer: Any) -> None
 )
 async def test_a_server_that_says_nothing_of_what_a_model_can_passes(body: Any) -> None:
     async with server(saying(body)) as url, client(url) as claude:
-        assert await claude.check(SETTINGS) == "anthropic"
+        assert await claude.check() == "anthropic"
 
 
 async def test_a_web_page_where_models_should_be_is_no_api() -> None:
@@ -686,18 +687,18 @@ async def test_a_web_page_where_models_should_be_is_no_api() -> None:
 
     async with server(page) as url, client(url) as claude:
         with pytest.raises(TransientError, match="web page"):
-            await claude.check(SETTINGS)
+            await claude.check()
 
 
 async def checked(claude: Claude, expected: Any) -> None:
-    await check_provider(claude, SETTINGS, expected, Policy(QUICK))
+    await check_provider(claude, expected, Policy(QUICK))
 
 
 async def test_where_nothing_listens_a_build_is_told_so_at_once() -> None:
     slow = Policy(Retry(base_delay_seconds=60))
     async with client("http://127.0.0.1:1") as claude:
         with pytest.raises(DoomError, match="nothing listens there.*ANTHROPIC_BASE_URL"):
-            await asyncio.wait_for(check_provider(claude, SETTINGS, "anthropic", slow), 5)
+            await asyncio.wait_for(check_provider(claude, "anthropic", slow), 5)
 
 
 async def test_a_server_that_stumbles_is_asked_again() -> None:
@@ -808,7 +809,7 @@ async def test_a_key_that_a_server_echoes_is_nowhere(status: int, caplog: pytest
             except ConvoforgeError as error:
                 said += [str(error), repr(error), repr(vars(error)), "".join(traceback.format_exception(error))]
         try:
-            await claude.check(SETTINGS)
+            await claude.check()
         except ConvoforgeError as error:
             said += [str(error), repr(error), repr(vars(error)), "".join(traceback.format_exception(error))]
         said += [repr(claude), str(claude)]

@@ -29,6 +29,8 @@ COLUMNS = {
     "cache_write_5m_tokens cost_pico dataset_id error error_kind finished_at http_status inference_geo input_tokens "
     "latency_ms maybe_pico model output_tokens owner price provider request_id reserved_pico run_id service_tier "
     "speed started_at status stop_reason template thinking_tokens usage_known",
+    "idempotency_keys": "created_at fingerprint key nonce owner response status",
+    "models": "asked_at model provider told",
     "owners": "host id lease_until pid started",
     "pages": "attempts batched billing cache_read_tokens cache_write_1h_tokens cache_write_5m_tokens cost_pico dataset_id "
     "hour id input_tokens maybe_pico model output_tokens price provider retries run_id status template "
@@ -36,6 +38,7 @@ COLUMNS = {
     "permits": "at id input_tokens limit_name output_tokens requests",
     "plans": "cells created_at dataset_id grid id signature",
     "rate_limits": "name paused_until window_seconds",
+    "request_batches": "cost_pico dataset_id failed finished_at id requests run_id skipped started_at successful total",
     "requests": "answer cell dataset_id draw emotion id owner persona reason request sent state template tier topic wanted",
     "reviews": "at attempt decision id note request_id reviewer",
     "runs": "dataset_id finished_at flow_run_id id message model owner plan_id report spec started_at state",

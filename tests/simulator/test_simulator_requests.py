@@ -91,17 +91,18 @@ def test_older_models_take_a_temperature_in_the_older_version_only(ask: Ask) -> 
         ask(model="claude-sonnet-4-6", extra_body={"temperature": 2}, extra_headers=OLD)
 
 
-@pytest.mark.filterwarnings("ignore:The model 'claude-sonnet-4-20250514' is deprecated")
+@pytest.mark.filterwarnings("ignore:The model 'claude-mythos-preview' is deprecated")
 def test_a_model_without_structured_output_refuses_a_schema_and_takes_a_prefill(ask: Ask) -> None:
     with pytest.raises(anthropic.BadRequestError, match="structured outputs are not supported"):
-        ask(model="claude-sonnet-4-20250514")
+        ask(model="claude-mythos-preview")
     turns = [{"role": "user", "content": "A conversation as JSON"}, {"role": "assistant", "content": "{"}]
-    assert ask(model="claude-sonnet-4-20250514", output_config={}, messages=turns).content
+    assert ask(model="claude-haiku-4-5", output_config={}, messages=turns).content
 
 
-def test_an_unknown_model_is_not_found(ask: Ask) -> None:
-    with pytest.raises(anthropic.NotFoundError, match="model: claude-sonnet-9"):
-        ask(model="claude-sonnet-9")
+@pytest.mark.parametrize("model", ["claude-sonnet-9", "claude-sonnet-4-20250514"])
+def test_a_model_that_is_unknown_or_retired_is_not_found(ask: Ask, model: str) -> None:
+    with pytest.raises(anthropic.NotFoundError, match=f"model: {model}"):
+        ask(model=model)
 
 
 @given(

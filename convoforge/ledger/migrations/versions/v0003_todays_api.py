@@ -22,6 +22,7 @@ def upgrade() -> None:
     _keep_plans()
     _terms()
     _keep_responses()
+    _keep_model_facts()
 
 
 def _share_rate() -> None:
@@ -73,6 +74,18 @@ def _keep_plans() -> None:
     )
     op.create_index("ix_plans_dataset", "plans", ["dataset_id", "signature"])
     op.add_column("runs", sa.Column("plan_id", _Id, nullable=True))
+
+
+def _keep_model_facts() -> None:
+    """What the API tells of its models."""
+    op.create_table(
+        "models",
+        sa.Column("provider", sa.String(length=16), nullable=False),
+        sa.Column("model", sa.String(length=200), nullable=False),
+        sa.Column("told", sa.Text(), nullable=False),
+        sa.Column("asked_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("provider", "model"),
+    )
 
 
 def _terms() -> None:
