@@ -14,7 +14,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -130,7 +130,7 @@ class ConversationGenerator:
     @property
     def in_flight(self) -> int:
         """How many calls are under way."""
-        return len(self._control.in_flight)
+        return self._bench.generator.flying
 
     @property
     def stopped(self) -> str | None:
@@ -229,8 +229,14 @@ class ConversationGenerator:
         await self._bench.ledger.aread(lambda connection: connection.execute(select(1)).all())
 
     def status(self) -> GateStatus:
-        """Where the rate stands: used, remaining, reset_at, queue_length, is_paused."""
-        return self._bench.gate.status()
+        """Where the rate stands: used, remaining, reset_at, queue_length, is_paused. Whoever waits for anything is in the queue."""
+        gate = self._bench.gate.status()
+        return replace(gate, queue_length=max(gate.queue_length, len(self._under_way) - self._bench.generator.flying))
+
+    @property
+    def waiting_for_cache(self) -> int:
+        """How many of those in the queue wait for one that goes ahead to fill the prompt cache."""
+        return self._bench.generator.waiting_for_cache
 
     def stop(self, reason: str) -> None:
         """Send nothing new: requests that wait or come end as pending, with `GateClosed(reason)`. Calls in flight go on."""

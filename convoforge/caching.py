@@ -15,13 +15,28 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from convoforge.models import Usage
+from convoforge.pricing import Price
 
 KEPT_SECONDS = 280.0
 """So long a text can be read after it was last used: five minutes, less what an answer may take to arrive."""
 
 
 AHEAD_SECONDS = 10.0
-"""So long the others wait for the one ahead. A text is there as soon as an answer to it begins; one that takes longer may hang."""
+"""Maximum of seconds that the others wait for the one ahead. A text is there as soon as an answer to it begins; one that takes longer
+may hang."""
+
+PICO_A_SECOND = 1_000_000_000
+"""What a second of waiting may cost at most, in pico-dollars: a tenth of a cent. Who waits for the one ahead saves the surcharge of
+writing the text and most of its price; a text of 600 tokens at $2 a million is worth 1.4 s."""
+
+
+def worth_seconds(text: str | None, price: Price, characters_a_token: float) -> float:
+    """How long to wait for the one ahead: as long as that saves enough."""
+    if text is None:
+        return 0.0
+    _, _, per_write, _, per_read = price.pico_per_token
+    saved = len(text) / characters_a_token * (per_write - per_read)
+    return min(AHEAD_SECONDS, max(0.0, saved / PICO_A_SECOND))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +64,12 @@ class PromptCache:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._texts: dict[str, _Text] = {}
+        self.waiting = 0
 
     @asynccontextmanager
-    async def turn(self, text: str | None) -> AsyncIterator[Turn]:
-        """One attempt of a request that begins with `text` (None: with nothing worth keeping), from its wait for another to its end."""
+    async def turn(self, text: str | None, patience: float | None = None) -> AsyncIterator[Turn]:
+        """One attempt of a request that begins with `text` (None: with nothing worth keeping), from its wait for another to its end.
+        It waits up to `patience` seconds (`AHEAD_SECONDS`, if not given), and counts as `waiting` meanwhile."""
         if text is None:
             yield Turn()
             return
@@ -61,10 +78,14 @@ class PromptCache:
         ahead: asyncio.Event | None = None
         try:
             await asyncio.sleep(0)  # who was begun together with this one is counted, too
-            with suppress(TimeoutError):
-                async with asyncio.timeout(AHEAD_SECONDS):
-                    while known.ahead is not None and not self._kept(known) and not known.useless:
-                        await known.ahead.wait()
+            self.waiting += 1
+            try:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(AHEAD_SECONDS if patience is None else patience):
+                        while known.ahead is not None and not self._kept(known) and not known.useless:
+                            await known.ahead.wait()
+            finally:
+                self.waiting -= 1
             if known.useless or (known.under_way == 1 and self._clock() >= known.used_until):
                 yield Turn()
             elif self._kept(known):

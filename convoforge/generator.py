@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from convoforge.answered import tell_other_model
 from convoforge.booking import MOST_SAID, asked_of, book_answer, book_failure, check_usable
-from convoforge.caching import PromptCache, Turn
+from convoforge.caching import PromptCache, Turn, worth_seconds
 from convoforge.claude import Claude
 from convoforge.control import Control
 from convoforge.endpoint import wrong_provider
@@ -123,6 +123,16 @@ class Generator:
         self._cache = PromptCache()
 
     @property
+    def flying(self) -> int:
+        """How many calls have been sent and not been answered."""
+        return self._places.flying
+
+    @property
+    def waiting_for_cache(self) -> int:
+        """How many requests wait for one that goes ahead to write their common text to the prompt cache."""
+        return self._cache.waiting
+
+    @property
     def ahead(self) -> int:
         """How many calls more than may be in flight are made ready now."""
         return self._places.ahead
@@ -170,7 +180,8 @@ class Generator:
 
     async def _attempt(self, job: Job, number: int) -> Outcome:
         reserve = worst_cost_pico(job.prompt, job.settings.max_tokens, self._price)
-        async with self._cache.turn(kept_text(job.prompt, self._claude.facts, job.settings)) as turn:
+        text = kept_text(job.prompt, self._claude.facts, job.settings)
+        async with self._cache.turn(text, worth_seconds(text, self._price, self._claude.facts.characters_a_token)) as turn:
             call = await self._begin(job, number, reserve, turn)
             if isinstance(call, Denied):
                 async with self._room:  # one asks again for all who wait: to ask takes a slot of the rate

@@ -31,6 +31,7 @@ class Places:
         self._begun = asyncio.Semaphore(most)
         self._flying = asyncio.Semaphore(most)
         self.ahead = 0
+        self.flying = 0
         self._ready_seconds, self._call_seconds = 0.0, 1.0
 
     async def begin(self) -> None:
@@ -43,10 +44,12 @@ class Places:
         self._ready_seconds += (self._clock() - ready_since - self._ready_seconds) * _WEIGHT
         try:
             async with self._flying:
+                self.flying += 1
                 since = self._clock()
                 try:
                     yield
                 finally:
+                    self.flying -= 1
                     self._call_seconds += (self._clock() - since - self._call_seconds) * _WEIGHT
         finally:
             self.leave()  # before the books: a commit holds up no other call

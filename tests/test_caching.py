@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from convoforge.caching import KEPT_SECONDS, PromptCache, Turn
+from convoforge.caching import AHEAD_SECONDS, KEPT_SECONDS, PromptCache, Turn, worth_seconds
 from convoforge.models import Usage
+from convoforge.pricing import Price
 
 pytestmark = pytest.mark.anyio
 
@@ -127,3 +128,32 @@ async def test_other_texts_and_requests_without_one_wait_for_nobody(clock: Clock
     cache = PromptCache(clock)
     async with cache.turn("rules"), cache.turn(None) as none, cache.turn("other rules") as other:
         assert (none, other) == (Turn(), Turn())
+
+
+def test_the_wait_for_the_one_ahead_is_worth_what_it_saves() -> None:
+    price = Price.parse("2/10/2.5/4/0.2")
+    assert worth_seconds("x" * 1_800, price, 3) == pytest.approx(600 * 2.3 / 1_000)
+    assert worth_seconds("x" * 300_000, price, 3) == AHEAD_SECONDS
+    assert worth_seconds(None, price, 3) == 0
+
+
+async def test_who_waits_no_longer_than_that_goes_on_and_is_counted_meanwhile(clock: Clock) -> None:
+    cache = PromptCache(clock)
+    hung = asyncio.Event()
+
+    async def hang() -> None:
+        async with cache.turn("rules"):
+            await hung.wait()
+
+    async def follow() -> Turn:
+        async with cache.turn("rules", 0.05) as turn:
+            return turn
+
+    ahead = asyncio.create_task(hang())
+    others = [asyncio.create_task(follow()) for _ in range(3)]
+    while cache.waiting < 3:
+        await asyncio.sleep(0)
+    assert await asyncio.wait_for(asyncio.gather(*others), 5) == [Turn(keep=True)] * 3
+    assert cache.waiting == 0
+    hung.set()
+    await ahead

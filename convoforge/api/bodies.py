@@ -194,12 +194,13 @@ class BatchFailed(Wire):
 
 class RateBody(Wire):
     """Where the rate stands: `remaining` requests before the limit, which grows at `resetAt` (now, where nothing is used);
-    `queueLength` requests wait."""
+    `queueLength` requests wait, `waitingForCache` of them for one that fills the prompt cache first."""
 
     used: int
     remaining: int
     reset_at: datetime
     queue_length: int
+    waiting_for_cache: int
     is_paused: bool
 
 

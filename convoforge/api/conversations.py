@@ -138,6 +138,7 @@ async def rate_status(generator: Opened) -> RateDone:
             remaining=now.remaining,
             reset_at=now.reset_at or datetime.now(UTC),
             queue_length=now.queue_length,
+            waiting_for_cache=generator.waiting_for_cache,
             is_paused=now.is_paused,
         )
     )

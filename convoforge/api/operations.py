@@ -9,7 +9,17 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
 
-from convoforge.api.bodies import BatchesKept, BatchFound, BatchKept, Health, ParameterBody, Summary, TemplateBody, TemplatesDone
+from convoforge.api.bodies import (
+    BatchesKept,
+    BatchFound,
+    BatchKept,
+    Failure,
+    Health,
+    ParameterBody,
+    Summary,
+    TemplateBody,
+    TemplatesDone,
+)
 from convoforge.api.conversations import EVERYWHERE, Opened, told
 from convoforge.api.errors import explain, retry_after
 from convoforge.errors import GateClosed, LedgerError, LedgerFullError, RateLimitError
@@ -29,7 +39,7 @@ def _period(
 
 
 Period = Annotated[tuple[datetime | None, datetime | None], Depends(_period)]
-router = APIRouter(responses=EVERYWHERE)
+router = APIRouter(responses={**EVERYWHERE, "default": {"model": Failure, "description": "Any other error"}})
 
 
 @router.get("/api/templates")

@@ -25,6 +25,7 @@ from convoforge.ledger import Ledger
 from convoforge.ledger.costs import CostSummary
 from convoforge.settings import Settings
 from convoforge.simulator.control import Control
+from convoforge.simulator.launch import simulator_process
 from convoforge.spec import change_spec
 
 ROUTE = "/api/conversations/generate"
@@ -272,7 +273,14 @@ def test_the_rate_status_follows_what_was_sent(serve: Serve) -> None:
         client.post(ROUTE, json=wanted())
         used = client.get(ROUTE).json()["data"]
     assert datetime.fromisoformat(idle["resetAt"]) <= datetime.now(UTC)  # there is always one
-    assert idle == {"used": 0, "remaining": 50, "resetAt": idle["resetAt"], "queueLength": 0, "isPaused": False}
+    assert idle == {
+        "used": 0,
+        "remaining": 50,
+        "resetAt": idle["resetAt"],
+        "queueLength": 0,
+        "waitingForCache": 0,
+        "isPaused": False,
+    }
     assert {**used, "resetAt": idle["resetAt"]} == {**idle, "used": 1, "remaining": 49}
     assert datetime.now(UTC) < datetime.fromisoformat(used["resetAt"]) < datetime.now(UTC) + timedelta(seconds=61)
 
@@ -404,3 +412,26 @@ def test_a_server_that_echoes_the_key_gives_none_of_it_away(
         assert key not in response.text and key not in str(response.headers)
     assert "very-secret" not in caplog.text
     assert b"very-secret" not in b"".join(path.read_bytes() for path in settings.data_dir.iterdir())
+
+
+def test_all_who_wait_are_in_the_queue_and_caching_can_be_off(settings: Settings, serve_app: ServeApp) -> None:
+    with simulator_process(latency_ms=1_200) as url:
+        slow = settings.model_copy(update={"base_url": url})
+        for caching in (True, False):
+            changes = {"limits": {"max_requests": 1_000}, "generation": {"caching": caching}}
+            spec = change_spec(default_spec("claude-sonnet-5-5"), **changes)
+            with serve_app(make_app(slow, spec=spec, simulate=True)) as client:
+                callers = [threading.Thread(target=lambda c=client: c.post(ROUTE, json=wanted())) for _ in range(8)]
+                for caller in callers:
+                    caller.start()
+
+                def seen(client: httpx.Client = client, caching: bool = caching) -> bool:
+                    now = client.get(ROUTE).json()["data"]
+                    flying = client.get("/api/metrics").json()["inFlight"]
+                    if caching:
+                        return bool(now["waitingForCache"] == now["queueLength"] == 7 and flying == 1)
+                    return bool(now["waitingForCache"] == now["queueLength"] == 0 and flying == 8)
+
+                wait_until(seen, 20)
+                for caller in callers:
+                    caller.join()
