@@ -344,7 +344,7 @@ class Generator:
         """What an error means beyond its request, at once; returns the error as the retry loop should see it."""
         self._control.answered(error)
         match error:
-            case OverloadError() if (error.retry_after or 0) > self._spec.retry.patience_seconds:
+            case OverloadError() | TransientError() if (error.retry_after or 0) > self._spec.retry.patience_seconds:
                 return self._rest(slot, error)
             case OverloadError() if error.status == 429 or error.kind == "rate_limit_error":
                 self._gate.pause(error.retry_after or self._spec.retry.base_delay_seconds, slot)
@@ -355,7 +355,7 @@ class Generator:
                 self._control.stop(str(error), doomed=True)
         return error
 
-    def _rest(self, slot: Slot, error: OverloadError) -> Exception:
+    def _rest(self, slot: Slot, error: ClaudeAPIError) -> Exception:
         """The API asks for a longer wait than there is patience for. What is kept of it, here and in the shared limits, is no longer than
         the patience: who comes after it asks once, and learns whether it is over. Another key may still have room."""
         patience, wait = self._spec.retry.patience_seconds, error.retry_after or 0.0

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import re
 
+_BUDGET = r"(?<!thinking )(?<!token )(?<!tokens )budget"
+
 _SURE = re.compile(
-    r"credit balance|\b(?:usage|spend|spending) (?:limit|cap|quota)s?\b|regain access|plans? (?:&|and) billing"
+    r"credit balance|\b(?:usage|spend|spending|cost) (?:limit|cap|quota)s?\b|\bhard limit\b|regain access|plans? (?:&|and) billing"
     r"|\b(?:insufficient|purchase|buy|add|out of|no|more|not enough|exhausted|used (?:up )?(?:all )?)(?: \w+){0,2} "
-    r"(?:credits?|funds|balance|quota)\b"
-    r"|\bcredits? (?:\w+ ){0,3}(?:exhausted|depleted|expired|used up|too low|exceeded|required)"
-    r"|\b(?:quota|budget)s? (?:\w+ ){0,3}(?:exceeded|exhausted|reached|depleted|used up)"
-    r"|\bbilling (?:details|page|settings|team|issue|problem|information|hard limit)"
-    r"|exceed(?:ed|s|ing)?(?: \w+){0,4} (?:quota|budget)\b|payment (?:is )?required|check your plan\b"
+    r"(?:credits?|funds|balance|quota)\b|\b(?:purchase|buy) (?:more )?tokens\b"
+    r"|\bcredits? (?:\w+ ){0,3}(?:exhausted|depleted|expired|used(?: up)?|too low|exceeded|required)"
+    rf"|\b(?:quota|{_BUDGET})s? (?:\w+ ){{0,3}}(?:exceeded|exhausted|reached|depleted|used up)"
+    r"|\bbilling (?:details|page|tab|settings|team|issue|problem|information)"
+    rf"|exceed(?:ed|s|ing)?(?: \w+){{0,4}} (?:quota|{_BUDGET})\b|payment (?:is )?required|check your plan\b"
     r"|\b(?:organization|organisation|account|workspace|subscription|key)(?: \w+)? (?:has been|have been|is|was) (?:\w+ )?"
     r"(?:disabled|suspended|deactivated|on hold|terminated|blocked|locked|banned|expired)",
     re.IGNORECASE,
@@ -23,12 +25,12 @@ _SURE = re.compile(
 """What is said of nothing else."""
 
 _THING = re.compile(
-    r"\b(?:credits?|balance|funds|quota|budget|spend|spending|billing|payments?|invoices?|prepaid|prepayment|usage|allowance|subscription"
-    r"|plan)\b",
+    rf"\b(?:credits?|balance(?! of)|funds|quota|{_BUDGET}|spend|spending|cost|payments?|invoices?|prepaid|prepayment|usage|allowance"
+    r"|subscription|plan|trial|wallet|card|free tier|daily|weekly|monthly|yearly)\b",
     re.IGNORECASE,
 )
 _AT_ITS_END = re.compile(
-    r"\b(?:low|insufficient|not enough|exhausted|reached|exceed\w*|deplet\w*|used up|r[au]n out|out of|limits?|caps?|capped|expired"
+    r"\b(?:low|insufficient|not enough|exhausted|reached|exceed\w*|deplet\w*|used|r[au]n out|out of|limits?|caps?|capped|expired|ended|over"
     r"|required|overdue|past due|failed|declined|purchase|buy|top(?:ped)?[- ]?up|recharge|upgrade|suspended|negative|zero|hit|no more"
     r"|no remaining|inactive|unpaid)\b",
     re.IGNORECASE,
@@ -47,4 +49,6 @@ def says_account_at_its_end(kind: str, said: str, *, refusal: bool) -> bool:
         return True
     if _FIELD.match(said):
         return False
-    return bool(_SURE.search(text)) or (refusal and bool(_THING.search(said)) and bool(_AT_ITS_END.search(said)))
+    if _SURE.search(text):
+        return True
+    return refusal and ("billing" in said.lower() or bool(_THING.search(said) and _AT_ITS_END.search(said)))

@@ -56,6 +56,8 @@ _UNKNOWN_MODEL = re.compile(
     re.IGNORECASE,
 )
 
+_PASSING = (TransientError, OverloadError)
+
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 
 
@@ -183,9 +185,9 @@ def _of_status(error: anthropic.APIStatusError, keys: Sequence[str], begun: bool
 def _heed_wish(found: type[ClaudeAPIError], wish: str, status: int, words: str) -> Callable[..., ClaudeAPIError]:
     """The server's own word on whether to try again, `x-should-retry`, as the SDK obeys it. What is said of the account stays."""
     wish = wish.strip().lower()
-    if wish == "true" and status >= 400 and not words.startswith(AT_ITS_END) and not issubclass(found, OverloadError):
+    if wish == "true" and status >= 400 and not words.startswith(AT_ITS_END) and not issubclass(found, _PASSING):
         return TransientError
-    if wish == "false" and issubclass(found, TransientError | OverloadError):
+    if wish == "false" and issubclass(found, _PASSING):
         return lambda said, **told: found(said, final=True, **told)
     return found
 

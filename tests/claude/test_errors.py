@@ -359,6 +359,15 @@ def test_a_billing_error_is_doom_whatever_its_status() -> None:
         "Your account is out of funds",
         "No payment method: billing is required",
         "This organization has been disabled.",
+        "Billing is not active for this project",
+        "You have used all available credits",
+        "Your organization's monthly limit has been reached",
+        "Your card was declined",
+        "Free tier limit exceeded",
+        "Your trial has ended",
+        "Daily cost limit reached",
+        "Top up your wallet to continue",
+        "API access is paused until your next billing cycle",
     ],
 )
 def test_an_account_at_its_end_is_doom_by_whatever_words_and_status(said: str) -> None:
@@ -380,6 +389,10 @@ def test_an_account_at_its_end_is_doom_by_whatever_words_and_status(said: str) -
         "messages: text content blocks must be non-empty",
         "output_config.format.schema: usage of 'minLength' is over the limit",
         "Request exceeds the maximum size.",
+        "thinking budget exceeded max_tokens",
+        "The balance of roles is required to be even",
+        "This model does not support structured outputs",
+        "context window limit exceeded",
         "words",
     ],
 )

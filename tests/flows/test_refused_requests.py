@@ -5,8 +5,10 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from prefect.client.schemas.objects import State
 from support import Project, Simulator
@@ -71,3 +73,38 @@ def test_a_refused_request_is_asked_again_after_a_change_or_by_wish_and_not_othe
     building.spec("refused", max_draws=1, generation={"max_tokens": 3000})
     changed = report_in(run_flow(build_dataset, spec="refused", simulate=True))
     assert (changed.state, changed.accepted, changed.generated, changed.refused) == ("completed", 8, 3, 0)
+
+
+def test_a_retry_after_of_days_ends_the_run_short_and_does_not_hold_the_next_one_up(
+    run_flow: RunFlow, building: Project, simulator: Simulator
+) -> None:
+    retry = {"base_delay_seconds": 0.01, "jitter_seconds": 0, "timeout_seconds": 5, "patience_seconds": 2}
+    building.spec("far", retry=retry, limits={"max_requests": 100_000, "concurrency": 1})
+    simulator.script({"kind": "429", "retry_after": 999_999})
+    state = run_flow(build_dataset, spec="far", simulate=True)
+    report = report_in(state)
+    assert (state.name, report.pending, report.generated) == ("Partial", 8, 0)
+    assert report.message.startswith("the API asks to wait 11 days 13 h, until 20")
+    again = report_in(run_flow(build_dataset, spec="far", simulate=True))
+    assert (again.state, again.accepted) == ("completed", 8)
+    assert again.seconds < 60
+
+
+def test_another_model_is_told_and_stops_the_run_unless_it_is_allowed(
+    run_flow: RunFlow, building: Project, simulator: Simulator
+) -> None:
+    other = {"kind": "ok", "fields": {"model": "claude-opus-5-5"}}
+    building.spec("other", limits={"max_requests": 100_000, "concurrency": 1})
+    simulator.script(*[other] * 8)
+    state = run_flow(build_dataset, spec="other", simulate=True)
+    report = report_in(state)
+    assert (state.type.value, report.generated) == ("FAILED", 1)
+    assert "'claude-opus-5-5' instead of 'claude-sonnet-5-5'" in report.message
+
+    building.spec("other", limits={"max_requests": 100_000, "concurrency": 1}, allow_other_model=True)
+    allowed = report_in(run_flow(build_dataset, spec="other", simulate=True))
+    assert (allowed.state, allowed.accepted) == ("completed", 8)
+    assert any("7 answers are of another model" in note and "by its own price" in note for note in allowed.notes)
+    assert allowed.path is not None
+    frame = pl.concat([pl.read_parquet(file) for file in sorted(Path(allowed.path).rglob("*.parquet"))])
+    assert set(frame["model"]) == {"claude-opus-5-5"}
