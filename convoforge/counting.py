@@ -15,9 +15,10 @@ from convoforge.settings import Settings
 AT_ONCE = 4
 
 
-def count_prompts(plan: Plan, settings: Settings) -> dict[str, float]:
-    """The mean input tokens of each template's prompts, over a few of them. Raises a `ClaudeAPIError` or `ConfigError`."""
-    return asyncio.run(_count(plan, settings))
+def count_prompts(plan: Plan, settings: Settings, seconds: float | None = None) -> dict[str, float]:
+    """The mean input tokens of each template's prompts, over a few of them. Raises a `ClaudeAPIError` or `ConfigError`, and `TimeoutError`
+    after so many seconds."""
+    return asyncio.run(asyncio.wait_for(_count(plan, settings), seconds))
 
 
 async def _count(plan: Plan, settings: Settings) -> dict[str, float]:

@@ -90,7 +90,8 @@ class Estimate:
 class _Draw:
     """What one draw of a template needs, in tokens, low, expected and high; `shared` tokens of the prompt may be read from the cache.
 
-    `known` answers to this template are behind it; `measured`: these, or those to others of the spec.
+    `known` answers to this template are behind it; `measured`: these, or those to others of the spec. `hits` is the share of what may be
+    read from the cache that surely is.
     """
 
     prompt: float
@@ -99,6 +100,7 @@ class _Draw:
     seconds: float
     known: int
     measured: bool
+    hits: float = 0.0
 
 
 def templates_of(plan: Plan, cells: Iterable[str]) -> Counter[str]:
@@ -192,6 +194,7 @@ def _draws(plan: Plan, history: Mapping[str, Made], counted: Mapping[str, float]
             spread=max(pooled.spread * output, made.spread if made else 0.0),
             seconds=made.seconds if made else pooled.seconds,
             thinking_tokens=made.thinking_tokens if made else pooled.thinking_tokens,
+            cached_tokens=made.cached_tokens if made else 0.0,
         )
 
     def draw(name: str, some: Sequence[Prompt]) -> _Draw:
@@ -254,7 +257,8 @@ def _draw(
     off = _SURE * made.spread * sqrt(1 / made.answers + 1 / max(1, plan.wanted))
     mean = min(most, made.output_tokens - made.thinking_tokens + thought)
     output = (max(min(1.0, mean), mean - off), mean, min(most, mean + off))
-    return _Draw(prompt, shared, output, made.seconds, made.answers if own else 0, measured=True)
+    hits = max(0.0, min(1.0, made.cached_tokens / shared) - 1 / sqrt(made.answers)) if shared and own else 0.0
+    return _Draw(prompt, shared, output, made.seconds, made.answers if own else 0, measured=True, hits=hits)
 
 
 def target_tokens(target: Target, facts: ModelFacts) -> tuple[float, float, float]:
@@ -293,7 +297,8 @@ def _draws_each(accepted: float, most: int) -> float:
 
 
 def _cost(draw: _Draw, count: float, at: int, price: Price, hits: Decimal) -> Decimal:
-    """What `count` draws cost. The first one writes what the others read from the cache, so far as it `hits`."""
+    """What `count` draws cost. The first one writes what the others read from the cache, so far as it `hits`, or is known to."""
+    hits = max(hits, Decimal(f"{draw.hits:.6f}"))
     output = round(draw.output[at])
     plain = _times(cost_pico(Usage(round(draw.prompt), output), price), count)
     if draw.shared == 0 or count < 2:

@@ -49,7 +49,7 @@ from convoforge.ledger.attempts import (
 from convoforge.ledger.draws import Claimed, unclaim
 from convoforge.models import Outcome, Prompt, Provider, Reply, Status, Terms
 from convoforge.places import Places
-from convoforge.plan import expected_usage, kept_text, worst_cost_pico
+from convoforge.plan import Cell, Plan, expected_usage, kept_text, worst_cost_pico
 from convoforge.pricing import Price, pico, usd
 from convoforge.retry import Policy
 from convoforge.spec import Budget, DatasetSpec, Generation
@@ -377,6 +377,12 @@ class Generator:
     def _ended(self, job: Job, status: Status, error: ConvoforgeError, number: int) -> Outcome:
         self._control.unanswered.add(job.claimed.request_id)
         return Outcome(status=status, reason=str(error), error=error, attempts=number - job.claimed.attempts)
+
+
+def make_job(plan: Plan, cell: Cell, claimed: Claimed) -> Job:
+    """What a claimed draw of a plan's cell sends today."""
+    template = plan.library.template(cell.template)
+    return Job(claimed, plan.prompt(cell, claimed.draw), plan.spec.generation, cell.template, template.label)
 
 
 def budget_limits(budget: Budget, run_id: str, dataset_id: int, at: datetime) -> Mapping[str, int | None]:

@@ -23,7 +23,7 @@ from convoforge.dataset import find_stranded, plan_dataset, settle_plan
 from convoforge.errors import ConfigError, LedgerError
 from convoforge.estimate import Estimate
 from convoforge.gate import Gate
-from convoforge.generator import Generator, Job
+from convoforge.generator import Generator, Job, make_job
 from convoforge.ledger import Ledger
 from convoforge.ledger.draws import Claimed
 from convoforge.ledger.runs import close_run, run_over
@@ -111,9 +111,7 @@ class Session:
 
     def job(self, claimed: Claimed) -> Job:
         """What a claimed draw sends today."""
-        cell = self.cells[claimed.cell]
-        template = self.plan.library.template(cell.template)
-        return Job(claimed, self.plan.prompt(cell, claimed.draw), self.plan.spec.generation, cell.template, template.label)
+        return make_job(self.plan, self.cells[claimed.cell], claimed)
 
     def interrupt(self, reason: str) -> None:
         """Stop, as somebody outside wishes."""

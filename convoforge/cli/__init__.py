@@ -102,15 +102,20 @@ def plan(
     budget: Budget = None,
     min_score: MinScore = None,
     batch: Batch = False,
-    count: Annotated[bool, Parameter(negative="", help="Let the API count some prompts' tokens, which is free.")] = False,
+    count: Annotated[
+        bool | None,
+        Parameter(help="Let the API count some prompts' tokens, which is free. Without this option: where there is a key."),
+    ] = None,
+    pilot: Annotated[int | None, Positive, Parameter(help="First pay for so many draws, which the build then keeps.")] = None,
+    yes: Annotated[bool, Parameter(name=["--yes", "-y"], negative="", help="Do not ask before a pilot spends.")] = False,
     json: AsJson = False,
 ) -> int:
-    """Show what a build would do and cost; call nothing."""
+    """Show what a build would do and cost; spend nothing but for a pilot."""
     from convoforge.cli.plan import show_plan
     from convoforge.options import BuildOptions
 
     options = BuildOptions.of(simulate=simulate, limit=limit, model=model, budget=budget, min_score=min_score, batch=batch)
-    return show_plan(spec, options, count=count, as_json=json)
+    return show_plan(spec, options, count=count, pilot=pilot, yes=yes, as_json=json)
 
 
 @app.command

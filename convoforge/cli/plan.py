@@ -1,16 +1,20 @@
-"""`convoforge plan`: what a build would do and cost. Writes nothing, and calls nothing but the free count of tokens, where asked to."""
+"""`convoforge plan`: what a build would do and cost. Calls nothing but the free count of tokens, where there is a key; only a pilot
+spends."""
 
 from __future__ import annotations
 
+import asyncio
+import sys
 from collections import Counter
+from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
-from convoforge.cli import DONE
-from convoforge.cli.words import duration, facts, grid, out, print_json
-from convoforge.errors import ConfigError
+from convoforge.cli import DONE, ENDED_SHORT
+from convoforge.cli.words import Screen, duration, facts, grid, out, print_json
+from convoforge.errors import ConfigError, ConvoforgeError
 from convoforge.estimate import Range
-from convoforge.forecast import forecast, look
+from convoforge.forecast import Known, forecast, look
 from convoforge.models import Status
 from convoforge.options import BuildOptions, resolve_spec
 from convoforge.plan import Plan
@@ -18,20 +22,32 @@ from convoforge.pricing import dollars
 from convoforge.project import show_database
 from convoforge.settings import Settings
 
+if TYPE_CHECKING:
+    from convoforge.pilot import Pilot
 
-def _count(made: Plan, settings: Settings) -> dict[str, float]:
-    if made.provider == "anthropic" and not settings.keys:
-        raise ConfigError("--count asks the API, and there is no key: set ANTHROPIC_API_KEY, or try it without one: --simulate")
-    from convoforge.counting import count_prompts  # brings the SDK, which takes 1.4 s to import
-
-    return count_prompts(made, settings)
+screen = Screen(stderr=True, soft_wrap=True)
 
 
-def show_plan(spec: str, options: BuildOptions, *, count: bool, as_json: bool) -> int:
-    """Print the forecast."""
+COUNT_SECONDS = 10.0
+"""Seconds that a count nobody asked for may take."""
+
+
+def show_plan(
+    spec: str, options: BuildOptions, *, count: bool | None, pilot: int | None = None, yes: bool = False, as_json: bool
+) -> int:
+    """Print the forecast, after a pilot of so many draws if one is wished for."""
     settings = Settings()
-    known = look(resolve_spec(spec, options, settings), options, settings)
-    seen = forecast(known, options, _count(known.plan, settings) if count else None)
+    resolved = resolve_spec(spec, options, settings)
+    known = look(resolved, options, settings)
+    made_first = None
+    if pilot is not None:
+        made_first = _fly(known, options, settings, pilot, yes=yes)
+        if made_first is None:
+            out.print("Nothing was sent.")
+            return DONE
+        known = look(resolved, options, settings)
+    counted, trouble = _count(known.plan, settings, wished=count)
+    seen = forecast(known, options, counted)
     made, standing, limits, costs = seen.plan, seen.standing, seen.plan.spec.limits, seen.costs
     if as_json:
         print_json(
@@ -53,11 +69,18 @@ def show_plan(spec: str, options: BuildOptions, *, count: bool, as_json: bool) -
                 **costs.as_json,
                 "refresh_cost_usd": f"{seen.refresh.cost.expected:.6f}",
                 "ledger": show_database(settings.database_url),
-                "notes": [*made.notes, *seen.warnings],
+                "pilot": made_first and _pilot_json(made_first),
+                "notes": [*made.notes, *seen.warnings, *trouble],
             }
         )
-        return DONE
+        return _code(made_first)
     per_tier = Counter((cell.tier, cell.template) for cell in made.cells)
+    if made_first:
+        short = f"; {escape(made_first.stopped)}" if made_first.stopped else ""
+        paid = " (simulated: nothing was paid)" if made.provider == "simulator" else ""
+        out.print(
+            f"pilot: {made_first.generated} of {made_first.sent} draws generated for {dollars(made_first.cost_usd)}{paid}{short}\n"
+        )
     out.print(f"[bold]{made.spec.name}[/bold] with {escape(made.spec.model)}")
     refills = f", {costs.requests - seen.missing} refills expected" if costs.requests > seen.missing else ""
     out.print(
@@ -91,9 +114,63 @@ def show_plan(spec: str, options: BuildOptions, *, count: bool, as_json: bool) -
         out.print(f"[yellow]{seen.stranded}.[/yellow]")
     for warning in seen.warnings:
         out.print(f"[yellow]{warning}.[/yellow]")
-    for note in made.notes:
+    for note in (*made.notes, *trouble):
         out.print(f"[dim]note: {escape(note)}[/dim]")
-    return DONE
+    return _code(made_first)
+
+
+def _count(made: Plan, settings: Settings, *, wished: bool | None) -> tuple[dict[str, float] | None, list[str]]:
+    """The API's count of each template's prompts, and why there is none where nobody insisted on it. Raises what the API raises where
+    somebody did."""
+    if wished is False or (wished is None and (made.provider == "simulator" or not settings.keys)):
+        return None, []
+    if made.provider == "anthropic" and not settings.keys:
+        raise ConfigError("--count asks the API, and there is no key: set ANTHROPIC_API_KEY, or try it without one: --simulate")
+    from convoforge.counting import count_prompts  # brings the SDK, which takes 1.4 s to import
+
+    try:
+        return count_prompts(made, settings, None if wished else COUNT_SECONDS), []
+    except (ConvoforgeError, TimeoutError) as error:
+        if wished:
+            raise
+        why = str(error) or f"no answer in {COUNT_SECONDS:.0f} s"
+        return None, [f"the API did not count the prompts, their tokens are estimated by letters: {why}"]
+
+
+def _fly(known: Known, options: BuildOptions, settings: Settings, count: int, *, yes: bool) -> Pilot | None:
+    """Pay for a pilot; None where somebody was asked, and did not want it."""
+    simulate = options.simulate
+    if not simulate and not settings.keys:
+        raise ConfigError("no API key: set ANTHROPIC_API_KEY, or try it without one: --simulate")
+    first = forecast(known, options.model_copy(update={"limit": min(count, options.limit or count)}))
+    if not first.missing:
+        raise ConfigError(f"dataset '{known.plan.spec.name}': nothing is missing, so there is nothing to try in a pilot")
+    question = (
+        f"A pilot of {first.missing} draws with {known.plan.spec.model} will cost {first.costs.online}, and the build keeps them."
+    )
+    if not simulate and not yes:
+        if not sys.stdin.isatty():
+            raise ConfigError(f"{question} There is no terminal to ask at: say --yes")
+        if out.input(f"{escape(question)} Spend it? [y/N] ").strip().lower() not in ("y", "yes"):
+            return None
+    from convoforge.pilot import run_pilot
+    from convoforge.python_api import choose_gate
+
+    with screen.status(f"[dim]Making {first.missing} draws …[/dim]"):
+        return asyncio.run(run_pilot(known.plan, settings, first.missing, choose_gate()))
+
+
+def _pilot_json(pilot: Pilot) -> dict[str, Any]:
+    return {
+        "sent": pilot.sent,
+        "generated": pilot.generated,
+        "cost_usd": f"{pilot.cost_usd:f}",
+        "stopped": pilot.stopped,
+    }
+
+
+def _code(pilot: Pilot | None) -> int:
+    return DONE if pilot is None or pilot.stopped is None else ENDED_SHORT
 
 
 def _amounts(one: Range) -> list[str]:

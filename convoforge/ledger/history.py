@@ -18,7 +18,8 @@ _LATEST = 5_000
 @dataclass(frozen=True, slots=True)
 class Made:
     """The answers to one template: how many, and their mean tokens and seconds. `prompt_tokens` are all of the input, cached or not;
-    `spread` is the standard deviation of `output_tokens`, of which `thinking_tokens` are a part."""
+    `spread` is the standard deviation of `output_tokens`, of which `thinking_tokens` are a part; `cached_tokens` of the input
+    were read from the cache."""
 
     answers: int
     prompt_tokens: float
@@ -26,6 +27,7 @@ class Made:
     spread: float
     seconds: float
     thinking_tokens: float = 0.0
+    cached_tokens: float = 0.0
 
 
 def read_history(connection: Connection, provider: Provider, model: str, templates: Sequence[str]) -> dict[str, Made]:
@@ -33,7 +35,15 @@ def read_history(connection: Connection, provider: Provider, model: str, templat
     logs = generation_logs.c
     prompt = logs.input_tokens + logs.cache_read_tokens + logs.cache_write_5m_tokens + logs.cache_write_1h_tokens
     latest = (
-        select(logs.model, logs.template, logs.latency_ms, logs.output_tokens, logs.thinking_tokens, prompt.label("prompt"))
+        select(
+            logs.model,
+            logs.template,
+            logs.latency_ms,
+            logs.output_tokens,
+            logs.thinking_tokens,
+            logs.cache_read_tokens,
+            prompt.label("prompt"),
+        )
         .where(logs.provider == provider, logs.status == "succeeded")
         .order_by(logs.started_at.desc())
         .limit(_LATEST)
@@ -50,11 +60,12 @@ def read_history(connection: Connection, provider: Provider, model: str, templat
             func.avg(output * output),
             func.avg(cast(one.latency_ms, Float)),
             func.avg(cast(one.thinking_tokens, Float)),
+            func.avg(cast(one.cache_read_tokens, Float)),
         )
         .where(one.model == model, one.template.in_(templates))
         .group_by(one.template)
     )
     return {
-        template: Made(count, prompt, mean, sqrt(max(0.0, squares - mean * mean)), (latency or 0.0) / 1000, thought)
-        for template, count, prompt, mean, squares, latency, thought in connection.execute(query)
+        template: Made(count, prompt, mean, sqrt(max(0.0, squares - mean * mean)), (latency or 0.0) / 1000, thought, cached)
+        for template, count, prompt, mean, squares, latency, thought, cached in connection.execute(query)
     }
