@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -100,11 +101,8 @@ def _data(tmp_path_factory: pytest.TempPathFactory) -> Any:
 @pytest.fixture
 def nothing_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """A command that would listen for ever ends as soon as it does."""
-    import convoforge.cli.serve
-    import convoforge.cli.simulate
-
-    monkeypatch.setattr(convoforge.cli.serve, "make_app", _interrupt)
-    monkeypatch.setattr(convoforge.cli.simulate, "simulator_process", _interrupt)
+    monkeypatch.setattr(import_module("convoforge.cli.serve"), "make_app", _interrupt)  # the name is a command's too
+    monkeypatch.setattr(import_module("convoforge.cli.simulate"), "simulator_process", _interrupt)
 
 
 def _interrupt(*_args: object, **_named: object) -> None:
@@ -233,7 +231,7 @@ def test_what_cannot_work_is_said_before_anything_starts(
 
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-x")
     monkeypatch.setenv(variable, value)
-    monkeypatch.setattr("convoforge.cli.build.use_server", no_server)
+    monkeypatch.setattr(import_module("convoforge.cli.build"), "use_server", no_server)
     commands = (
         [["serve", "--simulate", "--port", "0"]]
         if variable == "CONVOFORGE_LOG"
