@@ -257,8 +257,17 @@ def _draw(
     off = _SURE * made.spread * sqrt(1 / made.answers + 1 / max(1, plan.wanted))
     mean = min(most, made.output_tokens - made.thinking_tokens + thought)
     output = (max(min(1.0, mean), mean - off), mean, min(most, mean + off))
-    hits = max(0.0, min(1.0, made.cached_tokens / shared) - 1 / sqrt(made.answers)) if shared and own else 0.0
+    hits = _sure_hits(made, shared) if own else 0.0
     return _Draw(prompt, shared, output, made.seconds, made.answers if own else 0, measured=True, hits=hits)
+
+
+def _sure_hits(made: Made, shared: float) -> float:
+    """The share of the calls that surely find the cache, but for the one that writes it: what was seen, less what a share that was seen
+    in so few may be off."""
+    if made.answers < 2 or shared == 0:
+        return 0.0
+    seen = made.cached_tokens / (shared * (1 - 1 / made.answers))
+    return max(0.0, min(1.0, seen) - 0.5 / sqrt(made.answers))
 
 
 def target_tokens(target: Target, facts: ModelFacts) -> tuple[float, float, float]:
