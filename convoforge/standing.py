@@ -1,8 +1,11 @@
 """How a dataset stands: which draws are accepted, why others are not, and which draws to ask for next. Pure.
 
-Nothing of this is stored, so a new threshold, a review or a new duplicate changes it at once. The verdict on a draw depends
-only on draws that come before it, by (draw number, place of the cell): so the accepted set is the same in whatever order
-answers arrived, and whatever failed on the way. A draw that only failed in transport stays pending and is never replaced.
+Nothing of this is stored, so a new threshold, a review or a new duplicate changes it at once. The verdict on a draw depends only on
+draws that come before it, by (draw number, key of the cell): so the accepted set is the same in whatever order answers arrived,
+whatever failed on the way, and wherever a plan has put a cell. A draw that only failed in transport stays pending and is never replaced.
+
+This is the one rule of what is accepted: `publish`, `plan`, `show`, the card and the report ask it, and figures over many answers
+(`ledger/accepted.py`) ask it wherever an answer's score does not decide alone.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 from convoforge.identity import conversation_id, wanted_key
 from convoforge.models import AnswerKind, Status
@@ -90,8 +94,9 @@ def assess(cells: Sequence[str], draws: Iterable[Draw], *, min_score: int, per_c
     over from another threshold) stay in reserve: they are not published, and nothing is dropped for repeating them.
     """
     place = {cell: index for index, cell in enumerate(cells)}
-    # one number to sort by, not a pair: of a million draws that is less than half the memory
-    rows = sorted((row for row in draws if row.cell in place), key=lambda row: row.draw * len(place) + place[row.cell])
+    # sorted twice by what is there, not once by pairs: of a million draws that is less than half the memory
+    rows = sorted((row for row in draws if row.cell in place), key=attrgetter("cell"))
+    rows.sort(key=attrgetter("draw"))
     first: dict[bytes, Draw] = {}  # content hash → the accepted draw that has it
     accepted, unscored, waiting, used = ([0] * len(cells) for _ in range(4))  # of each cell, by its place
     counts: Counter[Status] = Counter()

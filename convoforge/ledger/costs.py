@@ -89,8 +89,8 @@ class Cache:
 class CostSummary:
     """What happened in a period. Money is exact US dollars; `input_tokens` excludes cached ones, `thinking_tokens`
     are part of `output_tokens`. `maybe_billed` counts calls that may
-    have been charged without our being told; their cost is in no figure but `waste`. `accepted` is by each dataset's last threshold,
-    duplicates counted once."""
+    have been charged without our being told; their cost is in no figure but `waste`. `accepted` are those answers of the
+    period that their dataset would publish today, by the rule that `publish` goes by: see `costs_outcomes`."""
 
     attempts: int
     succeeded: int

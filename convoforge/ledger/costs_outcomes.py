@@ -1,8 +1,9 @@
 """What came of paid attempts: conversations, those of them accepted today, what was dropped or replaced; and how long they took.
 
-Accepted is computed, never stored: thresholds, reviews and duplicates change it. A million answers are counted by (page, kind, score) in
-one index, as if the score decided on each alone. Those on which it does not are few, and looked at one by one: answers that share
-their content, that were reviewed or replaced, or that lie in an hour that the period cuts. So the count is exact.
+An answer of a period is accepted where it is one of those that its dataset would publish today, under the plan, threshold and number
+per cell of its last build: so a review or a new threshold changes what a past month has brought, and the months add up to the whole.
+`accepted` says which they are. A million answers are counted by (page, kind, score) in one index, as if the score decided on each alone;
+the cells on which it does not are few, and their answers are looked at one by one, as are those of hours that the period cuts.
 """
 
 from __future__ import annotations
@@ -12,15 +13,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, String, and_, cast, func, select, union
+from sqlalchemy import Connection, Select, String, and_, cast, func, select
 
+from convoforge.ledger.accepted import Accepted, read_accepted
 from convoforge.ledger.costs_pages import is_on
 from convoforge.ledger.costs_period import GroupBy, Period, group_names, group_of_log, group_of_page
-from convoforge.ledger.tables import answers, datasets, generation_logs, pages, requests, reviews
+from convoforge.ledger.draws import chunks
+from convoforge.ledger.tables import answers, generation_logs, pages, requests
 
 _LOGS = generation_logs.c
-_IS_OK = answers.c.kind == "ok"
-_ANSWER = [answers.c[name] for name in ("request_id", "attempt", "kind", "score", "content_hash", "paid_pico")]
+_ANSWER = [answers.c[name] for name in ("request_id", "attempt", "kind", "score", "paid_pico")]
 _OF_LOG = and_(_LOGS.request_id == answers.c.request_id, _LOGS.attempt == answers.c.attempt)
 
 
@@ -79,10 +81,10 @@ class Outcomes:
 def read_outcomes(connection: Connection, period: Period, by: GroupBy | None) -> Outcomes:
     """What came of a period's attempts; without `by` they are one group, called by the empty text."""
     found = Outcomes()
-    thresholds = {row.id: row.min_score for row in connection.execute(select(datasets.c.id, datasets.c.min_score))}
+    good = read_accepted(connection)
     names = group_names(connection, by)
-    _count_pages(connection, period, by, names, thresholds, found)
-    _count_singly(connection, period, by, names, thresholds, found)
+    _count_pages(connection, period, by, names, good, found)
+    _count_singly(connection, period, by, names, good, found)
     if period.cut_hours():
         cut = select(group_of_log(by, connection.dialect.name), _LOGS.latency_ms).where(
             period.of_logs(), period.of_cut_hours(), _LOGS.status == "succeeded", _LOGS.latency_ms.is_not(None)
@@ -92,16 +94,12 @@ def read_outcomes(connection: Connection, period: Period, by: GroupBy | None) ->
     return found
 
 
-def _reaches(score: int | None, threshold: int | None) -> bool:
-    return score is not None and threshold is not None and score >= threshold
-
-
 def _count_pages(
     connection: Connection,
     period: Period,
     by: GroupBy | None,
     names: Mapping[Any, str],
-    thresholds: Mapping[int, int | None],
+    good: Accepted,
     found: Outcomes,
 ) -> None:
     """Count the answers on whole pages by what their score says, and collect their latencies."""
@@ -130,7 +128,7 @@ def _count_pages(
         found.latencies[group] += [latencies] if latencies else []
         for outcome in found.of(group):
             outcome.add(kind, count, int(pico))
-            if kind == "ok" and _reaches(score, thresholds.get(dataset)):
+            if good.rules[dataset].reaches(kind, score):
                 outcome.accept(count, int(pico))
     for page in [
         page for page, count in silent.items() if count
@@ -150,7 +148,7 @@ def _count_singly(
     period: Period,
     by: GroupBy | None,
     names: Mapping[Any, str],
-    thresholds: Mapping[int, int | None],
+    good: Accepted,
     found: Outcomes,
 ) -> None:
     """Look at each answer on which not its score alone decides, and at those of hours that the period cuts."""
@@ -158,55 +156,32 @@ def _count_singly(
         # it takes the few for a third of all, and would read every table as a whole: 2.1 s in place of 0.8 at a million
         for way in ("seqscan", "hashjoin", "mergejoin"):
             connection.exec_driver_sql(f"SET LOCAL enable_{way} = off")
-    rows = [*connection.execute(_exceptions(period, by, connection.dialect.name))]
-    counted = len(rows)  # with their pages
+    judged = _judged(period, by, connection.dialect.name)
+    rows = [
+        (True, row)
+        for ids in chunks(sorted(good.judged))
+        for row in connection.execute(judged.where(answers.c.request_id.in_(ids)))
+    ]
     if period.cut_hours():
-        rows += connection.execute(_of_cut_hours(period, by, connection.dialect.name))
-    accepted: tuple[set[tuple[int, str]], defaultdict[str, set[tuple[int, str]]]] = set(), defaultdict(set)
-    # of those that are alike the first is accepted
-    for place in sorted(range(len(rows)), key=lambda place: rows[place][:2]):
-        _, attempt, kind, score, content, pico, name, dataset, answer, decision = rows[place]
-        group = names.get(name, str(name))
-        by_score = kind == "ok" and _reaches(score, thresholds.get(dataset))
-        held = answer == attempt
-        good = held and kind == "ok" and (by_score if decision is None else decision == "accept")
-        for outcome, seen in zip(found.of(group), (accepted[0], accepted[1][group]), strict=True):
-            if place >= counted:
+        rows += [(False, row) for row in connection.execute(_of_cut_hours(period, by, connection.dialect.name))]
+    for counted, (request, attempt, kind, score, pico, name, dataset, answer) in rows:
+        for outcome in found.of(names.get(name, str(name))):
+            if not counted:
                 outcome.add(kind, 1, pico)
-            elif by_score:
+            elif good.rules[dataset].reaches(kind, score):
                 outcome.accept(-1, -pico)
-            if not held:
+            if answer != attempt:
                 outcome.supersede(pico)
-            elif good and content is not None and (dataset, content) not in seen:
-                seen.add((dataset, content))
+            elif good.has(request, dataset, kind, score):
                 outcome.accept(1, pico)
 
 
-def _exceptions(period: Period, by: GroupBy | None, dialect: str) -> Select[Any]:
-    """The answers on whole pages that share their content, were replaced, or were reviewed."""
-    before, later = answers.alias(), answers.alias()
-    earlier = select(before.c.request_id).where(before.c.request_id == later.c.request_id, before.c.attempt < later.c.attempt)
-    several = select(later.c.request_id).where(later.c.attempt > 1, earlier.exists())
-    copied = select(answers.c.content_key).where(_IS_OK).group_by(answers.c.content_key).having(func.count() > 1)
-    replaced = and_(requests.c.id == answers.c.request_id, requests.c.answer.is_distinct_from(answers.c.attempt))
-    reviewed = and_(reviews.c.request_id == answers.c.request_id, reviews.c.attempt == answers.c.attempt)
-    answer = select(*_ANSWER, answers.c.page)
-    these = union(
-        answer.join(requests, replaced).where(answers.c.request_id.in_(several)),
-        answer.where(_IS_OK, answers.c.content_key.in_(copied)),
-        answer.where(_IS_OK, answers.c.content_key.is_(None)),
-        answer.join(reviews, reviewed),
-    ).subquery()
+def _judged(period: Period, by: GroupBy | None, dialect: str) -> Select[Any]:
+    """Answers on whole pages."""
     return (
-        select(
-            *(these.c[column.name] for column in _ANSWER),
-            group_of_page(by, dialect),
-            pages.c.dataset_id,
-            requests.c.answer,
-            _decision(these.c),
-        )
-        .join(pages, pages.c.id == these.c.page)
-        .join(requests, requests.c.id == these.c.request_id)
+        select(*_ANSWER, group_of_page(by, dialect), pages.c.dataset_id, requests.c.answer)
+        .join(pages, pages.c.id == answers.c.page)
+        .join(requests, requests.c.id == answers.c.request_id)
         .where(period.of_pages())
     )
 
@@ -214,19 +189,8 @@ def _exceptions(period: Period, by: GroupBy | None, dialect: str) -> Select[Any]
 def _of_cut_hours(period: Period, by: GroupBy | None, dialect: str) -> Select[Any]:
     """The answers in the period that are of hours it cuts."""
     return (
-        select(*_ANSWER, group_of_log(by, dialect), _LOGS.dataset_id, requests.c.answer, _decision(answers.c))
+        select(*_ANSWER, group_of_log(by, dialect), _LOGS.dataset_id, requests.c.answer)
         .join(generation_logs, _OF_LOG)
         .join(requests, requests.c.id == answers.c.request_id)
         .where(period.of_logs(), period.of_cut_hours())
-    )
-
-
-def _decision(answer: Any) -> ColumnElement[Any]:
-    """The last word of a review."""
-    return (
-        select(reviews.c.decision)
-        .where(reviews.c.request_id == answer.request_id, reviews.c.attempt == answer.attempt)
-        .order_by(reviews.c.id.desc())
-        .limit(1)
-        .scalar_subquery()
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from sys import intern
@@ -39,7 +39,7 @@ def enrol(connection: Connection, dataset_id: int, draws: Sequence[tuple[Cell, i
     """Make wanted draws known, pending. Those already known are left alone. Returns how many were new."""
     before = _count(connection, dataset_id)
     statement = upsert(connection.dialect.name, requests).on_conflict_do_nothing(index_elements=["wanted"])
-    for chunk in _chunks(draws):
+    for chunk in chunks(draws):
         connection.execute(
             statement,
             [
@@ -84,7 +84,7 @@ def claim(connection: Connection, owner: str, ids: Sequence[int], now: datetime)
     dead = dead_owners(connection, now, but=owner)
     release(connection, dead, now)
     taken: list[Claimed] = []
-    for chunk in _chunks(ids):
+    for chunk in chunks(ids):
         statement = (
             update(requests)
             .where(requests.c.id.in_(chunk), requests.c.state == "pending")
@@ -107,7 +107,7 @@ def claim(connection: Connection, owner: str, ids: Sequence[int], now: datetime)
 
 def unclaim(connection: Connection, owner: str, ids: Sequence[int], reason: str) -> None:
     """Give claimed requests back, pending, with the reason why they were not finished."""
-    for chunk in _chunks(ids):
+    for chunk in chunks(ids):
         connection.execute(
             update(requests)
             .where(requests.c.id.in_(chunk), requests.c.owner == owner, requests.c.state == "claimed")
@@ -119,7 +119,7 @@ def untried(connection: Connection, ids: Sequence[int], run_id: str, since: date
     """Those of `ids`, in their order, that are pending and that no attempt of this run has failed since then."""
     failed = _failed(run_id, since).where(generation_logs.c.request_id == requests.c.id)
     found: set[int] = set()
-    for chunk in _chunks(ids):
+    for chunk in chunks(ids):
         query = select(requests.c.id).where(requests.c.id.in_(chunk), requests.c.state == "pending", ~failed.exists())
         found.update(connection.execute(query).scalars())
     return [one for one in ids if one in found]
@@ -138,7 +138,7 @@ def _failed(run_id: str, since: datetime | None) -> Select[int]:
 
 def repend(connection: Connection, ids: Sequence[int]) -> None:
     """Make held or failed draws pending again: a refresh, or a refused request that would be sent differently today."""
-    for chunk in _chunks(ids):
+    for chunk in chunks(ids):
         connection.execute(
             update(requests).where(requests.c.id.in_(chunk), requests.c.state != "claimed").values(state="pending", reason=None)
         )
@@ -146,12 +146,27 @@ def repend(connection: Connection, ids: Sequence[int]) -> None:
 
 def read_draws(connection: Connection, dataset_id: int) -> list[Draw]:
     """Every draw of a dataset with the verdict-relevant part of the answer it holds, and the last review."""
+    return _draws(connection, _draws_of(dataset_id))
+
+
+def read_cell_draws(connection: Connection, dataset_id: int, cells: Collection[str]) -> list[Draw]:
+    """The same of a few cells."""
+    if not cells:
+        return []
+    highest = select(func.max(requests.c.draw)).where(requests.c.dataset_id == dataset_id)
+    numbers = range((connection.execute(highest).scalar_one() or 0) + 1)
+    wanted = [wanted_key(cell, number) for cell in sorted(cells) for number in numbers]
+    query = _draws_of(dataset_id)
+    return [draw for chunk in chunks(wanted) for draw in _draws(connection, query.where(requests.c.wanted.in_(chunk)))]
+
+
+def _draws_of(dataset_id: int) -> Select[Any]:
     last = (
         select(reviews.c.request_id, reviews.c.attempt, func.max(reviews.c.id).label("id"))
         .group_by(reviews.c.request_id, reviews.c.attempt)
         .subquery()
     )
-    query = (
+    return (
         select(
             requests.c.id,
             requests.c.cell,
@@ -171,6 +186,9 @@ def read_draws(connection: Connection, dataset_id: int) -> list[Draw]:
         .where(requests.c.dataset_id == dataset_id)
         .execution_options(yield_per=_CHUNK)
     )
+
+
+def _draws(connection: Connection, query: Select[Any]) -> list[Draw]:
     # a dataset may have a million draws, and few words: each is kept once
     return [
         Draw(
@@ -192,7 +210,7 @@ def read_draws(connection: Connection, dataset_id: int) -> list[Draw]:
 def paid_for(connection: Connection, ids: Sequence[int]) -> int:
     """What the answers cost that requests hold, in pico-dollars."""
     query = _current(func.coalesce(func.sum(answers.c.paid_pico), 0))
-    return sum(int(connection.execute(query.where(requests.c.id.in_(chunk))).scalar_one()) for chunk in _chunks(ids))
+    return sum(int(connection.execute(query.where(requests.c.id.in_(chunk))).scalar_one()) for chunk in chunks(ids))
 
 
 def _digest(digits: str | None) -> bytes | None:
@@ -247,7 +265,7 @@ def read_answers(connection: Connection, ids: Sequence[int]) -> Iterator[Any]:
         generation_logs,
         and_(generation_logs.c.request_id == answers.c.request_id, generation_logs.c.attempt == answers.c.attempt),
     )
-    for chunk in _chunks(ids):
+    for chunk in chunks(ids):
         rows = {row.id: row for row in connection.execute(query.where(requests.c.id.in_(chunk)))}
         yield from (rows[request_id] for request_id in chunk if request_id in rows)
 
@@ -275,5 +293,6 @@ def _count(connection: Connection, dataset_id: int) -> int:
     return int(connection.execute(query).scalar_one())
 
 
-def _chunks(items: Sequence[Any]) -> Iterable[Sequence[Any]]:
+def chunks(items: Sequence[Any]) -> Iterable[Sequence[Any]]:
+    """Items in parts that fit into one statement."""
     return (items[start : start + _CHUNK] for start in range(0, len(items), _CHUNK))

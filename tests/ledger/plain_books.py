@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -12,8 +13,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, select
 
-from convoforge.ledger.tables import answers, datasets, generation_logs, pages, requests, reviews
+from convoforge.ledger.draws import read_draws
+from convoforge.ledger.plans import read_cells, read_plan
+from convoforge.ledger.tables import answers, datasets, generation_logs, pages, requests
 from convoforge.pricing import Price, usd
+from convoforge.standing import assess
 
 Row = dict[str, Any]
 TOKENS = (
@@ -28,7 +32,7 @@ TOKENS = (
 
 @dataclass(frozen=True)
 class Rows:
-    """Everything in a ledger that books are made of. Answers carry their log, request and last review."""
+    """Everything in a ledger that books are made of. Answers carry their log, and whether they are held and accepted."""
 
     logs: list[Row]
     answers: list[Row]
@@ -41,12 +45,29 @@ def read_rows(connection: Connection) -> Rows:
 
     logs = {(row["request_id"], row["attempt"]): row for row in every(generation_logs)}
     held = {row["id"]: row["answer"] for row in every(requests)}
-    said = {(row["request_id"], row["attempt"]): row["decision"] for row in sorted(every(reviews), key=lambda row: row["id"])}
+    accepted = plain_accepted(connection)
     found = []
     for row in sorted(every(answers), key=lambda row: (row["request_id"], row["attempt"])):
         key = row["request_id"], row["attempt"]
-        found.append({**row, "log": logs[key], "held": held[row["request_id"]] == row["attempt"], "decision": said.get(key)})
+        is_held = held[row["request_id"]] == row["attempt"]
+        good = is_held and row["request_id"] in accepted
+        found.append({**row, "log": logs[key], "held": is_held, "accepted": good})
     return Rows([*logs.values()], found, {row["id"]: row for row in every(datasets)})
+
+
+def plain_accepted(connection: Connection) -> set[int]:
+    """The requests whose answers are accepted: the rule over everything that the ledger holds."""
+    found: set[int] = set()
+    for row in connection.execute(select(datasets)).all():
+        if row.min_score is None:
+            continue
+        draws, plan, cells = read_draws(connection, row.id), read_plan(connection, row.id), read_cells(connection, row.id)
+        within = plan.having(cells.values()) if plan else set(cells.values())
+        keys = [key for key, values in cells.items() if values in within]
+        per_cell = json.loads(row.spec)["per_cell"] if row.spec else 10**6
+        standing = assess(keys, draws, min_score=row.min_score, per_cell=per_cell, max_draws=0)
+        found.update(draw.request_id for draw in standing.publish)
+    return found
 
 
 def plain_books(
@@ -67,7 +88,7 @@ def plain_books(
 
     logs = [log for log in rows.logs if counts(log)]
     came = [answer for answer in rows.answers if counts(answer["log"])]
-    total = _figures(logs, came, rows.datasets)
+    total = _figures(logs, came)
     if by is None:
         return total
     groups: dict[str, tuple[list[Row], list[Row]]] = defaultdict(lambda: ([], []))
@@ -75,20 +96,13 @@ def plain_books(
         groups[names[by](log)][0].append(log)
     for answer in came:
         groups[names[by](answer["log"])][1].append(answer)
-    return {**total, "groups": {name: _figures(*groups[name], rows.datasets) for name in sorted(groups)}}
+    return {**total, "groups": {name: _figures(*groups[name]) for name in sorted(groups)}}
 
 
-def _figures(logs: Sequence[Row], came: Sequence[Row], known: dict[int, Row]) -> dict[str, Any]:
-    accepted: dict[tuple[int, str], Row] = {}
-    for answer in came:
-        log, score, threshold = answer["log"], answer["score"], known[answer["log"]["dataset_id"]]["min_score"]
-        good = score is not None and threshold is not None and score >= threshold
-        good = answer["decision"] == "accept" or (answer["decision"] is None and good)
-        if good and answer["held"] and answer["kind"] == "ok" and answer["content_hash"] is not None:
-            accepted.setdefault((log["dataset_id"], answer["content_hash"]), answer)
+def _figures(logs: Sequence[Row], came: Sequence[Row]) -> dict[str, Any]:
+    accepted = [answer for answer in came if answer["accepted"]]
     superseded = [answer for answer in came if not answer["held"]]
-    kept = {(answer["request_id"], answer["attempt"]) for answer in accepted.values()}
-    dropped = [answer for answer in came if answer["held"] and (answer["request_id"], answer["attempt"]) not in kept]
+    dropped = [answer for answer in came if answer["held"] and not answer["accepted"]]
     good_logs = [log for log in logs if log["status"] == "succeeded"]
     times = sorted(log["latency_ms"] for log in good_logs)
     tokens = {name: sum(log[name] for log in logs) for name in TOKENS}

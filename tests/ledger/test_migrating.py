@@ -65,7 +65,7 @@ def old_ledger(url: str) -> None:
             put(
                 connection,
                 "requests",
-                **{"id": n, "dataset_id": 1, "wanted": f"w{n}", "cell": f"{n}", "draw": 0, **axes},
+                **{"id": n, "dataset_id": 1, "wanted": f"{n}/0", "cell": f"{n}", "draw": 0, **axes},
                 state="held" if answered else "pending",
                 answer=1 if answered else None,
             )
@@ -98,13 +98,13 @@ def old_ledger(url: str) -> None:
                     request_id=n,
                     attempt=1,
                     conversation_id=f"c{n}",
-                    sent="s",
+                    sent="5" * 64,
                     kind="ok",
                     score=7,
                     template_version="1",
                     temperature_applied=False,
                     generated_at=NOW,
-                    content_hash="same",
+                    content_hash="5a" * 32,
                 )
         put(connection, "budgets", scope="run:run0", spent_pico=1, maybe_pico=7 * 10**10 + 1)
         put(connection, "budgets", scope="run:run1", spent_pico=1, maybe_pico=0)
