@@ -327,8 +327,9 @@ class Collector:
             booked[part.intent.request_id, part.intent.attempt] = answer
         for key in await self._ledger.awrite(finish_parts, completions):
             if key in booked:
-                found.count(booked[key].status(least), booked[key].completion, ours=batch.run_id == self._run_id)
-                self._control.judged(booked[key].faults(least), booked[key].content_hash)
+                answer = booked[key]
+                status = self._control.judged(answer.status(least), answer.faults(least), answer.content_hash)
+                found.count(status, answer.completion, ours=batch.run_id == self._run_id)
 
     async def _fail(self, failed: Sequence[tuple[Part, ClaudeAPIError]]) -> set[int]:
         """Give requests back, pending, each with the reason why it has no answer. Returns their ids."""

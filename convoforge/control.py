@@ -10,6 +10,7 @@ from typing import Any
 
 from convoforge.errors import RejectedError, UnreadableError
 from convoforge.gate import Gate
+from convoforge.models import Status
 from convoforge.recent import RecentAnswers
 
 SAME_REJECTION_LIMIT = 10
@@ -65,10 +66,15 @@ class Control:
         self.settled.set()
         self.settled = asyncio.Event()
 
-    def judged(self, faults: Sequence[str], content_hash: str | None) -> None:
-        """Count what an answer turned out to be: why it is not accepted, if it is not."""
-        if self.recent is not None and (said := self.recent.add(faults, content_hash)) is not None:
+    def judged(self, status: Status, faults: Sequence[str], content_hash: str | None) -> Status:
+        """Count what an answer turned out to be: why it is not accepted, if it is not. Returns what it counts as, as far as this process
+        knows: what repeats an accepted one is not accepted."""
+        if self.recent is None:
+            return status
+        copy = status is Status.ACCEPTED and self.recent.repeats(content_hash)
+        if (said := self.recent.add(faults, content_hash)) is not None:
             self.stop(said)
+        return Status.DROPPED if copy else status
 
     def answered(self, error: Exception | None) -> None:
         """Count refusals of the same kind in a row, and answers in a row that cannot be read. None is an answer that is none of these;

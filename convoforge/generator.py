@@ -307,11 +307,10 @@ class Generator:
         if not self._spec.allow_other_model and (said := tell_other_model(self._spec.model, reply.model)):
             self._control.other_model(said)
         least = self._spec.quality.min_score
-        self._control.judged(
-            booked.faults(least), booked.content_hash
-        )  # before the books: other calls begin while they are written
+        # before the books: other calls begin while they are written
+        status = self._control.judged(booked.status(least), booked.faults(least), booked.content_hash)
         await self._book(booked.completion)
-        self._count(job, booked.status(least))
+        self._count(job, status)
         return booked.outcome(least, intent.attempt - job.claimed.attempts)
 
     def _tell_terms(self, reply: Reply) -> None:

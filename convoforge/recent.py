@@ -39,13 +39,16 @@ class RecentAnswers:
         """Remember what was accepted before: the hashes of contents."""
         self._accepted.update(content[:_KEY_BYTES] for content in contents if content)
 
+    def repeats(self, content_hash: str | None) -> bool:
+        """Whether a content was accepted before."""
+        return content_hash is not None and bytes.fromhex(content_hash)[:_KEY_BYTES] in self._accepted
+
     def add(self, reasons: Sequence[str], content_hash: str | None) -> str | None:
         """Take one more answer, with the reasons why it is not accepted (none where it is). Returns what to stop the run with, if so
         few of the last ones were accepted."""
         if not reasons and content_hash is not None:
-            content = bytes.fromhex(content_hash)[:_KEY_BYTES]
-            reasons = (_DUPLICATE,) if content in self._accepted else ()
-            self._accepted.add(content)
+            reasons = (_DUPLICATE,) if self.repeats(content_hash) else ()
+            self._accepted.add(bytes.fromhex(content_hash)[:_KEY_BYTES])
         self._reasons.append(tuple(reasons))
         accepted = sum(not one for one in self._reasons)
         if len(self._reasons) < LOOK_BACK or 100 * accepted >= LEAST_ACCEPTED * LOOK_BACK:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from convoforge.control import Control
+from convoforge.models import Status
 from convoforge.recent import LEAST_ACCEPTED, LOOK_BACK, RecentAnswers
 
 FEWEST = LEAST_ACCEPTED * LOOK_BACK // 100
@@ -67,3 +69,14 @@ def test_repetitions_of_what_was_accepted_before_are_not_accepted() -> None:
     told = [recent.add((), f"{n:02x}" * 32) for n in range(LOOK_BACK)][-1]
     assert told is not None
     assert "0 of the last 50" in told
+
+
+def test_a_copy_of_what_was_accepted_is_no_accepted_one_in_the_progress_either() -> None:
+    recent = RecentAnswers("")
+    recent.know([bytes.fromhex("ab" * 32)])
+    control = Control(recent=recent)
+    assert control.judged(Status.ACCEPTED, (), "cd" * 32) is Status.ACCEPTED
+    for known in ("ab" * 32, "cd" * 32):
+        assert control.judged(Status.ACCEPTED, (), known) is Status.DROPPED
+    assert control.judged(Status.NEEDS_REVISION, ("too short",), "ab" * 32) is Status.NEEDS_REVISION
+    assert Control().judged(Status.ACCEPTED, (), "ab" * 32) is Status.ACCEPTED

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, and_, case, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from convoforge.ledger.accepted import read_accepted
+from convoforge.ledger.draws import chunks
 from convoforge.ledger.owners import living_owners
-from convoforge.ledger.tables import answers, datasets, generation_logs, runs, versions
+from convoforge.ledger.tables import answers, datasets, generation_logs, requests, runs, versions
 from convoforge.models import Terms, Usage
 from convoforge.spec import DatasetSpec
 from convoforge.terms import special
@@ -106,7 +108,7 @@ class RunBooks:
 
 
 def run_books(connection: Connection, run_id: str, min_score: int) -> RunBooks:
-    """The books of one run; accepted is what has `min_score` or more."""
+    """The books of one run: accepted is what its dataset would publish today, of which a copy or a draw in reserve is no part."""
     logs = generation_logs.c
     conversation = answers.c.kind == "ok"
     counted = (
@@ -122,7 +124,20 @@ def run_books(connection: Connection, run_id: str, min_score: int) -> RunBooks:
         .outerjoin(answers, and_(answers.c.request_id == logs.request_id, answers.c.attempt == logs.attempt))
         .where(logs.run_id == run_id)
     )
-    return RunBooks(*(int(one) for one in connection.execute(query).one()))
+    books = RunBooks(*(int(one) for one in connection.execute(query).one()))
+    good, accepted, needs_revision = read_accepted(connection), books.accepted, books.needs_revision
+    held = (
+        select(requests.c.id, answers.c.kind, answers.c.score)
+        .join(answers, and_(answers.c.request_id == requests.c.id, answers.c.attempt == requests.c.answer))
+        .join(generation_logs, and_(logs.request_id == answers.c.request_id, logs.attempt == answers.c.attempt))
+        .where(logs.run_id == run_id)
+    )
+    for ids in chunks(sorted(good.judged)):
+        for request, kind, score in connection.execute(held.where(requests.c.id.in_(ids))):
+            reaches = kind == "ok" and score is not None and score >= min_score
+            accepted += (request in good.accepted) - reaches
+            needs_revision -= request in good.accepted and not reaches
+    return replace(books, accepted=accepted, needs_revision=needs_revision)
 
 
 def run_usage(connection: Connection, run_id: str) -> dict[str, Usage]:

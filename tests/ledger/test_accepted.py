@@ -14,7 +14,8 @@ from sqlalchemy import Connection, delete, insert
 from convoforge.grid import Grid
 from convoforge.ledger import Ledger
 from convoforge.ledger.accepted import read_accepted
-from convoforge.ledger.tables import answers, datasets, metadata, plans, requests, reviews, runs
+from convoforge.ledger.runs import run_books
+from convoforge.ledger.tables import answers, datasets, generation_logs, metadata, plans, requests, reviews, runs
 
 TOPICS = "abcd"
 
@@ -102,3 +103,24 @@ def test_what_is_counted_as_accepted_is_what_the_rule_accepts(ledger: Ledger, so
         return {row.id for row in rows if found.has(row.id, row.dataset_id, row.kind, row.score)}
 
     assert ledger.read(counted) == by_rule
+
+
+def test_a_run_counts_a_copy_and_a_draw_in_reserve_as_what_they_are(ledger: Ledger) -> None:
+    good = {"kind": "ok", "score": 9, "content": 1}
+
+    def draw(topic: str, number: int, **answer: Any) -> dict[str, Any]:
+        return {"topic": topic, "draw": number, "state": "held", "answers": [{**good, **answer}], "reviews": []}
+
+    some = [draw("a", 0), draw("b", 0), draw("b", 1, content=2), draw("b", 2, content=3), draw("c", 0, score=3, content=4)]
+    world = {"draws": some, "per_cell": 1, "min_score": 6, "plans": [], "run_without_plan": False}
+
+    def with_logs(connection: Connection) -> None:
+        write(connection, [world])
+        for number in range(1, 6):
+            log = {"request_id": number, "attempt": 1, "run_id": "r1", "dataset_id": 1, "owner": "o", "provider": "anthropic"}
+            how = {"model": "m", "template": "t", "status": "succeeded", "billing": "billed", "started_at": NOW}
+            connection.execute(insert(generation_logs), {**log, **how})
+
+    ledger.write(with_logs)
+    books = ledger.read(run_books, "r1", 6)
+    assert (books.generated, books.accepted, books.needs_revision) == (5, 2, 1)
