@@ -41,6 +41,7 @@ from convoforge.ledger.adhoc_requests import (
     take_key,
 )
 from convoforge.ledger.costs import CostSummary, GroupBy, cost_summary
+from convoforge.ledger.draws import Claimed
 from convoforge.ledger.runs import close_run
 from convoforge.model_facts import check_max_tokens
 from convoforge.models import ConversationRequest, Outcome, Provider, Status
@@ -279,9 +280,14 @@ class ConversationGenerator:
         epoch = self._control.breaker.trips
         cell = Cell(name, request.persona, request.emotion, request.topic, request.tier, template.name)
         bench = self._bench
-        request_id, claimed = await bench.ledger.awrite(
-            enrol_named, bench.dataset, cell, request.model_dump_json(), bench.owner, datetime.now(UTC)
+        enrolling = asyncio.create_task(
+            bench.ledger.awrite(enrol_named, bench.dataset, cell, request.model_dump_json(), bench.owner, datetime.now(UTC))
         )
+        try:
+            request_id, claimed = await asyncio.shield(enrolling)
+        except asyncio.CancelledError:  # the ledger may have taken it all the same
+            enrolling.add_done_callback(self._enrolled_in_vain)
+            raise
         if claimed is None:
             held = await bench.ledger.aread(read_outcome, request_id, self._spec.quality.min_score)
             assert held is not None
@@ -294,6 +300,10 @@ class ConversationGenerator:
             if not answered:
                 self._unanswered.put_nowait(request_id)
         return outcome
+
+    def _enrolled_in_vain(self, enrolling: asyncio.Task[tuple[int, Claimed | None]]) -> None:
+        if not enrolling.cancelled() and enrolling.exception() is None and enrolling.result()[1] is not None:
+            self._unanswered.put_nowait(enrolling.result()[0])
 
     async def tidy(self) -> None:
         """Requests that end without an answer leave no claim, and no row if they were never sent. Runs as long as the generator does."""

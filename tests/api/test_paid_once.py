@@ -222,7 +222,7 @@ def test_a_request_that_was_never_sent_leaves_no_row(serve: Serve, settings: Set
 
 
 def test_who_leaves_while_waiting_leaves_no_claim(serve: Serve, settings: Settings) -> None:
-    with serve(limits={"max_requests": 2, "window_seconds": 60}) as client:
+    with serve(limits={"max_requests": 2, "window_seconds": 3_600}) as client:
         client.post(GENERATE, json=GOOD)
         for _ in range(3):
             leave(client, GOOD, lambda: client.get(GENERATE).json()["data"]["queueLength"] == 1)
