@@ -92,6 +92,12 @@ class House:
         [found] = self.ask("/deployments/filter", deployments={"name": {"any_": [name]}})
         return str(found["id"])
 
+    def template(self) -> Any:
+        """The base job template of the work pool."""
+        code, pool = self.send("GET", "/work_pools/convoforge", auth=self.auth)
+        assert code == 200, pool
+        return pool["base_job_template"]
+
     def runs(self, **filters: Any) -> list[dict[str, Any]]:
         """Flow runs that a filter lets through."""
         return list(self.ask("/flow_runs/filter", flow_runs=filters))
@@ -134,12 +140,37 @@ def house(_own_environment: None, tmp_path_factory: pytest.TempPathFactory) -> I
         made.local("down")
 
 
+@pytest.fixture(scope="module")
+def up(house: House) -> Done:
+    """The first `make up`, by a shell that has no key."""
+    return house.local("up")
+
+
+@dataclass(frozen=True)
+class Again:
+    """A second `make up`, by a shell with a key, of a house whose pool takes commands again, and the processes and pool before."""
+
+    up: Done
+    before: list[Process]
+    template: Any
+
+
+@pytest.fixture(scope="module")
+def again(up: Done, house: House) -> Again:
+    before, template = house.processes(), house.template()
+    opened = {
+        "job_configuration": {"command": "{{ command }}"},
+        "variables": {"type": "object", "properties": {"command": {"type": "string"}}},
+    }
+    assert house.send("PATCH", "/work_pools/convoforge", {"base_job_template": opened}, auth=house.auth)[0] == 204
+    return Again(house.local("up", ANTHROPIC_API_KEY="sk-of-this-shell"), before, template)
+
+
 def test_down_without_up_says_so(house: House) -> None:
     assert house.local("down") == Done(0, f"nothing was running (PREFECT_HOME={house.home})\n", "")
 
 
-def test_up_makes_a_house_that_builds(house: House) -> None:
-    up = house.local("up")
+def test_up_makes_a_house_that_builds(up: Done, house: House) -> None:
     assert up.code == 0, up.out + up.err
     assert f"Prefect UI  http://127.0.0.1:{house.port}\n" in up.out
     assert f"the UI asks for it once; it is in {house.home}/convoforge-server.auth\n" in up.out
@@ -154,7 +185,7 @@ def test_up_makes_a_house_that_builds(house: House) -> None:
     assert {path.name.partition("-")[0] for path in version.glob("data/*.parquet")} == {"train", "validation"}
 
 
-def test_each_schedule_has_a_next_run_which_up_reads_back_from_the_server(house: House) -> None:
+def test_each_schedule_has_a_next_run_which_up_reads_back_from_the_server(up: Done, house: House) -> None:
     schedules = {one.name: one for one in read_schedules(house.api, house.auth)}
     periods = {
         "build-dataset/nightly": timedelta(days=1),
@@ -168,7 +199,6 @@ def test_each_schedule_has_a_next_run_which_up_reads_back_from_the_server(house:
         assert next_run is not None, f"the server schedules no run of {name}"
         assert now - timedelta(minutes=2) < next_run <= now + period
     assert schedules["build-dataset/nightly"].next_run.hour == 2
-    up = house.local("up")
     for name in periods:
         assert f"  {name}  " in up.out
     assert f"next run {schedules['build-dataset/nightly'].next_run:%Y-%m-%d} 02:00 UTC" in up.out
@@ -195,6 +225,7 @@ def test_a_schedule_of_seconds_makes_runs_that_the_worker_executes(house: House)
     assert all(run["start_time"] >= run["expected_start_time"][:19] for run in done)
 
 
+@pytest.mark.long
 def test_a_paused_schedule_stays_paused_and_up_says_so(house: House) -> None:
     assert house.prefect("deployment", "schedule", "pause", "--all").code == 0
     up = house.local("up")
@@ -284,25 +315,20 @@ def test_the_auth_string_is_in_no_command_line_and_no_log_and_only_its_owner_can
         assert path.stat().st_mode & 0o077 == 0, path
 
 
-def test_a_pool_of_before_loses_its_overrides_by_up(house: House) -> None:
-    code, said = house.send("GET", "/work_pools/convoforge", auth=house.auth)
-    assert code == 200
-    ours = said["base_job_template"]
-    opened = {
-        "job_configuration": {"command": "{{ command }}"},
-        "variables": {"type": "object", "properties": {"command": {"type": "string"}}},
-    }
-    assert house.send("PATCH", "/work_pools/convoforge", {"base_job_template": opened}, auth=house.auth)[0] == 204
-    assert house.local("up").code == 0
-    assert house.send("GET", "/work_pools/convoforge", auth=house.auth)[1]["base_job_template"] == ours
+def test_a_pool_of_before_loses_its_overrides_by_up(again: Again, house: House) -> None:
+    assert again.up.code == 0, again.up.err
+    assert house.template() == again.template
 
 
-def test_up_says_what_the_running_worker_has_not_what_this_shell_has(house: House) -> None:
-    up = house.local("up", ANTHROPIC_API_KEY="sk-of-this-shell")
-    assert up.code == 0, up.err
-    assert "The worker has no API key" in up.out
-    assert "The worker was started with another ANTHROPIC_API_KEY than this shell has, and keeps it." in up.out
-    assert "sk-of-this-shell" not in up.out
+def test_up_says_what_the_running_worker_has_not_what_this_shell_has(again: Again) -> None:
+    assert "The worker has no API key" in again.up.out
+    assert "The worker was started with another ANTHROPIC_API_KEY than this shell has, and keeps it." in again.up.out
+    assert "sk-of-this-shell" not in again.up.out
+
+
+def test_up_again_starts_nothing_again(again: Again, house: House) -> None:
+    assert [one.runs for one in again.before] == [True, True]
+    assert house.processes() == again.before
 
 
 def test_down_from_another_home_says_where_the_server_belongs(house: House, tmp_path: Path) -> None:
@@ -323,13 +349,6 @@ def test_bad_parameters_are_refused_before_a_run_exists(house: House) -> None:
         assert done.code == 1
         assert parameter.partition("=")[0] in done.out + done.err
     assert house.ask("/flow_runs/count", **of_build) == before
-
-
-def test_up_again_starts_nothing_again(house: House) -> None:
-    before = house.processes()
-    assert [one.runs for one in before] == [True, True]
-    assert house.local("up").code == 0
-    assert house.processes() == before
 
 
 def test_up_does_not_take_the_place_of_a_server_that_is_named(house: House) -> None:
