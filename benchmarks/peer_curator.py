@@ -42,7 +42,7 @@ def main() -> None:
     AnthropicOnlineRequestProcessor.test_call = lambda _: {}
     prompts = json.loads(Path(sys.argv[1]).read_text())
     writer = Writer(
-        "claude-sonnet-5-5",
+        "claude-sonnet-4-6",  # writes the same here, and does not think unless asked to: peers cannot turn it off
         backend="anthropic",
         generation_params={"max_tokens": 4096},
         backend_params={

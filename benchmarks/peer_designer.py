@@ -47,7 +47,7 @@ def main() -> None:
     )
     model = dd.ModelConfig(
         alias="writer",
-        model="claude-sonnet-5-5",
+        model="claude-sonnet-4-6",  # writes the same here, and does not think unless asked to: peers cannot turn it off
         provider="simulator",
         skip_health_check=True,
         inference_parameters=dd.ChatCompletionInferenceParams(max_tokens=4096, max_parallel_requests=AT_ONCE),

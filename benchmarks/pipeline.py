@@ -62,6 +62,7 @@ def bare(count: int) -> dict[str, float]:
                     system=prompt.system,
                     messages=[{"role": "user", "content": prompt.user}],
                     output_config={"format": {"type": "json_schema", "schema": ANSWER_SCHEMA}},
+                    thinking={"type": "between_tools"},  # as a build says it: what is thought would be written, too
                 )
 
         await asyncio.gather(*(one(number) for number in range(WARM)))

@@ -10,6 +10,7 @@ import time
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
+from dataclasses import astuple
 from typing import Any
 
 import aiohttp
@@ -20,6 +21,7 @@ from hypothesis import strategies as st
 
 from convoforge.claude import SIMULATOR_KEY, Claude, is_loopback, read_usage
 from convoforge.claude.connection import proxy_for
+from convoforge.claude.reading import MOST_TOKENS
 from convoforge.endpoint import api_address, check_provider
 from convoforge.errors import (
     ClaudeAPIError,
@@ -606,17 +608,17 @@ async def test_an_address_with_more_behind_it_is_refused_on_one_clear_line(base_
 @settings(deadline=None)
 @given(
     st.dictionaries(
-        st.sampled_from(["input_tokens", "output_tokens", "cache_creation", "cache_read_input_tokens"]),
+        st.sampled_from(["input_tokens", "output_tokens", "output_tokens_details", "cache_creation", "cache_read_input_tokens"]),
         st.none() | st.integers() | st.text() | st.booleans() | st.lists(st.none()),
     )
 )
 def test_a_usage_is_numbers_of_tokens_or_no_usage(told: dict[str, Any]) -> None:
     try:
         usage = read_usage(told)
-    except (KeyError, TypeError, AttributeError):
+    except (KeyError, TypeError, AttributeError, ValueError):
         return
-    for tokens in (usage.input_tokens, usage.output_tokens, usage.cache_read_tokens, usage.cache_write_5m_tokens):
-        assert type(tokens) is int and tokens >= 0
+    for tokens in astuple(usage):
+        assert type(tokens) is int and 0 <= tokens <= MOST_TOKENS
 
 
 @pytest.mark.parametrize(
