@@ -63,6 +63,7 @@ def test_a_spec_needs_no_more_than_a_name_a_model_templates_and_axes(tmp_path: P
         "pause_threshold": 0.9,
         "queue": True,
         "concurrency": 5,
+        "max_wait_seconds": None,
         "input_tokens": None,
         "output_tokens": None,
     }

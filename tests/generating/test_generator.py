@@ -989,7 +989,7 @@ async def test_in_a_storm_of_faults_the_books_agree_to_the_token(open_run: Open)
     count = 300
     with simulator_process(latency_ms=10, jitter_ms=10, fault_rate=STORM, seed=11) as url:
         simulator = Simulator(url)
-        retry = {"timeout_seconds": 1.5, "max_delay_seconds": 0.05}
+        retry = {"timeout_seconds": 4, "max_delay_seconds": 0.05}
         ended: Counter[str] = Counter()
         for number in range(3):
             async with open_run(url, name=f"run{number}", retry=retry, budget={"dataset_usd": 100}) as run:
