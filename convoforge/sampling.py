@@ -12,6 +12,7 @@ from __future__ import annotations
 import heapq
 import random
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import cache
 from hashlib import blake2b
 from itertools import islice, product
 from math import prod
@@ -48,6 +49,7 @@ def choose_cells(
     def rank(names: Iterable[str]) -> bytes:
         return blake2b("\x1f".join([str(seed), *names]).encode(), digest_size=8).digest()
 
+    @cache
     def rank_of(cell: Cell) -> bytes:
         return rank(axis[value] for axis, value in zip(labels, cell, strict=True))
 
@@ -55,7 +57,8 @@ def choose_cells(
     # What was in a sample and holds something is even already, or nearly; all that is held together may have more of use.
     # Of an even walk its beginning is even, too, which matters where fewer are wanted.
     starts = [[cell for cell in sample if cell in held] for sample in (*known, *(one[:count] for one in known))]
-    ways = [_keep(start, by_worth, known[0], labels, count, held, rank, rank_of) for start in [*starts, by_worth]]
+    different = {frozenset(start): start for start in (by_worth, *reversed(starts))}
+    ways = [_keep(start, by_worth, known[0], labels, count, held, rank, rank_of) for start in reversed(different.values())]
     _, best = max(enumerate(ways), key=lambda way: (way[1].worth, -way[0]))
     order = {cell: number for number, cell in enumerate(known[0])}
     _fill(best, known[0], labels, seed, rank, rank_of)
@@ -117,15 +120,26 @@ def _keep(
     for cell in start:
         shares.take(cell)
 
+    surpluses = [sum(max(0, shares.over(place, value)) for value in range(len(axis))) for place, axis in enumerate(labels)]
+    left, surplus = sum(surpluses), max(surpluses)
+    # how much a value has left is told in a few steps: a key that changed with every cell that is dropped would be made anew as often
+    steps = [1 + surplus // (2 * len(axis)) for axis in labels]
+
     def key(cell: Cell) -> tuple[bool, int, int, int, bytes]:
         """What is dropped first: what relieves a value at all, holds little, relieves several, and is of values that have enough."""
         over = [shares.over(axis, value) for axis, value in enumerate(cell)]
         relieved = sum(one > 0 for one in over)
-        return relieved == 0, held.get(cell, 0), -relieved, -sum(one for one in over if one <= 0), rank_of(cell)
+        return (
+            relieved == 0,
+            held.get(cell, 0),
+            -relieved,
+            sum(-one // step for one, step in zip(over, steps, strict=True) if one <= 0),
+            rank_of(cell),
+        )
 
     heap = [(key(cell), cell) for cell in start if any(shares.over(axis, value) > 0 for axis, value in enumerate(cell))]
     heapq.heapify(heap)
-    while heap:
+    while left:
         said, cell = heapq.heappop(heap)
         now = key(cell)
         if now[0]:
@@ -133,6 +147,7 @@ def _keep(
         if now > said:  # counts only fall, so keys only grow: another one may be due before it
             heapq.heappush(heap, (now, cell))
         else:
+            left += now[2]  # it relieved so many values, told as a negative number
             shares.drop(cell)
     shares.add(by_worth)
     return shares
