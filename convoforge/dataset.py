@@ -14,6 +14,7 @@ from convoforge.ledger.draws import paid_for, read_draws, unscored, write_scores
 from convoforge.ledger.facts import read_facts
 from convoforge.ledger.plans import keep_plan, read_cells, read_plan, read_run_plan
 from convoforge.ledger.runs import find_dataset
+from convoforge.model_facts import ModelFacts
 from convoforge.models import Provider
 from convoforge.plan import Plan, make_plan
 from convoforge.pricing import usd
@@ -25,13 +26,22 @@ from convoforge.templates import Library
 _SCORED_AT_ONCE = 1_000
 
 
-def plan_dataset(ledger: Ledger, spec: DatasetSpec, library: Library, provider: Provider, *, run: str | None = None) -> Plan:
+def plan_dataset(
+    ledger: Ledger,
+    spec: DatasetSpec,
+    library: Library,
+    provider: Provider,
+    *,
+    run: str | None = None,
+    facts: ModelFacts | None = None,
+) -> Plan:
     """The plan of a spec for what the ledger holds of its dataset: the cells that were chosen last, or, after a change of the spec, the
     cells that hold accepted conversations first. `run` is one that is under way: its plan, as whoever began it chose it.
+    `facts` are what is known of the model; without them what the ledger knows, or the package.
 
     Raises `ConfigError` as `make_plan` does.
     """
-    facts = ledger.read(read_facts, provider, spec.model, datetime.now(UTC))
+    facts = facts or ledger.read(read_facts, provider, spec.model, datetime.now(UTC))
     row = ledger.read(find_dataset, spec.name, provider)
     if row is None:
         return make_plan(spec, library, provider, facts)
@@ -55,7 +65,7 @@ def settle_plan(ledger: Ledger, dataset_id: int, run_id: str, plan: Plan, now: d
     while True:
         newest = ledger.read(read_plan, dataset_id)
         if newest is not None and newest.signature == plan.signature and newest.cells not in (None, plan.numbers):
-            plan = plan_dataset(ledger, plan.spec, plan.library, plan.provider)
+            plan = plan_dataset(ledger, plan.spec, plan.library, plan.provider, facts=plan.facts)
         if ledger.write(keep_plan, dataset_id, run_id, plan, newest.id if newest else None, now):
             return plan
 

@@ -167,7 +167,10 @@ def check_max_tokens(facts: ModelFacts, settings: Generation) -> None:
 def describe_model(facts: ModelFacts, settings: Generation) -> Iterator[str]:
     """What a person should know of a model before it is paid."""
     if not facts.known:
-        yield f"nothing is known of the model {facts.id}: it is asked in the plainest way, with the answer's format told in words"
+        yield (
+            f"nothing is known of the model {facts.id}: it is asked in the plainest way, with the answer's format told in words; "
+            "what it thinks by itself is paid"
+        )
     elif settings.structured and not facts.structured:
         yield f"the model {facts.id} takes no structured output: the answer's format is told in words"
     if facts.lifecycle == "deprecated":

@@ -15,7 +15,7 @@ from convoforge.batching import Batcher
 from convoforge.claude import SIMULATOR_KEY, Claude
 from convoforge.control import Control
 from convoforge.endpoint import api_address, check_provider, gate_label, gate_limits
-from convoforge.errors import ConfigError, LedgerError
+from convoforge.errors import ConfigError, DoomError, LedgerError
 from convoforge.gate import Gate, Limits, fingerprint
 from convoforge.generator import MOST_IN_FLIGHT, Generator
 from convoforge.ledger import Ledger
@@ -63,12 +63,14 @@ async def open_workbench(
     open_gate: OpenGate | None = None,
     flow_run_id: str | None = None,
     part_of: str | None = None,
+    sends: bool = True,
     log: Log = logging.getLogger(__name__),  # noqa: B008 - the same one, always
 ) -> AsyncIterator[Workbench]:
     """A workbench for the dataset that `spec` names. Without `open_gate` the rate is counted in the ledger.
 
     `flow_run_id` is Prefect's, where there is one. `part_of` is the id of a run that another process has begun, and will end: this one
-    takes part in it, under its budget, as the owner that is named after `flow_run_id`. Raises `ConfigError`, `DoomError` or
+    takes part in it, under its budget, as the owner that is named after `flow_run_id`. Without `sends` no
+    request will be made: what was paid is collected though the model is gone. Raises `ConfigError`, `DoomError` or
     `LedgerError`: one line each, for a person. Who opened it waits for its calls in flight before it is closed.
     """
     simulate = provider == "simulator"
@@ -88,8 +90,13 @@ async def open_workbench(
         claude = Claude(keys, base_url, spec.model, timeout_seconds=spec.retry.timeout_seconds)
         stack.push_async_callback(claude.aclose)
         policy = Policy(spec.retry)
-        await check_provider(claude, provider, policy)
-        check_model(claude.facts, spec, elsewhere=is_elsewhere(provider, settings.api_root))
+        try:
+            await check_provider(claude, provider, policy)
+        except DoomError as error:
+            if sends or error.kind != "model":
+                raise
+        if sends:
+            check_model(claude.facts, spec, elsewhere=is_elsewhere(provider, settings.api_root))
         if claude.told:
             ledger.write(keep_facts, provider, spec.model, claude.told, datetime.now(UTC))
         endpoint, names = gate_label(spec, base_url, provider), [fingerprint(key) for key in keys]

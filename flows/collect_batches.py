@@ -55,7 +55,7 @@ async def collect_batches(
 
 async def _collect(spec: DatasetSpec, *, simulate: bool) -> BuildReport:
     begun = monotonic()
-    async with open_session(spec, simulate=simulate) as opened:
+    async with open_session(spec, simulate=simulate, sends=False) as opened:
         held = len(read_standing(opened.ledger, opened.plan, opened.dataset_id).publish)
         await collect(opened.run_id, wait=False)
         release = await publish_version(opened.run_id)

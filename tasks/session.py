@@ -27,6 +27,7 @@ from convoforge.generator import Generator, Job, make_job
 from convoforge.ledger import Ledger
 from convoforge.ledger.draws import Claimed
 from convoforge.ledger.runs import close_run, run_over
+from convoforge.model_facts import ModelFacts
 from convoforge.models import Provider
 from convoforge.plan import Cell, Plan
 from convoforge.pricing import usd
@@ -181,10 +182,11 @@ async def open_session(
     settings: Settings | None = None,
     part_of: str | None = None,
     strand: float = 1.0,
+    sends: bool = True,
 ) -> AsyncIterator[Session]:
     """Everything a run needs, checked before a cent is spent, and closed again whatever happens. `part_of` is a run that another
     process has begun: this one takes part in it, and stops when that run does. `strand` is the share of the accepted conversations
-    that a change of the spec may take out of the dataset.
+    that a change of the spec may take out of the dataset. Without `sends` no request will be made, and the model may be gone.
 
     Raises `ConfigError`, `DoomError` or `LedgerError`, or `ConvoforgeError` for an object store: one line each, for a person.
     """
@@ -207,11 +209,12 @@ async def open_session(
                 open_gate=prefect_gate(log),
                 flow_run_id=str(flow_run.id) if flow_run.id else None,
                 part_of=part_of,
+                sends=sends,
                 log=log,
             )
         )
         if bench.facts != plan.facts:  # the API says otherwise than was known before
-            plan = await asyncio.to_thread(_plan, spec, settings, provider, part_of, strand)
+            plan = await asyncio.to_thread(_plan, spec, settings, provider, part_of, strand, bench.facts)
         if part_of is None:
             plan = await asyncio.to_thread(settle_plan, bench.ledger, bench.dataset, bench.run_id, plan, datetime.now(UTC))
         opened = Session(
@@ -243,10 +246,17 @@ async def open_session(
         yield opened
 
 
-def _plan(spec: DatasetSpec, settings: Settings, provider: Provider, part_of: str | None, strand: float) -> Plan:
+def _plan(
+    spec: DatasetSpec,
+    settings: Settings,
+    provider: Provider,
+    part_of: str | None,
+    strand: float,
+    facts: ModelFacts | None = None,
+) -> Plan:
     """The plan for what the ledger holds. Raises `ConfigError` where it would leave more of the dataset behind than may be."""
     with Ledger(settings.database_url) as ledger:
-        plan = plan_dataset(ledger, spec, Library.at(settings.config_dir), provider, run=part_of)
+        plan = plan_dataset(ledger, spec, Library.at(settings.config_dir), provider, run=part_of, facts=facts)
         gone = find_stranded(ledger, plan) if part_of is None and strand < 1 else None
     if gone is not None and gone.share > strand:
         raise ConfigError(

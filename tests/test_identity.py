@@ -22,6 +22,7 @@ PROMPT = Prompt(
 )
 MODEL = "claude-sonnet-5-5"
 SENT = "fc57e3712eac46f9a74706629ab8f2456f7bf2cb3918ffd45c0434e4d5ce475f"
+ADAPTIVE = "0cf83e7db372fad8f5db1ae95f2952c60b25e717fef2e6050aaac3a0d31a808b"
 
 
 def test_the_keys_are_those_of_every_release() -> None:
@@ -167,3 +168,13 @@ def test_a_parameter_is_sent_only_where_it_differs_from_what_was_said_before(tmp
 def test_what_is_wanted_of_a_dataset_is_no_part_of_what_is_sent(tmp_path: Path, change: dict[str, object]) -> None:
     plan = small_plan(tmp_path)
     assert sent(make_plan(change_spec(plan.spec, **change), plan.library, "anthropic")) == sent(plan)
+
+
+def test_thinking_off_is_what_every_release_sent_and_anything_else_is_another_request() -> None:
+    assert sent_key(MODEL, PROMPT, Generation(thinking="off", effort=None)) == SENT
+    others = {
+        sent_key(MODEL, PROMPT, settings)
+        for settings in (Generation(thinking="adaptive"), Generation(effort="low"), Generation(thinking="adaptive", effort="low"))
+    }
+    assert len(others | {SENT}) == 4
+    assert sent_key(MODEL, PROMPT, Generation(thinking="adaptive")) == ADAPTIVE

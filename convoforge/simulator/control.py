@@ -42,6 +42,10 @@ class Control:
         """What the usage of each answer says from now on, beside the tokens or in their place: `inference_geo="us"`."""
         self._call("usage", words)
 
+    def tell_model(self, model: str, **fields: Any) -> None:
+        """What `GET /v1/models/{id}` says of a model from now on, in the place of these fields: `lifecycle="retired"`."""
+        self._call(f"models/{model}", fields)
+
     def reset(self) -> None:
         """As just started."""
         self._call("reset", {})

@@ -75,6 +75,7 @@ class Simulator:
         self._cache = PromptCache()
         limits = (options.requests_per_minute, options.input_tokens_per_minute, options.output_tokens_per_minute)
         self._rates = Rates(limits, self._wall)
+        self._models: dict[str, dict[str, Any]] = {}
         self._told: dict[str, Any] = {"inference_geo": options.inference_geo} if options.inference_geo else {}
         self._batches = Batches(options, self._clock, self._wall, self._books, self._script, self._odds, self._cache, self._told)
 
@@ -90,6 +91,7 @@ class Simulator:
             web.post("/_simulator/script", endpoint(self.script)),
             web.get("/_simulator/books", endpoint(self.books)),
             web.post("/_simulator/usage", endpoint(self.usage)),
+            web.post("/_simulator/models/{id}", endpoint(self.model)),
             web.post("/_simulator/reset", endpoint(self.reset)),
             web.route("*", "/{path:.*}", endpoint(self.unknown)),
         ])  # fmt: skip
@@ -176,7 +178,7 @@ class Simulator:
         name = request.match_info["id"]
         if name not in MODELS:
             raise ApiError(404, f"model: {name}")
-        return MODELS[name].info()
+        return {**MODELS[name].info(), **self._models.get(name, {})}
 
     async def script(self, request: web.Request) -> dict[str, Any]:
         """POST /_simulator/script: `{"faults": ["529", "ok", {"kind": "429", "retry_after": 2}], "match": null, "on": null}`.
@@ -201,6 +203,11 @@ class Simulator:
         """POST /_simulator/usage: what each answer's usage says from now on, beside the tokens or in their place."""
         self._told.update(read_object(await body_of(request)))
         return dict(self._told)
+
+    async def model(self, request: web.Request) -> dict[str, Any]:
+        """POST /_simulator/models/{id}: what `GET /v1/models/{id}` says from now on, in the place of these fields."""
+        self._models[request.match_info["id"]] = read_object(await body_of(request))
+        return {}
 
     async def reset(self, request: web.Request) -> dict[str, Any]:
         """POST /_simulator/reset: as just started, nothing scripted, booked, cached or used up, and no batches."""

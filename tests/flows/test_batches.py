@@ -241,6 +241,29 @@ def _later(run_flow: RunFlow, building: Project, slow: Control) -> None:
     assert run == report.run_id  # who asked has paid, whoever collected
 
 
+def test_what_was_paid_is_collected_though_its_model_has_been_retired(
+    run_flow: RunFlow, building: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    building.spec("late", mode="batch")
+    with simulator_process(batch_seconds=10) as url:
+        monkeypatch.setenv("ANTHROPIC_BASE_URL", url)
+        server = Control(url)
+        assert told(run_flow(build_dataset, spec="late", simulate=True, wait=False)).in_batches == 8
+        server.tell_model("claude-sonnet-5-5", lifecycle="retired", retires_at="2026-11-26T00:00:00Z")
+
+        def collected() -> bool:
+            state = run_flow(collect_batches, simulate=True)
+            assert state.is_completed(), state.message
+            return rows(building, "SELECT count(*) FROM answers") == [(8,)]
+
+        wait_for(collected, "the batch's answers")
+        assert len(said_in(building, "late")) == 8
+        again = run_flow(build_dataset, spec="late", simulate=True)
+        assert again.is_failed()
+        assert "is retired since 26 November 2026" in (again.message or "")
+        books_agree(building, server)
+
+
 def test_a_build_collects_what_an_earlier_one_has_left_in_batches_also_an_online_one(
     run_flow: RunFlow, building: Project, slow: Control, monkeypatch: pytest.MonkeyPatch
 ) -> None:
