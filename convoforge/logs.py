@@ -43,6 +43,8 @@ def set_up_logs(log_format: str | None = None, *, level: int = logging.INFO, str
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(level)
+    for client in ("httpx", "httpx2", "httpcore"):  # a line for each request to Prefect is no event of ours
+        logging.getLogger(client).setLevel(max(level, logging.WARNING))
 
 
 class TextFormatter(logging.Formatter):

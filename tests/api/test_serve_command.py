@@ -193,7 +193,7 @@ def test_simulate_prints_how_to_use_it_and_ends_when_told_to(project: Any) -> No
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [(["--fault-rate", "999=0.1"], "999"), (["--fault-rate", "529"], "529"), (["--latency-ms", "-1"], "latency_ms")],
+    [(["--fault-rate", "999=0.1"], "999"), (["--fault-rate", "529"], "529"), (["--latency-ms", "-1"], "--latency-ms")],
 )
 def test_a_simulator_that_cannot_be_says_why(project: Any, arguments: list[str], words: str) -> None:
     done = project.run("simulate", *arguments)

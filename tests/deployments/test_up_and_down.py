@@ -7,6 +7,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from base64 import b64encode
@@ -58,22 +59,21 @@ class House:
         return self._run(["-m", "prefect", *arguments], {"PREFECT_PLUGINS_ENABLED": "true"})
 
     def ask(self, path: str, listed: list[Any] | None = None, **body: Any) -> Any:
-        """What the server says to a POST; it sends a caller away while its SQLite is busy, and the caller asks again, as Prefect's own does."""
+        """What the server says to a POST."""
 
-        def answer() -> list[Any]:
-            code, said = self.send("POST", path, body if listed is None else listed, auth=self.auth)
-            if code == 503:
-                return []
-            assert code < 300, said
-            return [said]
-
-        [said] = wait_for(answer, f"an answer to {path}", 30)
+        code, said = self.send("POST", path, body if listed is None else listed, auth=self.auth)
+        assert code < 300, said
         return said
 
     def send(
         self, method: str, path: str, body: Any = None, *, auth: str | None = None, headers: dict[str, str] | None = None
     ) -> tuple[int, Any]:
-        """A request as anybody can send it, and the answer to it."""
+        """A request as anybody can send it, and the answer to it: asked again while the server's SQLite is busy, as Prefect's client does."""
+        while (answer := self._send(method, path, body, auth=auth, headers=headers))[0] == 503:
+            time.sleep(0.5)
+        return answer
+
+    def _send(self, method: str, path: str, body: Any, *, auth: str | None, headers: dict[str, str] | None) -> tuple[int, Any]:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"{self.api}{path}", data, {"content-type": "application/json"}, method=method)
         for name, value in (headers or {}).items():

@@ -32,7 +32,9 @@ def test_the_books_of_a_build_are_a_table_a_page_and_a_line(run_flow: RunFlow, b
     assert run_flow(build_dataset, spec="reported", simulate=True).is_completed()
     state = run_flow(cost_report, simulated=True)
     books = result_in(state)
-    assert books == building.run("costs", "--simulated", "--json", "--by", "dataset").last
+    told = building.run("costs", "--simulated", "--json", "--by", "dataset").last
+    assert told.pop("ledger") == str(building.data / "ledger.db")
+    assert books == told
     assert (books["attempts"], books["accepted"], [*books["groups"]]) == (2, 2, ["reported"])
     assert (state.name, state.type.value) == ("Completed", "COMPLETED")
     assert state.message is not None and "\n" not in state.message
