@@ -74,6 +74,26 @@ def test_limit_makes_so_many_and_no_more(run_flow: RunFlow, building: Project, s
     assert (rest.state, rest.held, rest.accepted) == ("completed", report.accepted, 8)
 
 
+def test_a_changed_spec_pays_for_its_change_alone_and_a_schedule_takes_no_large_part_out(
+    run_flow: RunFlow, building: Project, simulator: Simulator
+) -> None:
+    axes = {"persona": ["A", "B", "C"], "emotion": ["Fear", "Calm", "Hope"], "topic": ["x", "y"], "tier": ["template"]}
+    building.spec("states-grown", axes=axes, sample=12)
+    first = report_in(run_flow(build_dataset, spec="states-grown", simulate=True))
+    assert first.accepted == 12
+    building.spec("states-grown", axes={**axes, "persona": ["A", "B", "C", "D"]}, sample=12)
+    spent = simulator.books()["requests"]
+    refused = run_flow(build_dataset, spec="states-grown", simulate=True)
+    assert refused.is_failed() and refused.message is not None
+    assert refused.message.startswith("3 of 12 accepted conversations, $0.0")
+    assert refused.message.endswith("with the parameter strand=1")
+    assert simulator.books()["requests"] == spent
+    grown = report_in(run_flow(build_dataset, spec="states-grown", simulate=True, strand=1))
+    assert (grown.held, grown.accepted) == (9, 12)
+    # told once: the next night has nothing to do, and nothing is left behind
+    assert report_in(run_flow(build_dataset, spec="states-grown", simulate=True)).generated == 0
+
+
 def test_a_run_that_ends_short_is_completed_as_partial(run_flow: RunFlow, building: Project, simulator: Simulator) -> None:
     building.spec("states-short", axes=ONE, max_draws=1)
     simulator.script("refusal")
