@@ -13,6 +13,7 @@ from convoforge.dataset import read_standing, settle_plan
 from convoforge.generator import make_job
 from convoforge.ledger.draws import claim, enrol
 from convoforge.ledger.runs import close_run
+from convoforge.models import Outcome
 from convoforge.plan import Cell, Plan
 from convoforge.pricing import usd
 from convoforge.settings import Settings
@@ -56,7 +57,7 @@ async def run_pilot(plan: Plan, settings: Settings, count: int, open_gate: OpenG
         open_gate=open_gate,
     ) as bench:
         plan = settle_plan(bench.ledger, bench.dataset, bench.run_id, plan, datetime.now(UTC))
-        sent: Sequence[object] = ()
+        sent: Sequence[Outcome] = ()
         try:
             sent = await _generate(bench, plan, count)
         finally:
@@ -73,7 +74,7 @@ async def run_pilot(plan: Plan, settings: Settings, count: int, open_gate: OpenG
     return pilot
 
 
-async def _generate(bench: Workbench, plan: Plan, count: int) -> Sequence[object]:
+async def _generate(bench: Workbench, plan: Plan, count: int) -> Sequence[Outcome]:
     """The outcomes of the draws, all begun at once: the run's places in flight and its rate bound them."""
     standing = await asyncio.to_thread(read_standing, bench.ledger, plan, bench.dataset)
     chosen = choose_draws(plan, standing, count)
@@ -86,6 +87,6 @@ async def _generate(bench: Workbench, plan: Plan, count: int) -> Sequence[object
     return await asyncio.gather(*(bench.generator.generate(make_job(plan, cells[one.cell], one)) for one in claimed))
 
 
-def _reason(control: Control, outcomes: Sequence[object]) -> str:
-    reasons = [reason for outcome in outcomes if (reason := getattr(outcome, "reason", "")) and getattr(outcome, "error", None)]
-    return reasons[0] if reasons else control.stopped or "stopped"
+def _reason(control: Control, outcomes: Sequence[Outcome]) -> str:
+    """Why fewer were generated than were sent: the first error, or what stopped the run."""
+    return next((outcome.reason for outcome in outcomes if outcome.error is not None), None) or control.stopped or "stopped"

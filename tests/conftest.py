@@ -43,6 +43,8 @@ def _own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
             "PREFECT_PROFILE",
         ):
             patch.delenv(name, raising=False)
+        own = tmp_path_factory.getbasetemp()
+        patch.setenv("SHARED_TEMP", str(own.parent if "PYTEST_XDIST_WORKER" in os.environ else own))
         home = tmp_path_factory.mktemp("home")
         patch.setenv("CONVOFORGE_DATA_DIR", str(home / "data"))
         patch.setenv("PREFECT_HOME", str(home / "prefect"))
@@ -68,8 +70,12 @@ def prefect_server(_own_environment: None, tmp_path_factory: pytest.TempPathFact
     """The API address of a real Prefect server on loopback, which the settings of this process point to."""
     from prefect.settings import PREFECT_API_URL
     from prefect.testing.utilities import prefect_test_harness
+    from watching import migrated
 
     with ExitStack() as stack:
+        home = tmp_path_factory.mktemp("harness-database")
+        shutil.copy(migrated() / "prefect.db", home / "prefect-test.db")
+        stack.enter_context(pytest.MonkeyPatch.context()).setattr("prefect.testing.utilities.mkdtemp", lambda: str(home))
         with output_into(tmp_path_factory.mktemp("harness") / "server.log"):
             stack.enter_context(prefect_test_harness(server_startup_timeout=60))
         yield PREFECT_API_URL.value()

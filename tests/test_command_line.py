@@ -103,6 +103,7 @@ def nothing_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """A command that would listen for ever ends as soon as it does."""
     monkeypatch.setattr(import_module("convoforge.cli.serve"), "make_app", _interrupt)  # the name is a command's too
     monkeypatch.setattr(import_module("convoforge.cli.simulate"), "simulator_process", _interrupt)
+    monkeypatch.setattr(import_module("convoforge.cli"), "_leave_at_once", sys.exit)  # else it would be the suite that leaves
 
 
 def _interrupt(*_args: object, **_named: object) -> None:
@@ -131,6 +132,23 @@ def test_whatever_is_given_ends_in_one_line(
             assert line.startswith("convoforge: ")
             assert line.isprintable()
             assert len(line) < 1_400
+
+
+def test_ctrl_c_ends_it_though_a_thread_never_ends() -> None:
+    """An interrupted import may hold Python's import lock for good: the thread that imports ahead hung by it, and the exit by the thread."""
+    script = """
+import threading
+import convoforge.cli as cli
+
+def interrupted(arguments):
+    threading.Thread(target=threading.Event().wait).start()
+    raise KeyboardInterrupt
+
+cli._run = interrupted
+cli.main(["build", "demo"])
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stderr) == (130, "convoforge: stopped\n")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from filelock import FileLock
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import (
     ArtifactFilter,
@@ -46,15 +46,19 @@ def wait_for(look: Callable[[], Any], what: str, seconds: float = DEADLINE) -> A
 def prefect_home(folder: Path) -> Path:
     """A Prefect folder whose database is ready: what takes a first start so long."""
     watch_log(folder / "convoforge-server.log")
-    return Path(shutil.copytree(_migrated(), folder))
+    return Path(shutil.copytree(migrated(), folder))
 
 
 @cache
-def _migrated() -> Path:
-    home = tempfile.mkdtemp(dir=Path(os.environ["PREFECT_HOME"]).parent)  # the tests' own, see conftest.py
-    upgrade = [sys.executable, "-m", "prefect", "server", "database", "upgrade", "-y"]
-    subprocess.run(upgrade, env={**os.environ, "PREFECT_HOME": home}, check=True, capture_output=True)
-    return Path(home)
+def migrated() -> Path:
+    """A Prefect folder with a database, made once for all processes of the suite. Copy it."""
+    home = Path(os.environ["SHARED_TEMP"]) / "migrated-prefect"  # see conftest.py
+    with FileLock(f"{home}.lock"):
+        if not home.exists():
+            upgrade = [sys.executable, "-m", "prefect", "server", "database", "upgrade", "-y"]
+            subprocess.run(upgrade, env={**os.environ, "PREFECT_HOME": f"{home}.new"}, check=True, capture_output=True)
+            Path(f"{home}.new").rename(home)
+    return home
 
 
 def free_port() -> int:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NoReturn
 
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.validators import Number
@@ -285,6 +286,15 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(_guarded(lambda: _run(given), as_json=any(word.partition("=")[0] == "--json" for word in given)))
 
 
+def _leave_at_once(code: int) -> NoReturn:
+    """End the process without waiting for its threads. Ctrl-C may have left Python's import lock taken (it does, inside
+    `importlib._bootstrap`): a thread that imports would wait for it forever, and an orderly exit for that thread."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):  # nobody reads it any more
+            stream.flush()
+    os._exit(code)
+
+
 def _run(arguments: list[str]) -> int:
     for word in arguments:
         if "\0" in word or not is_text(word):
@@ -306,7 +316,7 @@ def _guarded(command: Callable[[], int], *, as_json: bool) -> int:
     except EOFError:
         return _fail("EOFError", "the question has no answer, so nothing was sent: --yes answers it", STOPPED, as_json=as_json)
     except KeyboardInterrupt:
-        return _fail("KeyboardInterrupt", "stopped", STOPPED, as_json=as_json)
+        _leave_at_once(_fail("KeyboardInterrupt", "stopped", STOPPED, as_json=as_json))
     except Exception as error:  # noqa: BLE001 - whatever it is, a person reads one line, and its traceback is kept
         from convoforge.cli.faults import describe_fault
 

@@ -105,6 +105,8 @@ if not out.is_terminal and "COLUMNS" not in os.environ:
 def facts(rows: Iterable[tuple[str, str]]) -> Table:
     """Names on the left, values on the right of them. Values are plain text: a bracket in them is a bracket."""
     table = Table.grid(padding=(0, 3))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")  # a path that is cut is of no use
     for name, value in rows:
         table.add_row(f"[dim]{name}[/dim]", Text(printable(value)))
     return table
