@@ -20,10 +20,10 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, create_engine, insert, text, update
 
 from benchmarks.measuring import verdict
+from convoforge.costs.period import GroupBy, Period, read_lines
+from convoforge.costs.summary import cost_summary
 from convoforge.ledger import Ledger
-from convoforge.ledger.costs import cost_summary
-from convoforge.ledger.costs_pages import rebuild_pages
-from convoforge.ledger.costs_period import GroupBy, Period, read_lines
+from convoforge.ledger.rollups import rebuild_pages
 from convoforge.ledger.tables import answers, datasets, generation_logs, requests, reviews
 from convoforge.pricing import Price
 

@@ -70,7 +70,7 @@ def usage() -> dict[str, float]:
 @contextmanager
 def servers(latency_ms: int = LATENCY_MS) -> Iterator[Servers]:
     """A simulator and a Prefect server, both new, both gone afterwards."""
-    from convoforge.cli.server import use_server
+    from convoforge.orchestration.local_server import use_server
     from convoforge.simulator.launch import simulator_process
 
     with tempfile.TemporaryDirectory(prefix="convoforge-bench-prefect-") as home:

@@ -92,10 +92,10 @@ def last_line(done: subprocess.CompletedProcess[str]) -> str:
 
 def prompts(count: int) -> list[dict[str, str]]:
     """What the pipeline sends for `spec(count)`, with the answer's format told in words: peers know no output_config."""
-    from convoforge.plan import make_plan, shape
+    from convoforge.planning.plan import make_plan, shape
+    from convoforge.planning.spec import DatasetSpec
+    from convoforge.planning.templates import Library
     from convoforge.settings import ROOT
-    from convoforge.spec import DatasetSpec
-    from convoforge.templates import Library
 
     plan = make_plan(DatasetSpec.model_validate(spec(count)), Library.at(ROOT / "configs"), "simulator")
     asked = [shape(plan.prompt(cell, 0), structured=False) for cell in plan.cells]

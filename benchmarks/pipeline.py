@@ -1,6 +1,6 @@
 """The whole pipeline against the SDK in a bare loop, on one simulator process, in one run. Figures are ratios or CPU.
 
-Everything is on in the pipeline: Prefect server, rate gate, ledger, scoring, Parquet. The bare loop sends the same prompts with the
+Everything is on in the pipeline: Prefect server, rate limiter, ledger, scoring, Parquet. The bare loop sends the same prompts with the
 SDK's aiohttp backend and keeps nothing. Each measurement has a process of its own, which does a few of the same before it is timed:
 neither side is charged for its imports. A machine's speed cancels out of the ratio; CPU per conversation is the marginal one,
 (CPU at 10,000 − CPU at 2,000) / 8,000.
@@ -36,10 +36,10 @@ def bare(count: int) -> dict[str, float]:
 
     from convoforge.claude import SIMULATOR_KEY
     from convoforge.parsing import ANSWER_SCHEMA
-    from convoforge.plan import make_plan
+    from convoforge.planning.plan import make_plan
+    from convoforge.planning.spec import DatasetSpec
+    from convoforge.planning.templates import Library
     from convoforge.settings import ROOT
-    from convoforge.spec import DatasetSpec
-    from convoforge.templates import Library
 
     plan = make_plan(DatasetSpec.model_validate(spec(count)), Library.at(ROOT / "configs"), "simulator")
     prompts = [plan.prompt(cell, 0) for cell in plan.cells]

@@ -20,8 +20,8 @@ from typing import Any, Self
 
 import yaml
 
-from convoforge.gate import Limits
-from convoforge.simulator.control import Control
+from convoforge.rate import Limits
+from convoforge.simulator.client import SimulatorControl
 
 REQUESTS, MOST, WINDOW_SECONDS = 600, 50, 10.0
 USE_FLOOR, SHARE_FLOOR = 0.98, 0.15
@@ -131,7 +131,7 @@ def measure_rate(simulator: str, environment: Mapping[str, str], data_dir: Path)
     spec = rate_spec(REQUESTS, limits.max_requests, limits.window_seconds)
     with Builds(spec, simulator, {**os.environ, **environment}, processes=4, data_dir=data_dir) as builds:
         builds.finish()
-    rows = Control(simulator).rows()
+    rows = SimulatorControl(simulator).rows()
     arrivals = [row["arrived_monotonic"] for row in rows]
     steady = [at for at in arrivals if at >= arrivals[0] + limits.window_seconds]
     _, rate = limits.bucket("requests")

@@ -69,9 +69,9 @@ def publishing() -> bool:
 
 def publish(rows: int) -> dict[str, float]:
     """Publish a ledger of so many answers, which another process has written."""
+    from convoforge.dataset.release import publish_dataset
     from convoforge.ledger import Ledger
     from convoforge.ledger.runs import dataset_id
-    from convoforge.release import publish_dataset
     from convoforge.settings import Settings
 
     subprocess.run([sys.executable, "-m", "benchmarks.scale", "fill", str(rows)], check=True)
@@ -87,14 +87,14 @@ def publish(rows: int) -> dict[str, float]:
 
 def fill(rows: int) -> None:
     """Write a ledger with an accepted answer for every draw of a plan, by the functions that a build writes with."""
-    from convoforge.identity import conversation_id, wanted_key
     from convoforge.ledger import Ledger
     from convoforge.ledger.attempts import AnswerRow, Completion, Intent, finish_attempts, start_attempts
-    from convoforge.ledger.draws import enrol, read_draws, write_conversation
+    from convoforge.ledger.requests import read_draws, register_draws, write_conversation
     from convoforge.ledger.runs import dataset_id, keep_spec, open_run
     from convoforge.models import Conversation, Turn, Usage
+    from convoforge.planning.keys import conversation_id, draw_key
     from convoforge.pricing import cost_pico
-    from convoforge.quality import scored
+    from convoforge.scoring import score_conversation
     from convoforge.settings import Settings
 
     plan, now = _plan(rows), datetime.now(UTC)
@@ -105,7 +105,7 @@ def fill(rows: int) -> None:
         ledger.write(open_run, "0" * 32, dataset, plan.spec, "bench", None, now)
         draws = ((cell, draw) for cell in plan.cells for draw in range(plan.spec.per_cell))
         for some in _chunks(draws):
-            ledger.write(enrol, dataset, some)
+            ledger.write(register_draws, dataset, some)
 
         def ended(draw: Any) -> Completion:
             said = _SAID.format(n=draw.request_id)
@@ -127,7 +127,7 @@ def fill(rows: int) -> None:
                 limits={},
             )
             answer = AnswerRow(
-                conversation_id=conversation_id(wanted_key(draw.cell, draw.draw), sent),
+                conversation_id=conversation_id(draw_key(draw.cell, draw.draw), sent),
                 sent=sent,
                 kind="ok",
                 turns=write_conversation(conversation),
@@ -137,7 +137,7 @@ def fill(rows: int) -> None:
                 template_version="1/bench",
                 temperature=None,
                 temperature_applied=False,
-                scored=scored(conversation),
+                scored=score_conversation(conversation),
             )
             spent = cost_pico(use, plan.price)
             return Completion(
@@ -158,10 +158,10 @@ def fill(rows: int) -> None:
 
 
 def _plan(rows: int) -> Any:
-    from convoforge.plan import make_plan
+    from convoforge.planning.plan import make_plan
+    from convoforge.planning.spec import DatasetSpec
+    from convoforge.planning.templates import Library
     from convoforge.settings import ROOT
-    from convoforge.spec import DatasetSpec
-    from convoforge.templates import Library
 
     wanted = spec(rows // EACH) | {"name": "bench", "per_cell": EACH}
     return make_plan(DatasetSpec.model_validate(wanted), Library.at(ROOT / "configs"), "simulator")

@@ -7,32 +7,32 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     __version__: str
-    from convoforge.adhoc import open_generator
-    from convoforge.errors import (
-        BudgetExceeded,
-        ClaudeAPIError,
-        ConfigError,
-        ConvoforgeError,
-        DoomError,
-        GateClosed,
-        GenerationValidationError,
-        LedgerError,
-        OverloadError,
-        ParseError,
-        RateLimitError,
-        RejectedError,
-        TransientError,
-    )
-    from convoforge.models import ConversationRequest, Outcome
-    from convoforge.python_api import (
+    from convoforge.api.python import (
         ConversationGenerator,
         RateLimitConfig,
         SyncConversationGenerator,
         calculate_cost,
         cost_summary,
     )
+    from convoforge.errors import (
+        BudgetExceeded,
+        ClaudeAPIError,
+        ConfigError,
+        ConvoforgeError,
+        FatalAPIError,
+        GenerationValidationError,
+        LedgerError,
+        LimiterClosed,
+        OverloadError,
+        ParseError,
+        RateLimitError,
+        RejectedError,
+        TransientError,
+    )
+    from convoforge.generation.requests import open_generator
+    from convoforge.models import ConversationRequest, Outcome
+    from convoforge.planning.spec import DatasetSpec
     from convoforge.settings import Settings
-    from convoforge.spec import DatasetSpec
 
 __all__ = [
     "BudgetExceeded",
@@ -42,10 +42,10 @@ __all__ = [
     "ConversationRequest",
     "ConvoforgeError",
     "DatasetSpec",
-    "DoomError",
-    "GateClosed",
+    "FatalAPIError",
     "GenerationValidationError",
     "LedgerError",
+    "LimiterClosed",
     "Outcome",
     "OverloadError",
     "ParseError",
@@ -61,14 +61,14 @@ __all__ = [
     "open_generator",
 ]
 
-_ROOMS = {
-    "adhoc": ("open_generator",),
+_MODULES = {
+    "generation.requests": ("open_generator",),
     "models": ("ConversationRequest", "Outcome"),
-    "python_api": ("ConversationGenerator", "RateLimitConfig", "SyncConversationGenerator", "calculate_cost", "cost_summary"),
+    "api.python": ("ConversationGenerator", "RateLimitConfig", "SyncConversationGenerator", "calculate_cost", "cost_summary"),
     "settings": ("Settings",),
-    "spec": ("DatasetSpec",),
+    "planning.spec": ("DatasetSpec",),
 }
-_ELSEWHERE = {name: room for room, names in _ROOMS.items() for name in names}
+_ELSEWHERE = {name: module for module, names in _MODULES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:

@@ -7,9 +7,9 @@ ConvoforgeError
 │   │   └── UnreadableError      an answer that is none of the API's, or cannot be read; ten in a row stop a run
 │   ├── OverloadError            429 and 529: not the request's fault; never before `retry_after`
 │   ├── RejectedError            400, 404, 413, 422: this request can never work
-│   └── DoomError                401, 402, 403, unknown model, spend limit: no request can work
-├── RateLimitError               the gate would have to wait, and was told not to
-├── GateClosed                   the run is stopping: nothing new is sent
+│   └── FatalAPIError                401, 402, 403, unknown model, spend limit: no request can work
+├── RateLimitError               the limiter would have to wait, and was told not to
+├── LimiterClosed                   the run is stopping: nothing new is sent
 ├── ParseError                   an answer holds no conversation
 ├── GenerationValidationError    a conversation breaks the rules (roles, empty turns)
 ├── BudgetExceeded               the next call might cost more than is left
@@ -81,19 +81,19 @@ class RejectedError(ClaudeAPIError):
     """This request can never work as it stands: 400, 404, 413, 422."""
 
 
-class DoomError(ClaudeAPIError):
+class FatalAPIError(ClaudeAPIError):
     """No request can work: a wrong key, an unknown model, a spend limit. The run drains and stops."""
 
 
 class RateLimitError(ConvoforgeError):
-    """The gate is full and `queue` is off. `retry_after` is in seconds."""
+    """The limiter is full and `queue` is off. `retry_after` is in seconds."""
 
     def __init__(self, message: str, *, retry_after: float = 0.0) -> None:
         super().__init__(message)
         self.retry_after = retry_after
 
 
-class GateClosed(ConvoforgeError):
+class LimiterClosed(ConvoforgeError):
     """Nothing new is sent; the request was not sent and stays pending. The message is the reason. `retry_after` (seconds) is when it may
     work again, None where the run is stopping."""
 

@@ -17,8 +17,8 @@ from urllib.error import HTTPError
 
 import psutil
 
-from convoforge.cli.server import find_server, start_server, stop_server, usual_port
 from convoforge.errors import ConvoforgeError
+from convoforge.orchestration.local_server import find_server, start_server, stop_server, usual_port
 from convoforge.orchestration.processes import Process
 from convoforge.orchestration.server_api import admits, ask
 from convoforge.orchestration.server_home import (

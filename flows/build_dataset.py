@@ -17,24 +17,25 @@ from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
 from pydantic import Field
 
-from convoforge.dataset import read_standing
+from convoforge.dataset.acceptance import DatasetStatus
+from convoforge.dataset.forecast import forecast, know
+from convoforge.dataset.status import read_status
 from convoforge.errors import ConvoforgeError
-from convoforge.forecast import forecast, know
-from convoforge.ledger.batches import open_batches
-from convoforge.ledger.draws import claim, enrol, repend, unscored
+from convoforge.ledger.message_batches import list_open_batches
+from convoforge.ledger.requests import claim, list_unscored, register_draws, requeue
 from convoforge.ledger.runs import read_remarks, run_usage
-from convoforge.options import BuildOptions, resolve_spec
-from convoforge.quality import RUBRIC_VERSION
+from convoforge.orchestration.cancellation import end_state
+from convoforge.orchestration.session import Session, open_session
+from convoforge.orchestration.workers import find_deployment, generate_on_workers
+from convoforge.planning.draws import Draw
+from convoforge.planning.options import BuildOptions, resolve_spec
+from convoforge.scoring import RUBRIC_VERSION
 from convoforge.settings import Settings
-from convoforge.standing import Draw, Standing
-from tasks.batch import collect_batches, submit_batch
 from tasks.generate import SINGLY_UP_TO, generate
+from tasks.message_batches import collect_results, submit_message_batch
 from tasks.publish import publish_version
 from tasks.report import BuildReport, build_report, one_line, show_progress, write_report
 from tasks.score import score_answers
-from tasks.session import Session, open_session
-from tasks.stopping import end_state
-from tasks.workers import find_deployment, generate_on_workers
 
 Spec = Annotated[
     str,
@@ -104,7 +105,7 @@ async def build_dataset(
                 await _fill(opened, limit, workers, wait=wait)
             opened.stage = "publishing"
             release = await publish_version(opened.run_id)
-            limited = limit is not None and opened.control.tally["generated"] >= limit
+            limited = limit is not None and opened.run_state.tally["generated"] >= limit
             used = await opened.ledger.aread(run_usage, opened.run_id)
             remarks = await opened.ledger.aread(read_remarks, opened.run_id, what.model)
             report = build_report(
@@ -127,22 +128,22 @@ async def _prepare(opened: Session, options: BuildOptions) -> int:
     """How many accepted conversations are held already. Stale ones are counted, and with a refresh asked for again. What the API refused
     cost nothing: it is asked again where it would be sent differently today, or by wish. What it will cost is estimated, as the
     command line has announced it."""
-    if await opened.ledger.aread(unscored, opened.dataset_id, RUBRIC_VERSION, 1):
+    if await opened.ledger.aread(list_unscored, opened.dataset_id, RUBRIC_VERSION, 1):
         await score_answers(opened.run_id)
     seen = await asyncio.to_thread(lambda: forecast(know(opened.ledger, opened.plan), options))
     if seen.again:
-        await opened.ledger.awrite(repend, [draw.request_id for draw in seen.again])
+        await opened.ledger.awrite(requeue, [draw.request_id for draw in seen.again])
     for warning in seen.warnings:
         get_run_logger().warning("%s", warning)
     opened.stale = 0 if options.refresh else len(seen.stale)
-    opened.know_accepted(seen.standing, {draw.request_id for draw in seen.again})
+    opened.know_accepted(seen.status, {draw.request_id for draw in seen.again})
     opened.estimate = seen.costs
-    return len(seen.standing.publish)
+    return len(seen.status.accepted)
 
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """What is to be done next: draws to enrol, or requests to generate. Of a large dataset's standing nothing else stays in memory."""
+    """What is to be done next: draws to register, or requests to generate. Of a large dataset's status nothing else stays in memory."""
 
     ask: Sequence[tuple[str, int]]
     todo: Sequence[int]
@@ -156,17 +157,17 @@ async def _fill(opened: Session, limit: int | None, workers: int | None, *, wait
     What is in batches already, of this run or of earlier ones, is waited for; or, if `wait` is off, left to the next build."""
     tried: set[int] = set()
     last_pass = crowded = False
-    while opened.control.stopped is None:
-        left = None if limit is None else limit - opened.control.tally["generated"] - opened.in_batches
+    while opened.run_state.stopped is None:
+        left = None if limit is None else limit - opened.run_state.tally["generated"] - opened.in_batches
         step = await _next_step(opened, left, tried)
         if step.ask:
-            await opened.ledger.awrite(enrol, opened.dataset_id, [(opened.cells[cell], draw) for cell, draw in step.ask])
+            await opened.ledger.awrite(register_draws, opened.dataset_id, [(opened.cells[cell], draw) for cell, draw in step.ask])
         elif step.todo and not crowded:
             tried |= (now := await _generate(opened, step, workers))
             crowded = opened.plan.spec.mode == "batch" and not now  # a budget has no room until something comes back
-        elif await opened.ledger.aread(open_batches, opened.dataset_id):
+        elif await opened.ledger.aread(list_open_batches, opened.dataset_id):
             opened.generating_since = opened.generating_since or monotonic()
-            tried.update(await collect_batches(opened.run_id, wait=wait))
+            tried.update(await collect_results(opened.run_id, wait=wait))
             crowded = False
             if opened.in_batches and not wait:
                 return
@@ -181,21 +182,21 @@ async def _fill(opened: Session, limit: int | None, workers: int | None, *, wait
         elif last_pass or not step.pending:
             return
         else:
-            last_pass, tried = True, set(opened.control.final)
+            last_pass, tried = True, set(opened.run_state.final)
 
 
 async def _next_step(opened: Session, left: int | None, tried: Collection[int]) -> _Step:
     """What is missing, at most `left` of it, without what this run has tried."""
-    standing = await _standing(opened)
-    todo = [draw for draw in standing.pending if draw.state == "pending" and draw.request_id not in tried]
-    ask = standing.ask if left is None else standing.ask[: max(0, left - len(todo))]
+    status = await _status(opened)
+    todo = [draw for draw in status.pending if draw.state == "pending" and draw.request_id not in tried]
+    ask = status.to_request if left is None else status.to_request[: max(0, left - len(todo))]
     todo = todo if left is None else todo[: max(0, left)]
     return _Step(
         ask=ask,
         todo=array("q", [draw.request_id for draw in todo]),
         names={draw.request_id: _name(opened, draw) for draw in todo[:SINGLY_UP_TO]},
-        elsewhere=any(draw.state == "claimed" for draw in standing.pending),
-        pending=bool(standing.pending),
+        elsewhere=any(draw.state == "claimed" for draw in status.pending),
+        pending=bool(status.pending),
     )
 
 
@@ -208,17 +209,17 @@ async def _generate(opened: Session, step: _Step, workers: int | None) -> set[in
     """Generate what a step asks for, and score what came of it. Returns the ids that were tried and stay without an answer."""
     todo = step.todo
     opened.stage = "generating"
-    opened.control.unanswered.difference_update(todo)
-    opened.todo = opened.control.tally["generated"] + len(opened.control.unanswered) + len(todo)
+    opened.run_state.unanswered.difference_update(todo)
+    opened.todo = opened.run_state.tally["generated"] + len(opened.run_state.unanswered) + len(todo)
     opened.generating_since = opened.generating_since or monotonic()
     if opened.plan.spec.mode == "batch":
         opened.stage = "handing over a batch"
-        return set(await submit_batch(opened.run_id, list(todo), f"{len(todo)} requests"))
+        return set(await submit_message_batch(opened.run_id, list(todo), f"{len(todo)} requests"))
     failed = await (generate(opened, todo, step.names) if workers is None else generate_on_workers(opened, todo, workers))
     opened.stage = "scoring"
     await score_answers(opened.run_id)
     return failed
 
 
-async def _standing(opened: Session) -> Standing:
-    return await asyncio.to_thread(read_standing, opened.ledger, opened.plan, opened.dataset_id)
+async def _status(opened: Session) -> DatasetStatus:
+    return await asyncio.to_thread(read_status, opened.ledger, opened.plan, opened.dataset_id)

@@ -14,10 +14,10 @@ from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
 from pydantic import Field
 
+from convoforge.costs.format import COLUMNS, format_groups, say, say_in_a_line
+from convoforge.costs.summary import CostSummary, GroupBy, cost_summary
 from convoforge.errors import ConvoforgeError
 from convoforge.ledger import Ledger
-from convoforge.ledger.costs import CostSummary, GroupBy, cost_summary
-from convoforge.ledger.costs_said import COLUMNS, say, say_groups, say_in_a_line
 from convoforge.markdown import table_row
 from convoforge.settings import Settings
 from tasks.report import one_line
@@ -43,7 +43,7 @@ async def cost_report(
     period = f"{since or 'the beginning'} to {until or 'now'}"
     key = "costs-simulated" if simulated else "costs"
     groups = summary.groups or {}
-    rows = [dict(zip((by, *COLUMNS), row, strict=True)) for row in say_groups(groups)]
+    rows = [dict(zip((by, *COLUMNS), row, strict=True)) for row in format_groups(groups)]
     page = markdown(summary, groups, by, period, simulated=simulated)
     try:
         await asyncio.gather(
@@ -59,7 +59,7 @@ def markdown(summary: CostSummary, groups: Mapping[str, CostSummary], by: str, p
     """The books as a page."""
     banner = ["> **Simulated.** None of this was paid.", ""] if simulated else []
     facts = [table_row((what.replace("  ", "· "), value)) for what, value in say(summary)]
-    table = [table_row((by, *COLUMNS)), "|---|" + "---:|" * len(COLUMNS), *map(table_row, say_groups(groups))]
+    table = [table_row((by, *COLUMNS)), "|---|" + "---:|" * len(COLUMNS), *map(table_row, format_groups(groups))]
     return "\n".join([f"# Costs, {period}", "", *banner, "| | |", "|---|---|", *facts, "", f"## By {by}", "", *table, ""])
 
 

@@ -11,16 +11,16 @@ from typing import Any, TypeVar
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from convoforge.errors import BudgetExceeded, ConvoforgeError, GateClosed
-from convoforge.ledger.draws import Claimed, claim, untried
-from tasks.session import Session, session
+from convoforge.errors import BudgetExceeded, ConvoforgeError, LimiterClosed
+from convoforge.ledger.requests import Claimed, claim, list_untried
+from convoforge.orchestration.session import Session, session
 
 T = TypeVar("T")
 
 SINGLY_UP_TO = 100
 """So many requests are a task run each: every one to be seen in the UI. More go in shards."""
 
-_LEAST, _SHARDS = 200, 400
+_MIN, _SHARDS = 200, 400
 """Requests of a shard at least, and shards of a run at most: a task run costs Prefect and us some 50 ms of CPU."""
 
 _SHARED = 100
@@ -35,7 +35,7 @@ def shard(ids: Sequence[T], total: int) -> list[Sequence[T]]:
     least 200, or the 400th part of what it has asked for: so a run's refills add few task runs to its first round's."""
     if not ids:
         return []
-    least = 1 if total <= SINGLY_UP_TO else max(_LEAST, ceil(total / _SHARDS))
+    least = 1 if total <= SINGLY_UP_TO else max(_MIN, ceil(total / _SHARDS))
     count = max(1, len(ids) // least)
     return [ids[len(ids) * n // count : len(ids) * (n + 1) // count] for n in range(count)]
 
@@ -63,7 +63,7 @@ async def generate(opened: Session, ids: Sequence[int], names: Mapping[int, str]
 
     async def run(number: int, some: Sequence[int]) -> list[int]:
         async with width:
-            if opened.control.stopped is not None:
+            if opened.run_state.stopped is not None:
                 return []
             if len(some) == 1:
                 return await generate_conversation(opened.run_id, some[0], names[some[0]])
@@ -80,13 +80,13 @@ async def generate_share(opened: Session, ids: Sequence[int], parts: int, since:
 
     async def lane(shards: Iterator[list[int]]) -> None:
         for some in shards:
-            if opened.control.stopped is not None:
+            if opened.run_state.stopped is not None:
                 return
-            if free := await opened.ledger.aread(untried, some, opened.run_id, since):
+            if free := await opened.ledger.aread(list_untried, some, opened.run_id, since):
                 tried.update(await generate_shard(opened.run_id, free, f"{len(free)} requests from {free[0]} on"))
 
-    while opened.control.stopped is None:
-        left = [one for one in await opened.ledger.aread(untried, ids, opened.run_id, since) if one not in tried]
+    while opened.run_state.stopped is None:
+        left = [one for one in await opened.ledger.aread(list_untried, ids, opened.run_id, since) if one not in tried]
         if not left:
             return
         shards = shrinking(left, parts, least)
@@ -114,7 +114,7 @@ async def _generate(opened: Session, ids: list[int]) -> list[int]:
             await opened.claims.room(len(some))
             had = 0
             try:
-                if opened.control.stopped is not None:
+                if opened.run_state.stopped is not None:
                     break
                 claimed = await opened.ledger.awrite(claim, opened.owner, some, datetime.now(UTC))
                 had = len(claimed)
@@ -127,17 +127,17 @@ async def _generate(opened: Session, ids: list[int]) -> list[int]:
                 jobs.append(job)
     finally:
         await _all(jobs)
-    return [one for one in ours if one in opened.control.unanswered]
+    return [one for one in ours if one in opened.run_state.unanswered]
 
 
 async def _one(opened: Session, claimed: Claimed) -> None:
     try:
         outcome = await opened.generator.generate(opened.job(claimed))
     except ConvoforgeError as error:
-        opened.control.stop(str(error), doomed=True)  # the ledger is gone: nothing more may be paid
+        opened.run_state.stop(str(error), fatal=True)  # the ledger is gone: nothing more may be paid
         raise
-    if isinstance(outcome.error, GateClosed | BudgetExceeded):
-        opened.control.unanswered.discard(claimed.request_id)  # it was not sent, and so has not failed
+    if isinstance(outcome.error, LimiterClosed | BudgetExceeded):
+        opened.run_state.unanswered.discard(claimed.request_id)  # it was not sent, and so has not failed
 
 
 async def _all(work: Iterable[Awaitable[Any]]) -> list[Any]:

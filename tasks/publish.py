@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from convoforge.dataset.acceptance import StatusSummary
+from convoforge.dataset.release import publish_dataset
+from convoforge.orchestration.session import session
 from convoforge.publish import Published
-from convoforge.release import publish_dataset
-from convoforge.standing import Summary
-from tasks.session import session
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Release:
     """What was published, and how the dataset stood then."""
 
     published: Published
-    summary: Summary
+    summary: StatusSummary
 
 
 @task(name="publish", cache_policy=NO_CACHE, persist_result=False)

@@ -23,19 +23,19 @@ from prefect.events import emit_event
 from prefect.logging import get_run_logger
 from pydantic import BaseModel, ConfigDict
 
-from convoforge.alongside import alongside
-from convoforge.answered import price_answered
-from convoforge.estimate import Estimate
+from convoforge.background import background_task
+from convoforge.billing_terms import describe_terms
+from convoforge.dataset.acceptance import StatusSummary
+from convoforge.dataset.estimate import Estimate
+from convoforge.generation.answering_model import price_answered
 from convoforge.ledger.attempts import read_budgets, scopes
 from convoforge.ledger.runs import Remarks, close_run
 from convoforge.markdown import fenced, inline, table_row
 from convoforge.models import Provider, Status, Usage
+from convoforge.orchestration.session import Progress, Session, session
 from convoforge.pricing import Price, cache_saving, usd
 from convoforge.publish.card import loading
-from convoforge.standing import Summary
-from convoforge.terms import describe_terms
 from tasks.publish import Release
-from tasks.session import Progress, Session, session
 
 PROGRESS_SECONDS = 5.0
 
@@ -91,11 +91,11 @@ def build_report(
     """The report of a run that reached its end, whether it made everything or not. `used` are its tokens, by their price; `remarks` is
     what was odd about its answers."""
     published, found = release.published, release.summary
-    tally, control = opened.control.tally, opened.control
+    tally, run_state = opened.run_state.tally, opened.run_state
     accepted, planned = found.counts[Status.ACCEPTED], opened.plan.wanted
     short = f"{accepted} of {planned}"
-    if control.stopped is not None:
-        state, message = "failed" if control.doomed else "partial", one_line(f"{control.stopped}; {short} accepted")
+    if run_state.stopped is not None:
+        state, message = "failed" if run_state.fatal else "partial", one_line(f"{run_state.stopped}; {short} accepted")
     elif limited and accepted < planned:
         state, message = "limited", f"as far as --limit goes: {short} accepted"
     elif found.exhausted or found.pending or accepted < planned:
@@ -124,11 +124,11 @@ def build_report(
         accepted=accepted,
         needs_revision=found.counts[Status.NEEDS_REVISION],
         dropped=found.counts[Status.DROPPED] + found.counts[Status.FAILED],
-        failed=len(control.unanswered),
+        failed=len(run_state.unanswered),
         pending=found.pending,
         stale=opened.stale,
         exhausted=found.exhausted,
-        cost_usd=format_usd(usd(control.cost_pico)),
+        cost_usd=format_usd(usd(run_state.cost_pico)),
         seconds=round(seconds, 2),
         state=state,
         message=message,
@@ -178,7 +178,7 @@ def _odd(remarks: Remarks, opened: Session) -> Iterator[str]:
             yield f"{answers} answers were billed with {said}"
 
 
-def _refused(found: Summary) -> tuple[str, ...]:
+def _refused(found: StatusSummary) -> tuple[str, ...]:
     if not found.refused:
         return ()
     why = one_line(found.why_refused)
@@ -291,7 +291,7 @@ def format_usd(amount: Decimal) -> str:
 async def show_progress(opened: Session) -> AsyncIterator[None]:
     """Keep a progress bar in Prefect's UI while a run goes on, and tell of budgets that have been used up to one of their `alert_at`."""
     watch = _Watch(opened, {name for name, _ in await _reached(opened)})
-    async with alongside(watch.go_on()):
+    async with background_task(watch.go_on()):
         yield
     await watch.look()
 

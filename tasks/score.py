@@ -7,8 +7,8 @@ import asyncio
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from convoforge.dataset import score_dataset
-from tasks.session import session
+from convoforge.dataset.status import score_dataset
+from convoforge.orchestration.session import session
 
 
 @task(name="score", cache_policy=NO_CACHE)

@@ -7,15 +7,15 @@ from typing import Any
 
 from sqlalchemy import insert, select
 
-from convoforge.dataset import plan_dataset, read_standing, settle_plan
+from convoforge.dataset.status import plan_dataset, read_status, settle_plan
 from convoforge.ledger import Ledger
 from convoforge.ledger.runs import dataset_id, keep_spec, open_run
 from convoforge.ledger.tables import answers, requests
 from convoforge.models import Provider, Status
-from convoforge.plan import Plan
+from convoforge.planning.plan import Plan
+from convoforge.planning.spec import DatasetSpec
+from convoforge.planning.templates import Library
 from convoforge.settings import ROOT
-from convoforge.spec import DatasetSpec
-from convoforge.templates import Library
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 LIBRARY = Library.at(ROOT / "configs")
@@ -46,7 +46,7 @@ class Dataset:
     def build(self, spec: DatasetSpec, limit: int | None = None) -> Plan:
         """Let every missing draw be answered well, for a cent."""
         plan, dataset, _ = self.begin(spec)
-        ask = read_standing(self.ledger, plan, dataset).ask[:limit]
+        ask = read_status(self.ledger, plan, dataset).ask[:limit]
         cells = {cell.key: cell for cell in plan.cells}
 
         def write(connection: Any) -> None:
@@ -84,4 +84,4 @@ class Dataset:
     def accepted(self, spec: DatasetSpec) -> int:
         plan = self.plan(spec)
         dataset = self.ledger.write(dataset_id, spec.name, self.provider, NOW)
-        return read_standing(self.ledger, plan, dataset).counts[Status.ACCEPTED]
+        return read_status(self.ledger, plan, dataset).counts[Status.ACCEPTED]

@@ -15,7 +15,7 @@ from typing import Any
 S3_KEY, S3_SECRET = "AKIAOFNOBODY00000000", "a-secret-of-nobody"
 
 
-def _heed_ctrl_c() -> None:
+def _handle_ctrl_c() -> None:
     """A suite that was started in the background ignores Ctrl-C, and its children would, too."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
@@ -78,7 +78,7 @@ class Project:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            preexec_fn=_heed_ctrl_c,  # noqa: PLW1509 - it sets one signal, and takes no lock
+            preexec_fn=_handle_ctrl_c,  # noqa: PLW1509 - it sets one signal, and takes no lock
         )
 
     def run(self, *arguments: str, timeout: float = 120, **environment: str) -> Done:

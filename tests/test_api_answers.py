@@ -16,23 +16,23 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from convoforge.adhoc import default_spec
 from convoforge.api.app import make_app
 from convoforge.claude import SIMULATOR_KEY, Claude
-from convoforge.control import UNREADABLE_LIMIT, Control
-from convoforge.gate import Limits, WindowGate
-from convoforge.generator import Generator, Job
+from convoforge.generation.generator import Generator, Job
+from convoforge.generation.requests import default_spec
+from convoforge.generation.run_state import UNREADABLE_LIMIT, RunState
 from convoforge.ledger import Ledger
-from convoforge.ledger.draws import claim, enrol, read_draws
 from convoforge.ledger.owners import new_owner, register
+from convoforge.ledger.requests import claim, read_draws, register_draws
 from convoforge.ledger.runs import dataset_id
 from convoforge.models import Outcome, Prompt
-from convoforge.plan import Cell
+from convoforge.planning.plan import Cell
+from convoforge.planning.spec import change_spec
 from convoforge.pricing import price_of
+from convoforge.rate import Limits, WindowRateLimiter
 from convoforge.settings import Settings
-from convoforge.simulator.control import Control as Simulator
+from convoforge.simulator.client import SimulatorControl as Simulator
 from convoforge.simulator.launch import simulator_process
-from convoforge.spec import change_spec
 
 TABLE = Path(__file__).resolve().parent.parent / "docs" / "api-answers.md"
 MODEL = "claude-sonnet-5-5"
@@ -92,22 +92,22 @@ def test_the_table_covers_every_kind_of_outcome() -> None:
     assert max(Counter(row.answer for row in ROWS).values()) == 1
 
 
-async def run_until(url: str, folder: Path, requests: int) -> tuple[list[Outcome], Control, list[Any]]:
+async def run_until(url: str, folder: Path, requests: int) -> tuple[list[Outcome], RunState, list[Any]]:
     """Requests one after the other, until the run stops; the outcomes, how the run stands, and the ledger's rows of the first."""
     spec = change_spec(default_spec(MODEL), retry=RETRY, quality={"min_score": 1})
-    control = Control()
+    control = RunState()
     with Ledger(f"sqlite:///{folder / 'ledger.db'}") as ledger:
         now, owner = datetime.now(UTC), new_owner()
         ledger.write(register, owner, now)
         dataset = ledger.write(dataset_id, "table", "simulator", now)
         claude = Claude((SIMULATOR_KEY,), url, MODEL, timeout_seconds=spec.retry.timeout_seconds)
-        async with WindowGate(Limits(max_requests=100_000)) as gate:
+        async with WindowRateLimiter(Limits(max_requests=100_000)) as limiter:
             generator = Generator(
-                ledger=ledger, claude=claude, gate=gate, control=control, spec=spec, price=price_of(MODEL), provider="simulator",
+                ledger=ledger, claude=claude, limiter=limiter, control=control, spec=spec, price=price_of(MODEL), provider="simulator",
                 run_id="r", dataset_id=dataset, owner=owner.id,
             )  # fmt: skip
             cells = [Cell(f"{n:032x}", "Anxious Investor", "Fear", "bonds", "template", "advice") for n in range(requests)]
-            ledger.write(enrol, dataset, [(cell, 0) for cell in cells])
+            ledger.write(register_draws, dataset, [(cell, 0) for cell in cells])
             ids = [draw.request_id for draw in ledger.read(read_draws, dataset)]
             outcomes = []
             for claimed in ledger.write(claim, owner.id, ids, now):
@@ -141,7 +141,7 @@ def test_a_run_meets_an_answer_as_the_table_says(row: Row, simulator: Simulator,
     if row.run == "stops after ten":
         assert control.stopped is None
     else:
-        assert (control.stopped is not None, control.doomed) == (row.run != "goes on", row.run == "stops")
+        assert (control.stopped is not None, control.fatal) == (row.run != "goes on", row.run == "stops")
     if outcome.error is not None:
         assert "\n" not in str(outcome.error)
 
@@ -150,7 +150,7 @@ def test_a_run_meets_an_answer_as_the_table_says(row: Row, simulator: Simulator,
 def test_ten_of_them_in_a_row_stop_the_run(row: Row, simulator: Simulator, tmp_path: Path) -> None:
     simulator.script(*[row.fault] * 60)
     _, control, _ = asyncio.run(run_until(simulator.url, tmp_path, 30))
-    assert control.doomed and "10 " in (control.stopped or "")
+    assert control.fatal and "10 " in (control.stopped or "")
     assert len(simulator.rows()) == UNREADABLE_LIMIT
 
 

@@ -8,10 +8,10 @@ import pytest
 
 from convoforge.errors import ConfigError
 from convoforge.models import Provider
-from convoforge.plan import Plan, make_plan
+from convoforge.planning.plan import Plan, make_plan
+from convoforge.planning.spec import change_spec, load_spec, read_yaml
+from convoforge.planning.templates import Library
 from convoforge.settings import ROOT
-from convoforge.spec import change_spec, load_spec, read_yaml
-from convoforge.templates import Library
 
 CONFIGS = ROOT / "configs"
 SPECS = sorted(path.stem for path in (CONFIGS / "datasets").glob("*.yaml"))

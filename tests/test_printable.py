@@ -9,7 +9,7 @@ import unicodedata
 import pytest
 from rich.markup import escape
 
-from convoforge.cli.words import Screen, print_json
+from convoforge.cli.console import Screen, print_json
 from convoforge.printable import escape_json, printable, printable_line
 
 HOSTILE = "\x1b]0;owned\x07\x1b[31mred\x9b2J\u202edetrever\u2066\u200b\x00\x08\x7f\r\u2028\ud800\U000e0041"
@@ -54,7 +54,7 @@ def test_json_means_the_same_and_holds_no_control_character() -> None:
 def test_whatever_is_printed_goes_through_it(terminal: bool) -> None:
     from rich.padding import Padding
 
-    from convoforge.cli.words import facts, grid
+    from convoforge.cli.console import facts, grid
 
     file = io.StringIO()
     screen = Screen(file=file, force_terminal=terminal, width=200)

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from support import Project
 
-from convoforge.spec import DatasetSpec
+from convoforge.planning.spec import DatasetSpec
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()

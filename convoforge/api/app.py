@@ -15,7 +15,6 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from convoforge.adhoc import open_generator
 from convoforge.api import conversations, operations
 from convoforge.api.access import HostCheck, TokenCheck
 from convoforge.api.bodies import BatchBody, ErrorBody, GenerateBody
@@ -23,11 +22,12 @@ from convoforge.api.docs import docs
 from convoforge.api.errors import hidden_in, refuse
 from convoforge.api.idempotency import Keys
 from convoforge.api.methods import Methods, allowed
+from convoforge.api.python import choose_limiter
 from convoforge.api.rendering import failure, refusal
 from convoforge.errors import ConvoforgeError
-from convoforge.python_api import choose_gate
+from convoforge.generation.requests import open_generator
+from convoforge.planning.spec import DatasetSpec
 from convoforge.settings import Settings
-from convoforge.spec import DatasetSpec
 
 BODY_BYTES = 1_000_000
 
@@ -49,7 +49,7 @@ def make_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_generator(
-            settings=settings, spec=spec, simulate=simulate, open_gate=choose_gate()
+            settings=settings, spec=spec, simulate=simulate, open_limiter=choose_limiter()
         ) as app.state.generator:
             app.state.keys = Keys(app.state.generator)
             try:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from convoforge.adhoc import MOST_IN_A_BATCH
+from convoforge.generation.requests import MAX_IN_A_BATCH
 from convoforge.models import ConversationRequest, Label, Provider, Role
 
 _WIRE = ConfigDict(
@@ -42,14 +42,14 @@ class GenerateBody(ConversationRequest):
 class BatchOptions(Wire):
     """How a batch is worked off: so many at a time; and whether the first failure keeps the rest from being begun."""
 
-    concurrency: int = Field(default=3, ge=1, le=MOST_IN_A_BATCH)
+    concurrency: int = Field(default=3, ge=1, le=MAX_IN_A_BATCH)
     stop_on_error: bool = False
 
 
 class BatchBody(Wire):
     """1 to 100 conversations to make."""
 
-    requests: list[GenerateBody] = Field(min_length=1, max_length=MOST_IN_A_BATCH)
+    requests: list[GenerateBody] = Field(min_length=1, max_length=MAX_IN_A_BATCH)
     options: BatchOptions = BatchOptions()
 
 

@@ -17,23 +17,23 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect
 
-from convoforge.adhoc import MOST_IN_A_BATCH
 from convoforge.api.bodies import BatchBody, GenerateBody
-from convoforge.api.errors import CLIENT_LEFT, MOST_FAULTS
+from convoforge.api.errors import CLIENT_LEFT, MAX_FAULTS
+from convoforge.generation.requests import MAX_IN_A_BATCH
 
-MOST_DEPTH = 8
+MAX_DEPTH = 8
 """Maximum nesting of a body; a valid one has 4: body, requests, request, parameters."""
 
-MOST_FIELDS = 32
+MAX_FIELDS = 32
 """Maximum number of fields of an object; a request has 8."""
 
-MOST_PARAMETERS = 100
+MAX_PARAMETERS = 100
 """Maximum number of parameters of a request."""
 
-MOST_QUOTES = 50_000
+MAX_QUOTES = 50_000
 """Maximum number of quotes in a body, before it is parsed: a hundred requests with a hundred parameters each have 43,200."""
 
-MOST_BRACKETS = 50_000
+MAX_BRACKETS = 50_000
 """Maximum number of opening brackets in a body, before it is parsed; most of them can only be in texts."""
 
 Fault = dict[str, Any]
@@ -62,7 +62,7 @@ class BoundedRoute(APIRoute):
 
 def find_faults(content: bytes, body: type[BaseModel]) -> list[Fault]:
     """Why `content` is not validated at all; empty where that is cheap, and says the rest."""
-    if content.count(b'"') > MOST_QUOTES or content.count(b"{") + content.count(b"[") > MOST_BRACKETS:
+    if content.count(b'"') > MAX_QUOTES or content.count(b"{") + content.count(b"[") > MAX_BRACKETS:
         return [_fault((), "the body holds far more names than a request can have")]
     try:
         value = orjson.loads(content)  # takes 1,024 levels, and no half of a character
@@ -70,12 +70,12 @@ def find_faults(content: bytes, body: type[BaseModel]) -> list[Fault]:
         return [
             {"type": "json_invalid", "loc": ("body", error.pos), "msg": "", "ctx": {"error": error.msg.partition(": line")[0]}}
         ]
-    if content.count(b"{") + content.count(b"[") > MOST_DEPTH and _is_deep(content):
-        return [_fault((), f"the body is nested deeper than {MOST_DEPTH} levels")]
+    if content.count(b"{") + content.count(b"[") > MAX_DEPTH and _is_deep(content):
+        return [_fault((), f"the body is nested deeper than {MAX_DEPTH} levels")]
     faults: list[Fault] = []
     for fault in _faults(value, body, ()):
         faults.append(fault)
-        if len(faults) > MOST_FAULTS:
+        if len(faults) > MAX_FAULTS:
             return faults
     return faults if any(fault["type"] == "bound" for fault in faults) else []
 
@@ -83,21 +83,21 @@ def find_faults(content: bytes, body: type[BaseModel]) -> list[Fault]:
 def _faults(value: object, body: type[BaseModel], place: tuple[str | int, ...]) -> Iterator[Fault]:
     if not isinstance(value, dict):
         return
-    if len(value) > MOST_FIELDS:
-        yield _fault(place, f"{len(value)} fields are too many: {MOST_FIELDS} are allowed")
+    if len(value) > MAX_FIELDS:
+        yield _fault(place, f"{len(value)} fields are too many: {MAX_FIELDS} are allowed")
         return
     if body is BatchBody:
         requests = value.get("requests")
         if isinstance(requests, list):
-            if len(requests) > MOST_IN_A_BATCH:
-                yield _fault((*place, "requests"), f"{len(requests)} requests are too many: at most {MOST_IN_A_BATCH}")
+            if len(requests) > MAX_IN_A_BATCH:
+                yield _fault((*place, "requests"), f"{len(requests)} requests are too many: at most {MAX_IN_A_BATCH}")
                 return
             for index, one in enumerate(requests):
                 yield from _faults(one, GenerateBody, (*place, "requests", index))
         return
     parameters = value.get("parameters")
-    if isinstance(parameters, dict) and len(parameters) > MOST_PARAMETERS:
-        words = f"{len(parameters)} parameters are too many: {MOST_PARAMETERS} are allowed"
+    if isinstance(parameters, dict) and len(parameters) > MAX_PARAMETERS:
+        words = f"{len(parameters)} parameters are too many: {MAX_PARAMETERS} are allowed"
         yield _fault((*place, "parameters"), words)
         return
     try:
@@ -116,9 +116,9 @@ _OTHER = bytes(set(range(256)) - set(b"{}[]"))
 
 
 def _is_deep(content: bytes) -> bool:
-    """Whether brackets are nested deeper than `MOST_DEPTH`. Each step drops the innermost pairs: a megabyte takes milliseconds."""
+    """Whether brackets are nested deeper than `MAX_DEPTH`. Each step drops the innermost pairs: a megabyte takes milliseconds."""
     brackets = _STRING.sub(b"", content).translate(None, _OTHER)
-    for _ in range(MOST_DEPTH):
+    for _ in range(MAX_DEPTH):
         brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
         if not brackets:
             return False

@@ -14,7 +14,6 @@ from fastapi import APIRouter, Depends, Header, HTTPException, Request, Response
 from pydantic import BaseModel
 from starlette.convertors import Convertor, register_url_convertor
 
-from convoforge.adhoc import ConversationGenerator
 from convoforge.api.bodies import (
     BatchBody,
     BatchDone,
@@ -31,6 +30,7 @@ from convoforge.api.errors import CLIENT_LEFT
 from convoforge.api.idempotency import Keys, Work
 from convoforge.api.rendering import all_failed, batch_data, failure, generated, refusal, success
 from convoforge.errors import ConfigError
+from convoforge.generation.requests import RequestGenerator
 from convoforge.models import ConversationRequest, Outcome
 
 _LOG = logging.getLogger(__name__)
@@ -61,9 +61,9 @@ BATCH_FAILED = "Nothing in the batch succeeded; the status is that of the worst 
 EVERYWHERE = told(401, 404, 405, 408, 421)
 
 
-def opened(request: Request) -> ConversationGenerator:
+def opened(request: Request) -> RequestGenerator:
     """The generator behind the routes."""
-    generator: ConversationGenerator = request.app.state.generator
+    generator: RequestGenerator = request.app.state.generator
     return generator
 
 
@@ -81,7 +81,7 @@ class ConversationId(Convertor[str]):
 
 register_url_convertor("conversation", ConversationId())
 
-Opened = Annotated[ConversationGenerator, Depends(opened)]
+Opened = Annotated[RequestGenerator, Depends(opened)]
 Key = Annotated[
     str | None, Header(description="Makes a request that is sent again the same one: up to 255 characters, for a day.")
 ]

@@ -15,9 +15,9 @@ from convoforge.errors import (
     BudgetExceeded,
     ClaudeAPIError,
     ConfigError,
-    GateClosed,
     GenerationValidationError,
     LedgerFullError,
+    LimiterClosed,
     OverloadError,
     ParseError,
     RateLimitError,
@@ -35,19 +35,19 @@ CLIENT_LEFT = 499
 SHOWN = 3
 """Faults told in the message."""
 
-MOST_FAULTS = 10
+MAX_FAULTS = 10
 """Faults told in the details: the first ones."""
 
-MOST_BYTES = 10_000
+MAX_BYTES = 10_000
 """Maximum size of the answer to bad input: what it repeats comes from whoever sent it."""
 
-MOST_MESSAGE = 2_000
+MAX_MESSAGE = 2_000
 """Characters of an error's message."""
 
 FULL_SECONDS = 10
 """When to come back where the disk is full."""
 
-MOST_NAME = 64
+MAX_NAME = 64
 """Characters shown of a name that a caller made up."""
 
 
@@ -66,7 +66,7 @@ def explain(error: Exception, hidden: Mapping[str, str], outcome: Outcome | None
     for text, shown in hidden.items():
         message = message.replace(text, shown)
     message = _ADDRESS.sub("[address]", message)
-    message = clean(message, MOST_MESSAGE)
+    message = clean(message, MAX_MESSAGE)
     paid = {"costUsd": float(outcome.cost_usd), "attempts": outcome.attempts} if outcome else {}
     return status, ErrorBody(type=name, message=message, details={**details, **paid})
 
@@ -79,12 +79,12 @@ def retry_after(error: Exception) -> dict[str, str]:
 
 def refuse(faults: Sequence[Mapping[str, Any]], expected: type[BaseModel]) -> ErrorBody:
     """The body for a request that is not what was expected; `faults` are pydantic's. The first ten are told, in 10 kB at most."""
-    told = [{"field": _place(fault), "message": clean(_say(fault, expected), MOST_NAME * 8)} for fault in faults[:MOST_FAULTS]]
+    told = [{"field": _place(fault), "message": clean(_say(fault, expected), MAX_NAME * 8)} for fault in faults[:MAX_FAULTS]]
     while True:
         message = "; ".join(f"{one['field']}: {one['message']}".removeprefix(": ") for one in told[:SHOWN])
         more = "; and more" if len(faults) > min(SHOWN, len(told)) else ""
         body = ErrorBody(type="ValidationError", message=message + more, details={"fields": told})
-        if len(body.model_dump_json().encode()) < MOST_BYTES or len(told) == 1:
+        if len(body.model_dump_json().encode()) < MAX_BYTES or len(told) == 1:
             return body
         told.pop()
 
@@ -109,7 +109,7 @@ def _sort(error: Exception) -> tuple[int, str, dict[str, Any]]:
         case ClaudeAPIError():
             told = {"status": error.status, "kind": error.kind, "requestId": error.request_id}
             return 502, "ClaudeAPIError", {**told, "retryable": isinstance(error, TransientError | OverloadError)}
-        case BudgetExceeded() | GateClosed() | LedgerFullError():
+        case BudgetExceeded() | LimiterClosed() | LedgerFullError():
             return 503, type(error).__name__, {}
     return INTERNAL, "InternalError", {}
 
@@ -117,7 +117,7 @@ def _sort(error: Exception) -> tuple[int, str, dict[str, Any]]:
 def _place(fault: Mapping[str, Any]) -> str:
     """`("body", "requests", 3, "persona")` as `requests[3].persona`; empty where it is the whole body."""
     inside = () if fault["type"] == "json_invalid" else fault["loc"][1:]
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{clean(str(part), MOST_NAME)}" for part in inside).lstrip(".")
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{clean(str(part), MAX_NAME)}" for part in inside).lstrip(".")
 
 
 def _say(fault: Mapping[str, Any], expected: type[BaseModel]) -> str:
@@ -125,7 +125,7 @@ def _say(fault: Mapping[str, Any], expected: type[BaseModel]) -> str:
     if fault["type"] == "extra_forbidden":
         owner = next((model for name, model in _INSIDE.items() if name in loc[:-1]), expected)
         name = str(loc[-1])
-        return f"unknown field{nearest(name if len(name) <= MOST_NAME else '', field_names(owner))}"
+        return f"unknown field{nearest(name if len(name) <= MAX_NAME else '', field_names(owner))}"
     if fault["type"] == "json_invalid":
         return f"the body is not JSON: {fault['ctx']['error']}, at character {loc[1]}"
     if len(loc) == 1 and fault["type"] != "bound":

@@ -13,12 +13,12 @@ from collections.abc import Awaitable, Callable
 
 from fastapi import Request, Response
 
-from convoforge.adhoc import ConversationGenerator
 from convoforge.api.bodies import ErrorBody
 from convoforge.api.rendering import failure, refusal
 from convoforge.errors import LedgerError
+from convoforge.generation.requests import RequestGenerator
 
-MOST_LETTERS = 255
+MAX_LETTERS = 255
 """Maximum length of a key."""
 
 _LOG = logging.getLogger(__name__)
@@ -30,14 +30,14 @@ Work = Callable[[str], Awaitable[tuple[Response, bool]]]
 class Keys:
     """The keys of one server: what is under way in this process, and in the ledger what is done."""
 
-    def __init__(self, generator: ConversationGenerator) -> None:
+    def __init__(self, generator: RequestGenerator) -> None:
         self._generator = generator
         self._under_way: dict[str, asyncio.Task[Response]] = {}
 
     async def answer(self, request: Request, key: str, body: str, work: Work) -> Response:
         """The response to the request that brings `key`: the stored one, that of the same request under way, or a new one."""
-        if not 1 <= len(key) <= MOST_LETTERS or not key.isprintable():
-            words = f"Idempotency-Key: give 1 to {MOST_LETTERS} printable characters"
+        if not 1 <= len(key) <= MAX_LETTERS or not key.isprintable():
+            words = f"Idempotency-Key: give 1 to {MAX_LETTERS} printable characters"
             return refusal(400, ErrorBody(type="ValidationError", message=words))
         name = _digest(f"{self._generator.model_provider}\n{key}")
         fingerprint = _digest(f"{request.url.path}\n{body}")

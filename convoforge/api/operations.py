@@ -22,9 +22,9 @@ from convoforge.api.bodies import (
 )
 from convoforge.api.conversations import EVERYWHERE, Opened, told
 from convoforge.api.errors import explain, retry_after
-from convoforge.errors import GateClosed, LedgerError, LedgerFullError, RateLimitError
+from convoforge.costs.period import GroupBy
+from convoforge.errors import LedgerError, LedgerFullError, LimiterClosed, RateLimitError
 from convoforge.ledger.adhoc_requests import BatchSummary
-from convoforge.ledger.costs_period import GroupBy
 from convoforge.periods import read_period
 
 LEDGER_SECONDS = 5.0
@@ -131,12 +131,12 @@ async def health(request: Request, generator: Opened) -> Health:
     trusted = request.state.trusted
     try:
         reason = await generator.check()
-    except (GateClosed, RateLimitError, LedgerFullError) as error:
+    except (LimiterClosed, RateLimitError, LedgerFullError) as error:
         seconds = retry_after(error).get("retry-after")
-        raise GateClosed(str(error) if trusted else "not now", retry_after=float(seconds) if seconds else None) from None
+        raise LimiterClosed(str(error) if trusted else "not now", retry_after=float(seconds) if seconds else None) from None
     if not reason:
         return Health(model=generator.model)
-    words = explain(GateClosed(reason), request.app.state.hidden)[1].message
+    words = explain(LimiterClosed(reason), request.app.state.hidden)[1].message
     return Health(status="trying", model=generator.model, reason=words if trusted else None)
 
 
@@ -147,5 +147,5 @@ async def ready(request: Request, generator: Opened) -> Health:
         async with asyncio.timeout(LEDGER_SECONDS):
             await generator.ping()
     except (TimeoutError, LedgerError):
-        raise GateClosed("the ledger does not answer", retry_after=LEDGER_SECONDS) from None
+        raise LimiterClosed("the ledger does not answer", retry_after=LEDGER_SECONDS) from None
     return await health(request, generator)

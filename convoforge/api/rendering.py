@@ -11,7 +11,6 @@ from typing import Any
 from fastapi import Request
 from fastapi.responses import JSONResponse
 
-from convoforge.adhoc import name_in_batch
 from convoforge.api.bodies import (
     BatchData,
     BatchItem,
@@ -24,12 +23,13 @@ from convoforge.api.bodies import (
     TurnBody,
 )
 from convoforge.api.errors import INTERNAL, explain, retry_after
+from convoforge.generation.requests import name_in_batch
 from convoforge.models import ConversationRequest, Outcome, Status
 
 _LOG = logging.getLogger(__name__)
 
 
-class Answer(JSONResponse):
+class ApiResponse(JSONResponse):
     """JSON that can be encoded whatever is in it: half a character becomes a question mark."""
 
     def render(self, content: Any) -> bytes:
@@ -96,7 +96,7 @@ def batch_data(
     return BatchData(batch_id=batch, summary=summary, results=results)
 
 
-def all_failed(request: Request, data: BatchData, outcomes: Sequence[Outcome | None]) -> Answer:
+def all_failed(request: Request, data: BatchData, outcomes: Sequence[Outcome | None]) -> ApiResponse:
     """The response to a batch of which nothing succeeded: the worst status among its failures, and when to come back if one knows."""
     errors = [outcome.error for outcome in outcomes if outcome and outcome.error]
     worst = max(errors, key=lambda error: explain(error, {})[0])
@@ -107,18 +107,18 @@ def all_failed(request: Request, data: BatchData, outcomes: Sequence[Outcome | N
         details={"failed": data.summary.failed, "skipped": data.summary.skipped, "costUsd": data.summary.total_cost},
     )
     headers = max((retry_after(error) for error in errors), key=lambda one: int(one.get("retry-after", 0)))
-    return Answer({"error": _plain(why), "data": _plain(data)}, status, headers)
+    return ApiResponse({"error": _plain(why), "data": _plain(data)}, status, headers)
 
 
-def failure(request: Request, error: Exception | None, outcome: Outcome | None = None) -> Answer:
+def failure(request: Request, error: Exception | None, outcome: Outcome | None = None) -> ApiResponse:
     """The response for an error; one of ours is logged with its trace."""
     status, body = _explained(request, error, outcome)
     return refusal(status, body, retry_after(error) if error else {})
 
 
-def refusal(status: int, error: ErrorBody, headers: Mapping[str, str] | None = None) -> Answer:
+def refusal(status: int, error: ErrorBody, headers: Mapping[str, str] | None = None) -> ApiResponse:
     """An error as a response."""
-    return Answer({"error": _plain(error)}, status, headers)
+    return ApiResponse({"error": _plain(error)}, status, headers)
 
 
 def _item(request: Request, asked: ConversationRequest, outcome: Outcome | None, model: str, name: str) -> BatchItem:
@@ -138,9 +138,9 @@ def _explained(request: Request, error: Exception | None, outcome: Outcome | Non
     return status, body
 
 
-def success(body: Any, status: int = 201, headers: Mapping[str, str] | None = None) -> Answer:
+def success(body: Any, status: int = 201, headers: Mapping[str, str] | None = None) -> ApiResponse:
     """A body as a response."""
-    return Answer(_plain(body), status, headers)
+    return ApiResponse(_plain(body), status, headers)
 
 
 def _plain(body: Any) -> Any:

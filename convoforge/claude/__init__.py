@@ -4,10 +4,10 @@ ours, an answer of any kind as a `Reply`.
 The SDK's own retries are off: `retry` is the only policy. The keys are in the client and nowhere else.
 """
 
-from convoforge.claude.batches import Batches
+from convoforge.claude.batches import MessageBatches
 from convoforge.claude.client import SIMULATOR_KEY, Claude
 from convoforge.claude.connection import is_loopback
 from convoforge.claude.errors import translate
 from convoforge.claude.reading import SIMULATOR_HEADER, read_usage
 
-__all__ = ["SIMULATOR_HEADER", "SIMULATOR_KEY", "Batches", "Claude", "is_loopback", "read_usage", "translate"]
+__all__ = ["SIMULATOR_HEADER", "SIMULATOR_KEY", "Claude", "MessageBatches", "is_loopback", "read_usage", "translate"]

@@ -14,12 +14,12 @@ from urllib.parse import quote
 import orjson
 
 from convoforge.claude.client import Claude
-from convoforge.claude.connection import MOST_LINE, Answer
+from convoforge.claude.connection import MAX_LINE, HttpAnswer
 from convoforge.claude.errors import judge_by_type, line
 from convoforge.claude.reading import bad_body, parse_json, provider_of, read_json, read_reply
 from convoforge.errors import ClaudeAPIError, TransientError
 from convoforge.models import BatchResult, BatchState, Prompt, UnreadableLine
-from convoforge.spec import Generation
+from convoforge.planning.spec import Generation
 
 HANDOVER_SECONDS = 600.0
 """How long a batch may take on its way to the API: it can be some hundred megabytes."""
@@ -33,7 +33,7 @@ _UNBILLED = ("canceled", "expired")
 """The types of results, beside `errored`, that the API does not bill."""
 
 
-class Batches:
+class MessageBatches:
     """The batches of one of a client's keys. Everything raises a `ClaudeAPIError`."""
 
     def __init__(self, claude: Claude, key: int = 0) -> None:
@@ -86,7 +86,7 @@ class Batches:
                 if text.strip():
                     yield self._result(text, answer, applied)
 
-    def _result(self, text: bytes, answer: Answer, applied: bool) -> BatchResult | UnreadableLine:
+    def _result(self, text: bytes, answer: HttpAnswer, applied: bool) -> BatchResult | UnreadableLine:
         try:
             told = parse_json(text)
             if not isinstance(told, dict):
@@ -122,11 +122,11 @@ def _fault(kind: object, result: Mapping[str, Any]) -> ClaudeAPIError:
     return found(f"the API could not answer in a batch ({kind}): {said}", kind=kind)
 
 
-def _unreadable(text: bytes, answer: Answer, why: Exception) -> UnreadableLine:
+def _unreadable(text: bytes, answer: HttpAnswer, why: Exception) -> UnreadableLine:
     named = _CUSTOM_ID.search(text)
     missing = f"it has no {why}" if isinstance(why, KeyError) else str(why)
-    if len(text) >= MOST_LINE:
-        missing = f"it is longer than {MOST_LINE} bytes"
+    if len(text) >= MAX_LINE:
+        missing = f"it is longer than {MAX_LINE} bytes"
     begins = line(text[:80].decode(errors="replace"), (), 60)
     return UnreadableLine(
         error=bad_body(answer, f"a result could not be read: {line(missing, (), 100)} (it begins {begins})"),
@@ -137,7 +137,7 @@ def _unreadable(text: bytes, answer: Answer, why: Exception) -> UnreadableLine:
     )
 
 
-def _state(told: Any, answer: Answer) -> BatchState:
+def _state(told: Any, answer: HttpAnswer) -> BatchState:
     """A batch as the API describes it. What is needed is its name and where it stands; of the rest a new API may say less or more."""
     if not isinstance(told, dict):
         raise bad_body(answer, "a batch is no JSON object")

@@ -14,17 +14,17 @@ import anthropic
 import httpx2
 import orjson
 
-from convoforge.claude.connection import Answer, Connection
+from convoforge.claude.connection import Connection, HttpAnswer
 from convoforge.claude.errors import translate
 from convoforge.claude.reading import bad_body, provider_of, read_json, read_reply
 from convoforge.claude.stream import is_event_stream, put_together
-from convoforge.errors import ClaudeAPIError, ConfigError, DoomError
-from convoforge.model_facts import ModelFacts, merge_facts, pick_facts, snapshot_facts
+from convoforge.errors import ClaudeAPIError, ConfigError, FatalAPIError
 from convoforge.models import Prompt, Provider, Reply
 from convoforge.parsing import ANSWER_SCHEMA
+from convoforge.planning.model_facts import ModelFacts, merge_facts, pick_facts, snapshot_facts
+from convoforge.planning.spec import Generation
+from convoforge.planning.thinking import takes_temperature, thinking_of
 from convoforge.settings import check_api_address
-from convoforge.spec import Generation
-from convoforge.thinking import takes_temperature, thinking_of
 
 SIMULATOR_KEY = "sk-simulated"
 _OLD_VERSION = {"anthropic-version": "2023-06-01"}  # the last one that takes a temperature
@@ -71,12 +71,12 @@ class Claude:
         """Who answers at the base URL, at no cost, and what it says of the model: also finds a wrong key, an unknown model, a server that
         is not there.
 
-        Raises `DoomError` for the first two (only if all keys are wrong), and `TransientError` for the last.
+        Raises `FatalAPIError` for the first two (only if all keys are wrong), and `TransientError` for the last.
         """
         for key in range(self.keys - 1):
             try:
                 return await self._check(key)
-            except DoomError as error:
+            except FatalAPIError as error:
                 if error.status != 401:
                     raise
         return await self._check(self.keys - 1)
@@ -91,7 +91,7 @@ class Claude:
             if answer.status != 404:
                 raise error
             words = f"the API knows no model '{self.model}': change `model` in the spec"
-            raise DoomError(words, status=404, kind="model")
+            raise FatalAPIError(words, status=404, kind="model")
         self.told = pick_facts(read_json(answer))
         self.facts = merge_facts(snapshot_facts(self.model), self.told)
         return provider_of(answer.headers)
@@ -122,7 +122,7 @@ class Claude:
         answer = await self.call("POST", "v1/messages", key, content, old_version=applied)
         return read_reply(self._message(answer, key), answer, temperature_applied=applied)
 
-    def _message(self, answer: Answer, key: int) -> Mapping[str, Any]:
+    def _message(self, answer: HttpAnswer, key: int) -> Mapping[str, Any]:
         """The body of an answer that succeeded. Raises what it says where it is an error all the same."""
         streamed = is_event_stream(answer.body, answer.headers.get("content-type", ""))
         message = put_together(answer.body) if streamed else read_json(answer)
@@ -151,7 +151,7 @@ class Claude:
         *,
         old_version: bool = False,
         seconds: float | None = None,
-    ) -> Answer:
+    ) -> HttpAnswer:
         """One call under the key at place `key`, as an answer that succeeded. Raises a `ClaudeAPIError`."""
         answer = await self._connection.call(method, path, self._headers[key][old_version], content, seconds)
         if not answer.succeeded:
@@ -159,14 +159,14 @@ class Claude:
         return answer
 
     @asynccontextmanager
-    async def stream(self, path: str, key: int = 0) -> AsyncIterator[tuple[Answer, AsyncIterator[bytes]]]:
+    async def stream(self, path: str, key: int = 0) -> AsyncIterator[tuple[HttpAnswer, AsyncIterator[bytes]]]:
         """An answer that succeeded, with its lines still to come, without an end to the time that takes. Raises a `ClaudeAPIError`."""
         async with self._connection.stream(path, self._headers[key][False]) as (answer, lines):
             if not answer.succeeded:
                 raise self._refusal(answer, key)
             yield answer, lines
 
-    def _refusal(self, answer: Answer, key: int, *, begun: bool = False) -> ClaudeAPIError:
+    def _refusal(self, answer: HttpAnswer, key: int, *, begun: bool = False) -> ClaudeAPIError:
         """An answer that did not succeed, as the SDK reads it. `begun`: a message had begun before."""
         nowhere = httpx2.Request("POST", self._clients[key].base_url)
         # bytes, as httpx2 takes no text but ASCII; and nothing of how the body came: it is unpacked already

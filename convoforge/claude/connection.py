@@ -17,12 +17,12 @@ from convoforge.claude.errors import lost
 _CONNECT_SECONDS = 10.0
 _MOST = 1_000  # connections, as many as the SDK keeps
 _HEADER_BYTES = 65_536  # a line or a field of an answer's head; aiohttp's 8,190 are too few for some proxies, the SDK reads more
-MOST_LINE = 16 * 1024 * 1024  # bytes of a line that is streamed: a hundred times the longest answer
+MAX_LINE = 16 * 1024 * 1024  # bytes of a line that is streamed: a hundred times the longest answer
 _IDLE_SECONDS = 5.0  # as the SDK: a server closes an idle connection sooner or later, and a call must not meet that moment
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpAnswer:
     """What a server said: `headers` by their names in lower case, the `body` as it was before it was compressed. The body of a streamed
     answer is empty: it is still to come."""
 
@@ -66,26 +66,26 @@ class Connection:
 
     async def call(
         self, method: str, path: str, headers: Mapping[str, str], content: bytes | None = None, seconds: float | None = None
-    ) -> Answer:
+    ) -> HttpAnswer:
         """The whole answer to one request."""
         limit = self._limit(seconds) if seconds else self._usual
         try:
             async with self._session.request(
                 method, self._root + path, headers=headers, data=content, timeout=limit, allow_redirects=False
             ) as response:
-                return Answer(response.status, _headers(response), await response.read())
+                return HttpAnswer(response.status, _headers(response), await response.read())
         except (aiohttp.ClientError, OSError) as error:
             raise lost(error, self._where, self._secrets) from None
 
     @asynccontextmanager
-    async def stream(self, path: str, headers: Mapping[str, str]) -> AsyncIterator[tuple[Answer, AsyncIterator[bytes]]]:
+    async def stream(self, path: str, headers: Mapping[str, str]) -> AsyncIterator[tuple[HttpAnswer, AsyncIterator[bytes]]]:
         """An answer with its lines as they come, however long that takes, so long as it does not stop; of one that did not succeed
         the whole, and no lines."""
         limit = self._limit(None, between=self._seconds)
         try:
             async with self._session.get(self._root + path, headers=headers, timeout=limit, allow_redirects=False) as response:
                 body = b"" if response.ok else await response.read()
-                yield Answer(response.status, _headers(response), body), _lines(response.content)
+                yield HttpAnswer(response.status, _headers(response), body), _lines(response.content)
         except (aiohttp.ClientError, OSError) as error:
             raise lost(error, self._where, self._secrets) from None
 
@@ -100,16 +100,16 @@ def _headers(response: aiohttp.ClientResponse) -> dict[str, str]:
 
 
 async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
-    """Lines of any length up to `MOST_LINE`, with their line feed: aiohttp's own end at 128 kB, and text has other ends of lines, which
+    """Lines of any length up to `MAX_LINE`, with their line feed: aiohttp's own end at 128 kB, and text has other ends of lines, which
     may stand in the midst of JSON. What is longer is cut, so that no server fills the memory."""
     rest = bytearray()
     async for chunk in content.iter_any():
         *whole, last = chunk.split(b"\n")
         for one in whole:
-            rest += one[: MOST_LINE - len(rest)]
+            rest += one[: MAX_LINE - len(rest)]
             yield bytes(rest) + b"\n"
             rest = bytearray()
-        rest += last[: MOST_LINE - len(rest)]
+        rest += last[: MAX_LINE - len(rest)]
     if rest:
         yield bytes(rest)
 

@@ -16,7 +16,7 @@ import aiohttp
 import anthropic
 
 from convoforge.claude.account import says_account_at_its_end
-from convoforge.errors import ClaudeAPIError, DoomError, OverloadError, RejectedError, TransientError, UnreadableError, span
+from convoforge.errors import ClaudeAPIError, FatalAPIError, OverloadError, RejectedError, TransientError, UnreadableError, span
 
 _DOOM_CODES = {
     "contract_spend_limit_reached": "the spend limit of the account is reached",
@@ -76,8 +76,8 @@ def translate(
     if isinstance(error, anthropic.RetryableError):
         return TransientError(line(error, keys), kind="retryable")
     if isinstance(error, anthropic.CredentialsError):
-        return DoomError(f"no usable API key: {line(error, keys)}", kind="credentials")
-    return DoomError(f"the SDK refused the call: {line(error, keys)}", kind=type(error).__name__)
+        return FatalAPIError(f"no usable API key: {line(error, keys)}", kind="credentials")
+    return FatalAPIError(f"the SDK refused the call: {line(error, keys)}", kind=type(error).__name__)
 
 
 def lost(error: Exception, where: str, keys: Sequence[str] = ()) -> TransientError:
@@ -125,24 +125,24 @@ def judge(
     """What an answer that is an error means, and how to say it. `kind` and `code` are the API's own words for it, `page`: it is a web
     page, and not the API's. The order matters: what is said of the account first, then what passes, then the status."""
     if code in _DOOM_CODES:
-        return DoomError, f"{_DOOM_CODES[code]} ({status}): {said}"
+        return FatalAPIError, f"{_DOOM_CODES[code]} ({status}): {said}"
     if page and 400 <= status < 500 and status not in (429, *_NO_PAGE):
         return UnreadableError, f"a web page came instead of the API's answer ({status}), as from a proxy: {said}"
     if status == 402 or _account_at_its_end(status, kind, said, retry_after):
-        return DoomError, f"{AT_ITS_END} ({status}): {said}"
+        return FatalAPIError, f"{AT_ITS_END} ({status}): {said}"
     if code == "request_body_timeout":
         return TransientError, f"the request did not get through ({status}): {said}"
     if status in (429, 529) or kind in ("overloaded_error", "rate_limit_error") or said.lower().startswith("overloaded"):
         wait = f"; it asks to wait {span(retry_after)}" if retry_after and retry_after >= 60 else ""
         return OverloadError, f"the API has no room ({status}): {said}{wait}"
     if status == 401:
-        return DoomError, f"the API refused the key ({status}): {said}. Check ANTHROPIC_API_KEY"
+        return FatalAPIError, f"the API refused the key ({status}): {said}. Check ANTHROPIC_API_KEY"
     if status == 403:
-        return DoomError, f"the key may not do this ({status}): {said}"
+        return FatalAPIError, f"the key may not do this ({status}): {said}"
     if status == 407:
-        return DoomError, f"the proxy wants a password ({status}): {said}. Check HTTPS_PROXY"
+        return FatalAPIError, f"the proxy wants a password ({status}): {said}. Check HTTPS_PROXY"
     if status == 404 and _UNKNOWN_MODEL.search(said):
-        return DoomError, f"unknown model ({status}): {said}"
+        return FatalAPIError, f"unknown model ({status}): {said}"
     if status == 499:
         return TransientError, f"the call was cut off ({status}): {said}"
     if status >= 500 or status in _PASSES or kind in ("api_error", "timeout_error"):
@@ -172,7 +172,7 @@ def _of_status(error: anthropic.APIStatusError, keys: Sequence[str], begun: bool
     }
     if 300 <= status < 400:
         where = line(headers.get("location", "nowhere"), keys, 128)
-        return DoomError(
+        return FatalAPIError(
             f"the server sends one elsewhere ({status}), to {where}: set ANTHROPIC_BASE_URL to the API's own address", **told
         )
     counts = _STATUS_OF.get(kind, 500) if status < 300 else status

@@ -9,20 +9,20 @@ from typing import Any, cast
 
 import orjson
 
-from convoforge.claude.connection import Answer
+from convoforge.claude.connection import HttpAnswer
 from convoforge.claude.errors import is_page
 from convoforge.errors import UnreadableError
 from convoforge.models import Provider, Reply, Terms, Usage
 
 SIMULATOR_HEADER = "x-convoforge-simulator"
-MOST_TOKENS = 10_000_000
+MAX_TOKENS = 10_000_000
 """Maximum tokens of one kind that an answer is believed to have taken: ten times the largest context window there is, and all kinds
 together fit into 32 bits."""
 
 _RATE_PREFIX = "anthropic-ratelimit-"
 
 
-def read_reply(message: Mapping[str, Any], answer: Answer, *, temperature_applied: bool) -> Reply:
+def read_reply(message: Mapping[str, Any], answer: HttpAnswer, *, temperature_applied: bool) -> Reply:
     """A message of the API, and what the headers it came with say of it. Raises `UnreadableError` where it is none."""
     headers = answer.headers
     details = message.get("stop_details")
@@ -42,7 +42,7 @@ def read_reply(message: Mapping[str, Any], answer: Answer, *, temperature_applie
     )
 
 
-def _text(message: Mapping[str, Any], answer: Answer) -> str:
+def _text(message: Mapping[str, Any], answer: HttpAnswer) -> str:
     """What was written: the blocks of text, whatever else is among them."""
     content = message.get("content")
     if isinstance(content, str):
@@ -96,7 +96,7 @@ def _thinking(details: object, output: int) -> int:
 def _tokens(value: object) -> int:
     if type(value) is not int:
         raise TypeError("usage holds something else than numbers of tokens")
-    if not 0 <= value <= MOST_TOKENS:
+    if not 0 <= value <= MAX_TOKENS:
         raise ValueError(f"no answer takes {value} tokens")
     return value
 
@@ -106,7 +106,7 @@ def word(value: object, most: int) -> str | None:
     return value.encode(errors="replace").decode().replace("\0", "\ufffd")[:most] if isinstance(value, str) else None
 
 
-def read_json(answer: Answer) -> dict[str, Any]:
+def read_json(answer: HttpAnswer) -> dict[str, Any]:
     """The JSON object that a response is. Raises `UnreadableError` where it is none."""
     try:
         body = parse_json(answer.body)
@@ -130,7 +130,7 @@ def parse_json(text: bytes) -> Any:
             raise ValueError("too deep") from None
 
 
-def bad_body(answer: Answer, why: str) -> UnreadableError:
+def bad_body(answer: HttpAnswer, why: str) -> UnreadableError:
     """What to raise where an answer that succeeded cannot be read: it may have been billed."""
     return UnreadableError(
         f"the API answered {answer.status} with something unreadable: {why}",

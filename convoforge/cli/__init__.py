@@ -13,7 +13,7 @@ from typing import Annotated, Literal, NoReturn
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.validators import Number
 
-from convoforge.cli.words import OutputError, Screen, flush_output, out, prepare_streams, print_json
+from convoforge.cli.console import OutputError, Screen, flush_output, out, prepare_streams, print_json
 from convoforge.errors import ConfigError, ConvoforgeError, shown
 from convoforge.printable import is_text, printable_line
 
@@ -74,7 +74,7 @@ def build(
 ) -> int:
     """Plan, price, generate with live progress, score, publish; print where it lies."""
     from convoforge.cli.build import run_build
-    from convoforge.options import BuildOptions
+    from convoforge.planning.options import BuildOptions
 
     options = BuildOptions.of(
         simulate=simulate,
@@ -113,7 +113,7 @@ def plan(
 ) -> int:
     """Show what a build would do and cost; spend nothing but for a pilot."""
     from convoforge.cli.plan import show_plan
-    from convoforge.options import BuildOptions
+    from convoforge.planning.options import BuildOptions
 
     options = BuildOptions.of(simulate=simulate, limit=limit, model=model, budget=budget, min_score=min_score, batch=batch)
     return show_plan(spec, options, count=count, pilot=pilot, yes=yes, as_json=json)
@@ -157,7 +157,7 @@ def generate(
 @app.command
 def status(run: Annotated[str | None, Parameter(help="A run's id, or how it begins.")] = None, /, *, json: AsJson = False) -> int:
     """Show the latest runs, or one run with its cells and rate."""
-    from convoforge.cli.look import show_status
+    from convoforge.cli.status import show_status
 
     return show_status(run, as_json=json)
 
@@ -173,7 +173,7 @@ def show(
     json: AsJson = False,
 ) -> int:
     """Print accepted conversations of a dataset, to be read."""
-    from convoforge.cli.look import show_dataset
+    from convoforge.cli.status import show_dataset
 
     return show_dataset(dataset, limit=limit, simulated=simulated, rejected=rejected, as_json=json)
 

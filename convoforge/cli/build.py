@@ -19,18 +19,18 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from convoforge.cli import DONE, ENDED_SHORT, FAILED
-from convoforge.cli.server import use_server
-from convoforge.cli.words import Screen, behind, duration, facts, out, print_json
+from convoforge.cli.console import Screen, behind, duration, facts, out, print_json
+from convoforge.dataset.forecast import Forecast, forecast, look
 from convoforge.errors import ConfigError, ConvoforgeError
-from convoforge.forecast import Forecast, forecast, look
-from convoforge.options import BuildOptions, resolve_spec
+from convoforge.orchestration.local_server import use_server
+from convoforge.planning.options import BuildOptions, resolve_spec
 from convoforge.pricing import dollars
 from convoforge.project import show_database
 from convoforge.settings import Settings
 
 if TYPE_CHECKING:
+    from convoforge.orchestration.session import Progress
     from tasks.report import BuildReport
-    from tasks.session import Progress
 
 screen = Screen(stderr=True, soft_wrap=True)
 
@@ -58,7 +58,7 @@ def run_build(spec: str, options: BuildOptions, *, yes: bool, as_json: bool) -> 
     if not as_json:
         out.print(f"[dim]ledger: {escape(show_database(settings.database_url))}[/dim]")
         _announce(seen, options)
-    if asks and (seen.missing or seen.stranded.conversations or seen.standing.unscored) and not _agreed(seen):
+    if asks and (seen.missing or seen.stranded.conversations or seen.status.unscored) and not _agreed(seen):
         out.print("Nothing was sent.")
         return DONE
     if not (asks or yes or options.simulate) and seen.missing:
@@ -146,8 +146,7 @@ def _deliver_the_rest(seconds: float) -> None:
 
 
 def _import_ahead() -> None:
-    import convoforge.generator
-    import convoforge.release  # noqa: F401 - 2 s, while nobody waits for it
+    pass
 
 
 async def _run(parameters: dict[str, Any]) -> BuildReport:
@@ -177,7 +176,7 @@ async def _run(parameters: dict[str, Any]) -> BuildReport:
 
 
 async def _show_progress() -> None:
-    from tasks.session import watch_progress
+    from convoforge.orchestration.session import watch_progress
 
     if not screen.is_terminal:
         while True:
@@ -222,7 +221,7 @@ def _money(now: Progress) -> str:
 def _announce(seen: Forecast, options: BuildOptions) -> None:
     plan, budget = seen.plan, seen.plan.spec.budget.run_usd
     out.print(
-        f"[bold]{plan.spec.name}[/bold]: {plan.wanted} conversations planned, {len(seen.standing.publish)} accepted already."
+        f"[bold]{plan.spec.name}[/bold]: {plan.wanted} conversations planned, {len(seen.status.accepted)} accepted already."
     )
     if seen.missing:
         simulated = ", if it were not simulated" if plan.provider == "simulator" else ""

@@ -8,10 +8,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from convoforge.cli import DONE
-from convoforge.cli.words import facts, out, print_json
+from convoforge.cli.console import facts, out, print_json
+from convoforge.costs.format import COLUMNS, format_groups, say
+from convoforge.costs.summary import CostSummary, GroupBy, cost_summary
 from convoforge.ledger import Ledger
-from convoforge.ledger.costs import CostSummary, GroupBy, cost_summary
-from convoforge.ledger.costs_said import COLUMNS, say, say_groups
 from convoforge.periods import read_period
 from convoforge.project import show_database
 from convoforge.settings import Settings
@@ -44,6 +44,6 @@ def _table(by: str, groups: Mapping[str, CostSummary]) -> Table:
     table.add_column(by, overflow="fold")
     for column in COLUMNS:
         table.add_column(column.replace(" ", "\n"), justify="right", no_wrap=True)
-    for name, *figures in say_groups(groups):
+    for name, *figures in format_groups(groups):
         table.add_row(escape(name[:_RUN] if by == "run" else name), *figures)
     return table

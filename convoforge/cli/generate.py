@@ -9,15 +9,15 @@ from pydantic import ValidationError
 from rich.markup import escape
 from rich.padding import Padding
 
-from convoforge.adhoc import open_generator
+from convoforge.api.python import choose_limiter
 from convoforge.cli import DONE, FAILED
-from convoforge.cli.words import out, print_json
+from convoforge.cli.console import out, print_json
 from convoforge.errors import ConfigError
+from convoforge.generation.requests import open_generator
 from convoforge.models import ConversationRequest, Outcome
+from convoforge.planning.templates import Library, Template
 from convoforge.pricing import dollars
-from convoforge.python_api import choose_gate
 from convoforge.settings import Settings
-from convoforge.templates import Library, Template
 
 
 def run_generate(
@@ -53,7 +53,7 @@ def run_generate(
         raise ConfigError(f"--{'.'.join(map(str, fault['loc'])).replace('_', '-')}: {fault['msg']}") from None
 
     async def run() -> Outcome:
-        async with open_generator(settings=settings, model=model, simulate=simulate, open_gate=choose_gate()) as generator:
+        async with open_generator(settings=settings, model=model, simulate=simulate, open_limiter=choose_limiter()) as generator:
             return await generator.generate(request)
 
     outcome = asyncio.run(run())

@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 
 from convoforge.cli import DONE, ENDED_SHORT
-from convoforge.cli.words import Screen, duration, facts, grid, out, print_json
+from convoforge.cli.console import Screen, duration, facts, grid, out, print_json
+from convoforge.dataset.estimate import Range
+from convoforge.dataset.forecast import Known, forecast, look
 from convoforge.errors import ConfigError, ConvoforgeError
-from convoforge.estimate import Range
-from convoforge.forecast import Known, forecast, look
 from convoforge.models import Status
-from convoforge.options import BuildOptions, resolve_spec
-from convoforge.plan import Plan
+from convoforge.planning.options import BuildOptions, resolve_spec
+from convoforge.planning.plan import Plan
 from convoforge.pricing import dollars
 from convoforge.project import show_database
 from convoforge.settings import Settings
 
 if TYPE_CHECKING:
-    from convoforge.pilot import Pilot
+    from convoforge.generation.pilot import Pilot
 
 screen = Screen(stderr=True, soft_wrap=True)
 
@@ -48,7 +48,7 @@ def show_plan(
         known = look(resolved, options, settings)
     counted, trouble = _count(known.plan, settings, wished=count)
     seen = forecast(known, options, counted)
-    made, standing, limits, costs = seen.plan, seen.standing, seen.plan.spec.limits, seen.costs
+    made, status, limits, costs = seen.plan, seen.status, seen.plan.spec.limits, seen.costs
     if as_json:
         print_json(
             {
@@ -58,13 +58,13 @@ def show_plan(
                 "mode": made.spec.mode,
                 "cells": len(made.cells),
                 "planned": made.wanted,
-                "accepted": standing.counts[Status.ACCEPTED],
-                "pending": len(standing.pending),
+                "accepted": status.counts[Status.ACCEPTED],
+                "pending": len(status.pending),
                 "stale": len(seen.stale),
-                "exhausted": len(standing.exhausted),
+                "exhausted": len(status.exhausted),
                 "stranded": seen.stranded.conversations,
                 "stranded_cost_usd": f"{seen.stranded.paid_usd:f}",
-                "refused": len(standing.refused),
+                "refused": len(status.refused),
                 "to_generate": seen.missing,
                 **costs.as_json,
                 "refresh_cost_usd": f"{seen.refresh.cost.expected:.6f}",
@@ -87,15 +87,11 @@ def show_plan(
         facts(
             [
                 ("planned", f"{made.wanted} conversations: {len(made.cells)} cells of {made.spec.per_cell}"),
-                ("accepted", f"{standing.counts[Status.ACCEPTED]} already in the ledger"),
+                ("accepted", f"{status.counts[Status.ACCEPTED]} already in the ledger"),
                 ("to generate", f"{seen.missing}{refills}"),
                 ("stale", f"{len(seen.stale)}" + (f", {seen.refresh.cost} with --refresh" if seen.stale else "")),
-                ("exhausted", f"{len(standing.exhausted)} cells out of draws"),
-                *(
-                    [("refused", f"{len(standing.refused)} by the API; build --retry-refused asks again")]
-                    if standing.refused
-                    else []
-                ),
+                ("exhausted", f"{len(status.exhausted)} cells out of draws"),
+                *([("refused", f"{len(status.refused)} by the API; build --retry-refused asks again")] if status.refused else []),
                 ("limits", f"{limits.max_requests} requests in {limits.window_seconds:g} s, {limits.concurrency} at once"),
                 ("budget", f"{dollars(made.spec.budget.run_usd)} a run" if made.spec.budget.run_usd else "none"),
                 ("ledger", show_database(settings.database_url)),
@@ -126,7 +122,7 @@ def _count(made: Plan, settings: Settings, *, wished: bool | None) -> tuple[dict
         return None, []
     if made.provider == "anthropic" and not settings.keys:
         raise ConfigError("--count asks the API, and there is no key: set ANTHROPIC_API_KEY, or try it without one: --simulate")
-    from convoforge.counting import count_prompts  # brings the SDK, which takes 1.4 s to import
+    from convoforge.generation.token_count import count_prompts  # brings the SDK, which takes 1.4 s to import
 
     try:
         return count_prompts(made, settings, None if wished else COUNT_SECONDS), []
@@ -153,11 +149,11 @@ def _fly(known: Known, options: BuildOptions, settings: Settings, count: int, *,
             raise ConfigError(f"{question} There is no terminal to ask at: say --yes")
         if out.input(f"{escape(question)} Spend it? [y/N] ").strip().lower() not in ("y", "yes"):
             return None
-    from convoforge.pilot import run_pilot
-    from convoforge.python_api import choose_gate
+    from convoforge.api.python import choose_limiter
+    from convoforge.generation.pilot import run_pilot
 
     with screen.status(f"[dim]Making {first.missing} draws …[/dim]"):
-        return asyncio.run(run_pilot(known.plan, settings, first.missing, choose_gate()))
+        return asyncio.run(run_pilot(known.plan, settings, first.missing, choose_limiter()))
 
 
 def _pilot_json(pilot: Pilot) -> dict[str, Any]:

@@ -8,16 +8,16 @@ from datetime import UTC, datetime
 from rich.markup import escape
 
 from convoforge.cli import DONE, FAILED
-from convoforge.cli.look import find_plan
-from convoforge.cli.words import behind, facts, out, print_json
-from convoforge.dataset import find_stale, plan_dataset, read_standing, score_dataset
+from convoforge.cli.console import behind, facts, out, print_json
+from convoforge.cli.status import find_plan
+from convoforge.dataset.release import publish_dataset
+from convoforge.dataset.status import find_stale, plan_dataset, read_status, score_dataset
 from convoforge.ledger import Ledger
 from convoforge.ledger.runs import dataset_id, keep_spec
 from convoforge.models import Provider, Status
-from convoforge.release import publish_dataset
+from convoforge.planning.spec import change_spec, load_spec
+from convoforge.planning.templates import Library
 from convoforge.settings import Settings
-from convoforge.spec import change_spec, load_spec
-from convoforge.templates import Library
 
 
 def run_publish(name: str, *, min_score: int | None, simulated: bool, allow_fewer: bool, as_json: bool) -> int:
@@ -35,7 +35,7 @@ def run_publish(name: str, *, min_score: int | None, simulated: bool, allow_fewe
             plan = replace(plan, spec=change_spec(plan.spec, quality={"min_score": min_score}))
         ledger.write(keep_spec, dataset, plan.spec)
         score_dataset(ledger, dataset)
-        stale = len(find_stale(plan, read_standing(ledger, plan, dataset)))
+        stale = len(find_stale(plan, read_status(ledger, plan, dataset)))
         published, summary = publish_dataset(ledger, plan, dataset, settings.data_dir, stale=stale, allow_fewer=allow_fewer)
     if as_json:
         print_json(

@@ -15,17 +15,17 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
-from convoforge.adhoc import DEFAULT_MODEL, default_spec
 from convoforge.api.access import is_loopback
 from convoforge.api.app import make_app
 from convoforge.api.connections import QUIET_SECONDS, Deadlines, http_protocol, most_connections
 from convoforge.cli import DONE
-from convoforge.cli.words import out
+from convoforge.cli.console import out
 from convoforge.errors import ConfigError
-from convoforge.generator import MOST_IN_FLIGHT
+from convoforge.generation.generator import MAX_IN_FLIGHT
+from convoforge.generation.requests import DEFAULT_MODEL, default_spec
 from convoforge.logs import set_up_logs
+from convoforge.planning.spec import DatasetSpec, change_spec
 from convoforge.settings import Settings
-from convoforge.spec import DatasetSpec, change_spec
 
 BACKLOG = 2_048
 """Connections that the system keeps until they are accepted."""
@@ -78,7 +78,7 @@ def run_serve(
                 f"{host} can be reached by others: set CONVOFORGE_API_TOKEN or --token-file, so that only who has a token spends money"
             )
         app = make_app(settings, spec=spec, simulate=simulate, allowed_hosts=allowed_hosts)
-        deadlines = Deadlines(connections=most_connections(max_connections, MOST_IN_FLIGHT))
+        deadlines = Deadlines(connections=most_connections(max_connections, MAX_IN_FLIGHT))
         if deadlines.connections < max_connections:
             _LOG.warning("%d connections at once: the limit on open files (ulimit -n) allows no more", deadlines.connections)
         asyncio.run(_serve(app, spec, listener, deadlines, simulate=simulate))

@@ -7,7 +7,7 @@ import threading
 
 from convoforge.claude import SIMULATOR_KEY
 from convoforge.cli import DONE
-from convoforge.cli.words import out
+from convoforge.cli.console import out
 from convoforge.simulator.launch import simulator_process
 from convoforge.simulator.options import parse_fault_rate
 

@@ -12,14 +12,14 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, Select, delete, exists, insert, or_, select, update
 
-from convoforge.errors import ConvoforgeError, GateClosed, GenerationValidationError, ParseError
-from convoforge.identity import wanted_key
+from convoforge.errors import ConvoforgeError, GenerationValidationError, LimiterClosed, ParseError
 from convoforge.ledger.dialects import upsert
-from convoforge.ledger.draws import Claimed, claim, enrol_one, read_answers, read_conversation, repend
 from convoforge.ledger.owners import living_owners
+from convoforge.ledger.requests import Claimed, claim, enrol_one, read_answers, read_conversation, requeue
 from convoforge.ledger.tables import answers, generation_logs, idempotency_keys, request_batches, requests
 from convoforge.models import AnswerKind, Outcome, Quality, Status, Usage
-from convoforge.plan import Cell
+from convoforge.planning.keys import draw_key
+from convoforge.planning.plan import Cell
 from convoforge.pricing import usd
 
 KEY_LIFETIME = timedelta(hours=24)
@@ -38,12 +38,12 @@ class KnownKey:
     taken: bool = False
 
 
-def enrol_named(
+def register_named(
     connection: Connection, dataset: int, cell: Cell, request: str, owner: str, now: datetime
 ) -> tuple[int, Claimed | None]:
     """The id of the request whose name is `cell.key`, and the claim on it; no claim where it is answered already.
 
-    Raises `GateClosed` where somebody else is at work on it.
+    Raises `LimiterClosed` where somebody else is at work on it.
     """
     row = connection.execute(_named(dataset, cell.key)).one_or_none()
     if row is None:
@@ -52,10 +52,10 @@ def enrol_named(
         return row.id, None
     else:
         request_id = row.id
-        repend(connection, [request_id])
+        requeue(connection, [request_id])
     claimed = claim(connection, owner, [request_id], now)
     if not claimed:
-        raise GateClosed("the same request is under way", retry_after=5)
+        raise LimiterClosed("the same request is under way", retry_after=5)
     return request_id, claimed[0]
 
 
@@ -206,5 +206,5 @@ def read_batches(connection: Connection, dataset: int, *, batch: str | None = No
 
 def _named(dataset: int, name: str) -> Select[Any]:
     return select(requests.c.id, requests.c.state, requests.c.request).where(
-        requests.c.wanted == wanted_key(name, 0), requests.c.dataset_id == dataset
+        requests.c.wanted == draw_key(name, 0), requests.c.dataset_id == dataset
     )

@@ -11,11 +11,11 @@ import orjson
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from convoforge.errors import LedgerError
-from convoforge.ledger.costs_pages import CONTENT_KEY, Page, hour_of, put_on_pages
 from convoforge.ledger.dialects import upsert
+from convoforge.ledger.rollups import CONTENT_KEY, Page, hour_of, put_on_pages
 from convoforge.ledger.tables import answers, budgets, generation_logs, requests
 from convoforge.models import Terms, Usage
-from convoforge.quality import Scored
+from convoforge.scoring import Scored
 
 SCORE_COLUMNS = ("rubric", "score", "score_turns", "score_length", "score_structure", "reasons", "content_hash", "content_key")
 

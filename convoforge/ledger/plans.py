@@ -8,9 +8,9 @@ from datetime import datetime
 import orjson
 from sqlalchemy import Connection, Row, func, insert, select, update
 
-from convoforge.grid import Chosen, Grid, Values
 from convoforge.ledger.tables import datasets, plans, requests, runs
-from convoforge.plan import Plan
+from convoforge.planning.grid import Chosen, Grid, Values
+from convoforge.planning.plan import Plan
 
 
 def read_plan(connection: Connection, dataset_id: int, signature: str | None = None) -> Chosen | None:

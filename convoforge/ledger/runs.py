@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, case, func, insert, select, update
+from sqlalchemy import Connection, Row, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from convoforge.ledger.accepted import read_accepted
-from convoforge.ledger.draws import chunks
+from convoforge.billing_terms import special
 from convoforge.ledger.owners import living_owners
-from convoforge.ledger.tables import answers, datasets, generation_logs, requests, runs, versions
+from convoforge.ledger.tables import datasets, generation_logs, runs, versions
 from convoforge.models import Terms, Usage
-from convoforge.spec import DatasetSpec
-from convoforge.terms import special
+from convoforge.planning.spec import DatasetSpec
 
 
 def dataset_id(connection: Connection, name: str, provider: str, now: datetime) -> int:
@@ -84,7 +82,7 @@ def stop_run(connection: Connection, run_id: str, reason: str) -> None:
     connection.execute(update_.values(state="stopping", message=reason))
 
 
-def run_over(connection: Connection, run_id: str, now: datetime) -> str | None:
+def read_stop(connection: Connection, run_id: str, now: datetime) -> str | None:
     """Why nobody is to begin anything more for a run; None while it goes on."""
     row = connection.execute(select(runs.c.state, runs.c.message, runs.c.owner).where(runs.c.id == run_id)).one_or_none()
     if row is None:
@@ -92,52 +90,6 @@ def run_over(connection: Connection, run_id: str, now: datetime) -> str | None:
     if row.state != "running":
         return str(row.message or row.state)
     return None if living_owners(connection, [row.owner], now) else "the process that began it is gone"
-
-
-@dataclass(frozen=True, slots=True)
-class RunBooks:
-    """What a run has done up to now, in all its processes. `generated` counts answers; those without a score yet are in none of
-    `accepted`, `needs_revision` and `dropped`."""
-
-    generated: int
-    accepted: int
-    needs_revision: int
-    dropped: int
-    in_flight: int
-    cost_pico: int
-
-
-def run_books(connection: Connection, run_id: str, min_score: int) -> RunBooks:
-    """The books of one run: accepted is what its dataset would publish today, of which a copy or a draw in reserve is no part."""
-    logs = generation_logs.c
-    conversation = answers.c.kind == "ok"
-    counted = (
-        logs.status == "succeeded",
-        and_(conversation, answers.c.score >= min_score),
-        and_(conversation, answers.c.score < min_score),
-        answers.c.kind != "ok",
-        logs.status == "open",
-    )
-    query = (
-        select(*(func.count(case((one, 1))) for one in counted), func.coalesce(func.sum(logs.cost_pico), 0))
-        .select_from(generation_logs)
-        .outerjoin(answers, and_(answers.c.request_id == logs.request_id, answers.c.attempt == logs.attempt))
-        .where(logs.run_id == run_id)
-    )
-    books = RunBooks(*(int(one) for one in connection.execute(query).one()))
-    good, accepted, needs_revision = read_accepted(connection), books.accepted, books.needs_revision
-    held = (
-        select(requests.c.id, answers.c.kind, answers.c.score)
-        .join(answers, and_(answers.c.request_id == requests.c.id, answers.c.attempt == requests.c.answer))
-        .join(generation_logs, and_(logs.request_id == answers.c.request_id, logs.attempt == answers.c.attempt))
-        .where(logs.run_id == run_id)
-    )
-    for ids in chunks(sorted(good.judged)):
-        for request, kind, score in connection.execute(held.where(requests.c.id.in_(ids))):
-            reaches = kind == "ok" and score is not None and score >= min_score
-            accepted += (request in good.accepted) - reaches
-            needs_revision -= request in good.accepted and not reaches
-    return replace(books, accepted=accepted, needs_revision=needs_revision)
 
 
 def run_usage(connection: Connection, run_id: str) -> dict[str, Usage]:

@@ -25,8 +25,8 @@ from convoforge.publish.layout import Layout, version_name
 from convoforge.publish.manifest import Manifest
 from convoforge.settings import Folder
 
-LEAST_OF_PLAN = 95
-MOST_LOST = 2
+MIN_OF_PLAN = 95
+MAX_LOST = 2
 """Percent. `latest` follows to fewer rows where they are at least that much of the plan, and no more than that is lost: the few cells
 that ran out of draws must not keep a trainer on old data for ever, and half a dataset must not reach it unseen."""
 
@@ -154,8 +154,8 @@ class Versions(ABC):
 def enough(newer: Manifest, older: Manifest) -> bool:
     """Whether `newer` has no fewer rows than `older`, or so few less that `latest` follows all the same."""
     planned = newer.lineage.counts.get("planned", 0)
-    whole = planned > 0 and 100 * newer.rows >= LEAST_OF_PLAN * planned
-    return newer.rows >= older.rows or (whole and 100 * newer.rows >= (100 - MOST_LOST) * older.rows)
+    whole = planned > 0 and 100 * newer.rows >= MIN_OF_PLAN * planned
+    return newer.rows >= older.rows or (whole and 100 * newer.rows >= (100 - MAX_LOST) * older.rows)
 
 
 def _stays(at: Version, newest: Version) -> str:
@@ -164,7 +164,7 @@ def _stays(at: Version, newest: Version) -> str:
     simulated = " --simulated" if newest.manifest.provider == "simulator" else ""
     return (
         f"latest stays at {at.path.name} ({at.manifest.rows:,} rows), because {newest.path.name} has only {newest.manifest.rows:,}{of}; "
-        f"it follows a version of {LEAST_OF_PLAN} % of the plan and at most {MOST_LOST} % fewer rows, or is moved by "
+        f"it follows a version of {MIN_OF_PLAN} % of the plan and at most {MAX_LOST} % fewer rows, or is moved by "
         f"`convoforge publish {newest.manifest.dataset}{simulated} --allow-fewer`"
     )
 

@@ -10,9 +10,9 @@ from typing import Any
 import orjson
 
 from convoforge.models import Usage
-from convoforge.simulator import talk
+from convoforge.simulator import dialogue
 from convoforge.simulator.faults import Fault
-from convoforge.simulator.reading import Asked
+from convoforge.simulator.reading import ParsedRequest
 from convoforge.simulator.schema import fill
 from convoforge.simulator.thinking import SUMMARY
 
@@ -23,7 +23,7 @@ EXPLANATION = "The request was declined for safety reasons."
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class WrittenAnswer:
     """A generated answer. `thinking_tokens` were thought before the text; `thoughts` are the words of it, as far as they are shown;
     `told` is what its usage says beside the tokens, or in their place."""
 
@@ -42,11 +42,11 @@ class Answer:
         return [block for block, there in ((thought, self.thinking_tokens), (said, self.text)) if there]
 
 
-def answer(asked: Asked, fault: Fault, seed: int) -> Answer:
+def answer(asked: ParsedRequest, fault: Fault, seed: int) -> WrittenAnswer:
     """The answer to a request, with the fault in it if it is one of `ODD`. The same for the same prompt and seed."""
     if fault.kind == "refusal":
         details = {"type": "refusal", "category": fault.category or "general_harms", "explanation": EXPLANATION}
-        return Answer("", "refusal", details)
+        return WrittenAnswer("", "refusal", details)
     text = _write(asked, fault.kind, asked.key + (seed << 64)) if fault.text is None else fault.text
     thought = asked.thinking_tokens
     most, stop = asked.model.characters_a_token * (asked.max_tokens - thought), "end_turn"
@@ -56,23 +56,23 @@ def answer(asked: Asked, fault: Fault, seed: int) -> Answer:
         most, stop = min(len(text) // 2, most), "model_context_window_exceeded"
     elif len(text) > most:
         stop = "max_tokens"
-    return Answer(text[:most], stop, thinking_tokens=thought, thoughts=SUMMARY if asked.thinking.shown else "")
+    return WrittenAnswer(text[:most], stop, thinking_tokens=thought, thoughts=SUMMARY if asked.thinking.shown else "")
 
 
-def _write(asked: Asked, kind: str, seed: int) -> str:
+def _write(asked: ParsedRequest, kind: str, seed: int) -> str:
     if kind == "prose":
-        return talk.prose(asked.prompt, seed)
+        return dialogue.prose(asked.prompt, seed)
     if not asked.schema and not WANTS_CONVERSATION.search(asked.prompt):
-        return talk.plain(asked.prompt, seed)
-    turns = talk.conversation(asked.prompt, seed, weak=kind == "short")
+        return dialogue.plain(asked.prompt, seed)
+    turns = dialogue.conversation(asked.prompt, seed, weak=kind == "short")
     if kind == "wrong_roles":
         turns[1]["role"] = "user"
     text = orjson.dumps(fill(asked.schema, turns) if asked.schema else {"turns": turns}).decode()
     sometimes = not asked.schema and kind == "ok" and seed % 4 == 0
-    return talk.fenced(text, seed) if sometimes or kind == "fenced" else text
+    return dialogue.fenced(text, seed) if sometimes or kind == "fenced" else text
 
 
-def billed(read: Usage, answered: Answer, asked: Asked) -> Usage:
+def billed(read: Usage, answered: WrittenAnswer, asked: ParsedRequest) -> Usage:
     """What an answer costs in tokens: the input as it was read, and the output, where even an empty answer is one token."""
     output = max(answered.thinking_tokens + asked.model.tokens(len(answered.text)), min(1, asked.max_tokens))
     return replace(read, output_tokens=output, thinking_tokens=answered.thinking_tokens)
@@ -95,7 +95,7 @@ def usage_block(usage: Usage, tier: str = "standard") -> dict[str, Any]:
     }
 
 
-def message(message_id: str, model: str, answered: Answer, usage: Usage, tier: str = "standard") -> dict[str, Any]:
+def message(message_id: str, model: str, answered: WrittenAnswer, usage: Usage, tier: str = "standard") -> dict[str, Any]:
     """The body of an answer."""
     return {
         "id": message_id,
@@ -110,10 +110,10 @@ def message(message_id: str, model: str, answered: Answer, usage: Usage, tier: s
     }
 
 
-def events(message_id: str, model: str, answered: Answer, usage: Usage) -> list[bytes]:
+def events(message_id: str, model: str, answered: WrittenAnswer, usage: Usage) -> list[bytes]:
     """The same as server-sent events: the text in pieces, the stop reason and the final usage in the last but one."""
     at_first = replace(usage, output_tokens=min(1, usage.output_tokens), thinking_tokens=0)
-    begun = message(message_id, model, Answer("", ""), at_first)
+    begun = message(message_id, model, WrittenAnswer("", ""), at_first)
     out = [event("message_start", message={**begun, "stop_reason": None})]
     for index, block in enumerate(answered.blocks):
         out += _block_events(index, block)

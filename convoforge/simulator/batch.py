@@ -12,11 +12,11 @@ from typing import Any
 
 import orjson
 
-from convoforge.simulator.books import Books
 from convoforge.simulator.options import DAY_SECONDS
 from convoforge.simulator.reading import ApiError, read_object
+from convoforge.simulator.usage import Books
 
-MOST_REQUESTS = 100_000
+MAX_REQUESTS = 100_000
 CUSTOM_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 COUNTED = ("processing", "succeeded", "errored", "canceled", "expired")
 AT_ONCE = 200
@@ -93,8 +93,8 @@ async def read_items(raw: bytes) -> list[Item]:
         raise ApiError(400, "requests: Field required" if requests is None else "requests: Input should be a valid list")
     if not requests:
         raise ApiError(400, "requests: List should have at least 1 item after validation, not 0")
-    if len(requests) > MOST_REQUESTS:
-        raise ApiError(400, f"requests: List should have at most {MOST_REQUESTS} items after validation, not {len(requests)}")
+    if len(requests) > MAX_REQUESTS:
+        raise ApiError(400, f"requests: List should have at most {MAX_REQUESTS} items after validation, not {len(requests)}")
     items = []
     for at, request in enumerate(requests):
         items.append(_item(request, f"requests.{at}"))

@@ -1,4 +1,4 @@
-"""The Message Batches API: what each of its calls answers, and how a batch is worked through.
+"""The Message SimulatedBatches API: what each of its calls answers, and how a batch is worked through.
 
 A batch is worked through at the first look at it (retrieve, list, results) once its time is over: request by request in order, so
 that one writes the prompt cache for the next, and with a pause for other calls after each. Its requests get what they would get
@@ -18,16 +18,16 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from convoforge.gate import fingerprint
+from convoforge.rate import fingerprint
 from convoforge.simulator.answers import answer, billed, message
 from convoforge.simulator.batch import Batch, archive, read_items
 from convoforge.simulator.batch_lines import write_line
-from convoforge.simulator.books import Books
-from convoforge.simulator.caching import PromptCache
+from convoforge.simulator.caching import SimulatedCache
 from convoforge.simulator.faults import BATCHED, BROKEN, ERRORS, OK, Fault, Odds, Script
 from convoforge.simulator.options import SimulatorOptions
-from convoforge.simulator.reading import ApiError, Asked, known_version, read_request
+from convoforge.simulator.reading import ApiError, ParsedRequest, known_version, read_request
 from convoforge.simulator.spoiling import page
+from convoforge.simulator.usage import Books
 from convoforge.simulator.wire import Handler, authenticate, body_of, error_response, hang_up, key_of, send, signed
 
 BATCH_BYTES = 256 * 1024 * 1024
@@ -38,7 +38,7 @@ PIECE_LINES = 16
 """Results that are sent at once, of a stream of them."""
 
 
-class Batches:
+class SimulatedBatches:
     """The batches since the last reset, and what they share with online requests. `clock` and `wall` as in `Simulator`."""
 
     def __init__(
@@ -49,7 +49,7 @@ class Batches:
         books: Books,
         script: Script,
         odds: Odds,
-        cache: PromptCache,
+        cache: SimulatedCache,
         told: Mapping[str, Any],
     ) -> None:
         self._options = options
@@ -234,10 +234,10 @@ class Batches:
         return fault.kind, {"type": "succeeded", "message": told}
 
 
-def routes(current: Callable[[], Batches]) -> list[web.RouteDef]:
+def routes(current: Callable[[], SimulatedBatches]) -> list[web.RouteDef]:
     """The routes; `current` gives the batches since the last reset."""
 
-    def call(place: str, method: Callable[[Batches, web.Request], Awaitable[dict[str, Any]]]) -> Handler:
+    def call(place: str, method: Callable[[SimulatedBatches, web.Request], Awaitable[dict[str, Any]]]) -> Handler:
         async def answered(request: web.Request) -> web.StreamResponse:
             headers, batches = signed(), current()
             try:
@@ -265,22 +265,22 @@ def routes(current: Callable[[], Batches]) -> list[web.RouteDef]:
 
     root = "/v1/messages/batches"
     return [
-        web.post(root, call("batch_create", Batches.create)),
-        web.get(root, call("batch_list", Batches.page)),
-        web.get(f"{root}/{{id}}", call("batch_retrieve", Batches.retrieve)),
-        web.delete(f"{root}/{{id}}", call("batch_delete", Batches.delete)),
-        web.post(f"{root}/{{id}}/cancel", call("batch_cancel", Batches.cancel)),
+        web.post(root, call("batch_create", SimulatedBatches.create)),
+        web.get(root, call("batch_list", SimulatedBatches.page)),
+        web.get(f"{root}/{{id}}", call("batch_retrieve", SimulatedBatches.retrieve)),
+        web.delete(f"{root}/{{id}}", call("batch_delete", SimulatedBatches.delete)),
+        web.post(f"{root}/{{id}}/cancel", call("batch_cancel", SimulatedBatches.cancel)),
         web.get(f"{root}/{{id}}/results", results),
     ]
 
 
-def read_batched(params: bytes, version: str) -> Asked:
+def read_batched(params: bytes, version: str) -> ParsedRequest:
     """The request in `params`, checked as online and for what batches are stricter about. Raises ApiError as the API would."""
     asked = read_request(params, version)
     if asked.stream:
-        raise ApiError(400, '"stream=True" is not supported in the Message Batches API')
+        raise ApiError(400, '"stream=True" is not supported in the Message SimulatedBatches API')
     if not asked.model.batch:
-        raise ApiError(400, f"{asked.model.id} is not supported in the Message Batches API")
+        raise ApiError(400, f"{asked.model.id} is not supported in the Message SimulatedBatches API")
     if asked.max_tokens < 1:
         raise ApiError(400, "max_tokens: must be greater than or equal to 1")
     return asked

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 
 from convoforge.models import Usage
-from convoforge.simulator.reading import LIFETIMES, Asked
+from convoforge.simulator.reading import LIFETIMES, ParsedRequest
 
 ENTRIES = 20_000
 """Prefixes kept at most: bounds the memory."""
@@ -20,13 +20,13 @@ class Reading:
     writes: tuple[tuple[bytes, int], ...] = ()
 
 
-class PromptCache:
+class SimulatedCache:
     """Prefixes of inputs per model. A prefix is readable as soon as the first answer to it has begun, until its lifetime ends."""
 
     def __init__(self) -> None:
         self._kept: dict[bytes, tuple[float, int]] = {}
 
-    def read(self, asked: Asked, now: float) -> Reading:
+    def read(self, asked: ParsedRequest, now: float) -> Reading:
         """How the input is billed at `now` (seconds on a steady clock). What is read lives on for another lifetime."""
         total = asked.input_tokens
         last = max((at for at, piece in enumerate(asked.pieces) if piece.lifetime), default=None)

@@ -14,7 +14,7 @@ UNLIMITED = {"requests": 1_000_000, "input-tokens": 1_000_000_000, "output-token
 """What is announced where no limit holds."""
 
 
-class Bucket:
+class RateBucket:
     """`limit` a minute, flowing back evenly; full at the start. Times are seconds on a steady clock."""
 
     __slots__ = ("_at", "_level", "limit")
@@ -52,7 +52,7 @@ class Rates:
         self._limits = limits
         self._limited = any(limits)
         self._wall = wall
-        self._buckets: dict[tuple[str, str], tuple[Bucket | None, ...]] = {}
+        self._buckets: dict[tuple[str, str], tuple[RateBucket | None, ...]] = {}
 
     def admit(self, key: str, model: str, input_tokens: int, now: float) -> None:
         """Let a request in, or raise the 429 with its retry-after. Output counts when it is written, so here one token must be left."""
@@ -86,10 +86,10 @@ class Rates:
             out[f"anthropic-ratelimit-{kind}-reset"] = _stamp(math.ceil(self._wall() + (bucket.full_in(now) if bucket else 0)))
         return out
 
-    def _of(self, key: str, model: str, now: float) -> tuple[Bucket | None, ...]:
+    def _of(self, key: str, model: str, now: float) -> tuple[RateBucket | None, ...]:
         buckets = self._buckets.get((key, model))
         if buckets is None:
-            buckets = self._buckets[key, model] = tuple(Bucket(limit, now) if limit else None for limit in self._limits)
+            buckets = self._buckets[key, model] = tuple(RateBucket(limit, now) if limit else None for limit in self._limits)
         return buckets
 
 

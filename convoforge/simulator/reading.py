@@ -12,7 +12,7 @@ import orjson
 from convoforge.simulator import schema
 from convoforge.simulator.catalogue import MODELS, Model
 from convoforge.simulator.faults import ERRORS, Fault
-from convoforge.simulator.thinking import Refused, Thinking, read_thinking
+from convoforge.simulator.thinking import Refused, SimulatedThinking, read_thinking
 
 CURRENT_VERSION = "2026-10-21"
 VERSIONS = ("2023-06-01", CURRENT_VERSION)
@@ -68,7 +68,7 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ParsedRequest:
     """A checked request. `prompt` is system and messages as one text, `key` a hash of it; `pieces` are in the cache's order."""
 
     model: Model
@@ -78,7 +78,7 @@ class Asked:
     max_tokens: int
     stream: bool
     schema: Mapping[str, Any] | None
-    thinking: Thinking = Thinking()
+    thinking: SimulatedThinking = SimulatedThinking()
 
     @property
     def thinking_tokens(self) -> int:
@@ -91,7 +91,7 @@ class Asked:
         return self.model.tokens(sum(len(piece.text) for piece in self.pieces))
 
 
-def read_request(raw: bytes, version: str | None, *, counting: bool = False) -> Asked:
+def read_request(raw: bytes, version: str | None, *, counting: bool = False) -> ParsedRequest:
     """The request in a body; `counting` is for token counts, which know no `max_tokens`. Raises ApiError as the API would."""
     version, body = known_version(version), read_object(raw)
     model = _model(body)
@@ -110,7 +110,7 @@ def read_request(raw: bytes, version: str | None, *, counting: bool = False) -> 
     if (marks := sum(1 for piece in pieces if piece.lifetime)) > 4:
         raise ApiError(400, f"A maximum of 4 blocks with cache_control may be provided. Found {marks}.")
     prompt = "\n".join([piece.text for piece in said])
-    asked = Asked(
+    asked = ParsedRequest(
         model,
         prompt,
         int.from_bytes(blake2b(prompt.encode(errors="surrogatepass"), digest_size=8).digest()),
@@ -178,7 +178,7 @@ def _max_tokens(body: Mapping[str, Any], model: Model) -> int:
     return wanted
 
 
-def _thinking(body: Mapping[str, Any], model: Model, *, counting: bool) -> Thinking:
+def _thinking(body: Mapping[str, Any], model: Model, *, counting: bool) -> SimulatedThinking:
     max_tokens = body.get("max_tokens")
     most = max_tokens if type(max_tokens) is int and not counting else None
     effort = _object(body, "output_config").get("effort")

@@ -23,18 +23,18 @@ import orjson
 from aiohttp import web
 
 from convoforge.errors import ConfigError
-from convoforge.gate import fingerprint
+from convoforge.rate import fingerprint
 from convoforge.simulator import batches
 from convoforge.simulator.answers import answer, billed, events, message
-from convoforge.simulator.batches import Batches
-from convoforge.simulator.books import Books
-from convoforge.simulator.caching import PromptCache
+from convoforge.simulator.batches import SimulatedBatches
+from convoforge.simulator.caching import SimulatedCache
 from convoforge.simulator.catalogue import MODELS
 from convoforge.simulator.faults import BATCHED, ERROR_IN_200, ERRORS, LINES, SPOILT, STREAMED, Fault, Odds, Script, read_fault
 from convoforge.simulator.options import SimulatorOptions
 from convoforge.simulator.rates import Rates
-from convoforge.simulator.reading import ApiError, Asked, read_object, read_request
+from convoforge.simulator.reading import ApiError, ParsedRequest, read_object, read_request
 from convoforge.simulator.spoiling import page, spoilt
+from convoforge.simulator.usage import Books
 from convoforge.simulator.wire import SIGNATURE, authenticate, body_of, endpoint, error_response, json_response, key_of, send
 
 BODY_BYTES = 32 * 1024 * 1024
@@ -72,12 +72,14 @@ class Simulator:
         self._books = Books(secrets.token_hex(4), self._wall() - self._clock())
         self._script = Script()
         self._odds = Odds(options.fault_rate, options.seed)
-        self._cache = PromptCache()
+        self._cache = SimulatedCache()
         limits = (options.requests_per_minute, options.input_tokens_per_minute, options.output_tokens_per_minute)
         self._rates = Rates(limits, self._wall)
         self._models: dict[str, dict[str, Any]] = {}
         self._told: dict[str, Any] = {"inference_geo": options.inference_geo} if options.inference_geo else {}
-        self._batches = Batches(options, self._clock, self._wall, self._books, self._script, self._odds, self._cache, self._told)
+        self._batches = SimulatedBatches(
+            options, self._clock, self._wall, self._books, self._script, self._odds, self._cache, self._told
+        )
 
     def application(self) -> web.Application:
         """The routes."""
@@ -110,7 +112,7 @@ class Simulator:
             books.settle(row, error.status, str(error.status))
             return error_response(error, call.headers)
 
-    async def _reply(self, call: Call, asked: Asked) -> web.StreamResponse:
+    async def _reply(self, call: Call, asked: ParsedRequest) -> web.StreamResponse:
         model = asked.model.id
         reading = self._cache.read(asked, call.arrived)
         try:

@@ -1,4 +1,4 @@
-"""Thinking as the models do it: on unless a request turns it off, more with more effort, and within `max_tokens`."""
+"""SimulatedThinking as the models do it: on unless a request turns it off, more with more effort, and within `max_tokens`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Refused(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Thinking:
+class SimulatedThinking:
     """What a request asks for: `effort` is None where nothing is thought; `budget` bounds what an older model thinks; `shown` is
     whether the thoughts come back in words."""
 
@@ -35,7 +35,7 @@ class Thinking:
         return min(wanted, max_tokens, self.budget or wanted)
 
 
-def read_thinking(given: Mapping[str, Any], effort: object, model: Model, max_tokens: int | None) -> Thinking:
+def read_thinking(given: Mapping[str, Any], effort: object, model: Model, max_tokens: int | None) -> SimulatedThinking:
     """What a request says with `thinking` and with the `effort` of its `output_config`. Raises `Refused` in the API's words.
 
     `max_tokens` is None for a token count."""
@@ -54,12 +54,12 @@ def read_thinking(given: Mapping[str, Any], effort: object, model: Model, max_to
         if effort is not None and effort not in model.efforts_when_off:
             levels = ", ".join(model.efforts_when_off)
             raise Refused(f"output_config.effort: '{effort}' cannot be used with thinking turned off; use {levels}")
-        return Thinking()
+        return SimulatedThinking()
     budget = _budget(given, max_tokens) if kind == "enabled" else None
     if kind is None and not model.thinks:
-        return Thinking()
+        return SimulatedThinking()
     level = effort if isinstance(effort, str) else model.default_effort or "high"
-    return Thinking(level, budget, given.get("display") == "summarized")
+    return SimulatedThinking(level, budget, given.get("display") == "summarized")
 
 
 def _budget(given: Mapping[str, Any], max_tokens: int | None) -> int:

@@ -12,14 +12,14 @@ import pytest
 from fastapi import FastAPI
 from served import running
 
-from convoforge.adhoc import default_spec
 from convoforge.api.app import make_app
+from convoforge.costs.summary import CostSummary, cost_summary
+from convoforge.generation.requests import default_spec
 from convoforge.ledger import Ledger
-from convoforge.ledger.costs import CostSummary, cost_summary
+from convoforge.planning.spec import change_spec
 from convoforge.settings import Settings
-from convoforge.simulator.control import Control
+from convoforge.simulator.client import SimulatorControl
 from convoforge.simulator.launch import simulator_process
-from convoforge.spec import change_spec
 
 Serve = Callable[..., AbstractContextManager[httpx.Client]]
 
@@ -31,14 +31,14 @@ def simulator_url(_own_environment: None) -> Iterator[str]:
 
 
 @pytest.fixture
-def simulator(simulator_url: str) -> Control:
-    control = Control(simulator_url)
+def simulator(simulator_url: str) -> SimulatorControl:
+    control = SimulatorControl(simulator_url)
     control.reset()
     return control
 
 
 @pytest.fixture
-def settings(simulator: Control, tmp_path: Path) -> Settings:
+def settings(simulator: SimulatorControl, tmp_path: Path) -> Settings:
     return Settings(base_url=simulator.url, data_dir=tmp_path)
 
 

@@ -12,14 +12,14 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from convoforge.adhoc import default_spec
 from convoforge.api.access import HostCheck, host_name, is_loopback
 from convoforge.api.app import make_app
 from convoforge.api.errors import explain
-from convoforge.errors import ConfigError, DoomError, GateClosed, TransientError
+from convoforge.errors import ConfigError, FatalAPIError, LimiterClosed, TransientError
+from convoforge.generation.requests import default_spec
+from convoforge.planning.spec import change_spec
 from convoforge.settings import Settings
-from convoforge.simulator.control import Control
-from convoforge.spec import change_spec
+from convoforge.simulator.client import SimulatorControl
 
 GENERATE = "/api/conversations/generate"
 GOOD = {"templateId": "advice", "persona": "p", "emotion": "e", "topic": "t"}
@@ -32,7 +32,9 @@ ServeApp = Callable[[FastAPI], AbstractContextManager[httpx.Client]]
 @pytest.mark.parametrize(
     "host", ["evil.example", "evil.example:8000", "localhost.evil.example", "127.0.0.1.evil.example", "10.0.0.1", "", "[::2]"]
 )
-def test_a_request_to_another_host_is_refused_and_pays_nothing(client: httpx.Client, simulator: Control, host: str) -> None:
+def test_a_request_to_another_host_is_refused_and_pays_nothing(
+    client: httpx.Client, simulator: SimulatorControl, host: str
+) -> None:
     for response in (client.post(GENERATE, json=GOOD, headers={"host": host}), client.get("/healthz", headers={"host": host})):
         assert response.status_code == 421
         assert response.json()["error"]["type"] == "MisdirectedRequest"
@@ -77,7 +79,9 @@ def guarded(settings: Settings, serve_app: ServeApp) -> AbstractContextManager[h
     return serve_app(make_app(guarded, simulate=True))
 
 
-def test_where_there_are_tokens_a_caller_brings_one(guarded: AbstractContextManager[httpx.Client], simulator: Control) -> None:
+def test_where_there_are_tokens_a_caller_brings_one(
+    guarded: AbstractContextManager[httpx.Client], simulator: SimulatorControl
+) -> None:
     with guarded as client:
         for header in (
             "",
@@ -144,8 +148,8 @@ def test_the_page_about_the_routes_loads_nothing_from_elsewhere(client: httpx.Cl
             "no answer from http://10.1.2.3:36919: nothing listens there (Cannot connect to host gw.corp:443)", kind="unreachable"
         ),
         TransientError("no answer from https://gw.corp.internal: the connection broke", kind="connection"),
-        DoomError("the server sends one elsewhere (302), to http://gw.corp.internal/login: set it", status=302),
-        GateClosed("no answer from http://10.1.2.3:36919: see ('10.1.2.3', 36919) and [fd00::1]:80"),
+        FatalAPIError("the server sends one elsewhere (302), to http://gw.corp.internal/login: set it", status=302),
+        LimiterClosed("no answer from http://10.1.2.3:36919: see ('10.1.2.3', 36919) and [fd00::1]:80"),
         ConfigError("postgresql at 10.1.2.3"),
     ],
 )
@@ -155,7 +159,7 @@ def test_no_message_tells_an_address_of_the_network_inside(error: Exception) -> 
 
 
 def test_an_api_that_cannot_be_reached_is_told_without_its_address(
-    settings: Settings, simulator: Control, serve_app: ServeApp
+    settings: Settings, simulator: SimulatorControl, serve_app: ServeApp
 ) -> None:
     fast: dict[str, Any] = {"base_delay_seconds": 0.01, "jitter_seconds": 0.0}
     spec = change_spec(default_spec("claude-sonnet-5-5"), retry=fast)

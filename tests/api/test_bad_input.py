@@ -15,8 +15,8 @@ import pytest
 from convoforge.api import bounds, errors
 from convoforge.api.bodies import BatchBody, GenerateBody
 from convoforge.api.errors import refuse
-from convoforge.api.rendering import Answer
-from convoforge.simulator.control import Control
+from convoforge.api.rendering import ApiResponse
+from convoforge.simulator.client import SimulatorControl
 
 GENERATE, BATCH = "/api/conversations/generate", "/api/conversations/generate-batch"
 GOOD = {"templateId": "advice", "persona": "p", "emotion": "e", "topic": "t"}
@@ -59,7 +59,7 @@ BAD = {
 
 @pytest.mark.parametrize(("route", "body"), BAD.values(), ids=BAD)
 def test_the_answer_to_bad_input_has_ten_faults_and_ten_kilobytes_at_most(
-    client: httpx.Client, simulator: Control, route: str, body: str | bytes
+    client: httpx.Client, simulator: SimulatorControl, route: str, body: str | bytes
 ) -> None:
     response = client.post(route, content=body, headers={"content-type": "application/json"})
     assert response.status_code == 400, response.text
@@ -97,7 +97,7 @@ def test_a_schema_is_computed_once_for_all_faults(monkeypatch: pytest.MonkeyPatc
     assert made == [1]
 
 
-def test_half_a_character_in_one_request_of_a_batch_costs_nothing(serve: Serve, simulator: Control) -> None:
+def test_half_a_character_in_one_request_of_a_batch_costs_nothing(serve: Serve, simulator: SimulatorControl) -> None:
     bad = {**GOOD, "parameters": {"x\ud800": 1}}
     with serve() as client:
         content = json.dumps({"requests": [GOOD, GOOD, bad]})
@@ -107,7 +107,7 @@ def test_half_a_character_in_one_request_of_a_batch_costs_nothing(serve: Serve, 
 
 
 def test_an_answer_can_be_encoded_whatever_is_in_it() -> None:
-    assert json.loads(Answer({"message": "half \ud800 a character"}).body) == {"message": "half ? a character"}
+    assert json.loads(ApiResponse({"message": "half \ud800 a character"}).body) == {"message": "half ? a character"}
 
 
 def test_few_faults_are_told_with_those_of_the_options(client: httpx.Client) -> None:

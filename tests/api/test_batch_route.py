@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from convoforge.ledger.costs import CostSummary
-from convoforge.simulator.control import Control
+from convoforge.costs.summary import CostSummary
+from convoforge.simulator.client import SimulatorControl
 
 ROUTE = "/api/conversations/generate-batch"
 Books = Callable[[], CostSummary]
@@ -29,7 +29,7 @@ def wanted(topic: str, **changes: Any) -> dict[str, Any]:
     }
 
 
-def test_one_failing_request_leaves_the_others_alone(serve: Serve, simulator: Control, books: Books) -> None:
+def test_one_failing_request_leaves_the_others_alone(serve: Serve, simulator: SimulatorControl, books: Books) -> None:
     simulator.script("wrong_roles", match="estate planning")
     requests = [
         wanted("retirement planning"),
@@ -61,7 +61,7 @@ def test_one_failing_request_leaves_the_others_alone(serve: Serve, simulator: Co
     assert books().attempts == 3
 
 
-def test_stop_on_error_skips_what_was_not_begun(serve: Serve, simulator: Control) -> None:
+def test_stop_on_error_skips_what_was_not_begun(serve: Serve, simulator: SimulatorControl) -> None:
     simulator.script("prose", match="estate planning")
     requests = [wanted(topic) for topic in ("debt payoff", "estate planning", "rent", "pensions")]
     with serve() as client:
@@ -109,7 +109,9 @@ def test_the_key_s_rate_holds_for_the_whole_batch_where_the_queue_is_off(serve: 
         (["wrong_roles"], 422, "GenerationValidationError"),
     ],
 )
-def test_a_batch_in_which_all_failed_says_so(serve: Serve, simulator: Control, faults: list[str], status: int, kind: str) -> None:
+def test_a_batch_in_which_all_failed_says_so(
+    serve: Serve, simulator: SimulatorControl, faults: list[str], status: int, kind: str
+) -> None:
     simulator.script(*faults)
     requests = [wanted("rent"), wanted("pensions", **({} if len(faults) == 2 else {"templateId": "advise"}))]
     with serve() as client:
@@ -146,7 +148,9 @@ def test_a_batch_that_the_rate_refuses_as_a_whole_is_told_when_to_come_back(serv
         ({"requests": [wanted("x")], "option": {}}, "did you mean 'options'"),
     ],
 )
-def test_a_batch_that_cannot_work_is_refused_as_a_whole(client: httpx.Client, simulator: Control, body: Any, words: str) -> None:
+def test_a_batch_that_cannot_work_is_refused_as_a_whole(
+    client: httpx.Client, simulator: SimulatorControl, body: Any, words: str
+) -> None:
     response = client.post(ROUTE, json=body)
     assert response.status_code == 400
     error = response.json()["error"]

@@ -19,14 +19,14 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import text
 
-from convoforge.adhoc import default_spec
 from convoforge.api.app import make_app
+from convoforge.costs.summary import CostSummary
+from convoforge.generation.requests import default_spec
 from convoforge.ledger import Ledger
-from convoforge.ledger.costs import CostSummary
+from convoforge.planning.spec import change_spec
 from convoforge.settings import Settings
-from convoforge.simulator.control import Control
+from convoforge.simulator.client import SimulatorControl
 from convoforge.simulator.launch import simulator_process
-from convoforge.spec import change_spec
 
 ROUTE = "/api/conversations/generate"
 Books = Callable[[], CostSummary]
@@ -62,7 +62,9 @@ def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:
         time.sleep(0.01)
 
 
-def test_the_seed_s_request_brings_a_conversation_with_score_and_cost(serve: Serve, simulator: Control, books: Books) -> None:
+def test_the_seed_s_request_brings_a_conversation_with_score_and_cost(
+    serve: Serve, simulator: SimulatorControl, books: Books
+) -> None:
     with serve() as client:
         response = client.post(ROUTE, json=wanted(temperature=0.7, maxTokens=2048))
     assert response.status_code == 201
@@ -111,7 +113,7 @@ def test_a_template_is_named_by_its_name_or_its_id(serve: Serve) -> None:
     assert "Known: advice, advice-edge, advice-scenario, support" in error_of(unknown)["message"]
 
 
-def test_a_poor_conversation_needs_revision(serve: Serve, simulator: Control) -> None:
+def test_a_poor_conversation_needs_revision(serve: Serve, simulator: SimulatorControl) -> None:
     simulator.script("short")
     with serve() as client:
         response = client.post(ROUTE, json=wanted())
@@ -148,7 +150,7 @@ def test_a_poor_conversation_needs_revision(serve: Serve, simulator: Control) ->
     ],
 )
 def test_a_request_that_cannot_work_is_told_why_and_sends_nothing(
-    client: httpx.Client, simulator: Control, body: Any, words: str
+    client: httpx.Client, simulator: SimulatorControl, body: Any, words: str
 ) -> None:
     response = client.post(ROUTE, json=body)
     assert response.status_code == 400
@@ -195,7 +197,9 @@ def test_routes_that_are_not_there_answer_in_the_same_shape(client: httpx.Client
 # --- the answer, the rate, the API ---
 
 
-def test_an_invalid_conversation_is_unprocessable_and_says_what_it_cost(serve: Serve, simulator: Control, books: Books) -> None:
+def test_an_invalid_conversation_is_unprocessable_and_says_what_it_cost(
+    serve: Serve, simulator: SimulatorControl, books: Books
+) -> None:
     simulator.script("wrong_roles")
     with serve() as client:
         response = client.post(ROUTE, json=wanted())
@@ -206,7 +210,7 @@ def test_an_invalid_conversation_is_unprocessable_and_says_what_it_cost(serve: S
     assert error["details"]["costUsd"] == float(books().total_cost_usd) > 0
 
 
-def test_an_answer_without_json_is_a_bad_gateway_with_the_text(serve: Serve, simulator: Control) -> None:
+def test_an_answer_without_json_is_a_bad_gateway_with_the_text(serve: Serve, simulator: SimulatorControl) -> None:
     simulator.script("prose")
     with serve() as client:
         response = client.post(ROUTE, json=wanted())
@@ -226,7 +230,7 @@ def test_with_the_queue_off_a_request_too_many_is_told_when_to_come_back(serve: 
     assert int(seconds) - 1 < milliseconds / 1000 <= int(seconds) <= 61  # the window, and what a request may take to be sent
 
 
-def test_a_failing_api_is_a_bad_gateway_after_three_attempts(serve: Serve, simulator: Control, books: Books) -> None:
+def test_a_failing_api_is_a_bad_gateway_after_three_attempts(serve: Serve, simulator: SimulatorControl, books: Books) -> None:
     simulator.script("500", "500", "500")
     with serve() as client:
         response = client.post(ROUTE, json=wanted())
@@ -237,7 +241,7 @@ def test_a_failing_api_is_a_bad_gateway_after_three_attempts(serve: Serve, simul
     assert (books().attempts, books().failed) == (3, 3)
 
 
-def test_a_call_beyond_the_budget_is_not_sent(serve: Serve, simulator: Control) -> None:
+def test_a_call_beyond_the_budget_is_not_sent(serve: Serve, simulator: SimulatorControl) -> None:
     with serve(budget={"day_usd": 0.02}) as client:
         response = client.post(ROUTE, json=wanted(maxTokens=4096))
         assert (response.status_code, error_of(response)["type"]) == (503, "BudgetExceeded")
@@ -297,7 +301,7 @@ def leave_after(client: httpx.Client, condition: Callable[[], bool]) -> None:
         wait_until(condition)
 
 
-def test_a_caller_who_leaves_before_the_call_takes_the_request_back(serve: Serve, simulator: Control) -> None:
+def test_a_caller_who_leaves_before_the_call_takes_the_request_back(serve: Serve, simulator: SimulatorControl) -> None:
     with serve(limits={"max_requests": 2, "window_seconds": 60}) as client:
         client.post(ROUTE, json=wanted())
         leave_after(client, lambda: client.get(ROUTE).json()["data"]["queueLength"] == 1)
@@ -305,7 +309,7 @@ def test_a_caller_who_leaves_before_the_call_takes_the_request_back(serve: Serve
     assert len(simulator.rows()) == 1
 
 
-def test_a_caller_who_leaves_during_the_call_does_not_cancel_it(serve: Serve, simulator: Control, books: Books) -> None:
+def test_a_caller_who_leaves_during_the_call_does_not_cancel_it(serve: Serve, simulator: SimulatorControl, books: Books) -> None:
     with serve() as client:
         leave_after(client, lambda: len(simulator.rows()) == 1)
     assert (books().attempts, books().succeeded, books().maybe_billed, books().accepted) == (1, 1, 0, 1)
@@ -326,7 +330,9 @@ def test_twenty_callers_at_once_all_get_their_conversation(serve: Serve, books: 
     assert (books().attempts, books().conversations) == (20, 20)
 
 
-def test_what_waits_when_the_server_stops_is_unavailable(settings: Settings, simulator: Control, serve_app: ServeApp) -> None:
+def test_what_waits_when_the_server_stops_is_unavailable(
+    settings: Settings, simulator: SimulatorControl, serve_app: ServeApp
+) -> None:
     app = make_app(settings, spec=change_spec(default_spec("claude-sonnet-5-5"), limits={"max_requests": 2}), simulate=True)
     answers: list[httpx.Response] = []
 
@@ -418,7 +424,7 @@ def test_a_server_that_echoes_the_key_gives_none_of_it_away(
 def test_all_who_wait_are_in_the_queue_and_caching_can_be_off(
     settings: Settings, serve_app: ServeApp, monkeypatch: pytest.MonkeyPatch, caching: bool
 ) -> None:
-    monkeypatch.setattr("convoforge.caching.PICO_A_SECOND", 1)  # to wait for the one ahead is always worth while
+    monkeypatch.setattr("convoforge.generation.prompt_cache.PICO_A_SECOND", 1)  # to wait for the one ahead is always worth while
     with simulator_process(latency_ms=3_000) as url:
         slow = settings.model_copy(update={"base_url": url})
         changes = {"limits": {"max_requests": 1_000}, "generation": {"caching": caching}}
@@ -429,7 +435,7 @@ def test_all_who_wait_are_in_the_queue_and_caching_can_be_off(
                 caller.start()
 
             def seen() -> bool:
-                now, sent = client.get(ROUTE).json()["data"], len(Control(url).rows())
+                now, sent = client.get(ROUTE).json()["data"], len(SimulatorControl(url).rows())
                 # the first may come alone, and is not marked then: the second goes ahead
                 return bool(
                     now["waitingForCache"] == now["queueLength"] == 8 - sent and (sent in (1, 2) if caching else sent == 8)

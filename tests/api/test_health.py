@@ -15,12 +15,12 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from convoforge import breaker
-from convoforge.adhoc import default_spec
 from convoforge.api.app import make_app
+from convoforge.generation import circuit_breaker
+from convoforge.generation.requests import default_spec
+from convoforge.planning.spec import change_spec
 from convoforge.settings import Settings
-from convoforge.simulator.control import Control
-from convoforge.spec import change_spec
+from convoforge.simulator.client import SimulatorControl
 
 GENERATE = "/api/conversations/generate"
 GOOD = {"templateId": "advice", "persona": "p", "emotion": "e", "topic": "t"}
@@ -37,12 +37,12 @@ def poll(condition: Callable[[], bool], seconds: float = 20) -> None:
 
 @pytest.fixture
 def short_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(breaker, "FIRST_SECONDS", 0.5)
+    monkeypatch.setattr(circuit_breaker, "FIRST_SECONDS", 0.5)
 
 
 @pytest.mark.parametrize("fault", ["401", "402", "403"])
 def test_one_error_that_no_request_survives_stops_all_for_a_while_only(
-    serve: Serve, simulator: Control, short_pause: None, caplog: pytest.LogCaptureFixture, fault: str
+    serve: Serve, simulator: SimulatorControl, short_pause: None, caplog: pytest.LogCaptureFixture, fault: str
 ) -> None:
     simulator.script(fault)
     with serve() as client:
@@ -59,10 +59,12 @@ def test_one_error_that_no_request_survives_stops_all_for_a_while_only(
         assert fault in client.get("/healthz").json()["reason"]
         assert client.post(GENERATE, json=GOOD).status_code == 201
         assert client.get("/healthz").json() == {"status": "ok", "model": "claude-sonnet-5-5"}
-    assert any(fault in record.getMessage() for record in caplog.records if record.name == "convoforge.breaker")
+    assert any(
+        fault in record.getMessage() for record in caplog.records if record.name == "convoforge.generation.circuit_breaker"
+    )
 
 
-def test_one_that_lasts_is_asked_less_and_less(serve: Serve, simulator: Control, short_pause: None) -> None:
+def test_one_that_lasts_is_asked_less_and_less(serve: Serve, simulator: SimulatorControl, short_pause: None) -> None:
     simulator.script("402", "402", "402")
     with serve() as client:
         client.post(GENERATE, json=GOOD)
@@ -74,7 +76,7 @@ def test_one_that_lasts_is_asked_less_and_less(serve: Serve, simulator: Control,
     assert len(simulator.rows()) == 4
 
 
-def test_who_waits_for_the_rate_meanwhile_is_told_at_once(serve: Serve, simulator: Control) -> None:
+def test_who_waits_for_the_rate_meanwhile_is_told_at_once(serve: Serve, simulator: SimulatorControl) -> None:
     simulator.script("ok", "402")
     answers: list[httpx.Response] = []
     with serve(limits={"max_requests": 3, "window_seconds": 60}) as client:
@@ -87,7 +89,7 @@ def test_who_waits_for_the_rate_meanwhile_is_told_at_once(serve: Serve, simulato
     assert sorted(answer.status_code for answer in answers) == [502, 503, 503, 503, 503, 503]
 
 
-def test_a_caller_without_a_token_is_not_told_why(settings: Settings, simulator: Control, serve_app: ServeApp) -> None:
+def test_a_caller_without_a_token_is_not_told_why(settings: Settings, simulator: SimulatorControl, serve_app: ServeApp) -> None:
     simulator.script("402")
     guarded = settings.model_copy(update={"api_token": Settings(api_token="sesame-open").api_token})
     with serve_app(make_app(guarded, simulate=True)) as client:
@@ -96,7 +98,7 @@ def test_a_caller_without_a_token_is_not_told_why(settings: Settings, simulator:
         assert "402" in client.get("/healthz", headers={"authorization": "Bearer sesame-open"}).text
 
 
-def test_a_far_retry_after_is_told_to_later_callers_at_once(serve: Serve, simulator: Control) -> None:
+def test_a_far_retry_after_is_told_to_later_callers_at_once(serve: Serve, simulator: SimulatorControl) -> None:
     simulator.script({"kind": "429", "retry_after": 3600})
     with serve(retry={"patience_seconds": 30}) as client:
         first = client.post(GENERATE, json=GOOD)
@@ -142,7 +144,7 @@ def fill(file: Path) -> None:
 
 
 def test_after_a_full_disk_it_works_again_when_there_is_room(
-    settings: Settings, simulator: Control, small_disk: Path, serve_app: ServeApp
+    settings: Settings, simulator: SimulatorControl, small_disk: Path, serve_app: ServeApp
 ) -> None:
     spec = change_spec(default_spec("claude-sonnet-5-5"), limits={"max_requests": 10_000})
     on_disk = settings.model_copy(update={"data_dir": small_disk})

@@ -16,13 +16,13 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import text
 
-from convoforge.adhoc import default_spec
 from convoforge.api.app import make_app
+from convoforge.generation.requests import default_spec
 from convoforge.ledger import Ledger
+from convoforge.planning.spec import change_spec
 from convoforge.settings import Settings
-from convoforge.simulator.control import Control
+from convoforge.simulator.client import SimulatorControl
 from convoforge.simulator.launch import simulator_process
-from convoforge.spec import change_spec
 
 GENERATE, BATCH = "/api/conversations/generate", "/api/conversations/generate-batch"
 GOOD = {"templateId": "advice", "persona": "p", "emotion": "e", "topic": "t"}
@@ -70,7 +70,9 @@ def test_a_conversation_is_found_by_its_id_and_by_that_of_its_request(serve: Ser
         assert client.get("/api/conversations/nothing").status_code == 404
 
 
-def test_what_was_paid_and_is_no_conversation_is_told_again(serve: Serve, simulator: Control, settings: Settings) -> None:
+def test_what_was_paid_and_is_no_conversation_is_told_again(
+    serve: Serve, simulator: SimulatorControl, settings: Settings
+) -> None:
     simulator.script("prose")
     with serve() as client:
         first = client.post(GENERATE, json=GOOD)
@@ -81,7 +83,7 @@ def test_what_was_paid_and_is_no_conversation_is_told_again(serve: Serve, simula
 
 
 def test_who_leaves_is_in_the_log_with_where_the_conversation_stays(
-    serve: Serve, simulator: Control, caplog: pytest.LogCaptureFixture
+    serve: Serve, simulator: SimulatorControl, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING, logger="convoforge.api")
     with serve() as client:
@@ -95,7 +97,7 @@ def test_who_leaves_is_in_the_log_with_where_the_conversation_stays(
 # --- by a key ---
 
 
-def test_a_key_brings_the_same_response_and_nothing_is_paid_twice(serve: Serve, simulator: Control) -> None:
+def test_a_key_brings_the_same_response_and_nothing_is_paid_twice(serve: Serve, simulator: SimulatorControl) -> None:
     with serve() as client:
         first, second = client.post(GENERATE, json=GOOD, headers=KEY), client.post(GENERATE, json=GOOD, headers=KEY)
         assert (first.status_code, second.status_code) == (201, 201)
@@ -108,7 +110,7 @@ def test_a_key_brings_the_same_response_and_nothing_is_paid_twice(serve: Serve, 
     assert len(simulator.rows()) == 2
 
 
-def test_a_key_outlives_the_server(serve: Serve, simulator: Control) -> None:
+def test_a_key_outlives_the_server(serve: Serve, simulator: SimulatorControl) -> None:
     with serve() as client:
         first = client.post(GENERATE, json=GOOD, headers=KEY)
     with serve() as client:
@@ -116,7 +118,7 @@ def test_a_key_outlives_the_server(serve: Serve, simulator: Control) -> None:
     assert len(simulator.rows()) == 1
 
 
-def test_the_same_request_twice_at_once_waits_for_the_one(serve: Serve, simulator: Control) -> None:
+def test_the_same_request_twice_at_once_waits_for_the_one(serve: Serve, simulator: SimulatorControl) -> None:
     answers: list[httpx.Response] = []
     with serve() as client:
         callers = [
@@ -141,22 +143,22 @@ def test_another_process_that_works_on_it_is_a_conflict(settings: Settings, serv
         ):
             caller = threading.Thread(target=lambda: one.post(GENERATE, json=GOOD, headers=KEY))
             caller.start()
-            poll(lambda: len(Control(url).rows()) == 1)
+            poll(lambda: len(SimulatorControl(url).rows()) == 1)
             conflict = two.post(GENERATE, json=GOOD, headers=KEY)
             assert (conflict.status_code, conflict.headers["retry-after"]) == (409, "5")
             caller.join()
             assert two.post(GENERATE, json=GOOD, headers=KEY).headers["idempotent-replayed"] == "true"
-        assert len(Control(url).rows()) == 1
+        assert len(SimulatorControl(url).rows()) == 1
 
 
-def test_who_leaves_with_a_key_finds_it_done(serve: Serve, simulator: Control) -> None:
+def test_who_leaves_with_a_key_finds_it_done(serve: Serve, simulator: SimulatorControl) -> None:
     with serve() as client:
         leave(client, GOOD, lambda: len(simulator.rows()) == 1, idempotency_key="order-1")
         assert client.post(GENERATE, json=GOOD, headers=KEY).status_code == 201
     assert len(simulator.rows()) == 1
 
 
-def test_what_was_not_paid_is_tried_again(serve: Serve, simulator: Control) -> None:
+def test_what_was_not_paid_is_tried_again(serve: Serve, simulator: SimulatorControl) -> None:
     simulator.script("500", "500", "500")
     with serve() as client:
         assert client.post(GENERATE, json=GOOD, headers=KEY).status_code == 502
@@ -164,7 +166,7 @@ def test_what_was_not_paid_is_tried_again(serve: Serve, simulator: Control) -> N
     assert len(simulator.rows()) == 4
 
 
-def test_of_a_batch_only_what_brought_no_answer_is_sent_again(serve: Serve, simulator: Control) -> None:
+def test_of_a_batch_only_what_brought_no_answer_is_sent_again(serve: Serve, simulator: SimulatorControl) -> None:
     simulator.script("500", "500", "500", match="bad luck")
     body = {"requests": [GOOD, {**GOOD, "topic": "bad luck"}, {**GOOD, "topic": "u"}]}
     with serve() as client:
@@ -178,7 +180,7 @@ def test_of_a_batch_only_what_brought_no_answer_is_sent_again(serve: Serve, simu
         assert client.post(BATCH, json=body, headers=KEY).headers["idempotent-replayed"] == "true"
 
 
-def test_after_a_crash_what_was_answered_is_not_paid_again(serve: Serve, simulator: Control, settings: Settings) -> None:
+def test_after_a_crash_what_was_answered_is_not_paid_again(serve: Serve, simulator: SimulatorControl, settings: Settings) -> None:
     body = {"requests": [GOOD, {**GOOD, "topic": "u"}]}
     with serve() as client:
         first = client.post(BATCH, json=body, headers=KEY).json()["data"]
@@ -192,7 +194,7 @@ def test_after_a_crash_what_was_answered_is_not_paid_again(serve: Serve, simulat
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "a\tb"])
-def test_a_key_that_is_none_is_refused(client: httpx.Client, simulator: Control, key: str) -> None:
+def test_a_key_that_is_none_is_refused(client: httpx.Client, simulator: SimulatorControl, key: str) -> None:
     assert client.post(GENERATE, json=GOOD, headers={"idempotency-key": key}).status_code == 400
     assert simulator.rows() == []
 
@@ -200,7 +202,7 @@ def test_a_key_that_is_none_is_refused(client: httpx.Client, simulator: Control,
 # --- batches, and what leaves no trace ---
 
 
-def test_a_batch_s_summary_is_kept(serve: Serve, simulator: Control) -> None:
+def test_a_batch_s_summary_is_kept(serve: Serve, simulator: SimulatorControl) -> None:
     simulator.script("prose")
     with serve() as client:
         made = client.post(BATCH, json={"requests": [GOOD, GOOD], "options": {"concurrency": 1}}).json()["data"]
@@ -233,7 +235,7 @@ def test_who_leaves_while_waiting_leaves_no_claim(serve: Serve, settings: Settin
 # --- figures ---
 
 
-def test_costs_and_metrics_are_told(serve: Serve, simulator: Control) -> None:
+def test_costs_and_metrics_are_told(serve: Serve, simulator: SimulatorControl) -> None:
     simulator.script("500")
     with serve() as client:
         cost = client.post(GENERATE, json=GOOD).json()["metadata"]["costUsd"]

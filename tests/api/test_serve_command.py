@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from convoforge.simulator.control import Control
+from convoforge.simulator.client import SimulatorControl
 from convoforge.simulator.launch import simulator_process
 
 WANTED = {"templateId": "advice", "persona": "Anxious Investor", "emotion": "Fear", "topic": "market volatility"}
@@ -63,7 +63,7 @@ def test_a_stop_lets_the_call_in_flight_finish_and_answers_it(project: Any, numb
     with simulator_process(latency_ms=1500) as simulator_url, serving(project, simulator_url) as (process, url):
         caller = threading.Thread(target=lambda: answers.append(post(url)))
         caller.start()
-        while not Control(simulator_url).rows():
+        while not SimulatorControl(simulator_url).rows():
             assert caller.is_alive()
         process.send_signal(number)
         _, err = process.communicate(timeout=60)
@@ -83,7 +83,7 @@ def test_a_second_stop_ends_it_at_once_and_the_call_may_have_been_billed(project
     with simulator_process(latency_ms=20_000) as simulator_url, serving(project, simulator_url) as (process, url):
         caller = threading.Thread(target=call)
         caller.start()
-        while not Control(simulator_url).rows():
+        while not SimulatorControl(simulator_url).rows():
             assert caller.is_alive()
         process.send_signal(signal.SIGINT)
         with pytest.raises(httpx.HTTPError):
@@ -188,7 +188,7 @@ def test_simulate_prints_how_to_use_it_and_ends_when_told_to(project: Any) -> No
         _, err = process.communicate(timeout=30)
         assert (process.returncode, err) == (0, "")
     with pytest.raises(OSError):
-        Control(url).books()
+        SimulatorControl(url).books()
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,10 @@ import orjson
 import pytest
 from aiohttp import web
 
-from convoforge.claude import Batches, Claude
-from convoforge.errors import ClaudeAPIError, DoomError, OverloadError, RejectedError, TransientError
+from convoforge.claude import Claude, MessageBatches
+from convoforge.errors import ClaudeAPIError, FatalAPIError, OverloadError, RejectedError, TransientError
 from convoforge.models import Prompt, UnreadableLine
-from convoforge.spec import Generation
+from convoforge.planning.spec import Generation
 
 pytestmark = pytest.mark.anyio
 
@@ -58,9 +58,9 @@ async def server() -> AsyncIterator[Server]:
 
 
 @pytest.fixture
-async def batches(server: Server) -> AsyncIterator[Batches]:
+async def batches(server: Server) -> AsyncIterator[MessageBatches]:
     claude = Claude(["sk-one"], server.url, "claude-sonnet-5-5", timeout_seconds=5)
-    yield Batches(claude)
+    yield MessageBatches(claude)
     await claude.aclose()
 
 
@@ -74,7 +74,7 @@ def state(number: int, status: str = "in_progress", **counts: int) -> dict[str, 
     }
 
 
-async def read(batches: Batches) -> list[Any]:
+async def read(batches: MessageBatches) -> list[Any]:
     return [one async for one in batches.results("msgbatch_1", Generation())]
 
 
@@ -82,7 +82,7 @@ def line(name: str, **result: Any) -> bytes:
     return orjson.dumps({"custom_id": name, "result": result})
 
 
-async def test_every_kind_of_result_is_read(server: Server, batches: Batches) -> None:
+async def test_every_kind_of_result_is_read(server: Server, batches: MessageBatches) -> None:
     server.lines = [
         line("a", type="succeeded", message=MESSAGE),
         line("b", type="errored", error={"type": "error", "error": {"type": "invalid_request_error", "message": "no\nway"}}),
@@ -95,12 +95,12 @@ async def test_every_kind_of_result_is_read(server: Server, batches: Batches) ->
     good, *others = await read(batches)
     assert good.reply is not None
     assert (good.custom_id, good.message_id, good.reply.text, good.reply.usage.output_tokens) == ("a", "msg_1", "hi", 5)
-    assert [type(one.error) for one in others] == [RejectedError, TransientError, DoomError, TransientError, TransientError]
+    assert [type(one.error) for one in others] == [RejectedError, TransientError, FatalAPIError, TransientError, TransientError]
     assert not any(one.error.maybe_billed for one in others if isinstance(one.error, ClaudeAPIError))  # only answers are billed
     assert str(others[0].error) == "the API could not answer in a batch (invalid_request_error): no way"
 
 
-async def test_only_a_line_feed_ends_a_result(server: Server, batches: Batches) -> None:
+async def test_only_a_line_feed_ends_a_result(server: Server, batches: MessageBatches) -> None:
     said = (
         "one\u2028two\x85three\x1cfour" + "x" * 300_000
     )  # what str.splitlines takes for ends of lines, and more than a buffer holds
@@ -116,7 +116,7 @@ async def test_only_a_line_feed_ends_a_result(server: Server, batches: Batches) 
 @pytest.mark.parametrize(
     "broken", [{"type": "succeeded"}, {"type": "succeeded", "message": {"id": 1}}, {"type": "errored"}, {}, None]
 )
-async def test_a_result_that_cannot_be_read_harms_no_other(server: Server, batches: Batches, broken: Any) -> None:
+async def test_a_result_that_cannot_be_read_harms_no_other(server: Server, batches: MessageBatches, broken: Any) -> None:
     server.lines = [orjson.dumps({"custom_id": "a", "result": broken}), line("b", type="succeeded", message=MESSAGE)]
     bad, good = await read(batches)
     assert isinstance(bad.error, TransientError)
@@ -143,7 +143,7 @@ async def test_a_result_that_cannot_be_read_harms_no_other(server: Server, batch
     ],
 )
 async def test_a_line_that_is_no_result_is_told_and_the_others_are_read(
-    server: Server, batches: Batches, broken: bytes, named: str | None, in_place_of_one: bool
+    server: Server, batches: MessageBatches, broken: bytes, named: str | None, in_place_of_one: bool
 ) -> None:
     server.lines = [line("b", type="succeeded", message=MESSAGE), broken, line("c", type="succeeded", message=MESSAGE)]
     first, bad, last = await read(batches)
@@ -154,17 +154,17 @@ async def test_a_line_that_is_no_result_is_told_and_the_others_are_read(
     assert "a result could not be read" in str(bad.error)
 
 
-async def test_the_last_line_may_be_cut(server: Server, batches: Batches) -> None:
+async def test_the_last_line_may_be_cut(server: Server, batches: MessageBatches) -> None:
     server.lines = [line("b", type="succeeded", message=MESSAGE), b'{"custom_id": "a", "res']
     _, bad = await read(batches)
     assert (bad.custom_id, bad.cut) == ("a", True)
 
 
 async def test_a_line_longer_than_any_answer_fills_no_memory(
-    server: Server, batches: Batches, monkeypatch: pytest.MonkeyPatch
+    server: Server, batches: MessageBatches, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("convoforge.claude.connection.MOST_LINE", 100_000)
-    monkeypatch.setattr("convoforge.claude.batches.MOST_LINE", 100_000)
+    monkeypatch.setattr("convoforge.claude.connection.MAX_LINE", 100_000)
+    monkeypatch.setattr("convoforge.claude.batches.MAX_LINE", 100_000)
     long = line("a", type="succeeded", message={**MESSAGE, "content": [{"type": "text", "text": "x" * 900_000}]})
     server.lines = [long, line("b", type="succeeded", message=MESSAGE)]
     bad, good = await read(batches)
@@ -183,7 +183,7 @@ async def test_a_line_longer_than_any_answer_fills_no_memory(
     ],
     ids=["byte-order mark", "NaN", "half a surrogate pair"],
 )
-async def test_json_that_the_sdk_reads_is_read(server: Server, batches: Batches, text: bytes) -> None:
+async def test_json_that_the_sdk_reads_is_read(server: Server, batches: MessageBatches, text: bytes) -> None:
     server.lines = [text]
     [result] = await read(batches)
     assert result.custom_id == "a"
@@ -191,7 +191,7 @@ async def test_json_that_the_sdk_reads_is_read(server: Server, batches: Batches,
     result.message_id.encode()
 
 
-async def test_a_result_of_an_unknown_type_may_have_been_billed(server: Server, batches: Batches) -> None:
+async def test_a_result_of_an_unknown_type_may_have_been_billed(server: Server, batches: MessageBatches) -> None:
     server.lines = [line("a", type="deferred", until="tomorrow"), line("b", type=["x"])]
     for one in await read(batches):
         assert isinstance(one.error, TransientError)
@@ -207,14 +207,17 @@ async def test_a_result_of_an_unknown_type_may_have_been_billed(server: Server, 
         ({"type": "timeout_error", "message": "late"}, TransientError),
         ({"type": "a_new_error", "message": "hm"}, TransientError),
         ({"type": "request_too_large", "message": "big"}, RejectedError),
-        ({"type": "authentication_error", "message": "key"}, DoomError),
-        ({"type": "permission_error", "message": "no"}, DoomError),
+        ({"type": "authentication_error", "message": "key"}, FatalAPIError),
+        ({"type": "permission_error", "message": "no"}, FatalAPIError),
         ({"type": "invalid_request_error", "message": "half \ud83d"}, RejectedError),
         ({"message": "no type"}, TransientError),
     ],
 )
 async def test_an_error_among_the_results_is_one_request_s_and_costs_nothing(
-    server: Server, batches: Batches, error: dict[str, Any], raised: type[ClaudeAPIError] | tuple[type[ClaudeAPIError], ...]
+    server: Server,
+    batches: MessageBatches,
+    error: dict[str, Any],
+    raised: type[ClaudeAPIError] | tuple[type[ClaudeAPIError], ...],
 ) -> None:
     result = {"type": "errored", "error": {"type": "error", "error": error, "request_id": "req_1"}}
     server.lines = [json.dumps({"custom_id": "a", "result": result}).encode()]
@@ -223,14 +226,14 @@ async def test_an_error_among_the_results_is_one_request_s_and_costs_nothing(
     assert not one.error.maybe_billed
 
 
-async def test_results_are_asked_of_the_api_and_the_key_goes_nowhere_else(server: Server, batches: Batches) -> None:
+async def test_results_are_asked_of_the_api_and_the_key_goes_nowhere_else(server: Server, batches: MessageBatches) -> None:
     await read(batches)
     [(path, headers)] = server.seen
     assert path == "/v1/messages/batches/msgbatch_1/results"
     assert "sk-one" in headers["Authorization"]
 
 
-async def test_a_listing_goes_back_as_far_as_it_is_asked_to(server: Server, batches: Batches) -> None:
+async def test_a_listing_goes_back_as_far_as_it_is_asked_to(server: Server, batches: MessageBatches) -> None:
     server.answers = {
         "?limit=100": {"data": [state(9), state(8)], "has_more": True},
         "?limit=100&after_id=msgbatch_8": {"data": [state(7), state(6)], "has_more": True},
@@ -239,7 +242,7 @@ async def test_a_listing_goes_back_as_far_as_it_is_asked_to(server: Server, batc
     assert [one.id async for one in batches.since(since)] == ["msgbatch_9", "msgbatch_8", "msgbatch_7"]
 
 
-async def test_a_listing_that_goes_in_circles_comes_to_an_end(server: Server, batches: Batches) -> None:
+async def test_a_listing_that_goes_in_circles_comes_to_an_end(server: Server, batches: MessageBatches) -> None:
     same = {"data": [state(9), state(8)], "has_more": True}
     server.answers = {"?limit=100": same, "?limit=100&after_id=msgbatch_8": same}
     with pytest.raises(TransientError, match="lists the same batches again"):
@@ -258,7 +261,7 @@ async def test_a_listing_that_goes_in_circles_comes_to_an_end(server: Server, ba
     ],
 )
 async def test_a_batch_has_ended_where_its_state_or_its_time_says_so(
-    server: Server, batches: Batches, changes: dict[str, Any], ended: bool
+    server: Server, batches: MessageBatches, changes: dict[str, Any], ended: bool
 ) -> None:
     server.answers = {"/msgbatch_1": {**state(1), **changes}}
     found = await batches.look("msgbatch_1")
@@ -266,19 +269,21 @@ async def test_a_batch_has_ended_where_its_state_or_its_time_says_so(
 
 
 @pytest.mark.parametrize("changes", [{"id": None}, {"id": "a b"}, {"id": "x" * 129}, {"processing_status": None}])
-async def test_a_batch_without_a_name_or_a_state_is_none(server: Server, batches: Batches, changes: dict[str, Any]) -> None:
+async def test_a_batch_without_a_name_or_a_state_is_none(
+    server: Server, batches: MessageBatches, changes: dict[str, Any]
+) -> None:
     server.answers = {"/msgbatch_1": {**state(1), **changes}}
     with pytest.raises(TransientError, match="a batch has no"):
         await batches.look("msgbatch_1")
 
 
-async def test_where_a_batch_stands(server: Server, batches: Batches) -> None:
+async def test_where_a_batch_stands(server: Server, batches: MessageBatches) -> None:
     server.answers = {"/msgbatch_1": state(1, "ended", succeeded=3, expired=1)}
     found = await batches.look("msgbatch_1")
     assert (found.ended, found.requests, found.counts["expired"], found.provider) == (True, 4, 1, "anthropic")
 
 
-async def test_a_request_in_a_batch_is_what_goes_out_online(batches: Batches) -> None:
+async def test_a_request_in_a_batch_is_what_goes_out_online(batches: MessageBatches) -> None:
     told = orjson.loads(batches.request("c-0-1", Prompt("rules", "brief", shared=True), Generation(), keep=True))
     assert told["custom_id"] == "c-0-1"
     assert told["params"]["system"] == [{"type": "text", "text": "rules", "cache_control": {"type": "ephemeral"}}]

@@ -21,27 +21,27 @@ from hypothesis import strategies as st
 
 from convoforge.claude import SIMULATOR_KEY, Claude, is_loopback, read_usage
 from convoforge.claude.connection import proxy_for
-from convoforge.claude.reading import MOST_TOKENS
-from convoforge.endpoint import api_address, check_provider
+from convoforge.claude.reading import MAX_TOKENS
+from convoforge.claude.retry import Policy
 from convoforge.errors import (
     ClaudeAPIError,
     ConfigError,
     ConvoforgeError,
-    DoomError,
+    FatalAPIError,
     OverloadError,
     RejectedError,
     TransientError,
     UnreadableError,
 )
-from convoforge.gate import fingerprint
+from convoforge.generation.endpoint import api_address, check_provider
 from convoforge.models import Prompt, Usage
 from convoforge.parsing import parse_conversation
-from convoforge.plan import shape
-from convoforge.retry import Policy
+from convoforge.planning.plan import shape
+from convoforge.planning.spec import Generation, Retry
+from convoforge.rate import fingerprint
 from convoforge.settings import Settings
-from convoforge.simulator.control import Control
+from convoforge.simulator.client import SimulatorControl
 from convoforge.simulator.launch import simulator_process
-from convoforge.spec import Generation, Retry
 
 pytestmark = pytest.mark.anyio
 
@@ -69,8 +69,8 @@ def simulator_url(_own_environment: None) -> Iterator[str]:
 
 
 @pytest.fixture
-def simulator(simulator_url: str) -> Control:
-    control = Control(simulator_url)
+def simulator(simulator_url: str) -> SimulatorControl:
+    control = SimulatorControl(simulator_url)
     control.reset()
     return control
 
@@ -153,7 +153,7 @@ async def failure(url: str, *keys: str, seconds: float = 10) -> ClaudeAPIError:
 # --- answers ---
 
 
-async def test_an_answer_comes_with_its_usage_its_request_id_and_the_rate_headers(simulator: Control) -> None:
+async def test_an_answer_comes_with_its_usage_its_request_id_and_the_rate_headers(simulator: SimulatorControl) -> None:
     async with client(simulator.url) as claude:
         reply = await claude.send(PROMPT, SETTINGS)
     (row,) = simulator.rows()
@@ -211,7 +211,7 @@ async def test_what_the_cache_read_and_wrote_is_kept_apart(told: dict[str, Any],
     ],
 )
 async def test_an_answer_without_a_conversation_is_an_answer_all_the_same(
-    simulator: Control, fault: Any, stop_reason: str, category: str | None
+    simulator: SimulatorControl, fault: Any, stop_reason: str, category: str | None
 ) -> None:
     simulator.script(fault)
     async with client(simulator.url) as claude:
@@ -230,14 +230,14 @@ async def test_an_answer_in_several_blocks_is_their_text_in_order() -> None:
         assert (await claude.send(PROMPT, SETTINGS)).text == "one two"
 
 
-async def test_the_answer_s_header_tells_who_answers_not_its_address(simulator: Control) -> None:
+async def test_the_answer_s_header_tells_who_answers_not_its_address(simulator: SimulatorControl) -> None:
     async with server(saying(message())) as url, client(url) as claude:
         assert (await claude.send(PROMPT, SETTINGS)).provider == "anthropic"
     async with client(simulator.url, KEY) as claude:
         assert (await claude.send(PROMPT, SETTINGS)).provider == "simulator"
 
 
-async def test_each_key_is_the_one_asked_for(simulator: Control) -> None:
+async def test_each_key_is_the_one_asked_for(simulator: SimulatorControl) -> None:
     async with client(simulator.url, "sk-one", "sk-two") as claude:
         assert claude.keys == 2
         for key in (0, 1, 1):
@@ -291,7 +291,7 @@ async def test_a_temperature_is_sent_by_the_old_version_to_models_that_take_it(m
 
 
 @pytest.mark.parametrize("model", ["claude-sonnet-5-5", "claude-sonnet-4-6"])
-async def test_a_temperature_does_not_keep_an_api_from_answering(simulator: Control, model: str) -> None:
+async def test_a_temperature_does_not_keep_an_api_from_answering(simulator: SimulatorControl, model: str) -> None:
     async with client(simulator.url, model=model) as claude:
         reply = await claude.send(PROMPT, Generation(temperature=0.7))
     assert reply.stop_reason == "end_turn"
@@ -315,13 +315,13 @@ async def test_a_shape_is_asked_for_only_where_the_model_takes_one(model: str, s
     assert formats == (["json_schema"] if structured else [None])
 
 
-async def test_asked_in_words_a_model_without_schemas_answers_with_a_conversation(simulator: Control) -> None:
+async def test_asked_in_words_a_model_without_schemas_answers_with_a_conversation(simulator: SimulatorControl) -> None:
     async with client(simulator.url, model="claude-mythos-preview") as claude:
         reply = await claude.send(shape(PROMPT, structured=False), SETTINGS)
     assert len(parse_conversation(reply.text).turns) >= 2
 
 
-async def test_a_request_to_oneself_goes_by_no_proxy(simulator: Control, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_request_to_oneself_goes_by_no_proxy(simulator: SimulatorControl, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     for name in ("NO_PROXY", "no_proxy"):
@@ -380,7 +380,7 @@ async def test_a_redirect_is_not_followed_and_the_key_stays_here() -> None:
 
     async with server(other) as elsewhere, server(saying({}, 307, {"Location": f"{elsewhere}/v1/messages"})) as url:
         error = await failure(url)
-    assert (type(error), error.maybe_billed, seen) == (DoomError, False, [])
+    assert (type(error), error.maybe_billed, seen) == (FatalAPIError, False, [])
     assert f"{elsewhere}/v1/messages: set ANTHROPIC_BASE_URL" in str(error)
 
 
@@ -391,17 +391,17 @@ async def test_a_redirect_is_not_followed_and_the_key_stays_here() -> None:
     ("fault", "kind_of_error", "kind", "status", "maybe_billed"),
     [
         ("400", RejectedError, "invalid_request_error", 400, False),
-        ("401", DoomError, "authentication_error", 401, False),
-        ("402", DoomError, "billing_error", 402, False),
-        ("403", DoomError, "permission_error", 403, False),
+        ("401", FatalAPIError, "authentication_error", 401, False),
+        ("402", FatalAPIError, "billing_error", 402, False),
+        ("403", FatalAPIError, "permission_error", 403, False),
         ("404", RejectedError, "not_found_error", 404, False),
         ("408", TransientError, "timeout_error", 408, False),
         ("409", TransientError, "conflict_error", 409, False),
         ("413", RejectedError, "request_too_large", 413, False),
         ("422", RejectedError, "invalid_request_error", 422, False),
         ("429", OverloadError, "rate_limit_error", 429, False),
-        ({"kind": "429", "error_code": "enforced_spend_limit_reached"}, DoomError, "rate_limit_error", 429, False),
-        ({"kind": "429", "error_code": "contract_spend_limit_reached"}, DoomError, "rate_limit_error", 429, False),
+        ({"kind": "429", "error_code": "enforced_spend_limit_reached"}, FatalAPIError, "rate_limit_error", 429, False),
+        ({"kind": "429", "error_code": "contract_spend_limit_reached"}, FatalAPIError, "rate_limit_error", 429, False),
         ({"kind": "429", "error_code": "ramp_limit_exceeded"}, OverloadError, "rate_limit_error", 429, False),
         ("500", TransientError, "api_error", 500, False),
         ("502", TransientError, "api_error", 502, False),
@@ -414,7 +414,12 @@ async def test_a_redirect_is_not_followed_and_the_key_stays_here() -> None:
     ],
 )
 async def test_each_fault_of_the_api_is_an_error_of_its_kind(
-    simulator: Control, fault: Any, kind_of_error: type[ClaudeAPIError], kind: str, status: int | None, maybe_billed: bool
+    simulator: SimulatorControl,
+    fault: Any,
+    kind_of_error: type[ClaudeAPIError],
+    kind: str,
+    status: int | None,
+    maybe_billed: bool,
 ) -> None:
     simulator.script(fault)
     error = await failure(simulator.url)
@@ -425,13 +430,13 @@ async def test_each_fault_of_the_api_is_an_error_of_its_kind(
     assert not row["billed"] or error.maybe_billed
 
 
-async def test_a_429_says_when_to_come_back(simulator: Control) -> None:
+async def test_a_429_says_when_to_come_back(simulator: SimulatorControl) -> None:
     simulator.script({"kind": "429", "retry_after": 2.5}, "429")
     assert (await failure(simulator.url)).retry_after == 2.5
     assert (await failure(simulator.url)).retry_after is None
 
 
-async def test_an_answer_that_never_comes_is_given_up_and_may_have_been_billed(simulator: Control) -> None:
+async def test_an_answer_that_never_comes_is_given_up_and_may_have_been_billed(simulator: SimulatorControl) -> None:
     simulator.script("hang")
     begun = time.monotonic()
     error = await failure(simulator.url, seconds=0.3)
@@ -618,7 +623,7 @@ def test_a_usage_is_numbers_of_tokens_or_no_usage(told: dict[str, Any]) -> None:
     except (KeyError, TypeError, AttributeError, ValueError):
         return
     for tokens in astuple(usage):
-        assert type(tokens) is int and 0 <= tokens <= MOST_TOKENS
+        assert type(tokens) is int and 0 <= tokens <= MAX_TOKENS
 
 
 @pytest.mark.parametrize(
@@ -635,24 +640,24 @@ async def test_an_error_in_a_shape_that_is_not_the_api_s_is_an_error_all_the_sam
 # --- who is there? ---
 
 
-async def test_a_check_tells_who_answers_and_costs_nothing(simulator: Control) -> None:
+async def test_a_check_tells_who_answers_and_costs_nothing(simulator: SimulatorControl) -> None:
     async with client(simulator.url) as claude:
         assert await claude.check() == "simulator"
     assert simulator.rows() == []
 
 
-async def test_a_wrong_key_is_doom_and_one_right_key_is_enough(simulator: Control) -> None:
+async def test_a_wrong_key_is_doom_and_one_right_key_is_enough(simulator: SimulatorControl) -> None:
     async with client(simulator.url, WRONG, WRONG) as claude:
-        with pytest.raises(DoomError, match=r"refused the key \(401\).*ANTHROPIC_API_KEY"):
+        with pytest.raises(FatalAPIError, match=r"refused the key \(401\).*ANTHROPIC_API_KEY"):
             await claude.check()
     for keys in ((WRONG, KEY), (KEY, WRONG)):
         async with client(simulator.url, *keys) as claude:
             assert await claude.check() == "simulator"
 
 
-async def test_an_unknown_model_is_doom_with_its_name(simulator: Control) -> None:
+async def test_an_unknown_model_is_doom_with_its_name(simulator: SimulatorControl) -> None:
     async with client(simulator.url, model="claude-sonnet-99") as claude:
-        with pytest.raises(DoomError, match="knows no model 'claude-sonnet-99': change `model`"):
+        with pytest.raises(FatalAPIError, match="knows no model 'claude-sonnet-99': change `model`"):
             await claude.check()
 
 
@@ -699,7 +704,7 @@ async def checked(claude: Claude, expected: Any) -> None:
 async def test_where_nothing_listens_a_build_is_told_so_at_once() -> None:
     slow = Policy(Retry(base_delay_seconds=60))
     async with client("http://127.0.0.1:1") as claude:
-        with pytest.raises(DoomError, match="nothing listens there.*ANTHROPIC_BASE_URL"):
+        with pytest.raises(FatalAPIError, match="nothing listens there.*ANTHROPIC_BASE_URL"):
             await asyncio.wait_for(check_provider(claude, "anthropic", slow), 5)
 
 
@@ -716,13 +721,13 @@ async def test_a_server_that_stumbles_is_asked_again() -> None:
     assert asked == 3
 
 
-async def test_a_simulator_is_never_taken_for_the_api_nor_the_api_for_a_simulator(simulator: Control) -> None:
+async def test_a_simulator_is_never_taken_for_the_api_nor_the_api_for_a_simulator(simulator: SimulatorControl) -> None:
     async with client(simulator.url) as claude:
         await checked(claude, "simulator")
-        with pytest.raises(DoomError, match="a simulator answers.*--simulate"):
+        with pytest.raises(FatalAPIError, match="a simulator answers.*--simulate"):
             await checked(claude, "anthropic")
     async with server(saying({})) as url, client(url) as claude:
-        with pytest.raises(DoomError, match="signed by no simulator"):
+        with pytest.raises(FatalAPIError, match="signed by no simulator"):
             await checked(claude, "simulator")
 
 
@@ -768,15 +773,15 @@ def test_an_address_is_this_machine_s_own_or_not(url: str, own: bool) -> None:
     assert is_loopback(url) == own
 
 
-def test_a_simulation_goes_to_the_simulator_that_is_named_or_starts_its_own(simulator: Control) -> None:
+def test_a_simulation_goes_to_the_simulator_that_is_named_or_starts_its_own(simulator: SimulatorControl) -> None:
     with api_address(Settings(base_url=f"{simulator.url}/v1"), simulate=True) as url:
         assert url == simulator.url
     for elsewhere in (None, "https://api.anthropic.com/v1", "http://[::1"):
         with api_address(Settings(base_url=elsewhere), simulate=True) as url:
             assert is_loopback(url) and url != simulator.url
-            assert Control(url).books()["requests"] == 0
+            assert SimulatorControl(url).books()["requests"] == 0
         with pytest.raises(OSError):
-            Control(url).books()
+            SimulatorControl(url).books()
 
 
 def test_a_real_build_goes_where_it_is_told() -> None:

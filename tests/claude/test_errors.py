@@ -22,16 +22,16 @@ from hypothesis import strategies as st
 
 from convoforge.claude import translate
 from convoforge.claude.errors import lost
-from convoforge.errors import ClaudeAPIError, DoomError, OverloadError, RejectedError, TransientError, UnreadableError
+from convoforge.errors import ClaudeAPIError, FatalAPIError, OverloadError, RejectedError, TransientError, UnreadableError
 
 REQUEST = httpx2.Request("POST", "https://api.anthropic.com/v1/messages", headers={"authorization": "Bearer sk-secret"})
 KEY = "sk-ant-0123456789-secret"
 
 BY_STATUS: dict[int, type[ClaudeAPIError]] = {
     400: RejectedError,
-    401: DoomError,
-    402: DoomError,
-    403: DoomError,
+    401: FatalAPIError,
+    402: FatalAPIError,
+    403: FatalAPIError,
     404: RejectedError,
     405: RejectedError,
     408: TransientError,
@@ -53,11 +53,11 @@ BY_STATUS: dict[int, type[ClaudeAPIError]] = {
 """What an HTTP status becomes."""
 
 BY_CODE: dict[str, type[ClaudeAPIError]] = {
-    "contract_spend_limit_reached": DoomError,
-    "enforced_spend_limit_reached": DoomError,
-    "organization_on_hold": DoomError,
-    "cmek_key_disabled": DoomError,
-    "cmek_key_network_blocked": DoomError,
+    "contract_spend_limit_reached": FatalAPIError,
+    "enforced_spend_limit_reached": FatalAPIError,
+    "organization_on_hold": FatalAPIError,
+    "cmek_key_disabled": FatalAPIError,
+    "cmek_key_network_blocked": FatalAPIError,
     "request_body_timeout": TransientError,
 }
 """Where the cause makes of a status something else than it is by itself."""
@@ -100,25 +100,25 @@ WITHOUT_STATUS: dict[str, type[ClaudeAPIError]] = {
     "APITimeoutError": TransientError,
     "APIResponseValidationError": UnreadableError,
     "RetryableError": TransientError,
-    "CredentialsError": DoomError,
-    "IdentityTokenFileError": DoomError,
-    "WorkloadIdentityError": DoomError,
-    "MutuallyExclusiveAuthError": DoomError,
+    "CredentialsError": FatalAPIError,
+    "IdentityTokenFileError": FatalAPIError,
+    "WorkloadIdentityError": FatalAPIError,
+    "MutuallyExclusiveAuthError": FatalAPIError,
     # the SDK refuses to call at all: so it would for every request
-    "AnthropicError": DoomError,
-    "APIError": DoomError,
-    "APIWebhookValidationError": DoomError,
-    "AsyncOnSyncToolsetError": DoomError,
-    "BrowserStateError": DoomError,
-    "MissingDependencyError": DoomError,
-    "NestedCallError": DoomError,
-    "StreamAlreadyConsumed": DoomError,
-    "SyncOnAsyncToolsetError": DoomError,
-    "ToolsetClosedError": DoomError,
-    "ToolsetConfigError": DoomError,
-    "ToolsetContractError": DoomError,
-    "ToolsetUsageError": DoomError,
-    "ToolsetsFixedError": DoomError,
+    "AnthropicError": FatalAPIError,
+    "APIError": FatalAPIError,
+    "APIWebhookValidationError": FatalAPIError,
+    "AsyncOnSyncToolsetError": FatalAPIError,
+    "BrowserStateError": FatalAPIError,
+    "MissingDependencyError": FatalAPIError,
+    "NestedCallError": FatalAPIError,
+    "StreamAlreadyConsumed": FatalAPIError,
+    "SyncOnAsyncToolsetError": FatalAPIError,
+    "ToolsetClosedError": FatalAPIError,
+    "ToolsetConfigError": FatalAPIError,
+    "ToolsetContractError": FatalAPIError,
+    "ToolsetUsageError": FatalAPIError,
+    "ToolsetsFixedError": FatalAPIError,
 }
 """Errors that are no answer of the API's."""
 
@@ -251,7 +251,7 @@ def test_a_kind_of_error_that_is_new_still_becomes_one_of_ours() -> None:
     class NewError(anthropic.AnthropicError):
         pass
 
-    assert type(translate(NewError("words"))) is DoomError
+    assert type(translate(NewError("words"))) is FatalAPIError
     assert type(translate(status_error(418, body("teapot_error")))) is RejectedError
     assert type(translate(status_error(599, None))) is TransientError
 
@@ -265,8 +265,8 @@ def test_a_kind_of_error_that_is_new_still_becomes_one_of_ours() -> None:
         ("timeout_error", TransientError),
         ("invalid_request_error", RejectedError),
         ("request_too_large", RejectedError),
-        ("authentication_error", DoomError),
-        ("billing_error", DoomError),
+        ("authentication_error", FatalAPIError),
+        ("billing_error", FatalAPIError),
         ("a_new_error", TransientError),
     ],
 )
@@ -288,7 +288,7 @@ def test_an_error_that_comes_with_a_200_is_told_by_its_type(kind: str, expected:
         (425, "error", "Too Early", TransientError),
         (408, "timeout_error", "too slow", TransientError),
         (421, "error", "Misdirected", TransientError),
-        (407, "error", "Proxy Authentication Required", DoomError),
+        (407, "error", "Proxy Authentication Required", FatalAPIError),
     ],
 )
 def test_what_passes_is_told_by_type_and_status_together(
@@ -309,7 +309,7 @@ def test_a_page_of_a_proxy_is_no_word_of_the_api() -> None:
         assert "Just a moment..." in str(ours) and "<" not in str(ours)
     for status, expected in {405: RejectedError, 413: RejectedError, 429: OverloadError, 502: TransientError}.items():
         assert type(page(status)) is expected, status
-    assert type(page(403, '{"type": "error", "error": {"type": "permission_error", "message": "no"}}')) is DoomError
+    assert type(page(403, '{"type": "error", "error": {"type": "permission_error", "message": "no"}}')) is FatalAPIError
 
 
 @pytest.mark.parametrize(
@@ -317,7 +317,7 @@ def test_a_page_of_a_proxy_is_no_word_of_the_api() -> None:
     [
         ("true", 400, TransientError, False),
         ("true", 403, TransientError, False),
-        ("true", 402, DoomError, False),
+        ("true", 402, FatalAPIError, False),
         ("true", 529, OverloadError, False),
         ("false", 500, TransientError, True),
         ("false", 529, OverloadError, True),
@@ -334,13 +334,13 @@ def test_whether_to_try_again_is_the_server_s_own_word(
 
 def test_a_redirect_is_no_answer_that_was_paid_and_says_where_it_leads() -> None:
     ours = translate(status_error(301, headers={"location": "https://elsewhere.example/v1"}))
-    assert type(ours) is DoomError
+    assert type(ours) is FatalAPIError
     assert not ours.maybe_billed
     assert "https://elsewhere.example/v1: set ANTHROPIC_BASE_URL" in str(ours)
 
 
 def test_a_billing_error_is_doom_whatever_its_status() -> None:
-    assert type(translate(status_error(400, body("billing_error", "Your credit balance is too low")))) is DoomError
+    assert type(translate(status_error(400, body("billing_error", "Your credit balance is too low")))) is FatalAPIError
 
 
 @pytest.mark.parametrize(
@@ -373,7 +373,7 @@ def test_a_billing_error_is_doom_whatever_its_status() -> None:
 def test_an_account_at_its_end_is_doom_by_whatever_words_and_status(said: str) -> None:
     for status in (400, 402, 403, 422):
         ours = translate(status_error(status, body("invalid_request_error", said)))
-        assert type(ours) is DoomError, status
+        assert type(ours) is FatalAPIError, status
         assert said[:100] in str(ours)
         assert not ours.maybe_billed
 
@@ -402,7 +402,7 @@ def test_a_fault_of_one_request_is_not_taken_for_an_empty_account(said: str) -> 
 
 def test_a_429_is_about_the_account_only_where_it_does_not_say_when_to_come_back() -> None:
     spent = body("rate_limit_error", "Your account has reached its spend limit")
-    assert type(translate(status_error(429, spent))) is DoomError
+    assert type(translate(status_error(429, spent))) is FatalAPIError
     assert type(translate(status_error(429, spent, headers={"retry-after": "30"}))) is OverloadError
     usual = (
         "This request would exceed your organization's rate limit of 50 requests per minute. For details, refer to the docs. You can see the "
@@ -417,8 +417,8 @@ def test_a_404_about_the_model_is_doom_and_any_other_is_only_this_request_s() ->
     other = "The requested resource could not be found. Which model do you want?"
     assert type(translate(status_error(404, body("not_found_error", other)))) is RejectedError
     unknown = body("invalid_request_error", "The model `claude-x` does not exist or you do not have access to it")
-    assert type(translate(status_error(404, unknown))) is DoomError
-    assert type(translate(status_error(404, body("not_found_error", "model: claude-sonnet-9")))) is DoomError
+    assert type(translate(status_error(404, unknown))) is FatalAPIError
+    assert type(translate(status_error(404, body("not_found_error", "model: claude-sonnet-9")))) is FatalAPIError
     assert type(translate(status_error(404, body("not_found_error", "no such file")))) is RejectedError
 
 

@@ -13,7 +13,7 @@ from prefect.client.schemas.schedules import construct_schedule
 from prefect.events.schemas.automations import AutomationCore
 from server_logs import RECORD, is_error
 
-from convoforge.spec import load_spec
+from convoforge.planning.spec import load_spec
 from tasks.report import BUDGET_EVENT
 
 ROOT = Path(__file__).resolve().parent.parent.parent

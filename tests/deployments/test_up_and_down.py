@@ -176,7 +176,7 @@ def test_up_makes_a_house_that_builds(up: Done, house: House) -> None:
     assert f"the UI asks for it once; it is in {house.home}/convoforge-server.auth\n" in up.out
     assert "The worker has no API key" in up.out
     names = {one["name"] for one in house.ask("/deployments/filter")}
-    assert names == {"build", "nightly", "batch", "shard", "collect", "costs"}
+    assert names == {"build", "nightly", "requests", "worker", "collect", "costs"}
     done = house.prefect("deployment", "run", "build-dataset/build", "-p", "spec=demo", "-p", "simulate=true", "--watch")
     assert done.code == 0, done.out + done.err
     [run] = house.ask("/flow_runs/filter", deployments={"name": {"any_": ["build"]}})
@@ -189,7 +189,7 @@ def test_each_schedule_has_a_next_run_which_up_reads_back_from_the_server(up: Do
     schedules = {one.name: one for one in read_schedules(house.api, house.auth)}
     periods = {
         "build-dataset/nightly": timedelta(days=1),
-        "collect-batches/collect": timedelta(minutes=15),
+        "collect-message-batches/collect": timedelta(minutes=15),
         "cost-report/costs": timedelta(days=7),
     }
     assert schedules.keys() == periods.keys()

@@ -20,12 +20,12 @@ from support import Project, Simulator
 from watching import Operator, wait_for
 
 from convoforge.claude import SIMULATOR_KEY
-from convoforge.endpoint import gate_label
 from convoforge.errors import ConfigError, ConvoforgeError
-from convoforge.gate import fingerprint
-from convoforge.gate.keys import limit_name
+from convoforge.generation.endpoint import limit_label
 from convoforge.models import Provider
-from convoforge.spec import load_spec
+from convoforge.planning.spec import load_spec
+from convoforge.rate import fingerprint
+from convoforge.rate.keys import limit_name
 from flows.build_dataset import build_dataset
 from tasks.generate import SINGLY_UP_TO, shard
 from tasks.report import BuildReport
@@ -115,9 +115,9 @@ def test_what_failed_in_transport_gets_one_last_pass(run_flow: RunFlow, building
 def test_a_run_that_no_request_can_serve_has_failed(
     run_flow: RunFlow, building: Project, simulator: Simulator, operator: Operator
 ) -> None:
-    building.spec("states-doomed", axes=ONE)
+    building.spec("states-fatal", axes=ONE)
     simulator.script("402")
-    state = run_flow(build_dataset, spec="states-doomed", simulate=True)
+    state = run_flow(build_dataset, spec="states-fatal", simulate=True)
     report = report_in(state)
     assert (state.type.value, report.state) == ("FAILED", "failed")
     kept = operator.run(report.run_id).state
@@ -177,7 +177,7 @@ def test_a_run_that_breaks_off_is_not_left_as_running_in_the_ledger(run_flow: Ru
 def test_the_operators_numbers_win_and_the_run_says_so(run_flow: RunFlow, building: Project, operator: Operator) -> None:
     path = building.spec("states-tuned", axes=ONE)
     spec = load_spec(str(path), building.folder / "configs", model=None)
-    name = limit_name(gate_label(spec, "", "simulator"), fingerprint(SIMULATOR_KEY), spec.model, "requests")
+    name = limit_name(limit_label(spec, "", "simulator"), fingerprint(SIMULATOR_KEY), spec.model, "requests")
     operator.client.create_global_concurrency_limit(
         GlobalConcurrencyLimitCreate(name=name, limit=1000, slot_decay_per_second=500)
     )
@@ -188,7 +188,7 @@ def test_the_operators_numbers_win_and_the_run_says_so(run_flow: RunFlow, buildi
 def test_new_limits_of_a_simulated_dataset_are_new_limits_in_prefect(building: Project) -> None:
     def label(provider: Provider, **limits: Any) -> str:
         spec = load_spec(str(building.spec("labels", limits=limits)), building.folder / "configs", model=None)
-        return gate_label(spec, "https://me:secret@api.example.com/v1", provider)
+        return limit_label(spec, "https://me:secret@api.example.com/v1", provider)
 
     plain = label("simulator", max_requests=50)
     assert plain == "simulator-labels-50-per-60s-0.9"

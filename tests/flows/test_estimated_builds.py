@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from support import Project, Simulator
 
 from convoforge.ledger import Ledger
-from convoforge.ledger.facts import keep_facts
+from convoforge.ledger.model_facts import keep_facts
 from convoforge.settings import Settings
 
 

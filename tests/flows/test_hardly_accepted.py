@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from support import Project, Simulator
 
-from convoforge.recent import LOOK_BACK
+from convoforge.generation.recent_answers import LOOK_BACK
 
-MOST_MORE = 8 + 8 // 2
+MAX_MORE = 8 + 8 // 2
 """What is in flight when a run stops, and what is ready to be sent: half of that at most."""
 
 
@@ -32,7 +32,7 @@ def test_a_build_stops_with_the_leading_reasons_instead_of_drawing_every_cell_th
     simulator.script(*["short"] * 400)
     done = building.run("build", "hardly", "--simulate", "--json")
     assert (done.code, done.last.get("state")) == (3, "partial"), done.out + done.err
-    assert LOOK_BACK <= done.last["generated"] <= LOOK_BACK + MOST_MORE
+    assert LOOK_BACK <= done.last["generated"] <= LOOK_BACK + MAX_MORE
     assert "hardly anything is accepted, 0 of the last 50 answers: score 5 is below 6 (" in done.last["message"]
     assert "`convoforge show hardly --rejected --simulated` prints them" in done.last["message"]
     seen = building.run("show", "hardly", "--rejected", "--simulated", "--json")
@@ -41,7 +41,7 @@ def test_a_build_stops_with_the_leading_reasons_instead_of_drawing_every_cell_th
     assert "not accepted: score" in building.run("show", "hardly", "--rejected", "--simulated").out
     again = building.run("build", "hardly", "--simulate", "--json")
     assert (again.code, again.last.get("state")) == (3, "partial"), again.out + again.err
-    assert LOOK_BACK <= again.last["generated"] <= LOOK_BACK + MOST_MORE
+    assert LOOK_BACK <= again.last["generated"] <= LOOK_BACK + MAX_MORE
     assert simulator.books()["requests"] == done.last["generated"] + again.last["generated"]
 
 

@@ -18,7 +18,7 @@ from prefect.states import Cancelling, Suspended
 from support import Project, Simulator
 from watching import Operator
 
-from tasks.stopping import heed_signals
+from convoforge.orchestration.cancellation import handle_signals
 
 StartBuild = Callable[..., subprocess.Popen[str]]
 
@@ -91,7 +91,7 @@ def test_a_first_signal_asks_and_a_second_gives_up(first: signal.Signals) -> Non
     said: list[str] = []
 
     async def flow() -> None:
-        with heed_signals(said.append, lambda: said.append("given up")):
+        with handle_signals(said.append, lambda: said.append("given up")):
             os.kill(os.getpid(), first)
             await asyncio.sleep(0.05)
             assert len(said) == 1

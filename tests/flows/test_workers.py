@@ -32,16 +32,16 @@ from support import Project, Simulator
 from watching import Operator, wait_for
 
 from convoforge.errors import ConfigError
-from convoforge.plan import Plan, make_plan
-from convoforge.simulator.control import Control
-from convoforge.spec import load_spec
-from convoforge.templates import Library
+from convoforge.orchestration.workers import check_sources, compress, expand, sources, turned
+from convoforge.planning.plan import Plan, make_plan
+from convoforge.planning.spec import load_spec
+from convoforge.planning.templates import Library
+from convoforge.simulator.client import SimulatorControl
 from deployments.local import POOL
 from flows.build_dataset import build_dataset
-from flows.generate_shard import generate_shard
+from flows.join_build import join_build
 from tasks import workers as module
 from tasks.generate import shrinking
-from tasks.workers import check_sources, compress, expand, sources, turned
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DEPLOYMENTS = ROOT / "deployments" / "prefect.yaml"
@@ -123,16 +123,16 @@ class Worker:
 @pytest.fixture(scope="session")
 def deployed(prefect_server: str) -> str:
     """The Prefect server, with the work pool and the deployment that workers run; `prefect deploy` takes 20 s for the same."""
-    [shard] = [one for one in yaml.safe_load(DEPLOYMENTS.read_text())["deployments"] if one["name"] == "shard"]
-    assert shard["entrypoint"] == "flows.generate_shard.generate_shard"
+    [shard] = [one for one in yaml.safe_load(DEPLOYMENTS.read_text())["deployments"] if one["name"] == "worker"]
+    assert shard["entrypoint"] == "flows.join_build.join_build"
     with get_client(sync_client=True) as client:
         client.create_work_pool(WorkPoolCreate(name=POOL, type="process"), overwrite=True)
         client.create_deployment(
-            flow_id=client.create_flow(generate_shard),
+            flow_id=client.create_flow(join_build),
             name=shard["name"],
             entrypoint=shard["entrypoint"],
             work_pool_name=shard["work_pool"]["name"],
-            parameter_openapi_schema=parameter_schema(generate_shard).model_dump_for_openapi(),
+            parameter_openapi_schema=parameter_schema(join_build).model_dump_for_openapi(),
             pull_steps=[],
         )
     return prefect_server
@@ -247,7 +247,7 @@ def test_a_build_that_no_worker_takes_says_so_and_ends(
 def test_workers_without_their_deployment_are_refused_on_one_line(
     run_flow: RunFlow, building: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "DEPLOYMENT", "generate-shard/elsewhere")
+    monkeypatch.setattr(module, "DEPLOYMENT", "join-build/elsewhere")
     building.spec("undeployed")
     state = run_flow(build_dataset, spec="undeployed", simulate=True, workers=2)
     assert state.type.value == "FAILED"
@@ -265,7 +265,7 @@ def test_workers_without_a_server_are_refused_on_one_line(project: Project) -> N
 
 
 def test_a_part_of_a_build_that_is_not_in_this_ledger_is_refused(run_flow: RunFlow) -> None:
-    state = run_flow(generate_shard, run_id="0" * 32, requests="1-5", since=datetime.now(UTC), sources={})
+    state = run_flow(join_build, run_id="0" * 32, requests="1-5", since=datetime.now(UTC), sources={})
     assert state.type.value == "FAILED"
     assert state.message is not None and "is not in this worker's ledger: give it the CONVOFORGE_DATABASE_URL" in state.message
 
@@ -275,7 +275,7 @@ def test_a_part_of_a_build_that_is_over_has_nothing_to_do(run_flow: RunFlow, bui
     run_flow(build_dataset, spec="over", simulate=True, limit=1)
     [(run,)] = ledger_rows(building, "SELECT id FROM runs")
     sent = simulator.books()["requests"]
-    state = run_flow(generate_shard, run_id=run, requests="1-8", since=datetime.now(UTC), sources={}, simulator=simulator.url)
+    state = run_flow(join_build, run_id=run, requests="1-8", since=datetime.now(UTC), sources={}, simulator=simulator.url)
     assert (state.type.value, simulator.books()["requests"]) == ("CANCELLED", sent)
 
 
@@ -345,7 +345,7 @@ def test_four_workers_share_a_ledger_in_postgresql_and_a_bucket(
     assert (report["state"], report["accepted"], report["version"], report["failed"]) == ("completed", 200, 1, 0)
     assert report["path"] == "s3://shared/data/versions/simulated/four/v0001"
     assert len(s3fs.S3FileSystem().ls("shared/data/versions/simulated/four/v0001/data")) == 2
-    books = BothBooks(ledger, Control(slow_simulator.url))
+    books = BothBooks(ledger, SimulatorControl(slow_simulator.url))
     books.check()
     assert slow_simulator.books()["requests"] == report["generated"] == books.count("generation_logs")
     assert len(books.rows("SELECT owner FROM generation_logs GROUP BY owner HAVING count(*) >= 20")) >= 4
@@ -401,9 +401,9 @@ def test_a_run_budget_holds_across_workers_to_the_cent(
 
 @long
 def test_doom_on_one_worker_stops_all(start_workers: StartWorkers, building: Project, slow_simulator: Simulator) -> None:
-    building.spec("doomed", axes=FIFTY, per_cell=4, limits=EIGHT_AT_ONCE)
+    building.spec("fatal", axes=FIFTY, per_cell=4, limits=EIGHT_AT_ONCE)
     start_workers(2)
-    with building_on(building, slow_simulator, "doomed", 2) as process:
+    with building_on(building, slow_simulator, "fatal", 2) as process:
         wait_for(lambda: slow_simulator.books()["requests"] >= 4, "calls", PATIENCE)
         slow_simulator.script("402")
         report = report_of(process, 1)

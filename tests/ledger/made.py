@@ -8,7 +8,7 @@ from typing import Any
 from convoforge.ledger.attempts import AnswerRow, Completion, Intent
 from convoforge.ledger.owners import Owner
 from convoforge.models import Usage
-from convoforge.plan import Cell
+from convoforge.planning.plan import Cell
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 CENT = 10**10  # pico-dollars

@@ -13,11 +13,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, select
 
-from convoforge.ledger.draws import read_draws
+from convoforge.dataset.acceptance import assess
 from convoforge.ledger.plans import read_cells, read_plan
+from convoforge.ledger.requests import read_draws
 from convoforge.ledger.tables import answers, datasets, generation_logs, pages, requests
 from convoforge.pricing import Price, usd
-from convoforge.standing import assess
 
 Row = dict[str, Any]
 TOKENS = (
@@ -65,8 +65,8 @@ def plain_accepted(connection: Connection) -> set[int]:
         within = plan.having(cells.values()) if plan else set(cells.values())
         keys = [key for key, values in cells.items() if values in within]
         per_cell = json.loads(row.spec)["per_cell"] if row.spec else 10**6
-        standing = assess(keys, draws, min_score=row.min_score, per_cell=per_cell, max_draws=0)
-        found.update(draw.request_id for draw in standing.publish)
+        status = assess(keys, draws, min_score=row.min_score, per_cell=per_cell, max_draws=0)
+        found.update(draw.request_id for draw in status.accepted)
     return found
 
 

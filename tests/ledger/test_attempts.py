@@ -15,14 +15,14 @@ from sqlalchemy import Connection, select, text
 from convoforge.errors import LedgerError
 from convoforge.ledger import Ledger
 from convoforge.ledger.attempts import Denied, finish_attempts, read_budgets, start_attempts
-from convoforge.ledger.draws import Claimed, claim, enrol, read_draws, unclaim
 from convoforge.ledger.owners import LEASE, Owner, dead_owners, register, renew, retire
+from convoforge.ledger.requests import Claimed, claim, read_draws, register_draws, release_claims
 from convoforge.ledger.tables import generation_logs, requests
 from convoforge.models import Usage
 
 
 def enrolled(ledger: Ledger, dataset: int, count: int) -> list[int]:
-    ledger.write(enrol, dataset, [(cell(n), 0) for n in range(count)])
+    ledger.write(register_draws, dataset, [(cell(n), 0) for n in range(count)])
     return [draw.request_id for draw in ledger.read(read_draws, dataset)]
 
 
@@ -139,8 +139,8 @@ def test_writes_that_wait_together_share_a_commit(ledger: Ledger, dataset: int, 
 
 def test_enrolling_twice_is_enrolling_once(ledger: Ledger, dataset: int) -> None:
     draws = [(cell(n), 0) for n in range(1200)]
-    assert ledger.write(enrol, dataset, draws) == 1200
-    assert ledger.write(enrol, dataset, [*draws, (cell(0), 1)]) == 1
+    assert ledger.write(register_draws, dataset, draws) == 1200
+    assert ledger.write(register_draws, dataset, [*draws, (cell(0), 1)]) == 1
 
 
 def test_a_claimed_request_is_nobody_elses(ledger: Ledger, dataset: int, owner: Owner) -> None:
@@ -149,7 +149,7 @@ def test_a_claimed_request_is_nobody_elses(ledger: Ledger, dataset: int, owner: 
     ledger.write(register, other, NOW)
     assert ledger.write(claim, owner.id, ids[:2], NOW) == [Claimed(ids[0], cell(0).key, 0, 0), Claimed(ids[1], cell(1).key, 0, 0)]
     assert [one.request_id for one in ledger.write(claim, other.id, ids, NOW)] == [ids[2]]
-    ledger.write(unclaim, owner.id, ids, "stopped")
+    ledger.write(release_claims, owner.id, ids, "stopped")
     assert len(ledger.write(claim, other.id, ids, NOW)) == 2
     (reasons,) = {
         row.reason for row in ledger.read(lambda c: c.execute(select(requests).where(requests.c.id.in_(ids[:2]))).all())

@@ -15,12 +15,12 @@ import pytest
 from sqlalchemy import text
 
 from convoforge import ConversationRequest, open_generator
-from convoforge.adhoc import default_spec
+from convoforge.costs.summary import cost_summary
+from convoforge.generation.requests import default_spec
 from convoforge.ledger import Ledger
-from convoforge.ledger.costs import cost_summary
+from convoforge.planning.spec import change_spec
 from convoforge.settings import Settings
 from convoforge.simulator.launch import simulator_process
-from convoforge.spec import change_spec
 
 GUIDE = (Path(__file__).resolve().parent.parent.parent / "data" / "README.md").read_text()
 CALLS = 40

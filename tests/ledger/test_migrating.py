@@ -10,12 +10,12 @@ from alembic.operations import Operations
 from ledger.plain_books import plain_books, plain_pages, read_pages, read_rows
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 
+from convoforge.costs.period import GROUPS
+from convoforge.costs.summary import cost_summary
 from convoforge.ledger import Ledger
 from convoforge.ledger.connect import _sqlite_pragmas
-from convoforge.ledger.costs import cost_summary
-from convoforge.ledger.costs_pages import rebuild_pages
-from convoforge.ledger.costs_period import GROUPS
 from convoforge.ledger.migrations import _scripts
+from convoforge.ledger.rollups import rebuild_pages
 from convoforge.ledger.tables import HEAD
 
 NOW = datetime(2026, 11, 22, 23, 58, tzinfo=UTC)

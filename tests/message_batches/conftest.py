@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from message_batches import made
 
-from convoforge.simulator.control import Control as Simulator
+from convoforge.simulator.client import SimulatorControl as Simulator
 from convoforge.simulator.launch import simulator_process
 
 

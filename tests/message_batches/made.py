@@ -12,22 +12,22 @@ from typing import Any
 
 from sqlalchemy import text
 
-from convoforge.batching import Batcher
 from convoforge.claude import Claude
-from convoforge.collecting import Collected
-from convoforge.control import Control
-from convoforge.gate import fingerprint
-from convoforge.generator import Job
+from convoforge.generation.batch_results import Collected
+from convoforge.generation.generator import Job
+from convoforge.generation.message_batches import Batcher
+from convoforge.generation.run_state import RunState
 from convoforge.ledger import Ledger
 from convoforge.ledger.attempts import read_budgets
-from convoforge.ledger.batches import open_batches
-from convoforge.ledger.draws import claim, enrol, read_draws
+from convoforge.ledger.message_batches import list_open_batches
 from convoforge.ledger.owners import new_owner, register, retire
+from convoforge.ledger.requests import claim, read_draws, register_draws
 from convoforge.ledger.runs import dataset_id, open_run
 from convoforge.models import Prompt
-from convoforge.plan import Cell, worst_cost_pico
+from convoforge.planning.plan import Cell, worst_cost_pico
+from convoforge.planning.spec import DatasetSpec
 from convoforge.pricing import price_of
-from convoforge.spec import DatasetSpec
+from convoforge.rate import fingerprint
 
 MODEL, KEY = "claude-sonnet-5-5", "sk-one"
 PRICE = price_of(MODEL, batch=True)
@@ -54,7 +54,7 @@ class Run:
 
     ledger: Ledger
     batcher: Batcher
-    control: Control
+    control: RunState
     spec: DatasetSpec
     dataset: int
     owner: str
@@ -66,7 +66,7 @@ class Run:
     async def hand_over(self, count: int = 12) -> tuple[set[int], set[int]]:
         """The ids that are in a batch now, and those whose batch was not made."""
         cells = [Cell(f"{n:032x}", "Anxious Investor", "Fear", "bonds", "template", "advice") for n in range(count)]
-        self.ledger.write(enrol, self.dataset, [(cell, 0) for cell in cells])
+        self.ledger.write(register_draws, self.dataset, [(cell, 0) for cell in cells])
         ids = [draw.request_id for draw in self.ledger.read(read_draws, self.dataset)]
         claimed = self.ledger.write(claim, self.owner, ids, datetime.now(UTC))
         jobs = [Job(one, prompt(int(one.cell, 16)), self.spec.generation, "advice", "1/x") for one in claimed]
@@ -94,7 +94,7 @@ class Run:
 
     @property
     def trouble(self) -> str | None:
-        [batch] = self.ledger.read(open_batches)
+        [batch] = self.ledger.read(list_open_batches)
         return batch.seen.trouble
 
     @property
@@ -116,7 +116,7 @@ async def start_run(url: str, folder: Path, name: str = "r", **changes: Any) -> 
             **changes,
         }
     )
-    claude, control = Claude([KEY], url, MODEL, timeout_seconds=5), Control()
+    claude, control = Claude([KEY], url, MODEL, timeout_seconds=5), RunState()
     with Ledger(f"sqlite:///{folder / 'ledger.db'}") as ledger:
         now, owner = datetime.now(UTC), new_owner()
         ledger.write(register, owner, now)

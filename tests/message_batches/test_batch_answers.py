@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from message_batches.made import MINUTE, Open, Run, match
 
-from convoforge.collecting import RESULTS_LIVE, SHORT_FOR
-from convoforge.simulator.control import Control as Simulator
+from convoforge.generation.batch_results import RESULTS_LIVE, SHORT_FOR
+from convoforge.simulator.client import SimulatorControl as Simulator
 
 pytestmark = pytest.mark.anyio
 
@@ -93,7 +93,7 @@ async def test_an_answer_has_the_outcome_that_the_table_says(start_run: Open, si
 def check_the_run(run: Run, row: Row) -> None:
     control = run.control
     assert (control.stopped is not None) == (row.run != "goes on"), control.stopped
-    assert control.doomed == (row.run == "stops")
+    assert control.fatal == (row.run == "stops")
 
 
 def check_the_requests(run: Run, row: Row) -> None:

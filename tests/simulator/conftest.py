@@ -9,7 +9,7 @@ import anthropic
 import pytest
 
 from convoforge.parsing import ANSWER_SCHEMA
-from convoforge.simulator.control import Control
+from convoforge.simulator.client import SimulatorControl
 from convoforge.simulator.launch import simulator_process
 
 PROMPT = """Write one conversation as JSON.
@@ -28,8 +28,8 @@ def simulator_url() -> Iterator[str]:
 
 
 @pytest.fixture
-def control(simulator_url: str) -> Control:
-    control = Control(simulator_url)
+def control(simulator_url: str) -> SimulatorControl:
+    control = SimulatorControl(simulator_url)
     control.reset()
     return control
 
@@ -45,7 +45,7 @@ def connect() -> Callable[..., anthropic.Anthropic]:
 
 
 @pytest.fixture
-def client(control: Control, connect: Callable[..., anthropic.Anthropic]) -> Iterator[anthropic.Anthropic]:
+def client(control: SimulatorControl, connect: Callable[..., anthropic.Anthropic]) -> Iterator[anthropic.Anthropic]:
     with connect(control.url) as client:
         yield client
 

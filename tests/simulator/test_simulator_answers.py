@@ -12,7 +12,7 @@ import pytest
 
 from convoforge.parsing import parse_conversation
 from convoforge.simulator.catalogue import MODELS
-from convoforge.simulator.control import Control
+from convoforge.simulator.client import SimulatorControl
 
 Ask = Callable[..., anthropic.types.Message]
 Wanted = Callable[..., dict[str, Any]]
@@ -87,7 +87,7 @@ def test_a_stream_adds_up_to_the_same_message(client: anthropic.Anthropic, ask: 
 
 
 def test_a_count_of_tokens_is_the_input_that_an_answer_is_billed_for(
-    client: anthropic.Anthropic, ask: Ask, control: Control, wanted: Wanted
+    client: anthropic.Anthropic, ask: Ask, control: SimulatorControl, wanted: Wanted
 ) -> None:
     given = wanted()
     given.pop("max_tokens")
@@ -104,7 +104,7 @@ def test_usage_is_what_was_sent_and_received_at_three_characters_a_token(ask: As
 
 
 def test_every_answer_is_signed_and_has_an_id_and_errors_too(
-    client: anthropic.Anthropic, control: Control, wanted: Wanted
+    client: anthropic.Anthropic, control: SimulatorControl, wanted: Wanted
 ) -> None:
     answers: list[Any] = [
         client.messages.with_raw_response.create(**wanted()).http_response,
@@ -140,7 +140,7 @@ def test_the_catalogue_tells_what_each_model_takes(client: anthropic.Anthropic) 
 
 
 @pytest.mark.parametrize("key", ["sk-sim-wrong", "sk-sim-wrong-2"])
-def test_a_wrong_key_is_refused_everywhere(control: Control, key: str, wanted: Wanted, connect: Connect) -> None:
+def test_a_wrong_key_is_refused_everywhere(control: SimulatorControl, key: str, wanted: Wanted, connect: Connect) -> None:
     with connect(control.url, key) as client:
         for call in (
             lambda: client.messages.create(**wanted()),
@@ -151,7 +151,7 @@ def test_a_wrong_key_is_refused_everywhere(control: Control, key: str, wanted: W
                 call()
 
 
-def test_no_key_is_refused_and_either_header_carries_one(control: Control) -> None:
+def test_no_key_is_refused_and_either_header_carries_one(control: SimulatorControl) -> None:
     body = json.dumps({"model": "claude-sonnet-5-5", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]})
     headers = {"anthropic-version": "2026-10-21"}
 

@@ -17,11 +17,11 @@ from anthropic.types.messages import MessageBatch, MessageBatchIndividualRespons
 from convoforge.claude import read_usage
 from convoforge.errors import ConfigError
 from convoforge.simulator.batch import Batch, archive
-from convoforge.simulator.books import Books
-from convoforge.simulator.control import Control
+from convoforge.simulator.client import SimulatorControl
 from convoforge.simulator.faults import BROKEN, ERRORS, ODD
 from convoforge.simulator.launch import simulator_process
 from convoforge.simulator.options import SimulatorOptions
+from convoforge.simulator.usage import Books
 
 Async = anthropic.AsyncAnthropic
 Wanted = Callable[..., dict[str, Any]]
@@ -39,16 +39,16 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture
-async def client(control: Control) -> AsyncIterator[Async]:
+async def client(control: SimulatorControl) -> AsyncIterator[Async]:
     async with open_client(control.url) as client:
         yield client
 
 
 @pytest.fixture(scope="module")
-def slow() -> Iterator[Control]:
+def slow() -> Iterator[SimulatorControl]:
     """A simulator whose batches take an hour."""
     with simulator_process(batch_seconds=3600) as url:
-        yield Control(url)
+        yield SimulatorControl(url)
 
 
 def open_client(url: str, key: str = "sk-sim-test") -> Async:
@@ -184,7 +184,7 @@ async def test_a_page_that_cannot_be_is_refused(client: Async, query: dict[str, 
         await client.messages.batches.list(**query)
 
 
-async def test_another_key_sees_nothing_of_a_batch(client: Async, control: Control, hand_over: HandOver) -> None:
+async def test_another_key_sees_nothing_of_a_batch(client: Async, control: SimulatorControl, hand_over: HandOver) -> None:
     batch = await hand_over(client, 1)
     async with open_client(control.url, "sk-sim-other") as other:
         assert (await other.messages.batches.list()).data == []
@@ -198,7 +198,7 @@ async def test_another_key_sees_nothing_of_a_batch(client: Async, control: Contr
 
 
 @pytest.mark.parametrize("key", ["sk-sim-wrong-1", ""])
-async def test_a_wrong_key_is_turned_away_at_every_call(control: Control, key: str) -> None:
+async def test_a_wrong_key_is_turned_away_at_every_call(control: SimulatorControl, key: str) -> None:
     root = f"{control.url}/v1/messages/batches"
     for method, url in (
         ("POST", root),
@@ -239,7 +239,7 @@ HI = {"custom_id": "a", "params": PARAMS}
     ],
 )
 async def test_a_batch_the_api_would_refuse_is_refused_and_not_made(
-    client: Async, control: Control, body: Any, said: str
+    client: Async, control: SimulatorControl, body: Any, said: str
 ) -> None:
     answer = httpx2.post(f"{control.url}/v1/messages/batches", json=body, headers=HEADERS)
     assert (answer.status_code, answer.json()["error"]["type"]) == (400, "invalid_request_error")
@@ -253,7 +253,7 @@ async def test_sixty_four_characters_are_not_too_long(client: Async) -> None:
     assert counts(batch) == {"processing": 1}
 
 
-async def test_a_batch_may_be_longer_than_a_message_but_not_longer_than_256_megabytes(control: Control) -> None:
+async def test_a_batch_may_be_longer_than_a_message_but_not_longer_than_256_megabytes(control: SimulatorControl) -> None:
     url, megabyte = f"{control.url}/v1/messages/batches", b"x" * 1_048_576
     head, tail = json.dumps({"requests": [HI]}).encode().split(b"Hi")
     with httpx2.Client(timeout=60) as plain:
@@ -264,7 +264,7 @@ async def test_a_batch_may_be_longer_than_a_message_but_not_longer_than_256_mega
     assert too_long.json()["error"]["type"] == "request_too_large"
 
 
-async def test_a_bad_request_becomes_an_error_of_its_own_when_its_turn_comes(client: Async, control: Control) -> None:
+async def test_a_bad_request_becomes_an_error_of_its_own_when_its_turn_comes(client: Async, control: SimulatorControl) -> None:
     requests: Any = [
         {"custom_id": custom_id, "params": {**PARAMS, **changes}}
         for custom_id, changes in {
@@ -295,7 +295,7 @@ async def test_a_bad_request_becomes_an_error_of_its_own_when_its_turn_comes(cli
 
 @pytest.mark.parametrize("kind", [*ERRORS, *BROKEN])
 async def test_a_fault_that_is_an_error_is_that_requests_result_and_costs_nothing(
-    client: Async, control: Control, hand_over: HandOver, kind: str
+    client: Async, control: SimulatorControl, hand_over: HandOver, kind: str
 ) -> None:
     control.script(kind, match="Variant: 2\n")
     batch = await hand_over(client, 1, 2, 3)
@@ -317,7 +317,7 @@ async def test_a_fault_that_is_an_error_is_that_requests_result_and_costs_nothin
 
 @pytest.mark.parametrize("kind", ODD)
 async def test_an_odd_answer_is_the_same_as_online_and_is_billed(
-    client: Async, control: Control, hand_over: HandOver, wanted: Wanted, kind: str
+    client: Async, control: SimulatorControl, hand_over: HandOver, wanted: Wanted, kind: str
 ) -> None:
     control.script(kind, kind)
     online = await client.messages.create(**wanted("f"))
@@ -330,7 +330,7 @@ async def test_an_odd_answer_is_the_same_as_online_and_is_billed(
 
 @pytest.mark.parametrize("kind", ["expired", "canceled"])
 async def test_a_request_can_expire_or_be_canceled_alone_and_costs_nothing(
-    client: Async, control: Control, hand_over: HandOver, kind: str
+    client: Async, control: SimulatorControl, hand_over: HandOver, kind: str
 ) -> None:
     control.script("ok", kind)
     batch = await hand_over(client, 1, 2)
@@ -343,7 +343,7 @@ async def test_a_request_can_expire_or_be_canceled_alone_and_costs_nothing(
 
 @pytest.mark.parametrize("kind", ["expired", "canceled"])
 async def test_online_nothing_expires_and_such_a_fault_is_an_overload(
-    client: Async, control: Control, wanted: Wanted, kind: str
+    client: Async, control: SimulatorControl, wanted: Wanted, kind: str
 ) -> None:
     control.script(kind)
     with pytest.raises(anthropic.OverloadedError):
@@ -362,7 +362,7 @@ async def test_random_faults_fall_on_the_same_requests_as_online(hand_over: Hand
     with simulator_process(fault_rate=rates, seed=5) as url:
         async with open_client(url) as client:
             at_once = {f"v{variant}": await online(client, variant) for variant in range(40)}
-            Control(url).reset()
+            SimulatorControl(url).reset()
             results = await by_id(client, await hand_over(client, *range(40)))
     batched = {
         custom_id: text_of(result.message) if result.type == "succeeded" else result.error.error.type
@@ -388,7 +388,7 @@ async def test_a_slow_batch_is_in_progress_until_its_time_is_over(hand_over: Han
             batch = await hand_over(client, 1, 2)
             early = await client.messages.batches.retrieve(batch.id)
             assert (early.processing_status, counts(early), early.results_url) == ("in_progress", {"processing": 2}, None)
-            assert Control(url).books()["batch"]["outcomes"] == {"in flight": 2}
+            assert SimulatorControl(url).books()["batch"]["outcomes"] == {"in flight": 2}
             await asyncio.sleep(2.6)
             late = await client.messages.batches.retrieve(batch.id)
             assert (late.processing_status, counts(late)) == ("ended", {"succeeded": 2})
@@ -396,7 +396,7 @@ async def test_a_slow_batch_is_in_progress_until_its_time_is_over(hand_over: Han
             assert late.ended_at - late.created_at == timedelta(seconds=2.5)
 
 
-async def test_there_are_no_results_before_the_end(slow: Control, hand_over: HandOver) -> None:
+async def test_there_are_no_results_before_the_end(slow: SimulatorControl, hand_over: HandOver) -> None:
     async with open_client(slow.url) as client:
         batch = await hand_over(client, 1)
         with pytest.raises(anthropic.AnthropicError, match="in_progress"):
@@ -408,13 +408,15 @@ async def test_there_are_no_results_before_the_end(slow: Control, hand_over: Han
             await client.messages.batches.delete(batch.id)
 
 
-async def test_an_unknown_batch_is_not_found(client: Async, control: Control) -> None:
+async def test_an_unknown_batch_is_not_found(client: Async, control: SimulatorControl) -> None:
     with pytest.raises(anthropic.NotFoundError, match="msgbatch_none not found"):
         await client.messages.batches.retrieve("msgbatch_none")
     assert httpx2.get(f"{control.url}/v1/messages/batches/msgbatch_none/results", headers=HEADERS).status_code == 404
 
 
-async def test_a_batch_that_is_canceled_at_once_is_canceling_and_then_ends_unanswered(slow: Control, hand_over: HandOver) -> None:
+async def test_a_batch_that_is_canceled_at_once_is_canceling_and_then_ends_unanswered(
+    slow: SimulatorControl, hand_over: HandOver
+) -> None:
     slow.reset()
     async with open_client(slow.url) as client:
         batch = await hand_over(client, 1, 2)
@@ -455,7 +457,9 @@ async def test_what_a_batch_had_come_to_before_it_was_canceled_is_answered_and_b
     assert {results[f"v{variant}"].type for variant in range(len(answered), 100)} == {"canceled"}
 
 
-async def test_an_ended_batch_can_be_deleted_and_its_costs_stay(client: Async, control: Control, hand_over: HandOver) -> None:
+async def test_an_ended_batch_can_be_deleted_and_its_costs_stay(
+    client: Async, control: SimulatorControl, hand_over: HandOver
+) -> None:
     batch = await client.messages.batches.retrieve((await hand_over(client, 1)).id)
     assert (await client.messages.batches.delete(batch.id)).type == "message_batch_deleted"
     assert (await client.messages.batches.list()).data == []
@@ -476,7 +480,7 @@ async def test_a_prefix_is_written_to_the_cache_once_and_read_by_the_rest_and_on
 
 
 async def test_the_books_keep_what_batches_cost_apart_from_what_online_requests_cost(
-    client: Async, control: Control, hand_over: HandOver, wanted: Wanted
+    client: Async, control: SimulatorControl, hand_over: HandOver, wanted: Wanted
 ) -> None:
     control.script("529", "expired", "refusal", match="Model: haiku")
     online = [await client.messages.create(**wanted(number)) for number in range(3)]
@@ -501,7 +505,7 @@ async def test_the_books_keep_what_batches_cost_apart_from_what_online_requests_
 
 
 async def test_each_request_of_a_batch_is_a_row_with_its_ids(
-    client: Async, control: Control, hand_over: HandOver, wanted: Wanted
+    client: Async, control: SimulatorControl, hand_over: HandOver, wanted: Wanted
 ) -> None:
     online = await client.messages.create(**wanted())
     batch = await hand_over(client, 1, 2)
@@ -522,7 +526,7 @@ async def test_each_request_of_a_batch_is_a_row_with_its_ids(
     ]
 
 
-async def test_a_create_that_fails_made_nothing(client: Async, control: Control, hand_over: HandOver) -> None:
+async def test_a_create_that_fails_made_nothing(client: Async, control: SimulatorControl, hand_over: HandOver) -> None:
     control.script("500", {"kind": "429", "retry_after": 2}, on="batch_create")
     with pytest.raises(anthropic.InternalServerError):
         await hand_over(client, 1)
@@ -537,7 +541,7 @@ async def test_a_create_that_fails_made_nothing(client: Async, control: Control,
 
 @pytest.mark.parametrize("kind", ["reset", "hang"])
 async def test_a_create_without_an_answer_leaves_a_batch_that_can_be_found_by_listing(
-    client: Async, control: Control, hand_over: HandOver, kind: str
+    client: Async, control: SimulatorControl, hand_over: HandOver, kind: str
 ) -> None:
     control.script(kind, on="batch_create")
     with pytest.raises(anthropic.APIConnectionError):
@@ -548,7 +552,7 @@ async def test_a_create_without_an_answer_leaves_a_batch_that_can_be_found_by_li
 
 
 async def test_results_can_break_off_in_the_middle_and_be_read_again(
-    client: Async, control: Control, hand_over: HandOver
+    client: Async, control: SimulatorControl, hand_over: HandOver
 ) -> None:
     batch = await hand_over(client, *range(100))
     control.script("reset", on="batch_results")
@@ -562,7 +566,9 @@ async def test_results_can_break_off_in_the_middle_and_be_read_again(
     assert all(row["delivered"] for row in control.rows())
 
 
-async def test_results_can_end_in_half_a_line_or_be_a_web_page(client: Async, control: Control, hand_over: HandOver) -> None:
+async def test_results_can_end_in_half_a_line_or_be_a_web_page(
+    client: Async, control: SimulatorControl, hand_over: HandOver
+) -> None:
     batch = await hand_over(client, 1, 2, 3)
     control.script("broken_json", "html", "404", on="batch_results")
     with pytest.raises(json.JSONDecodeError):
@@ -575,7 +581,7 @@ async def test_results_can_end_in_half_a_line_or_be_a_web_page(client: Async, co
 
 
 async def test_looking_and_listing_can_fail_and_succeed_the_next_time(
-    client: Async, control: Control, hand_over: HandOver
+    client: Async, control: SimulatorControl, hand_over: HandOver
 ) -> None:
     batch = await hand_over(client, 1)
     control.script("404", "reset", on="batch_retrieve")
@@ -599,7 +605,7 @@ async def test_looking_and_listing_can_fail_and_succeed_the_next_time(
 
 
 async def test_what_is_scripted_for_calls_about_batches_no_request_meets(
-    client: Async, control: Control, hand_over: HandOver, wanted: Wanted
+    client: Async, control: SimulatorControl, hand_over: HandOver, wanted: Wanted
 ) -> None:
     control.script("500", on="batch_create")
     assert (await client.messages.create(**wanted())).stop_reason == "end_turn"
@@ -618,14 +624,16 @@ async def test_what_is_scripted_for_calls_about_batches_no_request_meets(
         ({"faults": ["500"], "on": "batch_list", "match": "a"}, "no prompt to hold 'a'"),
     ],
 )
-async def test_a_script_for_calls_about_batches_with_a_mistake_is_refused(control: Control, script: object, said: str) -> None:
+async def test_a_script_for_calls_about_batches_with_a_mistake_is_refused(
+    control: SimulatorControl, script: object, said: str
+) -> None:
     answer = httpx2.post(f"{control.url}/_simulator/script", json=script)
     assert answer.status_code == 400
     assert said in answer.json()["error"]["message"]
     assert httpx2.post(f"{control.url}/_simulator/script", json={"faults": []}).json() == {"pending": 0}
 
 
-async def test_a_reset_forgets_batches(client: Async, control: Control, hand_over: HandOver) -> None:
+async def test_a_reset_forgets_batches(client: Async, control: SimulatorControl, hand_over: HandOver) -> None:
     batch = await hand_over(client, 1)
     control.reset()
     with pytest.raises(anthropic.NotFoundError):
@@ -684,7 +692,7 @@ def ended_batch(batch_id: str, size: int) -> Batch:
     )
 
 
-def results_url(control: Control, batch: MessageBatch) -> str:
+def results_url(control: SimulatorControl, batch: MessageBatch) -> str:
     return f"{control.url}/v1/messages/batches/{batch.id}/results"
 
 
@@ -718,7 +726,7 @@ def tokens_told(messages: list[anthropic.types.Message]) -> list[int]:
     ],
 )
 async def test_the_line_of_a_result_may_be_odd_and_was_paid(
-    client: Async, control: Control, hand_over: HandOver, fault: str, expected: list[Any]
+    client: Async, control: SimulatorControl, hand_over: HandOver, fault: str, expected: list[Any]
 ) -> None:
     control.script(fault)
     batch = await client.messages.batches.retrieve((await hand_over(client, 1, 2)).id)

@@ -13,9 +13,9 @@ import anthropic
 
 from convoforge.claude import read_usage
 from convoforge.models import Usage
-from convoforge.simulator.books import Books
-from convoforge.simulator.control import Control
+from convoforge.simulator.client import SimulatorControl
 from convoforge.simulator.launch import simulator_process
+from convoforge.simulator.usage import Books
 
 Ask = Callable[..., anthropic.types.Message]
 Connect = Callable[..., anthropic.Anthropic]
@@ -59,7 +59,7 @@ def test_the_books_equal_the_sum_of_what_clients_were_told(wanted: Wanted) -> No
 
     with simulator_process(fault_rate=rates, latency_ms=5, jitter_ms=5, seed=3) as url:
         asyncio.run(play(url))
-        books, rows = Control(url).books(), Control(url).rows()
+        books, rows = SimulatorControl(url).books(), SimulatorControl(url).rows()
 
     delivered = books["billed_delivered"]
     assert as_usage(delivered) == sum(usage for _, usage in told)
@@ -76,7 +76,9 @@ def test_the_books_equal_the_sum_of_what_clients_were_told(wanted: Wanted) -> No
     assert min(delivered["cache_read_input_tokens"], delivered["cache_creation_input_tokens"]) > 0
 
 
-def test_each_request_is_listed_with_its_id_time_status_and_key(control: Control, connect: Connect, wanted: Wanted) -> None:
+def test_each_request_is_listed_with_its_id_time_status_and_key(
+    control: SimulatorControl, connect: Connect, wanted: Wanted
+) -> None:
     control.script("ok", "529")
     before = time.time()
     with connect(control.url, "sk-sim-first") as first, connect(control.url, "sk-sim-second") as second:
@@ -108,7 +110,7 @@ def test_a_hundred_thousand_requests_take_about_four_megabytes() -> None:
     assert books.totals()["billed_delivered"]["output_tokens"] == 200_000_000
 
 
-def test_nothing_is_billed_at_the_start(control: Control) -> None:
+def test_nothing_is_billed_at_the_start(control: SimulatorControl) -> None:
     books = control.books()
     assert (books["requests"], books["outcomes"]) == (0, {})
     assert books["billed_delivered"] == books["billed_undelivered"]

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from convoforge.errors import ConfigError, GenerationValidationError, ParseError
 from convoforge.parsing import parse_conversation
-from convoforge.quality import score
-from convoforge.simulator.control import Control
+from convoforge.scoring import score
+from convoforge.simulator.client import SimulatorControl
 from convoforge.simulator.faults import (
     BATCHED,
     BROKEN,
@@ -73,7 +73,7 @@ def test_every_kind_is_tried_here() -> None:
 
 
 @pytest.mark.parametrize("kind", ERRORS)
-def test_an_error_is_the_sdks_exception_of_that_status_and_costs_nothing(ask: Ask, control: Control, kind: str) -> None:
+def test_an_error_is_the_sdks_exception_of_that_status_and_costs_nothing(ask: Ask, control: SimulatorControl, kind: str) -> None:
     control.script(kind)
     with pytest.raises(CLASSES[kind]) as caught:
         ask()
@@ -84,7 +84,7 @@ def test_an_error_is_the_sdks_exception_of_that_status_and_costs_nothing(ask: As
     assert control.books()["billed_delivered"]["requests"] == 1
 
 
-def test_an_error_says_when_to_come_back_and_why(ask: Ask, control: Control) -> None:
+def test_an_error_says_when_to_come_back_and_why(ask: Ask, control: SimulatorControl) -> None:
     control.script({"kind": "429", "retry_after": 2.5}, "429", {"kind": "429", "error_code": "enforced_spend_limit_reached"})
     with pytest.raises(anthropic.RateLimitError) as first:
         ask()
@@ -97,7 +97,7 @@ def test_an_error_says_when_to_come_back_and_why(ask: Ask, control: Control) -> 
 
 
 def test_a_reset_breaks_the_connection_in_the_middle_and_is_billed(
-    ask: Ask, client: anthropic.Anthropic, control: Control, wanted: Wanted
+    ask: Ask, client: anthropic.Anthropic, control: SimulatorControl, wanted: Wanted
 ) -> None:
     control.script("reset", "reset")
     with pytest.raises(anthropic.APIConnectionError):
@@ -108,7 +108,7 @@ def test_a_reset_breaks_the_connection_in_the_middle_and_is_billed(
     assert billed(control) == (1, 2)
 
 
-def test_a_hang_lasts_until_the_client_leaves_and_is_billed(control: Control, wanted: Wanted, connect: Connect) -> None:
+def test_a_hang_lasts_until_the_client_leaves_and_is_billed(control: SimulatorControl, wanted: Wanted, connect: Connect) -> None:
     control.script("hang")
     with connect(control.url, timeout=0.3) as client, pytest.raises(anthropic.APITimeoutError):
         client.messages.create(**wanted())
@@ -117,19 +117,21 @@ def test_a_hang_lasts_until_the_client_leaves_and_is_billed(control: Control, wa
 
 
 def test_a_client_that_leaves_before_its_answer_is_billed_all_the_same(
-    control: Control, wanted: Wanted, connect: Connect
+    control: SimulatorControl, wanted: Wanted, connect: Connect
 ) -> None:
     from convoforge.simulator.launch import simulator_process
 
     with simulator_process(latency_ms=20_000) as url, connect(url, timeout=0.3) as client:
         with pytest.raises(anthropic.APITimeoutError):
             client.messages.create(**wanted())
-        slow = Control(url)
+        slow = SimulatorControl(url)
         wait_for(lambda: "left" in slow.books()["outcomes"])
         assert billed(slow) == (0, 1)
 
 
-def test_html_is_a_200_that_is_not_json_and_costs_nothing(client: anthropic.Anthropic, control: Control, wanted: Wanted) -> None:
+def test_html_is_a_200_that_is_not_json_and_costs_nothing(
+    client: anthropic.Anthropic, control: SimulatorControl, wanted: Wanted
+) -> None:
     control.script("html")
     answer = client.messages.with_raw_response.create(**wanted()).http_response
     assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html")
@@ -137,7 +139,9 @@ def test_html_is_a_200_that_is_not_json_and_costs_nothing(client: anthropic.Anth
     assert billed(control) == (0, 0)
 
 
-def test_broken_json_ends_halfway_and_is_billed(ask: Ask, client: anthropic.Anthropic, control: Control, wanted: Wanted) -> None:
+def test_broken_json_ends_halfway_and_is_billed(
+    ask: Ask, client: anthropic.Anthropic, control: SimulatorControl, wanted: Wanted
+) -> None:
     control.script("broken_json", "broken_json")
     with pytest.raises(json.JSONDecodeError):
         ask()
@@ -146,7 +150,9 @@ def test_broken_json_ends_halfway_and_is_billed(ask: Ask, client: anthropic.Anth
     assert billed(control) == (0, 2)
 
 
-def test_an_error_in_a_stream_comes_after_a_good_beginning(client: anthropic.Anthropic, control: Control, wanted: Wanted) -> None:
+def test_an_error_in_a_stream_comes_after_a_good_beginning(
+    client: anthropic.Anthropic, control: SimulatorControl, wanted: Wanted
+) -> None:
     control.script("stream_error")
     with pytest.raises(anthropic.APIStatusError) as caught, client.messages.stream(**wanted()) as stream:
         stream.get_final_message()
@@ -154,7 +160,9 @@ def test_an_error_in_a_stream_comes_after_a_good_beginning(client: anthropic.Ant
     assert billed(control) == (0, 0)
 
 
-def test_a_stream_that_ends_early_has_no_stop_reason(client: anthropic.Anthropic, control: Control, wanted: Wanted) -> None:
+def test_a_stream_that_ends_early_has_no_stop_reason(
+    client: anthropic.Anthropic, control: SimulatorControl, wanted: Wanted
+) -> None:
     control.script("stream_end")
     with client.messages.stream(**wanted()) as stream:
         message = stream.get_final_message()
@@ -164,13 +172,13 @@ def test_a_stream_that_ends_early_has_no_stop_reason(client: anthropic.Anthropic
 
 
 @pytest.mark.parametrize("kind", ["stream_error", "stream_end"])
-def test_a_fault_of_streams_is_an_overload_where_nothing_is_streamed(ask: Ask, control: Control, kind: str) -> None:
+def test_a_fault_of_streams_is_an_overload_where_nothing_is_streamed(ask: Ask, control: SimulatorControl, kind: str) -> None:
     control.script(kind)
     with pytest.raises(anthropic.OverloadedError):
         ask()
 
 
-def test_a_truncated_answer_stops_at_max_tokens_without_its_end(ask: Ask, control: Control) -> None:
+def test_a_truncated_answer_stops_at_max_tokens_without_its_end(ask: Ask, control: SimulatorControl) -> None:
     control.script("truncation")
     message = ask()
     assert message.stop_reason == "max_tokens"
@@ -179,7 +187,7 @@ def test_a_truncated_answer_stops_at_max_tokens_without_its_end(ask: Ask, contro
     assert billed(control) == (1, 0)
 
 
-def test_a_refusal_is_empty_and_names_its_category(ask: Ask, control: Control) -> None:
+def test_a_refusal_is_empty_and_names_its_category(ask: Ask, control: SimulatorControl) -> None:
     control.script("refusal", {"kind": "refusal", "category": "cyber"})
     refused = [ask(), ask()]
     assert [message.content for message in refused] == [[], []]
@@ -189,12 +197,12 @@ def test_a_refusal_is_empty_and_names_its_category(ask: Ask, control: Control) -
     assert billed(control) == (2, 0)
 
 
-def test_an_overflow_names_the_context_window(ask: Ask, control: Control) -> None:
+def test_an_overflow_names_the_context_window(ask: Ask, control: SimulatorControl) -> None:
     control.script("overflow")
     assert ask().stop_reason == "model_context_window_exceeded"
 
 
-def test_prose_holds_no_json(ask: Ask, control: Control) -> None:
+def test_prose_holds_no_json(ask: Ask, control: SimulatorControl) -> None:
     control.script("prose")
     text = text_of(ask())
     assert "market volatility" in text
@@ -202,7 +210,7 @@ def test_prose_holds_no_json(ask: Ask, control: Control) -> None:
         parse_conversation(text)
 
 
-def test_a_fence_has_prose_around_it_and_a_conversation_in_it(ask: Ask, control: Control) -> None:
+def test_a_fence_has_prose_around_it_and_a_conversation_in_it(ask: Ask, control: SimulatorControl) -> None:
     control.script("fenced")
     text = text_of(ask("f"))
     before, inside, after = text.split("```")
@@ -212,7 +220,7 @@ def test_a_fence_has_prose_around_it_and_a_conversation_in_it(ask: Ask, control:
     assert len(parse_conversation(text).turns) >= 2
 
 
-def test_wrong_roles_are_two_turns_of_the_user_in_a_row(ask: Ask, control: Control) -> None:
+def test_wrong_roles_are_two_turns_of_the_user_in_a_row(ask: Ask, control: SimulatorControl) -> None:
     control.script("wrong_roles")
     text = text_of(ask())
     assert [turn["role"] for turn in json.loads(text)["turns"]][:2] == ["user", "user"]
@@ -220,22 +228,22 @@ def test_wrong_roles_are_two_turns_of_the_user_in_a_row(ask: Ask, control: Contr
         parse_conversation(text)
 
 
-def test_a_short_conversation_is_sound_and_scores_under_six(ask: Ask, control: Control) -> None:
+def test_a_short_conversation_is_sound_and_scores_under_six(ask: Ask, control: SimulatorControl) -> None:
     control.script(*["short"] * 20)
     assert all(score(parse_conversation(text_of(ask(variant)))).score < 6 for variant in range(20))
 
 
-def test_a_script_can_give_the_very_words_of_an_answer(ask: Ask, control: Control) -> None:
+def test_a_script_can_give_the_very_words_of_an_answer(ask: Ask, control: SimulatorControl) -> None:
     control.script({"kind": "ok", "text": "no more, no less"})
     assert text_of(ask()) == "no more, no less"
 
 
-def test_a_script_waits_for_the_requests_it_is_meant_for(ask: Ask, control: Control) -> None:
+def test_a_script_waits_for_the_requests_it_is_meant_for(ask: Ask, control: SimulatorControl) -> None:
     control.script("500", "ok", "529", match="Variant: 7\n")
     assert [outcome(ask, variant) for variant in (1, 7, 7, 2, 7, 7)] == [200, 500, 200, 200, 529, 200]
 
 
-def test_the_older_of_two_scripts_goes_first(ask: Ask, control: Control) -> None:
+def test_the_older_of_two_scripts_goes_first(ask: Ask, control: SimulatorControl) -> None:
     control.script("500")
     control.script("529", "ok", match="Variant: 7\n")
     assert [outcome(ask, variant) for variant in (7, 7, 1)] == [500, 529, 200]
@@ -252,14 +260,14 @@ def test_the_older_of_two_scripts_goes_first(ask: Ask, control: Control) -> None
         ([], "cannot read the script"),
     ],
 )
-def test_a_script_with_a_mistake_is_refused_with_the_nearest_name(control: Control, script: object, said: str) -> None:
+def test_a_script_with_a_mistake_is_refused_with_the_nearest_name(control: SimulatorControl, script: object, said: str) -> None:
     answer = httpx2.post(f"{control.url}/_simulator/script", json=script)
     assert answer.status_code == 400
     assert said in answer.json()["error"]["message"]
     assert httpx2.post(f"{control.url}/_simulator/script", json={"faults": []}).json() == {"pending": 0}
 
 
-def test_a_reset_forgets_scripts_and_books(ask: Ask, control: Control) -> None:
+def test_a_reset_forgets_scripts_and_books(ask: Ask, control: SimulatorControl) -> None:
     control.script("500", "500")
     assert outcome(ask) == 500
     control.reset()
@@ -322,7 +330,7 @@ def outcome(ask: Ask, variant: object = 0) -> int:
     return 200
 
 
-def billed(control: Control) -> tuple[int, int]:
+def billed(control: SimulatorControl) -> tuple[int, int]:
     """Billed requests: delivered, undelivered."""
     books = control.books()
     return books["billed_delivered"]["requests"], books["billed_undelivered"]["requests"]

@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from convoforge.simulator.launch import simulator_process
-from convoforge.simulator.rates import KINDS, Bucket, Rates
+from convoforge.simulator.rates import KINDS, RateBucket, Rates
 from convoforge.simulator.reading import ApiError
 
 Connect = Callable[..., anthropic.Anthropic]
@@ -81,7 +81,7 @@ def test_a_request_larger_than_the_limit_passes_when_the_bucket_is_full() -> Non
 
 @given(st.integers(1, 100), st.lists(st.tuples(st.floats(0, 50), st.integers(1, 10)), max_size=200))
 def test_a_bucket_never_gives_more_than_its_limit_and_what_flowed_back(limit: int, calls: list[tuple[float, int]]) -> None:
-    bucket, now, taken = Bucket(limit, 0.0), 0.0, 0
+    bucket, now, taken = RateBucket(limit, 0.0), 0.0, 0
     for pause, amount in calls:
         now += pause
         if bucket.wait(amount, now) == 0:

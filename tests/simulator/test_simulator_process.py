@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from convoforge.errors import ConfigError, ConvoforgeError
-from convoforge.simulator.control import Control
+from convoforge.simulator.client import SimulatorControl
 from convoforge.simulator.launch import simulator_process
 from convoforge.simulator.options import SimulatorOptions, parse_fault_rate
 
@@ -27,7 +27,7 @@ COMMAND = [sys.executable, "-m", "convoforge.simulator"]
 
 def answers(url: str) -> bool:
     try:
-        return bool(Control(url).books())
+        return bool(SimulatorControl(url).books())
     except OSError:
         return False
 
@@ -46,12 +46,12 @@ def test_it_ends_when_its_client_fails() -> None:
 
 def test_it_ends_while_a_call_hangs() -> None:
     with simulator_process() as url:
-        Control(url).script("hang")
+        SimulatorControl(url).script("hang")
         body = b'{"model": "claude-sonnet-5-5", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}'
         head = "POST /v1/messages HTTP/1.1\r\nHost: x\r\nx-api-key: k\r\nanthropic-version: 2026-10-21\r\n"
         caller = socket.create_connection(("127.0.0.1", int(url.rsplit(":", 1)[1])))
         caller.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
-        wait_for(lambda: Control(url).books()["outcomes"] == {"hang": 1})
+        wait_for(lambda: SimulatorControl(url).books()["outcomes"] == {"hang": 1})
         begun = time.monotonic()
     assert time.monotonic() - begun < 4
     caller.close()
@@ -118,7 +118,7 @@ def test_what_it_cannot_import_is_in_the_message(monkeypatch: pytest.MonkeyPatch
 
 def test_starting_one_imports_neither_aiohttp_nor_pydantic() -> None:
     script = (
-        "import sys, convoforge.simulator.launch, convoforge.simulator.control\n"
+        "import sys, convoforge.simulator.launch, convoforge.simulator.client\n"
         "print({'aiohttp', 'pydantic', 'anthropic'} & set(sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.strip() == "set()"

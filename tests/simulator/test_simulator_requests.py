@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convoforge.simulator.caching import PromptCache
+from convoforge.simulator.caching import SimulatedCache
 from convoforge.simulator.catalogue import MODELS
-from convoforge.simulator.control import Control
-from convoforge.simulator.reading import ApiError, Asked, Piece, read_request
+from convoforge.simulator.client import SimulatorControl
+from convoforge.simulator.reading import ApiError, ParsedRequest, Piece, read_request
 
 Ask = Callable[..., anthropic.types.Message]
 Wanted = Callable[..., dict[str, Any]]
@@ -54,7 +54,7 @@ def schema(part: dict[str, Any], **more: Any) -> dict[str, Any]:
     ],
 )
 def test_a_request_the_api_would_refuse_is_refused_with_its_words(
-    ask: Ask, control: Control, changes: dict[str, Any], said: str
+    ask: Ask, control: SimulatorControl, changes: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(anthropic.BadRequestError, match=said) as caught:
         ask(**changes)
@@ -177,7 +177,7 @@ def test_below_the_models_minimum_nothing_is_cached(ask: Ask, model: str, least:
 
 
 def test_a_cache_entry_is_readable_once_the_first_answer_begins_until_its_time_is_over() -> None:
-    cache = PromptCache()
+    cache = SimulatedCache()
     asked = asked_of(Piece("s" * 3000, 300), Piece("u" * 30))
     first = cache.read(asked, 0.0)
     assert (first.usage.cache_write_5m_tokens, first.usage.input_tokens) == (1000, 10)
@@ -197,7 +197,7 @@ def test_a_cache_entry_is_readable_once_the_first_answer_begins_until_its_time_i
     )
 )
 def test_read_written_and_plain_tokens_always_add_up_to_the_input(requests: list[list[tuple[str, int, int]]]) -> None:
-    cache = PromptCache()
+    cache = SimulatedCache()
     for now, blocks in enumerate(requests):
         asked = asked_of(*(Piece(letter * length, lifetime) for letter, length, lifetime in blocks))
         reading = cache.read(asked, float(now))
@@ -208,8 +208,8 @@ def test_read_written_and_plain_tokens_always_add_up_to_the_input(requests: list
         assert sum(parts) == asked.input_tokens == asked.model.tokens(sum(length for _, length, _ in blocks))
 
 
-def asked_of(*pieces: Piece) -> Asked:
-    return Asked(MODELS["claude-sonnet-5-5"], "", 0, pieces, 1, stream=False, schema=None)
+def asked_of(*pieces: Piece) -> ParsedRequest:
+    return ParsedRequest(MODELS["claude-sonnet-5-5"], "", 0, pieces, 1, stream=False, schema=None)
 
 
 def test_the_request_used_in_these_tests_is_sound(ask: Ask, wanted: Wanted) -> None:

@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convoforge.models import Conversation, Turn
-from convoforge.quality import score
+from convoforge.scoring import score
 from convoforge.simulator import phrases, talk
-from convoforge.simulator.brief import DRAWN, Brief, Facts, Theirs, read_brief, soft
 from convoforge.simulator.grammar import Pair, Pattern, names, pairs, pattern, patterns, say
 from convoforge.simulator.phrases_advice import ADVICE
 from convoforge.simulator.phrases_any import ANY
 from convoforge.simulator.phrases_support import SUPPORT
+from convoforge.simulator.prompt_fields import DRAWN, Brief, Facts, Theirs, read_brief, soft
 
 CELLS = [
     ("Anxious Investor", "Fear", "market volatility", "template"),

@@ -9,7 +9,7 @@ import anthropic
 import pytest
 
 from convoforge.simulator.catalogue import MODELS
-from convoforge.simulator.control import Control
+from convoforge.simulator.client import SimulatorControl
 
 Ask = Callable[..., anthropic.types.Message]
 Wanted = Callable[..., dict[str, Any]]
@@ -23,7 +23,7 @@ def thought(message: anthropic.types.Message) -> int:
 @pytest.mark.parametrize(
     "model", ["claude-sonnet-5-5", "claude-sonnet-5", "claude-opus-5-5", "claude-haiku-5-5", "claude-fable-5-2"]
 )
-def test_who_says_nothing_pays_for_thought(ask: Ask, control: Control, model: str) -> None:
+def test_who_says_nothing_pays_for_thought(ask: Ask, control: SimulatorControl, model: str) -> None:
     message = ask(model=model)
     assert [block.type for block in message.content] == ["thinking", "text"]
     assert 100 < thought(message) < message.usage.output_tokens
@@ -96,7 +96,9 @@ def test_thought_counts_toward_max_tokens_and_cuts_the_answer(ask: Ask) -> None:
         ),
     ],
 )
-def test_what_a_model_does_not_take_is_a_400(ask: Ask, control: Control, model: str, changes: dict[str, Any], said: str) -> None:
+def test_what_a_model_does_not_take_is_a_400(
+    ask: Ask, control: SimulatorControl, model: str, changes: dict[str, Any], said: str
+) -> None:
     with pytest.raises(anthropic.BadRequestError, match=said):
         ask(model=model, **changes)
     assert control.books()["outcomes"] == {"400": 1}

@@ -11,7 +11,7 @@ import polars as pl
 from sqlalchemy import create_engine, text
 from support import Project
 
-from convoforge.simulator.control import Control
+from convoforge.simulator.client import SimulatorControl
 
 USAGE = {
     "input_tokens": "input_tokens",
@@ -29,7 +29,7 @@ class BothBooks:
     """One ledger, and the server that answered everything in it."""
 
     url: str
-    server: Control
+    server: SimulatorControl
 
     def rows(self, query: str) -> list[dict[str, Any]]:
         engine = create_engine(self.url)

@@ -11,7 +11,7 @@ import pytest
 from storm.both_books import BothBooks
 from support import Project
 
-from convoforge.simulator.control import Control
+from convoforge.simulator.client import SimulatorControl
 from convoforge.simulator.launch import simulator_process
 
 CONCURRENCY = 8
@@ -49,17 +49,17 @@ def start_build(project: Project) -> Iterator[Callable[..., subprocess.Popen[str
 
 
 @pytest.fixture
-def serve() -> Iterator[Callable[..., Control]]:
+def serve() -> Iterator[Callable[..., SimulatorControl]]:
     """Starts simulators: ``serve(latency_ms=100)``."""
     from contextlib import ExitStack
 
     with ExitStack() as stack:
-        yield lambda **options: Control(stack.enter_context(simulator_process(**options)))
+        yield lambda **options: SimulatorControl(stack.enter_context(simulator_process(**options)))
 
 
 def limits(concurrency: int = CONCURRENCY) -> dict[str, Any]:
     return {"max_requests": 100_000, "window_seconds": 60, "concurrency": concurrency}
 
 
-def books_of(data: Path, server: Control) -> BothBooks:
+def books_of(data: Path, server: SimulatorControl) -> BothBooks:
     return BothBooks(f"sqlite:///{data / 'ledger.db'}", server)

@@ -13,7 +13,7 @@ from storm.both_books import conversations
 from storm.conftest import AXES, books_of, limits
 from support import Project
 
-from convoforge.simulator.control import Control
+from convoforge.simulator.client import SimulatorControl
 
 StartBuild = Callable[..., subprocess.Popen[str]]
 
@@ -53,7 +53,7 @@ WEATHER = {
 }
 
 
-def weather(build: Callable[..., subprocess.Popen[str]], server: Control, seconds: float) -> dict[str, Any]:
+def weather(build: Callable[..., subprocess.Popen[str]], server: SimulatorControl, seconds: float) -> dict[str, Any]:
     process = build("storm", server.url)
     out, err = process.communicate(timeout=seconds)
     assert process.returncode in (0, 3), out + err
@@ -61,7 +61,7 @@ def weather(build: Callable[..., subprocess.Popen[str]], server: Control, second
     return report
 
 
-def in_order(project: Project, server: Control, report: dict[str, Any]) -> None:
+def in_order(project: Project, server: SimulatorControl, report: dict[str, Any]) -> None:
     """Each request has ended accepted, dropped or pending, with its reason, and the dataset is what the ledger says."""
     books = books_of(project.data, server)
     books.check()
@@ -76,7 +76,7 @@ def in_order(project: Project, server: Control, report: dict[str, Any]) -> None:
 
 
 def test_a_storm_of_faults_ends_with_every_request_accounted_for(
-    building: Project, serve: Callable[..., Control], start_build: StartBuild
+    building: Project, serve: Callable[..., SimulatorControl], start_build: StartBuild
 ) -> None:
     server = serve(latency_ms=20, fault_rate=STORM, seed=5)
     server.script(*FEW)
@@ -88,7 +88,9 @@ def test_a_storm_of_faults_ends_with_every_request_accounted_for(
 
 
 @pytest.mark.long
-def test_a_thousand_requests_in_a_storm(building: Project, serve: Callable[..., Control], start_build: StartBuild) -> None:
+def test_a_thousand_requests_in_a_storm(
+    building: Project, serve: Callable[..., SimulatorControl], start_build: StartBuild
+) -> None:
     server = serve(latency_ms=100, jitter_ms=50, fault_rate=STORM, seed=6)
     server.script(*FEW * 5)
     building.spec("storm", axes=AXES, per_cell=17, **{**WEATHER, "limits": limits(50)})

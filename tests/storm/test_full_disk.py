@@ -16,7 +16,7 @@ from watching import wait_for
 
 from convoforge.errors import LedgerError
 from convoforge.ledger import Ledger
-from convoforge.simulator.control import Control
+from convoforge.simulator.client import SimulatorControl
 
 StartBuild = Callable[..., subprocess.Popen[str]]
 
@@ -52,7 +52,7 @@ def filled(disk: Path, name: str) -> Iterator[None]:
 
 @pytest.mark.long
 def test_a_full_disk_stops_the_run_with_everything_kept_and_the_next_goes_on(
-    building: Project, small_disk: Path, serve: Callable[..., Control], start_build: StartBuild
+    building: Project, small_disk: Path, serve: Callable[..., SimulatorControl], start_build: StartBuild
 ) -> None:
     server = serve(latency_ms=300)
     building.spec("full", axes=AXES, limits=limits())

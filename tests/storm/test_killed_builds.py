@@ -19,7 +19,7 @@ from storm.conftest import AXES, CONCURRENCY, books_of, limits
 from support import Project
 from watching import wait_for
 
-from convoforge.simulator.control import Control
+from convoforge.simulator.client import SimulatorControl
 
 StartBuild = Callable[..., subprocess.Popen[str]]
 
@@ -34,7 +34,7 @@ class Stage:
 
     project: Project
     start: StartBuild
-    server: Control
+    server: SimulatorControl
     data: Path
 
     @property
@@ -97,7 +97,7 @@ class Stage:
 
 
 @pytest.fixture
-def staged(building: Project, start_build: StartBuild, serve: Callable[..., Control]) -> Callable[[str], Stage]:
+def staged(building: Project, start_build: StartBuild, serve: Callable[..., SimulatorControl]) -> Callable[[str], Stage]:
     building.spec("killed", axes=AXES, limits=limits(), max_draws=10)
     server = serve(latency_ms=150, jitter_ms=100, fault_rate=FAULTS, seed=3)
 

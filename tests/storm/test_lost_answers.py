@@ -13,8 +13,8 @@ from storm.wires import Wire
 
 from convoforge.ledger import Ledger
 from convoforge.ledger.attempts import finish_attempts, read_budgets, start_attempts
-from convoforge.ledger.draws import claim, enrol, read_draws
 from convoforge.ledger.owners import new_owner, register
+from convoforge.ledger.requests import claim, read_draws, register_draws
 from convoforge.ledger.runs import dataset_id
 
 
@@ -53,7 +53,7 @@ def test_a_write_whose_commit_went_unanswered_is_there_once(ledger: Ledger, deaf
     owner = new_owner()
     ledger.write(register, owner, NOW)
     dataset = ledger.write(dataset_id, "lost", "anthropic", NOW)
-    ledger.write(enrol, dataset, [(cell(0), 0)])
+    ledger.write(register_draws, dataset, [(cell(0), 0)])
     [draw] = ledger.read(read_draws, dataset)
     begun = intent(draw.request_id, dataset, owner)
     done = completion(begun, cost=40)

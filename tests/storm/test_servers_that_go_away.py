@@ -17,7 +17,7 @@ from storm.wires import Prefect, Wire, pid_of
 from support import Project
 from watching import prefect_home, wait_for
 
-from convoforge.simulator.control import Control
+from convoforge.simulator.client import SimulatorControl
 
 StartBuild = Callable[..., subprocess.Popen[str]]
 
@@ -59,12 +59,12 @@ def ended_well(process: subprocess.Popen[str], project: Project) -> dict[str, An
     return report
 
 
-def goes_on(server: Control, since: int) -> bool:
+def goes_on(server: SimulatorControl, since: int) -> bool:
     return int(server.books()["requests"]) >= since + 4
 
 
 def test_whatever_a_run_hangs_by_may_go_away_for_a_while(
-    project: Project, own_prefect: Prefect, own_postgres: Any, serve: Callable[..., Control], start_build: StartBuild
+    project: Project, own_prefect: Prefect, own_postgres: Any, serve: Callable[..., SimulatorControl], start_build: StartBuild
 ) -> None:
     server = serve(latency_ms=300)
     wire = Wire(("127.0.0.1", int(server.url.rpartition(":")[2])))
@@ -94,7 +94,7 @@ def test_whatever_a_run_hangs_by_may_go_away_for_a_while(
 @pytest.mark.long
 @pytest.mark.parametrize("how", ["unreachable", "silent"])
 def test_the_api_is_away_for_twenty_seconds(
-    how: str, building: Project, serve: Callable[..., Control], start_build: StartBuild
+    how: str, building: Project, serve: Callable[..., SimulatorControl], start_build: StartBuild
 ) -> None:
     building.spec("away", axes=AXES, limits=limits(4), retry={"timeout_seconds": 6})
     server = serve(latency_ms=400)
@@ -118,7 +118,7 @@ def test_the_api_is_away_for_twenty_seconds(
 @pytest.mark.long
 @pytest.mark.parametrize("mode", ["fast", "immediate"])
 def test_postgresql_is_away_for_twenty_seconds(
-    mode: str, building: Project, own_postgres: Any, serve: Callable[..., Control], start_build: StartBuild
+    mode: str, building: Project, own_postgres: Any, serve: Callable[..., SimulatorControl], start_build: StartBuild
 ) -> None:
     server = serve(latency_ms=300)
     building.spec("away", axes=AXES, limits=limits(4), retry=RETRY)
@@ -138,7 +138,7 @@ def test_postgresql_is_away_for_twenty_seconds(
 
 @pytest.mark.long
 def test_the_prefect_server_is_away_for_twenty_seconds(
-    project: Project, own_prefect: Prefect, serve: Callable[..., Control], start_build: StartBuild
+    project: Project, own_prefect: Prefect, serve: Callable[..., SimulatorControl], start_build: StartBuild
 ) -> None:
     server = serve(latency_ms=500)
     project.spec("away", axes=AXES, limits=limits(2), retry=RETRY)

@@ -11,18 +11,18 @@ from support import Project
 from watching import wait_for
 
 from benchmarks.rate import Builds, most_in_a_window, rate_spec
-from convoforge.gate import Limits
-from convoforge.simulator.control import Control
+from convoforge.rate import Limits
+from convoforge.simulator.client import SimulatorControl
 
-Serve = Callable[..., Control]
+Serve = Callable[..., SimulatorControl]
 
 
-def start(project: Project, server: Control, processes: int, spec: dict[str, Any]) -> Builds:
+def start(project: Project, server: SimulatorControl, processes: int, spec: dict[str, Any]) -> Builds:
     environment = {**os.environ, **project.environment}
     return Builds(spec, server.url, environment, processes=processes, data_dir=project.data)
 
 
-def arrivals(server: Control) -> list[float]:
+def arrivals(server: SimulatorControl) -> list[float]:
     return [row["arrived_monotonic"] for row in server.rows()]
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 from watching import free_port, wait_for
 
-from convoforge.simulator.control import Control
+from convoforge.simulator.client import SimulatorControl
 
 Address = tuple[str, int] | str
 """Host and port, or the path of a socket."""
@@ -122,7 +122,7 @@ class Prefect:
         return False
 
 
-def pid_of(server: Control) -> int:
+def pid_of(server: SimulatorControl) -> int:
     """The process of a simulator that this one has started."""
     port = int(server.url.rpartition(":")[2])
     [found] = [

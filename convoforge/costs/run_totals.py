@@ -1,0 +1,57 @@
+"""What a run has done up to now, in all its processes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from sqlalchemy import Connection, and_, case, func, select
+
+from convoforge.costs.accepted import read_accepted
+from convoforge.ledger.requests import chunks
+from convoforge.ledger.tables import answers, generation_logs, requests
+
+
+@dataclass(frozen=True, slots=True)
+class RunTotals:
+    """What a run has done up to now, in all its processes. `generated` counts answers; those without a score yet are in none of
+    `accepted`, `needs_revision` and `dropped`."""
+
+    generated: int
+    accepted: int
+    needs_revision: int
+    dropped: int
+    in_flight: int
+    cost_pico: int
+
+
+def read_run_totals(connection: Connection, run_id: str, min_score: int) -> RunTotals:
+    """What one run has done: accepted is what its dataset would publish today, of which a copy or a draw in reserve is no part."""
+    logs = generation_logs.c
+    conversation = answers.c.kind == "ok"
+    counted = (
+        logs.status == "succeeded",
+        and_(conversation, answers.c.score >= min_score),
+        and_(conversation, answers.c.score < min_score),
+        answers.c.kind != "ok",
+        logs.status == "open",
+    )
+    query = (
+        select(*(func.count(case((one, 1))) for one in counted), func.coalesce(func.sum(logs.cost_pico), 0))
+        .select_from(generation_logs)
+        .outerjoin(answers, and_(answers.c.request_id == logs.request_id, answers.c.attempt == logs.attempt))
+        .where(logs.run_id == run_id)
+    )
+    totals = RunTotals(*(int(one) for one in connection.execute(query).one()))
+    good, accepted, needs_revision = read_accepted(connection), totals.accepted, totals.needs_revision
+    held = (
+        select(requests.c.id, answers.c.kind, answers.c.score)
+        .join(answers, and_(answers.c.request_id == requests.c.id, answers.c.attempt == requests.c.answer))
+        .join(generation_logs, and_(logs.request_id == answers.c.request_id, logs.attempt == answers.c.attempt))
+        .where(logs.run_id == run_id)
+    )
+    for ids in chunks(sorted(good.judged)):
+        for request, kind, score in connection.execute(held.where(requests.c.id.in_(ids))):
+            reaches = kind == "ok" and score is not None and score >= min_score
+            accepted += (request in good.accepted) - reaches
+            needs_revision -= request in good.accepted and not reaches
+    return replace(totals, accepted=accepted, needs_revision=needs_revision)

@@ -1,0 +1,1 @@
+"""Which conversations of a dataset are accepted, what is missing, what it will cost, and its release."""

@@ -1,0 +1,166 @@
+"""The acceptance rule: which draws are accepted, why others are not, and which draws to request next. Pure.
+
+Nothing of this is stored, so a new threshold, a review or a new duplicate changes it at once. The verdict on a draw depends only on
+draws that come before it, by (draw number, cell key): so the accepted set is the same in whatever order answers arrived, whatever
+failed on the way, and wherever a plan has put a cell. A draw that only failed in transport stays pending and is never replaced.
+
+This is the one rule of what is accepted: `publish`, `plan`, `show`, the card and the report ask it, and figures over many answers
+(`costs/accepted.py`) ask it wherever an answer's score does not decide alone.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+
+from convoforge.models import AnswerKind, Status
+from convoforge.planning.draws import Draw
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a draw counts as, and why."""
+
+    draw: Draw
+    status: Status
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StatusSummary:
+    """A dataset's status in figures: draws by what they count as, pending draws, cells that ran out of draws, requests of short cells
+    that the API has refused, and the most frequent reason for that."""
+
+    counts: Counter[Status]
+    pending: int
+    exhausted: int
+    refused: int
+    why_refused: str
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetStatus:
+    """The whole dataset under today's plan.
+
+    `accepted` are the draws that a version holds, in its order. `rejected` are the others that have a verdict. `pending` are the
+    registered draws that a run is to generate, `to_request` the (cell key, draw number) pairs to register next. `unscored` counts
+    answers without a score. `exhausted` are the cells that ran out of draws. `answered` are all draws that hold an answer. `refused` are
+    the draws of short cells that the API refused: they cost nothing, and are requested again only on demand.
+    """
+
+    accepted: tuple[Draw, ...]
+    rejected: tuple[Verdict, ...]
+    pending: tuple[Draw, ...]
+    to_request: tuple[tuple[str, int], ...]
+    unscored: int
+    exhausted: tuple[str, ...]
+    counts: Counter[Status]
+    answered: tuple[Draw, ...]
+    refused: tuple[Draw, ...]
+
+    @property
+    def summary(self) -> StatusSummary:
+        """The same in figures, which take no memory."""
+        reasons = Counter(draw.reason or "" for draw in self.refused)
+        why = reasons.most_common(1)[0][0] if reasons else ""
+        return StatusSummary(self.counts, len(self.pending), len(self.exhausted), len(self.refused), why)
+
+
+def assess(cells: Sequence[str], draws: Iterable[Draw], *, min_score: int, per_cell: int, max_draws: int) -> DatasetStatus:
+    """The verdict on each draw of `cells`, and what is missing. Draws of other cells are not part of the plan and are left out.
+
+    A cell wants `per_cell` accepted draws and may use `per_cell * max_draws` draws over all runs. A draw that the API refused keeps its
+    number, as the same request would be refused again; a cell with one of those has not run out of draws. Draws beyond `per_cell` (left
+    over from another threshold) stay in reserve: they are not published, and nothing is dropped for repeating them.
+    """
+    index = {cell: number for number, cell in enumerate(cells)}
+    # sorted twice by what is there, not once by pairs: for a million draws that is less than half the memory
+    rows = sorted((row for row in draws if row.cell in index), key=attrgetter("cell"))
+    rows.sort(key=attrgetter("draw"))
+    first: dict[bytes, Draw] = {}  # content hash → the accepted draw that has it
+    accepted_in, unscored_in, waiting_in, used_in = ([0] * len(cells) for _ in range(4))
+    counts: Counter[Status] = Counter()
+    accepted, rejected, answered = [], [], []
+    for row in rows:
+        cell = index[row.cell]
+        used_in[cell] = row.draw + 1
+        if row.kind is None and row.state != "failed":
+            waiting_in[cell] += 1
+            continue
+        if row.kind is not None:
+            answered.append(row)
+        if row.kind == AnswerKind.OK and row.score is None:
+            unscored_in[cell] += 1
+            continue
+        verdict = _judge(row, min_score, first)
+        if verdict.status is not Status.ACCEPTED:
+            counts[verdict.status] += 1
+            rejected.append(verdict)
+        elif accepted_in[cell] < per_cell:
+            accepted_in[cell] += 1
+            accepted.append(row)
+            if row.content_hash is not None:
+                first.setdefault(row.content_hash, row)
+    counts[Status.ACCEPTED] = len(accepted)
+    short = [per_cell - good - unknown for good, unknown in zip(accepted_in, unscored_in, strict=True)]
+    pending = list(_needed(rows, index, short))
+    counts[Status.PENDING] = len(pending)
+    refused = [row for row in rows if row.kind is None and row.state == "failed" and short[index[row.cell]] > 0]
+    refused_in = {index[row.cell] for row in refused}
+    to_request, exhausted = [], []
+    limit = per_cell * max_draws
+    for number, cell_key in enumerate(cells):
+        missing = short[number] - waiting_in[number]
+        if missing > 0:
+            to_request += [(cell_key, draw) for draw in range(used_in[number], min(used_in[number] + missing, limit))]
+            if used_in[number] >= limit and number not in refused_in:
+                exhausted.append(cell_key)
+    to_request.sort(key=lambda one: (one[1], index[one[0]]))
+    accepted.sort(key=lambda row: (index[row.cell], row.draw))
+    return DatasetStatus(
+        accepted=tuple(accepted),
+        rejected=tuple(rejected),
+        pending=tuple(pending),
+        to_request=tuple(to_request),
+        unscored=sum(unscored_in),
+        exhausted=tuple(exhausted),
+        counts=counts,
+        answered=tuple(answered),
+        refused=tuple(refused),
+    )
+
+
+def _needed(rows: Iterable[Draw], index: Mapping[str, int], short: Sequence[int]) -> Iterator[Draw]:
+    """The pending draws that a run is to generate: no more than a cell is short of, so that none is paid for only to lie in reserve.
+    A refresh was asked for and is always among them; until it is there, the old answer counts."""
+    taken = [0] * len(short)
+    for row in rows:
+        if row.state not in ("pending", "claimed"):
+            continue
+        cell = index[row.cell]
+        if row.kind is None:
+            taken[cell] += 1
+        if row.kind is not None or taken[cell] <= short[cell]:
+            yield row
+
+
+def _judge(row: Draw, min_score: int, first: Mapping[bytes, Draw]) -> Verdict:
+    if row.kind is None:
+        return Verdict(row, Status.FAILED, row.reason or "the API refused the request")
+    if row.kind != AnswerKind.OK:
+        return Verdict(row, Status.DROPPED, f"{row.kind}: {row.reason or 'no conversation'}")
+    match row.decision:
+        case "accept":
+            return Verdict(row, Status.ACCEPTED)
+        case "reject":
+            return Verdict(row, Status.DROPPED, "rejected in review")
+        case "revise":
+            return Verdict(row, Status.NEEDS_REVISION, "sent back in review")
+    if row.score is None or row.score < min_score:
+        return Verdict(row, Status.NEEDS_REVISION, f"score {row.score} is below {min_score}")
+    twin = first.get(row.content_hash) if row.content_hash else None
+    if twin is not None:
+        return Verdict(row, Status.DROPPED, f"duplicate of conversation {twin.conversation_id}")
+    return Verdict(row, Status.ACCEPTED)

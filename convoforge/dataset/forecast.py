@@ -1,0 +1,157 @@
+"""What a build will find, do and pay, before it does: made the same way for `plan`, for `build` and for the flow that runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+from sqlalchemy.engine import make_url
+
+from convoforge.dataset.acceptance import DatasetStatus
+from convoforge.dataset.estimate import Estimate, estimate, missing, samples, templates_of
+from convoforge.dataset.status import (
+    NONE_STRANDED,
+    Stranded,
+    assess_draws,
+    find_mended,
+    find_refused,
+    find_stale,
+    find_stranded,
+    plan_dataset,
+    read_status,
+)
+from convoforge.errors import ConfigError
+from convoforge.ledger import Ledger
+from convoforge.ledger.attempts import read_spent, scopes
+from convoforge.ledger.history import Made, read_history
+from convoforge.ledger.runs import find_dataset
+from convoforge.planning.draws import Draw
+from convoforge.planning.model_facts import check_model, is_elsewhere
+from convoforge.planning.options import BuildOptions
+from convoforge.planning.plan import Plan, make_plan, worst_cost_pico
+from convoforge.planning.spec import DatasetSpec
+from convoforge.planning.templates import Library
+from convoforge.pricing import dollars, usd
+from convoforge.settings import Settings, check_settings
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What a build would find and do. `missing` draws are sent, for what `costs` says; `again` are those of them that the ledger holds and
+    that are asked once more. `refresh` is what asking for all `stale` ones once more would cost. `warnings` are of the budgets."""
+
+    plan: Plan
+    status: DatasetStatus
+    stale: tuple[Draw, ...]
+    again: tuple[Draw, ...]
+    missing: int
+    costs: Estimate
+    refresh: Estimate
+    stranded: Stranded
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the ledger knows that a forecast goes by. `left` is what is left of each budget that has a cap, in US dollars."""
+
+    plan: Plan
+    status: DatasetStatus
+    history: Mapping[str, Made]
+    stranded: Stranded
+    left: Mapping[str, Decimal]
+
+
+def look(spec: DatasetSpec, options: BuildOptions, settings: Settings) -> Known:
+    """What a ledger knows of a dataset; where there is none, none is made. Raises `ConfigError` for whatever could not work, with the
+    dataset's name, and `ConvoforgeError` for a data folder that cannot be written."""
+    check_settings(settings, simulate=options.simulate)
+    try:
+        return _look(spec, options, settings)
+    except ConfigError as error:
+        raise ConfigError(f"dataset '{spec.name}': {error}") from None
+
+
+def _look(spec: DatasetSpec, options: BuildOptions, settings: Settings) -> Known:
+    url, library = make_url(settings.database_url), Library.at(settings.config_dir)
+    elsewhere = is_elsewhere(options.provider, settings.api_root)
+    if url.get_backend_name() == "sqlite" and url.database and not Path(url.database).exists():
+        plan = make_plan(spec, library, options.provider)
+        check_model(plan.facts, spec, elsewhere=elsewhere)
+        return Known(plan, assess_draws(plan, []), {}, NONE_STRANDED, _left(spec, {}))
+    with Ledger(settings.database_url) as ledger:
+        plan = plan_dataset(ledger, spec, library, options.provider)
+        check_model(plan.facts, spec, elsewhere=elsewhere)
+        return know(ledger, plan, find_stranded(ledger, plan))
+
+
+def know(ledger: Ledger, plan: Plan, stranded: Stranded = NONE_STRANDED) -> Known:
+    """What a ledger knows of a plan's dataset."""
+    spec = plan.spec
+    row = ledger.read(find_dataset, spec.name, plan.provider)
+    history = ledger.read(read_history, plan.provider, spec.model, spec.templates)
+    if row is None:
+        return Known(plan, assess_draws(plan, []), history, stranded, _left(spec, {}))
+    _, dataset, day = scopes("", int(row.id), datetime.now(UTC))
+    spent = ledger.read(read_spent, (dataset, day))
+    left = _left(spec, {"dataset": spent[dataset], "day": spent[day]})
+    return Known(plan, read_status(ledger, plan, int(row.id)), history, stranded, left)
+
+
+def _left(spec: DatasetSpec, spent: Mapping[str, int]) -> dict[str, Decimal]:
+    budget = spec.budget
+    caps = {"run": budget.run_usd, "dataset": budget.dataset_usd, "day": budget.day_usd}
+    return {kind: cap - usd(spent.get(kind, 0)) for kind, cap in caps.items() if cap is not None}
+
+
+def forecast(known: Known, options: BuildOptions, counted: Mapping[str, float] | None = None) -> Forecast:
+    """What a build with these options sends, and what it costs. `counted` are the API's input tokens of a prompt, by template."""
+    plan, status, history = known.plan, known.status, known.history
+    stale = find_stale(plan, status)
+    waiting = {draw.request_id for draw in status.pending}
+    refused = find_refused(plan, status) if options.retry_refused else find_mended(plan, status)
+    again = [*(draw for draw in stale if options.refresh and draw.request_id not in waiting), *refused]
+    draws = missing(plan, status, options.limit, again)
+    costs = estimate(plan, draws, status, history, counted=counted, refills=options.limit is None)
+    return Forecast(
+        plan=plan,
+        status=status,
+        stale=tuple(stale),
+        again=tuple(again),
+        missing=sum(draws.values()),
+        costs=costs,
+        refresh=estimate(plan, templates_of(plan, [draw.cell for draw in stale]), status, history, counted=counted),
+        stranded=known.stranded,
+        warnings=tuple(_warnings(plan, sum(draws.values()), costs, known.left)),
+    )
+
+
+def _warnings(plan: Plan, sent: int, costs: Estimate, left: Mapping[str, Decimal]) -> Iterator[str]:
+    """Where a budget and what a build would send do not go together: the tightest budget decides."""
+    if not sent or not left:
+        return
+    kind, room = min(left.items(), key=lambda one: one[1])
+    named = f"the {kind} budget" if kind == "run" else f"what is left of the {kind} budget"
+    least = usd(
+        min(
+            worst_cost_pico(prompt, plan.spec.generation.max_tokens, plan.price)
+            for prompts in samples(plan).values()
+            for prompt in prompts
+        )
+    )
+    cost = costs.cost
+    if room < least:
+        yield (
+            f"{named} ({dollars(max(room, Decimal(0)))}) is less than one call may cost at worst ({dollars(least)}), which is set "
+            f"aside before it is sent: nothing would be generated. Raise it"
+        )
+    elif cost.expected > room:
+        yield (
+            f"{named} ({dollars(room)}) pays for about {int(sent * room / cost.expected)} of {sent}: the estimate is "
+            f"{dollars(cost.expected)}. The rest is for later runs"
+        )
+    elif cost.high > room:
+        yield f"{named} ({dollars(room)}) is below the high end of the estimate ({dollars(cost.high)}): the run may end short"

@@ -1,0 +1,196 @@
+"""Publishing a dataset from the ledger: the accepted rows of a plan, as a version that trains. Pays nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from array import array
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+from convoforge.dataset.acceptance import DatasetStatus, StatusSummary
+from convoforge.dataset.status import read_status
+from convoforge.errors import ConvoforgeError
+from convoforge.ledger import Ledger
+from convoforge.ledger.requests import read_answers, read_conversation
+from convoforge.ledger.runs import keep_version, reserve_version
+from convoforge.models import Provider, Quality, Status
+from convoforge.planning.keys import draw_key
+from convoforge.planning.plan import Plan
+from convoforge.pricing import usd
+from convoforge.publish import Layout, Lineage, Published, PublishedRow, check_store, publish
+from convoforge.settings import Folder
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """What a version is to hold: the requests of its rows, those beside it and why they are there. Of a large dataset's status nothing
+    else stays in memory while rows are written: its numbers are copied, as one that is kept keeps a block of a thousand from being freed.
+    """
+
+    accepted: array[int]
+    revise: array[int]
+    why: Sequence[tuple[Status, str]]
+    fingerprint: str
+    summary: StatusSummary
+
+
+def dataset_layout(data_dir: Folder, name: str, provider: Provider) -> Layout:
+    """Where a dataset lies; simulated ones apart from real ones, always."""
+    return Layout(data_dir, "simulated" if provider == "simulator" else "datasets", name)
+
+
+def check_data_folder(data_dir: Folder, plan: Plan) -> None:
+    """Raises ConvoforgeError where the plan's dataset lies in an object store that does not answer."""
+    check_store(dataset_layout(data_dir, plan.spec.name, plan.provider))
+
+
+def publish_dataset(
+    ledger: Ledger,
+    plan: Plan,
+    dataset_id: int,
+    data_dir: Folder,
+    *,
+    stale: int,
+    run_id: str | None = None,
+    allow_fewer: bool = False,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> tuple[Published, StatusSummary]:
+    """The accepted rows of a plan as a version: the one that holds them already, or a new one. Scored before by `score_dataset`.
+
+    `stale` is how many draws `find_stale` found; the card and the manifest say so. Raises `ConvoforgeError` where the disk is full
+    or the folder may not be written, or an object store fails, and what `publish` raises.
+    """
+    chosen = _choose(ledger, plan, dataset_id)
+
+    system_of = _template_systems(plan)
+
+    def accepted() -> Iterator[PublishedRow]:
+        return _rows(ledger, chosen.accepted, {}, system_of)
+
+    def revise() -> Iterator[PublishedRow]:
+        return _rows(ledger, chosen.revise, dict(zip(chosen.revise, chosen.why, strict=True)), system_of)
+
+    layout = dataset_layout(data_dir, plan.spec.name, plan.provider)
+    try:
+        published = publish(
+            layout,
+            accepted=accepted,
+            revise=revise,
+            reserve=lambda: ledger.write(reserve_version, dataset_id, run_id, now()),
+            fingerprint=chosen.fingerprint,
+            fractions=plan.spec.publish.splits,
+            group_by=plan.spec.publish.group_by,
+            seed=plan.spec.seed,
+            lineage=_lineage(plan, chosen.summary, stale, run_id),
+            created_at=now(),
+            allow_fewer=allow_fewer,
+        )
+    except OSError as error:
+        raise ConvoforgeError(
+            f"nothing is lost, but nothing could be published in {data_dir / layout.folder}: {error}. "
+            "Publish or build again once that is mended"
+        ) from error
+    if published.version is not None:  # also where it is unchanged: a kill between the files and this line is made good
+        path = str(published.path)
+        ledger.write(keep_version, dataset_id, published.version, path, published.sha256, published.rows, run_id, now())
+    return published, chosen.summary
+
+
+def _choose(ledger: Ledger, plan: Plan, dataset_id: int) -> _Chosen:
+    status = read_status(ledger, plan, dataset_id)
+    beside = [one for one in status.rejected if one.draw.kind is not None]
+    return _Chosen(
+        accepted=array("q", [draw.request_id for draw in status.accepted]),
+        revise=array("q", [one.draw.request_id for one in beside]),
+        why=[(one.status, one.reason) for one in beside],
+        fingerprint=_fingerprint(status),
+        summary=status.summary,
+    )
+
+
+def _lineage(plan: Plan, summary: StatusSummary, stale: int, run_id: str | None) -> Lineage:
+    spec = plan.spec
+    used = sorted({cell.template for cell in plan.cells})
+    return Lineage(
+        run_id=run_id or "-",
+        spec_sha256=spec.sha256(),
+        spec_text=spec.text(),
+        provider=plan.provider,
+        model=spec.model,
+        package_version=version("convoforge"),
+        templates={name: plan.library.template(name).sha256 for name in used},
+        counts={
+            "planned": plan.wanted,
+            "pending": summary.pending,
+            "stale": stale,
+            "exhausted": summary.exhausted,
+        },
+        axes={axis: tuple(getattr(spec.axes, axis)) for axis in ("persona", "emotion", "topic", "tier")},
+    )
+
+
+def _fingerprint(status: DatasetStatus) -> str:
+    digest = hashlib.sha256()
+    for draw in status.accepted:
+        sent, content = (one and one.hex() for one in (draw.sent, draw.content_hash))
+        digest.update(f"{draw_key(draw.cell, draw.draw)} {sent} {content} {draw.score}\n".encode())
+    return digest.hexdigest()
+
+
+def _template_systems(plan: Plan) -> Callable[[Any], str | None]:
+    """The system turn to publish for a row of the ledger: the template's, never one that the model wrote.
+
+    Ledgers before 0003 kept either. Of those answers a system turn is known to be the template's only where the plan gives it today.
+    """
+    cells = {cell.key: cell for cell in plan.cells}
+
+    def system_of(row: Any) -> str | None:
+        if row.system is None or row.template_system:
+            return row.system and str(row.system)
+        today = plan.prompt(cells[row.cell], row.draw).conversation_system
+        return today if today == row.system else None
+
+    return system_of
+
+
+def _rows(
+    ledger: Ledger, ids: Sequence[int], verdicts: Mapping[int, tuple[Status, str]], system_of: Callable[[Any], str | None]
+) -> Iterator[PublishedRow]:
+    with ledger.engine.execution_options(read_only=True).connect() as connection:
+        for row in read_answers(connection, ids):
+            status, why = verdicts.get(row.id, (Status.ACCEPTED, ""))
+            yield _row(row, status, why, system_of(row))
+
+
+def _row(row: Any, status: Status, why: str, system: str | None) -> PublishedRow:
+    reasons = tuple(json.loads(row.reasons)) if row.reasons else ()
+    quality = None
+    if row.score is not None:
+        quality = Quality(row.score, row.score_turns, row.score_length, row.score_structure, reasons)
+    return PublishedRow(
+        conversation_id=row.conversation_id,
+        conversation=read_conversation(row.turns, system) if row.turns else None,
+        template=row.template,
+        template_version=row.template_version,
+        persona=row.persona,
+        emotion=row.emotion,
+        topic=row.topic,
+        tier=row.tier,
+        quality=quality,
+        provider=row.provider,
+        model=row.model,
+        prompt_sha256=row.sent_1,
+        api_request_id=row.api_request_id,
+        input_tokens=row.input_tokens,
+        output_tokens=row.output_tokens,
+        cost_usd=usd(row.cost_pico),
+        run_id=row.run_id,
+        generated_at=row.generated_at,
+        status=status,
+        reasons=(why, *reasons) if why else (),
+        raw_text=row.raw_text,
+    )

@@ -1,0 +1,193 @@
+"""A dataset as the ledger holds it: how it stands, and its scores. Needs no API, no Prefect, and pays nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from convoforge.dataset.acceptance import DatasetStatus, assess
+from convoforge.ledger import Ledger
+from convoforge.ledger.model_facts import read_facts
+from convoforge.ledger.plans import keep_plan, read_cells, read_plan, read_run_plan
+from convoforge.ledger.requests import list_unscored, read_draws, sum_paid, write_scores
+from convoforge.ledger.runs import find_dataset
+from convoforge.models import Provider
+from convoforge.planning.draws import Draw
+from convoforge.planning.grid import Grid, Past, Values
+from convoforge.planning.model_facts import ModelFacts
+from convoforge.planning.plan import Plan, make_plan
+from convoforge.planning.spec import DatasetSpec
+from convoforge.planning.templates import Library
+from convoforge.pricing import usd
+from convoforge.scoring import RUBRIC_VERSION, score_conversation
+
+_SCORED_AT_ONCE = 1_000
+
+
+def plan_dataset(
+    ledger: Ledger,
+    spec: DatasetSpec,
+    library: Library,
+    provider: Provider,
+    *,
+    run: str | None = None,
+    facts: ModelFacts | None = None,
+) -> Plan:
+    """The plan of a spec for what the ledger holds of its dataset: the cells that were chosen last, or, after a change of the spec, the
+    cells that hold accepted conversations first. `run` is one that is under way: its plan, as whoever began it chose it.
+    `facts` are what is known of the model; without them what the ledger knows, or the package.
+
+    Raises `ConfigError` as `make_plan` does.
+    """
+    facts = facts or ledger.read(read_facts, provider, spec.model, datetime.now(UTC))
+    row = ledger.read(find_dataset, spec.name, provider)
+    if row is None:
+        return make_plan(spec, library, provider, facts)
+    dataset = int(row.id)
+
+    def recall(_grid: Grid, signature: str) -> Past:
+        if run is not None and (own := ledger.read(read_run_plan, run)) is not None:
+            return Past(own)
+        newest = ledger.read(read_plan, dataset)
+        if spec.sample is None or (newest is not None and newest.signature == signature):
+            return Past(newest)
+        same = ledger.read(read_plan, dataset, signature)
+        accepted = _accepted(ledger, dataset, spec, ledger.read(read_cells, dataset))
+        return Past(newest, same, Counter(values for values, _ in accepted))
+
+    return make_plan(spec, library, provider, facts, recall)
+
+
+def settle_plan(ledger: Ledger, dataset_id: int, run_id: str, plan: Plan, now: datetime) -> Plan:
+    """Keep a run's plan. Returns it, or another one of its spec where a build at the same time has chosen first."""
+    while True:
+        newest = ledger.read(read_plan, dataset_id)
+        if newest is not None and newest.signature == plan.signature and newest.cells not in (None, plan.numbers):
+            plan = plan_dataset(ledger, plan.spec, plan.library, plan.provider, facts=plan.facts)
+        if ledger.write(keep_plan, dataset_id, run_id, plan, newest.id if newest else None, now):
+            return plan
+
+
+@dataclass(frozen=True, slots=True)
+class Stranded:
+    """Accepted conversations that a change of the spec takes out of the dataset, of how many, and what was paid for them in US
+    dollars. They stay in the ledger."""
+
+    conversations: int
+    accepted: int
+    paid_usd: Decimal
+
+    @property
+    def share(self) -> float:
+        """Which part of the accepted ones that is."""
+        return self.conversations / self.accepted if self.accepted else 0.0
+
+    def __str__(self) -> str:
+        return (
+            f"{self.conversations} of {self.accepted} accepted conversations, ${self.paid_usd:.2f} already paid, leave the dataset "
+            "with this change of the spec (they stay in the ledger)"
+        )
+
+
+NONE_STRANDED = Stranded(0, 0, Decimal(0))
+
+
+def find_stranded(ledger: Ledger, plan: Plan) -> Stranded:
+    """What a plan leaves behind of the one that was chosen before."""
+    row = ledger.read(find_dataset, plan.spec.name, plan.provider)
+    if row is None:
+        return NONE_STRANDED
+    before = ledger.read(read_plan, int(row.id))
+    if before is not None and before.signature == plan.signature:
+        return NONE_STRANDED
+    cells = ledger.read(read_cells, int(row.id))
+    if before is not None:
+        had = before.having(cells.values())
+    else:  # a ledger that kept no plans: what its last spec spans
+        had = _spanned(DatasetSpec.from_text(row.spec), cells.values()) if row.spec else set()
+    accepted = _accepted(ledger, int(row.id), plan.spec, {key: values for key, values in cells.items() if values in had})
+    has = {cell.values for cell in plan.cells}
+    gone = [draw.request_id for values, draw in accepted if values not in has]
+    return Stranded(len(gone), len(accepted), usd(ledger.read(sum_paid, gone)))
+
+
+def _spanned(spec: DatasetSpec, cells: Iterable[Values]) -> set[Values]:
+    axes = (spec.axes.persona, spec.axes.emotion, spec.axes.topic, spec.axes.tier, spec.templates)
+    return {values for values in cells if all(value in axis for value, axis in zip(values, axes, strict=True))}
+
+
+def _accepted(ledger: Ledger, dataset_id: int, spec: DatasetSpec, cells: dict[str, Values]) -> list[tuple[Values, Draw]]:
+    """What is accepted in some cells, whatever plan they are of."""
+    status = assess(
+        sorted(cells),
+        ledger.read(read_draws, dataset_id),
+        min_score=spec.quality.min_score,
+        per_cell=spec.per_cell,
+        max_draws=spec.max_draws,
+    )
+    return [(cells[draw.cell], draw) for draw in status.accepted]
+
+
+def read_status(ledger: Ledger, plan: Plan, dataset_id: int) -> DatasetStatus:
+    """How a dataset stands under a plan today."""
+    return assess_draws(plan, ledger.read(read_draws, dataset_id))
+
+
+def assess_draws(plan: Plan, draws: Iterable[Draw]) -> DatasetStatus:
+    """How draws stand under a plan."""
+    return assess(
+        [cell.key for cell in plan.cells],
+        draws,
+        min_score=plan.spec.quality.min_score,
+        per_cell=plan.spec.per_cell,
+        max_draws=plan.spec.max_draws,
+    )
+
+
+def find_stale(plan: Plan, status: DatasetStatus) -> list[Draw]:
+    """Answered draws that matter and would be sent differently today: kept, and regenerated only when somebody asks for it."""
+    return _changed(plan, status, status.answered)
+
+
+def find_mended(plan: Plan, status: DatasetStatus) -> list[Draw]:
+    """Draws that the API refused, that matter, and that would be sent differently today."""
+    return _changed(plan, status, status.refused)
+
+
+def find_refused(plan: Plan, status: DatasetStatus) -> list[Draw]:
+    """Draws that the API refused, as many of each cell as it is short of, its first ones: what is asked again, unchanged, by wish."""
+    taken = Counter(draw.cell for draw in status.accepted)
+    taken.update(draw.cell for draw in status.pending if draw.kind is None)
+    found = []
+    for draw in status.refused:
+        if taken[draw.cell] < plan.spec.per_cell:
+            taken[draw.cell] += 1
+            found.append(draw)
+    return found
+
+
+def _changed(plan: Plan, status: DatasetStatus, draws: Iterable[Draw]) -> list[Draw]:
+    """Those of `draws` with another prompt or settings today. Of a cell that has all it wants, only what it publishes matters."""
+    cells = {cell.key: cell for cell in plan.cells}
+    published = {draw.request_id for draw in status.accepted}
+    filled = Counter(draw.cell for draw in status.accepted)
+    return [
+        draw
+        for draw in draws
+        if (draw.request_id in published or filled[draw.cell] < plan.spec.per_cell)
+        and draw.sent != bytes.fromhex(plan.sent(cells[draw.cell], draw.draw))
+    ]
+
+
+def score_dataset(ledger: Ledger, dataset_id: int) -> int:
+    """Score every conversation that has no score of today's rubric: what an older release has scored. Returns how many there were."""
+    total = 0
+    while rows := ledger.read(list_unscored, dataset_id, RUBRIC_VERSION, _SCORED_AT_ONCE):
+        ledger.write(
+            write_scores, [(request, attempt, score_conversation(conversation)) for request, attempt, conversation in rows]
+        )
+        total += len(rows)
+    return total

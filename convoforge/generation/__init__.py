@@ -1,0 +1,1 @@
+"""One request, from permit to record; and what one run holds."""

@@ -1,0 +1,63 @@
+"""Who answers, and where: the real API or a simulator, never one taken for the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from convoforge.claude import Claude, is_loopback
+from convoforge.claude.retry import Policy
+from convoforge.errors import FatalAPIError, TransientError
+from convoforge.models import Provider
+from convoforge.planning.spec import DatasetSpec, RateLimits
+from convoforge.rate import Limits
+from convoforge.settings import Settings
+from convoforge.simulator.launch import simulator_process
+
+
+@contextmanager
+def api_address(settings: Settings, *, simulate: bool) -> Iterator[str]:
+    """Where requests go. For a simulation: a simulator of our own, unless a local address is named already."""
+    if not simulate or is_loopback(settings.api_root):
+        yield settings.api_root
+    else:
+        with simulator_process() as url:
+            yield url
+
+
+async def check_provider(claude: Claude, expected: Provider, policy: Policy) -> None:
+    """Ask the API, at no cost, whether it would answer. Raises `FatalAPIError` with what to do about it."""
+
+    async def check() -> Provider:
+        try:
+            return await claude.check()
+        except TransientError as error:
+            if error.kind == "unreachable":  # a wrong address is far likelier than a server that starts right now
+                raise FatalAPIError(f"{error}. Check ANTHROPIC_BASE_URL", kind=error.kind) from None
+            raise
+
+    found = await policy.run(check)
+    if found != expected:
+        raise FatalAPIError(wrong_provider(found, expected), kind="provider")
+
+
+def read_limits(limits: RateLimits) -> Limits:
+    """A spec's limits as the limiter takes them."""
+    return Limits(**limits.model_dump(exclude={"concurrency"}))
+
+
+def limit_label(spec: DatasetSpec, base_url: str, provider: Provider) -> str:
+    """What shared limits are named after. Nobody tunes a simulator's by hand, so new numbers in a spec are new limits."""
+    if provider != "simulator":
+        return base_url
+    limits = spec.limits
+    numbers = [f"{limits.max_requests}-per-{limits.window_seconds:g}s", f"{limits.pause_threshold:g}"]
+    numbers += [str(tokens) for tokens in (limits.input_tokens, limits.output_tokens) if tokens]
+    return "-".join(["simulator", spec.name, *numbers])
+
+
+def wrong_provider(found: Provider, expected: Provider) -> str:
+    """What to say where the real API was meant and a simulator answers, or the other way round."""
+    if found == "simulator":
+        return "a simulator answers at ANTHROPIC_BASE_URL, but a real build was asked for: use --simulate, or unset ANTHROPIC_BASE_URL"
+    return f"--simulate was asked for, but the answer is signed by no simulator (expected {expected}): nothing more is sent"

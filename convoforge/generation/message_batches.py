@@ -1,0 +1,217 @@
+"""Requests in message batches: handed over, and found again after a crash. Half the price, answers within a day.
+
+An intent row stands before a batch is made, so that a crash in between leaves a trace: the batch is then found by listing what the
+API has, and told from others by the custom ids in its results (see `collecting`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from convoforge.claude import Claude, MessageBatches
+from convoforge.claude.retry import Policy
+from convoforge.errors import ClaudeAPIError, FatalAPIError, RejectedError, TransientError, span
+from convoforge.generation.batch_results import Collected, Collector
+from convoforge.generation.endpoint import wrong_provider
+from convoforge.generation.generator import Job, budget_limits
+from convoforge.generation.recording import asked_of
+from convoforge.generation.run_state import RunState
+from convoforge.ledger import Ledger
+from convoforge.ledger.attempts import Denied, Intent
+from convoforge.ledger.message_batches import begin_batch, custom_id, end_batch, list_open_batches, name_batch, read_parts
+from convoforge.ledger.requests import claim, release_claims
+from convoforge.models import BatchState, Provider
+from convoforge.planning.plan import kept_text, worst_cost_pico
+from convoforge.planning.spec import DatasetSpec, Generation
+from convoforge.pricing import Price, usd
+
+MAX_REQUESTS = 10_000
+MAX_BYTES = 64_000_000
+"""A batch of ours at the most. The API takes 100,000 requests and 256 MB; smaller ones come back sooner."""
+
+
+class Batcher:
+    """The batches of one dataset, for one run. Everything it spends is in the ledger before it is spent."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        claude: Claude,
+        names: Sequence[str],
+        run_state: RunState,
+        spec: DatasetSpec,
+        price: Price,
+        provider: Provider,
+        run_id: str,
+        dataset_id: int,
+        owner: str,
+        endpoint: str | None = None,
+        policy: Policy | None = None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._ledger = ledger
+        self._claude = claude
+        self._names = names
+        self._run_state = run_state
+        self._spec = spec
+        self._price = price
+        self._provider = provider
+        self._run_id = run_id
+        self._dataset_id = dataset_id
+        self._owner = owner
+        self._endpoint = endpoint
+        self._policy = policy or Policy(spec.retry)
+        self._now = now
+        self._most_bytes = MAX_BYTES
+        self._collector = Collector(
+            ledger=ledger, claude=claude, names=names, run_state=run_state, spec=spec, run_id=run_id, endpoint=endpoint, now=now
+        )
+
+    async def submit(self, jobs: Sequence[Job]) -> tuple[set[int], set[int]]:
+        """Hand over claimed requests, as many as the budgets have room for; the others are pending again. Returns the ids of those that
+        were handed over, and of those whose batch the API did not take.
+
+        Raises `LedgerError`. What the API says of a batch is in the requests' reasons, and stops the run where no other would fare better.
+        """
+        handed: set[int] = set()
+        failed: set[int] = set()
+        chunks = self._chunks(jobs)
+        while chunk := await asyncio.to_thread(next, chunks, None):
+            if self._run_state.stopped is not None:
+                await self._give_back([job for job, _ in chunk], self._run_state.stopped)
+                continue
+            taken, left = await self._submit(chunk)
+            handed |= taken
+            failed |= left
+        return handed, failed
+
+    def _chunks(self, jobs: Sequence[Job]) -> Iterator[list[tuple[Job, bytes]]]:
+        api = MessageBatches(self._claude)
+        texts = [kept_text(job.prompt, self._claude.facts, job.settings) for job in jobs]
+        crowd = Counter(texts)
+        chunk: list[tuple[Job, bytes]] = []
+        size = 0
+        for job, text in zip(jobs, texts, strict=True):
+            name = custom_id(job.claimed.cell, job.claimed.draw, job.claimed.attempts + 1)
+            request = api.request(name, job.prompt, job.settings, keep=text is not None and crowd[text] > 1)
+            if chunk and (len(chunk) >= MAX_REQUESTS or size + len(request) > min(MAX_BYTES, self._most_bytes)):
+                yield chunk
+                chunk, size = [], 0
+            chunk.append((job, request))
+            size += len(request) + 1
+        if chunk:
+            yield chunk
+
+    async def _submit(self, chunk: Sequence[tuple[Job, bytes]]) -> tuple[set[int], set[int]]:
+        """The ids for which there was room: those that are in a batch now, as far as anybody knows, and those that are in none."""
+        batch_id, at = uuid.uuid4().hex, self._now()
+        parts = [
+            (self._intent(job, batch_id, at), asked_of(job.prompt, self._spec.model, job.settings, job.template_version))
+            for job, _ in chunk
+        ]
+        results = await self._ledger.awrite(begin_batch, batch_id, parts, at, self._endpoint)
+        taken = [one for one, denied in zip(chunk, results, strict=True) if denied is None]
+        ids = {job.claimed.request_id for job, _ in taken}
+        left = [job for (job, _), denied in zip(chunk, results, strict=True) if denied is not None]
+        if left:
+            await self._give_back(left, "the budget has no room for it yet")
+        if not taken:
+            await self._check_room(next(denied for denied in results if denied is not None))
+            return set(), set()
+        try:
+            made = await self._create([request for _, request in taken], chunk[0][0].settings, at)
+        except ClaudeAPIError as error:
+            # that a batch was refused says nothing of each request in it
+            whole = ClaudeAPIError(f"no batch was made: {error}", status=error.status, kind=error.kind)
+            await self._collector.give_back(await self._ledger.aread(read_parts, batch_id), whole)
+            await self._ledger.awrite(end_batch, batch_id, "failed", self._now())
+            if error.status == 413 and len(taken) > 1:  # a server in between takes less than the API
+                self._most_bytes = sum(len(request) for _, request in taken) // 2
+                return await self.submit(await self._claim_again([job for job, _ in taken]))
+            wait = error.retry_after or 0.0
+            if isinstance(error, FatalAPIError | RejectedError):
+                self._run_state.stop(str(error), fatal=True)
+            elif wait > self._spec.retry.patience_seconds:
+                self._run_state.rest(self._spec.retry.patience_seconds, f"the API asks to wait {span(wait)}: {error}")
+            return set(), ids
+        if made is not None:
+            await self._ledger.awrite(name_batch, batch_id, made.id)
+            if made.provider != self._provider:
+                self._run_state.stop(wrong_provider(made.provider, self._provider), fatal=True)
+        return ids, set()
+
+    async def _claim_again(self, jobs: Sequence[Job]) -> list[Job]:
+        """The same jobs after a batch that was not made: what others have claimed meanwhile is left to them."""
+        by_id = {job.claimed.request_id: job for job in jobs}
+        return [
+            replace(by_id[one.request_id], claimed=one)
+            for one in await self._ledger.awrite(claim, self._owner, list(by_id), self._now())
+        ]
+
+    async def _create(self, requests: Sequence[bytes], settings: Generation, since: datetime) -> BatchState | None:
+        """The batch, made; None where nobody knows whether it was: `collect` looks for it. Raises what the API said where it was not.
+
+        A server that broke may have made it all the same: before another attempt the API's list is looked at, as a second batch is
+        paid in full.
+        """
+        api, doubt = MessageBatches(self._claude), False
+
+        async def create() -> BatchState | None:
+            nonlocal doubt
+            if doubt and await self._collector.may_be_made(api, len(requests), since):
+                return None
+            try:
+                return await api.create(requests, settings)
+            except TransientError as error:
+                if error.maybe_billed:
+                    return None
+                doubt = doubt or (error.status is not None and error.status >= 500)
+                raise
+
+        try:
+            return await self._policy.run(create, lambda: self._run_state.stopped is None)
+        except ClaudeAPIError:
+            if doubt:
+                return None
+            raise
+
+    async def _check_room(self, denied: Denied) -> None:
+        """Stop the run where a budget has no room and nothing under way can give some back."""
+        if await self._ledger.aread(list_open_batches, self._dataset_id):
+            return
+        spent, limit = usd(denied.spent_pico), usd(denied.limit_pico)
+        self._run_state.stop(f"{denied.scope.partition(':')[0]} budget reached at ${spent:.2f} of ${limit:.2f}")
+
+    def _intent(self, job: Job, batch_id: str, at: datetime) -> Intent:
+        return Intent(
+            request_id=job.claimed.request_id,
+            attempt=job.claimed.attempts + 1,
+            run_id=self._run_id,
+            dataset_id=self._dataset_id,
+            owner=batch_id,
+            provider=self._provider,
+            model=self._spec.model,
+            template=job.template,
+            api_key=self._names[0],
+            price=self._price.text,
+            started_at=at,
+            reserve_pico=worst_cost_pico(job.prompt, job.settings.max_tokens, self._price),
+            limits=budget_limits(self._spec.budget, self._run_id, self._dataset_id, at),
+            batch_id=batch_id,
+        )
+
+    async def collect(self) -> Collected:
+        """Look at every open batch of the dataset once, and write down the results of those that have ended.
+
+        Raises `ConfigError` for a batch whose key is not here, and `LedgerError`. What is wrong with one batch is in what is returned.
+        """
+        return await self._collector.collect(await self._ledger.aread(list_open_batches, self._dataset_id))
+
+    async def _give_back(self, jobs: Iterable[Job], reason: str) -> None:
+        await self._ledger.awrite(release_claims, self._owner, [job.claimed.request_id for job in jobs], reason)

@@ -1,0 +1,92 @@
+"""A pilot: a few paid draws of a dataset before its build. They are kept and counted like any others, and the forecast goes by them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from convoforge.dataset.acceptance import DatasetStatus
+from convoforge.dataset.status import read_status, settle_plan
+from convoforge.generation.generator import make_job
+from convoforge.generation.run import OpenLimiter, RunContext, open_run_context
+from convoforge.generation.run_state import RunState
+from convoforge.ledger.requests import claim, register_draws
+from convoforge.ledger.runs import close_run
+from convoforge.models import Outcome
+from convoforge.planning.plan import Cell, Plan
+from convoforge.pricing import usd
+from convoforge.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Pilot:
+    """What came of a pilot: draws that were sent, conversations made of them, their cost in US dollars, and what stopped it, if anything
+    did."""
+
+    sent: int
+    generated: int
+    cost_usd: Decimal
+    stopped: str | None
+
+
+def choose_draws(plan: Plan, status: DatasetStatus, count: int) -> list[tuple[Cell, int]]:
+    """`count` of the draws that a build would generate, or all of them if there are fewer: each template's share, spread evenly over its
+    cells."""
+    cells = {cell.key: cell for cell in plan.cells}
+    pending = [(cells[draw.cell], draw.draw) for draw in status.pending if draw.state == "pending"]
+    wanted = [*pending, *((cells[cell], draw) for cell, draw in status.to_request)]
+    wanted.sort(key=lambda one: one[0].template)  # stable: within a template as the plan has them
+    step = max(1.0, len(wanted) / count)
+    return [wanted[int(step * (at + 0.5))] for at in range(min(count, len(wanted)))]
+
+
+async def run_pilot(plan: Plan, settings: Settings, count: int, open_limiter: OpenLimiter | None = None) -> Pilot:
+    """Generate `count` draws of the plan. Raises what `open_run_context` raises, and `LedgerError`; calls in flight are waited for."""
+    run_state = RunState()
+    spec = plan.spec
+    async with open_run_context(
+        spec,
+        provider=plan.provider,
+        price=plan.price,
+        settings=settings,
+        run_state=run_state,
+        concurrency=spec.limits.concurrency,
+        open_limiter=open_limiter,
+    ) as bench:
+        plan = settle_plan(bench.ledger, bench.dataset, bench.run_id, plan, datetime.now(UTC))
+        sent: Sequence[Outcome] = ()
+        try:
+            sent = await _generate(bench, plan, count)
+        finally:
+            run_state.stop("the pilot is over")
+            await bench.generator.drain(spec.retry.timeout_seconds + 5)
+            generated = run_state.tally["generated"]
+            pilot = Pilot(
+                len(sent), generated, usd(run_state.cost_pico), None if generated == len(sent) else _reason(run_state, sent)
+            )
+            state = "failed" if run_state.fatal else "completed" if pilot.stopped is None else "partial"
+            report = {"generated": generated, "cost_usd": f"{pilot.cost_usd:f}"}
+            message = f"pilot: {generated} of {count} draws generated"
+            await bench.ledger.awrite(close_run, bench.run_id, state, message, report, datetime.now(UTC))
+    return pilot
+
+
+async def _generate(bench: RunContext, plan: Plan, count: int) -> Sequence[Outcome]:
+    """The outcomes of the draws, all begun at once: the run's places in flight and its rate bound them."""
+    status = await asyncio.to_thread(read_status, bench.ledger, plan, bench.dataset)
+    chosen = choose_draws(plan, status, count)
+    await bench.ledger.awrite(register_draws, bench.dataset, chosen)
+    status = await asyncio.to_thread(read_status, bench.ledger, plan, bench.dataset)
+    wished = {(cell.key, draw) for cell, draw in chosen}
+    ids = [draw.request_id for draw in status.pending if (draw.cell, draw.draw) in wished]
+    claimed = await bench.ledger.awrite(claim, bench.owner, ids, datetime.now(UTC))
+    cells = {cell.key: cell for cell, _ in chosen}
+    return await asyncio.gather(*(bench.generator.generate(make_job(plan, cells[one.cell], one)) for one in claimed))
+
+
+def _reason(run_state: RunState, outcomes: Sequence[Outcome]) -> str:
+    """Why fewer were generated than were sent: the first error, or what stopped the run."""
+    return next((outcome.reason for outcome in outcomes if outcome.error is not None), None) or run_state.stopped or "stopped"

@@ -1,0 +1,116 @@
+"""The API's prompt cache, used so that it pays: who marks a request for it, and who goes ahead of whom.
+
+Reading a kept text costs a tenth or less of sending it, keeping it a quarter more. A text can be read once the first answer to it has
+begun, and is forgotten five minutes after it was last used. So of many requests with one text the first goes ahead, and the others
+wait for its answer, or a while: a fan-out that does not wait pays the surcharge for each. A request that nobody follows is not marked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+
+from convoforge.models import Usage
+from convoforge.pricing import Price
+
+KEPT_SECONDS = 280.0
+"""So long a text can be read after it was last used: five minutes, less what an answer may take to arrive."""
+
+
+AHEAD_SECONDS = 10.0
+"""Maximum of seconds that the others wait for the one ahead. A text is there as soon as an answer to it begins; one that takes longer
+may hang."""
+
+PICO_A_SECOND = 1_000_000_000
+"""What a second of waiting may cost at most, in pico-dollars: a tenth of a cent. Who waits for the one ahead saves the surcharge of
+writing the text and most of its price; a text of 600 tokens at $2 a million is worth 1.4 s."""
+
+
+def worth_seconds(text: str | None, price: Price, characters_a_token: float) -> float:
+    """How long to wait for the one ahead: as long as that saves enough."""
+    if text is None:
+        return 0.0
+    _, _, per_write, _, per_read = price.pico_per_token
+    saved = len(text) / characters_a_token * (per_write - per_read)
+    return min(AHEAD_SECONDS, max(0.0, saved / PICO_A_SECOND))
+
+
+@dataclass(frozen=True, slots=True)
+class CacheTurn:
+    """What a request is to do: be marked (`keep`), and expect to read the text rather than to send it (`kept`)."""
+
+    keep: bool = False
+    kept: bool = False
+
+
+@dataclass(slots=True)
+class _Text:
+    """What is known of one text. `useless` is one that the API does not keep, however it is marked: it is too short."""
+
+    under_way: int = 0
+    used_until: float = -math.inf
+    kept_until: float = -math.inf
+    useless: bool = False
+    ahead: asyncio.Event | None = None
+
+
+class PromptCache:
+    """The texts of one process's requests. `clock` tells seconds and never goes back. Belongs to one event loop."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._texts: dict[str, _Text] = {}
+        self.waiting = 0
+
+    @asynccontextmanager
+    async def turn(self, text: str | None, patience: float | None = None) -> AsyncIterator[CacheTurn]:
+        """One attempt of a request that begins with `text` (None: with nothing worth keeping), from its wait for another to its end.
+        It waits up to `patience` seconds (`AHEAD_SECONDS`, if not given), and counts as `waiting` meanwhile."""
+        if text is None:
+            yield CacheTurn()
+            return
+        known = self._texts.setdefault(text, _Text())
+        known.under_way += 1
+        ahead: asyncio.Event | None = None
+        try:
+            await asyncio.sleep(0)  # who was begun together with this one is counted, too
+            self.waiting += 1
+            try:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(AHEAD_SECONDS if patience is None else patience):
+                        while known.ahead is not None and not self._kept(known) and not known.useless:
+                            await known.ahead.wait()
+            finally:
+                self.waiting -= 1
+            if known.useless or (known.under_way == 1 and self._clock() >= known.used_until):
+                yield CacheTurn()
+            elif self._kept(known):
+                yield CacheTurn(keep=True, kept=True)
+            elif known.ahead is not None:
+                yield CacheTurn(keep=True)
+            else:
+                ahead = known.ahead = asyncio.Event()
+                yield CacheTurn(keep=True)
+        finally:
+            known.under_way -= 1
+            known.used_until = self._clock() + KEPT_SECONDS
+            if ahead is not None:
+                ahead.set()
+                known.ahead = None
+
+    def heard(self, text: str | None, usage: Usage) -> None:
+        """A marked request with `text` was answered."""
+        if text is None:
+            return
+        known = self._texts.setdefault(text, _Text())
+        if usage.cache_read_tokens or usage.cache_write_tokens:
+            known.kept_until = self._clock() + KEPT_SECONDS
+        else:
+            known.useless = True
+
+    def _kept(self, known: _Text) -> bool:
+        return self._clock() < known.kept_until

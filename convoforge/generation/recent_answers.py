@@ -1,0 +1,76 @@
+"""The last answers of a run: when hardly one of them is accepted, the run stops and says why, before it has paid for the rest.
+
+A prompt that asks for the wrong thing, a `max_tokens` that cuts every answer, a threshold that nothing reaches: such a run would
+draw each cell as often as it may (`max_draws`), and accept next to nothing in the end.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, deque
+from collections.abc import Iterable, Sequence
+
+LOOK_BACK = 50
+"""Answers that are looked at; a run with fewer is not judged."""
+
+MIN_ACCEPTED = 20
+"""Percent of them that have to be accepted."""
+
+_MAX_REASONS = 3
+_MAX_QUOTED = 160
+
+_DUPLICATE = "the same conversation as another one"
+_KEY_BYTES = 8  # of a content's hash: a clash would count one conversation too few
+
+
+class RecentAnswers:
+    """The last answers of one run, as far as this process sees them: why each is not accepted, and whether it repeats another one.
+
+    A review and another process's answers can change what is accepted in the end; neither turns next to nothing into a good run.
+    `advice` is what a person can do to see what came back, and to change it.
+    """
+
+    def __init__(self, advice: str) -> None:
+        self._advice = advice
+        self._reasons: deque[tuple[str, ...]] = deque(maxlen=LOOK_BACK)
+        self._accepted: set[bytes] = set()
+
+    def know(self, contents: Iterable[bytes | None]) -> None:
+        """Remember what was accepted before: the hashes of contents."""
+        self._accepted.update(content[:_KEY_BYTES] for content in contents if content)
+
+    def repeats(self, content_hash: str | None) -> bool:
+        """Whether a content was accepted before."""
+        return content_hash is not None and bytes.fromhex(content_hash)[:_KEY_BYTES] in self._accepted
+
+    def add(self, reasons: Sequence[str], content_hash: str | None) -> str | None:
+        """Take one more answer, with the reasons why it is not accepted (none where it is). Returns what to stop the run with, if so
+        few of the last ones were accepted."""
+        if not reasons and content_hash is not None:
+            reasons = (_DUPLICATE,) if self.repeats(content_hash) else ()
+            self._accepted.add(bytes.fromhex(content_hash)[:_KEY_BYTES])
+        self._reasons.append(tuple(reasons))
+        accepted = sum(not one for one in self._reasons)
+        if len(self._reasons) < LOOK_BACK or 100 * accepted >= MIN_ACCEPTED * LOOK_BACK:
+            return None
+        return (
+            f"hardly anything is accepted, {accepted} of the last {LOOK_BACK} answers: {_leading(self._reasons)}. {self._advice}"
+        )
+
+
+def _leading(answers: Iterable[Sequence[str]]) -> str:
+    """The reasons that most answers share, with their counts. Reasons that differ only in figures are one; the first stands for it."""
+    shown: dict[str, str] = {}
+    counts: Counter[str] = Counter()
+    for reasons in answers:
+        kinds = {re.sub(r"\d+", "0", reason): reason for reason in reasons}
+        counts.update(kinds.keys())
+        for kind, reason in kinds.items():
+            shown.setdefault(kind, reason)
+    ranked = sorted(counts, key=lambda kind: -counts[kind])[:_MAX_REASONS]
+    return "; ".join(f"{_short(shown[kind])} ({counts[kind]})" for kind in ranked)
+
+
+def _short(reason: str) -> str:
+    line = " ".join(reason.split())
+    return line if len(line) <= _MAX_QUOTED else f"{line[:_MAX_QUOTED]} …"

@@ -1,0 +1,245 @@
+"""What came of a call, as the ledger keeps it: an answer read, judged, scored and priced; a failure with what it may have cost. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from convoforge.billing_terms import billed_under
+from convoforge.errors import (
+    ClaudeAPIError,
+    ConvoforgeError,
+    GenerationValidationError,
+    LimiterClosed,
+    ParseError,
+    RateLimitError,
+    RejectedError,
+    TransientError,
+    UnreadableError,
+)
+from convoforge.generation.answering_model import is_other_model, price_answered
+from convoforge.ledger.attempts import AnswerRow, Completion, Intent
+from convoforge.ledger.requests import write_conversation
+from convoforge.models import AnswerKind, Asked, Conversation, Outcome, Prompt, Quality, Reply, Status
+from convoforge.parsing import parse_conversation
+from convoforge.planning.keys import conversation_id, draw_key, request_fingerprint
+from convoforge.planning.spec import Generation
+from convoforge.pricing import Price, cost_pico, usd
+from convoforge.scoring import score_conversation
+
+MAX_SAID = 400
+"""So much of a fault of ours is kept: some repeat all that they were given."""
+
+_MAX_QUOTED = 200
+"""Characters of a system turn that the model wrote: enough to see what it wanted."""
+
+_MUCH_THOUGHT = 0.2
+"""The share of an answer that was cut off from which on thinking is the reason that is told."""
+
+_STOPS = {
+    "refusal": AnswerKind.REFUSED,
+    "max_tokens": AnswerKind.TRUNCATED,
+    "model_context_window_exceeded": AnswerKind.CONTEXT_OVERFLOW,
+}
+_WHY = {
+    AnswerKind.REFUSED: "the model declined",
+    AnswerKind.TRUNCATED: "the answer was cut off at max_tokens: raise generation.max_tokens",
+    AnswerKind.CONTEXT_OVERFLOW: "prompt and answer exceed the model's context window",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedAnswer:
+    """An answer, ready to be written down, and what it turned out to be."""
+
+    completion: Completion
+    kind: AnswerKind
+    conversation: Conversation | None
+    fault: ConvoforgeError | None
+    quality: Quality | None
+    note: str = ""
+
+    def status(self, min_score: int) -> Status:
+        """Where the draw stands that it answers, duplicates aside."""
+        if self.quality is None:
+            return Status.DROPPED
+        return Status.ACCEPTED if self.quality.score >= min_score else Status.NEEDS_REVISION
+
+    def faults(self, min_score: int) -> tuple[str, ...]:
+        """Why the answer is not accepted, duplicates aside; empty where it is."""
+        if self.fault is not None:
+            return (str(self.fault),)
+        if self.quality is None or self.status(min_score) is Status.ACCEPTED:
+            return ()
+        return (f"score {self.quality.score} is below {min_score}", *self.quality.reasons)
+
+    @property
+    def content_hash(self) -> str | None:
+        """By which the conversation is known again; None where there is none."""
+        scored = self.completion.answer.scored if self.completion.answer else None
+        return scored.content_hash if scored else None
+
+    def outcome(self, min_score: int, attempts: int) -> Outcome:
+        """The same for whoever asked."""
+        done, quality, answer = self.completion, self.quality, self.completion.answer
+        return Outcome(
+            status=self.status(min_score),
+            kind=self.kind,
+            conversation=self.conversation,
+            quality=quality,
+            usage=done.usage,
+            cost_usd=usd(done.cost_pico),
+            attempts=attempts,
+            duration_ms=done.latency_ms,
+            reason=str(self.fault) if self.fault else "; ".join(filter(None, [self.note, *(quality.reasons if quality else ())])),
+            error=self.fault,
+            conversation_id=answer.conversation_id if answer else None,
+            model=done.answered_model or done.intent.model,
+            api_request_id=done.api_request_id,
+            provider="simulator" if done.intent.provider == "simulator" else "anthropic",
+            finished_at=done.finished_at,
+            temperature_applied=answer is not None and answer.temperature_applied,
+        )
+
+
+def asked_of(prompt: Prompt, model: str, settings: Generation, template_version: str) -> Asked:
+    """What is kept of a request that is sent."""
+    return Asked(request_fingerprint(model, prompt, settings), template_version, prompt.conversation_system, settings.temperature)
+
+
+def record_answer(
+    intent: Intent, asked: Asked, cell: str, draw: int, reply: Reply, price: Price, finished_at: datetime, latency_ms: int
+) -> RecordedAnswer:
+    """An answer of any kind. It was paid, whatever can be done with it."""
+    kind, read, fault = _read(reply)
+    # what a model is to be trained under is the template's word alone: an answer could plant anything there
+    conversation = replace(read, system=asked.conversation_system) if read else None
+    note = _note_dropped(read.system) if read and read.system else ""
+    found = score_conversation(conversation) if conversation else None
+    answer = AnswerRow(
+        conversation_id=conversation_id(draw_key(cell, draw), asked.sent),
+        sent=asked.sent,
+        kind=kind.value,
+        turns=write_conversation(conversation) if conversation else None,
+        system=conversation.system if conversation else None,
+        raw_text=None if conversation else _storable(reply.text),
+        reason=str(fault) if fault else note or None,
+        template_version=asked.template_version,
+        temperature=asked.temperature,
+        temperature_applied=reply.temperature_applied,
+        scored=found,
+        template_system=True,
+    )
+    completion = Completion(
+        intent,
+        status="succeeded",
+        **_charged(intent, reply, price),
+        finished_at=finished_at,
+        latency_ms=latency_ms,
+        api_request_id=reply.request_id,
+        stop_reason=reply.stop_reason,
+        answer=answer,
+    )
+    return RecordedAnswer(completion, kind, conversation, fault, found.quality if found else None, note)
+
+
+def check_usable(reply: Reply, booked: RecordedAnswer) -> None:
+    """Raises `TransientError` for an answer that holds no conversation and is no whole answer either: its usage was not told, or it
+    ended before it was complete. A conversation that is there was paid, and is kept whatever else is missing."""
+    if booked.conversation is not None:
+        return
+    told: dict[str, Any] = {"request_id": reply.request_id, "maybe_billed": True}
+    if not reply.usage_known:
+        raise UnreadableError("the answer tells no usage that can be true, and holds no conversation", kind="bad_usage", **told)
+    if reply.stop_reason is None:
+        raise TransientError("the answer ended before it was complete", kind="incomplete", **told)
+
+
+def _charged(intent: Intent, reply: Reply, price: Price) -> dict[str, Any]:
+    """What a reply cost, by the price of the model that gave it and under the terms that it names. Where its usage was not told, or no
+    price of that model or of those terms is known, it is maybe billed at the worst: nobody knows what it cost."""
+    other = is_other_model(intent.model, reply.model)
+    paid = price_answered(reply.model, batch=intent.batch_id is not None) if other else price
+    found = billed_under(paid, reply.model or intent.model, reply.terms) if paid and reply.usage_known else None
+    cost = cost_pico(reply.usage, found.price) if found else 0
+    text = found.price.text if found else paid.text if paid and other else None
+    return {
+        "billing": "billed" if found and not found.unknown else "maybe",
+        "usage": reply.usage,
+        "usage_known": reply.usage_known,
+        "terms": reply.terms,
+        "cost_pico": cost,
+        "worst_pico": cost or cost_pico(reply.usage, price),
+        "model": reply.model if other else None,
+        "price": text if text != intent.price else None,
+        "answered_model": reply.model if reply.model not in ("", intent.model) else None,
+    }
+
+
+def _storable(text: str) -> str:
+    """A text as databases and HTTP take it: no NUL, no half of a surrogate pair."""
+    return text.replace("\0", "\ufffd").encode(errors="replace").decode()
+
+
+def record_failure(
+    intent: Intent,
+    error: Exception,
+    reply: Reply | None,
+    price: Price,
+    finished_at: datetime,
+    latency_ms: int,
+    *,
+    sent: str,
+    pending: bool = False,
+) -> Completion:
+    """A call that failed. An answer that cannot be used was paid all the same; a fault of ours may have been. `pending`: nobody tries
+    again now, and the request is given back."""
+    unsent = isinstance(error, LimiterClosed | RateLimitError)
+    said = error if isinstance(error, ClaudeAPIError) else ClaudeAPIError(repr(error)[:MAX_SAID], maybe_billed=not unsent)
+    rejected = isinstance(error, RejectedError)
+    return Completion(
+        intent,
+        status="failed",
+        **(_charged(intent, reply, price) if reply else {"billing": "maybe" if said.maybe_billed else "none"}),
+        finished_at=finished_at,
+        latency_ms=latency_ms,
+        provider=reply.provider if reply else None,
+        error_kind=said.kind or type(error).__name__,
+        error=str(said),
+        http_status=said.status,
+        api_request_id=said.request_id,
+        request_state="failed" if rejected else "pending" if pending else None,
+        sent=sent if rejected else None,
+        reason=str(said) if rejected or pending else None,
+    )
+
+
+def _note_dropped(system: str) -> str:
+    quoted = " ".join(system.split())
+    quoted = quoted if len(quoted) <= _MAX_QUOTED else f"{quoted[:_MAX_QUOTED]} …"
+    return f"the model wrote a system turn, which was dropped: {quoted!r}"
+
+
+def _why(kind: AnswerKind, reply: Reply) -> str:
+    thought, written = reply.usage.thinking_tokens, reply.usage.output_tokens
+    if kind is AnswerKind.TRUNCATED and thought >= written * _MUCH_THOUGHT:
+        return (
+            f"the answer was cut off at max_tokens: {thought:,} of its {written:,} tokens were thinking. Set generation.thinking to off "
+            "or generation.effort lower, or raise generation.max_tokens"
+        )
+    return _WHY[kind] + (f" ({reply.refusal_category})" if reply.refusal_category else "")
+
+
+def _read(reply: Reply) -> tuple[AnswerKind, Conversation | None, ConvoforgeError | None]:
+    kind = _STOPS.get(reply.stop_reason or "")
+    if kind is not None:
+        return kind, None, GenerationValidationError(_why(kind, reply), details={"stop_reason": reply.stop_reason})
+    try:
+        conversation = parse_conversation(reply.text)
+    except ParseError as error:
+        error.content = _storable(error.content)
+        return AnswerKind.PARSE_ERROR, None, error
+    except GenerationValidationError as error:
+        return AnswerKind.INVALID, None, error
+    return AnswerKind.OK, conversation, None

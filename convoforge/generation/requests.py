@@ -1,0 +1,407 @@
+"""One conversation, or up to a hundred, outside any dataset: the seed's generator, for products and for a look.
+
+Ad-hoc requests carry a nonce: two identical ones are two conversations. They lie in the ledger like everything that is paid for,
+in the dataset `adhoc`. A generator may live for weeks and serve many: what one caller did wrong stops nobody else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import math
+import time
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from sqlalchemy import select
+
+from convoforge.background import background_task
+from convoforge.costs.summary import CostSummary, GroupBy, cost_summary
+from convoforge.errors import ConfigError, ConvoforgeError, LedgerError, LimiterClosed, RateLimitError, RejectedError
+from convoforge.generation.circuit_breaker import CircuitBreaker
+from convoforge.generation.generator import Job
+from convoforge.generation.run import OpenLimiter, RunContext, open_run_context
+from convoforge.generation.run_state import RunState
+from convoforge.ledger.adhoc_requests import (
+    BatchSummary,
+    KnownKey,
+    close_batch,
+    drop_unsent,
+    end_key,
+    find_request,
+    open_batch,
+    read_batches,
+    read_outcome,
+    register_named,
+    sweep_unsent,
+    take_key,
+)
+from convoforge.ledger.requests import Claimed
+from convoforge.ledger.runs import close_run
+from convoforge.models import ConversationRequest, Outcome, Provider, Status
+from convoforge.planning.model_facts import check_max_tokens
+from convoforge.planning.plan import Cell, shape
+from convoforge.planning.spec import ADHOC, DatasetSpec
+from convoforge.planning.templates import Library
+from convoforge.pricing import pico, price_of, usd
+from convoforge.rate import GateStatus
+from convoforge.settings import Settings
+
+MAX_IN_A_BATCH = 100
+DEFAULT_MODEL = "claude-sonnet-5-5"
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass
+class LastingRunState(RunState):
+    """The run_state of many callers: a refused request or a budget that is full today is its caller's affair. After an error that no
+    request survives the `breaker` is open for a while. Until `rests_until` (seconds on the monotonic clock) the API wants no calls, as
+    `rests_why` says."""
+
+    rests_until: float = -math.inf
+    rests_why: str = ""
+    breaker: CircuitBreaker = field(default_factory=CircuitBreaker)
+
+    def stop(self, reason: str, *, fatal: bool = False) -> None:
+        """Send nothing for a while, if no request can work now: those that wait are told at once."""
+        if fatal and self.stopped is None:
+            self.breaker.trip(reason)
+            if self.limiter is not None:
+                self.limiter.turn_away(lambda: self.breaker.refusal() or LimiterClosed(reason))
+
+    def allow(self, epoch: int) -> None:
+        """What came before the breaker opened is told so, wherever it waited: it does not try in its turn."""
+        if self.breaker.reason and epoch != self.breaker.trips:
+            raise self.breaker.refusal() or LimiterClosed(self.breaker.reason, retry_after=1)
+
+    def end(self, reason: str, *, fatal: bool = False) -> None:
+        """Send nothing new, whatever the reason."""
+        super().stop(reason, fatal=fatal)
+
+    def rest(self, seconds: float, reason: str) -> None:
+        """The API asks for a longer wait than there is patience for: callers are told at once, those that wait already, too; after
+        `seconds` the next one asks again."""
+        self.rests_until, self.rests_why = time.monotonic() + seconds, reason
+        if self.limiter is not None:
+            self.limiter.turn_away(lambda: RateLimitError(reason, retry_after=seconds))
+
+    def other_model(self, reason: str) -> None:
+        """Told in the answer's metadata, and in the log: it is no reason to serve nobody."""
+        _LOG.warning("%s", reason)
+
+    def answered(self, error: Exception | None) -> None:
+        """Ten of the same refusal say nothing here: they may be one caller's. Neither do ten pages of a proxy that passes."""
+
+
+class RequestGenerator:
+    """Generates single requests and batches of up to 100. Made by `open_generator`; any number of callers at once."""
+
+    def __init__(
+        self, bench: RunContext, run_state: LastingRunState, library: Library, spec: DatasetSpec, provider: Provider
+    ) -> None:
+        self._provider = provider
+        self._bench = bench
+        self._run_state = run_state
+        self._library = library
+        self._spec = spec
+        self._under_way: set[asyncio.Task[Outcome]] = set()
+        self._unanswered: asyncio.Queue[int] = asyncio.Queue()
+
+    @property
+    def model(self) -> str:
+        """The model that writes."""
+        return self._spec.model
+
+    @property
+    def model_provider(self) -> Provider:
+        """Who answers: the real API, or the simulator."""
+        return self._provider
+
+    @property
+    def library(self) -> Library:
+        """The templates and personas that requests can name."""
+        return self._library
+
+    @property
+    def in_flight(self) -> int:
+        """How many calls are under way."""
+        return self._bench.generator.flying
+
+    @property
+    def stopped(self) -> str | None:
+        """Why nothing is sent any more: `stop`. None while it works."""
+        return self._run_state.stopped
+
+    def resting(self) -> RateLimitError | None:
+        """Why nothing is sent for now, and how long (`retry_after`, seconds), where the API asked for a longer wait than there is patience
+        for. None while it takes calls."""
+        left = self._run_state.rests_until - time.monotonic()
+        return RateLimitError(self._run_state.rests_why, retry_after=left) if left > 0 else None
+
+    def refusal(self) -> LimiterClosed | RateLimitError | None:
+        """Why a request would not be sent now, with when to come again where that is known; None where it would be."""
+        if self.stopped is not None:
+            return LimiterClosed(self.stopped)
+        return self._run_state.breaker.refusal() or self.resting()
+
+    async def check(self) -> str:
+        """Whether requests are served: a few words where one has to show it first, empty while all is well.
+
+        Raises what a caller would be told: `LimiterClosed`, `RateLimitError`, `LedgerError`.
+        """
+        ledger = self._bench.ledger
+        await ledger.check_room()
+        if ledger.waiting:
+            raise LimiterClosed(f"the ledger does not answer ({ledger.waiting})", retry_after=5)
+        if (error := self.refusal()) is not None:
+            raise error
+        return self._run_state.breaker.reason
+
+    async def generate(self, request: ConversationRequest, *, name: str | None = None) -> Outcome:
+        """What became of one request: its conversation with quality and cost, or an error of ours in `error`.
+
+        Raises `ConfigError` for a request that cannot work (unknown template, parameter, tier): nothing was paid then; and
+        `LedgerError`. Cancelling takes back a request that still waits. A call that was sent is paid: it goes on, and is recorded.
+        `name` (up to 32 characters; a new one if not given) is what it can be found by; one that was answered already is not sent again.
+        """
+        await self._bench.ledger.check_room()
+        if (error := self.refusal()) is not None:
+            return Outcome(status=Status.PENDING, reason=str(error), error=error)
+        task = asyncio.create_task(self._try(request, name or uuid.uuid4().hex))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        return await task
+
+    async def generate_batch(
+        self,
+        requests: Sequence[ConversationRequest],
+        *,
+        concurrency: int = 3,
+        stop_on_error: bool = False,
+        batch: str | None = None,
+    ) -> list[Outcome | None]:
+        """What became of 1 to 100 requests, in their order, `concurrency` at a time.
+
+        One that raises brings its error in `error`. With `stop_on_error` nothing new is begun after the first that brings no
+        conversation; None stands for those that were not begun. Its summary is kept under the id `batch` (32 characters; a new one if not
+        given), which also names its requests, see `name_in_batch`. Raises `ConfigError` for a wrong number of requests or of `concurrency`.
+        """
+        if not 1 <= len(requests) <= MAX_IN_A_BATCH:
+            raise ConfigError(f"a batch takes 1 to {MAX_IN_A_BATCH} requests, not {len(requests)}")
+        if concurrency < 1:
+            raise ConfigError(f"concurrency is {concurrency}: give 1 or more")
+        slots = asyncio.Semaphore(concurrency)
+        failed = False
+
+        batch = batch or uuid.uuid4().hex
+        names = [name_in_batch(batch, index) for index in range(len(requests))]
+        ledger, run = self._bench.ledger, (self._bench.dataset, self._bench.run_id)
+        await ledger.check_room()
+        await ledger.awrite(open_batch, batch, *run, names, datetime.now(UTC))
+
+        async def one(request: ConversationRequest, name: str) -> Outcome | None:
+            nonlocal failed
+            async with slots:
+                if failed and stop_on_error:
+                    return None
+                try:
+                    outcome = await self.generate(request, name=name)
+                except ConvoforgeError as error:
+                    outcome = Outcome(status=Status.FAILED, reason=str(error), error=error)
+                failed = failed or outcome.conversation is None
+                return outcome
+
+        outcomes = await asyncio.gather(*map(one, requests, names))
+        successful = sum(outcome is not None and outcome.conversation is not None for outcome in outcomes)
+        skipped = outcomes.count(None)
+        paid = pico(sum((outcome.cost_usd for outcome in outcomes if outcome), start=Decimal(0)))
+        counts = (successful, len(outcomes) - successful - skipped, skipped)
+        await ledger.awrite(close_batch, batch, *counts, paid, datetime.now(UTC))
+        return outcomes
+
+    async def ping(self) -> None:
+        """Read something from the ledger. Raises `LedgerError` where that cannot be."""
+        await self._bench.ledger.aread(lambda connection: connection.execute(select(1)).all())
+
+    def status(self) -> GateStatus:
+        """Where the rate stands: used, remaining, reset_at, queue_length, is_paused. Whoever waits for anything is in the queue."""
+        limiter = self._bench.limiter.status()
+        return replace(limiter, queue_length=max(limiter.queue_length, len(self._under_way) - self._bench.generator.flying))
+
+    @property
+    def waiting_for_cache(self) -> int:
+        """How many of those in the queue wait for one that goes ahead to fill the prompt cache."""
+        return self._bench.generator.waiting_for_cache
+
+    def stop(self, reason: str) -> None:
+        """Send nothing new: requests that wait or come end as pending, with `LimiterClosed(reason)`. Calls in flight go on."""
+        self._run_state.end(reason)
+
+    async def drain(self, grace_seconds: float) -> None:
+        """Wait until nothing is under way. What is still in flight after `grace_seconds` is given up, and kept as maybe billed."""
+        if under_way := self._under_way | self._run_state.in_flight:
+            await asyncio.wait(under_way, timeout=grace_seconds)
+        for call in self._run_state.in_flight:
+            call.cancel()
+        while under_way := self._under_way | self._run_state.in_flight:
+            await asyncio.wait(under_way)
+
+    async def _try(self, request: ConversationRequest, name: str) -> Outcome:
+        """Generate, and tell the breaker how it went if it is this request that it let through."""
+        breaker = self._run_state.breaker
+        if not breaker.enter():
+            return await self._generate(request, name)
+        worked = False
+        try:
+            outcome = await self._generate(request, name)
+            worked = outcome.kind is not None or isinstance(outcome.error, RejectedError)
+        finally:
+            if breaker.probing:
+                breaker.leave(worked=worked)
+        return outcome
+
+    async def _generate(self, request: ConversationRequest, name: str) -> Outcome:
+        template = self._library.template(request.template)
+        if request.tier not in template.tiers:
+            raise ConfigError(f"template '{template.name}' serves {', '.join(template.tiers)}, not the tier '{request.tier}'")
+        wish = {name: value for name in ("max_tokens", "temperature") if (value := getattr(request, name)) is not None}
+        settings = self._spec.generation.model_copy(update=wish)
+        check_max_tokens(self._bench.facts, settings)
+        prompt = shape(
+            template.render(request, self._library.persona(request.persona)),
+            structured=self._bench.facts.uses_schema(settings),
+        )
+        epoch = self._run_state.breaker.trips
+        cell = Cell(name, request.persona, request.emotion, request.topic, request.tier, template.name)
+        bench = self._bench
+        enrolling = asyncio.create_task(
+            bench.ledger.awrite(register_named, bench.dataset, cell, request.model_dump_json(), bench.owner, datetime.now(UTC))
+        )
+        try:
+            request_id, claimed = await asyncio.shield(enrolling)
+        except asyncio.CancelledError:  # the ledger may have taken it all the same
+            enrolling.add_done_callback(self._enrolled_in_vain)
+            raise
+        if claimed is None:
+            held = await bench.ledger.aread(read_outcome, request_id, self._spec.quality.min_score)
+            assert held is not None
+            return held
+        answered = False
+        try:
+            outcome = await bench.generator.generate(Job(claimed, prompt, settings, template.name, template.label, epoch))
+            answered = outcome.kind is not None
+        finally:
+            if not answered:
+                self._unanswered.put_nowait(request_id)
+        return outcome
+
+    def _enrolled_in_vain(self, enrolling: asyncio.Task[tuple[int, Claimed | None]]) -> None:
+        if not enrolling.cancelled() and enrolling.exception() is None and enrolling.result()[1] is not None:
+            self._unanswered.put_nowait(enrolling.result()[0])
+
+    async def tidy(self) -> None:
+        """Requests that end without an answer leave no claim, and no row if they were never sent. Runs as long as the generator does."""
+        while True:
+            await self._tidy_once([await self._unanswered.get()])
+
+    async def _tidy_once(self, ids: list[int]) -> None:
+        for _ in range(2):  # what was being written down when its caller left is a call then
+            if in_flight := set(self._run_state.in_flight):
+                await asyncio.wait(in_flight)
+        while not self._unanswered.empty():
+            ids.append(self._unanswered.get_nowait())
+        try:
+            await self._bench.ledger.awrite(drop_unsent, self._bench.owner, ids)
+        except LedgerError as error:  # they are swept when the next generator opens
+            _LOG.warning("%d requests that were not answered could not be cleared away: %s", len(ids), error)
+
+    async def find(self, name: str) -> tuple[ConversationRequest, str, Outcome | None] | None:
+        """The request with this name, or whose conversation has this id; its state in the ledger, and what became of it."""
+        ledger, dataset = self._bench.ledger, self._bench.dataset
+        row = await ledger.aread(find_request, dataset, name)
+        if row is None:
+            return None
+        outcome = await ledger.aread(read_outcome, row.id, self._spec.quality.min_score)
+        return ConversationRequest.model_validate_json(row.request), row.state, outcome
+
+    async def batches(self, batch: str | None = None) -> list[BatchSummary]:
+        """The newest batches, or the one with this id."""
+        return await self._bench.ledger.aread(read_batches, self._bench.dataset, batch=batch)
+
+    async def costs(self, since: datetime | None, until: datetime | None, by: GroupBy | None) -> CostSummary:
+        """What was spent in a period by all that use this ledger. Raises `ConfigError` for another `by` than there is."""
+        return await self._bench.ledger.aread(cost_summary, since, until, by=by, provider=self._provider)
+
+    async def take_key(self, key: str, fingerprint: str) -> KnownKey:
+        """What is known of a caller's key, which is this process's from now on if nobody else works on it."""
+        now, nonce = datetime.now(UTC), uuid.uuid4().hex
+        return await self._bench.ledger.awrite(take_key, key, fingerprint, nonce, self._bench.owner, now)
+
+    async def end_key(self, key: str, status: int | None, response: str | None) -> None:
+        """Keep the response to a caller's key, if it is to be given again."""
+        await self._bench.ledger.awrite(end_key, key, status, response)
+
+
+@asynccontextmanager
+async def open_generator(
+    *,
+    settings: Settings | None = None,
+    model: str | None = None,
+    simulate: bool = False,
+    spec: DatasetSpec | None = None,
+    open_limiter: OpenLimiter | None = None,
+) -> AsyncIterator[RequestGenerator]:
+    """A generator, checked to be able to work. `spec` brings a model, limits, retries and budget of one's own; else the seed's
+    defaults hold.
+
+    At the end it drains: calls in flight are waited for, as long as one may take. Raises `ConfigError`, `FatalAPIError` or `LedgerError`
+    before anything is paid.
+    """
+    if spec is not None and model is not None:
+        raise ConfigError(f"model {model}: the spec says the model already: leave out one of the two")
+    settings = settings or Settings()
+    spec = (spec or default_spec(model or settings.model or DEFAULT_MODEL)).model_copy(update={"name": ADHOC})
+    provider: Provider = "simulator" if simulate else "anthropic"
+    price = price_of(spec.model, overrides=spec.prices)
+    run_state = LastingRunState()
+    async with open_run_context(
+        spec, provider=provider, price=price, settings=settings, run_state=run_state, open_limiter=open_limiter
+    ) as bench:
+        opened = RequestGenerator(bench, run_state, Library.at(settings.config_dir), spec, provider)
+        await bench.ledger.awrite(sweep_unsent, bench.dataset)
+        try:
+            async with background_task(opened.tidy()):
+                yield opened
+        finally:
+            opened.stop("the generator was closed")
+            await opened.drain(spec.retry.timeout_seconds + 5)
+            await opened._tidy_once([])  # noqa: SLF001 - the last of them
+            await bench.ledger.awrite(close_run, bench.run_id, *_summary(run_state), datetime.now(UTC))
+
+
+def default_spec(model: str) -> DatasetSpec:
+    """The seed's defaults, for requests that belong to no dataset."""
+    anything = {axis: ["any"] for axis in ("persona", "emotion", "topic", "tier")}
+    return DatasetSpec.model_validate({"name": ADHOC, "model": model, "templates": ["any"], "axes": anything})
+
+
+def name_in_batch(batch: str, index: int) -> str:
+    """The name of a request in a batch: 32 hex digits, the same each time."""
+    return hashlib.sha256(f"{batch}/{index}".encode()).hexdigest()[:32]
+
+
+def _summary(run_state: LastingRunState) -> tuple[str, str, dict[str, object]]:
+    """How a run ended: state, message, report."""
+    generated = run_state.tally["generated"]
+    report = {"generated": generated, "cost_usd": f"{usd(run_state.cost_pico):f}"}
+    return (
+        ("failed", run_state.breaker.reason or run_state.stopped or "", report)
+        if run_state.fatal or run_state.breaker.reason
+        else ("completed", f"{generated} generated", report)
+    )

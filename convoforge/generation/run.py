@@ -1,0 +1,152 @@
+"""What one process holds open to generate with: ledger, owner, client, limiter, generator. Checked before a cent is spent."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from convoforge.background import background_task
+from convoforge.claude import SIMULATOR_KEY, Claude
+from convoforge.claude.retry import Policy
+from convoforge.errors import ConfigError, FatalAPIError, LedgerError
+from convoforge.generation.endpoint import api_address, check_provider, limit_label, read_limits
+from convoforge.generation.generator import MAX_IN_FLIGHT, Generator
+from convoforge.generation.message_batches import Batcher
+from convoforge.generation.run_state import RunState
+from convoforge.ledger import Ledger
+from convoforge.ledger.model_facts import keep_facts
+from convoforge.ledger.owners import RENEW_SECONDS, new_owner, register, renew, retire
+from convoforge.ledger.rate_limiter import LedgerRateLimiter
+from convoforge.ledger.runs import dataset_id, keep_spec, open_run
+from convoforge.models import Provider
+from convoforge.planning.model_facts import ModelFacts, check_model, is_elsewhere
+from convoforge.planning.spec import DatasetSpec
+from convoforge.pricing import Price
+from convoforge.rate import Limits, RateLimiter, fingerprint
+from convoforge.settings import Settings
+
+OpenLimiter = Callable[[Limits, str, str, Sequence[str]], AbstractAsyncContextManager[RateLimiter]]
+"""Makes a limiter from limits, endpoint, model and the keys' fingerprints."""
+
+Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
+
+
+@dataclass(frozen=True, slots=True)
+class RunContext:
+    """One run of one process. `dataset` and `owner` are their ids in the ledger, `base_url` is where requests go."""
+
+    run_id: str
+    ledger: Ledger
+    dataset: int
+    owner: str
+    base_url: str
+    limiter: RateLimiter
+    generator: Generator
+    batcher: Batcher
+    facts: ModelFacts
+
+
+@asynccontextmanager
+async def open_run_context(
+    spec: DatasetSpec,
+    *,
+    provider: Provider,
+    price: Price,
+    settings: Settings,
+    run_state: RunState,
+    concurrency: int = MAX_IN_FLIGHT,
+    open_limiter: OpenLimiter | None = None,
+    flow_run_id: str | None = None,
+    part_of: str | None = None,
+    sends: bool = True,
+    log: Log = logging.getLogger(__name__),  # noqa: B008 - the same one, always
+) -> AsyncIterator[RunContext]:
+    """A workbench for the dataset that `spec` names. Without `open_limiter` the rate is counted in the ledger.
+
+    `flow_run_id` is Prefect's, where there is one. `part_of` is the id of a run that another process has begun, and will end: this one
+    takes part in it, under its budget, as the owner that is named after `flow_run_id`. Without `sends` no
+    request will be made: what was paid is collected though the model is gone. Raises `ConfigError`, `FatalAPIError` or
+    `LedgerError`: one line each, for a person. Who opened it waits for its calls in flight before it is closed.
+    """
+    simulate = provider == "simulator"
+    if not simulate and not settings.keys:
+        raise ConfigError("no API key: set ANTHROPIC_API_KEY, or try it without one: --simulate")
+    keys = (SIMULATOR_KEY,) if simulate else settings.keys
+    own_id = uuid.UUID(flow_run_id).hex if flow_run_id else uuid.uuid4().hex
+    run_id = part_of or own_id
+    async with AsyncExitStack() as stack:
+        ledger = stack.enter_context(Ledger(settings.database_url))
+        now, owner = datetime.now(UTC), new_owner(own_id if part_of else None)
+        dataset = ledger.write(dataset_id, spec.name, provider, now)
+        ledger.write(register, owner, now)
+        stack.callback(lambda: ledger.write(retire, owner.id, datetime.now(UTC)))
+        await stack.enter_async_context(background_task(_renew_lease(ledger, owner.id, log)))
+        base_url = stack.enter_context(api_address(settings, simulate=simulate))
+        claude = Claude(keys, base_url, spec.model, timeout_seconds=spec.retry.timeout_seconds)
+        stack.push_async_callback(claude.aclose)
+        policy = Policy(spec.retry)
+        try:
+            await check_provider(claude, provider, policy)
+        except FatalAPIError as error:
+            if sends or error.kind != "model":
+                raise
+        if sends:
+            check_model(claude.facts, spec, elsewhere=is_elsewhere(provider, settings.api_root))
+        if claude.told:
+            ledger.write(keep_facts, provider, spec.model, claude.told, datetime.now(UTC))
+        endpoint, names = limit_label(spec, base_url, provider), [fingerprint(key) for key in keys]
+        open_limiter = open_limiter or _counted_in(ledger)
+        limiter = await stack.enter_async_context(open_limiter(read_limits(spec.limits), endpoint, spec.model, names))
+        if part_of is None:
+            ledger.write(keep_spec, dataset, spec)
+            ledger.write(open_run, run_id, dataset, spec, owner.id, flow_run_id, now)
+        generator = Generator(
+            ledger=ledger,
+            claude=claude,
+            limiter=limiter,
+            run_state=run_state,
+            spec=spec,
+            price=price,
+            provider=provider,
+            run_id=run_id,
+            dataset_id=dataset,
+            owner=owner.id,
+            concurrency=concurrency,
+            policy=policy,
+        )
+        batcher = Batcher(
+            ledger=ledger,
+            claude=claude,
+            names=names,
+            run_state=run_state,
+            spec=spec,
+            price=price,
+            provider=provider,
+            run_id=run_id,
+            dataset_id=dataset,
+            owner=owner.id,
+            endpoint=base_url,
+            policy=policy,
+        )
+        yield RunContext(run_id, ledger, dataset, owner.id, base_url, limiter, generator, batcher, claude.facts)
+
+
+def _counted_in(ledger: Ledger) -> OpenLimiter:
+    def open_limiter(limits: Limits, endpoint: str, model: str, names: Sequence[str]) -> LedgerRateLimiter:
+        return LedgerRateLimiter(limits, ledger=ledger, endpoint=endpoint, model=model, fingerprints=names)
+
+    return open_limiter
+
+
+async def _renew_lease(ledger: Ledger, owner: str, log: Log) -> None:
+    while True:
+        await asyncio.sleep(RENEW_SECONDS)
+        try:
+            await ledger.awrite(renew, owner, datetime.now(UTC))
+        except LedgerError as error:  # the lease outlasts a short absence; the calls themselves find out about a long one
+            log.warning("the lease could not be renewed: %s", error)

@@ -1,0 +1,93 @@
+"""A run's calls in this process: what stops them, and what has become of them so far. Shared by all who make calls for the run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from convoforge.errors import RejectedError, UnreadableError
+from convoforge.generation.recent_answers import RecentAnswers
+from convoforge.models import Status
+from convoforge.rate import RateLimiter
+
+SAME_REJECTION_LIMIT = 10
+"""So many of the same 400 in a row stop a run: the fault is in what is sent, not in one request."""
+
+UNREADABLE_LIMIT = 10
+"""So many answers in a row that cannot be read stop a run: it is not the API that answers."""
+
+
+@dataclass(slots=True)
+class RunState:
+    """What makes the calls of one run in this process stop, and what they have done so far.
+
+    `settled` is set when the next call has been booked, or the run stops; then another event takes its place. `final` are the requests
+    for which the server wants no other attempt in this run. Without `recent` nobody minds how many answers are accepted.
+    """
+
+    stopped: str | None = None
+    fatal: bool = False
+    in_flight: set[asyncio.Task[Any]] = field(default_factory=set)
+    tally: Counter[str] = field(default_factory=Counter)
+    unanswered: set[int] = field(default_factory=set)
+    final: set[int] = field(default_factory=set)
+    cost_pico: int = 0
+    settled: asyncio.Event = field(default_factory=asyncio.Event)
+    limiter: RateLimiter | None = None
+    recent: RecentAnswers | None = None
+    _rejection: tuple[str, int] = ("", 0)
+    _unreadable: int = 0
+
+    def stop(self, reason: str, *, fatal: bool = False) -> None:
+        """Send nothing new. The first reason stays; doom is remembered."""
+        self.fatal = self.fatal or fatal
+        if self.stopped is None:
+            self.stopped = reason
+            if self.limiter is not None:
+                self.limiter.close(reason)
+            self.booked()
+
+    def allow(self, epoch: int) -> None:
+        """Raises `LimiterClosed` where what came in this epoch is not sent any more. A run has one epoch, and its limiter is closed."""
+
+    def rest(self, seconds: float, reason: str) -> None:
+        """The API asks for a longer wait than a run has patience for: the run ends short."""
+        self.stop(reason)
+
+    def other_model(self, reason: str) -> None:
+        """Another model answers than was asked for, and the spec does not allow it."""
+        self.stop(reason, fatal=True)
+
+    def booked(self) -> None:
+        """Wake those who wait for room in a budget."""
+        self.settled.set()
+        self.settled = asyncio.Event()
+
+    def judged(self, status: Status, faults: Sequence[str], content_hash: str | None) -> Status:
+        """Count what an answer turned out to be: why it is not accepted, if it is not. Returns what it counts as, as far as this process
+        knows: what repeats an accepted one is not accepted."""
+        if self.recent is None:
+            return status
+        copy = status is Status.ACCEPTED and self.recent.repeats(content_hash)
+        if (said := self.recent.add(faults, content_hash)) is not None:
+            self.stop(said)
+        return Status.DROPPED if copy else status
+
+    def answered(self, error: Exception | None) -> None:
+        """Count refusals of the same kind in a row, and answers in a row that cannot be read. None is an answer that is none of these;
+        an error of another kind says nothing of them."""
+        if isinstance(error, UnreadableError):
+            self._unreadable += 1
+            if self._unreadable >= UNREADABLE_LIMIT:
+                self.stop(f"{self._unreadable} answers in a row could not be read: {error}", fatal=True)
+            return
+        if error is None or isinstance(error, RejectedError):
+            self._unreadable = 0
+            said = f"{error.status} {error.kind}: {error}" if error else ""
+            count = self._rejection[1] + 1 if said and said == self._rejection[0] else int(bool(said))
+            self._rejection = (said, count)
+            if error is not None and count >= SAME_REJECTION_LIMIT:
+                self.stop(f"{count} requests in a row were refused alike: {error}", fatal=True)

@@ -1,0 +1,48 @@
+"""How many tokens a plan's prompts are, as the API counts them: free, and exact where letters are only a guess."""
+
+from __future__ import annotations
+
+import asyncio
+
+from convoforge.claude import SIMULATOR_KEY, Claude
+from convoforge.claude.retry import Policy
+from convoforge.dataset.estimate import samples
+from convoforge.generation.endpoint import api_address, check_provider
+from convoforge.models import Prompt
+from convoforge.planning.plan import Plan
+from convoforge.settings import Settings
+
+AT_ONCE = 4
+
+
+def count_prompts(plan: Plan, settings: Settings, seconds: float | None = None) -> dict[str, float]:
+    """The mean input tokens of each template's prompts, over a few of them. Raises a `ClaudeAPIError` or `ConfigError`, and `TimeoutError`
+    after so many seconds."""
+    return asyncio.run(asyncio.wait_for(_count(plan, settings), seconds))
+
+
+async def _count(plan: Plan, settings: Settings) -> dict[str, float]:
+    simulate = plan.provider == "simulator"
+    spec, slots = plan.spec, asyncio.Semaphore(AT_ONCE)
+    with api_address(settings, simulate=simulate) as url:
+        claude = Claude(
+            (SIMULATOR_KEY,) if simulate else settings.keys, url, spec.model, timeout_seconds=spec.retry.timeout_seconds
+        )
+        policy = Policy(spec.retry)
+
+        async def one(prompt: Prompt) -> int:
+            async def count() -> int:
+                async with slots:
+                    return await claude.count_tokens(prompt, spec.generation)
+
+            return await policy.run(count)
+
+        try:
+            await check_provider(claude, plan.provider, policy)
+            return {
+                name: sum(counts) / len(counts)
+                for name, prompts in samples(plan).items()
+                if (counts := await asyncio.gather(*map(one, prompts)))
+            }
+        finally:
+            await claude.aclose()

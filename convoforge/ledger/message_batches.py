@@ -1,0 +1,229 @@
+"""Message batches in the ledger: an intent before a batch is made, its name at the API after, each result once.
+
+A batch outlives the process that made it. While it is open, its requests are claimed and its attempts are owned by the batch itself,
+so that no process's end gives them back: they are being worked on, and will be paid for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, Select, and_, bindparam, func, insert, select, update
+
+from convoforge.ledger.attempts import Completion, Denied, Intent, finish_attempts, scopes, start_attempts
+from convoforge.ledger.tables import batches, datasets, generation_logs, requests, runs
+from convoforge.models import Asked, Provider
+
+OPEN = ("intent", "made")
+"""The states of a batch that may still bring something: it is about to be made, or has been."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the last look at a batch found. `api_status` and `api_ended_at` are the API's words; `missing_since` is the first of the looks
+    in a row at which the API had it or its results not; `trouble` says why its results are not here, if it should have brought them;
+    `given_up_at` is when its requests are asked again at the earliest, if nothing changes until then."""
+
+    looked_at: datetime | None = None
+    api_status: str | None = None
+    api_ended_at: datetime | None = None
+    missing_since: datetime | None = None
+    trouble: str | None = None
+    given_up_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenBatch:
+    """A batch that may still bring something. `api_id` is None until the API has named it; `api_key` is its key's fingerprint, `endpoint`
+    the address it was made at. `seen` is what the last look at it found."""
+
+    id: str
+    run_id: str
+    dataset_id: int
+    dataset: str
+    provider: Provider
+    api_id: str | None
+    api_key: str | None
+    requests: int
+    created_at: datetime
+    endpoint: str | None = None
+    seen: Seen = Seen()
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRequest:
+    """One request of a batch that has no result yet."""
+
+    custom_id: str
+    cell: str
+    draw: int
+    asked: Asked
+    intent: Intent
+
+
+def custom_id(cell: str, draw: int, attempt: int) -> str:
+    """A request's name in a batch: letters, digits and hyphens, 64 at most."""
+    return f"{cell}-{draw}-{attempt}"
+
+
+def begin_batch(
+    connection: Connection, batch_id: str, parts: Sequence[tuple[Intent, Asked]], now: datetime, endpoint: str | None = None
+) -> Sequence[Denied | None]:
+    """Write down that a batch is about to be made at `endpoint` of those `parts` whose worst case fits into their budgets; `Denied` for
+    the others. They are of one run and one key, and claimed by whoever calls; afterwards by the batch."""
+    results = start_attempts(connection, [intent for intent, _ in parts])
+    taken = [part for part, denied in zip(parts, results, strict=True) if denied is None]
+    if not taken:
+        return results
+    first = taken[0][0]
+    row = {
+        "id": batch_id,
+        "run_id": first.run_id,
+        "api_key": first.api_key,
+        "state": "intent",
+        "requests": len(taken),
+        "created_at": now,
+        "endpoint": endpoint and endpoint[:300],
+    }
+    connection.execute(insert(batches), row)
+    hold = update(requests).where(requests.c.id == bindparam("b_request")).values(owner=batch_id, request=bindparam("b_asked"))
+    connection.execute(
+        hold, [{"b_request": intent.request_id, "b_asked": orjson.dumps(asked).decode()} for intent, asked in taken]
+    )
+    return results
+
+
+def name_batch(connection: Connection, batch_id: str, api_id: str) -> None:
+    """Write down what the API calls a batch, now that it is made."""
+    connection.execute(update(batches).where(batches.c.id == batch_id).values(api_batch_id=api_id, state="made"))
+
+
+def write_seen(connection: Connection, batch_id: str, seen: Seen) -> None:
+    """Keep what a look at a batch found."""
+    values = {
+        "looked_at": seen.looked_at,
+        "api_status": seen.api_status,
+        "api_ended_at": seen.api_ended_at,
+        "missing_since": seen.missing_since,
+        "trouble": seen.trouble,
+        "given_up_at": seen.given_up_at,
+    }
+    connection.execute(update(batches).where(batches.c.id == batch_id).values(values))
+
+
+def list_open_batches(connection: Connection, dataset: int | None = None) -> list[OpenBatch]:
+    """The batches that may still bring something, oldest first; of one dataset, or of all."""
+    query = _batches().where(batches.c.state.in_(OPEN)).order_by(batches.c.created_at, batches.c.id)
+    return _read(connection, query if dataset is None else query.where(runs.c.dataset_id == dataset))
+
+
+def list_troubled_batches(connection: Connection, most: int) -> list[OpenBatch]:
+    """The batches that have ended with something wrong, the latest first."""
+    over = (batches.c.state.not_in(OPEN), batches.c.trouble.is_not(None))
+    return _read(connection, _batches().where(*over).order_by(batches.c.ended_at.desc(), batches.c.id).limit(most))
+
+
+def _batches() -> Select[Any]:
+    return (
+        select(batches, runs.c.dataset_id, datasets.c.name, datasets.c.provider)
+        .join(runs, runs.c.id == batches.c.run_id)
+        .join(datasets, datasets.c.id == runs.c.dataset_id)
+    )
+
+
+def _read(connection: Connection, query: Select[Any]) -> list[OpenBatch]:
+    return [
+        OpenBatch(
+            id=row.id,
+            run_id=row.run_id,
+            dataset_id=row.dataset_id,
+            dataset=row.name,
+            provider=row.provider,
+            api_id=row.api_batch_id,
+            api_key=row.api_key,
+            requests=row.requests,
+            created_at=row.created_at,
+            endpoint=row.endpoint,
+            seen=Seen(row.looked_at, row.api_status, row.api_ended_at, row.missing_since, row.trouble, row.given_up_at),
+        )
+        for row in connection.execute(query)
+    ]
+
+
+def list_known_batches(connection: Connection) -> set[str]:
+    """What the API calls the batches that have been named."""
+    return set(connection.execute(select(batches.c.api_batch_id).where(batches.c.api_batch_id.is_not(None))).scalars())
+
+
+def read_parts(connection: Connection, batch_id: str) -> dict[str, BatchRequest]:
+    """The requests of a batch that have no result yet, by custom id."""
+    logs = generation_logs.c
+    query = (
+        select(generation_logs, requests.c.cell, requests.c.draw, requests.c.request)
+        .join(requests, requests.c.id == logs.request_id)
+        .where(logs.status == "open", logs.owner == batch_id)
+    )
+    found = {}
+    for row in connection.execute(query):
+        name = custom_id(row.cell, row.draw, row.attempt)
+        intent = Intent(
+            request_id=row.request_id,
+            attempt=row.attempt,
+            run_id=row.run_id,
+            dataset_id=row.dataset_id,
+            owner=row.owner,
+            provider=row.provider,
+            model=row.model,
+            template=row.template,
+            api_key=row.api_key,
+            price=row.price,
+            started_at=row.started_at,
+            reserve_pico=row.reserved_pico,
+            limits=_limits(row),
+            batch_id=batch_id,
+        )
+        found[name] = BatchRequest(name, row.cell, row.draw, Asked(**orjson.loads(row.request)), intent)
+    return found
+
+
+def finish_parts(connection: Connection, completions: Sequence[Completion]) -> set[tuple[int, int]]:
+    """Write what became of requests of a batch, of those that nobody has written yet: results may be read twice, and by two at once.
+    Returns which were new, as (request, attempt)."""
+    logs = generation_logs.c
+    wanted = {(one.intent.request_id, one.intent.attempt): one for one in completions}
+    open_ = connection.execute(
+        select(logs.request_id, logs.attempt)
+        .where(logs.status == "open", logs.request_id.in_([request for request, _ in wanted]))
+        .with_for_update()
+    ).all()
+    new = {(row.request_id, row.attempt) for row in open_} & wanted.keys()
+    if new:
+        finish_attempts(connection, [wanted[key] for key in sorted(new)])
+    return new
+
+
+def end_batch(connection: Connection, batch_id: str, state: str, now: datetime, trouble: str | None = None) -> None:
+    """Write down that a batch brings nothing more. `state` is ended, or failed where it was never made; `trouble` what was wrong."""
+    connection.execute(update(batches).where(batches.c.id == batch_id).values(state=state, ended_at=now, trouble=trouble))
+
+
+def count_in_batches(connection: Connection, dataset: int) -> int:
+    """How many requests of a dataset are in batches, without a result."""
+    logs = generation_logs.c
+    query = (
+        select(func.count())
+        .select_from(batches)
+        .join(runs, and_(runs.c.id == batches.c.run_id, runs.c.dataset_id == dataset))
+        .join(generation_logs, and_(logs.owner == batches.c.id, logs.status == "open"))
+        .where(batches.c.state.in_(OPEN))
+    )
+    return int(connection.execute(query).scalar_one())
+
+
+def _limits(row: Any) -> Mapping[str, int | None]:
+    """The budgets that a part was reserved in; their caps do not matter any more."""
+    return dict.fromkeys(scopes(row.run_id, row.dataset_id, row.started_at))

@@ -1,0 +1,298 @@
+"""Draws in the ledger: enrolled once, claimed by one owner, held with an answer. And what scoring and publishing read."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from sys import intern
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, Select, and_, bindparam, func, insert, or_, select, update
+
+from convoforge.ledger.attempts import SCORE_COLUMNS, score_values
+from convoforge.ledger.dialects import upsert
+from convoforge.ledger.owners import dead_owners, release
+from convoforge.ledger.tables import answers, generation_logs, requests, reviews
+from convoforge.models import Conversation, Turn
+from convoforge.planning.draws import Draw
+from convoforge.planning.keys import draw_key
+from convoforge.planning.plan import Cell
+from convoforge.scoring import Scored
+
+_CHUNK = 500
+"""Rows per statement: SQLite takes 32,766 variables, and a shorter statement is no slower."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A request this owner may generate. `attempts` is how many were made before, over all runs."""
+
+    request_id: int
+    cell: str
+    draw: int
+    attempts: int
+
+
+def register_draws(connection: Connection, dataset_id: int, draws: Sequence[tuple[Cell, int]]) -> int:
+    """Make wanted draws known, pending. Those already known are left alone. Returns how many were new."""
+    before = _count(connection, dataset_id)
+    statement = upsert(connection.dialect.name, requests).on_conflict_do_nothing(index_elements=["wanted"])
+    for chunk in chunks(draws):
+        connection.execute(
+            statement,
+            [
+                {
+                    "dataset_id": dataset_id,
+                    "wanted": draw_key(cell.key, draw),
+                    "cell": cell.key,
+                    "draw": draw,
+                    "persona": cell.persona,
+                    "emotion": cell.emotion,
+                    "topic": cell.topic,
+                    "tier": cell.tier,
+                    "template": cell.template,
+                    "state": "pending",
+                }
+                for cell, draw in chunk
+            ],
+        )
+    return _count(connection, dataset_id) - before
+
+
+def enrol_one(connection: Connection, dataset_id: int, cell: Cell, request: str) -> int:
+    """Make one ad-hoc request known; `cell.key` is its nonce. Returns the request's id."""
+    values = {
+        "dataset_id": dataset_id,
+        "wanted": draw_key(cell.key, 0),
+        "cell": cell.key,
+        "draw": 0,
+        "persona": cell.persona,
+        "emotion": cell.emotion,
+        "topic": cell.topic,
+        "tier": cell.tier,
+        "template": cell.template,
+        "request": request,
+        "state": "pending",
+    }
+    return int(connection.execute(insert(requests).returning(requests.c.id), values).scalar_one())
+
+
+def claim(connection: Connection, owner: str, ids: Sequence[int], now: datetime) -> list[Claimed]:
+    """Take pending requests for `owner`, and those whose owner is dead. What somebody alive has claimed is left out."""
+    dead = dead_owners(connection, now, but=owner)
+    release(connection, dead, now)
+    taken: list[Claimed] = []
+    for chunk in chunks(ids):
+        statement = (
+            update(requests)
+            .where(requests.c.id.in_(chunk), requests.c.state == "pending")
+            .values(state="claimed", owner=owner)
+            .returning(requests.c.id, requests.c.cell, requests.c.draw)
+        )
+        rows = connection.execute(statement).all()
+        attempts: dict[int, int] = {
+            row[0]: row[1]
+            for row in connection.execute(
+                select(generation_logs.c.request_id, func.max(generation_logs.c.attempt))
+                .where(generation_logs.c.request_id.in_([row.id for row in rows]))
+                .group_by(generation_logs.c.request_id)
+            )
+        }
+        taken.extend(Claimed(row.id, row.cell, row.draw, attempts.get(row.id, 0)) for row in rows)
+    order = {request_id: index for index, request_id in enumerate(ids)}
+    return sorted(taken, key=lambda one: order[one.request_id])
+
+
+def release_claims(connection: Connection, owner: str, ids: Sequence[int], reason: str) -> None:
+    """Give claimed requests back, pending, with the reason why they were not finished."""
+    for chunk in chunks(ids):
+        connection.execute(
+            update(requests)
+            .where(requests.c.id.in_(chunk), requests.c.owner == owner, requests.c.state == "claimed")
+            .values(state="pending", owner=None, reason=reason)
+        )
+
+
+def list_untried(connection: Connection, ids: Sequence[int], run_id: str, since: datetime) -> list[int]:
+    """Those of `ids`, in their order, that are pending and that no attempt of this run has failed since then."""
+    failed = _failed(run_id, since).where(generation_logs.c.request_id == requests.c.id)
+    found: set[int] = set()
+    for chunk in chunks(ids):
+        query = select(requests.c.id).where(requests.c.id.in_(chunk), requests.c.state == "pending", ~failed.exists())
+        found.update(connection.execute(query).scalars())
+    return [one for one in ids if one in found]
+
+
+def list_unanswered(connection: Connection, run_id: str, since: datetime | None = None) -> set[int]:
+    """The requests without an answer that attempts of this run (since then) have failed."""
+    query = _failed(run_id, since).join(requests, requests.c.id == generation_logs.c.request_id)
+    return set(connection.execute(query.where(requests.c.state.in_(("pending", "failed")))).scalars())
+
+
+def _failed(run_id: str, since: datetime | None) -> Select[int]:
+    query = select(generation_logs.c.request_id).where(generation_logs.c.run_id == run_id, generation_logs.c.status == "failed")
+    return query if since is None else query.where(generation_logs.c.started_at >= since)
+
+
+def requeue(connection: Connection, ids: Sequence[int]) -> None:
+    """Make held or failed draws pending again: a refresh, or a refused request that would be sent differently today."""
+    for chunk in chunks(ids):
+        connection.execute(
+            update(requests).where(requests.c.id.in_(chunk), requests.c.state != "claimed").values(state="pending", reason=None)
+        )
+
+
+def read_draws(connection: Connection, dataset_id: int) -> list[Draw]:
+    """Every draw of a dataset with the verdict-relevant part of the answer it holds, and the last review."""
+    return _draws(connection, _draws_of(dataset_id))
+
+
+def read_cell_draws(connection: Connection, dataset_id: int, cells: Collection[str]) -> list[Draw]:
+    """The same of a few cells."""
+    if not cells:
+        return []
+    highest = select(func.max(requests.c.draw)).where(requests.c.dataset_id == dataset_id)
+    numbers = range((connection.execute(highest).scalar_one() or 0) + 1)
+    wanted = [draw_key(cell, number) for cell in sorted(cells) for number in numbers]
+    query = _draws_of(dataset_id)
+    return [draw for chunk in chunks(wanted) for draw in _draws(connection, query.where(requests.c.wanted.in_(chunk)))]
+
+
+def _draws_of(dataset_id: int) -> Select[Any]:
+    last = (
+        select(reviews.c.request_id, reviews.c.attempt, func.max(reviews.c.id).label("id"))
+        .group_by(reviews.c.request_id, reviews.c.attempt)
+        .subquery()
+    )
+    return (
+        select(
+            requests.c.id,
+            requests.c.cell,
+            requests.c.draw,
+            requests.c.state,
+            func.coalesce(answers.c.sent, requests.c.sent),
+            answers.c.kind,
+            answers.c.score,
+            answers.c.content_hash,
+            func.coalesce(answers.c.reason, requests.c.reason),
+            reviews.c.decision,
+        )
+        .select_from(requests)
+        .outerjoin(answers, and_(answers.c.request_id == requests.c.id, answers.c.attempt == requests.c.answer))
+        .outerjoin(last, and_(last.c.request_id == answers.c.request_id, last.c.attempt == answers.c.attempt))
+        .outerjoin(reviews, reviews.c.id == last.c.id)
+        .where(requests.c.dataset_id == dataset_id)
+        .execution_options(yield_per=_CHUNK)
+    )
+
+
+def _draws(connection: Connection, query: Select[Any]) -> list[Draw]:
+    # a dataset may have a million draws, and few words: each is kept once
+    return [
+        Draw(
+            request_id,
+            intern(cell),
+            draw,
+            intern(state),
+            _digest(sent),
+            _kept_once(kind),
+            score,
+            _digest(content),
+            _kept_once(why),
+            _kept_once(said),
+        )
+        for request_id, cell, draw, state, sent, kind, score, content, why, said in connection.execute(query)
+    ]
+
+
+def sum_paid(connection: Connection, ids: Sequence[int]) -> int:
+    """What the answers cost that requests hold, in pico-dollars."""
+    query = _current(func.coalesce(func.sum(answers.c.paid_pico), 0))
+    return sum(int(connection.execute(query.where(requests.c.id.in_(chunk))).scalar_one()) for chunk in chunks(ids))
+
+
+def _digest(digits: str | None) -> bytes | None:
+    return None if digits is None else bytes.fromhex(digits)
+
+
+def _kept_once(word: str | None) -> str | None:
+    return None if word is None else intern(word)
+
+
+def list_unscored(connection: Connection, dataset_id: int, rubric: int, most: int) -> list[tuple[int, int, Conversation]]:
+    """Up to `most` conversations without a score of this rubric: (request, attempt, conversation)."""
+    query = (
+        _current(answers.c.request_id, answers.c.attempt, answers.c.turns, answers.c.system)
+        .where(requests.c.dataset_id == dataset_id, answers.c.kind == "ok")
+        .where(or_(answers.c.rubric.is_(None), answers.c.rubric != rubric))
+        .limit(most)
+    )
+    return [(row[0], row[1], read_conversation(row[2], row[3])) for row in connection.execute(query)]
+
+
+_SCORED = (
+    update(answers)
+    .where(answers.c.request_id == bindparam("b_request"), answers.c.attempt == bindparam("b_attempt"))
+    .values({name: bindparam(name) for name in SCORE_COLUMNS})
+)
+
+
+def write_scores(connection: Connection, scores: Sequence[tuple[int, int, Scored]]) -> None:
+    """Keep scores with their breakdown: (request, attempt, score)."""
+    if scores:
+        rows = [{"b_request": one, "b_attempt": attempt, **score_values(scored)} for one, attempt, scored in scores]
+        connection.execute(_SCORED, rows)
+
+
+def read_answers(connection: Connection, ids: Sequence[int]) -> Iterator[Any]:
+    """The answers that requests hold, in the order of `ids`, with request and log beside them, a chunk in memory at a time."""
+    query = _current(
+        requests,
+        answers,
+        generation_logs.c.run_id,
+        generation_logs.c.provider,
+        func.coalesce(generation_logs.c.answered_model, generation_logs.c.model).label("model"),
+        generation_logs.c.api_request_id,
+        generation_logs.c.input_tokens,
+        generation_logs.c.output_tokens,
+        generation_logs.c.cache_read_tokens,
+        generation_logs.c.cache_write_5m_tokens,
+        generation_logs.c.cache_write_1h_tokens,
+        generation_logs.c.cost_pico,
+    ).join(
+        generation_logs,
+        and_(generation_logs.c.request_id == answers.c.request_id, generation_logs.c.attempt == answers.c.attempt),
+    )
+    for chunk in chunks(ids):
+        rows = {row.id: row for row in connection.execute(query.where(requests.c.id.in_(chunk)))}
+        yield from (rows[request_id] for request_id in chunk if request_id in rows)
+
+
+def read_conversation(turns: str, system: str | None) -> Conversation:
+    """A conversation from the columns that hold it."""
+    return Conversation(tuple(Turn(role, content) for role, content in orjson.loads(turns)), system)
+
+
+def write_conversation(conversation: Conversation) -> str:
+    """The turns as the ledger keeps them: a JSON list of [role, content]."""
+    return orjson.dumps([(turn.role, turn.content) for turn in conversation.turns]).decode()
+
+
+def _current(*columns: Any) -> Select[Any]:
+    return (
+        select(*columns)
+        .select_from(requests)
+        .join(answers, and_(answers.c.request_id == requests.c.id, answers.c.attempt == requests.c.answer))
+    )
+
+
+def _count(connection: Connection, dataset_id: int) -> int:
+    query = select(func.count()).select_from(requests).where(requests.c.dataset_id == dataset_id)
+    return int(connection.execute(query).scalar_one())
+
+
+def chunks(items: Sequence[Any]) -> Iterable[Sequence[Any]]:
+    """Items in parts that fit into one statement."""
+    return (items[start : start + _CHUNK] for start in range(0, len(items), _CHUNK))

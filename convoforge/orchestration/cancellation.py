@@ -1,0 +1,119 @@
+"""How a run is asked to stop from outside: by Ctrl-C and SIGTERM, by Prefect's Cancel and Pause. It ends what it has begun, always."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from uuid import UUID
+
+from prefect.client.schemas.objects import State
+from prefect.exceptions import ObjectNotFound, Pause
+from prefect.logging import get_run_logger
+from prefect.runtime import flow_run
+from prefect.states import Cancelled, Running
+
+from convoforge.background import background_task
+from convoforge.orchestration.prefect_api import prefect_client
+
+WATCH_SECONDS = 4.0
+"""An operator's wish is to be heeded within 5 s."""
+
+
+@contextmanager
+def handle_signals(stop: Callable[[str], None], give_up: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Ctrl-C and SIGTERM call `stop` with what to say; a second one gives up what is under way, and cancels the flow.
+
+    Used inside a flow: handlers set outside are lost in it.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    flow = asyncio.current_task()
+    asked = False
+
+    def heed(name: str) -> None:
+        nonlocal asked
+        if asked and flow is not None:
+            give_up()
+            flow.cancel()
+        asked = True
+        stop(f"stopped by {name}")
+
+    names = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
+    before = {number: signal.getsignal(number) for number in names}
+    for number, name in names.items():
+        loop.add_signal_handler(number, heed, name)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            loop.remove_signal_handler(number)
+            signal.signal(number, handler)
+
+
+@asynccontextmanager
+async def watch_prefect(stop: Callable[[str], None]) -> AsyncIterator[None]:
+    """Cancel and Pause in Prefect call `stop`. They do not stop a running flow by themselves, so it looks every few seconds."""
+    if not flow_run.id:
+        yield
+        return
+    async with background_task(_watch(UUID(str(flow_run.id)), stop)):
+        yield
+
+
+async def end_state(state: State) -> State:
+    """The state to end a flow with: the given one, unless somebody outside has asked for another end.
+
+    A cancelled run ends as Cancelled, with the same message. One that was suspended, and that a worker can resume, stays so: raises
+    `Pause`. One that nobody could resume ends as given.
+    """
+    if not flow_run.id:
+        return state
+    try:
+        async with prefect_client() as client:
+            run = await client.read_flow_run(UUID(str(flow_run.id)))
+            asked = run.state
+            if asked is None or not asked.is_paused():
+                cancelled = asked is not None and (asked.is_cancelling() or asked.is_cancelled())
+                return Cancelled(message=state.message, data=state.data) if cancelled else state
+            if run.deployment_id is None or not asked.state_details.pause_reschedule:
+                await client.set_flow_run_state(run.id, Running(), force=True)  # else Prefect takes no end of a paused run
+                return state
+    except Exception as error:  # noqa: BLE001 - what was made is in the ledger whether or not Prefect hears of it
+        get_run_logger().warning("Prefect does not answer: %s", error)
+        return state
+    raise Pause(state=asked)
+
+
+async def _watch(run: UUID, stop: Callable[[str], None]) -> None:
+    silent = False
+    async with prefect_client() as client:
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            try:
+                state = (await client.read_flow_run(run)).state
+            except ObjectNotFound:
+                stop("the run was deleted in Prefect")
+                return
+            except Exception as error:  # noqa: BLE001 - the server may be away for a while; the run does not need it
+                if not silent:
+                    get_run_logger().warning("Prefect does not answer (%s); the run goes on", type(error).__name__)
+                silent = True
+                continue
+            silent = False
+            if state is not None and (said := _asked(state)):
+                stop(f"{said} in Prefect")
+                return
+
+
+def _asked(state: State) -> str:
+    """What somebody outside has done to a run in this state; empty where it simply runs."""
+    if state.is_cancelling() or state.is_cancelled():
+        return "cancelled"
+    if state.is_paused():
+        return "paused"
+    return f"set to {state.name}" if state.is_final() else ""

@@ -1,0 +1,29 @@
+"""A draw: one of the conversations that a cell asks for, and what the ledger holds of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from convoforge.planning.keys import conversation_id, draw_key
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """One draw as the ledger holds it. `state` is pending, claimed, held or failed; the rest is of the answer it holds. `sent` and
+    `content_hash` are digests in bytes, as a large dataset's draws are all in memory at once: half of what their digits take."""
+
+    request_id: int
+    cell: str
+    draw: int
+    state: str
+    sent: bytes | None = None
+    kind: str | None = None
+    score: int | None = None
+    content_hash: bytes | None = None
+    reason: str | None = None
+    decision: str | None = None
+
+    @property
+    def conversation_id(self) -> str:
+        """The name in the dataset of the conversation it holds."""
+        return conversation_id(draw_key(self.cell, self.draw), self.sent.hex() if self.sent else "")

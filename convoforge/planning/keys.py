@@ -1,0 +1,46 @@
+"""The two keys of a conversation, never mixed.
+
+*wanted* is what a plan asks for: dataset, provider, cell, draw number. *sent* is what is paid for: model, rendered prompt and
+the settings that differ from their defaults. A golden test pins both: a release that changed them would pay everything again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from sys import intern
+from typing import Any
+
+import orjson
+
+from convoforge.models import Prompt
+from convoforge.planning.spec import Generation
+
+KEY_VERSION = 1
+
+_DEFAULTS = Generation().model_dump(exclude={"caching"})  # how a prompt is billed is no part of what is asked
+
+
+def cell_key(dataset: str, provider: str, values: Mapping[str, str]) -> str:
+    """The identity of a cell: 32 hex digits."""
+    return intern(_digest({"v": KEY_VERSION, "dataset": dataset, "provider": provider, "cell": dict(values)})[:32])
+
+
+def draw_key(cell: str, draw: int) -> str:
+    """The identity of one draw of a cell."""
+    return f"{cell}/{draw}"
+
+
+def request_fingerprint(model: str, prompt: Prompt, settings: Generation) -> str:
+    """The identity of what the API is sent: 64 hex digits. The system turn that is only published is no part of it."""
+    differing = {key: value for key in _DEFAULTS if (value := getattr(settings, key)) != _DEFAULTS[key]}
+    return _digest({"v": KEY_VERSION, "model": model, "system": prompt.system, "user": prompt.user, "settings": differing})
+
+
+def conversation_id(wanted: str, sent: str) -> str:
+    """The name of a conversation in a dataset: 24 hex digits; another prompt for the same draw is another conversation."""
+    return hashlib.sha256(f"{wanted}\x1f{sent}".encode()).hexdigest()[:24]
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).hexdigest()

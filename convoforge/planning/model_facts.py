@@ -1,0 +1,225 @@
+"""What each model takes and how it behaves: facts, told and dated, never inferred from a name.
+
+A run asks the API (`GET /v1/models/{id}`), and what it says goes first. A snapshot lies in the package (`model_facts.json`, with its date
+and sources): for plans, which call nothing, for servers without that route, and for what the API does not tell (the least length that is
+cached, whether a model thinks by itself, whether it takes a temperature).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import date
+from functools import cache
+from importlib.resources import files
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import orjson
+
+from convoforge.errors import ConfigError
+from convoforge.models import Provider
+from convoforge.planning.spec import DatasetSpec, Generation
+
+Lifecycle = Literal["active", "deprecated", "retired"]
+LIFECYCLES: tuple[Lifecycle, ...] = ("active", "deprecated", "retired")
+EFFORTS = ("low", "medium", "high", "xhigh", "max")
+THINKING = ("adaptive", "between_tools", "disabled", "enabled")
+
+_CACHED_FROM = 512
+"""Tokens that a new model keeps in its cache at least. Where that is too few for it, the first answer shows it, and nothing is paid."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """One model. Tokens are those of one request; None where nobody has said.
+
+    `thinking` are the values that the request's `thinking.type` may have; `thinks` is whether the model thinks where the request says
+    nothing; `efforts` are the levels it takes, `efforts_when_off` those it takes together with thinking turned off. `known` is false
+    for a model that nobody has told anything of: the plainest request is made of it. `characters_a_token` is of English text: about 3
+    since Opus 4.7, whose tokenizer gives 30 % more tokens than the one before (4). `told` is whether
+    the API itself has said so.
+    """
+
+    id: str
+    max_tokens: int | None = None
+    max_input_tokens: int | None = None
+    cache_minimum: int = 1_024
+    structured: bool = False
+    batch: bool = True
+    temperature: bool = False
+    thinking: tuple[str, ...] = ()
+    thinks: bool = False
+    efforts: tuple[str, ...] = ()
+    default_effort: str | None = None
+    efforts_when_off: tuple[str, ...] = ()
+    lifecycle: Lifecycle = "active"
+    retires_at: date | None = None
+    characters_a_token: int = 3
+    known: bool = True
+    told: bool = field(default=False, compare=False)
+
+    def uses_schema(self, settings: Generation) -> bool:
+        """Whether an answer's format is asked for as a schema, or in words."""
+        return settings.structured and self.structured
+
+
+def snapshot_facts(model: str) -> ModelFacts:
+    """What the package's snapshot says of a model; the plainest facts where it says nothing."""
+    told = snapshot_models().get(model)
+    if told is None:
+        return ModelFacts(model, known=False)
+    return ModelFacts(
+        id=model,
+        max_tokens=told["max_tokens"],
+        max_input_tokens=told["max_input_tokens"],
+        cache_minimum=told["cache_minimum"],
+        structured=told["structured"],
+        batch=told["batch"],
+        temperature=told["temperature"],
+        thinking=tuple(told["thinking"]),
+        thinks=told["thinks"],
+        efforts=tuple(told["efforts"]),
+        default_effort=told["default_effort"],
+        efforts_when_off=tuple(told["efforts_when_off"]),
+        lifecycle=told["lifecycle"],
+        retires_at=told["retires_at"] and date.fromisoformat(told["retires_at"]),
+        characters_a_token=told["characters_a_token"],
+    )
+
+
+def pick_facts(told: Mapping[str, Any]) -> dict[str, Any]:
+    """What matters of a model as `GET /v1/models/{id}` tells it, small enough to be kept; whatever is not what it should be is left out."""
+    found: dict[str, Any] = {}
+    for name in ("max_tokens", "max_input_tokens"):
+        if type(told.get(name)) is int and 0 < told[name] < 2**31:
+            found[name] = told[name]
+    if told.get("lifecycle") in LIFECYCLES:
+        found["lifecycle"] = told["lifecycle"]
+        found["retires_at"] = _day(told.get("retires_at"))
+    can = _branch(told, "capabilities")
+    for name, capability in (("structured", "structured_outputs"), ("batch", "batch")):
+        if (supported := _supported(can, capability)) is not None:
+            found[name] = supported
+    types, levels = _branch(can, "thinking", "types"), _branch(can, "effort")
+    if types:
+        found["thinking"] = [kind for kind in THINKING if _supported(types, kind)]
+    if levels:
+        found["efforts"] = [level for level in EFFORTS if _supported(levels, level)]
+    return found
+
+
+def merge_facts(snapshot: ModelFacts, told: Mapping[str, Any]) -> ModelFacts:
+    """What the API has told of a model (as `pick_facts` left it), completed by the snapshot. A model that the snapshot does not know is
+    taken to be a new one: it thinks unless it is told not to, and with thinking off takes no more than high effort."""
+    if not told:
+        return snapshot
+    facts = replace(
+        snapshot,
+        max_tokens=told.get("max_tokens", snapshot.max_tokens),
+        max_input_tokens=told.get("max_input_tokens", snapshot.max_input_tokens),
+        structured=told.get("structured", snapshot.structured),
+        batch=told.get("batch", snapshot.batch),
+        thinking=tuple(told.get("thinking", snapshot.thinking)),
+        efforts=tuple(told.get("efforts", snapshot.efforts)),
+        lifecycle=told.get("lifecycle", snapshot.lifecycle),
+        known=True,
+        told=True,
+    )
+    if "lifecycle" in told:
+        facts = replace(facts, retires_at=date.fromisoformat(told["retires_at"]) if told.get("retires_at") else None)
+    if snapshot.known:
+        return replace(facts, efforts_when_off=tuple(level for level in snapshot.efforts_when_off if level in facts.efforts))
+    return replace(
+        facts,
+        cache_minimum=_CACHED_FROM,
+        thinks="adaptive" in facts.thinking,
+        default_effort="high" if "high" in facts.efforts else None,
+        efforts_when_off=tuple(level for level in facts.efforts if level in EFFORTS[:3]),
+    )
+
+
+def is_elsewhere(provider: Provider, base_url: str) -> bool:
+    """Whether requests go to another server than Anthropic's own, or a simulator of it."""
+    return provider == "anthropic" and urlsplit(base_url).hostname != "api.anthropic.com"
+
+
+def check_model(facts: ModelFacts, spec: DatasetSpec, *, elsewhere: bool) -> None:
+    """Raises `ConfigError` for a spec that cannot work with its model. `elsewhere` is whether another server than Anthropic's answers: of
+    what is retired there the snapshot knows nothing."""
+    if facts.lifecycle == "retired" and (facts.told or not elsewhere):
+        raise ConfigError(
+            f"the model {facts.id} is retired{_since(facts)}: no request to it is answered. Change `model` in the spec"
+        )
+    check_max_tokens(facts, spec.generation)
+    if spec.mode == "batch" and not facts.batch:
+        raise ConfigError(f"mode: the model {facts.id} takes no message batches: set mode to online, and leave out --batch")
+
+
+def check_max_tokens(facts: ModelFacts, settings: Generation) -> None:
+    """Raises `ConfigError` for more tokens than the model gives."""
+    if facts.max_tokens is not None and settings.max_tokens > facts.max_tokens:
+        raise ConfigError(
+            f"generation.max_tokens: {settings.max_tokens:,} is more than the {facts.max_tokens:,} tokens that the model {facts.id} gives"
+        )
+
+
+def describe_model(facts: ModelFacts, settings: Generation) -> Iterator[str]:
+    """What a person should know of a model before it is paid."""
+    if not facts.known:
+        yield (
+            f"nothing is known of the model {facts.id}: it is asked in the plainest way, with the answer's format told in words; "
+            "what it thinks by itself is paid"
+        )
+    elif settings.structured and not facts.structured:
+        yield f"the model {facts.id} takes no structured output: the answer's format is told in words"
+    if facts.lifecycle == "deprecated":
+        when = f", and will be retired on {_written(facts.retires_at)}" if facts.retires_at else ""
+        yield f"the model {facts.id} is deprecated{when}: choose a newer one"
+    if facts.lifecycle == "retired":
+        yield f"the model {facts.id} is retired{_since(facts)}: Anthropic answers no request to it"
+
+
+def _since(facts: ModelFacts) -> str:
+    return f" since {_written(facts.retires_at)}" if facts.retires_at else ""
+
+
+def _written(day: date) -> str:
+    return f"{day.day} {day:%B %Y}"
+
+
+def _branch(told: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
+    for name in names:
+        inner = told.get(name)
+        told = inner if isinstance(inner, Mapping) else {}
+    return told
+
+
+def _supported(told: Mapping[str, Any], name: str) -> bool | None:
+    supported = _branch(told, name).get("supported")
+    return supported if isinstance(supported, bool) else None
+
+
+def _day(moment: object) -> str | None:
+    try:
+        return date.fromisoformat(str(moment)[:10]).isoformat()
+    except ValueError:
+        return None
+
+
+@cache
+def snapshot_models() -> dict[str, dict[str, Any]]:
+    """The snapshot by model, each also under its other names."""
+    older = set(_snapshot()["older_tokenizer"])
+    models = [{**told, "characters_a_token": 4 if told["id"] in older else 3} for told in _snapshot()["models"]]
+    return {name: told for told in models for name in (told["id"], *told["aliases"])}
+
+
+def snapshot_date() -> date:
+    """The day that the snapshot was taken."""
+    return date.fromisoformat(_snapshot()["as_of"])
+
+
+@cache
+def _snapshot() -> Any:
+    return orjson.loads(files("convoforge").joinpath("model_facts.json").read_bytes())

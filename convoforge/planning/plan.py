@@ -1,0 +1,242 @@
+"""The plan: which cells a spec spans, and what each draw of a cell would send. Deterministic; calls nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from math import ceil, prod
+
+from convoforge.billing_terms import worst_price
+from convoforge.errors import ConfigError, nearest
+from convoforge.models import ConversationRequest, Prompt, Provider, Scalar, Usage
+from convoforge.parsing import ANSWER_FORMAT
+from convoforge.planning.grid import Grid, Past, Values, choose, sign
+from convoforge.planning.keys import cell_key, request_fingerprint
+from convoforge.planning.model_facts import ModelFacts, describe_model, snapshot_facts
+from convoforge.planning.spec import AXES, DatasetSpec, Generation
+from convoforge.planning.templates import Library, Template
+from convoforge.planning.thinking import Thinking, describe_thinking, thinking_of
+from convoforge.pricing import Price, cost_pico, price_of
+
+"""Of English prose, roughly: what estimates reckon with."""
+
+PROMPT_OVERHEAD_TOKENS = 200
+"""Tokens beyond the prompt's own text that a request may be billed for: the answer's schema and the message frame."""
+
+MAX_WANTED = 1_000_000
+"""Conversations one plan may ask for: a million are about ten thousand dollars, and what a process can hold in memory."""
+
+ANSWER_TOKENS = 1_200
+"""Expected tokens of one answer where nothing is known yet: 12 turns of 250 characters, their JSON, at 3.5 characters a token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One combination of axis values, and the template that serves it."""
+
+    key: str
+    persona: str
+    emotion: str
+    topic: str
+    tier: str
+    template: str
+
+    @property
+    def values(self) -> Values:
+        """What it is, apart from any dataset."""
+        return self.persona, self.emotion, self.topic, self.tier, self.template
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The cells of a spec for one provider, in the order in which they are generated and published. `price` is that of its mode;
+    `facts` are what is known of its model. `signature` decides which cells of the `grid` these are; `numbers` are theirs in it."""
+
+    spec: DatasetSpec
+    provider: Provider
+    cells: tuple[Cell, ...]
+    library: Library
+    price: Price
+    facts: ModelFacts
+    notes: tuple[str, ...]
+    grid: Grid
+    signature: str
+    numbers: tuple[int, ...]
+
+    @property
+    def sampled(self) -> bool:
+        """Whether the axes span more cells than the plan has."""
+        return len(self.cells) < prod(self.grid.sizes)
+
+    @property
+    def thinking(self) -> Thinking:
+        """What its requests say of thinking."""
+        return thinking_of(self.facts, self.spec.generation)
+
+    @property
+    def wanted(self) -> int:
+        """How many accepted conversations the plan asks for."""
+        return len(self.cells) * self.spec.per_cell
+
+    def prompt(self, cell: Cell, draw: int) -> Prompt:
+        """What draw number `draw` of a cell sends."""
+        template = self.library.template(cell.template)
+        request = ConversationRequest.model_construct(
+            template=cell.template,
+            persona=cell.persona,
+            emotion=cell.emotion,
+            topic=cell.topic,
+            tier=cell.tier,
+            parameters=_parameters(self.spec, template),
+        )
+        rendered = template.render(request, self.library.persona(cell.persona), draw)
+        return shape(rendered, structured=self.facts.uses_schema(self.spec.generation))
+
+    def sent(self, cell: Cell, draw: int) -> str:
+        """The key of what draw number `draw` of a cell sends today."""
+        return request_fingerprint(self.spec.model, self.prompt(cell, draw), self.spec.generation)
+
+
+Recall = Callable[[Grid, str], Past]
+"""What is known of a dataset that a plan of this grid and signature is made for."""
+
+
+def make_plan(
+    spec: DatasetSpec, library: Library, provider: Provider, facts: ModelFacts | None = None, recall: Recall | None = None
+) -> Plan:
+    """The plan of a spec. Without `facts` the package's snapshot says what the model takes; without `recall` it is made as if nothing
+    had been built yet. Raises `ConfigError` for everything that could not work, before anything is paid."""
+    facts = facts or snapshot_facts(spec.model)
+    thinking = thinking_of(facts, spec.generation)
+    templates = [library.template(name) for name in spec.templates]
+    _check_templates(spec, templates)
+    _check_personas(spec, library)
+    axes = spec.axes
+    # A tier with several templates is several cells: (tier, template) is one axis.
+    last = [(tier, template.name) for tier in axes.tier for template in templates if tier in template.tiers]
+    grid = Grid.of(axes.persona, axes.emotion, axes.topic, last)
+    _check_size(spec, prod(grid.sizes))
+    price = price_of(spec.model, batch=spec.mode == "batch", overrides=spec.prices)
+    signature = sign(grid, spec.sample, spec.seed)
+    chosen = choose(grid, spec.sample, spec.seed, recall(grid, signature) if recall else Past())
+    cells = tuple(_cell(spec.name, provider, grid.values(cell)) for cell in chosen)
+    numbers = tuple(map(grid.number, chosen))
+    notes = (*_notes(spec, library, templates, facts), *_uneven(spec, cells))
+    plan = Plan(spec, provider, cells, library, price, facts, notes, grid, signature, numbers)
+    # A template that fails for one value fails here: every value of every axis is rendered once with every template it meets.
+    first_with = {(cell.template, axis, getattr(cell, axis)): cell for cell in reversed(cells) for axis in AXES}
+    for cell in dict.fromkeys(first_with.values()):
+        _check_fits(spec, plan.prompt(cell, 0), facts, thinking)
+    return plan
+
+
+def _cell(dataset: str, provider: Provider, values: Values) -> Cell:
+    persona, emotion, topic, tier, template = values
+    named = {"persona": persona, "emotion": emotion, "topic": topic, "tier": tier, "template": template}
+    return Cell(cell_key(dataset, provider, named), persona, emotion, topic, tier, template)
+
+
+def _check_size(spec: DatasetSpec, cells: int) -> None:
+    if spec.sample is not None and spec.sample > cells:
+        raise ConfigError(f"sample: {spec.sample} cells are asked for, but the axes span only {cells}")
+    wanted = (spec.sample or cells) * spec.per_cell
+    if wanted > MAX_WANTED:
+        raise ConfigError(
+            f"{wanted:,} conversations are asked for ({spec.sample or cells:,} cells of {spec.per_cell}), more than {MAX_WANTED:,}: "
+            "set `sample` to a number of cells, spread evenly over the axes"
+        )
+
+
+def _notes(spec: DatasetSpec, library: Library, templates: list[Template], facts: ModelFacts) -> Iterator[str]:
+    yield from describe_model(facts, spec.generation)
+    if (thinks := describe_thinking(facts, spec.generation)) is not None:
+        yield thinks
+    plain = [persona for persona in spec.axes.persona if not library.describes(persona)]
+    if plain:
+        yield f"without a description in configs/personas: {', '.join(plain)}"
+    for template in templates:
+        if template.variations < spec.per_cell * spec.max_draws:
+            yield f"template '{template.name}' varies {template.variations} times: further draws of a cell repeat a prompt"
+
+
+def _uneven(spec: DatasetSpec, cells: tuple[Cell, ...]) -> Iterator[str]:
+    for axis in AXES if spec.sample else ():
+        counts = Counter(getattr(cell, axis) for cell in cells)
+        fewest, most = min(counts[value] for value in getattr(spec.axes, axis)), max(counts.values())
+        if most - fewest > 1:
+            yield f"the cells are not even over {axis}: {fewest} to {most} of each value"
+
+
+def _check_templates(spec: DatasetSpec, templates: list[Template]) -> None:
+    for tier in spec.axes.tier:
+        if not any(tier in template.tiers for template in templates):
+            served = {served for template in templates for served in template.tiers}
+            raise ConfigError(f"no template serves the tier '{tier}'{nearest(tier, served)}")
+    for template in templates:
+        if not set(template.tiers) & set(spec.axes.tier):
+            raise ConfigError(
+                f"template '{template.name}' serves only {', '.join(template.tiers)}, none of this spec's tiers: "
+                "add the tier or drop the template"
+            )
+        template.settings(_parameters(spec, template))
+    declared = {name for template in templates for name in template.parameters}
+    for name in spec.parameters:
+        if name not in declared:
+            raise ConfigError(f"parameters: no template of this spec declares '{name}'{nearest(name, declared)}")
+
+
+def _check_personas(spec: DatasetSpec, library: Library) -> None:
+    described: dict[str, str] = {}
+    for value in spec.axes.persona:
+        name = library.persona(value).name
+        if name in described:
+            raise ConfigError(f"axes.persona: '{described[name]}' and '{value}' are both the persona '{name}': take one out")
+        described[name] = value
+
+
+def _check_fits(spec: DatasetSpec, prompt: Prompt, facts: ModelFacts, thinking: Thinking) -> None:
+    room = 1 - spec.limits.pause_threshold
+    usage = expected_usage(prompt, facts, thinking.expected_tokens)
+    needs = {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
+    for kind, need in needs.items():
+        limit = getattr(spec.limits, kind)
+        if limit is not None and limit * room < need - 1e-6:  # binary fractions: 0.1 of 12,000 is 1,199.999…
+            raise ConfigError(
+                f"limits.{kind}: {limit} is smaller than one request needs "
+                f"(about {need} tokens at once; with pause_threshold {spec.limits.pause_threshold:g} that takes {ceil(need / room - 1e-6)})"
+            )
+
+
+def _parameters(spec: DatasetSpec, template: Template) -> dict[str, Scalar]:
+    return {name: value for name, value in spec.parameters.items() if name in template.parameters}
+
+
+def shape(prompt: Prompt, *, structured: bool) -> Prompt:
+    """The prompt with the answer's format told in words where the model takes no schema."""
+    if structured:
+        return prompt
+    return replace(prompt, user=f"{prompt.user}\n\n{ANSWER_FORMAT}")
+
+
+def expected_usage(prompt: Prompt, facts: ModelFacts, thinking_tokens: int = 0) -> Usage:
+    """What one request will probably use, with nothing cached: for estimates and for the rate limiter."""
+    sent = (len(prompt.system) + len(prompt.user)) // facts.characters_a_token + PROMPT_OVERHEAD_TOKENS
+    return Usage(sent, ANSWER_TOKENS + thinking_tokens)
+
+
+def worst_cost_pico(prompt: Prompt, max_tokens: int, price: Price) -> int:
+    """The most one request can cost, in pico-dollars: a token is at least one byte, what may be kept in the cache costs what
+    writing it costs, and a workspace may be pinned to the United States. What a budget reserves."""
+    system, user = len(prompt.system.encode()), len(prompt.user.encode()) + PROMPT_OVERHEAD_TOKENS
+    sent = Usage(system + user, max_tokens)
+    written = Usage(user, max_tokens, cache_write_5m_tokens=system) if prompt.shared else sent
+    price = worst_price(price)
+    return max(cost_pico(sent, price), cost_pico(written, price))
+
+
+def kept_text(prompt: Prompt, facts: ModelFacts, settings: Generation) -> str | None:
+    """What of a prompt is worth keeping in the API's cache, if anything is: the shared system text, where it is long enough."""
+    if not (settings.caching and prompt.shared):
+        return None
+    return prompt.system if len(prompt.system) // facts.characters_a_token >= facts.cache_minimum else None

@@ -1,0 +1,312 @@
+"""Templates and personas: YAML in, prompts out. Sandboxed Jinja with declared parameters.
+
+A template that could fail while rendering is found when the plan is made, before a cent is spent: every variable must be
+declared, every declared parameter and variation must be used, every parameter without a default must be given. What comes
+from outside (axis values, parameters) is data for a template, never template code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from jinja2 import StrictUndefined, TemplateError, Undefined, meta, nodes
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from pydantic import AfterValidator, Field, Strict, StringConstraints, model_validator
+
+from convoforge.errors import ConfigError, nearest, shown
+from convoforge.files import find_file
+from convoforge.models import ConversationRequest, Label, Prompt, Scalar
+from convoforge.planning.sampling import walk
+from convoforge.planning.spec import Slug, SpecSection, Values, check, check_folder, distinct, matching, read_yaml
+
+_GIVEN = {"persona", "emotion", "topic", "tier", "parameters", "variation"}
+_TEXTS = ("system", "prompt", "conversation_system")
+_MAX_PERSONAS = 10_000
+_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "convoforge:templates")
+
+
+def _printable(value: Any) -> Any:
+    # Anything else would print as `<built-in method upper of str object at 0x7f…>`: another prompt, and another price, on every run.
+    if isinstance(value, str | int | float | Undefined):
+        return value
+    raise TypeError(f"a {type(value).__name__} is printed where a text or a number belongs")
+
+
+class _Group:
+    """Values under one name, for a template: nothing else of it can be reached, whatever the values are called."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, values: Mapping[str, Scalar]) -> None:
+        self._values = values
+
+    def __getitem__(self, name: str) -> Scalar:
+        return self._values[name]
+
+
+_ENVIRONMENT = ImmutableSandboxedEnvironment(
+    undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False, finalize=_printable
+)
+_ENVIRONMENT.globals.clear()  # `lipsum` is random, the rest is not needed
+del _ENVIRONMENT.filters["random"]
+
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100_000)]
+Name = Annotated[str, matching(r"[A-Za-z][A-Za-z0-9_]{0,63}", "up to 64 letters, digits and _, a letter first")]
+"""What a template can write after `parameters.` and `variation.`."""
+
+Lines = Annotated[tuple[Text, ...], Strict(False), AfterValidator(distinct)]
+
+
+class Persona(SpecSection):
+    """Somebody who speaks in a conversation. A free-text persona has no description and no voice."""
+
+    name: Label
+    speaks: Literal["user", "assistant"] = "user"
+    description: str = ""
+    voice: str = ""
+
+
+class Parameter(SpecSection):
+    """A value a spec may set: one of `values` where they are listed; required where there is no `default`."""
+
+    description: str
+    values: Annotated[tuple[Scalar, ...], Strict(False), Field(min_length=1)] | None = None
+    default: Scalar | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.default is not None and not self.takes(self.default):
+            raise ValueError(f"the default {shown(self.default)} is none of the values")
+        return self
+
+    def takes(self, value: Scalar) -> bool:
+        """Whether a spec may set it to `value`. True is not 1."""
+        return self.values is None or (value, isinstance(value, bool)) in [(one, isinstance(one, bool)) for one in self.values]
+
+
+class Target(SpecSection):
+    """What a template asks for: how many turns, and how many characters in each; from the least to the most."""
+
+    turns: Annotated[tuple[int, int], Strict(False)] = (8, 16)
+    characters: Annotated[tuple[int, int], Strict(False)] = (100, 400)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for name, (least, most) in (("turns", self.turns), ("characters", self.characters)):
+            if not 0 < least <= most <= 100_000:
+                raise ValueError(f"{name} {least} to {most}: give the least and the most, as in [8, 16]")
+        return self
+
+
+class Template(SpecSection):
+    """A prompt for the writing model, and what varies in it. `target` is what it asks for: what estimates go by."""
+
+    name: Slug
+    version: int = Field(ge=1)
+    description: str
+    tiers: Values
+    parameters: dict[Name, Parameter] = Field(default_factory=dict)
+    variation: dict[Name, Lines] = Field(default_factory=dict)
+    target: Target = Target()
+    conversation_system: Text | None = None
+    system: Text
+    prompt: Text
+    sha256: str
+
+    @property
+    def label(self) -> str:
+        """Version and text, for lineage: ``1/3f2a9c01``."""
+        return f"{self.version}/{self.sha256[:8]}"
+
+    @property
+    def id(self) -> str:
+        """The same name has the same id everywhere: a UUID, for callers who keep ids."""
+        return _template_id(self.name)
+
+    @property
+    def variations(self) -> int:
+        """How many draws of a cell differ before the first prompt returns."""
+        return prod(map(len, self.variation.values()))
+
+    @cached_property
+    def shared(self) -> bool:
+        """Whether `system` holds nothing that differs from one request to the next."""
+        return not meta.find_undeclared_variables(_ENVIRONMENT.parse(self.system))
+
+    @cached_property
+    def _compiled(self) -> tuple[Any, ...]:
+        return tuple(_ENVIRONMENT.from_string(getattr(self, part) or "") for part in _TEXTS)
+
+    def settings(self, given: Mapping[str, Scalar]) -> dict[str, Scalar]:
+        """The parameters with defaults filled in. Raises `ConfigError` for a missing, unknown or not allowed one."""
+        for name in given:
+            if name not in self.parameters:
+                raise ConfigError(f"template '{self.name}' declares no parameter '{name}'{nearest(name, self.parameters)}")
+        filled = {}
+        for name, parameter in self.parameters.items():
+            value = given.get(name, parameter.default)
+            if value is None:
+                raise ConfigError(f"template '{self.name}' needs the parameter '{name}': set it under `parameters:`")
+            if not parameter.takes(value):
+                allowed = ", ".join(map(shown, parameter.values or ()))
+                raise ConfigError(f"parameter '{name}' is {shown(value)}, but template '{self.name}' takes {allowed}")
+            filled[name] = value
+        return filled
+
+    def render(self, request: ConversationRequest, persona: Persona, draw: int = 0) -> Prompt:
+        """The prompt for one request. `draw` moves every list of variation on, each from a place of its own.
+
+        Raises `ConfigError` for parameters that do not fit, and where the texts cannot be rendered with these values.
+        """
+        values = {
+            "persona": _Group(persona.model_dump()),
+            "emotion": request.emotion,
+            "topic": request.topic,
+            "tier": request.tier,
+            "parameters": _Group(self.settings(request.parameters)),
+            "variation": _Group(self._pick(request, draw)),
+        }
+        try:
+            system, prompt, conversation_system = (part.render(values).strip() for part in self._compiled)
+        except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RecursionError) as error:
+            raise ConfigError(f"template '{self.name}' does not render: {error}") from None
+        if not system or not prompt:
+            empty = "prompt" if system else "system"
+            raise ConfigError(f"template '{self.name}' does not render: nothing is left of `{empty}`")
+        return Prompt(system, prompt, conversation_system or None, self.shared)
+
+    def _pick(self, request: ConversationRequest, draw: int) -> dict[str, str]:
+        cell = f"{request.persona}\x1f{request.emotion}\x1f{request.topic}\x1f{request.tier}"
+        steps = walk([len(lines) for lines in self.variation.values()], draw)
+        return {
+            name: lines[(step + _place(f"{cell}\x1f{name}")) % len(lines)]
+            for step, (name, lines) in zip(steps, self.variation.items(), strict=True)
+        }
+
+
+def _place(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=6).digest())
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """The templates and personas of a config folder, read when asked for, each once."""
+
+    folder: Path
+    _templates: dict[str, Template]
+    _personas: dict[str, Persona]
+
+    @classmethod
+    def at(cls, config_dir: Path) -> Library:
+        return cls(config_dir, {}, {})
+
+    def template(self, name: str) -> Template:
+        """The template called `name`, or with this id. Raises `ConfigError` where it is missing or wrong."""
+        if name not in self._templates:
+            folder = self.folder / "templates"
+            known = self.names()
+            found = next((one for one in known if one == name or _template_id(one) == name.lower()), None)
+            if found is None:
+                check_folder(self.folder)
+                raise ConfigError(f"unknown template {shown(name)}{nearest(name, known)}")
+            if found not in self._templates:
+                self._templates[found] = _read_template(folder / f"{found}.yaml")
+            return self._templates[found]
+        return self._templates[name]
+
+    def names(self) -> list[str]:
+        """What templates are called, in order. One that cannot be read is among them."""
+        files = (path for path in (self.folder / "templates").glob("*.yaml") if path.is_file())
+        return sorted(path.stem for path in files if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", path.stem))
+
+    def persona(self, name: str) -> Persona:
+        """The persona called `name`: as the file with that name describes it, else as it stands. Raises `ConfigError` for a wrong file.
+
+        A file is found by its name, in either Unicode form: the persona's letters and digits in lower case, - between the words.
+        """
+        if name not in self._personas:
+            if len(self._personas) >= _MAX_PERSONAS:  # callers of an API make up names without end
+                self._personas.clear()
+            path = find_file(self.folder / "personas" / f"{_slug(name)}.yaml")
+            self._personas[name] = _read_persona(path) if path else Persona(name=name)
+        return self._personas[name]
+
+    def describes(self, name: str) -> bool:
+        """Whether a file describes this persona."""
+        return bool(self.persona(name).description)
+
+
+def _template_id(name: str) -> str:
+    return str(uuid.uuid5(_NAMESPACE, name))
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[\W_]+", "-", unicodedata.normalize("NFC", name).casefold()).strip("-")
+
+
+def _read_persona(path: Path) -> Persona:
+    persona = check(Persona, read_yaml(path), f"{path}: ")
+    if _slug(persona.name) != unicodedata.normalize("NFC", path.stem):
+        raise ConfigError(f"{path}: name: '{persona.name}' belongs in {_slug(persona.name)}.yaml: rename the file or the persona")
+    return persona
+
+
+def _read_template(path: Path) -> Template:
+    raw = read_yaml(path)
+    for key in ("name", "sha256"):
+        if key in raw:
+            raise ConfigError(f"{path}: unknown key '{key}': a template is called by the name of its file")
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    template = check(Template, {**raw, "name": path.stem, "sha256": sha256}, f"{path}: ")
+    for fault in _faults(template):
+        raise ConfigError(f"{path}: {fault}")
+    return template
+
+
+def _faults(template: Template) -> Iterator[str]:
+    """What is wrong with the variables of a template's texts."""
+    known = {"parameters": set(template.parameters), "variation": set(template.variation), "persona": set(Persona.model_fields)}
+    used: dict[str, set[str]] = {group: set() for group in known}
+    for part in _TEXTS:
+        try:
+            tree = _ENVIRONMENT.parse(getattr(template, part) or "")
+            _ENVIRONMENT.compile(tree)
+        except TemplateError as error:
+            yield f"{part}, line {getattr(error, 'lineno', '?')}: {error}"
+            return
+        for name in sorted(meta.find_undeclared_variables(tree) - _GIVEN):
+            yield f"{part} uses '{name}', which nothing gives{nearest(name, _GIVEN)}"
+        yield from (f"{part}: {fault}" for fault in _uses(tree, used))
+    for group, names in known.items():
+        for name in sorted(used[group] - names):
+            yield f"'{group}.{name}' is used but not declared{nearest(name, names)}"
+        for name in sorted(names - used[group]) if group != "persona" else ():
+            yield f"'{group}.{name}' is declared but used nowhere: use it or take it out"
+
+
+def _uses(tree: nodes.Template, used: dict[str, set[str]]) -> Iterator[str]:
+    """Notes in `used` what is taken from parameters, variation and persona; yields what cannot be known before rendering."""
+    taken = []
+    for dotted in tree.find_all(nodes.Getattr):
+        taken.append((dotted.node, dotted.attr))
+    for bracketed in tree.find_all(nodes.Getitem):
+        if isinstance(bracketed.arg, nodes.Const) and isinstance(bracketed.arg.value, str):
+            taken.append((bracketed.node, bracketed.arg.value))
+    known = {id(owner) for owner, _ in taken}
+    for owner, name in taken:
+        if isinstance(owner, nodes.Name) and owner.name in used:
+            used[owner.name].add(name)
+    for node in tree.find_all(nodes.Name):
+        if node.name in _GIVEN and node.ctx != "load":
+            yield f"line {node.lineno}: '{node.name}' is given and cannot be set: use another name"
+        elif node.name in used and id(node) not in known:
+            yield f"line {node.lineno}: write {node.name}.NAME in full: what is used must be known before anything is rendered"

@@ -1,0 +1,99 @@
+"""Whether and how much a model thinks before it answers, and how it is told so: each takes it in its own way.
+
+Thinking is billed as output and counts toward `max_tokens`, and the newest models think unless they are told not to.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from convoforge.errors import ConfigError
+from convoforge.planning.model_facts import ModelFacts
+from convoforge.planning.spec import Generation
+
+_OFF = ("disabled", "between_tools")
+"""The ways to turn thinking off, the plainest first. Without tools `between_tools` leaves nothing to think between."""
+
+_EXPECTED = {"low": 150, "medium": 500, "high": 1_200, "xhigh": 3_000, "max": 8_000}
+"""Tokens of thought before one conversation, by effort: a rough guess, until the ledger knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Thinking:
+    """What a request says of thinking. `type` and `effort` are sent; None is nothing. `thinks` is whether the model will think, and
+    `forced` whether it does so although the spec says off. `level` is the effort that then holds."""
+
+    type: str | None
+    effort: str | None
+    thinks: bool
+    forced: bool = False
+    level: str | None = None
+
+    @property
+    def expected_tokens(self) -> int:
+        """Tokens of thought that one answer will probably take."""
+        return _EXPECTED.get(self.level or "high", _EXPECTED["high"]) if self.thinks else 0
+
+    def add_to(self, body: dict[str, Any]) -> None:
+        """Put it into the body of a request."""
+        if self.type is not None:
+            body["thinking"] = {"type": self.type}
+        if self.effort is not None:
+            body["output_config"] = {**body.get("output_config", {}), "effort": self.effort}
+
+
+def thinking_of(facts: ModelFacts, settings: Generation) -> Thinking:
+    """How a model is told what a spec says of thinking. Raises `ConfigError` for what it would refuse."""
+    wanted, effort = settings.thinking, settings.effort
+    if not facts.known:  # a server of one's own: what the spec says is sent, its default is not
+        return Thinking(None if wanted == "off" else wanted, effort, wanted != "off", level=effort)
+    if effort is not None and effort not in facts.efforts:
+        raise ConfigError(f"generation.effort: {_takes(facts, facts.efforts)}, not {effort}{_less(facts.efforts)}")
+    if wanted == "adaptive":
+        if "adaptive" not in facts.thinking:
+            raise ConfigError(f"generation.thinking: the model {facts.id} takes no adaptive thinking: set it to off")
+        return Thinking("adaptive", effort, thinks=True, level=effort or facts.default_effort)
+    if not facts.thinks:
+        return Thinking(None, effort, thinks=False)
+    off = next((one for one in _OFF if one in facts.thinking), None)
+    if off is None:
+        level = effort or (facts.efforts[0] if facts.efforts else None)
+        return Thinking(None, level, thinks=True, forced=True, level=level or facts.default_effort)
+    if effort is not None and effort not in facts.efforts_when_off:
+        raise ConfigError(
+            f"generation.effort: with thinking off {_takes(facts, facts.efforts_when_off)}, not {effort}: "
+            "choose one of these, or set generation.thinking to adaptive"
+        )
+    return Thinking(off, effort, thinks=False)
+
+
+def takes_temperature(facts: ModelFacts, settings: Generation) -> bool:
+    """Whether a temperature is sent (with the older API version): only some older models take one, and none while it thinks."""
+    return facts.temperature and not thinking_of(facts, settings).thinks
+
+
+def describe_thinking(facts: ModelFacts, settings: Generation) -> str | None:
+    """What a person should know before it is paid; None where nothing is thought."""
+    thinking = thinking_of(facts, settings)
+    if thinking.forced:
+        effort = f" at effort {thinking.level}" if thinking.level else ""
+        return (
+            f"{facts.id} cannot be kept from thinking: it thinks{effort}, which is billed as output and counts toward "
+            f"max_tokens ({settings.max_tokens:,}); about {thinking.expected_tokens:,} tokens an answer are reckoned with"
+        )
+    if thinking.thinks:
+        effort = f" at effort {thinking.level}" if thinking.level else ""
+        return (
+            f"{facts.id} thinks{effort}, which is billed as output and counts toward max_tokens ({settings.max_tokens:,}); "
+            f"about {thinking.expected_tokens:,} tokens an answer are reckoned with where nothing is known yet"
+        )
+    return None
+
+
+def _takes(facts: ModelFacts, efforts: tuple[str, ...]) -> str:
+    return f"the model {facts.id} takes {', '.join(efforts) or 'none'}"
+
+
+def _less(efforts: tuple[str, ...]) -> str:
+    return ": choose one of these" if efforts else ": leave it out"

@@ -1,0 +1,163 @@
+"""An API key as the limiter sees it: its own count, what the API taught about it, and whether it has to rest."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections import deque
+from collections.abc import Iterable, Mapping
+from itertools import starmap
+from operator import sub
+from urllib.parse import urlsplit
+
+from convoforge.rate.limiter import KINDS, Entry, Kind, Limits, Need, Permit
+
+
+def fingerprint(key: str) -> str:
+    """Six hex digits that tell keys apart in names and logs and give nothing of the key away."""
+    return hashlib.sha256(key.encode()).hexdigest()[:6]
+
+
+def limit_name(endpoint: str, key_fingerprint: str, model: str, kind: Kind) -> str:
+    """The name of a limit in Prefect: ``convoforge:claude-sonnet-5-5:api.anthropic.com:3f2a9c:requests``.
+
+    `endpoint` is a URL or any label. Prefect forbids ``/ % & < >`` in a name and puts it into a URL's path as it stands, where ``?``
+    and ``#`` would cut it short: all but letters, digits and ``. _ -`` becomes a hyphen.
+    """
+    url = urlsplit(endpoint)
+    place = url.netloc.rpartition("@")[2] + url.path.rstrip("/") if url.netloc else endpoint
+    return ":".join(
+        ["convoforge", *(re.sub(r"[^\w.-]+", "-", part, flags=re.ASCII) for part in (model, place, key_fingerprint, kind))]
+    )
+
+
+class Window:
+    """An exact sliding window: what was taken counts for `seconds`, and no half-open window ever holds more than `capacity`.
+
+    `total` is the promise, `capacity` what is admitted of it. The seed pauses when the used share of the total has reached the
+    threshold; a request that would step over it waits here, so `capacity` is the floor of total × threshold, but at least 1.
+    Times are seconds on any clock that never goes back. Amortised O(1) per call.
+    """
+
+    __slots__ = ("_entries", "_threshold", "_used", "capacity", "seconds", "total")
+
+    def __init__(self, total: float, seconds: float, pause_threshold: float) -> None:
+        self.seconds = seconds
+        self.total = self.capacity = math.inf
+        self._threshold = pause_threshold
+        self._used = 0.0
+        self._entries: deque[Entry] = deque()
+        self.lower(total)
+
+    def lower(self, total: float) -> None:
+        """Promise `total` if that is less than what is promised already."""
+        if total < self.total:
+            self.total = total
+            # the millionth undoes binary fractions: 0.29 × 100 is 28.999…
+            self.capacity = max(1, math.floor(total * self._threshold + 1e-6))
+
+    def used(self, now: float) -> float:
+        """What counts at `now`."""
+        while self._entries and self._entries[0].expires <= now:
+            self._used -= self._entries.popleft().amount
+        return self._used
+
+    def wait(self, amount: float, now: float) -> float:
+        """Seconds until `amount` fits: 0 if it does. More than the whole capacity fits when nothing else counts."""
+        excess = self.used(now) + min(amount, self.capacity) - self.capacity
+        if excess <= 0:
+            return 0.0
+        for entry in self._entries:
+            excess -= entry.amount
+            if excess <= 0:
+                return entry.expires - now
+        return self.seconds
+
+    def next_expiry(self, now: float) -> float:
+        """Seconds until something is forgotten; 0 if nothing counts."""
+        return self._entries[0].expires - now if self.used(now) else 0.0
+
+    def take(self, amount: float, now: float) -> Entry:
+        """Count `amount` from now on; the entry returned can be corrected."""
+        entry = Entry(now + self.seconds, amount)
+        self._entries.append(entry)
+        self._used += amount
+        return entry
+
+    def correct(self, entry: Entry, amount: float, now: float) -> None:
+        """Let `entry` have been `amount`. What was used beyond an entry already forgotten counts from now."""
+        self.used(now)
+        excess = amount - entry.amount
+        if entry.expires > now:
+            entry.amount = amount
+            self._used += excess
+        elif excess > 0:
+            self.take(excess, now)
+
+
+class Key:
+    """One API key's windows, one for each of `KINDS`; `held_until` is the end of its rest."""
+
+    def __init__(self, index: int, name: str, totals: Iterable[float | None], limits: Limits) -> None:
+        self.index = index
+        self.fingerprint = name
+        self.windows = tuple(
+            Window(math.inf if total is None else total, limits.window_seconds, limits.pause_threshold) for total in totals
+        )
+        self.held_until = -math.inf
+
+    def wait(self, need: Need, now: float) -> float:
+        """Seconds until `need` fits, infinite if it never will."""
+        wait = self.held_until - now
+        for window, amount in zip(self.windows, need.amounts, strict=True):
+            wait = max(wait, window.wait(amount, now))
+        return max(0.0, wait)
+
+    def room(self, now: float) -> float:
+        """How many requests fit now."""
+        return self.windows[0].capacity - self.windows[0].used(now)
+
+    def rooms(self, now: float) -> list[float]:
+        """What fits now of each of `KINDS`; negative if more is owed than there is."""
+        return [window.capacity - window.used(now) for window in self.windows]
+
+    def fitting(self, needs: Iterable[Need], now: float) -> int:
+        """How many of `needs`, in order, fit together now."""
+        rooms = self.rooms(now)
+        count = 0
+        for need in needs:
+            rooms = list(starmap(sub, zip(rooms, need.amounts, strict=True)))
+            if min(rooms) < 0:
+                break
+            count += 1
+        return count
+
+    def take(self, need: Need, now: float, until: float = math.inf) -> Permit:
+        """Count `need`; whether it fits was asked before."""
+        entries = tuple(window.take(amount, now) for window, amount in zip(self.windows, need.amounts, strict=True))
+        return Permit(self.index, self.fingerprint, need, until, entries=entries)
+
+    def correct(self, permit: Permit, amounts: tuple[int, int, int], now: float) -> None:
+        """Let `permit` have taken `amounts` of each of `KINDS`."""
+        for window, entry, amount in zip(self.windows, permit.entries, amounts, strict=True):
+            window.correct(entry, amount, now)
+
+    def hold(self, until: float) -> None:
+        """Rest, at least until then."""
+        self.held_until = max(self.held_until, until)
+
+    def learn(self, need: Need, headers: Mapping[str, str], now: float) -> None:
+        """Lower the windows to what the API announces for a minute; where it says nothing is left, rest until `need` flowed back."""
+        for kind, window, amount in zip(KINDS, self.windows, need.amounts, strict=True):
+            limit = _number(headers, f"anthropic-ratelimit-{kind}-limit")
+            if not limit:
+                continue
+            window.lower(limit * window.seconds / 60)
+            if _number(headers, f"anthropic-ratelimit-{kind}-remaining") == 0:
+                self.hold(now + min(60.0, amount * 60 / limit))  # in a minute all of it has flowed back
+
+
+def _number(headers: Mapping[str, str], name: str) -> float | None:
+    text = headers.get(name, "")
+    return float(text) if text.isdecimal() else None

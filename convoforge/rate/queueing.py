@@ -1,0 +1,197 @@
+"""What every limiter does alike: the queue, the keys, and being closed. Where the count is kept is its subclass's affair."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from abc import ABC, abstractmethod
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from types import TracebackType
+from typing import Generic, Self, TypeVar
+
+from convoforge.errors import ConfigError, LimiterClosed, RateLimitError
+from convoforge.models import Usage
+from convoforge.rate.keys import Key
+from convoforge.rate.limiter import KINDS, GateStatus, Limits, Need, Permit
+
+K = TypeVar("K", bound=Key)
+
+
+class QueueingGate(ABC, Generic[K]):
+    """Requests in one line, keys side by side: the head of the line takes the key that has room first, then most room."""
+
+    def __init__(
+        self,
+        limits: Limits,
+        keys: Sequence[K],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        utcnow: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        if not keys:
+            raise ConfigError("a limiter needs at least one API key")
+        self.limits = limits
+        self._keys = tuple(keys)
+        self._alive = list(keys)
+        self._clock = clock
+        self._utcnow = utcnow
+        # ordered by arrival; a cancelled request leaves in O(1)
+        self._line: OrderedDict[asyncio.Future[Permit], Need] = OrderedDict()
+        self._closed: str | None = None
+
+    @abstractmethod
+    def _serve(self) -> None:
+        """Somebody waits, or something changed that may let the head go sooner."""
+
+    async def acquire(self, need: Need) -> Permit:
+        if self._closed is not None:
+            raise LimiterClosed(self._closed)
+        self._refuse_larger(need)
+        self._refuse_longer(need)
+        future: asyncio.Future[Permit] = asyncio.get_running_loop().create_future()
+        self._line[future] = need
+        if len(self._line) == 1:
+            self._serve()
+        most = self.limits.max_wait_seconds
+        alarm = None if most is None or future.done() else future.get_loop().call_later(most, self._tire, future)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if self._line.pop(future, None) is None and not future.cancelled() and future.exception() is None:
+                self._correct(future.result(), (0, 0, 0))
+            elif self._line:
+                self._serve()
+            raise
+        finally:
+            if alarm is not None:
+                alarm.cancel()
+
+    def settle(self, permit: Permit, usage: Usage | None) -> None:
+        usage = usage or Usage()
+        # what is read from the cache does not count against the API's input limit; what is written does
+        self._correct(permit, (1, usage.input_tokens + usage.cache_write_tokens, usage.output_tokens))
+
+    def learn(self, permit: Permit, headers: Mapping[str, str]) -> None:
+        self._keys[permit.key].learn(permit.need, headers, self._clock())
+
+    def pause(self, seconds: float, permit: Permit) -> None:
+        self._keys[permit.key].hold(self._clock() + seconds)
+        most = self.limits.max_wait_seconds
+        if most is not None and (held := self._held()) > most:
+            self.turn_away(lambda: _too_long(held))
+
+    def drop(self, permit: Permit) -> None:
+        key = self._keys[permit.key]
+        if key in self._alive:
+            self._alive.remove(key)
+        if not self._alive:
+            self.close(f"no API key is left: the API refused the last one, {permit.fingerprint}")
+
+    def turn_away(self, why: Callable[[], Exception]) -> None:
+        while self._line:
+            self._fail_head(why())
+
+    def close(self, reason: str) -> None:
+        if self._closed is None:
+            self._closed = reason
+        closed = self._closed
+        self.turn_away(lambda: LimiterClosed(closed))
+
+    def status(self) -> GateStatus:
+        now = self._clock()
+        grows = self._grows_in(now)
+        return GateStatus(
+            used=self._used(now),
+            remaining=self._remaining(now),
+            reset_at=None if grows is None else self._utcnow() + timedelta(seconds=grows),
+            queue_length=len(self._line),
+            is_paused=self._closed is not None or self._best(Need(), now)[0] > 0,
+            held_seconds=self._held(),
+        )
+
+    @property
+    def waiting(self) -> str:
+        if not self._line:
+            return ""
+        held = self._held()
+        return f"waiting {held:.0f} s, as the API asked" if held > 0 else "waiting for shared rate"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close("the limiter has been left")
+
+    def _used(self, now: float) -> int:
+        return sum(int(key.windows[0].used(now)) for key in self._alive)
+
+    @abstractmethod
+    def _remaining(self, now: float) -> int: ...
+
+    @abstractmethod
+    def _grows_in(self, now: float) -> float | None:
+        """Seconds until `remaining` next grows."""
+
+    @abstractmethod
+    def _largest(self) -> Sequence[float]:
+        """The most one request may need of each of `KINDS`."""
+
+    def _refuse_larger(self, need: Need) -> None:
+        for kind, amount, most in zip(KINDS, need.amounts, self._largest(), strict=True):
+            if amount > most:
+                raise ConfigError(
+                    f"a request needs {amount} {kind} and the limit admits {most:.0f} at once: it would wait for ever."
+                    f" Raise limits.{kind.replace('-', '_')} or ask for less"
+                )
+
+    def _refuse_longer(self, need: Need) -> None:
+        """Refuse at once what would wait too long: until the key has room, and for those ahead in the line."""
+        most = self.limits.max_wait_seconds
+        if most is None or not self.limits.queue:
+            return
+        per_window = max(1.0, self.limits.max_requests * self.limits.pause_threshold * len(self._alive))
+        ahead = len(self._line) // per_window * self.limits.window_seconds
+        if (wait := self._best(need, self._clock())[0] + ahead) > most:
+            raise _too_long(wait)
+
+    def _tire(self, future: asyncio.Future[Permit]) -> None:
+        """One has waited as long as it may."""
+        need = self._line.pop(future, None)
+        if need is None or future.done():
+            return
+        future.set_exception(_too_long(max(1.0, self._best(need, self._clock())[0])))
+        if self._line:
+            self._serve()
+
+    def _held(self) -> float:
+        """Seconds until a key may be used again that the API asked to rest."""
+        return max(0.0, min((key.held_until for key in self._alive), default=0.0) - self._clock())
+
+    def _best(self, need: Need, now: float) -> tuple[float, K]:
+        """The key to use and the seconds until it has room."""
+        if len(self._alive) == 1:
+            return self._alive[0].wait(need, now), self._alive[0]
+        wait, _, place = min((key.wait(need, now), -key.room(now), place) for place, key in enumerate(self._alive))
+        return wait, self._alive[place]
+
+    def _correct(self, permit: Permit, amounts: tuple[int, int, int]) -> None:
+        self._keys[permit.key].correct(permit, amounts, self._clock())
+        if self._line:
+            self._serve()
+
+    def _fail_head(self, error: Exception) -> None:
+        future, _ = self._line.popitem(last=False)
+        if not future.done():
+            future.set_exception(error)
+
+    def _fail_head_for_now(self, wait: float) -> None:
+        message = f"the rate limit has no room for another {wait:.1f} s, and limits.queue is off"
+        self._fail_head(RateLimitError(message, retry_after=wait))
+
+
+def _too_long(wait: float) -> RateLimitError:
+    return RateLimitError(
+        f"the rate limit has no room for another {wait:.0f} s, and a request may not wait so long", retry_after=wait
+    )

@@ -1,0 +1,57 @@
+"""A running simulator from outside: script its faults, read its books."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+from urllib.request import ProxyHandler, Request, build_opener
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatorControl:
+    """The simulator at `url`, as `simulator_process` yields it. Every method raises `OSError` where none answers there."""
+
+    url: str
+
+    def script(self, *faults: str | dict[str, Any], match: str | None = None, on: str | None = None) -> None:
+        """The next requests (whose prompt holds `match`) meet these faults: kinds, or objects like `{"kind": "429", "retry_after": 2}`.
+
+        Requests inside batches meet them when they are processed. With `on` (`batch_create`, `batch_retrieve`, `batch_list`,
+        `batch_cancel`, `batch_delete`, `batch_results`) the next such calls meet them, and no request does.
+        """
+        self._call("script", {"faults": faults, "match": match, "on": on})
+
+    def forget(self) -> None:
+        """Nothing that was scripted is met any more."""
+        self._call("script", {"faults": [], "clear": True})
+
+    def books(self) -> dict[str, Any]:
+        """`requests`, `outcomes` by word, `billed_delivered` and `billed_undelivered`: requests and tokens, in all and by model.
+
+        These are of online requests alone; `batch` holds the same four of the requests in batches.
+        """
+        return self._call("books")
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Every request in order of arrival: ids, times, status, outcome, key fingerprint, usage, and the batch it was in."""
+        rows: list[dict[str, Any]] = self._call("books?requests=1")["rows"]
+        return rows
+
+    def tell_usage(self, **words: Any) -> None:
+        """What the usage of each answer says from now on, beside the tokens or in their place: `inference_geo="us"`."""
+        self._call("usage", words)
+
+    def tell_model(self, model: str, **fields: Any) -> None:
+        """What `GET /v1/models/{id}` says of a model from now on, in the place of these fields: `lifecycle="retired"`."""
+        self._call(f"models/{model}", fields)
+
+    def reset(self) -> None:
+        """As just started."""
+        self._call("reset", {})
+
+    def _call(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        request = Request(f"{self.url}/_simulator/{path}", None if body is None else json.dumps(body).encode())
+        with build_opener(ProxyHandler({})).open(request, timeout=30) as response:  # never by way of a proxy
+            answer: dict[str, Any] = json.load(response)
+            return answer

@@ -1,0 +1,66 @@
+"""Finished message batches, picked up: their answers written down, their datasets published. Sends nothing, pays nothing."""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import Annotated, Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.logging import get_run_logger
+from prefect.states import Completed, Failed
+from pydantic import Field
+
+from convoforge.dataset.status import read_status
+from convoforge.errors import ConvoforgeError
+from convoforge.ledger import Ledger
+from convoforge.ledger.message_batches import list_open_batches
+from convoforge.ledger.runs import find_dataset, read_remarks, run_usage
+from convoforge.orchestration.session import open_session
+from convoforge.planning.spec import DatasetSpec
+from convoforge.settings import Settings
+from tasks.message_batches import collect_results
+from tasks.publish import publish_version
+from tasks.report import BuildReport, build_report, one_line, write_report
+
+
+@flow(name="collect-message-batches", validate_parameters=True)
+async def collect_message_batches(
+    dataset: Annotated[str | None, Field(description="Only this dataset's batches; all, if not given")] = None,
+    simulate: Annotated[bool, Field(description="The batches of simulated datasets, instead of real ones")] = False,
+) -> State[Any]:
+    """Pick up what the batches have brought that have ended. Ends Completed with a line for each dataset, or Failed with what went
+    wrong; a batch that goes on is left to the next time."""
+    provider = "simulator" if simulate else "anthropic"
+    try:
+        with Ledger(Settings().database_url) as ledger:
+            waiting = {one.dataset for one in ledger.read(list_open_batches) if one.provider == provider}
+            names = sorted(waiting if dataset is None else waiting & {dataset})
+            specs = [ledger.read(find_dataset, name, provider) for name in names]
+    except ConvoforgeError as error:
+        return Failed(message=one_line(error), data=error)
+    said: list[str] = []
+    failed: list[str] = []
+    for row in specs:
+        assert row is not None  # a batch has a run, and a run a dataset
+        try:
+            report = await _collect(DatasetSpec.from_text(row.spec), simulate=simulate)
+            (failed if report.state == "failed" else said).append(f"{row.name}: {report.message}")
+        except ConvoforgeError as error:  # one dataset's trouble is not another's
+            failed.append(f"{row.name}: {one_line(error)}")
+            get_run_logger().warning("%s", failed[-1])
+    message = "; ".join([*said, *failed]) or "no batch is open"
+    return Failed(message=message) if failed else Completed(message=message)
+
+
+async def _collect(spec: DatasetSpec, *, simulate: bool) -> BuildReport:
+    begun = monotonic()
+    async with open_session(spec, simulate=simulate, sends=False) as opened:
+        held = len(read_status(opened.ledger, opened.plan, opened.dataset_id).accepted)
+        await collect_results(opened.run_id, wait=False)
+        release = await publish_version(opened.run_id)
+        used = await opened.ledger.aread(run_usage, opened.run_id)
+        remarks = await opened.ledger.aread(read_remarks, opened.run_id, opened.plan.spec.model)
+        report = build_report(opened, release, held=held, limited=False, seconds=monotonic() - begun, used=used, remarks=remarks)
+        await write_report(opened.run_id, report)
+        return report

@@ -1,0 +1,107 @@
+"""Up to a hundred requests of one's own, outside any dataset: the seed's batch, as a flow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Annotated, Any
+
+from prefect import flow
+from prefect.artifacts import acreate_table_artifact
+from prefect.client.schemas.objects import State
+from prefect.logging import get_run_logger
+from prefect.states import Completed, Failed
+from pydantic import BaseModel, Field
+
+from convoforge.errors import ConvoforgeError, LimiterClosed
+from convoforge.generation.requests import open_generator
+from convoforge.models import ConversationRequest, Outcome
+from convoforge.orchestration.cancellation import end_state, handle_signals, watch_prefect
+from convoforge.orchestration.rate_limiter import prefect_limiter
+from tasks.report import format_usd, one_line
+
+
+class RequestsReport(BaseModel):
+    """What came of a batch: `successful` brought a conversation, `failed` did not, `skipped` were not begun.
+
+    `reasons` and `error_types` (the names in `convoforge.errors`) say why, by place in the batch, counted from 0.
+    """
+
+    total: int
+    successful: int
+    failed: int
+    skipped: int
+    total_cost_usd: str
+    reasons: dict[int, str]
+    error_types: dict[int, str]
+    conversation_ids: list[str]
+
+
+@flow(name="generate-requests", validate_parameters=True)
+async def generate_requests(
+    requests: Annotated[list[ConversationRequest], Field(min_length=1, max_length=100, description="1 to 100 requests")],
+    simulate: bool = False,
+    model: str | None = None,
+    concurrency: Annotated[int, Field(ge=1, le=100)] = 3,
+    stop_on_error: bool = False,
+) -> State[Any]:
+    """Generate requests, `concurrency` at a time. With `stop_on_error` nothing new begins after the first failure. Ends Completed,
+    Completed as Partial, or Failed where not one came of it."""
+    try:
+        async with (
+            open_generator(model=model, simulate=simulate, open_limiter=prefect_limiter(get_run_logger())) as generator,
+            watch_prefect(generator.stop),
+        ):
+            with handle_signals(generator.stop):
+                outcomes = await generator.generate_batch(requests, concurrency=concurrency, stop_on_error=stop_on_error)
+    except ConvoforgeError as error:
+        return Failed(message=one_line(error), data=error)
+    summary = summarize(outcomes)
+    rows = [_row(request, outcome) for request, outcome in zip(requests, outcomes, strict=True)]
+    try:
+        await acreate_table_artifact(
+            rows, key="generate-requests", description=f"{summary.successful} of {summary.total} generated"
+        )
+    except Exception as error:  # noqa: BLE001 - the conversations are in the ledger whether or not Prefect shows them
+        get_run_logger().warning("the artifact could not be written: %s", error)
+    return await end_state(ending(summary, simulated=simulate))
+
+
+def ending(summary: RequestsReport, *, simulated: bool) -> State[Any]:
+    """The state that says what happened."""
+    paid = " (simulated: nothing was paid)" if simulated else ""
+    message = f"{summary.successful} of {summary.total} generated, ${summary.total_cost_usd}{paid}"
+    if not summary.successful:
+        return Failed(message=f"{message}: {one_line(next(iter(summary.reasons.values())))}", data=summary)
+    return Completed(name="Completed" if summary.successful == summary.total else "Partial", message=message, data=summary)
+
+
+def summarize(outcomes: Sequence[Outcome | None]) -> RequestsReport:
+    """The summary of a batch's outcomes."""
+    begun = [one for one in outcomes if one is not None and not isinstance(one.error, LimiterClosed)]
+    made = [one for one in begun if one.conversation is not None]
+    lost = {place: one for place, one in enumerate(outcomes) if one is not None and one.conversation is None}
+    return RequestsReport(
+        total=len(outcomes),
+        successful=len(made),
+        failed=len(begun) - len(made),
+        skipped=len(outcomes) - len(begun),
+        total_cost_usd=format_usd(sum((one.cost_usd for one in begun), start=Decimal(0))),
+        reasons={place: one.reason for place, one in lost.items()},
+        error_types={place: type(one.error).__name__ for place, one in lost.items() if one.error is not None},
+        conversation_ids=[one.conversation_id for one in made if one.conversation_id],
+    )
+
+
+def _row(request: ConversationRequest, outcome: Outcome | None) -> dict[str, str]:
+    status = "not begun" if outcome is None else outcome.status.value
+    return {
+        "persona": request.persona,
+        "emotion": request.emotion,
+        "topic": request.topic,
+        "tier": request.tier,
+        "status": status,
+        "score": str(outcome.quality.score) if outcome and outcome.quality else "-",
+        "cost": f"${outcome.cost_usd:f}" if outcome else "-",
+        "reason": outcome.reason if outcome else "",
+    }

@@ -1,0 +1,70 @@
+"""One worker's part in a build: `build_dataset` starts these runs when it is given `workers`. Nobody else needs to."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.states import Cancelled, Completed, Failed
+from pydantic import Field
+
+from convoforge.errors import ConfigError, ConvoforgeError
+from convoforge.ledger import Ledger
+from convoforge.ledger.runs import read_runs, read_stop
+from convoforge.orchestration.cancellation import end_state
+from convoforge.orchestration.session import Session, open_session
+from convoforge.orchestration.workers import check_sources, expand, turned
+from convoforge.planning.spec import DatasetSpec, change_spec
+from convoforge.settings import Settings
+from tasks.generate import generate_share
+from tasks.report import one_line
+
+
+@flow(name="join-build", validate_parameters=True)
+async def join_build(
+    run_id: Annotated[str, Field(description="The build's run")],
+    requests: Annotated[str, Field(description="The ids of its requests, as ranges: 1-500,510")],
+    since: Annotated[datetime, Field(description="What an attempt has failed from then on is not tried again")],
+    sources: Annotated[dict[str, str], Field(description="The build's templates and personas, with the hash of each")],
+    part: Annotated[int, Field(description="Begin with this of all parts, counted from 0", ge=0)] = 0,
+    parts: Annotated[int, Field(description="How many runs share the requests", ge=1)] = 1,
+    concurrency: Annotated[int, Field(description="Calls in flight at once", ge=1)] = 1,
+    simulator: Annotated[str | None, Field(description="Where the simulator listens, if this is simulated")] = None,
+) -> State[Any]:
+    """Generate what nobody else takes of a build's requests. Ends Completed; as Partial with what stops the whole build, a budget;
+    Cancelled where it was told to stop; Failed where no request can work here."""
+    try:
+        settings = Settings()
+        with Ledger(settings.database_url) as ledger:
+            rows = ledger.read(read_runs, run=run_id, most=1)
+            if not rows:
+                raise ConfigError(
+                    f"run {run_id} is not in this worker's ledger: give it the CONVOFORGE_DATABASE_URL and CONVOFORGE_DATA_DIR of the build"
+                )
+            if over := ledger.read(read_stop, run_id, datetime.now(UTC)):
+                return Cancelled(message=one_line(f"there is nothing to do for run {run_id}: {over}"))
+        spec = change_spec(DatasetSpec.from_text(rows[0].spec), limits={"concurrency": concurrency})
+        if simulator is not None:
+            settings = settings.model_copy(update={"base_url": simulator})
+        async with open_session(spec, simulate=simulator is not None, settings=settings, part_of=run_id) as opened:
+            check_sources(opened.plan, sources)
+            await generate_share(opened, turned(expand(requests), part, parts), parts, since)
+        return await end_state(ending(opened))
+    except ConvoforgeError as error:
+        return Failed(message=one_line(error), data=error)
+
+
+def ending(opened: Session) -> State[Any]:
+    """The state that says what happened, and counts: answers, failures, US dollars."""
+    run_state = opened.run_state
+    counts = {"generated": run_state.tally["generated"], "failed": len(run_state.unanswered)}
+    if run_state.stopped is None:
+        return Completed(message=f"{counts['generated']} generated, {counts['failed']} failed", data=counts)
+    message = one_line(run_state.stopped)
+    if run_state.fatal:
+        return Failed(message=message, data=counts)
+    return (
+        Cancelled(message=message, data=counts) if opened.interrupted else Completed(name="Partial", message=message, data=counts)
+    )

@@ -1,0 +1,87 @@
+"""Generating in message batches: a task hands requests over, another waits for what has been handed over, by whichever run."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.logging import get_run_logger
+
+from convoforge.generation.batch_results import Collected
+from convoforge.generation.message_batches import MAX_REQUESTS
+from convoforge.ledger.message_batches import count_in_batches
+from convoforge.ledger.requests import claim
+from convoforge.orchestration.session import Session, session
+
+FIRST_LOOK_SECONDS, LAST_LOOK_SECONDS = 0.5, 60.0
+"""How long to wait before another look at batches that go on: longer each time."""
+
+_NAP = 0.25
+
+
+@task(name="submit-message-batch", task_run_name="{label}", cache_policy=NO_CACHE)
+async def submit_message_batch(run_id: str, ids: list[int], label: str) -> list[int]:  # noqa: ARG001 - the label names the task run
+    """Hand requests over in message batches, but for those that others are at work on, and those that a budget has no room for yet.
+    Returns the ids that were tried."""
+    opened = session(run_id)
+    tried: set[int] = set()
+    for start in range(0, len(ids), MAX_REQUESTS):
+        claimed = await opened.ledger.awrite(claim, opened.owner, ids[start : start + MAX_REQUESTS], datetime.now(UTC))
+        jobs = await asyncio.to_thread(lambda some: [opened.job(one) for one in some], claimed)
+        handed, failed = await opened.batcher.submit(jobs)
+        opened.run_state.unanswered |= failed
+        tried |= handed | failed
+        if len(handed) + len(failed) < len(jobs):
+            break  # there is no room for more until something comes back
+    await _count(opened)
+    return sorted(tried)
+
+
+@task(name="collect-results", cache_policy=NO_CACHE)
+async def collect_results(run_id: str, *, wait: bool) -> list[int]:
+    """Write down the results of the dataset's batches. With `wait` until none goes on, or the run stops; else of those that have ended.
+    Returns the ids of requests that came back without an answer."""
+    opened = session(run_id)
+    failed: set[int] = set()
+    pause, told = FIRST_LOOK_SECONDS, set[str]()
+    while True:
+        found = await opened.batcher.collect()
+        failed |= found.failed
+        _tell(opened, found)
+        await _count(opened)
+        for trouble in found.troubles:
+            if trouble not in told:
+                get_run_logger().warning("%s", trouble)
+        told = set(found.troubles)
+        opened.batch_troubles = tuple(found.troubles)
+        if not found.going_on or not wait or opened.run_state.stopped is not None:
+            return sorted(failed)
+        opened.stage = f"waiting for batches: {opened.in_batches} requests are in them, and go on without us"
+        if found.troubles:
+            opened.stage = f"waiting for batches with {opened.in_batches} requests: {found.troubles[0]}"
+        await _nap(opened, pause)
+        pause = min(LAST_LOOK_SECONDS, pause * 1.5)
+
+
+def _tell(opened: Session, found: Collected) -> None:
+    run_state = opened.run_state
+    run_state.tally.update(found.tally)
+    run_state.cost_pico += found.cost_pico
+    run_state.unanswered |= found.failed
+    opened.collected += found.earlier
+    opened.batch_notes += found.notes
+    for note in found.notes:
+        get_run_logger().warning("%s", note)
+
+
+async def _count(opened: Session) -> None:
+    opened.in_batches = opened.elsewhere = await opened.ledger.aread(count_in_batches, opened.dataset_id)
+
+
+async def _nap(opened: Session, seconds: float) -> None:
+    """Sleep, but hear of a stop."""
+    while seconds > 0 and opened.run_state.stopped is None:
+        await asyncio.sleep(min(seconds, _NAP))
+        seconds -= _NAP

@@ -1,0 +1,126 @@
+"""What is accepted in figures over many answers is what the rule accepts, whatever a ledger holds."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from ledger.made import NOW
+from ledger.plain_books import plain_accepted
+from sqlalchemy import Connection, delete, insert
+
+from convoforge.costs.accepted import read_accepted
+from convoforge.ledger import Ledger
+from convoforge.ledger.runs import read_run_totals
+from convoforge.ledger.tables import answers, datasets, generation_logs, metadata, plans, requests, reviews, runs
+from convoforge.planning.grid import Grid
+
+TOPICS = "abcd"
+
+draws = st.fixed_dictionaries(
+    {
+        "topic": st.sampled_from(TOPICS),
+        "draw": st.integers(0, 4),
+        "state": st.sampled_from(("held", "held", "held", "pending", "failed")),
+        "answers": st.lists(
+            st.fixed_dictionaries(
+                {
+                    "kind": st.sampled_from(("ok", "ok", "ok", "ok", "refused")),
+                    "score": st.sampled_from((None, 3, 6, 9, 9, 9)),
+                    "content": st.sampled_from((None, 0, 1, 2, *range(10, 40))),
+                }
+            ),
+            max_size=2,
+        ),
+        "reviews": st.lists(st.sampled_from(("accept", "reject", "revise")), max_size=2),
+    }
+)
+worlds = st.fixed_dictionaries(
+    {
+        "draws": st.lists(draws, max_size=14, unique_by=lambda one: (one["topic"], one["draw"])),
+        "per_cell": st.none() | st.integers(1, 3),
+        "min_score": st.none() | st.sampled_from((1, 5, 7)),
+        "plans": st.lists(st.sets(st.sampled_from(TOPICS), min_size=1), max_size=2),
+        "run_without_plan": st.booleans(),
+    }
+)
+
+
+def grid(topics: set[str]) -> Grid:
+    return Grid.of(["p"], ["e"], sorted(topics), [("t", "advice")])
+
+
+def write(connection: Connection, some: list[dict[str, Any]]) -> None:
+    for table in reversed(metadata.sorted_tables):
+        connection.execute(delete(table))
+    number = 0
+    for dataset, world in enumerate(some, 1):
+        spec = None if world["per_cell"] is None else json.dumps({"per_cell": world["per_cell"]})
+        row = {"id": dataset, "name": f"d{dataset}", "provider": "anthropic", "created_at": NOW}
+        connection.execute(insert(datasets), {**row, "min_score": world["min_score"], "spec": spec})
+        for topics in world["plans"]:
+            kept = {"dataset_id": dataset, "signature": "".join(topics), "grid": grid(topics).text, "created_at": NOW}
+            connection.execute(insert(plans), kept)
+        run = {"id": f"r{dataset}", "dataset_id": dataset, "model": "m", "started_at": NOW, "state": "completed"}
+        # a dataset that has had one plan for all its runs asked for nothing else
+        first = world["plans"][0] if world["plans"] else set(TOPICS)
+        odd = world["run_without_plan"] or any(one["topic"] not in first for one in world["draws"])
+        connection.execute(insert(runs), {**run, "plan_id": None if odd else 1})
+        for one in world["draws"]:
+            number += 1
+            cell = f"{dataset}{one['topic']:>031}".replace(" ", "0")
+            axes = {"persona": "p", "emotion": "e", "topic": one["topic"], "tier": "t", "template": "advice"}
+            ids = {"id": number, "dataset_id": dataset, "cell": cell, "draw": one["draw"], "wanted": f"{cell}/{one['draw']}"}
+            held = len(one["answers"]) or None
+            connection.execute(insert(requests), {**ids, **axes, "state": one["state"], "answer": held, "sent": "5" * 64})
+            for attempt, answer in enumerate(one["answers"], 1):
+                content = None if answer["content"] is None or answer["kind"] != "ok" else f"{answer['content']:02}" * 32
+                about = {"request_id": number, "attempt": attempt, "conversation_id": f"{number}", "sent": "5" * 64}
+                rest = {"template_version": "1", "temperature_applied": False, "generated_at": NOW, "turns": "[]"}
+                score = answer["score"] if answer["kind"] == "ok" else None
+                hashes = {"content_hash": content, "content_key": content and content[:12]}
+                connection.execute(insert(answers), {**about, **rest, **hashes, "kind": answer["kind"], "score": score})
+            if one["answers"]:
+                for decision in one["reviews"]:
+                    said = {"request_id": number, "attempt": len(one["answers"]), "decision": decision, "at": NOW}
+                    connection.execute(insert(reviews), said)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(worlds, min_size=1, max_size=2))
+def test_what_is_counted_as_accepted_is_what_the_rule_accepts(ledger: Ledger, some: list[dict[str, Any]]) -> None:
+    ledger.write(write, some)
+    by_rule = ledger.read(plain_accepted)
+    found = ledger.read(read_accepted)
+
+    def counted(connection: Connection) -> set[int]:
+        query = requests.join(
+            answers, (answers.c.request_id == requests.c.id) & (answers.c.attempt == requests.c.answer)
+        ).select()
+        rows = connection.execute(query.with_only_columns(requests.c.id, requests.c.dataset_id, answers.c.kind, answers.c.score))
+        return {row.id for row in rows if found.has(row.id, row.dataset_id, row.kind, row.score)}
+
+    assert ledger.read(counted) == by_rule
+
+
+def test_a_run_counts_a_copy_and_a_draw_in_reserve_as_what_they_are(ledger: Ledger) -> None:
+    good = {"kind": "ok", "score": 9, "content": 1}
+
+    def draw(topic: str, number: int, **answer: Any) -> dict[str, Any]:
+        return {"topic": topic, "draw": number, "state": "held", "answers": [{**good, **answer}], "reviews": []}
+
+    some = [draw("a", 0), draw("b", 0), draw("b", 1, content=2), draw("b", 2, content=3), draw("c", 0, score=3, content=4)]
+    world = {"draws": some, "per_cell": 1, "min_score": 6, "plans": [], "run_without_plan": False}
+
+    def with_logs(connection: Connection) -> None:
+        write(connection, [world])
+        for number in range(1, 6):
+            log = {"request_id": number, "attempt": 1, "run_id": "r1", "dataset_id": 1, "owner": "o", "provider": "anthropic"}
+            how = {"model": "m", "template": "t", "status": "succeeded", "billing": "billed", "started_at": NOW}
+            connection.execute(insert(generation_logs), {**log, **how})
+
+    ledger.write(with_logs)
+    books = ledger.read(read_run_totals, "r1", 6)
+    assert (books.generated, books.accepted, books.needs_revision) == (5, 2, 1)

@@ -1,0 +1,189 @@
+"""A build's wishes are resolved once: what is announced is what the flow runs, whoever asked for it."""
+
+from __future__ import annotations
+
+import inspect
+import io
+import json
+from collections.abc import Iterator
+from contextlib import nullcontext
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import SecretStr
+from recorded import LIBRARY, Dataset
+
+from convoforge import cli
+from convoforge.cli.build import _agreed, run_build
+from convoforge.cli.plan import show_plan
+from convoforge.dataset.forecast import Forecast, forecast, know, look
+from convoforge.errors import ConfigError
+from convoforge.ledger import Ledger
+from convoforge.ledger.attempts import scopes, write_budgets
+from convoforge.ledger.runs import dataset_id
+from convoforge.planning.options import STRAND, BuildOptions, resolve_spec
+from convoforge.planning.plan import make_plan
+from convoforge.planning.spec import DatasetSpec, change_spec, load_spec
+from convoforge.settings import ROOT, Settings
+from flows.build_dataset import build_dataset
+
+SMALL = {"persona": ("A", "B"), "emotion": ("Fear", "Calm"), "topic": ("x", "y"), "tier": ("template", "scenario", "edge_case")}
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    with Ledger(f"sqlite:///{tmp_path / 'ledger.db'}") as opened:
+        yield opened
+
+
+@pytest.fixture
+def settings(tmp_path: Path, ledger: Ledger) -> Settings:
+    return Settings(data_dir=tmp_path, config_dir=ROOT / "configs", database=f"sqlite:///{tmp_path / 'ledger.db'}", model=None)
+
+
+def small(**changes: Any) -> DatasetSpec:
+    return change_spec(load_spec("financial-advice", ROOT / "configs"), sample=None, axes=SMALL, **changes)
+
+
+def written(spec: DatasetSpec, folder: Path) -> Path:
+    path = folder / "small.yaml"
+    raw = spec.model_dump(mode="json", exclude={"budget", "prices"}) | {"budget": {"run_usd": 10}}
+    path.write_text(yaml.safe_dump(raw))
+    return path
+
+
+def of(known: Any, **wishes: Any) -> Forecast:
+    return forecast(known, BuildOptions.of(**wishes))
+
+
+def command_of(name: str) -> Any:
+    return cli.app[name].default_command  # the module of the same name hides it in `cli`
+
+
+def test_the_flows_form_and_the_command_take_every_option_and_mean_the_same_by_none() -> None:
+    fields = {name: field.default for name, field in BuildOptions.model_fields.items()}
+    form = {name: one.default for name, one in inspect.signature(build_dataset.fn).parameters.items() if name != "spec"}
+    assert form == fields
+    command = {name: one.default for name, one in inspect.signature(command_of("build")).parameters.items()}
+    assert {**command, "strand": STRAND} == {**fields, "spec": inspect.Parameter.empty, "yes": False, "json": False}
+    assert set(inspect.signature(command_of("plan")).parameters) >= {"limit", "model", "budget", "min_score", "batch"}
+
+
+def test_wishes_are_put_into_the_spec_once(settings: Settings) -> None:
+    wishes = BuildOptions.of(model="claude-opus-5", concurrency=9, budget=Decimal("1.5"), min_score=8, batch=True)
+    spec = resolve_spec("demo", wishes, settings)
+    assert (spec.model, spec.limits.concurrency, spec.budget.run_usd) == ("claude-opus-5", 9, Decimal("1.5"))
+    assert (spec.quality.min_score, spec.mode) == (8, "batch")
+    assert resolve_spec("demo", BuildOptions(), settings) == load_spec("demo", ROOT / "configs")
+
+
+@pytest.mark.parametrize(
+    ("wishes", "said"),
+    [
+        ({"budget": Decimal(0)}, "budget 0: give an amount above 0"),
+        ({"budget": Decimal("NaN")}, "budget"),
+        ({"min_score": 11}, "min_score"),
+        ({"limit": 0}, "limit"),
+    ],
+)
+def test_a_wish_that_cannot_be_is_named(wishes: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        BuildOptions.of(**wishes)
+
+
+def test_a_higher_threshold_on_a_finished_dataset_is_announced_with_its_price(
+    ledger: Ledger, settings: Settings, tmp_path: Path
+) -> None:
+    spec = small()
+    Dataset(ledger, "simulator").build(spec)  # scores of 9
+    path = written(spec, tmp_path)
+    done = BuildOptions.of(simulate=True)
+    raised = BuildOptions.of(simulate=True, min_score=10)
+    assert forecast(look(resolve_spec(str(path), done, settings), done, settings), done).missing == 0
+    seen = forecast(look(resolve_spec(str(path), raised, settings), raised, settings), raised)
+    assert seen.missing == 24
+    assert seen.costs.cost.expected > 0
+    # what the flow finds is what was announced: the same function over the same plan
+    assert of(know(ledger, seen.plan), simulate=True, min_score=10).costs == seen.costs
+    assert of(know(ledger, seen.plan), simulate=True, min_score=10, limit=5).missing == 5
+
+
+def test_the_question_names_the_amount_and_what_no_answer_means(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen = of(know(ledger, make_plan(small(budget={"run_usd": 5}), LIBRARY, "anthropic")))
+    monkeypatch.setattr("builtins.input", lambda *_: "")
+    assert not _agreed(seen)
+    asked = " ".join(capsys.readouterr().out.split())
+    assert asked == f"Spend {seen.costs.cost}, at most $5.00? [y/N]"
+    assert "$" in str(seen.costs.cost)
+    monkeypatch.setattr("builtins.input", lambda *_: "y")
+    assert _agreed(seen)
+
+
+@pytest.mark.parametrize(
+    ("budget", "said"),
+    [
+        ("0.01", "the run budget ($0.0100) is less than one call may cost at worst"),
+        ("0.10", "of 24: the estimate is"),
+        ("100", None),
+    ],
+)
+def test_a_budget_that_cannot_do_it_is_said_before(ledger: Ledger, budget: str, said: str | None) -> None:
+    spec = small(budget={"run_usd": Decimal(budget), "day_usd": None, "dataset_usd": None})
+    warnings = of(know(ledger, make_plan(spec, LIBRARY, "anthropic"))).warnings
+    assert [said in one for one in warnings] == ([True] if said else [])
+
+
+def test_what_the_day_has_spent_already_counts(ledger: Ledger) -> None:
+    spec = small(budget={"run_usd": 5, "day_usd": 20, "dataset_usd": 50})
+    dataset = ledger.write(dataset_id, spec.name, "anthropic", datetime.now(UTC))
+    day = scopes("", dataset, datetime.now(UTC))[2]
+    book = {"limit_pico": None, "reserved_pico": 0, "spent_pico": 1999 * 10**10, "maybe_pico": 0}
+    ledger.write(write_budgets, {day: book})
+    (warning,) = of(know(ledger, make_plan(spec, LIBRARY, "anthropic"))).warnings
+    assert warning.startswith("what is left of the day budget ($0.0100) is less than one call")
+
+
+def test_without_a_terminal_a_build_goes_on_and_takes_little_out_unless_told_to(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings, tmp_path: Path, ledger: Ledger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = written(small(), tmp_path)
+    sent: list[dict[str, Any]] = []
+
+    def stop(parameters: dict[str, Any]) -> Any:
+        sent.append(parameters)
+        raise ConfigError("far enough")
+
+    keyed = settings.model_copy(update={"api_key": SecretStr("sk-none")})
+    monkeypatch.setattr("convoforge.cli.build.Settings", lambda: keyed)
+    monkeypatch.setattr("convoforge.cli.build._run", stop)
+    monkeypatch.setattr("convoforge.cli.build._prepared", lambda **_: nullcontext())
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    for yes, strand in ((False, 0.1), (True, 1.0)):
+        with pytest.raises(ConfigError, match="far enough"):
+            run_build(str(path), BuildOptions.of(min_score=7), yes=yes, as_json=True)
+        assert (sent[-1]["strand"], sent[-1]["min_score"]) == (strand, 7)
+    assert "No terminal to ask at" in capsys.readouterr().err
+
+
+def test_plan_takes_what_a_build_would_be_given(
+    ledger: Ledger, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = small()
+    Dataset(ledger, "simulator").build(spec)
+    path = written(spec, tmp_path)
+    monkeypatch.setattr("convoforge.cli.plan.Settings", lambda: settings)
+
+    def seen(**wishes: Any) -> Any:
+        show_plan(str(path), BuildOptions.of(simulate=True, **wishes), count=False, as_json=True)
+        return json.loads(capsys.readouterr().out.splitlines()[-1])
+
+    assert seen()["to_generate"] == 0
+    assert seen(min_score=10)["to_generate"] == 24
+    assert seen(min_score=10, limit=3)["to_generate"] == 3
+    assert any("less than one call" in note for note in seen(min_score=10, budget=Decimal("0.001"))["notes"])
