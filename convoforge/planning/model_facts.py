@@ -222,4 +222,4 @@ def snapshot_date() -> date:
 
 @cache
 def _snapshot() -> Any:
-    return orjson.loads(files("convoforge").joinpath("model_facts.json").read_bytes())
+    return orjson.loads(files("convoforge.planning").joinpath("model_facts.json").read_bytes())

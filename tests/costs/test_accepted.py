@@ -13,7 +13,7 @@ from sqlalchemy import Connection, delete, insert
 
 from convoforge.costs.accepted import read_accepted
 from convoforge.ledger import Ledger
-from convoforge.ledger.runs import read_run_totals
+from convoforge.costs.run_totals import read_run_totals
 from convoforge.ledger.tables import answers, datasets, generation_logs, metadata, plans, requests, reviews, runs
 from convoforge.planning.grid import Grid
 
