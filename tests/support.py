@@ -110,8 +110,8 @@ class Simulator:
         request = urllib.request.Request(f"{self.url}/_simulator/reset", b"{}", {"content-type": "application/json"})
         urllib.request.urlopen(request, timeout=10).close()
 
-    def books(self, *, requests: bool = False) -> dict[str, Any]:
+    def usage(self, *, requests: bool = False) -> dict[str, Any]:
         """What it has billed and counted."""
-        with urllib.request.urlopen(f"{self.url}/_simulator/books{'?requests=1' if requests else ''}", timeout=10) as response:
+        with urllib.request.urlopen(f"{self.url}/_simulator/usage{'?requests=1' if requests else ''}", timeout=10) as response:
             found: dict[str, Any] = json.load(response)
             return found

@@ -1,4 +1,4 @@
-"""A running simulator from outside: script its faults, read its books."""
+"""A running simulator from outside: script its faults, read its usage."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ class SimulatorControl:
         """Nothing that was scripted is met any more."""
         self._call("script", {"faults": [], "clear": True})
 
-    def books(self) -> dict[str, Any]:
+    def usage(self) -> dict[str, Any]:
         """`requests`, `outcomes` by word, `billed_delivered` and `billed_undelivered`: requests and tokens, in all and by model.
 
         These are of online requests alone; `batch` holds the same four of the requests in batches.
         """
-        return self._call("books")
+        return self._call("usage")
 
     def rows(self) -> list[dict[str, Any]]:
         """Every request in order of arrival: ids, times, status, outcome, key fingerprint, usage, and the batch it was in."""
-        rows: list[dict[str, Any]] = self._call("books?requests=1")["rows"]
+        rows: list[dict[str, Any]] = self._call("usage?requests=1")["rows"]
         return rows
 
-    def tell_usage(self, **words: Any) -> None:
+    def set_usage_fields(self, **words: Any) -> None:
         """What the usage of each answer says from now on, beside the tokens or in their place: `inference_geo="us"`."""
-        self._call("usage", words)
+        self._call("usage-fields", words)
 
-    def tell_model(self, model: str, **fields: Any) -> None:
+    def set_model_fields(self, model: str, **fields: Any) -> None:
         """What `GET /v1/models/{id}` says of a model from now on, in the place of these fields: `lifecycle="retired"`."""
         self._call(f"models/{model}", fields)
 

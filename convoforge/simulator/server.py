@@ -91,8 +91,8 @@ class Simulator:
             web.get("/v1/models", endpoint(self.list_models)),
             web.get("/v1/models/{id}", endpoint(self.retrieve_model)),
             web.post("/_simulator/script", endpoint(self.script)),
-            web.get("/_simulator/books", endpoint(self.books)),
-            web.post("/_simulator/usage", endpoint(self.usage)),
+            web.get("/_simulator/usage", endpoint(self.read_usage)),
+            web.post("/_simulator/usage-fields", endpoint(self.set_usage_fields)),
             web.post("/_simulator/models/{id}", endpoint(self.model)),
             web.post("/_simulator/reset", endpoint(self.reset)),
             web.route("*", "/{path:.*}", endpoint(self.unknown)),
@@ -196,13 +196,13 @@ class Simulator:
             raise ApiError(400, f"cannot read the script: {error}") from None
         return {"pending": self._script.pending}
 
-    async def books(self, request: web.Request) -> dict[str, Any]:
-        """GET /_simulator/books; with `?requests=1` every request too, as `rows`."""
+    async def read_usage(self, request: web.Request) -> dict[str, Any]:
+        """GET /_simulator/usage; with `?requests=1` every request too, as `rows`."""
         rows = {"rows": self._books.rows()} if request.query.get("requests") == "1" else {}
         return self._books.totals() | rows
 
-    async def usage(self, request: web.Request) -> dict[str, Any]:
-        """POST /_simulator/usage: what each answer's usage says from now on, beside the tokens or in their place."""
+    async def set_usage_fields(self, request: web.Request) -> dict[str, Any]:
+        """POST /_simulator/usage-fields: what each answer's usage says from now on, beside the tokens or in their place."""
         self._told.update(read_object(await body_of(request)))
         return dict(self._told)
 

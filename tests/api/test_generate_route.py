@@ -74,7 +74,7 @@ def test_the_seed_s_request_brings_a_conversation_with_score_and_cost(
     assert metadata["status"] == "generated"
     breakdown = metadata["qualityBreakdown"]
     assert metadata["qualityScore"] == breakdown["turns"] + breakdown["length"] + breakdown["structure"] >= 6
-    billed = simulator.books()["billed_delivered"]
+    billed = simulator.usage()["billed_delivered"]
     assert (metadata["inputTokens"], metadata["outputTokens"]) == (billed["input_tokens"], billed["output_tokens"])
     assert metadata["costUsd"] == pytest.approx((2 * billed["input_tokens"] + 10 * billed["output_tokens"]) / 1e6)
     assert metadata["costUsd"] == float(books().total_cost_usd)

@@ -188,7 +188,7 @@ def test_simulate_prints_how_to_use_it_and_ends_when_told_to(project: Any) -> No
         _, err = process.communicate(timeout=30)
         assert (process.returncode, err) == (0, "")
     with pytest.raises(OSError):
-        SimulatorControl(url).books()
+        SimulatorControl(url).usage()
 
 
 @pytest.mark.parametrize(

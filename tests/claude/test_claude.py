@@ -217,7 +217,7 @@ async def test_an_answer_without_a_conversation_is_an_answer_all_the_same(
     async with client(simulator.url) as claude:
         reply = await claude.send(PROMPT, SETTINGS)
     assert (reply.stop_reason, reply.refusal_category) == (stop_reason, category)
-    assert reply.usage.output_tokens == simulator.books()["billed_delivered"]["output_tokens"] > 0
+    assert reply.usage.output_tokens == simulator.usage()["billed_delivered"]["output_tokens"] > 0
 
 
 async def test_an_answer_in_several_blocks_is_their_text_in_order() -> None:
@@ -779,9 +779,9 @@ def test_a_simulation_goes_to_the_simulator_that_is_named_or_starts_its_own(simu
     for elsewhere in (None, "https://api.anthropic.com/v1", "http://[::1"):
         with api_address(Settings(base_url=elsewhere), simulate=True) as url:
             assert is_loopback(url) and url != simulator.url
-            assert SimulatorControl(url).books()["requests"] == 0
+            assert SimulatorControl(url).usage()["requests"] == 0
         with pytest.raises(OSError):
-            SimulatorControl(url).books()
+            SimulatorControl(url).usage()
 
 
 def test_a_real_build_goes_where_it_is_told() -> None:

@@ -138,7 +138,7 @@ def test_a_base_url_where_nothing_listens(project: Project) -> None:
 def test_a_simulator_behind_a_real_key(project: Project, simulator: Simulator) -> None:
     done = project.run("build", "demo", "--yes", ANTHROPIC_API_KEY="sk-x", ANTHROPIC_BASE_URL=simulator.url)
     one_line(done, 1, "a simulator answers at ANTHROPIC_BASE_URL", "--simulate")
-    assert simulator.books()["billed_delivered"]["requests"] == 0
+    assert simulator.usage()["billed_delivered"]["requests"] == 0
 
 
 @pytest.mark.usefixtures("prefect")

@@ -54,11 +54,11 @@ def test_a_spec_becomes_rows_that_train_and_a_second_build_does_nothing(project:
         roles = roles[1:] if roles[0] == "system" else roles
         assert roles == ["user", "assistant"] * (len(roles) // 2)
         assert all(turn["content"].strip() for turn in turns)
-    billed = simulator.books()
+    billed = simulator.usage()
     second = build(project, simulator, "small")
     assert (second["generated"], second["cost_usd"], second["version"], second["published"]) == (0, "0.00", 1, False)
     assert second["held"] == 8
-    assert simulator.books() == billed
+    assert simulator.usage() == billed
 
 
 def test_the_books_are_what_the_simulator_billed(project: Project, simulator: Simulator) -> None:
@@ -70,7 +70,7 @@ def test_the_books_are_what_the_simulator_billed(project: Project, simulator: Si
     )
     report = build(project, simulator, "books")
     costs = project.run("costs", "--json", "--simulated").last
-    books = simulator.books()
+    books = simulator.usage()
     billed = books["billed_delivered"]
     assert costs["input_tokens"] == billed["input_tokens"]
     assert costs["output_tokens"] == billed["output_tokens"]
@@ -117,7 +117,7 @@ def test_ctrl_c_drains_what_is_paid_and_says_how_to_go_on(project: Project, slow
     )
     process = project.start("build", "stopped", "--simulate", "--json", ANTHROPIC_BASE_URL=slow_simulator.url)
     deadline = time.monotonic() + 60
-    while slow_simulator.books()["requests"] < 8 and time.monotonic() < deadline:
+    while slow_simulator.usage()["requests"] < 8 and time.monotonic() < deadline:
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
@@ -125,7 +125,7 @@ def test_ctrl_c_drains_what_is_paid_and_says_how_to_go_on(project: Project, slow
     assert process.returncode == 3, err
     assert report["state"] == "partial"
     assert "Ctrl-C" in report["message"]
-    assert report["generated"] == slow_simulator.books()["billed_delivered"]["requests"]
+    assert report["generated"] == slow_simulator.usage()["billed_delivered"]["requests"]
     assert ledger_rows(project, "SELECT count(*) FROM generation_logs WHERE status <> 'succeeded'") == [(0,)]
     assert ledger_rows(project, "SELECT count(*) FROM requests WHERE state = 'claimed'") == [(0,)]
     assert ledger_rows(project, "SELECT count(*) FROM owners") == [(0,)]
@@ -166,7 +166,7 @@ def test_a_new_threshold_is_published_without_paying(project: Project, simulator
     project.spec("threshold", quality={"min_score": 1}, per_cell=4, max_draws=1)
     simulator.script("short", "short", "short")
     before = build(project, simulator, "threshold")
-    billed = simulator.books()
+    billed = simulator.usage()
     folder = project.data / "versions" / "simulated" / "threshold"
     behind = project.run("publish", "threshold", "--simulated", "--min-score", "7", "--json").last
     assert (behind["version"], behind["latest_version"], behind["load_path"]) == (2, 1, str(folder / "v0002"))
@@ -179,7 +179,7 @@ def test_a_new_threshold_is_published_without_paying(project: Project, simulator
     assert done.last["version"] == 2
     assert done.last["rows"] < before["accepted"]
     assert done.last["needs_revision"] > before["needs_revision"]
-    assert simulator.books() == billed
+    assert simulator.usage() == billed
     import polars
 
     revise = polars.read_parquet(project.data / "rejected" / "simulated" / "threshold" / "v0002.parquet")

@@ -12,8 +12,8 @@ from ledger.plain_books import plain_accepted
 from sqlalchemy import Connection, delete, insert
 
 from convoforge.costs.accepted import read_accepted
-from convoforge.ledger import Ledger
 from convoforge.costs.run_totals import read_run_totals
+from convoforge.ledger import Ledger
 from convoforge.ledger.tables import answers, datasets, generation_logs, metadata, plans, requests, reviews, runs
 from convoforge.planning.grid import Grid
 

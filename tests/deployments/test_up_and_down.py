@@ -361,10 +361,10 @@ def test_down_lets_runs_drain_and_leaves_no_process_and_no_port(house: House) ->
     spec = (ROOT / "configs" / "datasets" / "demo.yaml").read_text().replace("concurrency: 20", "concurrency: 1")
     slow = house.folder / "slow.yaml"
     slow.write_text(spec.replace("name: demo", "name: slow"))
-    before = house.simulator.books()["requests"]
+    before = house.simulator.usage()["requests"]
     [build] = house.ask("/deployments/filter", deployments={"name": {"any_": ["build"]}})
     house.ask(f"/deployments/{build['id']}/create_flow_run", parameters={"spec": str(slow), "simulate": True})
-    wait_for(lambda: house.simulator.books()["requests"] > before, "calls of the slow run")
+    wait_for(lambda: house.simulator.usage()["requests"] > before, "calls of the slow run")
     processes = house.processes()
     down = house.local("down")
     assert down.out.splitlines() == ["letting a run drain …", "stopped"]

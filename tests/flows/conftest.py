@@ -40,7 +40,7 @@ def start_build(building: Project, slow_simulator: Simulator) -> Iterator[Callab
         building.spec(name, **{"per_cell": 8, "limits": {"max_requests": 100_000, "concurrency": 2}, **changes})
         process = building.start("build", name, "--simulate", "--json", *arguments, ANTHROPIC_BASE_URL=slow_simulator.url)
         started.append(process)
-        wait_for(lambda: slow_simulator.books()["requests"] >= 2 or process.poll() is not None, "calls in flight")
+        wait_for(lambda: slow_simulator.usage()["requests"] >= 2 or process.poll() is not None, "calls in flight")
         return process
 
     yield start

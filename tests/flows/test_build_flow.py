@@ -68,7 +68,7 @@ def test_limit_makes_so_many_and_no_more(run_flow: RunFlow, building: Project, s
     building.spec("states-limit")
     state = run_flow(build_dataset, spec="states-limit", simulate=True, limit=3)
     report = report_in(state)
-    assert (state.name, report.state, report.generated, simulator.books()["requests"]) == ("Limited", "limited", 3, 3)
+    assert (state.name, report.state, report.generated, simulator.usage()["requests"]) == ("Limited", "limited", 3, 3)
     assert len([name for name in operator.task_runs(report.run_id, 3 + 3) if "#" in name]) == 3
     rest = report_in(run_flow(build_dataset, spec="states-limit", simulate=True, limit=100))
     assert (rest.state, rest.held, rest.accepted) == ("completed", report.accepted, 8)
@@ -82,12 +82,12 @@ def test_a_changed_spec_pays_for_its_change_alone_and_a_schedule_takes_no_large_
     first = report_in(run_flow(build_dataset, spec="states-grown", simulate=True))
     assert first.accepted == 12
     building.spec("states-grown", axes={**axes, "persona": ["A", "B", "C", "D"]}, sample=12)
-    spent = simulator.books()["requests"]
+    spent = simulator.usage()["requests"]
     refused = run_flow(build_dataset, spec="states-grown", simulate=True)
     assert refused.is_failed() and refused.message is not None
     assert refused.message.startswith("3 of 12 accepted conversations, $0.0")
     assert refused.message.endswith("with the parameter strand=1")
-    assert simulator.books()["requests"] == spent
+    assert simulator.usage()["requests"] == spent
     grown = report_in(run_flow(build_dataset, spec="states-grown", simulate=True, strand=1))
     assert (grown.held, grown.accepted) == (9, 12)
     # told once: the next night has nothing to do, and nothing is left behind

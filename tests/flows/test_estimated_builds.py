@@ -22,7 +22,7 @@ def test_a_build_s_actual_cost_lies_in_its_estimate_and_the_second_is_close(buil
     before = building.run("plan", "guessed", "--simulate", "--count", "--json", **url).last
     second = building.run("build", "guessed", "--simulate", "--json", **url).last
     assert 0.75 < float(second["cost_usd"]) / float(before["estimated_cost_usd"]) < 1.25
-    assert simulator.books()["requests"] == first["generated"] + second["generated"]  # to count is no request for a conversation
+    assert simulator.usage()["requests"] == first["generated"] + second["generated"]  # to count is no request for a conversation
     assert "counted by the API" in before["estimate_basis"]
 
 
@@ -46,7 +46,7 @@ def test_a_build_tells_how_much_was_thought(building: Project, simulator: Simula
     url = {"ANTHROPIC_BASE_URL": simulator.url}
     built = building.run("build", "thinks", "--simulate", "--json", **url).last
     costs = building.run("costs", "--simulated", "--json").last
-    billed = simulator.books()["billed_delivered"]
+    billed = simulator.usage()["billed_delivered"]
     assert (built["output_tokens"], built["thinking_tokens"]) == (billed["output_tokens"], billed["thinking_tokens"])
     assert (costs["output_tokens"], costs["thinking_tokens"]) == (billed["output_tokens"], billed["thinking_tokens"])
     assert billed["thinking_tokens"] > 0

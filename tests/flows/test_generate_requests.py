@@ -55,7 +55,7 @@ def test_a_batch_of_a_hundred_is_completed(
     summary = summary_in(state)
     assert (state.name, summary.successful, summary.failed, summary.skipped) == ("Completed", 100, 0, 0)
     assert state.message == f"100 of 100 generated, ${summary.total_cost_usd} (simulated: nothing was paid)"
-    assert simulator.books()["requests"] == len(set(summary.conversation_ids)) == 100
+    assert simulator.usage()["requests"] == len(set(summary.conversation_ids)) == 100
     table = operator.artifacts(str(state.state_details.flow_run_id))["table"]
     assert [row["topic"] for row in json.loads(table.data)] == [f"topic {n}" for n in range(100)]
 
@@ -64,7 +64,7 @@ def test_a_batch_of_a_hundred_is_completed(
 def test_no_request_and_a_hundred_and_one_are_refused(count: int, run_flow: RunFlow, simulator: Simulator) -> None:
     state = run_flow(generate_requests, requests=requests(*["topic one"] * count), simulate=True)
     assert isinstance(result_in(state), ParameterTypeError)
-    assert simulator.books()["requests"] == 0
+    assert simulator.usage()["requests"] == 0
 
 
 def test_failures_have_their_type_and_their_reason(run_flow: RunFlow, building: Project, simulator: Simulator) -> None:
@@ -84,7 +84,7 @@ def test_stop_on_error_begins_nothing_more(run_flow: RunFlow, simulator: Simulat
     state = run_flow(generate_requests, requests=asked, simulate=True, concurrency=1, stop_on_error=True)
     summary = summary_in(state)
     assert (state.name, summary.successful, summary.failed, summary.skipped) == ("Partial", 1, 1, 2)
-    assert simulator.books()["requests"] == 2
+    assert simulator.usage()["requests"] == 2
 
 
 def test_a_batch_that_brings_nothing_has_failed(run_flow: RunFlow, building: Project, simulator: Simulator) -> None:
@@ -110,7 +110,7 @@ def test_sigterm_lets_a_batch_end_what_it_has_begun(
     monkeypatch.setenv("ANTHROPIC_BASE_URL", slow_simulator.url)
 
     def terminate() -> None:
-        wait_for(lambda: slow_simulator.books()["requests"] >= 2, "calls in flight")
+        wait_for(lambda: slow_simulator.usage()["requests"] >= 2, "calls in flight")
         os.kill(os.getpid(), signal.SIGTERM)
 
     operator = threading.Thread(target=terminate)
@@ -119,7 +119,7 @@ def test_sigterm_lets_a_batch_end_what_it_has_begun(
     operator.join()
     summary = summary_in(state)
     assert state.name == "Partial"
-    assert summary.successful == slow_simulator.books()["billed_delivered"]["requests"] < 20
+    assert summary.successful == slow_simulator.usage()["billed_delivered"]["requests"] < 20
     assert (summary.failed, summary.skipped) == (0, 20 - summary.successful)
     assert set(summary.reasons.values()) == {"stopped by SIGTERM"}
     with sqlite3.connect(building.data / "ledger.db") as connection:

@@ -42,7 +42,7 @@ def test_a_build_stops_with_the_leading_reasons_instead_of_drawing_every_cell_th
     again = building.run("build", "hardly", "--simulate", "--json")
     assert (again.code, again.last.get("state")) == (3, "partial"), again.out + again.err
     assert LOOK_BACK <= again.last["generated"] <= LOOK_BACK + MAX_MORE
-    assert simulator.books()["requests"] == done.last["generated"] + again.last["generated"]
+    assert simulator.usage()["requests"] == done.last["generated"] + again.last["generated"]
 
 
 def test_answers_that_batches_bring_are_counted_as_they_are_collected(

@@ -110,7 +110,7 @@ def test_the_books_of_batches_with_a_cache_are_the_server_s(
     books_agree(building, server)
     assert report.cache_hit_rate is not None and report.cache_hit_rate > 0.3
     assert report.estimated_cost_usd is not None
-    assert server.books()["requests"] == 0  # nothing went out online
+    assert server.usage()["requests"] == 0  # nothing went out online
     assert rows(building, "SELECT state, requests FROM batches") == [("ended", 8)]
     assert rows(building, "SELECT DISTINCT price FROM generation_logs") == [(PRICE.text,)]
 
@@ -257,7 +257,7 @@ def test_what_was_paid_is_collected_though_its_model_has_been_retired(
         monkeypatch.setenv("ANTHROPIC_BASE_URL", url)
         server = SimulatorControl(url)
         assert told(run_flow(build_dataset, spec="late", simulate=True, wait=False)).in_batches == 8
-        server.tell_model("claude-sonnet-5-5", lifecycle="retired", retires_at="2026-11-26T00:00:00Z")
+        server.set_model_fields("claude-sonnet-5-5", lifecycle="retired", retires_at="2026-11-26T00:00:00Z")
 
         def collected() -> bool:
             state = run_flow(collect_message_batches, simulate=True)

@@ -60,15 +60,15 @@ def test_a_refused_request_is_asked_again_after_a_change_or_by_wish_and_not_othe
     assert (first.state, first.refused, first.exhausted, first.pending, first.failed) == ("partial", 8, 0, 0, 8)
     assert "8 requests were refused by the API" in first.message
     assert any("--retry-refused" in note and "The request is not valid" in note for note in first.notes)
-    asked = simulator.books()["requests"]
+    asked = simulator.usage()["requests"]
 
     unchanged = report_in(run_flow(build_dataset, spec="refused", simulate=True))
-    assert (unchanged.state, unchanged.refused, simulator.books()["requests"]) == ("partial", 8, asked)
+    assert (unchanged.state, unchanged.refused, simulator.usage()["requests"]) == ("partial", 8, asked)
 
     simulator.script(*["400"] * 3)
     by_wish = report_in(run_flow(build_dataset, spec="refused", simulate=True, retry_refused=True))
     assert (by_wish.state, by_wish.accepted, by_wish.refused) == ("partial", 5, 3)
-    assert simulator.books()["requests"] == asked + 8  # each once: what is refused again is not asked a third time
+    assert simulator.usage()["requests"] == asked + 8  # each once: what is refused again is not asked a third time
 
     building.spec("refused", max_draws=1, generation={"max_tokens": 3000})
     changed = report_in(run_flow(build_dataset, spec="refused", simulate=True))

@@ -35,7 +35,7 @@ def test_two_builds_at_once_share_the_work_and_pay_for_nothing_twice(
     reports = [report_of(process) for process in both]
     assert all(report["generated"] > 0 for report in reports)
     made = sum(report["generated"] for report in reports)
-    assert slow_simulator.books()["requests"] == made
+    assert slow_simulator.usage()["requests"] == made
     assert ledger_rows(building, "SELECT count(*), count(DISTINCT request_id) FROM generation_logs") == [(made, made)]
     for report in reports:
         assert (report["state"], report["accepted"], report["version"], report["failed"]) == ("completed", 40, 1, 0)

@@ -40,7 +40,7 @@ def assert_drained(project: Project, simulator: Simulator, report: dict[str, Any
     assert report["state"] == "partial"
     assert 0 < report["generated"] < report["planned"]
     assert report["failed"] == 0
-    assert simulator.books()["billed_delivered"]["requests"] == report["generated"]
+    assert simulator.usage()["billed_delivered"]["requests"] == report["generated"]
     assert ledger_rows(project, "SELECT DISTINCT status FROM generation_logs") == [("succeeded",)]
     assert ledger_rows(project, "SELECT count(*) FROM requests WHERE state = 'claimed'") == [(0,)]
     assert ledger_rows(project, "SELECT count(*) FROM owners") == [(0,)]

@@ -194,7 +194,7 @@ def accepted(data: Path, name: str) -> set[str]:
 
 def assert_nothing_was_sent_twice(project: Project, simulator: Simulator, report: dict[str, Any]) -> None:
     """Simulator, ledger and report agree on how many requests there were, and each was one."""
-    sent = simulator.books()["requests"]
+    sent = simulator.usage()["requests"]
     assert ledger_rows(project, "SELECT count(*), count(DISTINCT request_id) FROM generation_logs") == [(sent, sent)]
     assert report["generated"] == sent == sum(shares(project))
 
@@ -274,9 +274,9 @@ def test_a_part_of_a_build_that_is_over_has_nothing_to_do(run_flow: RunFlow, bui
     building.spec("over")
     run_flow(build_dataset, spec="over", simulate=True, limit=1)
     [(run,)] = ledger_rows(building, "SELECT id FROM runs")
-    sent = simulator.books()["requests"]
+    sent = simulator.usage()["requests"]
     state = run_flow(join_build, run_id=run, requests="1-8", since=datetime.now(UTC), sources={}, simulator=simulator.url)
-    assert (state.type.value, simulator.books()["requests"]) == ("CANCELLED", sent)
+    assert (state.type.value, simulator.usage()["requests"]) == ("CANCELLED", sent)
 
 
 def test_another_checkout_is_told_by_its_templates_and_personas(project: Project) -> None:
@@ -347,7 +347,7 @@ def test_four_workers_share_a_ledger_in_postgresql_and_a_bucket(
     assert len(s3fs.S3FileSystem().ls("shared/data/versions/simulated/four/v0001/data")) == 2
     books = BothBooks(ledger, SimulatorControl(slow_simulator.url))
     books.check()
-    assert slow_simulator.books()["requests"] == report["generated"] == books.count("generation_logs")
+    assert slow_simulator.usage()["requests"] == report["generated"] == books.count("generation_logs")
     assert len(books.rows("SELECT owner FROM generation_logs GROUP BY owner HAVING count(*) >= 20")) >= 4
 
 
@@ -358,7 +358,7 @@ def test_what_a_killed_worker_had_claimed_is_taken_over(
     building.spec("killed", axes=FIFTY, per_cell=4, limits=EIGHT_AT_ONCE)
     killed, *_ = start_workers(4)
     with building_on(building, slow_simulator, "killed", 4) as process:
-        wait_for(lambda: slow_simulator.books()["requests"] >= 4, "calls", PATIENCE)
+        wait_for(lambda: slow_simulator.usage()["requests"] >= 4, "calls", PATIENCE)
         at_work = "SELECT count(DISTINCT owner) FROM generation_logs WHERE status = 'succeeded'"
         wait_for(lambda: ledger_rows(building, at_work) == [(4,)], "four workers at work", PATIENCE)
         assert killed.runs
@@ -367,7 +367,7 @@ def test_what_a_killed_worker_had_claimed_is_taken_over(
     assert (report["state"], report["accepted"]) == ("completed", 200)
     [(attempts, lost)] = ledger_rows(building, "SELECT count(*), sum(status = 'lost') FROM generation_logs")
     assert 0 <= lost <= 2  # what it had in flight
-    assert attempts - lost <= slow_simulator.books()["requests"] <= attempts
+    assert attempts - lost <= slow_simulator.usage()["requests"] <= attempts
     costs = building.run("costs", "--simulated", "--json").last
     assert (costs["attempts"], costs["maybe_billed"]) == (attempts, lost)
     assert ledger_rows(building, "SELECT count(*) FROM answers") == ledger_rows(
@@ -404,7 +404,7 @@ def test_doom_on_one_worker_stops_all(start_workers: StartWorkers, building: Pro
     building.spec("fatal", axes=FIFTY, per_cell=4, limits=EIGHT_AT_ONCE)
     start_workers(2)
     with building_on(building, slow_simulator, "fatal", 2) as process:
-        wait_for(lambda: slow_simulator.books()["requests"] >= 4, "calls", PATIENCE)
+        wait_for(lambda: slow_simulator.usage()["requests"] >= 4, "calls", PATIENCE)
         slow_simulator.script("402")
         report = report_of(process, 1)
     assert report["state"] == "failed" and "402" in report["message"]
@@ -422,7 +422,7 @@ def test_a_build_that_is_stopped_stops_its_workers_and_they_drain(
     building.spec(name, axes=FIFTY, per_cell=4, limits=EIGHT_AT_ONCE)
     start_workers(2)
     with building_on(building, slow_simulator, name, 2) as process:
-        wait_for(lambda: slow_simulator.books()["requests"] >= 4, "calls", PATIENCE)
+        wait_for(lambda: slow_simulator.usage()["requests"] >= 4, "calls", PATIENCE)
         if how == "SIGTERM":
             process.send_signal(signal.SIGTERM)
         else:
@@ -442,7 +442,7 @@ def test_workers_end_when_their_build_is_killed(
     building.spec("orphaned", axes=FIFTY, per_cell=4, limits=EIGHT_AT_ONCE)
     workers = start_workers(2)
     with building_on(building, slow_simulator, "orphaned", 2) as process:
-        wait_for(lambda: slow_simulator.books()["requests"] >= 4, "calls", PATIENCE)
+        wait_for(lambda: slow_simulator.usage()["requests"] >= 4, "calls", PATIENCE)
         process.kill()
     wait_for(lambda: not any(one.runs for one in workers), "the workers' runs to end", PATIENCE)
     assert ledger_rows(building, "SELECT DISTINCT status FROM generation_logs") == [("succeeded",)]

@@ -234,7 +234,7 @@ async def eventually(condition: Callable[[], bool], seconds: float = 10) -> None
 
 
 def billed(simulator: Simulator) -> dict[str, int]:
-    delivered = simulator.books()["billed_delivered"]
+    delivered = simulator.usage()["billed_delivered"]
     return {name: delivered[name] for name in ("requests", "input_tokens", "output_tokens")}
 
 
@@ -262,7 +262,7 @@ async def test_of_many_requests_one_writes_the_shared_rules_and_the_others_read_
         assert [row for row in written if row not in wrote] == [(0, wrote[0][0])] * 29
         spent = run.budget()[1]
         assert spent == sum(row[0] for row in run.logs("cost_pico"))
-        delivered = simulator.books()["billed_delivered"]
+        delivered = simulator.usage()["billed_delivered"]
         assert delivered["cache_read_input_tokens"] == 29 * wrote[0][0]
         usage = Usage(delivered["input_tokens"], delivered["output_tokens"], delivered["cache_read_input_tokens"], wrote[0][0])
         assert spent == cost_pico(usage, PRICE)
@@ -1001,7 +1001,7 @@ async def test_in_a_storm_of_faults_the_books_agree_to_the_token(open_run: Open)
 
                 await asyncio.gather(*(one(claimed) for claimed in run.claim(count)))
                 assert run.control.stopped is None
-        books = simulator.books()
+        books = simulator.usage()
         delivered, undelivered = books["billed_delivered"], books["billed_undelivered"]
         ((requests, inputs, outputs),) = run.rows(
             "SELECT count(*), sum(input_tokens), sum(output_tokens) FROM generation_logs WHERE billing = 'billed'"
@@ -1035,7 +1035,7 @@ async def test_what_is_thought_is_paid_written_down_and_part_of_the_output(open_
     async with open_run(simulator.url, generation={"thinking": "adaptive"}) as run:
         (outcome,) = await run.generate()
         ((status, output, thought, cost),) = run.logs("status", "output_tokens", "thinking_tokens", "cost_pico")
-    billed = simulator.books()["billed_delivered"]
+    billed = simulator.usage()["billed_delivered"]
     assert (status, output, thought) == ("succeeded", billed["output_tokens"], billed["thinking_tokens"])
     assert 0 < thought < output
     assert cost == cost_pico(outcome.usage, PRICE)
@@ -1053,7 +1053,7 @@ async def test_an_answer_that_thinking_cut_off_says_so_and_what_to_set(open_run:
 async def test_without_a_word_in_the_spec_nothing_is_thought(open_run: Open, simulator: Simulator) -> None:
     async with open_run(simulator.url) as run:
         await run.generate(3)
-    assert simulator.books()["billed_delivered"]["thinking_tokens"] == 0
+    assert simulator.usage()["billed_delivered"]["thinking_tokens"] == 0
 
 
 # --- what else is billed ---
@@ -1062,7 +1062,7 @@ async def test_without_a_word_in_the_spec_nothing_is_thought(open_run: Open, sim
 async def test_an_answer_from_the_united_states_is_priced_and_kept_as_such(
     open_run: Open, simulator: Simulator, caplog: pytest.LogCaptureFixture
 ) -> None:
-    simulator.tell_usage(inference_geo="us")
+    simulator.set_usage_fields(inference_geo="us")
     async with open_run(simulator.url, budget={"run_usd": 1}) as run:
         outcomes = await run.generate(3)
         rows = run.logs("inference_geo", "service_tier", "price", "billing", "cost_pico")
@@ -1082,7 +1082,7 @@ async def test_an_answer_from_the_united_states_is_priced_and_kept_as_such(
 async def test_terms_without_a_known_price_count_at_the_list_price_and_maybe_up_to_the_worst(
     open_run: Open, simulator: Simulator, caplog: pytest.LogCaptureFixture
 ) -> None:
-    simulator.tell_usage(service_tier="priority", a_new_key={"of": "the API"})
+    simulator.set_usage_fields(service_tier="priority", a_new_key={"of": "the API"})
     async with open_run(simulator.url, budget={"run_usd": 1}) as run:
         (outcome,) = await run.generate()
         ((tier, billing, cost, maybe),) = run.logs("service_tier", "billing", "cost_pico", "maybe_pico")
@@ -1099,7 +1099,7 @@ async def test_usage_that_cannot_be_true_is_that_answer_s_affair_alone(open_run:
     async with open_run(simulator.url, budget={"run_usd": 1}) as run:
         for at, name in enumerate(("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")):
             simulator.reset()
-            simulator.tell_usage(**{name: tokens})
+            simulator.set_usage_fields(**{name: tokens})
             (outcome,) = await run.generate(first=at)
             assert outcome.conversation is not None  # it was paid, and is kept
         rows = run.logs("status", "billing", "usage_known", "input_tokens", "output_tokens", "maybe_pico")

@@ -117,7 +117,7 @@ async def test_a_request_becomes_a_scored_and_priced_conversation(
     assert outcome.provider == "simulator"
     assert outcome.duration_ms >= 20
     assert outcome.finished_at is not None and outcome.api_request_id is not None and outcome.conversation_id is not None
-    billed = simulator.books()["billed_delivered"]
+    billed = simulator.usage()["billed_delivered"]
     assert (outcome.usage.input_tokens, outcome.usage.output_tokens) == (billed["input_tokens"], billed["output_tokens"])
     price = Decimal(2) * outcome.usage.input_tokens + Decimal(10) * outcome.usage.output_tokens
     assert outcome.cost_usd == price / 1_000_000
@@ -131,7 +131,7 @@ async def test_two_identical_requests_are_two_conversations(
     async with generator() as opened:
         first, second = await asyncio.gather(opened.generate(request()), opened.generate(request()))
     assert first.conversation_id != second.conversation_id
-    assert simulator.books()["billed_delivered"]["requests"] == 2
+    assert simulator.usage()["billed_delivered"]["requests"] == 2
 
 
 @pytest.mark.parametrize(

@@ -378,7 +378,7 @@ async def test_what_was_thought_in_a_batch_is_recorded_and_paid(start_run: Open,
 async def test_what_a_result_says_of_its_terms_decides_its_price_as_online(
     start_run: Open, simulator: Simulator, told: dict[str, str], billing: str, tenths: int
 ) -> None:
-    simulator.tell_usage(**told)
+    simulator.set_usage_fields(**told)
     async with start_run() as run:
         await run.hand_over(3)
         assert (await run.collect()).tally["generated"] == 3

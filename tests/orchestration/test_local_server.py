@@ -180,7 +180,7 @@ def test_a_second_ctrl_c_ends_at_once_with_everything_the_build_had_started(home
         url = f"http://127.0.0.1:{wait_for(lambda: port_of(simulator), 'its port')}"
         script = json.dumps({"faults": ["hang"] * 50}).encode()
         wait_for(lambda: post(f"{url}/_simulator/script", script), "its script")
-        wait_for(lambda: "requests" in books(url) and books(url)["requests"] >= 8, "calls in flight")
+        wait_for(lambda: "requests" in usage(url) and usage(url)["requests"] >= 8, "calls in flight")
         process.send_signal(signal.SIGINT)
         with pytest.raises(subprocess.TimeoutExpired):
             process.communicate(timeout=1)  # a first one waits for what is paid
@@ -210,8 +210,8 @@ def post(url: str, body: bytes) -> bool:
     return True
 
 
-def books(url: str) -> dict[str, int]:
-    with urllib.request.urlopen(f"{url}/_simulator/books", timeout=5) as response:
+def usage(url: str) -> dict[str, int]:
+    with urllib.request.urlopen(f"{url}/_simulator/usage", timeout=5) as response:
         found: dict[str, int] = json.load(response)
         return found
 

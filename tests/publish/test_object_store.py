@@ -521,11 +521,11 @@ def test_a_build_and_a_publish_from_the_command_line_end_in_the_bucket(
     assert S3_SECRET not in done.out + done.err
     assert S3_SECRET.encode() not in b"".join(path.read_bytes() for path in project.folder.glob("ledger.db*"))
     assert not project.data.exists()
-    billed = simulator.books()
+    billed = simulator.usage()
     failed = project.run("build", "advice", "--simulate", "--refresh", CONVOFORGE_DATA_DIR="s3://no-such-bucket/x")
     assert failed.code == 1
     assert "the data folder s3://no-such-bucket/x/simulated/advice cannot be read" in failed.err
-    assert simulator.books() == billed, "a store that is not there is told before anything is asked"
+    assert simulator.usage() == billed, "a store that is not there is told before anything is asked"
     assert project.run("plan", "advice", "--simulate", CONVOFORGE_DATABASE_URL="").code == 2
 
 

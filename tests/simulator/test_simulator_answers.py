@@ -92,7 +92,7 @@ def test_a_count_of_tokens_is_the_input_that_an_answer_is_billed_for(
     given = wanted()
     given.pop("max_tokens")
     assert client.messages.count_tokens(**given).input_tokens == ask().usage.input_tokens
-    assert control.books()["requests"] == 1
+    assert control.usage()["requests"] == 1
 
 
 def test_usage_is_what_was_sent_and_received_at_three_characters_a_token(ask: Ask) -> None:

@@ -290,7 +290,7 @@ async def test_a_bad_request_becomes_an_error_of_its_own_when_its_turn_comes(cli
         "unknown": ("not_found_error", "model: claude-sonnet-9"),
     }
     assert counts(await client.messages.batches.retrieve(batch.id)) == {"succeeded": 1, "errored": 5}
-    assert control.books()["batch"]["outcomes"] == {"ok": 1, "400": 4, "404": 1}
+    assert control.usage()["batch"]["outcomes"] == {"ok": 1, "400": 4, "404": 1}
 
 
 @pytest.mark.parametrize("kind", [*ERRORS, *BROKEN])
@@ -388,7 +388,7 @@ async def test_a_slow_batch_is_in_progress_until_its_time_is_over(hand_over: Han
             batch = await hand_over(client, 1, 2)
             early = await client.messages.batches.retrieve(batch.id)
             assert (early.processing_status, counts(early), early.results_url) == ("in_progress", {"processing": 2}, None)
-            assert SimulatorControl(url).books()["batch"]["outcomes"] == {"in flight": 2}
+            assert SimulatorControl(url).usage()["batch"]["outcomes"] == {"in flight": 2}
             await asyncio.sleep(2.6)
             late = await client.messages.batches.retrieve(batch.id)
             assert (late.processing_status, counts(late)) == ("ended", {"succeeded": 2})
@@ -465,7 +465,7 @@ async def test_an_ended_batch_can_be_deleted_and_its_costs_stay(
     assert (await client.messages.batches.list()).data == []
     with pytest.raises(anthropic.NotFoundError):
         await client.messages.batches.retrieve(batch.id)
-    assert control.books()["batch"]["billed_undelivered"]["requests"] == 1
+    assert control.usage()["batch"]["billed_undelivered"]["requests"] == 1
 
 
 async def test_a_prefix_is_written_to_the_cache_once_and_read_by_the_rest_and_online(
@@ -491,7 +491,7 @@ async def test_the_books_keep_what_batches_cost_apart_from_what_online_requests_
         "claude-sonnet-5-5": [result.message for result in (await by_id(client, sonnet)).values()],
         "claude-haiku-5-5": [result.message for result in (await by_id(client, haiku)).values() if result.type == "succeeded"],
     }
-    books = control.books()
+    books = control.usage()
     assert (books["requests"], books["outcomes"], books["billed_undelivered"]["requests"]) == (3, {"ok": 3}, 0)
     assert tokens_of(books["billed_delivered"]["models"]) == {"claude-sonnet-5-5": tokens_told(online)}
     batch = books["batch"]
@@ -638,7 +638,7 @@ async def test_a_reset_forgets_batches(client: Async, control: SimulatorControl,
     control.reset()
     with pytest.raises(anthropic.NotFoundError):
         await client.messages.batches.retrieve(batch.id)
-    assert control.books()["batch"]["requests"] == 0
+    assert control.usage()["batch"]["requests"] == 0
     assert (await hand_over(client, 1)).id != batch.id
 
 

@@ -80,8 +80,8 @@ def test_an_error_is_the_sdks_exception_of_that_status_and_costs_nothing(ask: As
     assert type(caught.value) is CLASSES[kind]
     assert caught.value.type == ERRORS[kind][0]
     assert ask().stop_reason == "end_turn"
-    assert control.books()["outcomes"] == {kind: 1, "ok": 1}
-    assert control.books()["billed_delivered"]["requests"] == 1
+    assert control.usage()["outcomes"] == {kind: 1, "ok": 1}
+    assert control.usage()["billed_delivered"]["requests"] == 1
 
 
 def test_an_error_says_when_to_come_back_and_why(ask: Ask, control: SimulatorControl) -> None:
@@ -125,7 +125,7 @@ def test_a_client_that_leaves_before_its_answer_is_billed_all_the_same(
         with pytest.raises(anthropic.APITimeoutError):
             client.messages.create(**wanted())
         slow = SimulatorControl(url)
-        wait_for(lambda: "left" in slow.books()["outcomes"])
+        wait_for(lambda: "left" in slow.usage()["outcomes"])
         assert billed(slow) == (0, 1)
 
 
@@ -272,7 +272,7 @@ def test_a_reset_forgets_scripts_and_books(ask: Ask, control: SimulatorControl) 
     assert outcome(ask) == 500
     control.reset()
     assert outcome(ask) == 200
-    assert control.books()["outcomes"] == {"ok": 1}
+    assert control.usage()["outcomes"] == {"ok": 1}
 
 
 @given(st.integers(0, 2**64 - 1), st.integers(0, 100))
@@ -332,7 +332,7 @@ def outcome(ask: Ask, variant: object = 0) -> int:
 
 def billed(control: SimulatorControl) -> tuple[int, int]:
     """Billed requests: delivered, undelivered."""
-    books = control.books()
+    books = control.usage()
     return books["billed_delivered"]["requests"], books["billed_undelivered"]["requests"]
 
 

@@ -27,7 +27,7 @@ COMMAND = [sys.executable, "-m", "convoforge.simulator"]
 
 def answers(url: str) -> bool:
     try:
-        return bool(SimulatorControl(url).books())
+        return bool(SimulatorControl(url).usage())
     except OSError:
         return False
 
@@ -51,7 +51,7 @@ def test_it_ends_while_a_call_hangs() -> None:
         head = "POST /v1/messages HTTP/1.1\r\nHost: x\r\nx-api-key: k\r\nanthropic-version: 2026-10-21\r\n"
         caller = socket.create_connection(("127.0.0.1", int(url.rsplit(":", 1)[1])))
         caller.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
-        wait_for(lambda: SimulatorControl(url).books()["outcomes"] == {"hang": 1})
+        wait_for(lambda: SimulatorControl(url).usage()["outcomes"] == {"hang": 1})
         begun = time.monotonic()
     assert time.monotonic() - begun < 4
     caller.close()

@@ -59,7 +59,7 @@ def test_a_request_the_api_would_refuse_is_refused_with_its_words(
     with pytest.raises(anthropic.BadRequestError, match=said) as caught:
         ask(**changes)
     assert caught.value.type == "invalid_request_error"
-    books = control.books()
+    books = control.usage()
     assert books["outcomes"] == {"400": 1}
     assert books["billed_delivered"]["requests"] == books["billed_undelivered"]["requests"] == 0
 

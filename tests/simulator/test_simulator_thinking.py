@@ -101,7 +101,7 @@ def test_what_a_model_does_not_take_is_a_400(
 ) -> None:
     with pytest.raises(anthropic.BadRequestError, match=said):
         ask(model=model, **changes)
-    assert control.books()["outcomes"] == {"400": 1}
+    assert control.usage()["outcomes"] == {"400": 1}
 
 
 def test_thoughts_are_shown_to_who_asks_for_them(ask: Ask) -> None:

@@ -83,7 +83,7 @@ def test_a_storm_of_faults_ends_with_every_request_accounted_for(
     building.spec("storm", axes=AXES, per_cell=2, **WEATHER)
     in_order(building, server, weather(start_build, server, 120))
     assert {"429", "500", "529", "408", "504", "reset", "hang", "html", "truncation", "refusal", "prose", "wrong_roles"} <= set(
-        server.books()["outcomes"]
+        server.usage()["outcomes"]
     )
 
 
@@ -96,5 +96,5 @@ def test_a_thousand_requests_in_a_storm(
     building.spec("storm", axes=AXES, per_cell=17, **{**WEATHER, "limits": limits(50)})
     report = weather(start_build, server, 280)
     in_order(building, server, report)
-    assert server.books()["requests"] > 1_000
+    assert server.usage()["requests"] > 1_000
     assert report["accepted"] > 900

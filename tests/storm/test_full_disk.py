@@ -57,7 +57,7 @@ def test_a_full_disk_stops_the_run_with_everything_kept_and_the_next_goes_on(
     server = serve(latency_ms=300)
     building.spec("full", axes=AXES, limits=limits())
     process = start_build("full", server.url)
-    wait_for(lambda: server.books()["requests"] >= 16 or process.poll() is not None, "calls")
+    wait_for(lambda: server.usage()["requests"] >= 16 or process.poll() is not None, "calls")
     with filled(small_disk, "somebody-elses"):
         out, err = process.communicate(timeout=200)
         assert process.returncode == 1, out + err
@@ -65,7 +65,7 @@ def test_a_full_disk_stops_the_run_with_everything_kept_and_the_next_goes_on(
         assert "Traceback" not in err
         books = books_of(small_disk, server)
         assert books.count("generation_logs", "status <> 'succeeded'") == 0
-        assert books.count("answers") == server.books()["requests"] < 60
+        assert books.count("answers") == server.usage()["requests"] < 60
         # what the run had put by is free again: that too is taken
         with filled(small_disk, "more"), pytest.raises(LedgerError, match="on a disk that is not full"):
             Ledger(books.url)
@@ -75,5 +75,5 @@ def test_a_full_disk_stops_the_run_with_everything_kept_and_the_next_goes_on(
     done = building.run("build", "full", "--simulate", "--json", ANTHROPIC_BASE_URL=server.url)
     assert done.code == 0, done.err
     assert len(conversations(Path(done.last["path"]))) == 60
-    assert server.books()["requests"] == books.count("answers")
+    assert server.usage()["requests"] == books.count("answers")
     books.check()

@@ -60,7 +60,7 @@ def ended_well(process: subprocess.Popen[str], project: Project) -> dict[str, An
 
 
 def goes_on(server: SimulatorControl, since: int) -> bool:
-    return int(server.books()["requests"]) >= since + 4
+    return int(server.usage()["requests"]) >= since + 4
 
 
 def test_whatever_a_run_hangs_by_may_go_away_for_a_while(
@@ -71,18 +71,18 @@ def test_whatever_a_run_hangs_by_may_go_away_for_a_while(
     project.spec("away", axes=AXES, limits=limits(4), retry={**RETRY, "max_attempts": 6})
     ledger = url_of(own_postgres)
     process = start_build("away", f"http://127.0.0.1:{wire.port}", CONVOFORGE_DATABASE_URL=ledger)
-    wait_for(lambda: server.books()["requests"] >= 6 or process.poll() is not None, "calls")
+    wait_for(lambda: server.usage()["requests"] >= 6 or process.poll() is not None, "calls")
 
     own_postgres.stop()
     time.sleep(1)
     own_postgres.ensure_postgres_running()
-    seen = server.books()["requests"]
+    seen = server.usage()["requests"]
     wait_for(lambda: goes_on(server, seen) or process.poll() is not None, "calls after PostgreSQL came back")
 
     wire.cut()
     time.sleep(1)
     wire.mend()
-    seen = server.books()["requests"]
+    seen = server.usage()["requests"]
     wait_for(lambda: goes_on(server, seen) or process.poll() is not None, "calls after the API came back")
 
     own_prefect.kill()
@@ -100,7 +100,7 @@ def test_the_api_is_away_for_twenty_seconds(
     server = serve(latency_ms=400)
     wire = Wire(("127.0.0.1", int(server.url.rpartition(":")[2])))
     process = start_build("away", f"http://127.0.0.1:{wire.port}")
-    wait_for(lambda: server.books()["requests"] >= 10 or process.poll() is not None, "calls")
+    wait_for(lambda: server.usage()["requests"] >= 10 or process.poll() is not None, "calls")
     if how == "silent":
         os.kill(pid_of(server), signal.SIGSTOP)
         time.sleep(20)
@@ -124,7 +124,7 @@ def test_postgresql_is_away_for_twenty_seconds(
     building.spec("away", axes=AXES, limits=limits(4), retry=RETRY)
     ledger = url_of(own_postgres)
     process = start_build("away", server.url, CONVOFORGE_DATABASE_URL=ledger)
-    wait_for(lambda: server.books()["requests"] >= 10 or process.poll() is not None, "calls")
+    wait_for(lambda: server.usage()["requests"] >= 10 or process.poll() is not None, "calls")
     if mode == "immediate":
         os.kill(own_postgres.get_pid(), signal.SIGQUIT)  # as a crash: it recovers from its log
         wait_for(lambda: not own_postgres.get_postmaster_info().process.is_running(), "its end")
@@ -143,7 +143,7 @@ def test_the_prefect_server_is_away_for_twenty_seconds(
     server = serve(latency_ms=500)
     project.spec("away", axes=AXES, limits=limits(2), retry=RETRY)
     process = start_build("away", server.url)
-    wait_for(lambda: server.books()["requests"] >= 10 or process.poll() is not None, "calls")
+    wait_for(lambda: server.usage()["requests"] >= 10 or process.poll() is not None, "calls")
     own_prefect.kill()
     time.sleep(20)
     own_prefect.start()

@@ -59,7 +59,7 @@ def test_the_books_equal_the_sum_of_what_clients_were_told(wanted: Wanted) -> No
 
     with simulator_process(fault_rate=rates, latency_ms=5, jitter_ms=5, seed=3) as url:
         asyncio.run(play(url))
-        books, rows = SimulatorControl(url).books(), SimulatorControl(url).rows()
+        books, rows = SimulatorControl(url).usage(), SimulatorControl(url).rows()
 
     delivered = books["billed_delivered"]
     assert as_usage(delivered) == sum(usage for _, usage in told)
@@ -111,7 +111,7 @@ def test_a_hundred_thousand_requests_take_about_four_megabytes() -> None:
 
 
 def test_nothing_is_billed_at_the_start(control: SimulatorControl) -> None:
-    books = control.books()
+    books = control.usage()
     assert (books["requests"], books["outcomes"]) == (0, {})
     assert books["billed_delivered"] == books["billed_undelivered"]
     assert books["billed_delivered"]["requests"] == books["billed_delivered"]["input_tokens"] == 0
