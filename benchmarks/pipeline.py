@@ -80,7 +80,7 @@ def pipeline(count: int) -> dict[str, float]:
     os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "CRITICAL"
     from prefect.states import get_state_result
 
-    from flows.build_dataset import build_dataset
+    from convoforge.flows.build_dataset import build_dataset
 
     async def build(conversations: int) -> float:
         path = Path(os.environ["BENCH_FOLDER"]) / f"{conversations}.yaml"

@@ -31,11 +31,11 @@ from convoforge.planning.draws import Draw
 from convoforge.planning.options import BuildOptions, resolve_spec
 from convoforge.scoring import RUBRIC_VERSION
 from convoforge.settings import Settings
-from tasks.generate import SINGLY_UP_TO, generate
-from tasks.message_batches import collect_results, submit_message_batch
-from tasks.publish import publish_version
-from tasks.report import BuildReport, build_report, one_line, show_progress, write_report
-from tasks.score import score_answers
+from convoforge.tasks.generate import SINGLY_UP_TO, generate
+from convoforge.tasks.message_batches import collect_results, submit_message_batch
+from convoforge.tasks.publish import publish_version
+from convoforge.tasks.report import BuildReport, build_report, one_line, show_progress, write_report
+from convoforge.tasks.score import score_answers
 
 Spec = Annotated[
     str,

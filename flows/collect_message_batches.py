@@ -19,9 +19,9 @@ from convoforge.ledger.runs import find_dataset, read_remarks, run_usage
 from convoforge.orchestration.session import open_session
 from convoforge.planning.spec import DatasetSpec
 from convoforge.settings import Settings
-from tasks.message_batches import collect_results
-from tasks.publish import publish_version
-from tasks.report import BuildReport, build_report, one_line, write_report
+from convoforge.tasks.message_batches import collect_results
+from convoforge.tasks.publish import publish_version
+from convoforge.tasks.report import BuildReport, build_report, one_line, write_report
 
 
 @flow(name="collect-message-batches", validate_parameters=True)

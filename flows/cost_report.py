@@ -20,7 +20,7 @@ from convoforge.errors import ConvoforgeError
 from convoforge.ledger import Ledger
 from convoforge.markdown import table_row
 from convoforge.settings import Settings
-from tasks.report import one_line
+from convoforge.tasks.report import one_line
 
 
 @flow(name="cost-report", validate_parameters=True)

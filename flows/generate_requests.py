@@ -18,7 +18,7 @@ from convoforge.generation.requests import open_generator
 from convoforge.models import ConversationRequest, Outcome
 from convoforge.orchestration.cancellation import end_state, handle_signals, watch_prefect
 from convoforge.orchestration.rate_limiter import prefect_limiter
-from tasks.report import format_usd, one_line
+from convoforge.tasks.report import format_usd, one_line
 
 
 class RequestsReport(BaseModel):

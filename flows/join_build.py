@@ -18,8 +18,8 @@ from convoforge.orchestration.session import Session, open_session
 from convoforge.orchestration.workers import check_sources, expand, turned
 from convoforge.planning.spec import DatasetSpec, change_spec
 from convoforge.settings import Settings
-from tasks.generate import generate_share
-from tasks.report import one_line
+from convoforge.tasks.generate import generate_share
+from convoforge.tasks.report import one_line
 
 
 @flow(name="join-build", validate_parameters=True)

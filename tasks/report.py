@@ -35,7 +35,7 @@ from convoforge.models import Provider, Status, Usage
 from convoforge.orchestration.session import Progress, Session, session
 from convoforge.pricing import Price, cache_saving, usd
 from convoforge.publish.card import loading
-from tasks.publish import Release
+from convoforge.tasks.publish import Release
 
 PROGRESS_SECONDS = 5.0
 

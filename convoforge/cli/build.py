@@ -30,7 +30,7 @@ from convoforge.settings import Settings
 
 if TYPE_CHECKING:
     from convoforge.orchestration.session import Progress
-    from tasks.report import BuildReport
+    from convoforge.tasks.report import BuildReport
 
 screen = Screen(stderr=True, soft_wrap=True)
 
@@ -109,7 +109,7 @@ def _prepared(*, own_server: bool) -> Iterator[None]:
         try:
             with use_server(starting):
                 ahead.join()
-                import flows.build_dataset  # noqa: F401 - Prefect reads PREFECT_API_URL once, when it is imported
+                import convoforge.flows.build_dataset  # noqa: F401 - Prefect reads PREFECT_API_URL once, when it is imported
 
                 status.stop()
                 patience = HASTE_SECONDS
@@ -153,8 +153,8 @@ async def _run(parameters: dict[str, Any]) -> BuildReport:
     """The report of the run. Raises what ended it before there was one."""
     from prefect.exceptions import ParameterTypeError
 
-    from flows.build_dataset import build_dataset
-    from tasks.report import BuildReport
+    from convoforge.flows.build_dataset import build_dataset
+    from convoforge.tasks.report import BuildReport
 
     show = asyncio.create_task(_show_progress())
     try:
@@ -251,7 +251,7 @@ def _agreed(seen: Forecast) -> bool:
 
 def _summarize(report: BuildReport) -> None:
     from convoforge.publish.card import loading
-    from tasks.report import compared
+    from convoforge.tasks.report import compared
 
     simulated = report.provider == "simulator"
     cost = f"${report.cost_usd}" + (" (what it would have cost; it was simulated and nothing was paid)" if simulated else "")

@@ -276,7 +276,7 @@ def test_a_question_without_an_answer_sends_nothing(
 
 
 def test_what_flows_log_is_one_line() -> None:
-    import flows  # noqa: F401
+    import convoforge.flows  # noqa: F401
 
     for name in ("prefect.flow_runs", "prefect.task_runs"):
         assert ONE_LINE in logging.getLogger(name).filters
@@ -343,9 +343,8 @@ def test_a_prefect_home_that_cannot_be_used(project: Project) -> None:
 
 def test_installed_without_a_project_it_says_what_to_do(tmp_path: Path) -> None:
     """As from a wheel: the packages alone, outside the repository."""
-    root = Path(cli.__file__).parent.parent.parent
-    for package in ("convoforge", "flows", "tasks"):
-        shutil.copytree(root / package, tmp_path / "site" / package, ignore=shutil.ignore_patterns("__pycache__"))
+    package = Path(cli.__file__).parent.parent
+    shutil.copytree(package, tmp_path / "site" / "convoforge", ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "elsewhere").mkdir()
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path / 'site'}{os.pathsep}{os.environ['PYTHONPATH']}"}
     del environment["CONVOFORGE_DATA_DIR"]

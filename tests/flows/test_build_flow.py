@@ -21,14 +21,14 @@ from watching import Operator, wait_for
 
 from convoforge.claude import SIMULATOR_KEY
 from convoforge.errors import ConfigError, ConvoforgeError
+from convoforge.flows.build_dataset import build_dataset
 from convoforge.generation.endpoint import limit_label
 from convoforge.models import Provider
 from convoforge.planning.spec import load_spec
 from convoforge.rate import fingerprint
 from convoforge.rate.keys import limit_name
-from flows.build_dataset import build_dataset
-from tasks.generate import SINGLY_UP_TO, shard
-from tasks.report import BuildReport
+from convoforge.tasks.generate import SINGLY_UP_TO, shard
+from convoforge.tasks.report import BuildReport
 
 RunFlow = Callable[..., State[Any]]
 ONE = {"persona": ["A"], "emotion": ["Fear"], "topic": ["x", "y"], "tier": ["template"]}

@@ -12,8 +12,8 @@ from prefect.exceptions import ParameterTypeError
 from support import Project
 from watching import Operator
 
-from flows.build_dataset import build_dataset
-from flows.cost_report import cost_report
+from convoforge.flows.build_dataset import build_dataset
+from convoforge.flows.cost_report import cost_report
 
 RunFlow = Callable[..., State[Any]]
 SMALL = {"persona": ["A | B"], "emotion": ["Fear"], "topic": ["x", "y"], "tier": ["template"]}
@@ -81,5 +81,5 @@ def test_a_prefect_server_that_takes_no_artifacts_changes_nothing(run_flow: RunF
     async def refuse(*_given: object, **_named: object) -> None:
         raise ConnectionError("away")
 
-    monkeypatch.setattr("flows.cost_report.acreate_table_artifact", refuse)
+    monkeypatch.setattr("convoforge.flows.cost_report.acreate_table_artifact", refuse)
     assert run_flow(cost_report).is_completed()

@@ -17,11 +17,11 @@ from support import Project, Simulator
 from watching import Operator, wait_for
 
 from convoforge.claude import SIMULATOR_KEY
+from convoforge.flows.generate_requests import RequestsReport, generate_requests
 from convoforge.generation.endpoint import limit_label
 from convoforge.generation.requests import DEFAULT_MODEL, default_spec
 from convoforge.rate import fingerprint
 from convoforge.rate.keys import limit_name
-from flows.generate_requests import RequestsReport, generate_requests
 
 RunFlow = Callable[..., State[Any]]
 

@@ -16,13 +16,13 @@ from support import Project, Simulator
 from watching import wait_for
 
 from convoforge.errors import ConfigError, ConvoforgeError
+from convoforge.flows.build_dataset import build_dataset
+from convoforge.flows.collect_message_batches import collect_message_batches
 from convoforge.models import Usage
 from convoforge.pricing import cost, price_of
 from convoforge.simulator.client import SimulatorControl
 from convoforge.simulator.launch import simulator_process
-from flows.build_dataset import build_dataset
-from flows.collect_message_batches import collect_message_batches
-from tasks.report import BuildReport
+from convoforge.tasks.report import BuildReport
 
 RunFlow = Callable[..., State[Any]]
 PRICE = price_of("claude-sonnet-5-5", batch=True)

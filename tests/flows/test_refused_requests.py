@@ -13,8 +13,8 @@ import pytest
 from prefect.client.schemas.objects import State
 from support import Project, Simulator
 
-from flows.build_dataset import build_dataset
-from tasks.report import BuildReport
+from convoforge.flows.build_dataset import build_dataset
+from convoforge.tasks.report import BuildReport
 
 RunFlow = Callable[..., State[Any]]
 EMPTY = {

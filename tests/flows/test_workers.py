@@ -32,16 +32,16 @@ from support import Project, Simulator
 from watching import Operator, wait_for
 
 from convoforge.errors import ConfigError
+from convoforge.flows.build_dataset import build_dataset
+from convoforge.flows.join_build import join_build
+from convoforge.orchestration import workers as module
 from convoforge.orchestration.workers import check_sources, compress, expand, sources, turned
 from convoforge.planning.plan import Plan, make_plan
 from convoforge.planning.spec import load_spec
 from convoforge.planning.templates import Library
 from convoforge.simulator.client import SimulatorControl
+from convoforge.tasks.generate import shrinking
 from deployments.local import POOL
-from flows.build_dataset import build_dataset
-from flows.join_build import join_build
-from tasks import workers as module
-from tasks.generate import shrinking
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DEPLOYMENTS = ROOT / "deployments" / "prefect.yaml"
@@ -124,7 +124,7 @@ class Worker:
 def deployed(prefect_server: str) -> str:
     """The Prefect server, with the work pool and the deployment that workers run; `prefect deploy` takes 20 s for the same."""
     [shard] = [one for one in yaml.safe_load(DEPLOYMENTS.read_text())["deployments"] if one["name"] == "worker"]
-    assert shard["entrypoint"] == "flows.join_build.join_build"
+    assert shard["entrypoint"] == "convoforge.flows.join_build.join_build"
     with get_client(sync_client=True) as client:
         client.create_work_pool(WorkPoolCreate(name=POOL, type="process"), overwrite=True)
         client.create_deployment(

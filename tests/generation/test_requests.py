@@ -29,6 +29,7 @@ from convoforge.errors import (
     RejectedError,
     TransientError,
 )
+from convoforge.flows.generate_requests import summarize
 from convoforge.generation.requests import RequestGenerator, default_spec
 from convoforge.ledger import Ledger
 from convoforge.ledger.rate_limiter import seconds_to_send
@@ -37,7 +38,6 @@ from convoforge.planning.spec import change_spec
 from convoforge.settings import Settings
 from convoforge.simulator.client import SimulatorControl
 from convoforge.simulator.launch import simulator_process
-from flows.generate_requests import summarize
 
 pytestmark = pytest.mark.anyio
 

@@ -22,6 +22,7 @@ from convoforge.cli.build import _agreed, run_build
 from convoforge.cli.plan import show_plan
 from convoforge.dataset.forecast import Forecast, forecast, know, look
 from convoforge.errors import ConfigError
+from convoforge.flows.build_dataset import build_dataset
 from convoforge.ledger import Ledger
 from convoforge.ledger.attempts import scopes, write_budgets
 from convoforge.ledger.runs import dataset_id
@@ -29,7 +30,6 @@ from convoforge.planning.options import STRAND, BuildOptions, resolve_spec
 from convoforge.planning.plan import make_plan
 from convoforge.planning.spec import DatasetSpec, change_spec, load_spec
 from convoforge.settings import ROOT, Settings
-from flows.build_dataset import build_dataset
 
 SMALL = {"persona": ("A", "B"), "emotion": ("Fear", "Calm"), "topic": ("x", "y"), "tier": ("template", "scenario", "edge_case")}
 
