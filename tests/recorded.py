@@ -46,7 +46,7 @@ class Dataset:
     def build(self, spec: DatasetSpec, limit: int | None = None) -> Plan:
         """Let every missing draw be answered well, for a cent."""
         plan, dataset, _ = self.begin(spec)
-        ask = read_status(self.ledger, plan, dataset).ask[:limit]
+        ask = read_status(self.ledger, plan, dataset).to_request[:limit]
         cells = {cell.key: cell for cell in plan.cells}
 
         def write(connection: Any) -> None:

@@ -103,7 +103,7 @@ async def run_until(url: str, folder: Path, requests: int) -> tuple[list[Outcome
         claude = Claude((SIMULATOR_KEY,), url, MODEL, timeout_seconds=spec.retry.timeout_seconds)
         async with WindowRateLimiter(Limits(max_requests=100_000)) as limiter:
             generator = Generator(
-                ledger=ledger, claude=claude, limiter=limiter, control=control, spec=spec, price=price_of(MODEL), provider="simulator",
+                ledger=ledger, claude=claude, limiter=limiter, run_state=control, spec=spec, price=price_of(MODEL), provider="simulator",
                 run_id="r", dataset_id=dataset, owner=owner.id,
             )  # fmt: skip
             cells = [Cell(f"{n:032x}", "Anxious Investor", "Fear", "bonds", "template", "advice") for n in range(requests)]

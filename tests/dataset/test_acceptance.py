@@ -208,7 +208,7 @@ def test_a_verdict_depends_only_on_draws_that_come_before(world: World, seed: in
     kept = rows[: random.Random(seed).randint(0, len(rows))]
     part = world.assess(kept)
     assert set(part.accepted) == set(whole.accepted) & set(kept)
-    assert set(part.revise) == {verdict for verdict in whole.revise if verdict.draw in set(kept)}
+    assert set(part.rejected) == {verdict for verdict in whole.rejected if verdict.draw in set(kept)}
 
 
 @settings(deadline=None)

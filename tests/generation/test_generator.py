@@ -205,7 +205,7 @@ def open_run(tmp_path: Path) -> Open:
                 ledger=ledger,
                 claude=claude,
                 limiter=limiter,
-                control=control,
+                run_state=control,
                 spec=spec,
                 price=PRICE,
                 provider=provider,

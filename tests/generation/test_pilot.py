@@ -39,7 +39,7 @@ def test_draws_are_each_template_s_share_spread_over_the_plan() -> None:
     assert len({cell.key for cell, _ in chosen}) == 12
     assert len({cell.persona for cell, _ in chosen}) > 4
     assert len(choose_draws(plan, nothing, 10_000)) == plan.wanted
-    assert choose_draws(plan, replace(nothing, ask=()), 3) == []
+    assert choose_draws(plan, replace(nothing, to_request=()), 3) == []
 
 
 @pytest.mark.parametrize("name", ["financial-advice", "customer-support"])

@@ -13,10 +13,10 @@ from convoforge.ledger.attempts import Denied, Intent, read_budgets
 from convoforge.ledger.message_batches import (
     Seen,
     begin_batch,
+    count_in_batches,
     custom_id,
     end_batch,
     finish_parts,
-    in_batches,
     list_known_batches,
     list_open_batches,
     list_troubled_batches,
@@ -80,7 +80,7 @@ def test_a_batch_is_written_down_before_it_is_made_and_named_after(ledger: Ledge
     ledger.write(name_batch, "b1", "msgbatch_1")
     assert ledger.read(list_open_batches)[0].api_id == "msgbatch_1"
     assert ledger.read(list_known_batches) == {"msgbatch_1"}
-    assert ledger.read(in_batches, dataset) == 3
+    assert ledger.read(count_in_batches, dataset) == 3
     ledger.write(end_batch, "b1", "ended", NOW)
     assert ledger.read(list_open_batches) == []
 
@@ -96,7 +96,7 @@ def test_a_batch_holds_what_its_budget_has_room_for(ledger: Ledger, dataset: int
 def test_a_batch_for_which_there_is_no_room_at_all_leaves_no_trace(ledger: Ledger, dataset: int, owner: Owner) -> None:
     begun(ledger, dataset, owner, cap=CENT // 2)
     assert ledger.read(list_open_batches) == []
-    assert ledger.read(in_batches, dataset) == 0
+    assert ledger.read(count_in_batches, dataset) == 0
 
 
 def test_what_a_batch_works_on_outlives_every_process(ledger: Ledger, dataset: int, owner: Owner) -> None:

@@ -22,8 +22,8 @@ from watching import free_port, prefect_home, wait_for
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 
-from convoforge.cli import server
 from convoforge.errors import ConfigError
+from convoforge.orchestration import local_server as server
 from convoforge.orchestration.local_server import find_server, stop_server, use_server
 from convoforge.orchestration.processes import Process
 from convoforge.orchestration.server_api import admits
