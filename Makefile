@@ -1,4 +1,4 @@
-# Two commands on a bare machine (Python >= 3.11, make, git): `make demo` and `make test`. Everything lives in .venv.
+# On a bare machine (Python >= 3.11, make, git) begin with `make demo` or `make test`. Everything lives in .venv.
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
 VENV   := .venv
@@ -6,12 +6,12 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long bench up down clean
+.PHONY: help setup demo lint check test test-long bench up down clean
 
 help:  ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-setup: $(READY)  ## make .venv from constraints.txt
+setup: $(READY)  ## make .venv with the versions in constraints.txt
 
 $(READY): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "convoforge needs Python 3.11 or newer: install it, or say make PYTHON=/path/to/python"; exit 1; }
@@ -23,24 +23,29 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)  ## build the demo dataset with the simulator: no key, no cost
 	@$(BIN)/convoforge build demo --simulate
 
-test: $(READY)  ## everything that checks: lint, types, import contracts, tests
+lint: $(READY)  ## lint, types and import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+check: lint  ## lint, and every test that needs no server: before each commit
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not long and not server'
+
+test: lint  ## everything that checks: lint, and all tests but the long ones
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-test-long: $(READY)  ## the crash, storm and rate tests at full length
+test-long: $(READY)  ## the long tests alone: crashes, storms, shared rates
 	$(BIN)/python -m pytest -m long
 
-bench: $(READY)  ## measure: the pipeline against a bare SDK loop, CPU and memory per conversation
+bench: $(READY)  ## measure speed, CPU, memory and the shared rate (about 20 minutes)
 	@$(BIN)/python -m benchmarks
 
-up: $(READY)  ## start Prefect server, work pool, deployments and a worker; they stay
+up: $(READY)  ## start a Prefect server and a worker, register the deployments; they stay
 	@$(BIN)/python -m deployments.local up
 
 down: $(READY)  ## stop what `make up` started
 	@$(BIN)/python -m deployments.local down
 
-clean:  ## remove .venv and caches (data stays)
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
+clean:  ## remove .venv, caches and builds; data stays
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist *.egg-info

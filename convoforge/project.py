@@ -16,8 +16,8 @@ MARK = "convoforge.toml"
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 _ADVICE = (
-    f"go to your project's folder, begin one here (`touch {MARK}`, and a folder configs with datasets, templates and personas), or set "
-    "CONVOFORGE_DATA_DIR and CONVOFORGE_CONFIG_DIR to absolute paths"
+    "go to your project's folder, make one with `convoforge init DIR`, or set CONVOFORGE_DATA_DIR and CONVOFORGE_CONFIG_DIR to "
+    "absolute paths"
 )
 
 

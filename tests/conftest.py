@@ -22,6 +22,30 @@ os.environ["PREFECT_PLUGINS_ENABLED"] = (
 sys.path.insert(0, str(GUARD))
 import sitecustomize as _guard  # noqa: E402, F401 - importing it refuses connections beyond loopback
 
+SERVER_FIXTURES = {"prefect_server", "postgres", "s3_server"}
+SERVER_PARAMETERS = {"prefect", "postgresql"}
+"""Parameters for which a fixture asks for one of these servers while the test runs."""
+
+SERVER_FOLDERS = {"deployments", "flows", "orchestration", "storm"}
+"""Folders whose tests start Prefect servers as processes of their own."""
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not even import what will not run: Prefect alone takes seconds."""
+    folder = collection_path.parent == ROOT / "tests" and collection_path.name in SERVER_FOLDERS
+    return True if folder and "not server" in config.option.markexpr else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs a server, so that `make check` can leave it out."""
+    for item in items:
+        call = getattr(item, "callspec", None)
+        parameters = {value for value in call.params.values() if isinstance(value, str)} if call else set()
+        fixtures = set(getattr(item, "fixturenames", ()))
+        folder = item.path.relative_to(ROOT / "tests").parts[0]
+        if folder in SERVER_FOLDERS or fixtures & SERVER_FIXTURES or parameters & SERVER_PARAMETERS:
+            item.add_marker(pytest.mark.server)
+
 
 @pytest.fixture(autouse=True, scope="session")
 def _own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:

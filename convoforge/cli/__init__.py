@@ -50,6 +50,14 @@ Port = Parameter(validator=Number(gte=0, lte=65_535))
 
 
 @app.command
+def init(folder: Annotated[Path, Parameter(help="A folder that is new or empty.")], /) -> int:
+    """Make a project: specs, templates, personas and settings to start from."""
+    from convoforge.cli.init import make_project
+
+    return make_project(folder)
+
+
+@app.command
 def build(
     spec: Spec,
     /,
