@@ -1,4 +1,4 @@
-"""The README is true: its commands and targets exist, its spec is valid, its example runs."""
+"""What the documents say is true: commands, targets and files exist, the spec is valid, the examples run."""
 
 from __future__ import annotations
 
@@ -39,6 +39,25 @@ def test_every_make_target_exists() -> None:
     shown = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     targets = set(re.findall(r"^  make (\S+)", shown, re.MULTILINE))
     assert set(re.findall(r"^make (\w+)", README, re.MULTILINE)) | set(re.findall(r"`make (\w+)`", README)) <= targets
+
+
+@pytest.mark.parametrize("document", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"])
+def test_every_file_that_a_document_names_exists(document: str) -> None:
+    text = (ROOT / document).read_text()
+    quoted = re.findall(r"`([\w./-]+/[\w./-]*)`", text) + re.findall(r"\]\(([^):#]+)(?:#[\w-]+)?\)", text)
+    ours = {
+        name for name in quoted if name.split("/")[0] in {path.name for path in ROOT.iterdir()} and not name.startswith("data/")
+    }
+    assert len(ours) > 3
+    assert {name for name in ours if not (ROOT / name).exists()} == set()
+
+
+@pytest.mark.parametrize(
+    "name", re.findall(r"`(\w+)` in `(convoforge/[\w/]+\.py)`", (ROOT / "ARCHITECTURE.md").read_text()), ids=str
+)
+def test_every_function_that_the_architecture_places_is_there(name: tuple[str, str]) -> None:
+    function, file = name
+    assert re.search(rf"^(def|class) {function}\b", (ROOT / file).read_text(), re.MULTILINE)
 
 
 def test_the_spec_shown_is_valid_and_its_defaults_are_the_defaults() -> None:
