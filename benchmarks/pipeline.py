@@ -81,12 +81,13 @@ def pipeline(count: int) -> dict[str, float]:
     from prefect.states import get_state_result
 
     from convoforge.flows.build_dataset import build_dataset
+    from convoforge.planning.options import BuildOptions
 
     async def build(conversations: int) -> float:
         path = Path(os.environ["BENCH_FOLDER"]) / f"{conversations}.yaml"
         path.write_text(yaml.safe_dump(spec(conversations)))
         begun = time.perf_counter()
-        state = await build_dataset(spec=str(path), simulate=True, return_state=True)
+        state = await build_dataset(spec=str(path), options=BuildOptions(simulate=True), return_state=True)
         seconds = time.perf_counter() - begun
         report: Any = await get_state_result(state, raise_on_failure=False)
         if isinstance(report, BaseException):

@@ -105,7 +105,9 @@ def _show(server: Server, worker: Process, schedules: list[Schedule]) -> None:
             f"\nThe worker was started with another {', '.join(others)} than this shell has, and keeps it. To hand this one over: "
             "make down, make up"
         )
-    print("\nTry: .venv/bin/prefect deployment run 'build-dataset/build' -p spec=demo -p simulate=true --watch")
+    print(
+        """\nTry: .venv/bin/prefect deployment run 'build-dataset/build' -p spec=demo -p options='{"simulate": true}' --watch"""
+    )
     if server.process is not None:
         print(
             "`prefect` finds server and password by itself in this folder. Elsewhere: "

@@ -7,15 +7,13 @@ from array import array
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Decimal
 from time import monotonic
-from typing import Annotated, Any
+from typing import Any
 
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
-from pydantic import Field
 
 from convoforge.dataset.acceptance import DatasetStatus
 from convoforge.dataset.forecast import forecast, know
@@ -33,79 +31,34 @@ from convoforge.scoring import RUBRIC_VERSION
 from convoforge.settings import Settings
 from convoforge.tasks.generate import SINGLY_UP_TO, generate
 from convoforge.tasks.message_batches import collect_results, submit_message_batch
-from convoforge.tasks.publish import publish_version
+from convoforge.tasks.publish import publish
 from convoforge.tasks.report import BuildReport, build_report, one_line, show_progress, write_report
 from convoforge.tasks.score import score_answers
 
-Spec = Annotated[
-    str,
-    Field(description="The name of a spec in configs/datasets, or the path of a .yaml file", json_schema_extra={"position": 0}),
-]
-Simulate = Annotated[bool, Field(description="Let a local simulator answer: no key, no cost", json_schema_extra={"position": 1})]
-Limit = Annotated[int | None, Field(description="Generate at most so many conversations in this run", ge=1)]
-Model = Annotated[str | None, Field(description="Another model than the spec's")]
-Concurrency = Annotated[int | None, Field(description="Calls in flight at once", ge=1, le=1_000)]
-BudgetUSD = Annotated[Decimal | None, Field(description="What this run may spend, in US dollars", gt=0)]
-MinScore = Annotated[int | None, Field(description="Accept from this score (1 to 10) upwards", ge=1, le=10)]
-Refresh = Annotated[bool, Field(description="Pay again for conversations whose prompt has changed since")]
-RetryRefused = Annotated[bool, Field(description="Ask again, unchanged, what the API refused in earlier runs")]
-Workers = Annotated[
-    int | None, Field(description="Let so many workers of the work pool generate, instead of this run", ge=1, le=100)
-]
-Batch = Annotated[bool, Field(description="Make requests in message batches: half the price, within a day")]
-Strand = Annotated[
-    float,
-    Field(
-        description="How much of the accepted data a change of the spec may take out of the dataset: 0.1 is a tenth", ge=0, le=1
-    ),
-]
-Wait = Annotated[bool, Field(description="Wait for batches; else the next build or the collector picks them up")]
-
 
 @flow(name="build-dataset", flow_run_name="{spec}", validate_parameters=True)
-async def build_dataset(
-    spec: Spec,
-    simulate: Simulate = False,
-    limit: Limit = None,
-    model: Model = None,
-    concurrency: Concurrency = None,
-    budget: BudgetUSD = None,
-    min_score: MinScore = None,
-    refresh: Refresh = False,
-    retry_refused: RetryRefused = False,
-    workers: Workers = None,
-    batch: Batch = False,
-    wait: Wait = True,
-    strand: Strand = 0.1,
-) -> State[Any]:
-    """Fill what is missing in a dataset, and publish it. With `workers` runs of another deployment generate, on any machine; with `batch`
-    the API works on message batches. Ends Completed, Completed as Partial, or Failed with one line that says why."""
+async def build_dataset(spec: str, options: BuildOptions = BuildOptions()) -> State[Any]:
+    """Generate what is missing in a dataset, score it, and publish a new version.
+
+    Ends as Completed, as Completed with the name Partial, or as Failed, with one line that says why.
+
+    Args:
+        spec: Name of a spec in configs/datasets, or path of a .yaml file.
+        options: What this run does otherwise than the spec says.
+
+    """
     begun = monotonic()
     try:
-        options = BuildOptions.of(
-            simulate=simulate,
-            limit=limit,
-            model=model,
-            concurrency=concurrency,
-            budget=budget,
-            min_score=min_score,
-            refresh=refresh,
-            retry_refused=retry_refused,
-            workers=workers,
-            batch=batch,
-            wait=wait,
-            strand=strand,
-        )
         what = resolve_spec(spec, options, Settings())
-        if workers is not None:
+        if options.workers is not None:
             await find_deployment()
-        async with open_session(what, simulate=simulate, strand=strand) as opened:
+        async with open_session(what, simulate=options.simulate, strand=options.strand) as opened:
             held = await _prepare(opened, options)
             async with show_progress(opened):
-                await _fill(opened, limit, workers, wait=wait)
+                await _fill(opened, options)
             opened.stage = "publishing"
-            release = await publish_version(opened.run_id)
-            limited = limit is not None and opened.run_state.tally["generated"] >= limit
+            release = await publish(opened)
+            limited = options.limit is not None and opened.run_state.tally["generated"] >= options.limit
             used = await opened.ledger.aread(run_usage, opened.run_id)
             remarks = await opened.ledger.aread(read_remarks, opened.run_id, what.model)
             report = build_report(
@@ -152,24 +105,24 @@ class _Step:
     pending: bool
 
 
-async def _fill(opened: Session, limit: int | None, workers: int | None, *, wait: bool) -> None:
+async def _fill(opened: Session, options: BuildOptions) -> None:
     """Rounds of asking, generating and scoring, while cells are short and draws are left. What failed in transport gets one last pass.
     What is in batches already, of this run or of earlier ones, is waited for; or, if `wait` is off, left to the next build."""
     tried: set[int] = set()
     last_pass = crowded = False
     while opened.run_state.stopped is None:
-        left = None if limit is None else limit - opened.run_state.tally["generated"] - opened.in_batches
+        left = None if options.limit is None else options.limit - opened.run_state.tally["generated"] - opened.in_batches
         step = await _next_step(opened, left, tried)
         if step.ask:
             await opened.ledger.awrite(register_draws, opened.dataset_id, [(opened.cells[cell], draw) for cell, draw in step.ask])
         elif step.todo and not crowded:
-            tried |= (now := await _generate(opened, step, workers))
+            tried |= (now := await _generate(opened, step, options.workers))
             crowded = opened.plan.spec.mode == "batch" and not now  # a budget has no room until something comes back
         elif await opened.ledger.aread(list_open_batches, opened.dataset_id):
             opened.generating_since = opened.generating_since or monotonic()
-            tried.update(await collect_results(opened.run_id, wait=wait))
+            tried.update(await collect_results(opened.run_id, wait=options.wait))
             crowded = False
-            if opened.in_batches and not wait:
+            if opened.in_batches and not options.wait:
                 return
         elif crowded:
             crowded = False  # others have collected meanwhile

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from time import monotonic
-from typing import Annotated, Any
+from typing import Any
 
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
-from pydantic import Field
 
 from convoforge.dataset.status import read_status
 from convoforge.errors import ConvoforgeError
@@ -20,17 +19,21 @@ from convoforge.orchestration.session import open_session
 from convoforge.planning.spec import DatasetSpec
 from convoforge.settings import Settings
 from convoforge.tasks.message_batches import collect_results
-from convoforge.tasks.publish import publish_version
+from convoforge.tasks.publish import publish
 from convoforge.tasks.report import BuildReport, build_report, one_line, write_report
 
 
 @flow(name="collect-message-batches", validate_parameters=True)
-async def collect_message_batches(
-    dataset: Annotated[str | None, Field(description="Only this dataset's batches; all, if not given")] = None,
-    simulate: Annotated[bool, Field(description="The batches of simulated datasets, instead of real ones")] = False,
-) -> State[Any]:
-    """Pick up what the batches have brought that have ended. Ends Completed with a line for each dataset, or Failed with what went
-    wrong; a batch that goes on is left to the next time."""
+async def collect_message_batches(dataset: str | None = None, simulate: bool = False) -> State[Any]:
+    """Write down the results of message batches that have ended, and publish their datasets. Sends nothing, pays nothing.
+
+    Ends as Completed with a line for each dataset, or as Failed with what went wrong. A batch that goes on is left to the next time.
+
+    Args:
+        dataset: Name of the dataset whose batches are collected; all datasets if empty.
+        simulate: Collect the batches of simulated datasets instead of real ones.
+
+    """
     provider = "simulator" if simulate else "anthropic"
     try:
         with Ledger(Settings().database_url) as ledger:
@@ -58,7 +61,7 @@ async def _collect(spec: DatasetSpec, *, simulate: bool) -> BuildReport:
     async with open_session(spec, simulate=simulate, sends=False) as opened:
         held = len(read_status(opened.ledger, opened.plan, opened.dataset_id).accepted)
         await collect_results(opened.run_id, wait=False)
-        release = await publish_version(opened.run_id)
+        release = await publish(opened)
         used = await opened.ledger.aread(run_usage, opened.run_id)
         remarks = await opened.ledger.aread(read_remarks, opened.run_id, opened.plan.spec.model)
         report = build_report(opened, release, held=held, limited=False, seconds=monotonic() - begun, used=used, remarks=remarks)

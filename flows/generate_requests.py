@@ -39,14 +39,24 @@ class RequestsReport(BaseModel):
 
 @flow(name="generate-requests", validate_parameters=True)
 async def generate_requests(
-    requests: Annotated[list[ConversationRequest], Field(min_length=1, max_length=100, description="1 to 100 requests")],
+    requests: Annotated[list[ConversationRequest], Field(min_length=1, max_length=100)],
     simulate: bool = False,
     model: str | None = None,
     concurrency: Annotated[int, Field(ge=1, le=100)] = 3,
     stop_on_error: bool = False,
 ) -> State[Any]:
-    """Generate requests, `concurrency` at a time. With `stop_on_error` nothing new begins after the first failure. Ends Completed,
-    Completed as Partial, or Failed where not one came of it."""
+    """Generate 1 to 100 requests of your own at once, at full price, outside any dataset.
+
+    Ends as Completed, as Completed with the name Partial, or as Failed if no request brought a conversation.
+
+    Args:
+        requests: The requests, 1 to 100.
+        simulate: Let a local simulator answer: no key, no cost.
+        model: Use this model instead of ANTHROPIC_MODEL or the default.
+        concurrency: Maximum number of calls in flight at once.
+        stop_on_error: Begin nothing new after the first failure.
+
+    """
     try:
         async with (
             open_generator(model=model, simulate=simulate, open_limiter=prefect_limiter(get_run_logger())) as generator,

@@ -24,17 +24,31 @@ from convoforge.tasks.report import one_line
 
 @flow(name="join-build", validate_parameters=True)
 async def join_build(
-    run_id: Annotated[str, Field(description="The build's run")],
-    requests: Annotated[str, Field(description="The ids of its requests, as ranges: 1-500,510")],
-    since: Annotated[datetime, Field(description="What an attempt has failed from then on is not tried again")],
-    sources: Annotated[dict[str, str], Field(description="The build's templates and personas, with the hash of each")],
-    part: Annotated[int, Field(description="Begin with this of all parts, counted from 0", ge=0)] = 0,
-    parts: Annotated[int, Field(description="How many runs share the requests", ge=1)] = 1,
-    concurrency: Annotated[int, Field(description="Calls in flight at once", ge=1)] = 1,
-    simulator: Annotated[str | None, Field(description="Where the simulator listens, if this is simulated")] = None,
+    run_id: str,
+    requests: str,
+    since: datetime,
+    sources: dict[str, str],
+    part: Annotated[int, Field(ge=0)] = 0,
+    parts: Annotated[int, Field(ge=1)] = 1,
+    concurrency: Annotated[int, Field(ge=1)] = 1,
+    simulator: str | None = None,
 ) -> State[Any]:
-    """Generate what nobody else takes of a build's requests. Ends Completed; as Partial with what stops the whole build, a budget;
-    Cancelled where it was told to stop; Failed where no request can work here."""
+    """Generate a share of a build's requests on this worker. A build with `workers` starts these runs; nobody else needs to.
+
+    Ends as Completed; as Partial if a budget stops the whole build; as Cancelled if it was told to stop; as Failed if no request can
+    work here.
+
+    Args:
+        run_id: Id of the build's run in the ledger.
+        requests: Ids of the build's requests, as ranges: 1-500,510.
+        since: Requests whose attempts have failed after this moment are not tried again.
+        sources: The build's templates and personas, with the hash of each.
+        part: Index of this share, counted from 0.
+        parts: Number of runs that share the requests.
+        concurrency: Maximum number of calls in flight at once.
+        simulator: Address of the simulator if the build is simulated.
+
+    """
     try:
         settings = Settings()
         with Ledger(settings.database_url) as ledger:

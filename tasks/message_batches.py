@@ -14,6 +14,7 @@ from convoforge.generation.message_batches import MAX_REQUESTS
 from convoforge.ledger.message_batches import count_in_batches
 from convoforge.ledger.requests import claim
 from convoforge.orchestration.session import Session, session
+from convoforge.tasks.retries import DELAYS, RETRIES, is_worth_a_retry
 
 FIRST_LOOK_SECONDS, LAST_LOOK_SECONDS = 0.5, 60.0
 """How long to wait before another look at batches that go on: longer each time."""
@@ -39,7 +40,13 @@ async def submit_message_batch(run_id: str, ids: list[int], label: str) -> list[
     return sorted(tried)
 
 
-@task(name="collect-results", cache_policy=NO_CACHE)
+@task(
+    name="collect-results",
+    cache_policy=NO_CACHE,
+    retries=RETRIES,
+    retry_delay_seconds=DELAYS,
+    retry_condition_fn=is_worth_a_retry,
+)
 async def collect_results(run_id: str, *, wait: bool) -> list[int]:
     """Write down the results of the dataset's batches. With `wait` until none goes on, or the run stops; else of those that have ended.
     Returns the ids of requests that came back without an answer."""

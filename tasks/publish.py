@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from typing import Any
 
-from prefect import task
+from prefect.assets import Asset, add_asset_metadata, materialize
 from prefect.cache_policies import NO_CACHE
+from prefect.states import Completed
 
 from convoforge.dataset.acceptance import StatusSummary
 from convoforge.dataset.release import publish_dataset
-from convoforge.orchestration.session import session
+from convoforge.orchestration.session import Session, session
+from convoforge.planning.plan import Plan
 from convoforge.publish import Published
+from convoforge.tasks.retries import DELAYS, RETRIES, is_worth_a_retry
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +26,24 @@ class Release:
     summary: StatusSummary
 
 
-@task(name="publish", cache_policy=NO_CACHE, persist_result=False)
-async def publish_version(run_id: str) -> Release:
-    """Publish the run's dataset, unless the newest version holds exactly these rows already. Raises what `publish_dataset` raises."""
+async def publish(opened: Session) -> Release:
+    """Publish a run's dataset as an asset of its own name, unless the newest version holds exactly these rows already. Prefect
+    announces the asset only where there is a new version. Raises what `publish_dataset` raises."""
+    release: Release = await publish_version.with_options(assets=[asset_of(opened.plan)])(opened.run_id)
+    return release
+
+
+@materialize(
+    "convoforge://datasets",
+    name="publish",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+    retries=RETRIES,
+    retry_delay_seconds=DELAYS,
+    retry_condition_fn=is_worth_a_retry,
+)
+async def publish_version(run_id: str) -> Any:
+    """Publish the run's dataset. Returns a state that holds the `Release`; its name is Cached if nothing is new: no asset is announced then."""
     opened = session(run_id)
     published, summary = await asyncio.to_thread(
         publish_dataset,
@@ -35,4 +54,13 @@ async def publish_version(run_id: str) -> Release:
         stale=opened.stale,
         run_id=run_id,
     )
-    return Release(published, summary)
+    new = published.version is not None and not published.unchanged
+    if new:
+        add_asset_metadata(asset_of(opened.plan), {"version": published.version, "path": str(published.path), "run_id": run_id})
+    return Completed(name="Completed" if new else "Cached", data=Release(published, summary))
+
+
+def asset_of(plan: Plan) -> Asset:
+    """A dataset, as Prefect's assets name it. Simulated ones are another family."""
+    family = "simulated" if plan.provider == "simulator" else "datasets"
+    return Asset(key=f"convoforge://{family}/{plan.spec.name}")

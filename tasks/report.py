@@ -36,6 +36,7 @@ from convoforge.orchestration.session import Progress, Session, session
 from convoforge.pricing import Price, cache_saving, usd
 from convoforge.publish.card import loading
 from convoforge.tasks.publish import Release
+from convoforge.tasks.retries import DELAYS, RETRIES, is_worth_a_retry
 
 PROGRESS_SECONDS = 5.0
 
@@ -203,7 +204,7 @@ def _cached(used: Mapping[str, Usage]) -> dict[str, Any]:
     return {"cache_hit_rate": round(total.cache_read_tokens / prompt, 4), "cache_saved_usd": format_usd(saved)}
 
 
-@task(name="report", cache_policy=NO_CACHE)
+@task(name="report", cache_policy=NO_CACHE, retries=RETRIES, retry_delay_seconds=DELAYS, retry_condition_fn=is_worth_a_retry)
 async def write_report(run_id: str, report: BuildReport) -> None:
     """Keep the report in the ledger, and show it in Prefect as a table and as a page to read."""
     opened = session(run_id)

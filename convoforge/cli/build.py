@@ -65,7 +65,7 @@ def run_build(spec: str, options: BuildOptions, *, yes: bool, as_json: bool) -> 
         screen.print("[dim]No terminal to ask at: going on without asking, as with --yes.[/dim]")
     if asks or yes or options.simulate:  # who was told, and said yes, may take out as much as they like
         options = options.model_copy(update={"strand": 1.0})
-    parameters = {"spec": spec, **options.model_dump()}
+    parameters = {"spec": spec, "options": options}
     workers = options.workers
     try:
         with _prepared(own_server=workers is None):

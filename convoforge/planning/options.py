@@ -1,5 +1,5 @@
-"""What somebody wishes of one build, and the spec that comes of it: one model and one function for the command line, the flow's form
-and the API, so that what is announced is what is run."""
+"""The options of one build, and the spec they result in. The command line, the flow's form and the API share one model and one function,
+so what is announced is what runs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 
 from pydantic import Field
 
-from convoforge.errors import ConfigError
 from convoforge.models import Frozen, Provider
 from convoforge.planning.spec import DatasetSpec, change_spec, check, check_workers, load_spec
 from convoforge.settings import Settings
@@ -18,28 +17,34 @@ STRAND = 0.1
 
 
 class BuildOptions(Frozen):
-    """The wishes of one build. What is not wished for is as the spec says. Money is in US dollars."""
+    """What this run does otherwise than the spec says. What is left out is as in the spec."""
 
-    simulate: bool = False
-    limit: int | None = Field(default=None, ge=1)
-    model: str | None = None
-    concurrency: int | None = Field(default=None, ge=1, le=1_000)
-    budget: Decimal | None = None
-    min_score: int | None = Field(default=None, ge=1, le=10)
-    refresh: bool = False
-    retry_refused: bool = False
-    workers: int | None = Field(default=None, ge=1, le=100)
-    batch: bool = False
-    wait: bool = True
-    strand: float = Field(default=STRAND, ge=0, le=1)
+    simulate: bool = Field(default=False, description="Let a local simulator answer: no key, no cost.")
+    limit: int | None = Field(default=None, ge=1, description="Maximum number of conversations to generate in this run.")
+    model: str | None = Field(default=None, description="Use this model instead of the spec's.")
+    concurrency: int | None = Field(default=None, ge=1, le=1_000, description="Maximum number of calls in flight at once.")
+    budget: Decimal | None = Field(default=None, gt=0, description="Maximum spend of this run, in US dollars.")
+    min_score: int | None = Field(default=None, ge=1, le=10, description="Lowest accepted score, 1 to 10.")
+    refresh: bool = Field(default=False, description="Regenerate, and pay for, conversations whose prompt has changed.")
+    retry_refused: bool = Field(default=False, description="Send again, unchanged, what the API refused in earlier runs.")
+    workers: int | None = Field(
+        default=None, ge=1, le=100, description="Let this many workers of the work pool generate, instead of this run alone."
+    )
+    batch: bool = Field(default=False, description="Use message batches: half the price, answers within a day.")
+    wait: bool = Field(
+        default=True, description="Wait for message batches. Otherwise the next build or the collector picks them up."
+    )
+    strand: float = Field(
+        default=STRAND,
+        ge=0,
+        le=1,
+        description="Maximum share of the accepted conversations that a changed spec may take out of the dataset: 0.1 is 10 percent.",
+    )
 
     @classmethod
     def of(cls, **wishes: Any) -> BuildOptions:
         """The options. Raises `ConfigError`, on one line."""
-        options = check(cls, wishes)
-        if options.budget is not None and not options.budget > 0:
-            raise ConfigError(f"budget {options.budget}: give an amount above 0")
-        return options
+        return check(cls, wishes)
 
     @property
     def provider(self) -> Provider:

@@ -177,7 +177,9 @@ def test_up_makes_a_house_that_builds(up: Done, house: House) -> None:
     assert "The worker has no API key" in up.out
     names = {one["name"] for one in house.ask("/deployments/filter")}
     assert names == {"build", "nightly", "requests", "worker", "collect", "costs"}
-    done = house.prefect("deployment", "run", "build-dataset/build", "-p", "spec=demo", "-p", "simulate=true", "--watch")
+    done = house.prefect(
+        "deployment", "run", "build-dataset/build", "-p", "spec=demo", "-p", 'options={"simulate": true}', "--watch"
+    )
     assert done.code == 0, done.out + done.err
     [run] = house.ask("/flow_runs/filter", deployments={"name": {"any_": ["build"]}})
     assert (run["name"], run["state"]["name"], run["state"]["message"]) == ("demo", "Completed", "all 60 accepted")
@@ -344,10 +346,11 @@ def test_down_from_another_home_says_where_the_server_belongs(house: House, tmp_
 def test_bad_parameters_are_refused_before_a_run_exists(house: House) -> None:
     of_build = {"deployments": {"name": {"any_": ["build"]}}}
     before = house.ask("/flow_runs/count", **of_build)
-    for parameter in ("simulate=perhaps", "concurrency=5000"):
-        done = house.prefect("deployment", "run", "build-dataset/build", "-p", "spec=demo", "-p", parameter)
+    for name, value in (("simulate", "perhaps"), ("concurrency", 5000)):
+        options = f"options={json.dumps({name: value})}"
+        done = house.prefect("deployment", "run", "build-dataset/build", "-p", "spec=demo", "-p", options)
         assert done.code == 1
-        assert parameter.partition("=")[0] in done.out + done.err
+        assert name in done.out + done.err
     assert house.ask("/flow_runs/count", **of_build) == before
 
 
@@ -363,7 +366,7 @@ def test_down_lets_runs_drain_and_leaves_no_process_and_no_port(house: House) ->
     slow.write_text(spec.replace("name: demo", "name: slow"))
     before = house.simulator.usage()["requests"]
     [build] = house.ask("/deployments/filter", deployments={"name": {"any_": ["build"]}})
-    house.ask(f"/deployments/{build['id']}/create_flow_run", parameters={"spec": str(slow), "simulate": True})
+    house.ask(f"/deployments/{build['id']}/create_flow_run", parameters={"spec": str(slow), "options": {"simulate": True}})
     wait_for(lambda: house.simulator.usage()["requests"] > before, "calls of the slow run")
     processes = house.processes()
     down = house.local("down")

@@ -15,6 +15,8 @@ from prefect.client.schemas.objects import State
 from support import Project, Simulator
 from watching import Operator, wait_for
 
+from convoforge.flows.build_dataset import build_dataset
+
 
 @pytest.fixture(scope="session")
 def operator(prefect_server: str) -> Iterator[Operator]:
@@ -47,6 +49,16 @@ def start_build(building: Project, slow_simulator: Simulator) -> Iterator[Callab
     for process in started:
         process.kill()
         process.communicate()
+
+
+@pytest.fixture
+def run_build(run_flow: Callable[..., State[Any]]) -> Callable[..., State[Any]]:
+    """Runs a build to its end: ``run_build(spec="demo", simulate=True)``; everything but the spec is an option."""
+
+    def run(spec: str, **options: Any) -> State[Any]:
+        return run_flow(build_dataset, spec=spec, options=options)
+
+    return run
 
 
 @pytest.fixture

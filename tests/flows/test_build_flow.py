@@ -40,17 +40,17 @@ def report_in(state: State[Any]) -> BuildReport:
     return found
 
 
-def test_a_build_that_makes_everything_is_completed(run_flow: RunFlow, building: Project, operator: Operator) -> None:
+def test_a_build_that_makes_everything_is_completed(run_build: RunFlow, building: Project, operator: Operator) -> None:
     building.spec("states-all")
-    state = run_flow(build_dataset, spec="states-all", simulate=True)
+    state = run_build(spec="states-all", simulate=True)
     report = report_in(state)
     kept = operator.run(report.run_id).state
     assert kept is not None and (kept.type.value, kept.name, kept.message) == ("COMPLETED", "Completed", "all 8 accepted")
 
 
-def test_the_artifacts_are_a_table_a_bar_and_a_page(run_flow: RunFlow, building: Project, operator: Operator) -> None:
+def test_the_artifacts_are_a_table_a_bar_and_a_page(run_build: RunFlow, building: Project, operator: Operator) -> None:
     building.spec("states artifacts".replace(" ", "_"), axes=ONE)
-    report = report_in(run_flow(build_dataset, spec="states_artifacts", simulate=True))
+    report = report_in(run_build(spec="states_artifacts", simulate=True))
     left = operator.artifacts(report.run_id)
     assert set(left) == {"table", "progress", "markdown"}
     assert left["progress"].data == 100
@@ -64,60 +64,60 @@ def test_the_artifacts_are_a_table_a_bar_and_a_page(run_flow: RunFlow, building:
     assert f"| path | {report.path} |" in page
 
 
-def test_limit_makes_so_many_and_no_more(run_flow: RunFlow, building: Project, simulator: Simulator, operator: Operator) -> None:
+def test_limit_makes_so_many_and_no_more(run_build: RunFlow, building: Project, simulator: Simulator, operator: Operator) -> None:
     building.spec("states-limit")
-    state = run_flow(build_dataset, spec="states-limit", simulate=True, limit=3)
+    state = run_build(spec="states-limit", simulate=True, limit=3)
     report = report_in(state)
     assert (state.name, report.state, report.generated, simulator.usage()["requests"]) == ("Limited", "limited", 3, 3)
     assert len([name for name in operator.task_runs(report.run_id, 3 + 3) if "#" in name]) == 3
-    rest = report_in(run_flow(build_dataset, spec="states-limit", simulate=True, limit=100))
+    rest = report_in(run_build(spec="states-limit", simulate=True, limit=100))
     assert (rest.state, rest.held, rest.accepted) == ("completed", report.accepted, 8)
 
 
 def test_a_changed_spec_pays_for_its_change_alone_and_a_schedule_takes_no_large_part_out(
-    run_flow: RunFlow, building: Project, simulator: Simulator
+    run_build: RunFlow, building: Project, simulator: Simulator
 ) -> None:
     axes = {"persona": ["A", "B", "C"], "emotion": ["Fear", "Calm", "Hope"], "topic": ["x", "y"], "tier": ["template"]}
     building.spec("states-grown", axes=axes, sample=12)
-    first = report_in(run_flow(build_dataset, spec="states-grown", simulate=True))
+    first = report_in(run_build(spec="states-grown", simulate=True))
     assert first.accepted == 12
     building.spec("states-grown", axes={**axes, "persona": ["A", "B", "C", "D"]}, sample=12)
     spent = simulator.usage()["requests"]
-    refused = run_flow(build_dataset, spec="states-grown", simulate=True)
+    refused = run_build(spec="states-grown", simulate=True)
     assert refused.is_failed() and refused.message is not None
     assert refused.message.startswith("3 of 12 accepted conversations, $0.0")
     assert refused.message.endswith("with the parameter strand=1")
     assert simulator.usage()["requests"] == spent
-    grown = report_in(run_flow(build_dataset, spec="states-grown", simulate=True, strand=1))
+    grown = report_in(run_build(spec="states-grown", simulate=True, strand=1))
     assert (grown.held, grown.accepted) == (9, 12)
     # told once: the next night has nothing to do, and nothing is left behind
-    assert report_in(run_flow(build_dataset, spec="states-grown", simulate=True)).generated == 0
+    assert report_in(run_build(spec="states-grown", simulate=True)).generated == 0
 
 
-def test_a_run_that_ends_short_is_completed_as_partial(run_flow: RunFlow, building: Project, simulator: Simulator) -> None:
+def test_a_run_that_ends_short_is_completed_as_partial(run_build: RunFlow, building: Project, simulator: Simulator) -> None:
     building.spec("states-short", axes=ONE, max_draws=1)
     simulator.script("refusal")
-    state = run_flow(build_dataset, spec="states-short", simulate=True)
+    state = run_build(spec="states-short", simulate=True)
     assert (state.type.value, state.name) == ("COMPLETED", "Partial")
     assert state.message == "1 of 2 accepted; 1 cells are out of draws"
 
 
-def test_what_failed_in_transport_gets_one_last_pass(run_flow: RunFlow, building: Project, simulator: Simulator) -> None:
+def test_what_failed_in_transport_gets_one_last_pass(run_build: RunFlow, building: Project, simulator: Simulator) -> None:
     building.spec("states-transport", axes=ONE, retry={"max_attempts": 1, "base_delay_seconds": 0, "jitter_seconds": 0})
     simulator.script("500", "500")
-    assert run_flow(build_dataset, spec="states-transport", simulate=True).name == "Completed"
+    assert run_build(spec="states-transport", simulate=True).name == "Completed"
     building.spec("states-transport2", axes=ONE, retry={"max_attempts": 1, "base_delay_seconds": 0, "jitter_seconds": 0})
     simulator.script("500", "500", "500", "500")
-    state = run_flow(build_dataset, spec="states-transport2", simulate=True)
+    state = run_build(spec="states-transport2", simulate=True)
     assert (state.name, state.message) == ("Partial", "0 of 2 accepted; 2 failed in transport and stay pending")
 
 
 def test_a_run_that_no_request_can_serve_has_failed(
-    run_flow: RunFlow, building: Project, simulator: Simulator, operator: Operator
+    run_build: RunFlow, building: Project, simulator: Simulator, operator: Operator
 ) -> None:
     building.spec("states-fatal", axes=ONE)
     simulator.script("402")
-    state = run_flow(build_dataset, spec="states-fatal", simulate=True)
+    state = run_build(spec="states-fatal", simulate=True)
     report = report_in(state)
     assert (state.type.value, report.state) == ("FAILED", "failed")
     kept = operator.run(report.run_id).state
@@ -126,11 +126,11 @@ def test_a_run_that_no_request_can_serve_has_failed(
 
 
 def test_a_retry_in_prefect_is_the_same_run(
-    run_flow: RunFlow, building: Project, simulator: Simulator, operator: Operator
+    run_flow: RunFlow, run_build: RunFlow, building: Project, simulator: Simulator, operator: Operator
 ) -> None:
     building.spec("states-retried", axes=ONE, limits={"max_requests": 100_000, "concurrency": 1})
     simulator.script("402")
-    first = report_in(run_flow(build_dataset, spec="states-retried", simulate=True))
+    first = report_in(run_build(spec="states-retried", simulate=True))
     assert first.state == "failed"
     operator.client.set_flow_run_state(UUID(first.run_id), AwaitingRetry(), force=True)
     run = operator.run(first.run_id)
@@ -148,12 +148,12 @@ def test_a_retry_in_prefect_is_the_same_run(
     [("no-such-spec", ConfigError, "no-such-spec"), ("states-unwritable", ConvoforgeError, "could be published")],
 )
 def test_what_goes_wrong_is_one_line_in_the_state(
-    spec: str, error: type[Exception], said: str, run_flow: RunFlow, building: Project, operator: Operator
+    spec: str, error: type[Exception], said: str, run_build: RunFlow, building: Project, operator: Operator
 ) -> None:
     building.spec("states-unwritable", axes=ONE)
     building.data.mkdir()
     (building.data / "simulated").touch()  # where a folder has to be
-    state = run_flow(build_dataset, spec=spec, simulate=True)
+    state = run_build(spec=spec, simulate=True)
     found = state.data.result if hasattr(state.data, "result") else state.data
     assert isinstance(found, error)
     run = operator.newest(spec)
@@ -163,25 +163,25 @@ def test_what_goes_wrong_is_one_line_in_the_state(
     assert "\n" not in run.state.message and "Traceback" not in run.state.message
 
 
-def test_a_run_that_breaks_off_is_not_left_as_running_in_the_ledger(run_flow: RunFlow, building: Project) -> None:
+def test_a_run_that_breaks_off_is_not_left_as_running_in_the_ledger(run_build: RunFlow, building: Project) -> None:
     building.spec("states-broken", axes=ONE)
     building.data.mkdir()
     (building.data / "simulated").touch()
-    run_flow(build_dataset, spec="states-broken", simulate=True)
+    run_build(spec="states-broken", simulate=True)
     with sqlite3.connect(building.data / "ledger.db") as connection:
         state, message, finished = connection.execute("SELECT state, message, finished_at FROM runs").fetchone()
     assert (state, finished is not None) == ("failed", True)
     assert "could be published" in message
 
 
-def test_the_operators_numbers_win_and_the_run_says_so(run_flow: RunFlow, building: Project, operator: Operator) -> None:
+def test_the_operators_numbers_win_and_the_run_says_so(run_build: RunFlow, building: Project, operator: Operator) -> None:
     path = building.spec("states-tuned", axes=ONE)
     spec = load_spec(str(path), building.folder / "configs", model=None)
     name = limit_name(limit_label(spec, "", "simulator"), fingerprint(SIMULATOR_KEY), spec.model, "requests")
     operator.client.create_global_concurrency_limit(
         GlobalConcurrencyLimitCreate(name=name, limit=1000, slot_decay_per_second=500)
     )
-    report = report_in(run_flow(build_dataset, spec="states-tuned", simulate=True))
+    report = report_in(run_build(spec="states-tuned", simulate=True))
     assert wait_for(lambda: "the numbers set in Prefect win" in operator.log(report.run_id), "the line about the limit", 20)
 
 
@@ -198,9 +198,9 @@ def test_new_limits_of_a_simulated_dataset_are_new_limits_in_prefect(building: P
     assert "secret" not in limit_name(label("anthropic"), "3f2a9c", "claude", "requests")
 
 
-def test_a_budget_tells_when_it_is_used_up_to_its_shares(run_flow: RunFlow, building: Project, operator: Operator) -> None:
+def test_a_budget_tells_when_it_is_used_up_to_its_shares(run_build: RunFlow, building: Project, operator: Operator) -> None:
     building.spec("states-budget", budget={"run_usd": 5, "dataset_usd": 10, "alert_at": [0.00001, 0.00002, 0.9]})
-    report = report_in(run_flow(build_dataset, spec="states-budget", simulate=True, limit=4))
+    report = report_in(run_build(spec="states-budget", simulate=True, limit=4))
     about = ("convoforge.budget.reached", "convoforge.dataset.states-budget")
     told = operator.events(*about, count=4)
     assert {(one["budget"], one["share"]) for one in told} == {
@@ -209,7 +209,7 @@ def test_a_budget_tells_when_it_is_used_up_to_its_shares(run_flow: RunFlow, buil
     assert told[0]["resource"]["convoforge.provider"] == "simulator"
     assert 0 < Decimal(told[0]["spent_usd"]) <= Decimal(report.cost_usd)
     assert wait_for(lambda: "of the run budget is spent" in operator.log(report.run_id), "a warning in the log", 20)
-    run_flow(build_dataset, spec="states-budget", simulate=True, limit=1)
+    run_build(spec="states-budget", simulate=True, limit=1)
     again = operator.events(*about, count=6)
     assert sorted(one["budget"] for one in again) == ["dataset", "dataset", *["run"] * 4]  # the dataset's were told already
 

@@ -12,7 +12,6 @@ from prefect.exceptions import ParameterTypeError
 from support import Project
 from watching import Operator
 
-from convoforge.flows.build_dataset import build_dataset
 from convoforge.flows.cost_report import cost_report
 
 RunFlow = Callable[..., State[Any]]
@@ -27,9 +26,11 @@ def artifacts(operator: Operator, state: State[Any]) -> dict[str, Any]:
     return operator.artifacts(str(state.state_details.flow_run_id))
 
 
-def test_the_books_of_a_build_are_a_table_a_page_and_a_line(run_flow: RunFlow, building: Project, operator: Operator) -> None:
+def test_the_books_of_a_build_are_a_table_a_page_and_a_line(
+    run_flow: RunFlow, run_build: RunFlow, building: Project, operator: Operator
+) -> None:
     building.spec("reported", axes=SMALL)
-    assert run_flow(build_dataset, spec="reported", simulate=True).is_completed()
+    assert run_build(spec="reported", simulate=True).is_completed()
     state = run_flow(cost_report, simulated=True)
     books = result_in(state)
     told = building.run("costs", "--simulated", "--json", "--by", "dataset").last

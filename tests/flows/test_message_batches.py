@@ -16,7 +16,6 @@ from support import Project, Simulator
 from watching import wait_for
 
 from convoforge.errors import ConfigError, ConvoforgeError
-from convoforge.flows.build_dataset import build_dataset
 from convoforge.flows.collect_message_batches import collect_message_batches
 from convoforge.models import Usage
 from convoforge.pricing import cost, price_of
@@ -86,15 +85,15 @@ def books_agree(project: Project, server: SimulatorControl) -> None:
 
 
 def test_a_dataset_made_in_batches_is_the_one_made_online_at_half_the_price(
-    run_flow: RunFlow, building: Project, server: SimulatorControl
+    run_build: RunFlow, building: Project, server: SimulatorControl
 ) -> None:
     building.spec("batch-whole", generation={"caching": False})
-    online = told(run_flow(build_dataset, spec="batch-whole", simulate=True))
+    online = told(run_build(spec="batch-whole", simulate=True))
     before = said_in(building, "batch-whole")
     building.environment["CONVOFORGE_DATA_DIR"] = str(building.folder / "other")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CONVOFORGE_DATA_DIR", str(building.folder / "other"))
-        report = told(run_flow(build_dataset, spec="batch-whole", simulate=True, batch=True))
+        report = told(run_build(spec="batch-whole", simulate=True, batch=True))
     assert (report.state, report.generated, report.accepted, report.in_batches) == ("completed", 8, 8, 0)
     frames = sorted((building.folder / "other" / "simulated" / "batch-whole" / "latest" / "data").glob("*.parquet"))
     made = pl.concat([pl.read_parquet(file) for file in frames])
@@ -103,10 +102,10 @@ def test_a_dataset_made_in_batches_is_the_one_made_online_at_half_the_price(
 
 
 def test_the_books_of_batches_with_a_cache_are_the_server_s(
-    run_flow: RunFlow, building: Project, server: SimulatorControl
+    run_build: RunFlow, building: Project, server: SimulatorControl
 ) -> None:
     building.spec("batch-books")
-    report = told(run_flow(build_dataset, spec="batch-books", simulate=True, batch=True))
+    report = told(run_build(spec="batch-books", simulate=True, batch=True))
     books_agree(building, server)
     assert report.cache_hit_rate is not None and report.cache_hit_rate > 0.3
     assert report.estimated_cost_usd is not None
@@ -115,18 +114,18 @@ def test_the_books_of_batches_with_a_cache_are_the_server_s(
     assert rows(building, "SELECT DISTINCT price FROM generation_logs") == [(PRICE.text,)]
 
 
-def test_a_spec_may_ask_for_batches_by_itself(run_flow: RunFlow, building: Project, server: SimulatorControl) -> None:
+def test_a_spec_may_ask_for_batches_by_itself(run_build: RunFlow, building: Project, server: SimulatorControl) -> None:
     building.spec("batch-mode", mode="batch")
-    assert told(run_flow(build_dataset, spec="batch-mode", simulate=True)).accepted == 8
+    assert told(run_build(spec="batch-mode", simulate=True)).accepted == 8
     assert len(server.rows()) == 8 == sum(row["batch_id"] is not None for row in server.rows())
 
 
 def test_what_expired_or_errored_is_asked_for_again_and_was_not_paid(
-    run_flow: RunFlow, building: Project, server: SimulatorControl
+    run_build: RunFlow, building: Project, server: SimulatorControl
 ) -> None:
     building.spec("batch-errors")
     server.script("expired", "500", "529", "canceled", "refusal")
-    report = told(run_flow(build_dataset, spec="batch-errors", simulate=True, batch=True))
+    report = told(run_build(spec="batch-errors", simulate=True, batch=True))
     assert (report.state, report.accepted, report.dropped) == ("completed", 8, 1)
     books_agree(building, server)
     failed = rows(building, "SELECT error_kind, billing, cost_pico FROM generation_logs WHERE status = 'failed' ORDER BY 1")
@@ -134,11 +133,11 @@ def test_what_expired_or_errored_is_asked_for_again_and_was_not_paid(
 
 
 def test_a_batch_that_the_api_refuses_fails_one_request_and_not_its_neighbours(
-    run_flow: RunFlow, building: Project, server: SimulatorControl
+    run_build: RunFlow, building: Project, server: SimulatorControl
 ) -> None:
     building.spec("batch-rejected")
     server.script("400")
-    report = told(run_flow(build_dataset, spec="batch-rejected", simulate=True, batch=True))
+    report = told(run_build(spec="batch-rejected", simulate=True, batch=True))
     assert Counter(state for (state,) in rows(building, "SELECT state FROM requests"))["failed"] == 1
     assert report.accepted == 8  # another draw has taken its place
     books_agree(building, server)
@@ -146,35 +145,35 @@ def test_a_batch_that_the_api_refuses_fails_one_request_and_not_its_neighbours(
 
 @pytest.mark.parametrize("fault", ["reset", "hang", "html", "broken_json"])
 def test_a_batch_whose_making_was_never_confirmed_is_found_by_listing(
-    run_flow: RunFlow, building: Project, server: SimulatorControl, monkeypatch: pytest.MonkeyPatch, fault: str
+    run_build: RunFlow, building: Project, server: SimulatorControl, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
     monkeypatch.setattr("convoforge.claude.batches.HANDOVER_SECONDS", 2.0)
     building.spec("batch-nameless")
     server.script(fault, on="batch_create")
-    report = told(run_flow(build_dataset, spec="batch-nameless", simulate=True, batch=True))
+    report = told(run_build(spec="batch-nameless", simulate=True, batch=True))
     assert (report.accepted, report.generated) == (8, 8)
     assert len({row["batch_id"] for row in server.rows()}) == 1
     books_agree(building, server)
 
 
 def test_of_two_alike_batches_without_a_name_each_is_recognised(
-    run_flow: RunFlow, building: Project, server: SimulatorControl
+    run_build: RunFlow, building: Project, server: SimulatorControl
 ) -> None:
     for name in ("batch-twin-a", "batch-twin-b"):
         building.spec(name)
     server.script("reset", "reset", on="batch_create")
     server.script("500", "500", on="batch_list")  # neither is found before the other is made, too
-    one = told(run_flow(build_dataset, spec="batch-twin-a", simulate=True, batch=True, wait=False))
-    other = told(run_flow(build_dataset, spec="batch-twin-b", simulate=True, batch=True, wait=False))
+    one = told(run_build(spec="batch-twin-a", simulate=True, batch=True, wait=False))
+    other = told(run_build(spec="batch-twin-b", simulate=True, batch=True, wait=False))
     assert (one.in_batches, other.in_batches) == (8, 8)
     for name in ("batch-twin-b", "batch-twin-a"):
-        assert told(run_flow(build_dataset, spec=name, simulate=True, batch=True)).accepted == 8
+        assert told(run_build(spec=name, simulate=True, batch=True)).accepted == 8
     assert len({row["batch_id"] for row in server.rows()}) == 2
     books_agree(building, server)
 
 
 def test_a_batch_that_was_never_made_is_given_back_unpaid(
-    run_flow: RunFlow, building: Project, server: SimulatorControl, monkeypatch: pytest.MonkeyPatch
+    run_build: RunFlow, building: Project, server: SimulatorControl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("convoforge.generation.batch_results.SETTLE", timedelta(seconds=0.5))
     building.spec("batch-never", retry={"max_attempts": 1, "base_delay_seconds": 0.01, "jitter_seconds": 0})
@@ -184,47 +183,47 @@ def test_a_batch_that_was_never_made_is_given_back_unpaid(
 
     with monkeypatch.context() as patch:
         patch.setattr("convoforge.generation.message_batches.Batcher._create", lost)
-        first = told(run_flow(build_dataset, spec="batch-never", simulate=True, batch=True, limit=3))
+        first = told(run_build(spec="batch-never", simulate=True, batch=True, limit=3))
     assert (first.generated, first.cost_usd) == (0, "0.00")
     assert rows(building, "SELECT DISTINCT status, billing, error_kind FROM generation_logs") == [
         ("failed", "none", "never_made")
     ]
-    assert told(run_flow(build_dataset, spec="batch-never", simulate=True, batch=True)).accepted == 8
+    assert told(run_build(spec="batch-never", simulate=True, batch=True)).accepted == 8
     books_agree(building, server)
 
 
 @pytest.mark.parametrize("fault", ["500", "529"])
 def test_an_api_without_room_is_asked_again_for_a_batch(
-    run_flow: RunFlow, building: Project, server: SimulatorControl, fault: str
+    run_build: RunFlow, building: Project, server: SimulatorControl, fault: str
 ) -> None:
     building.spec("batch-again")
     server.script(fault, fault, on="batch_create")
-    assert told(run_flow(build_dataset, spec="batch-again", simulate=True, batch=True)).accepted == 8
+    assert told(run_build(spec="batch-again", simulate=True, batch=True)).accepted == 8
     assert len(server.rows()) == 8
 
 
 def test_results_that_break_off_are_read_again_and_written_once(
-    run_flow: RunFlow, building: Project, server: SimulatorControl
+    run_build: RunFlow, building: Project, server: SimulatorControl
 ) -> None:
     building.spec("batch-broken", per_cell=4)
     server.script("reset", "broken_json", "500", on="batch_results")
     server.script("500", "404", on="batch_retrieve")
-    report = told(run_flow(build_dataset, spec="batch-broken", simulate=True, batch=True))
+    report = told(run_build(spec="batch-broken", simulate=True, batch=True))
     assert (report.accepted, report.generated) == (32, len(server.rows()))
     books_agree(building, server)
 
 
 def test_a_run_does_not_wait_if_told_so_and_the_collector_publishes(
-    run_flow: RunFlow, building: Project, monkeypatch: pytest.MonkeyPatch
+    run_flow: RunFlow, run_build: RunFlow, building: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with simulator_process(batch_seconds=20) as url:
         monkeypatch.setenv("ANTHROPIC_BASE_URL", url)
-        _later(run_flow, building, SimulatorControl(url))
+        _later(run_flow, run_build, building, SimulatorControl(url))
 
 
-def _later(run_flow: RunFlow, building: Project, slow: SimulatorControl) -> None:
+def _later(run_flow: RunFlow, run_build: RunFlow, building: Project, slow: SimulatorControl) -> None:
     building.spec("batch-later")
-    state = run_flow(build_dataset, spec="batch-later", simulate=True, batch=True, wait=False)
+    state = run_build(spec="batch-later", simulate=True, batch=True, wait=False)
     report = told(state)
     assert (state.name, report.in_batches, report.generated, report.cost_usd, report.version) == ("Partial", 8, 0, "0.00", None)
     assert state.message == "0 of 8 accepted; 8 are in batches: build again to collect them"
@@ -250,13 +249,13 @@ def _later(run_flow: RunFlow, building: Project, slow: SimulatorControl) -> None
 
 
 def test_what_was_paid_is_collected_though_its_model_has_been_retired(
-    run_flow: RunFlow, building: Project, monkeypatch: pytest.MonkeyPatch
+    run_flow: RunFlow, run_build: RunFlow, building: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     building.spec("late", mode="batch")
     with simulator_process(batch_seconds=10) as url:
         monkeypatch.setenv("ANTHROPIC_BASE_URL", url)
         server = SimulatorControl(url)
-        assert told(run_flow(build_dataset, spec="late", simulate=True, wait=False)).in_batches == 8
+        assert told(run_build(spec="late", simulate=True, wait=False)).in_batches == 8
         server.set_model_fields("claude-sonnet-5-5", lifecycle="retired", retires_at="2026-11-26T00:00:00Z")
 
         def collected() -> bool:
@@ -266,36 +265,36 @@ def test_what_was_paid_is_collected_though_its_model_has_been_retired(
 
         wait_for(collected, "the batch's answers")
         assert len(said_in(building, "late")) == 8
-        again = run_flow(build_dataset, spec="late", simulate=True)
+        again = run_build(spec="late", simulate=True)
         assert again.is_failed()
         assert "is retired since 26 November 2026" in (again.message or "")
         books_agree(building, server)
 
 
 def test_a_build_collects_what_an_earlier_one_has_left_in_batches_also_an_online_one(
-    run_flow: RunFlow, building: Project, slow: SimulatorControl, monkeypatch: pytest.MonkeyPatch
+    run_build: RunFlow, building: Project, slow: SimulatorControl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ANTHROPIC_BASE_URL", slow.url)
     building.spec("batch-left")
-    assert told(run_flow(build_dataset, spec="batch-left", simulate=True, batch=True, wait=False, limit=5)).in_batches == 5
-    report = told(run_flow(build_dataset, spec="batch-left", simulate=True))
+    assert told(run_build(spec="batch-left", simulate=True, batch=True, wait=False, limit=5)).in_batches == 5
+    report = told(run_build(spec="batch-left", simulate=True))
     assert (report.accepted, report.generated) == (8, 3)
     assert "5 answers came from batches of earlier runs, which have paid for them" in report.notes
     assert Counter(row["batch_id"] is None for row in slow.rows()) == {True: 3, False: 5}
 
 
-def test_a_limit_holds_for_batches_too(run_flow: RunFlow, building: Project, server: SimulatorControl) -> None:
+def test_a_limit_holds_for_batches_too(run_build: RunFlow, building: Project, server: SimulatorControl) -> None:
     building.spec("batch-limit")
-    report = told(run_flow(build_dataset, spec="batch-limit", simulate=True, batch=True, limit=3))
+    report = told(run_build(spec="batch-limit", simulate=True, batch=True, limit=3))
     assert (report.state, report.generated, len(server.rows())) == ("limited", 3, 3)
 
 
 def test_a_budget_is_never_passed_and_what_it_has_room_for_is_made(
-    run_flow: RunFlow, building: Project, server: SimulatorControl
+    run_build: RunFlow, building: Project, server: SimulatorControl
 ) -> None:
     # the worst case of a request is about two and a half cents in a batch, what it costs a third of a cent
     building.spec("batch-budget", budget={"run_usd": 0.06}, per_cell=8)
-    state = run_flow(build_dataset, spec="batch-budget", simulate=True, batch=True)
+    state = run_build(spec="batch-budget", simulate=True, batch=True)
     report = told(state)
     assert (state.name, report.state) == ("Partial", "partial")
     assert "run budget reached at $0.0" in report.message
@@ -303,23 +302,23 @@ def test_a_budget_is_never_passed_and_what_it_has_room_for_is_made(
     assert len({row["batch_id"] for row in server.rows()}) > 1  # what came back made room for more
     assert report.published
     books_agree(building, server)
-    more = told(run_flow(build_dataset, spec="batch-budget", simulate=True, batch=True, budget=5))
+    more = told(run_build(spec="batch-budget", simulate=True, batch=True, budget=5))
     assert (more.state, more.accepted) == ("completed", 64)
     books_agree(building, server)
 
 
 def test_large_batches_are_handed_over_in_pieces(
-    run_flow: RunFlow, building: Project, server: SimulatorControl, monkeypatch: pytest.MonkeyPatch
+    run_build: RunFlow, building: Project, server: SimulatorControl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("convoforge.generation.message_batches.MAX_BYTES", 30_000)  # a request is some 7,000
     monkeypatch.setattr("convoforge.generation.message_batches.MAX_REQUESTS", 3)
     building.spec("batch-pieces")
-    assert told(run_flow(build_dataset, spec="batch-pieces", simulate=True, batch=True)).accepted == 8
+    assert told(run_build(spec="batch-pieces", simulate=True, batch=True)).accepted == 8
     assert sorted(Counter(row["batch_id"] for row in server.rows()).values()) == [2, 3, 3]
 
 
 def test_a_build_killed_while_it_waits_loses_nothing_and_pays_nothing_twice(
-    building: Project, slow: SimulatorControl, run_flow: RunFlow, monkeypatch: pytest.MonkeyPatch
+    building: Project, slow: SimulatorControl, run_build: RunFlow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     building.spec("batch-killed")
     process = building.start("build", "batch-killed", "--simulate", "--batch", "--json", ANTHROPIC_BASE_URL=slow.url)
@@ -327,7 +326,7 @@ def test_a_build_killed_while_it_waits_loses_nothing_and_pays_nothing_twice(
     process.kill()
     process.communicate()
     monkeypatch.setenv("ANTHROPIC_BASE_URL", slow.url)
-    report = told(run_flow(build_dataset, spec="batch-killed", simulate=True, batch=True))
+    report = told(run_build(spec="batch-killed", simulate=True, batch=True))
     assert (report.accepted, report.generated) == (8, 0)
     assert len(slow.rows()) == 8
     books_agree(building, slow)
@@ -349,39 +348,39 @@ def test_ctrl_c_leaves_batches_to_the_next_build(building: Project, slow: Simula
 
 
 def test_a_batch_of_another_key_is_said_and_not_given_up(
-    run_flow: RunFlow, building: Project, slow: SimulatorControl, monkeypatch: pytest.MonkeyPatch
+    run_build: RunFlow, building: Project, slow: SimulatorControl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ANTHROPIC_BASE_URL", slow.url)
     building.spec("batch-key")
-    run_flow(build_dataset, spec="batch-key", simulate=True, batch=True, wait=False)
+    run_build(spec="batch-key", simulate=True, batch=True, wait=False)
     with monkeypatch.context() as patch:
         patch.setattr("convoforge.generation.run.SIMULATOR_KEY", "sk-other")
-        state = run_flow(build_dataset, spec="batch-key", simulate=True, batch=True)
+        state = run_build(spec="batch-key", simulate=True, batch=True)
     assert state.type.value == "FAILED"
     assert state.message is not None and "was made under another API key" in state.message
-    assert told(run_flow(build_dataset, spec="batch-key", simulate=True, batch=True)).accepted == 8
+    assert told(run_build(spec="batch-key", simulate=True, batch=True)).accepted == 8
 
 
 def test_a_batch_that_the_api_has_forgotten_may_have_been_billed(
-    run_flow: RunFlow, building: Project, slow: SimulatorControl, monkeypatch: pytest.MonkeyPatch
+    run_build: RunFlow, building: Project, slow: SimulatorControl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ANTHROPIC_BASE_URL", slow.url)
     building.spec("batch-forgotten")
-    run_flow(build_dataset, spec="batch-forgotten", simulate=True, batch=True, wait=False, limit=4)
+    run_build(spec="batch-forgotten", simulate=True, batch=True, wait=False, limit=4)
     slow.reset()
     monkeypatch.setattr("convoforge.generation.batch_results.MISSING_FOR", timedelta(0))
-    report = told(run_flow(build_dataset, spec="batch-forgotten", simulate=True, batch=True))
+    report = told(run_build(spec="batch-forgotten", simulate=True, batch=True))
     assert report.accepted == 8
     lost = rows(building, "SELECT status, billing, error_kind FROM generation_logs WHERE billing = 'maybe'")
     assert lost == [("failed", "maybe", "lost")] * 4
 
 
 def test_a_line_that_cannot_be_read_costs_one_answer_and_is_told_by_build_and_status(
-    run_flow: RunFlow, building: Project, server: SimulatorControl
+    run_build: RunFlow, building: Project, server: SimulatorControl
 ) -> None:
     building.spec("batch-line")
     server.script("ok", "ok", "line_cut", "line_event", "line_half_character")
-    report = told(run_flow(build_dataset, spec="batch-line", simulate=True, batch=True))
+    report = told(run_build(spec="batch-line", simulate=True, batch=True))
     assert (report.state, report.accepted) == ("completed", 8)  # the two are asked again, the half character has another draw
     [note] = [note for note in report.notes if "could not be read" in note]
     assert "1 could not be read and 1 never came" in note
@@ -395,19 +394,19 @@ def test_a_line_that_cannot_be_read_costs_one_answer_and_is_told_by_build_and_st
 
 
 def test_a_batch_that_cannot_be_looked_at_is_told_with_what_will_become_of_it(
-    run_flow: RunFlow, building: Project, slow: SimulatorControl, monkeypatch: pytest.MonkeyPatch
+    run_build: RunFlow, building: Project, slow: SimulatorControl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ANTHROPIC_BASE_URL", slow.url)
     building.spec("batch-trouble")
     slow.script("404", on="batch_retrieve")
-    report = told(run_flow(build_dataset, spec="batch-trouble", simulate=True, batch=True, wait=False))
+    report = told(run_build(spec="batch-trouble", simulate=True, batch=True, wait=False))
     assert report.in_batches == 8
     assert any("the API has not had batch" in note for note in report.notes)
     listed = building.run("status").out
     assert "the API has not had batch" in listed and "asked again after" in listed
     [batch] = building.run("status", "--json").last["batches"]
     assert batch["trouble"] is not None and batch["given_up_at"] > batch["last_look"]
-    assert told(run_flow(build_dataset, spec="batch-trouble", simulate=True, batch=True)).accepted == 8
+    assert told(run_build(spec="batch-trouble", simulate=True, batch=True)).accepted == 8
     assert len(slow.rows()) == 8
 
 
@@ -420,10 +419,10 @@ def test_a_batch_that_cannot_be_looked_at_is_told_with_what_will_become_of_it(
     ],
 )
 def test_what_cannot_be_made_in_batches_is_said_before_anything_is_sent(
-    run_flow: RunFlow, building: Project, server: SimulatorControl, changes: dict[str, Any], given: dict[str, Any], said: str
+    run_build: RunFlow, building: Project, server: SimulatorControl, changes: dict[str, Any], given: dict[str, Any], said: str
 ) -> None:
     building.spec("batch-cannot", **changes)
-    state = run_flow(build_dataset, spec="batch-cannot", simulate=True, batch=True, **given)
+    state = run_build(spec="batch-cannot", simulate=True, batch=True, **given)
     found = state.data.result if hasattr(state.data, "result") else state.data
     assert isinstance(found, ConfigError | ConvoforgeError)
     assert said in str(found) and "\n" not in str(found)

@@ -13,7 +13,6 @@ import pytest
 from prefect.client.schemas.objects import State
 from support import Project, Simulator
 
-from convoforge.flows.build_dataset import build_dataset
 from convoforge.tasks.report import BuildReport
 
 RunFlow = Callable[..., State[Any]]
@@ -36,73 +35,73 @@ def states(project: Project) -> Counter[str]:
 
 @pytest.mark.parametrize("mode", ["online", "batch"])
 def test_an_empty_account_uses_up_no_draw_however_often_one_builds(
-    run_flow: RunFlow, building: Project, simulator: Simulator, mode: str
+    run_build: RunFlow, building: Project, simulator: Simulator, mode: str
 ) -> None:
     building.spec("empty", mode=mode, max_draws=1)
     for _ in range(2):
         simulator.script(*[EMPTY] * 8)
-        state = run_flow(build_dataset, spec="empty", simulate=True)
+        state = run_build(spec="empty", simulate=True)
         report = report_in(state)
         assert (state.type.value, report.exhausted, report.refused, report.cost_usd) == ("FAILED", 0, 0, "0.00")
         assert "credit balance is too low" in report.message and "\n" not in report.message
         assert states(building) == {"pending": 8}
         simulator.script_nothing()
-    report = report_in(run_flow(build_dataset, spec="empty", simulate=True))
+    report = report_in(run_build(spec="empty", simulate=True))
     assert (report.state, report.accepted, report.generated) == ("completed", 8, 8)
 
 
 def test_a_refused_request_is_asked_again_after_a_change_or_by_wish_and_not_otherwise(
-    run_flow: RunFlow, building: Project, simulator: Simulator
+    run_build: RunFlow, building: Project, simulator: Simulator
 ) -> None:
     building.spec("refused", max_draws=1)
     simulator.script(*["400"] * 8)
-    first = report_in(run_flow(build_dataset, spec="refused", simulate=True))
+    first = report_in(run_build(spec="refused", simulate=True))
     assert (first.state, first.refused, first.exhausted, first.pending, first.failed) == ("partial", 8, 0, 0, 8)
     assert "8 requests were refused by the API" in first.message
     assert any("--retry-refused" in note and "The request is not valid" in note for note in first.notes)
     asked = simulator.usage()["requests"]
 
-    unchanged = report_in(run_flow(build_dataset, spec="refused", simulate=True))
+    unchanged = report_in(run_build(spec="refused", simulate=True))
     assert (unchanged.state, unchanged.refused, simulator.usage()["requests"]) == ("partial", 8, asked)
 
     simulator.script(*["400"] * 3)
-    by_wish = report_in(run_flow(build_dataset, spec="refused", simulate=True, retry_refused=True))
+    by_wish = report_in(run_build(spec="refused", simulate=True, retry_refused=True))
     assert (by_wish.state, by_wish.accepted, by_wish.refused) == ("partial", 5, 3)
     assert simulator.usage()["requests"] == asked + 8  # each once: what is refused again is not asked a third time
 
     building.spec("refused", max_draws=1, generation={"max_tokens": 3000})
-    changed = report_in(run_flow(build_dataset, spec="refused", simulate=True))
+    changed = report_in(run_build(spec="refused", simulate=True))
     assert (changed.state, changed.accepted, changed.generated, changed.refused) == ("completed", 8, 3, 0)
 
 
 def test_a_retry_after_of_days_ends_the_run_short_and_does_not_hold_the_next_one_up(
-    run_flow: RunFlow, building: Project, simulator: Simulator
+    run_build: RunFlow, building: Project, simulator: Simulator
 ) -> None:
     retry = {"base_delay_seconds": 0.01, "jitter_seconds": 0, "timeout_seconds": 5, "patience_seconds": 2}
     building.spec("far", retry=retry, limits={"max_requests": 100_000, "concurrency": 1})
     simulator.script({"kind": "429", "retry_after": 999_999})
-    state = run_flow(build_dataset, spec="far", simulate=True)
+    state = run_build(spec="far", simulate=True)
     report = report_in(state)
     assert (state.name, report.pending, report.generated) == ("Partial", 8, 0)
     assert report.message.startswith("the API asks to wait 11 days 13 h, until 20")
-    again = report_in(run_flow(build_dataset, spec="far", simulate=True))
+    again = report_in(run_build(spec="far", simulate=True))
     assert (again.state, again.accepted) == ("completed", 8)
     assert again.seconds < 60
 
 
 def test_another_model_is_told_and_stops_the_run_unless_it_is_allowed(
-    run_flow: RunFlow, building: Project, simulator: Simulator
+    run_build: RunFlow, building: Project, simulator: Simulator
 ) -> None:
     other = {"kind": "ok", "fields": {"model": "claude-opus-5-5"}}
     building.spec("other", limits={"max_requests": 100_000, "concurrency": 1})
     simulator.script(*[other] * 8)
-    state = run_flow(build_dataset, spec="other", simulate=True)
+    state = run_build(spec="other", simulate=True)
     report = report_in(state)
     assert (state.type.value, report.generated) == ("FAILED", 1)
     assert "'claude-opus-5-5' instead of 'claude-sonnet-5-5'" in report.message
 
     building.spec("other", limits={"max_requests": 100_000, "concurrency": 1}, allow_other_model=True)
-    allowed = report_in(run_flow(build_dataset, spec="other", simulate=True))
+    allowed = report_in(run_build(spec="other", simulate=True))
     assert (allowed.state, allowed.accepted) == ("completed", 8)
     assert any("7 answers are of another model" in note and "by its own price" in note for note in allowed.notes)
     assert allowed.path is not None

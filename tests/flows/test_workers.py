@@ -32,7 +32,6 @@ from support import Project, Simulator
 from watching import Operator, wait_for
 
 from convoforge.errors import ConfigError
-from convoforge.flows.build_dataset import build_dataset
 from convoforge.flows.join_build import join_build
 from convoforge.orchestration import workers as module
 from convoforge.orchestration.workers import check_sources, compress, expand, sources, turned
@@ -227,12 +226,12 @@ def test_two_workers_share_a_build(
 
 
 def test_a_build_that_no_worker_takes_says_so_and_ends(
-    run_flow: RunFlow, building: Project, deployed: str, operator: Operator, monkeypatch: pytest.MonkeyPatch
+    run_build: RunFlow, building: Project, deployed: str, operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "TELL_SECONDS", 1.0)
     monkeypatch.setattr(module, "GIVE_UP_SECONDS", 3.0)
     building.spec("nobody", axes=FIFTY, sample=20)
-    state = run_flow(build_dataset, spec="nobody", simulate=True, workers=2)
+    state = run_build(spec="nobody", simulate=True, workers=2)
     assert (state.type.value, state.name) == ("COMPLETED", "Partial")
     assert state.message is not None
     assert state.message.startswith("no worker takes the work: start one with `prefect worker start --pool convoforge`; waited ")
@@ -245,11 +244,11 @@ def test_a_build_that_no_worker_takes_says_so_and_ends(
 
 
 def test_workers_without_their_deployment_are_refused_on_one_line(
-    run_flow: RunFlow, building: Project, monkeypatch: pytest.MonkeyPatch
+    run_build: RunFlow, building: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "DEPLOYMENT", "join-build/elsewhere")
     building.spec("undeployed")
-    state = run_flow(build_dataset, spec="undeployed", simulate=True, workers=2)
+    state = run_build(spec="undeployed", simulate=True, workers=2)
     assert state.type.value == "FAILED"
     assert state.message is not None and "run `make up`, or deploy" in state.message and "\n" not in state.message
 
@@ -270,9 +269,11 @@ def test_a_part_of_a_build_that_is_not_in_this_ledger_is_refused(run_flow: RunFl
     assert state.message is not None and "is not in this worker's ledger: give it the CONVOFORGE_DATABASE_URL" in state.message
 
 
-def test_a_part_of_a_build_that_is_over_has_nothing_to_do(run_flow: RunFlow, building: Project, simulator: Simulator) -> None:
+def test_a_part_of_a_build_that_is_over_has_nothing_to_do(
+    run_flow: RunFlow, run_build: RunFlow, building: Project, simulator: Simulator
+) -> None:
     building.spec("over")
-    run_flow(build_dataset, spec="over", simulate=True, limit=1)
+    run_build(spec="over", simulate=True, limit=1)
     [(run,)] = ledger_rows(building, "SELECT id FROM runs")
     sent = simulator.usage()["requests"]
     state = run_flow(join_build, run_id=run, requests="1-8", since=datetime.now(UTC), sources={}, simulator=simulator.url)

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
+from prefect.utilities.callables import parameter_schema
 from pydantic import SecretStr
 from recorded import LIBRARY, Dataset
 
@@ -66,8 +67,12 @@ def command_of(name: str) -> Any:
 
 def test_the_flows_form_and_the_command_take_every_option_and_mean_the_same_by_none() -> None:
     fields = {name: field.default for name, field in BuildOptions.model_fields.items()}
-    form = {name: one.default for name, one in inspect.signature(build_dataset.fn).parameters.items() if name != "spec"}
-    assert form == fields
+    form = inspect.signature(build_dataset.fn).parameters
+    assert (list(form), form["options"].default) == (["spec", "options"], BuildOptions())
+    schema = parameter_schema(build_dataset).model_dump_for_openapi()
+    described = schema["definitions"]["BuildOptions"]["properties"]
+    assert set(described) == set(fields)
+    assert all(one["description"].endswith(".") for one in [*schema["properties"].values(), *described.values()])
     command = {name: one.default for name, one in inspect.signature(command_of("build")).parameters.items()}
     assert {**command, "strand": STRAND} == {**fields, "spec": inspect.Parameter.empty, "yes": False, "json": False}
     assert set(inspect.signature(command_of("plan")).parameters) >= {"limit", "model", "budget", "min_score", "batch"}
@@ -84,7 +89,7 @@ def test_wishes_are_put_into_the_spec_once(settings: Settings) -> None:
 @pytest.mark.parametrize(
     ("wishes", "said"),
     [
-        ({"budget": Decimal(0)}, "budget 0: give an amount above 0"),
+        ({"budget": Decimal(0)}, "budget"),
         ({"budget": Decimal("NaN")}, "budget"),
         ({"min_score": 11}, "min_score"),
         ({"limit": 0}, "limit"),
