@@ -90,7 +90,7 @@ def fill(rows: int) -> None:
     from convoforge.ledger import Ledger
     from convoforge.ledger.attempts import AnswerRow, Completion, Intent, finish_attempts, start_attempts
     from convoforge.ledger.requests import read_draws, register_draws, write_conversation
-    from convoforge.ledger.runs import dataset_id, keep_spec, open_run
+    from convoforge.ledger.runs import begin_run, dataset_id, keep_spec
     from convoforge.models import Conversation, Turn, Usage
     from convoforge.planning.keys import conversation_id, draw_key
     from convoforge.pricing import cost_pico
@@ -102,7 +102,7 @@ def fill(rows: int) -> None:
     with Ledger(Settings().database_url) as ledger:
         dataset = ledger.write(dataset_id, plan.spec.name, plan.provider, now)
         ledger.write(keep_spec, dataset, plan.spec)
-        ledger.write(open_run, "0" * 32, dataset, plan.spec, "bench", None, now)
+        ledger.write(begin_run, "0" * 32, dataset, plan.spec, "bench", None, now)
         draws = ((cell, draw) for cell in plan.cells for draw in range(plan.spec.per_cell))
         for some in _chunks(draws):
             ledger.write(register_draws, dataset, some)

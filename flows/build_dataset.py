@@ -22,8 +22,8 @@ from convoforge.errors import ConvoforgeError
 from convoforge.ledger.message_batches import list_open_batches
 from convoforge.ledger.requests import claim, list_unscored, register_draws, requeue
 from convoforge.ledger.runs import read_remarks, run_usage
+from convoforge.orchestration.build_run import BuildRun, open_build_run
 from convoforge.orchestration.cancellation import end_state
-from convoforge.orchestration.session import Session, open_session
 from convoforge.orchestration.workers import find_deployment, generate_on_workers
 from convoforge.planning.draws import Draw
 from convoforge.planning.options import BuildOptions, resolve_spec
@@ -52,19 +52,19 @@ async def build_dataset(spec: str, options: BuildOptions = BuildOptions()) -> St
         what = resolve_spec(spec, options, Settings())
         if options.workers is not None:
             await find_deployment()
-        async with open_session(what, simulate=options.simulate, strand=options.strand) as opened:
+        async with open_build_run(what, simulate=options.simulate, strand=options.strand) as opened:
             held = await _prepare(opened, options)
             async with show_progress(opened):
                 await _fill(opened, options)
-            opened.stage = "publishing"
+            opened.state.stage = "publishing"
             release = await publish(opened)
-            limited = options.limit is not None and opened.run_state.tally["generated"] >= options.limit
+            limited = options.limit is not None and opened.state.tally["generated"] >= options.limit
             used = await opened.ledger.aread(run_usage, opened.run_id)
             remarks = await opened.ledger.aread(read_remarks, opened.run_id, what.model)
             report = build_report(
                 opened, release, held=held, limited=limited, seconds=monotonic() - begun, used=used, remarks=remarks
             )
-            await write_report(opened.run_id, report)
+            await write_report(report)
             return await end_state(ending(report))
     except ConvoforgeError as error:
         return Failed(message=one_line(error), data=error)
@@ -77,20 +77,20 @@ def ending(report: BuildReport) -> State[Any]:
     return Completed(name=report.state.capitalize(), message=report.message, data=report)
 
 
-async def _prepare(opened: Session, options: BuildOptions) -> int:
+async def _prepare(opened: BuildRun, options: BuildOptions) -> int:
     """How many accepted conversations are held already. Stale ones are counted, and with a refresh asked for again. What the API refused
     cost nothing: it is asked again where it would be sent differently today, or by wish. What it will cost is estimated, as the
     command line has announced it."""
     if await opened.ledger.aread(list_unscored, opened.dataset_id, RUBRIC_VERSION, 1):
-        await score_answers(opened.run_id)
+        await score_answers()
     seen = await asyncio.to_thread(lambda: forecast(know(opened.ledger, opened.plan), options))
     if seen.again:
         await opened.ledger.awrite(requeue, [draw.request_id for draw in seen.again])
     for warning in seen.warnings:
         get_run_logger().warning("%s", warning)
-    opened.stale = 0 if options.refresh else len(seen.stale)
+    opened.state.stale = 0 if options.refresh else len(seen.stale)
     opened.know_accepted(seen.status, {draw.request_id for draw in seen.again})
-    opened.estimate = seen.costs
+    opened.state.estimate = seen.costs
     return len(seen.status.accepted)
 
 
@@ -105,13 +105,13 @@ class _Step:
     pending: bool
 
 
-async def _fill(opened: Session, options: BuildOptions) -> None:
+async def _fill(opened: BuildRun, options: BuildOptions) -> None:
     """Rounds of asking, generating and scoring, while cells are short and draws are left. What failed in transport gets one last pass.
     What is in batches already, of this run or of earlier ones, is waited for; or, if `wait` is off, left to the next build."""
     tried: set[int] = set()
     last_pass = crowded = False
-    while opened.run_state.stopped is None:
-        left = None if options.limit is None else options.limit - opened.run_state.tally["generated"] - opened.in_batches
+    while opened.state.stopped is None:
+        left = None if options.limit is None else options.limit - opened.state.tally["generated"] - opened.state.in_batches
         step = await _next_step(opened, left, tried)
         if step.ask:
             await opened.ledger.awrite(register_draws, opened.dataset_id, [(opened.cells[cell], draw) for cell, draw in step.ask])
@@ -119,26 +119,26 @@ async def _fill(opened: Session, options: BuildOptions) -> None:
             tried |= (now := await _generate(opened, step, options.workers))
             crowded = opened.plan.spec.mode == "batch" and not now  # a budget has no room until something comes back
         elif await opened.ledger.aread(list_open_batches, opened.dataset_id):
-            opened.generating_since = opened.generating_since or monotonic()
-            tried.update(await collect_results(opened.run_id, wait=options.wait))
+            opened.state.generating_since = opened.state.generating_since or monotonic()
+            tried.update(await collect_results(wait=options.wait))
             crowded = False
-            if opened.in_batches and not options.wait:
+            if opened.state.in_batches and not options.wait:
                 return
         elif crowded:
             crowded = False  # others have collected meanwhile
         elif left is not None and left <= 0:
             return
         elif step.elsewhere:
-            opened.stage = "waiting for another build of this dataset"
-            await opened.ledger.awrite(claim, opened.owner, (), datetime.now(UTC))  # gives back what a dead one held
+            opened.state.stage = "waiting for another build of this dataset"
+            await opened.ledger.awrite(claim, opened.context.owner, (), datetime.now(UTC))  # gives back what a dead one held
             await asyncio.sleep(1.0)
         elif last_pass or not step.pending:
             return
         else:
-            last_pass, tried = True, set(opened.run_state.final)
+            last_pass, tried = True, set(opened.state.final)
 
 
-async def _next_step(opened: Session, left: int | None, tried: Collection[int]) -> _Step:
+async def _next_step(opened: BuildRun, left: int | None, tried: Collection[int]) -> _Step:
     """What is missing, at most `left` of it, without what this run has tried."""
     status = await _status(opened)
     todo = [draw for draw in status.pending if draw.state == "pending" and draw.request_id not in tried]
@@ -153,26 +153,26 @@ async def _next_step(opened: Session, left: int | None, tried: Collection[int]) 
     )
 
 
-def _name(opened: Session, draw: Draw) -> str:
+def _name(opened: BuildRun, draw: Draw) -> str:
     cell = opened.cells[draw.cell]
     return f"{cell.persona} · {cell.emotion} · {cell.topic} · {cell.tier} #{draw.draw + 1}"
 
 
-async def _generate(opened: Session, step: _Step, workers: int | None) -> set[int]:
+async def _generate(opened: BuildRun, step: _Step, workers: int | None) -> set[int]:
     """Generate what a step asks for, and score what came of it. Returns the ids that were tried and stay without an answer."""
     todo = step.todo
-    opened.stage = "generating"
-    opened.run_state.unanswered.difference_update(todo)
-    opened.todo = opened.run_state.tally["generated"] + len(opened.run_state.unanswered) + len(todo)
-    opened.generating_since = opened.generating_since or monotonic()
+    opened.state.stage = "generating"
+    opened.state.unanswered.difference_update(todo)
+    opened.state.todo = opened.state.tally["generated"] + len(opened.state.unanswered) + len(todo)
+    opened.state.generating_since = opened.state.generating_since or monotonic()
     if opened.plan.spec.mode == "batch":
-        opened.stage = "handing over a batch"
-        return set(await submit_message_batch(opened.run_id, list(todo), f"{len(todo)} requests"))
+        opened.state.stage = "handing over a batch"
+        return set(await submit_message_batch(list(todo), f"{len(todo)} requests"))
     failed = await (generate(opened, todo, step.names) if workers is None else generate_on_workers(opened, todo, workers))
-    opened.stage = "scoring"
-    await score_answers(opened.run_id)
+    opened.state.stage = "scoring"
+    await score_answers()
     return failed
 
 
-async def _status(opened: Session) -> DatasetStatus:
+async def _status(opened: BuildRun) -> DatasetStatus:
     return await asyncio.to_thread(read_status, opened.ledger, opened.plan, opened.dataset_id)

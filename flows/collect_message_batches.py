@@ -15,7 +15,7 @@ from convoforge.errors import ConvoforgeError
 from convoforge.ledger import Ledger
 from convoforge.ledger.message_batches import list_open_batches
 from convoforge.ledger.runs import find_dataset, read_remarks, run_usage
-from convoforge.orchestration.session import open_session
+from convoforge.orchestration.build_run import open_build_run
 from convoforge.planning.spec import DatasetSpec
 from convoforge.settings import Settings
 from convoforge.tasks.message_batches import collect_results
@@ -58,12 +58,12 @@ async def collect_message_batches(dataset: str | None = None, simulate: bool = F
 
 async def _collect(spec: DatasetSpec, *, simulate: bool) -> BuildReport:
     begun = monotonic()
-    async with open_session(spec, simulate=simulate, sends=False) as opened:
+    async with open_build_run(spec, simulate=simulate, sends=False) as opened:
         held = len(read_status(opened.ledger, opened.plan, opened.dataset_id).accepted)
-        await collect_results(opened.run_id, wait=False)
+        await collect_results(wait=False)
         release = await publish(opened)
         used = await opened.ledger.aread(run_usage, opened.run_id)
         remarks = await opened.ledger.aread(read_remarks, opened.run_id, opened.plan.spec.model)
         report = build_report(opened, release, held=held, limited=False, seconds=monotonic() - begun, used=used, remarks=remarks)
-        await write_report(opened.run_id, report)
+        await write_report(report)
         return report

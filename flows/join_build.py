@@ -13,8 +13,8 @@ from pydantic import Field
 from convoforge.errors import ConfigError, ConvoforgeError
 from convoforge.ledger import Ledger
 from convoforge.ledger.runs import read_runs, read_stop
+from convoforge.orchestration.build_run import BuildRun, open_build_run
 from convoforge.orchestration.cancellation import end_state
-from convoforge.orchestration.session import Session, open_session
 from convoforge.orchestration.workers import check_sources, expand, turned
 from convoforge.planning.spec import DatasetSpec, change_spec
 from convoforge.settings import Settings
@@ -62,7 +62,7 @@ async def join_build(
         spec = change_spec(DatasetSpec.from_text(rows[0].spec), limits={"concurrency": concurrency})
         if simulator is not None:
             settings = settings.model_copy(update={"base_url": simulator})
-        async with open_session(spec, simulate=simulator is not None, settings=settings, part_of=run_id) as opened:
+        async with open_build_run(spec, simulate=simulator is not None, settings=settings, part_of=run_id) as opened:
             check_sources(opened.plan, sources)
             await generate_share(opened, turned(expand(requests), part, parts), parts, since)
         return await end_state(ending(opened))
@@ -70,9 +70,9 @@ async def join_build(
         return Failed(message=one_line(error), data=error)
 
 
-def ending(opened: Session) -> State[Any]:
+def ending(opened: BuildRun) -> State[Any]:
     """The state that says what happened, and counts: answers, failures, US dollars."""
-    run_state = opened.run_state
+    run_state = opened.state
     counts = {"generated": run_state.tally["generated"], "failed": len(run_state.unanswered)}
     if run_state.stopped is None:
         return Completed(message=f"{counts['generated']} generated, {counts['failed']} failed", data=counts)
@@ -80,5 +80,7 @@ def ending(opened: Session) -> State[Any]:
     if run_state.fatal:
         return Failed(message=message, data=counts)
     return (
-        Cancelled(message=message, data=counts) if opened.interrupted else Completed(name="Partial", message=message, data=counts)
+        Cancelled(message=message, data=counts)
+        if opened.state.interrupted
+        else Completed(name="Partial", message=message, data=counts)
     )

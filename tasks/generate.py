@@ -13,7 +13,7 @@ from prefect.cache_policies import NO_CACHE
 
 from convoforge.errors import BudgetExceeded, ConvoforgeError, LimiterClosed
 from convoforge.ledger.requests import Claimed, claim, list_untried
-from convoforge.orchestration.session import Session, session
+from convoforge.orchestration.build_run import BuildRun, current_run
 
 T = TypeVar("T")
 
@@ -41,21 +41,21 @@ def shard(ids: Sequence[T], total: int) -> list[Sequence[T]]:
 
 
 @task(name="generate-conversation", task_run_name="{label}", cache_policy=NO_CACHE)
-async def generate_conversation(run_id: str, request_id: int, label: str) -> list[int]:  # noqa: ARG001 - the label names the task run
+async def generate_conversation(request_id: int, label: str) -> list[int]:  # noqa: ARG001 - the label names the task run
     """Generate one request. Returns its id if it was tried here and stays without an answer."""
-    return await _generate(session(run_id), [request_id])
+    return await _generate(current_run(), [request_id])
 
 
 @task(name="generate-shard", task_run_name="{label}", cache_policy=NO_CACHE)
-async def generate_shard(run_id: str, ids: list[int], label: str) -> list[int]:  # noqa: ARG001 - the label names the task run
+async def generate_shard(ids: list[int], label: str) -> list[int]:  # noqa: ARG001 - the label names the task run
     """Generate many requests, but for those that others are at work on. Returns the ids that were tried and stay without an answer."""
-    return await _generate(session(run_id), ids)
+    return await _generate(current_run(), ids)
 
 
-async def generate(opened: Session, ids: Sequence[int], names: Mapping[int, str]) -> set[int]:
+async def generate(opened: BuildRun, ids: Sequence[int], names: Mapping[int, str]) -> set[int]:
     """Generate requests in shards, a bounded number of shards at a time; one that is a shard of its own goes by its name. Returns the
     ids that were tried here and stay without an answer."""
-    shards = shard(ids, opened.todo)
+    shards = shard(ids, opened.state.todo)
     if not shards:
         return set()
     # Enough shards at once that what begins, is written down or ends slowly in some leaves no place in flight idle.
@@ -63,16 +63,16 @@ async def generate(opened: Session, ids: Sequence[int], names: Mapping[int, str]
 
     async def run(number: int, some: Sequence[int]) -> list[int]:
         async with width:
-            if opened.run_state.stopped is not None:
+            if opened.state.stopped is not None:
                 return []
             if len(some) == 1:
-                return await generate_conversation(opened.run_id, some[0], names[some[0]])
-            return await generate_shard(opened.run_id, list(some), f"shard {number} of {len(shards)}: {len(some)} requests")
+                return await generate_conversation(some[0], names[some[0]])
+            return await generate_shard(list(some), f"shard {number} of {len(shards)}: {len(some)} requests")
 
     return {request_id for failed in await _all(run(n, some) for n, some in enumerate(shards, 1)) for request_id in failed}
 
 
-async def generate_share(opened: Session, ids: Sequence[int], parts: int, since: datetime) -> None:
+async def generate_share(opened: BuildRun, ids: Sequence[int], parts: int, since: datetime) -> None:
     """Generate `ids` together with `parts - 1` other processes, each of which begins at another place in them: a shard at a time of
     what nobody else has taken, until there is nothing left that no attempt of the run has failed `since` then."""
     tried: set[int] = set()
@@ -80,12 +80,12 @@ async def generate_share(opened: Session, ids: Sequence[int], parts: int, since:
 
     async def lane(shards: Iterator[list[int]]) -> None:
         for some in shards:
-            if opened.run_state.stopped is not None:
+            if opened.state.stopped is not None:
                 return
             if free := await opened.ledger.aread(list_untried, some, opened.run_id, since):
-                tried.update(await generate_shard(opened.run_id, free, f"{len(free)} requests from {free[0]} on"))
+                tried.update(await generate_shard(free, f"{len(free)} requests from {free[0]} on"))
 
-    while opened.run_state.stopped is None:
+    while opened.state.stopped is None:
         left = [one for one in await opened.ledger.aread(list_untried, ids, opened.run_id, since) if one not in tried]
         if not left:
             return
@@ -102,7 +102,7 @@ def shrinking(ids: Sequence[T], parts: int, least: int) -> Iterator[list[T]]:
         start += size
 
 
-async def _generate(opened: Session, ids: list[int]) -> list[int]:
+async def _generate(opened: BuildRun, ids: list[int]) -> list[int]:
     """Claims a part of `ids` whenever the run has few requests under way: so builds that share the work, and a rate, each find some of
     it, and no request is made ready long before there is a place for it."""
     part = ceil(opened.plan.spec.limits.concurrency / 2)
@@ -114,9 +114,9 @@ async def _generate(opened: Session, ids: list[int]) -> list[int]:
             await opened.claims.room(len(some))
             had = 0
             try:
-                if opened.run_state.stopped is not None:
+                if opened.state.stopped is not None:
                     break
-                claimed = await opened.ledger.awrite(claim, opened.owner, some, datetime.now(UTC))
+                claimed = await opened.ledger.awrite(claim, opened.context.owner, some, datetime.now(UTC))
                 had = len(claimed)
             finally:
                 opened.claims.end(len(some) - had)
@@ -127,17 +127,17 @@ async def _generate(opened: Session, ids: list[int]) -> list[int]:
                 jobs.append(job)
     finally:
         await _all(jobs)
-    return [one for one in ours if one in opened.run_state.unanswered]
+    return [one for one in ours if one in opened.state.unanswered]
 
 
-async def _one(opened: Session, claimed: Claimed) -> None:
+async def _one(opened: BuildRun, claimed: Claimed) -> None:
     try:
         outcome = await opened.generator.generate(opened.job(claimed))
     except ConvoforgeError as error:
-        opened.run_state.stop(str(error), fatal=True)  # the ledger is gone: nothing more may be paid
+        opened.state.stop(str(error), fatal=True)  # the ledger is gone: nothing more may be paid
         raise
     if isinstance(outcome.error, LimiterClosed | BudgetExceeded):
-        opened.run_state.unanswered.discard(claimed.request_id)  # it was not sent, and so has not failed
+        opened.state.unanswered.discard(claimed.request_id)  # it was not sent, and so has not failed
 
 
 async def _all(work: Iterable[Awaitable[Any]]) -> list[Any]:

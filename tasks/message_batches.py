@@ -13,7 +13,7 @@ from convoforge.generation.batch_results import Collected
 from convoforge.generation.message_batches import MAX_REQUESTS
 from convoforge.ledger.message_batches import count_in_batches
 from convoforge.ledger.requests import claim
-from convoforge.orchestration.session import Session, session
+from convoforge.orchestration.build_run import BuildRun, current_run
 from convoforge.tasks.retries import DELAYS, RETRIES, is_worth_a_retry
 
 FIRST_LOOK_SECONDS, LAST_LOOK_SECONDS = 0.5, 60.0
@@ -23,16 +23,16 @@ _NAP = 0.25
 
 
 @task(name="submit-message-batch", task_run_name="{label}", cache_policy=NO_CACHE)
-async def submit_message_batch(run_id: str, ids: list[int], label: str) -> list[int]:  # noqa: ARG001 - the label names the task run
+async def submit_message_batch(ids: list[int], label: str) -> list[int]:  # noqa: ARG001 - the label names the task run
     """Hand requests over in message batches, but for those that others are at work on, and those that a budget has no room for yet.
     Returns the ids that were tried."""
-    opened = session(run_id)
+    opened = current_run()
     tried: set[int] = set()
     for start in range(0, len(ids), MAX_REQUESTS):
-        claimed = await opened.ledger.awrite(claim, opened.owner, ids[start : start + MAX_REQUESTS], datetime.now(UTC))
+        claimed = await opened.ledger.awrite(claim, opened.context.owner, ids[start : start + MAX_REQUESTS], datetime.now(UTC))
         jobs = await asyncio.to_thread(lambda some: [opened.job(one) for one in some], claimed)
         handed, failed = await opened.batcher.submit(jobs)
-        opened.run_state.unanswered |= failed
+        opened.state.unanswered |= failed
         tried |= handed | failed
         if len(handed) + len(failed) < len(jobs):
             break  # there is no room for more until something comes back
@@ -47,10 +47,10 @@ async def submit_message_batch(run_id: str, ids: list[int], label: str) -> list[
     retry_delay_seconds=DELAYS,
     retry_condition_fn=is_worth_a_retry,
 )
-async def collect_results(run_id: str, *, wait: bool) -> list[int]:
+async def collect_results(*, wait: bool) -> list[int]:
     """Write down the results of the dataset's batches. With `wait` until none goes on, or the run stops; else of those that have ended.
     Returns the ids of requests that came back without an answer."""
-    opened = session(run_id)
+    opened = current_run()
     failed: set[int] = set()
     pause, told = FIRST_LOOK_SECONDS, set[str]()
     while True:
@@ -62,33 +62,33 @@ async def collect_results(run_id: str, *, wait: bool) -> list[int]:
             if trouble not in told:
                 get_run_logger().warning("%s", trouble)
         told = set(found.troubles)
-        opened.batch_troubles = tuple(found.troubles)
-        if not found.going_on or not wait or opened.run_state.stopped is not None:
+        opened.state.batch_troubles = tuple(found.troubles)
+        if not found.going_on or not wait or opened.state.stopped is not None:
             return sorted(failed)
-        opened.stage = f"waiting for batches: {opened.in_batches} requests are in them, and go on without us"
+        opened.state.stage = f"waiting for batches: {opened.state.in_batches} requests are in them, and go on without us"
         if found.troubles:
-            opened.stage = f"waiting for batches with {opened.in_batches} requests: {found.troubles[0]}"
+            opened.state.stage = f"waiting for batches with {opened.state.in_batches} requests: {found.troubles[0]}"
         await _nap(opened, pause)
         pause = min(LAST_LOOK_SECONDS, pause * 1.5)
 
 
-def _tell(opened: Session, found: Collected) -> None:
-    run_state = opened.run_state
+def _tell(opened: BuildRun, found: Collected) -> None:
+    run_state = opened.state
     run_state.tally.update(found.tally)
     run_state.cost_pico += found.cost_pico
     run_state.unanswered |= found.failed
-    opened.collected += found.earlier
-    opened.batch_notes += found.notes
+    opened.state.collected += found.earlier
+    opened.state.batch_notes += found.notes
     for note in found.notes:
         get_run_logger().warning("%s", note)
 
 
-async def _count(opened: Session) -> None:
-    opened.in_batches = opened.elsewhere = await opened.ledger.aread(count_in_batches, opened.dataset_id)
+async def _count(opened: BuildRun) -> None:
+    opened.state.in_batches = opened.state.elsewhere = await opened.ledger.aread(count_in_batches, opened.dataset_id)
 
 
-async def _nap(opened: Session, seconds: float) -> None:
+async def _nap(opened: BuildRun, seconds: float) -> None:
     """Sleep, but hear of a stop."""
-    while seconds > 0 and opened.run_state.stopped is None:
+    while seconds > 0 and opened.state.stopped is None:
         await asyncio.sleep(min(seconds, _NAP))
         seconds -= _NAP

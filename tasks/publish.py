@@ -12,7 +12,7 @@ from prefect.states import Completed
 
 from convoforge.dataset.acceptance import StatusSummary
 from convoforge.dataset.release import publish_dataset
-from convoforge.orchestration.session import Session, session
+from convoforge.orchestration.build_run import BuildRun, current_run
 from convoforge.planning.plan import Plan
 from convoforge.publish import Published
 from convoforge.tasks.retries import DELAYS, RETRIES, is_worth_a_retry
@@ -26,10 +26,11 @@ class Release:
     summary: StatusSummary
 
 
-async def publish(opened: Session) -> Release:
+async def publish(opened: BuildRun) -> Release:
     """Publish a run's dataset as an asset of its own name, unless the newest version holds exactly these rows already. Prefect
     announces the asset only where there is a new version. Raises what `publish_dataset` raises."""
-    release: Release = await publish_version.with_options(assets=[asset_of(opened.plan)])(opened.run_id)
+    state = await publish_version.with_options(assets=[asset_of(opened.plan)])(return_state=True)  # type: ignore[misc]  # it is async
+    release: Release = await state.aresult()
     return release
 
 
@@ -42,21 +43,23 @@ async def publish(opened: Session) -> Release:
     retry_delay_seconds=DELAYS,
     retry_condition_fn=is_worth_a_retry,
 )
-async def publish_version(run_id: str) -> Any:
-    """Publish the run's dataset. Returns a state that holds the `Release`; its name is Cached if nothing is new: no asset is announced then."""
-    opened = session(run_id)
+async def publish_version() -> Any:
+    """Publish the run's dataset. Returns a state with the `Release`: Cached if nothing is new, as no asset is announced then."""
+    opened = current_run()
     published, summary = await asyncio.to_thread(
         publish_dataset,
         opened.ledger,
         opened.plan,
         opened.dataset_id,
         opened.settings.data_dir,
-        stale=opened.stale,
-        run_id=run_id,
+        stale=opened.state.stale,
+        run_id=opened.run_id,
     )
     new = published.version is not None and not published.unchanged
     if new:
-        add_asset_metadata(asset_of(opened.plan), {"version": published.version, "path": str(published.path), "run_id": run_id})
+        add_asset_metadata(
+            asset_of(opened.plan), {"version": published.version, "path": str(published.path), "run_id": opened.run_id}
+        )
     return Completed(name="Completed" if new else "Cached", data=Release(published, summary))
 
 

@@ -32,7 +32,7 @@ from convoforge.ledger.attempts import read_budgets, scopes
 from convoforge.ledger.runs import Remarks, close_run
 from convoforge.markdown import fenced, inline, table_row
 from convoforge.models import Provider, Status, Usage
-from convoforge.orchestration.session import Progress, Session, session
+from convoforge.orchestration.build_run import BuildRun, Progress, current_run
 from convoforge.pricing import Price, cache_saving, usd
 from convoforge.publish.card import loading
 from convoforge.tasks.publish import Release
@@ -87,12 +87,12 @@ class BuildReport(BaseModel):
 
 
 def build_report(
-    opened: Session, release: Release, *, held: int, limited: bool, seconds: float, used: Mapping[str, Usage], remarks: Remarks
+    opened: BuildRun, release: Release, *, held: int, limited: bool, seconds: float, used: Mapping[str, Usage], remarks: Remarks
 ) -> BuildReport:
     """The report of a run that reached its end, whether it made everything or not. `used` are its tokens, by their price; `remarks` is
     what was odd about its answers."""
     published, found = release.published, release.summary
-    tally, run_state = opened.run_state.tally, opened.run_state
+    tally, run_state = opened.state.tally, opened.state
     accepted, planned = found.counts[Status.ACCEPTED], opened.plan.wanted
     short = f"{accepted} of {planned}"
     if run_state.stopped is not None:
@@ -100,9 +100,9 @@ def build_report(
     elif limited and accepted < planned:
         state, message = "limited", f"as far as --limit goes: {short} accepted"
     elif found.exhausted or found.pending or accepted < planned:
-        failed = found.pending - opened.in_batches
+        failed = found.pending - opened.state.in_batches
         parts = [
-            f"{opened.in_batches} are in batches: build again to collect them" if opened.in_batches else "",
+            f"{opened.state.in_batches} are in batches: build again to collect them" if opened.state.in_batches else "",
             f"{failed} failed in transport and stay pending" if failed > 0 else "",
             f"{found.exhausted} cells are out of draws" if found.exhausted else "",
             f"{found.refused} requests were refused by the API" if found.refused else "",
@@ -127,7 +127,7 @@ def build_report(
         dropped=found.counts[Status.DROPPED] + found.counts[Status.FAILED],
         failed=len(run_state.unanswered),
         pending=found.pending,
-        stale=opened.stale,
+        stale=opened.state.stale,
         exhausted=found.exhausted,
         cost_usd=format_usd(usd(run_state.cost_pico)),
         seconds=round(seconds, 2),
@@ -137,20 +137,20 @@ def build_report(
         notes=(
             *opened.plan.notes,
             *published.notes,
-            *_collected(opened.collected),
+            *_collected(opened.state.collected),
             *_refused(found),
             *_odd(remarks, opened),
-            *opened.batch_notes,
-            *opened.batch_troubles,
+            *opened.state.batch_notes,
+            *opened.state.batch_troubles,
         ),
         refused=found.refused,
-        in_batches=opened.in_batches,
+        in_batches=opened.state.in_batches,
         latest_version=published.latest,
         splits=dict(published.splits),
         load_path=str(published.load_path) if published.load_path else None,
         output_tokens=sum(usage.output_tokens for usage in used.values()),
         thinking_tokens=sum(usage.thinking_tokens for usage in used.values()),
-        **_estimated(opened.estimate),
+        **_estimated(opened.state.estimate),
         **_cached(used),
     )
 
@@ -159,7 +159,7 @@ def _collected(answers: int) -> tuple[str, ...]:
     return (f"{answers} answers came from batches of earlier runs, which have paid for them",) if answers else ()
 
 
-def _odd(remarks: Remarks, opened: Session) -> Iterator[str]:
+def _odd(remarks: Remarks, opened: BuildRun) -> Iterator[str]:
     if remarks.without_usage:
         yield (
             f"{remarks.without_usage} answers told no usage that can be true: each may have been billed, and counts at its worst case "
@@ -205,10 +205,12 @@ def _cached(used: Mapping[str, Usage]) -> dict[str, Any]:
 
 
 @task(name="report", cache_policy=NO_CACHE, retries=RETRIES, retry_delay_seconds=DELAYS, retry_condition_fn=is_worth_a_retry)
-async def write_report(run_id: str, report: BuildReport) -> None:
+async def write_report(report: BuildReport) -> None:
     """Keep the report in the ledger, and show it in Prefect as a table and as a page to read."""
-    opened = session(run_id)
-    await opened.ledger.awrite(close_run, run_id, report.state, report.message, report.model_dump(mode="json"), datetime.now(UTC))
+    opened = current_run()
+    await opened.ledger.awrite(
+        close_run, opened.run_id, report.state, report.message, report.model_dump(mode="json"), datetime.now(UTC)
+    )
     key = artifact_key(report)
     rows = [{"what": what, "value": value} for what, value in summary(report)]
     try:
@@ -289,7 +291,7 @@ def format_usd(amount: Decimal) -> str:
 
 
 @asynccontextmanager
-async def show_progress(opened: Session) -> AsyncIterator[None]:
+async def show_progress(opened: BuildRun) -> AsyncIterator[None]:
     """Keep a progress bar in Prefect's UI while a run goes on, and tell of budgets that have been used up to one of their `alert_at`."""
     watch = _Watch(opened, {name for name, _ in await _reached(opened)})
     async with background_task(watch.go_on()):
@@ -298,7 +300,7 @@ async def show_progress(opened: Session) -> AsyncIterator[None]:
 
 
 class _Watch:
-    def __init__(self, opened: Session, told: set[str]) -> None:
+    def __init__(self, opened: BuildRun, told: set[str]) -> None:
         self._opened = opened
         self._artifact: UUID | None = None
         self._told = told
@@ -326,7 +328,7 @@ class _Watch:
             get_run_logger().debug("no progress: %s", error)
 
 
-async def _reached(opened: Session) -> list[tuple[str, dict[str, str]]]:
+async def _reached(opened: BuildRun) -> list[tuple[str, dict[str, str]]]:
     """Which budgets are used up to which of their `alert_at`: a name for each, and what to tell about it."""
     budget = opened.plan.spec.budget
     names = scopes(opened.run_id, opened.dataset_id, datetime.now(UTC))
@@ -344,7 +346,7 @@ async def _reached(opened: Session) -> list[tuple[str, dict[str, str]]]:
     return found
 
 
-def _resource(opened: Session) -> dict[str, str]:
+def _resource(opened: BuildRun) -> dict[str, str]:
     name = opened.plan.spec.name
     return {
         "prefect.resource.id": f"convoforge.dataset.{name}",

@@ -8,12 +8,12 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from convoforge.dataset.status import score_dataset
-from convoforge.orchestration.session import session
+from convoforge.orchestration.build_run import current_run
 from convoforge.tasks.retries import DELAYS, RETRIES, is_worth_a_retry
 
 
 @task(name="score", cache_policy=NO_CACHE, retries=RETRIES, retry_delay_seconds=DELAYS, retry_condition_fn=is_worth_a_retry)
-async def score_answers(run_id: str) -> int:
+async def score_answers() -> int:
     """Score what has no score of today's rubric; new answers come with theirs. Returns how many there were."""
-    opened = session(run_id)
+    opened = current_run()
     return await asyncio.to_thread(score_dataset, opened.ledger, opened.dataset_id)

@@ -9,7 +9,7 @@ from sqlalchemy import insert, select
 
 from convoforge.dataset.status import plan_dataset, read_status, settle_plan
 from convoforge.ledger import Ledger
-from convoforge.ledger.runs import dataset_id, keep_spec, open_run
+from convoforge.ledger.runs import begin_run, dataset_id, keep_spec
 from convoforge.ledger.tables import answers, requests
 from convoforge.models import Provider, Status
 from convoforge.planning.plan import Plan
@@ -40,7 +40,7 @@ class Dataset:
         plan = self.plan(spec)
         dataset = self.ledger.write(dataset_id, spec.name, self.provider, NOW)
         self.ledger.write(keep_spec, dataset, spec)
-        self.ledger.write(open_run, run, dataset, spec, "o", None, NOW)
+        self.ledger.write(begin_run, run, dataset, spec, "o", None, NOW)
         return settle_plan(self.ledger, dataset, run, plan, NOW), dataset, run
 
     def build(self, spec: DatasetSpec, limit: int | None = None) -> Plan:

@@ -18,8 +18,10 @@ from sqlalchemy import text
 
 from convoforge.api.app import make_app
 from convoforge.claude import SIMULATOR_KEY, Claude
+from convoforge.claude.retry import Policy
 from convoforge.generation.generator import Generator, Job
 from convoforge.generation.requests import default_spec
+from convoforge.generation.run_context import RunContext
 from convoforge.generation.run_state import UNREADABLE_LIMIT, RunState
 from convoforge.ledger import Ledger
 from convoforge.ledger.owners import new_owner, register
@@ -102,10 +104,22 @@ async def run_until(url: str, folder: Path, requests: int) -> tuple[list[Outcome
         dataset = ledger.write(dataset_id, "table", "simulator", now)
         claude = Claude((SIMULATOR_KEY,), url, MODEL, timeout_seconds=spec.retry.timeout_seconds)
         async with WindowRateLimiter(Limits(max_requests=100_000)) as limiter:
-            generator = Generator(
-                ledger=ledger, claude=claude, limiter=limiter, run_state=control, spec=spec, price=price_of(MODEL), provider="simulator",
-                run_id="r", dataset_id=dataset, owner=owner.id,
-            )  # fmt: skip
+            context = RunContext(
+                run_id="r",
+                dataset_id=dataset,
+                owner=owner.id,
+                provider="simulator",
+                spec=spec,
+                price=price_of(MODEL),
+                policy=Policy(spec.retry),
+                ledger=ledger,
+                claude=claude,
+                limiter=limiter,
+                state=control,
+                key_names=[],
+                base_url=url,
+            )
+            generator = Generator(context)
             cells = [Cell(f"{n:032x}", "Anxious Investor", "Fear", "bonds", "template", "advice") for n in range(requests)]
             ledger.write(register_draws, dataset, [(cell, 0) for cell in cells])
             ids = [draw.request_id for draw in ledger.read(read_draws, dataset)]

@@ -29,7 +29,7 @@ from convoforge.project import show_database
 from convoforge.settings import Settings
 
 if TYPE_CHECKING:
-    from convoforge.orchestration.session import Progress
+    from convoforge.orchestration.build_run import Progress
     from convoforge.tasks.report import BuildReport
 
 screen = Screen(stderr=True, soft_wrap=True)
@@ -176,7 +176,7 @@ async def _run(parameters: dict[str, Any]) -> BuildReport:
 
 
 async def _show_progress() -> None:
-    from convoforge.orchestration.session import watch_progress
+    from convoforge.orchestration.build_run import watch_progress
 
     if not screen.is_terminal:
         while True:

@@ -13,14 +13,13 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from convoforge.claude import Claude, MessageBatches
+from convoforge.claude import MessageBatches
 from convoforge.claude.batches import HANDOVER_SECONDS
 from convoforge.errors import ClaudeAPIError, ConfigError, FatalAPIError, RejectedError, TransientError
 from convoforge.generation.answering_model import tell_other_model
 from convoforge.generation.endpoint import wrong_provider
 from convoforge.generation.recording import RecordedAnswer, check_usable, record_answer, record_failure
-from convoforge.generation.run_state import RunState
-from convoforge.ledger import Ledger
+from convoforge.generation.run_context import RunContext
 from convoforge.ledger.attempts import Completion
 from convoforge.ledger.message_batches import (
     BatchRequest,
@@ -35,7 +34,6 @@ from convoforge.ledger.message_batches import (
 )
 from convoforge.ledger.runs import read_stop
 from convoforge.models import BatchResult, BatchState, Status, UnreadableLine
-from convoforge.planning.spec import DatasetSpec
 from convoforge.pricing import Price
 
 MISSING_FOR = timedelta(hours=6)
@@ -118,27 +116,10 @@ class _Reading:
 
 
 class Collector:
-    """Collects batches for one run. `endpoint` is the API's address; `now` tells the time."""
+    """Collects batches for one run."""
 
-    def __init__(
-        self,
-        *,
-        ledger: Ledger,
-        claude: Claude,
-        names: Sequence[str],
-        run_state: RunState,
-        spec: DatasetSpec,
-        run_id: str,
-        endpoint: str | None,
-        now: Callable[[], datetime],
-    ) -> None:
-        self._ledger = ledger
-        self._claude = claude
-        self._names = names
-        self._run_state = run_state
-        self._spec = spec
-        self._run_id = run_id
-        self._endpoint = endpoint
+    def __init__(self, run: RunContext, now: Callable[[], datetime]) -> None:
+        self._run = run
         self._now = now
         self._not_ours: set[tuple[str, str]] = set()
 
@@ -149,7 +130,7 @@ class Collector:
         """
         found, barred = Collected(), []
         for batch in batches:
-            if batch.api_key in self._names:
+            if batch.api_key in self._run.key_names:
                 found.going_on += not await self._look(batch, found)
             else:
                 barred.append(batch)
@@ -167,8 +148,8 @@ class Collector:
     async def _look(self, batch: OpenBatch, found: Collected) -> bool:
         """Whether a batch is over, its results written."""
         assert batch.api_key is not None
-        api = MessageBatches(self._claude, self._names.index(batch.api_key))
-        parts = await self._ledger.aread(read_parts, batch.id)
+        api = MessageBatches(self._run.claude, self._run.key_names.index(batch.api_key))
+        parts = await self._run.ledger.aread(read_parts, batch.id)
         seen = replace(batch.seen, looked_at=self._now(), trouble=None, given_up_at=batch.created_at + RESULTS_LIVE)
         try:
             if not parts:  # others have written them all
@@ -186,8 +167,10 @@ class Collector:
                     raise
                 return await self._missing(api, named, seen, parts, found, error)
         except FatalAPIError as error:
-            if error.status != 401 or batch.api_key == self._names[0]:  # an old key that is no more says nothing of the others
-                self._run_state.stop(str(error), fatal=True)
+            if (
+                error.status != 401 or batch.api_key == self._run.key_names[0]
+            ):  # an old key that is no more says nothing of the others
+                self._run.state.stop(str(error), fatal=True)
             return await self._go_on(batch, replace(seen, trouble=str(error)), found)
         except ClaudeAPIError as error:  # the batch goes on without us: the next look may fare better
             if self._is_deleted(batch) and error.status is not None:
@@ -268,7 +251,7 @@ class Collector:
         reading, failures = _Reading(), dict[str, BatchResult]()
         answers: list[tuple[BatchRequest, BatchResult]] = []
         try:
-            async with aclosing(api.results(batch.api_id, self._spec.generation)) as results:
+            async with aclosing(api.results(batch.api_id, self._run.spec.generation)) as results:
                 async for one in results:
                     if isinstance(one, UnreadableLine):
                         reading.take(one)
@@ -299,7 +282,7 @@ class Collector:
 
     async def _write(self, batch: OpenBatch, results: Sequence[tuple[BatchRequest, BatchResult]], found: Collected) -> None:
         """Write down some results, and count them in this run."""
-        at, least = self._now(), self._spec.quality.min_score
+        at, least = self._now(), self._run.spec.quality.min_score
         latency = max(0, round((at - batch.created_at).total_seconds() * 1000))
         completions: list[Completion] = []
         booked: dict[tuple[int, int], RecordedAnswer] = {}
@@ -312,9 +295,9 @@ class Collector:
                 )
                 found.failed.add(part.intent.request_id)
                 if isinstance(error, FatalAPIError):
-                    self._run_state.stop(str(error), fatal=True)
+                    self._run.state.stop(str(error), fatal=True)
                 if isinstance(error, RejectedError):
-                    self._run_state.answered(error)
+                    self._run.state.answered(error)
                 continue
             reply = replace(one.reply, request_id=one.message_id)
             answer = record_answer(part.intent, part.asked, part.cell, part.draw, reply, price, at, latency)
@@ -326,16 +309,16 @@ class Collector:
                 )
                 found.failed.add(part.intent.request_id)
                 continue
-            self._run_state.answered(None)
-            if not self._spec.allow_other_model and (said := tell_other_model(part.intent.model, reply.model)):
-                self._run_state.other_model(said)
+            self._run.state.answered(None)
+            if not self._run.spec.allow_other_model and (said := tell_other_model(part.intent.model, reply.model)):
+                self._run.state.other_model(said)
             completions.append(answer.completion)
             booked[part.intent.request_id, part.intent.attempt] = answer
-        for key in await self._ledger.awrite(finish_parts, completions):
+        for key in await self._run.ledger.awrite(finish_parts, completions):
             if key in booked:
                 answer = booked[key]
-                status = self._run_state.judged(answer.status(least), answer.faults(least), answer.content_hash)
-                found.count(status, answer.completion, ours=batch.run_id == self._run_id)
+                status = self._run.state.judged(answer.status(least), answer.faults(least), answer.content_hash)
+                found.count(status, answer.completion, ours=batch.run_id == self._run.run_id)
 
     async def _fail(self, failed: Sequence[tuple[BatchRequest, ClaudeAPIError]]) -> set[int]:
         """Give requests back, pending, each with the reason why it has no answer. Returns their ids."""
@@ -345,7 +328,7 @@ class Collector:
             for part, error in failed
         ]
         for start in range(0, len(failures), WRITTEN_AT_ONCE):
-            await self._ledger.awrite(finish_parts, failures[start : start + WRITTEN_AT_ONCE])
+            await self._run.ledger.awrite(finish_parts, failures[start : start + WRITTEN_AT_ONCE])
         return {part.intent.request_id for part, _ in failed}
 
     async def _missing(
@@ -365,12 +348,12 @@ class Collector:
         since = batch.seen.missing_since or now
         trouble = f"the API has not had batch {batch.api_id} or its results since {since:%Y-%m-%d %H:%M} UTC: {error}"
         given_up_at = since + MISSING_FOR
-        if batch.endpoint is not None and batch.endpoint != self._endpoint:
+        if batch.endpoint is not None and batch.endpoint != self._run.base_url:
             if batch.provider == "simulator":
                 return await self._lose(batch, parts, found, f"the simulator is gone that worked on batch {batch.api_id}")
             trouble = (
-                f"batch {batch.api_id} was made at {batch.endpoint}, and {self._endpoint} does not know it: set ANTHROPIC_BASE_URL back "
-                "to collect it"
+                f"batch {batch.api_id} was made at {batch.endpoint}, and {self._run.base_url} does not know it: "
+                "set ANTHROPIC_BASE_URL back to collect it"
             )
             given_up_at = batch.created_at + RESULTS_LIVE
         elif now >= given_up_at:
@@ -404,7 +387,7 @@ class Collector:
         like_it = [one for one in alike if (batch.id, one.id) not in self._not_ours]
         for one in like_it:
             if one.ended and await self._is_it(api, one, parts):
-                await self._ledger.awrite(name_batch, batch.id, one.id)
+                await self._run.ledger.awrite(name_batch, batch.id, one.id)
                 return one.id
             if one.ended:
                 self._not_ours.add((batch.id, one.id))
@@ -419,14 +402,14 @@ class Collector:
         return bool([one async for one in self._unnamed(api, requests, since)])
 
     async def _unnamed(self, api: MessageBatches, requests: int, since: datetime) -> AsyncIterator[BatchState]:
-        known = await self._ledger.aread(list_known_batches)
+        known = await self._run.ledger.aread(list_known_batches)
         async for one in api.since(since - SKEW):
             if one.requests in (None, requests) and one.id not in known:
                 yield one
 
     async def _is_it(self, api: MessageBatches, state: BatchState, parts: Mapping[str, BatchRequest]) -> bool:
         looked_into = 0
-        async with aclosing(api.results(state.id, self._spec.generation)) as results:
+        async with aclosing(api.results(state.id, self._run.spec.generation)) as results:
             async for one in results:
                 if one.custom_id in parts:
                     return True
@@ -438,26 +421,26 @@ class Collector:
     async def _never_made(self, batch: OpenBatch, seen: Seen, parts: Mapping[str, BatchRequest], found: Collected) -> bool:
         """Give the requests of a batch back that the API does not have, once nobody can be about to make it any more."""
         age = self._now() - batch.created_at
-        gone = batch.run_id == self._run_id or await self._ledger.aread(read_stop, batch.run_id, self._now()) is not None
+        gone = batch.run_id == self._run.run_id or await self._run.ledger.aread(read_stop, batch.run_id, self._now()) is not None
         if age < SETTLE or (not gone and age < timedelta(seconds=HANDOVER_SECONDS) + SETTLE):
             return await self._go_on(batch, seen, found)
         why = ClaudeAPIError("the batch was never made: nothing was sent", kind="never_made")
         found.failed |= await self.give_back(parts, why)
-        await self._ledger.awrite(end_batch, batch.id, "failed", self._now())
+        await self._run.ledger.awrite(end_batch, batch.id, "failed", self._now())
         return True
 
     async def _go_on(self, batch: OpenBatch, seen: Seen, found: Collected) -> bool:
         """Keep what a look found at a batch that is not over."""
         if seen.trouble is not None:
             found.troubles.append(seen.trouble)
-        await self._ledger.awrite(write_seen, batch.id, seen)
+        await self._run.ledger.awrite(write_seen, batch.id, seen)
         return False
 
     async def _end(self, batch: OpenBatch, seen: Seen, found: Collected | None = None, note: str | None = None) -> bool:
         if found is not None and note is not None:
             found.notes.append(note)
-        await self._ledger.awrite(write_seen, batch.id, replace(seen, looked_at=self._now()))
-        await self._ledger.awrite(end_batch, batch.id, "ended", self._now(), note)
+        await self._run.ledger.awrite(write_seen, batch.id, replace(seen, looked_at=self._now()))
+        await self._run.ledger.awrite(end_batch, batch.id, "ended", self._now(), note)
         return True
 
 

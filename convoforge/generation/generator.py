@@ -16,8 +16,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from convoforge.billing_terms import describe_terms
-from convoforge.claude import Claude
-from convoforge.claude.retry import Policy
 from convoforge.errors import (
     BudgetExceeded,
     ClaudeAPIError,
@@ -36,8 +34,7 @@ from convoforge.generation.concurrency import InFlightLimiter
 from convoforge.generation.endpoint import wrong_provider
 from convoforge.generation.prompt_cache import CacheTurn, PromptCache, worth_seconds
 from convoforge.generation.recording import MAX_SAID, asked_of, check_usable, record_answer, record_failure
-from convoforge.generation.run_state import RunState
-from convoforge.ledger import Ledger
+from convoforge.generation.run_context import RunContext
 from convoforge.ledger.attempts import (
     Completion,
     Denied,
@@ -51,10 +48,10 @@ from convoforge.ledger.requests import Claimed, release_claims
 from convoforge.models import Outcome, Prompt, Provider, Reply, Status, Terms
 from convoforge.planning.keys import request_fingerprint
 from convoforge.planning.plan import Cell, Plan, expected_usage, kept_text, worst_cost_pico
-from convoforge.planning.spec import Budget, DatasetSpec, Generation
+from convoforge.planning.spec import Budget, Generation
 from convoforge.planning.thinking import thinking_of
-from convoforge.pricing import Price, pico, usd
-from convoforge.rate import Need, Permit, RateLimiter
+from convoforge.pricing import pico, usd
+from convoforge.rate import Need, Permit
 
 _LOG = logging.getLogger(__name__)
 
@@ -85,47 +82,22 @@ class Generator:
     """Generates claimed requests of one run, any number at once. Everything it spends is in the ledger before it returns."""
 
     def __init__(
-        self,
-        *,
-        ledger: Ledger,
-        claude: Claude,
-        limiter: RateLimiter,
-        run_state: RunState,
-        spec: DatasetSpec,
-        price: Price,
-        provider: Provider,
-        run_id: str,
-        dataset_id: int,
-        owner: str,
-        concurrency: int = MAX_IN_FLIGHT,
-        policy: Policy | None = None,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        self, run: RunContext, concurrency: int = MAX_IN_FLIGHT, now: Callable[[], datetime] = lambda: datetime.now(UTC)
     ) -> None:
-        self._ledger = ledger
-        self._claude = claude
-        self._limiter = limiter
-        self._run_state = run_state
-        run_state.limiter = limiter
-        self._spec = spec
-        self._price = price
-        self._price_text = price.text
-        self._provider = provider
-        self._run_id = run_id
-        self._dataset_id = dataset_id
-        self._owner = owner
-        self._policy = policy or Policy(spec.retry)
+        self._run = run
+        self._price_text = run.price.text
         self._now = now
         self._dead_keys: set[int] = set()
         self._told_terms: set[Terms] = set()
         self._resting: dict[int, float] = {}
         self._room = asyncio.Lock()
-        self._places = InFlightLimiter(concurrency)
+        self._in_flight = InFlightLimiter(concurrency)
         self._cache = PromptCache()
 
     @property
     def flying(self) -> int:
         """How many calls have been sent and not been answered."""
-        return self._places.flying
+        return self._in_flight.flying
 
     @property
     def waiting_for_cache(self) -> int:
@@ -135,14 +107,14 @@ class Generator:
     @property
     def ahead(self) -> int:
         """How many calls more than may be in flight are made ready now."""
-        return self._places.ahead
+        return self._in_flight.ahead
 
     async def generate(self, job: Job) -> Outcome:
         """What became of one request. Never raises for what the API does: the outcome says it.
 
         Raises `LedgerError`, and `ConfigError` for a request that is larger than a limit.
         """
-        run_state = self._run_state
+        run_state = self._run.state
         number = job.claimed.attempts
 
         async def attempt() -> Outcome:
@@ -151,7 +123,7 @@ class Generator:
             return await self._attempt(job, number)
 
         try:
-            return await self._policy.run(attempt, lambda: run_state.stopped is None)
+            return await self._run.policy.run(attempt, lambda: run_state.stopped is None)
         except RejectedError as error:
             return self._ended(job, Status.FAILED, error, number)
         except (ClaudeAPIError, LimiterClosed, BudgetExceeded, RateLimitError) as error:
@@ -171,7 +143,7 @@ class Generator:
 
     async def drain(self, grace_seconds: float) -> int:
         """Wait for the calls in flight, at most `grace_seconds`. Returns how many are still open."""
-        in_flight = self._run_state.in_flight
+        in_flight = self._run.state.in_flight
         with suppress(TimeoutError):
             async with asyncio.timeout(grace_seconds):
                 while in_flight:  # one that is being written down becomes a call
@@ -179,9 +151,11 @@ class Generator:
         return len(in_flight)
 
     async def _attempt(self, job: Job, number: int) -> Outcome:
-        reserve = worst_cost_pico(job.prompt, job.settings.max_tokens, self._price)
-        text = kept_text(job.prompt, self._claude.facts, job.settings)
-        async with self._cache.turn(text, worth_seconds(text, self._price, self._claude.facts.characters_a_token)) as turn:
+        reserve = worst_cost_pico(job.prompt, job.settings.max_tokens, self._run.price)
+        text = kept_text(job.prompt, self._run.claude.facts, job.settings)
+        async with self._cache.turn(
+            text, worth_seconds(text, self._run.price, self._run.claude.facts.characters_a_token)
+        ) as turn:
             call = await self._begin(job, number, reserve, turn)
             if isinstance(call, Denied):
                 async with self._room:  # one asks again for all who wait: to ask takes a permit of the rate
@@ -192,14 +166,14 @@ class Generator:
 
     async def _begin(self, job: Job, number: int, reserve: int, turn: CacheTurn) -> asyncio.Task[Outcome] | Denied:
         sent = replace(job.prompt, system="") if turn.kept else job.prompt  # what is read is not counted
-        usage = expected_usage(sent, self._claude.facts, thinking_of(self._claude.facts, job.settings).expected_tokens)
-        self._run_state.allow(job.epoch)
-        await self._places.begin()  # before the limiter: what it lets through must not wait any more
+        usage = expected_usage(sent, self._run.claude.facts, thinking_of(self._run.claude.facts, job.settings).expected_tokens)
+        self._run.state.allow(job.epoch)
+        await self._in_flight.begin()  # before the limiter: what it lets through must not wait any more
         ready_since = time.monotonic()
         try:
-            permit = await self._limiter.acquire(Need(input_tokens=usage.input_tokens, output_tokens=usage.output_tokens))
+            permit = await self._run.limiter.acquire(Need(input_tokens=usage.input_tokens, output_tokens=usage.output_tokens))
         except BaseException:
-            self._places.leave()
+            self._in_flight.leave()
             raise
         return await asyncio.shield(self._launch(self._reserve(job, number, reserve, permit, ready_since, turn)))
 
@@ -209,7 +183,7 @@ class Generator:
         """Write the intent, and begin the call: both or neither, also where the caller leaves in between."""
         try:
             intent = self._intent(job, number, reserve, permit)
-            denied = await self._ledger.batched(start_attempts, intent)
+            denied = await self._run.ledger.batched(start_attempts, intent)
         except BaseException:
             self._give_up(permit)
             raise
@@ -219,50 +193,50 @@ class Generator:
         return self._launch(self._call(job, intent, permit, ready_since, turn))
 
     def _give_up(self, permit: Permit) -> None:
-        self._limiter.settle(permit, None)
-        self._places.leave()
+        self._run.limiter.settle(permit, None)
+        self._in_flight.leave()
 
     def _launch(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.create_task(work)
-        self._run_state.in_flight.add(task)
+        self._run.state.in_flight.add(task)
         task.add_done_callback(self._landed)
         return task
 
     def _landed(self, task: asyncio.Task[Any]) -> None:
         """Stop after what no other request would fare better with: a ledger that fails, a fault of ours. The caller may have left."""
-        self._run_state.in_flight.discard(task)
+        self._run.state.in_flight.discard(task)
         error = None if task.cancelled() else task.exception()
         if error is not None and not isinstance(error, ClaudeAPIError):
             said = str(error) if isinstance(error, LedgerError) else f"a fault of this program: {repr(error)[:MAX_SAID]}"
-            self._run_state.stop(said)
+            self._run.state.stop(said)
 
     async def _give_back(self, job: Job, reason: str) -> None:
-        await self._ledger.awrite(release_claims, self._owner, [job.claimed.request_id], reason)
+        await self._run.ledger.awrite(release_claims, self._run.owner, [job.claimed.request_id], reason)
 
     def _intent(self, job: Job, number: int, reserve: int, permit: Permit) -> Intent:
         at = self._now()
         return Intent(
             request_id=job.claimed.request_id,
             attempt=number,
-            run_id=self._run_id,
-            dataset_id=self._dataset_id,
-            owner=self._owner,
-            provider=self._provider,
-            model=self._spec.model,
+            run_id=self._run.run_id,
+            dataset_id=self._run.dataset_id,
+            owner=self._run.owner,
+            provider=self._run.provider,
+            model=self._run.spec.model,
             template=job.template,
             api_key=permit.fingerprint,
             price=self._price_text,
             started_at=at,
             reserve_pico=reserve,
-            limits=budget_limits(self._spec.budget, self._run_id, self._dataset_id, at),
+            limits=budget_limits(self._run.spec.budget, self._run.run_id, self._run.dataset_id, at),
         )
 
     async def _wait_for_room(self, denied: Denied, reserve: int) -> None:
         """Wait while calls in flight may give room back, or until the run stops; raise `BudgetExceeded` when they cannot."""
-        run_state = self._run_state
+        run_state = self._run.state
         while run_state.stopped is None:
             settled = run_state.settled
-            book = (await self._ledger.awrite(read_budgets, [denied.scope]))[denied.scope]
+            book = (await self._run.ledger.awrite(read_budgets, [denied.scope]))[denied.scope]
             spent = book["spent_pico"] + book["maybe_pico"]
             if spent + reserve > denied.limit_pico:
                 error = BudgetExceeded(
@@ -279,36 +253,36 @@ class Generator:
     async def _call(self, job: Job, intent: Intent, permit: Permit, ready_since: float, turn: CacheTurn) -> Outcome:
         begun, reply = time.monotonic(), None
         try:
-            async with self._places.flight(ready_since):
+            async with self._in_flight.flight(ready_since):
                 permit = await self._in_time(permit)
                 if permit.fingerprint != intent.api_key:
                     intent = replace(intent, api_key=permit.fingerprint)
                 begun = time.monotonic()
                 try:
-                    reply = await self._claude.send(job.prompt, job.settings, permit.key, keep=turn.keep)
+                    reply = await self._run.claude.send(job.prompt, job.settings, permit.key, keep=turn.keep)
                 finally:
-                    self._limiter.settle(permit, reply.usage if reply else None)
+                    self._run.limiter.settle(permit, reply.usage if reply else None)
             latency = _elapsed_ms(begun)
-            _check_reply(reply, self._provider)
+            _check_reply(reply, self._run.provider)
             if turn.keep:
                 self._cache.heard(job.prompt.system, reply.usage)
-            self._limiter.learn(permit, reply.rate_headers)
-            asked = asked_of(job.prompt, self._spec.model, job.settings, job.template_version)
+            self._run.limiter.learn(permit, reply.rate_headers)
+            asked = asked_of(job.prompt, self._run.spec.model, job.settings, job.template_version)
             cell, draw = job.claimed.cell, job.claimed.draw
-            booked = record_answer(intent, asked, cell, draw, reply, self._price, self._now(), latency)
+            booked = record_answer(intent, asked, cell, draw, reply, self._run.price, self._now(), latency)
             check_usable(reply, booked)
-            self._run_state.answered(None)
+            self._run.state.answered(None)
         except Exception as error:  # noqa: BLE001 - a fault of ours is booked like any other, and raised again
             felt = self._react(permit, error)
             await self._book(self._failure(job, intent, error, reply, _elapsed_ms(begun)))
-            self._run_state.tally["errors"] += 1
+            self._run.state.tally["errors"] += 1
             raise felt from None
         self._tell_terms(reply)
-        if not self._spec.allow_other_model and (said := tell_other_model(self._spec.model, reply.model)):
-            self._run_state.other_model(said)
-        least = self._spec.quality.min_score
+        if not self._run.spec.allow_other_model and (said := tell_other_model(self._run.spec.model, reply.model)):
+            self._run.state.other_model(said)
+        least = self._run.spec.quality.min_score
         # before the books: other calls begin while they are written
-        status = self._run_state.judged(booked.status(least), booked.faults(least), booked.content_hash)
+        status = self._run.state.judged(booked.status(least), booked.faults(least), booked.content_hash)
         await self._book(booked.completion)
         self._count(job, status)
         return booked.outcome(least, intent.attempt - job.claimed.attempts)
@@ -317,64 +291,64 @@ class Generator:
         """Say once in the log what answers are billed under, where that is not the plain price."""
         if reply.terms not in self._told_terms:
             self._told_terms.add(reply.terms)
-            if said := describe_terms(reply.model or self._spec.model, reply.terms):
+            if said := describe_terms(reply.model or self._run.spec.model, reply.terms):
                 _LOG.warning("answers are billed with %s", said)
 
     async def _in_time(self, permit: Permit) -> Permit:
         """The permit, or another one where writing the intent took too long: a request sent late would not be counted in its window."""
         while permit.until < time.monotonic():
-            self._limiter.settle(permit, None)
-            permit = await self._limiter.acquire(permit.need)
+            self._run.limiter.settle(permit, None)
+            permit = await self._run.limiter.acquire(permit.need)
         return permit
 
     async def _book(self, completion: Completion) -> None:
-        await self._ledger.batched(finish_attempts, completion)
-        self._run_state.cost_pico += completion.cost_pico
-        self._run_state.booked()
+        await self._run.ledger.batched(finish_attempts, completion)
+        self._run.state.cost_pico += completion.cost_pico
+        self._run.state.booked()
 
     def _count(self, job: Job, status: Status) -> None:
-        self._run_state.unanswered.discard(job.claimed.request_id)
-        self._run_state.tally[status] += 1
-        self._run_state.tally["generated"] += 1
+        self._run.state.unanswered.discard(job.claimed.request_id)
+        self._run.state.tally[status] += 1
+        self._run.state.tally["generated"] += 1
 
     def _failure(self, job: Job, intent: Intent, error: Exception, reply: Reply | None, latency: int) -> Completion:
-        sent = request_fingerprint(self._spec.model, job.prompt, job.settings)
-        return record_failure(intent, error, reply, self._price, self._now(), latency, sent=sent)
+        sent = request_fingerprint(self._run.spec.model, job.prompt, job.settings)
+        return record_failure(intent, error, reply, self._run.price, self._now(), latency, sent=sent)
 
     def _react(self, permit: Permit, error: Exception) -> Exception:
         """What an error means beyond its request, at once; returns the error as the retry loop should see it."""
-        self._run_state.answered(error)
+        self._run.state.answered(error)
         match error:
-            case OverloadError() | TransientError() if (error.retry_after or 0) > self._spec.retry.patience_seconds:
+            case OverloadError() | TransientError() if (error.retry_after or 0) > self._run.spec.retry.patience_seconds:
                 return self._rest(permit, error)
             case OverloadError() if error.status == 429 or error.kind == "rate_limit_error":
-                self._limiter.pause(error.retry_after or self._spec.retry.base_delay_seconds, permit)
+                self._run.limiter.pause(error.retry_after or self._run.spec.retry.base_delay_seconds, permit)
             case FatalAPIError(status=401) if self._keys_left(permit):
-                self._limiter.drop(permit)
+                self._run.limiter.drop(permit)
                 return TransientError(f"a key was refused, another is tried: {error}", status=401, kind=error.kind)
             case FatalAPIError():
-                self._run_state.stop(str(error), fatal=True)
+                self._run.state.stop(str(error), fatal=True)
         return error
 
     def _rest(self, permit: Permit, error: ClaudeAPIError) -> Exception:
         """The API asks for a longer wait than there is patience for. What is kept of it, here and in the shared limits, is no longer than
         the patience: who comes after it asks once, and learns whether it is over. Another key may still have room."""
-        patience, wait = self._spec.retry.patience_seconds, error.retry_after or 0.0
-        self._limiter.pause(patience, permit)
+        patience, wait = self._run.spec.retry.patience_seconds, error.retry_after or 0.0
+        self._run.limiter.pause(patience, permit)
         self._resting[permit.key] = time.monotonic() + patience
         busy = {key for key, until in self._resting.items() if until > time.monotonic()} | self._dead_keys
-        if len(busy) < self._claude.keys:
+        if len(busy) < self._run.claude.keys:
             return TransientError(f"a key has to rest, another is tried: {error}", status=error.status, kind=error.kind)
         until = f", until {self._now() + timedelta(seconds=wait):%Y-%m-%d %H:%M} UTC" if wait < _A_YEAR else ""
-        self._run_state.rest(patience, f"the API asks to wait {span(wait)}{until}, and no more is sent: {error}")
+        self._run.state.rest(patience, f"the API asks to wait {span(wait)}{until}, and no more is sent: {error}")
         return error
 
     def _keys_left(self, permit: Permit) -> bool:
         self._dead_keys.add(permit.key)
-        return len(self._dead_keys) < self._claude.keys
+        return len(self._dead_keys) < self._run.claude.keys
 
     def _ended(self, job: Job, status: Status, error: ConvoforgeError, number: int) -> Outcome:
-        self._run_state.unanswered.add(job.claimed.request_id)
+        self._run.state.unanswered.add(job.claimed.request_id)
         return Outcome(status=status, reason=str(error), error=error, attempts=number - job.claimed.attempts)
 
 

@@ -13,22 +13,20 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from convoforge.claude import Claude, MessageBatches
-from convoforge.claude.retry import Policy
+from convoforge.claude import MessageBatches
 from convoforge.errors import ClaudeAPIError, FatalAPIError, RejectedError, TransientError, span
 from convoforge.generation.batch_results import Collected, Collector
 from convoforge.generation.endpoint import wrong_provider
 from convoforge.generation.generator import Job, budget_limits
 from convoforge.generation.recording import asked_of
-from convoforge.generation.run_state import RunState
-from convoforge.ledger import Ledger
+from convoforge.generation.run_context import RunContext
 from convoforge.ledger.attempts import Denied, Intent
 from convoforge.ledger.message_batches import begin_batch, custom_id, end_batch, list_open_batches, name_batch, read_parts
 from convoforge.ledger.requests import claim, release_claims
-from convoforge.models import BatchState, Provider
+from convoforge.models import BatchState
 from convoforge.planning.plan import kept_text, worst_cost_pico
-from convoforge.planning.spec import DatasetSpec, Generation
-from convoforge.pricing import Price, usd
+from convoforge.planning.spec import Generation
+from convoforge.pricing import usd
 
 MAX_REQUESTS = 10_000
 MAX_BYTES = 64_000_000
@@ -38,40 +36,11 @@ MAX_BYTES = 64_000_000
 class Batcher:
     """The batches of one dataset, for one run. Everything it spends is in the ledger before it is spent."""
 
-    def __init__(
-        self,
-        *,
-        ledger: Ledger,
-        claude: Claude,
-        names: Sequence[str],
-        run_state: RunState,
-        spec: DatasetSpec,
-        price: Price,
-        provider: Provider,
-        run_id: str,
-        dataset_id: int,
-        owner: str,
-        endpoint: str | None = None,
-        policy: Policy | None = None,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
-    ) -> None:
-        self._ledger = ledger
-        self._claude = claude
-        self._names = names
-        self._run_state = run_state
-        self._spec = spec
-        self._price = price
-        self._provider = provider
-        self._run_id = run_id
-        self._dataset_id = dataset_id
-        self._owner = owner
-        self._endpoint = endpoint
-        self._policy = policy or Policy(spec.retry)
+    def __init__(self, run: RunContext, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._run = run
         self._now = now
         self._most_bytes = MAX_BYTES
-        self._collector = Collector(
-            ledger=ledger, claude=claude, names=names, run_state=run_state, spec=spec, run_id=run_id, endpoint=endpoint, now=now
-        )
+        self._collector = Collector(run, now)
 
     async def submit(self, jobs: Sequence[Job]) -> tuple[set[int], set[int]]:
         """Hand over claimed requests, as many as the budgets have room for; the others are pending again. Returns the ids of those that
@@ -83,8 +52,8 @@ class Batcher:
         failed: set[int] = set()
         chunks = self._chunks(jobs)
         while chunk := await asyncio.to_thread(next, chunks, None):
-            if self._run_state.stopped is not None:
-                await self._give_back([job for job, _ in chunk], self._run_state.stopped)
+            if self._run.state.stopped is not None:
+                await self._give_back([job for job, _ in chunk], self._run.state.stopped)
                 continue
             taken, left = await self._submit(chunk)
             handed |= taken
@@ -92,8 +61,8 @@ class Batcher:
         return handed, failed
 
     def _chunks(self, jobs: Sequence[Job]) -> Iterator[list[tuple[Job, bytes]]]:
-        api = MessageBatches(self._claude)
-        texts = [kept_text(job.prompt, self._claude.facts, job.settings) for job in jobs]
+        api = MessageBatches(self._run.claude)
+        texts = [kept_text(job.prompt, self._run.claude.facts, job.settings) for job in jobs]
         crowd = Counter(texts)
         chunk: list[tuple[Job, bytes]] = []
         size = 0
@@ -112,10 +81,10 @@ class Batcher:
         """The ids for which there was room: those that are in a batch now, as far as anybody knows, and those that are in none."""
         batch_id, at = uuid.uuid4().hex, self._now()
         parts = [
-            (self._intent(job, batch_id, at), asked_of(job.prompt, self._spec.model, job.settings, job.template_version))
+            (self._intent(job, batch_id, at), asked_of(job.prompt, self._run.spec.model, job.settings, job.template_version))
             for job, _ in chunk
         ]
-        results = await self._ledger.awrite(begin_batch, batch_id, parts, at, self._endpoint)
+        results = await self._run.ledger.awrite(begin_batch, batch_id, parts, at, self._run.base_url)
         taken = [one for one, denied in zip(chunk, results, strict=True) if denied is None]
         ids = {job.claimed.request_id for job, _ in taken}
         left = [job for (job, _), denied in zip(chunk, results, strict=True) if denied is not None]
@@ -129,21 +98,21 @@ class Batcher:
         except ClaudeAPIError as error:
             # that a batch was refused says nothing of each request in it
             whole = ClaudeAPIError(f"no batch was made: {error}", status=error.status, kind=error.kind)
-            await self._collector.give_back(await self._ledger.aread(read_parts, batch_id), whole)
-            await self._ledger.awrite(end_batch, batch_id, "failed", self._now())
+            await self._collector.give_back(await self._run.ledger.aread(read_parts, batch_id), whole)
+            await self._run.ledger.awrite(end_batch, batch_id, "failed", self._now())
             if error.status == 413 and len(taken) > 1:  # a server in between takes less than the API
                 self._most_bytes = sum(len(request) for _, request in taken) // 2
                 return await self.submit(await self._claim_again([job for job, _ in taken]))
             wait = error.retry_after or 0.0
             if isinstance(error, FatalAPIError | RejectedError):
-                self._run_state.stop(str(error), fatal=True)
-            elif wait > self._spec.retry.patience_seconds:
-                self._run_state.rest(self._spec.retry.patience_seconds, f"the API asks to wait {span(wait)}: {error}")
+                self._run.state.stop(str(error), fatal=True)
+            elif wait > self._run.spec.retry.patience_seconds:
+                self._run.state.rest(self._run.spec.retry.patience_seconds, f"the API asks to wait {span(wait)}: {error}")
             return set(), ids
         if made is not None:
-            await self._ledger.awrite(name_batch, batch_id, made.id)
-            if made.provider != self._provider:
-                self._run_state.stop(wrong_provider(made.provider, self._provider), fatal=True)
+            await self._run.ledger.awrite(name_batch, batch_id, made.id)
+            if made.provider != self._run.provider:
+                self._run.state.stop(wrong_provider(made.provider, self._run.provider), fatal=True)
         return ids, set()
 
     async def _claim_again(self, jobs: Sequence[Job]) -> list[Job]:
@@ -151,7 +120,7 @@ class Batcher:
         by_id = {job.claimed.request_id: job for job in jobs}
         return [
             replace(by_id[one.request_id], claimed=one)
-            for one in await self._ledger.awrite(claim, self._owner, list(by_id), self._now())
+            for one in await self._run.ledger.awrite(claim, self._run.owner, list(by_id), self._now())
         ]
 
     async def _create(self, requests: Sequence[bytes], settings: Generation, since: datetime) -> BatchState | None:
@@ -160,7 +129,7 @@ class Batcher:
         A server that broke may have made it all the same: before another attempt the API's list is looked at, as a second batch is
         paid in full.
         """
-        api, doubt = MessageBatches(self._claude), False
+        api, doubt = MessageBatches(self._run.claude), False
 
         async def create() -> BatchState | None:
             nonlocal doubt
@@ -175,7 +144,7 @@ class Batcher:
                 raise
 
         try:
-            return await self._policy.run(create, lambda: self._run_state.stopped is None)
+            return await self._run.policy.run(create, lambda: self._run.state.stopped is None)
         except ClaudeAPIError:
             if doubt:
                 return None
@@ -183,26 +152,26 @@ class Batcher:
 
     async def _check_room(self, denied: Denied) -> None:
         """Stop the run where a budget has no room and nothing under way can give some back."""
-        if await self._ledger.aread(list_open_batches, self._dataset_id):
+        if await self._run.ledger.aread(list_open_batches, self._run.dataset_id):
             return
         spent, limit = usd(denied.spent_pico), usd(denied.limit_pico)
-        self._run_state.stop(f"{denied.scope.partition(':')[0]} budget reached at ${spent:.2f} of ${limit:.2f}")
+        self._run.state.stop(f"{denied.scope.partition(':')[0]} budget reached at ${spent:.2f} of ${limit:.2f}")
 
     def _intent(self, job: Job, batch_id: str, at: datetime) -> Intent:
         return Intent(
             request_id=job.claimed.request_id,
             attempt=job.claimed.attempts + 1,
-            run_id=self._run_id,
-            dataset_id=self._dataset_id,
+            run_id=self._run.run_id,
+            dataset_id=self._run.dataset_id,
             owner=batch_id,
-            provider=self._provider,
-            model=self._spec.model,
+            provider=self._run.provider,
+            model=self._run.spec.model,
             template=job.template,
-            api_key=self._names[0],
-            price=self._price.text,
+            api_key=self._run.key_names[0],
+            price=self._run.price.text,
             started_at=at,
-            reserve_pico=worst_cost_pico(job.prompt, job.settings.max_tokens, self._price),
-            limits=budget_limits(self._spec.budget, self._run_id, self._dataset_id, at),
+            reserve_pico=worst_cost_pico(job.prompt, job.settings.max_tokens, self._run.price),
+            limits=budget_limits(self._run.spec.budget, self._run.run_id, self._run.dataset_id, at),
             batch_id=batch_id,
         )
 
@@ -211,7 +180,7 @@ class Batcher:
 
         Raises `ConfigError` for a batch whose key is not here, and `LedgerError`. What is wrong with one batch is in what is returned.
         """
-        return await self._collector.collect(await self._ledger.aread(list_open_batches, self._dataset_id))
+        return await self._collector.collect(await self._run.ledger.aread(list_open_batches, self._run.dataset_id))
 
     async def _give_back(self, jobs: Iterable[Job], reason: str) -> None:
-        await self._ledger.awrite(release_claims, self._owner, [job.claimed.request_id for job in jobs], reason)
+        await self._run.ledger.awrite(release_claims, self._run.owner, [job.claimed.request_id for job in jobs], reason)

@@ -11,7 +11,7 @@ from decimal import Decimal
 from convoforge.dataset.acceptance import DatasetStatus
 from convoforge.dataset.status import read_status, settle_plan
 from convoforge.generation.generator import make_job
-from convoforge.generation.run import OpenLimiter, RunContext, open_run_context
+from convoforge.generation.run import OpenLimiter, Run, open_run
 from convoforge.generation.run_state import RunState
 from convoforge.ledger.requests import claim, register_draws
 from convoforge.ledger.runs import close_run
@@ -44,10 +44,10 @@ def choose_draws(plan: Plan, status: DatasetStatus, count: int) -> list[tuple[Ce
 
 
 async def run_pilot(plan: Plan, settings: Settings, count: int, open_limiter: OpenLimiter | None = None) -> Pilot:
-    """Generate `count` draws of the plan. Raises what `open_run_context` raises, and `LedgerError`; calls in flight are waited for."""
+    """Generate `count` draws of the plan. Raises what `open_run` raises, and `LedgerError`; calls in flight are waited for."""
     run_state = RunState()
     spec = plan.spec
-    async with open_run_context(
+    async with open_run(
         spec,
         provider=plan.provider,
         price=plan.price,
@@ -55,14 +55,14 @@ async def run_pilot(plan: Plan, settings: Settings, count: int, open_limiter: Op
         run_state=run_state,
         concurrency=spec.limits.concurrency,
         open_limiter=open_limiter,
-    ) as bench:
-        plan = settle_plan(bench.ledger, bench.dataset, bench.run_id, plan, datetime.now(UTC))
+    ) as run:
+        plan = settle_plan(run.context.ledger, run.context.dataset_id, run.context.run_id, plan, datetime.now(UTC))
         sent: Sequence[Outcome] = ()
         try:
-            sent = await _generate(bench, plan, count)
+            sent = await _generate(run, plan, count)
         finally:
             run_state.stop("the pilot is over")
-            await bench.generator.drain(spec.retry.timeout_seconds + 5)
+            await run.generator.drain(spec.retry.timeout_seconds + 5)
             generated = run_state.tally["generated"]
             pilot = Pilot(
                 len(sent), generated, usd(run_state.cost_pico), None if generated == len(sent) else _reason(run_state, sent)
@@ -70,21 +70,21 @@ async def run_pilot(plan: Plan, settings: Settings, count: int, open_limiter: Op
             state = "failed" if run_state.fatal else "completed" if pilot.stopped is None else "partial"
             report = {"generated": generated, "cost_usd": f"{pilot.cost_usd:f}"}
             message = f"pilot: {generated} of {count} draws generated"
-            await bench.ledger.awrite(close_run, bench.run_id, state, message, report, datetime.now(UTC))
+            await run.context.ledger.awrite(close_run, run.context.run_id, state, message, report, datetime.now(UTC))
     return pilot
 
 
-async def _generate(bench: RunContext, plan: Plan, count: int) -> Sequence[Outcome]:
+async def _generate(run: Run, plan: Plan, count: int) -> Sequence[Outcome]:
     """The outcomes of the draws, all begun at once: the run's places in flight and its rate bound them."""
-    status = await asyncio.to_thread(read_status, bench.ledger, plan, bench.dataset)
+    status = await asyncio.to_thread(read_status, run.context.ledger, plan, run.context.dataset_id)
     chosen = choose_draws(plan, status, count)
-    await bench.ledger.awrite(register_draws, bench.dataset, chosen)
-    status = await asyncio.to_thread(read_status, bench.ledger, plan, bench.dataset)
+    await run.context.ledger.awrite(register_draws, run.context.dataset_id, chosen)
+    status = await asyncio.to_thread(read_status, run.context.ledger, plan, run.context.dataset_id)
     wished = {(cell.key, draw) for cell, draw in chosen}
     ids = [draw.request_id for draw in status.pending if (draw.cell, draw.draw) in wished]
-    claimed = await bench.ledger.awrite(claim, bench.owner, ids, datetime.now(UTC))
+    claimed = await run.context.ledger.awrite(claim, run.context.owner, ids, datetime.now(UTC))
     cells = {cell.key: cell for cell, _ in chosen}
-    return await asyncio.gather(*(bench.generator.generate(make_job(plan, cells[one.cell], one)) for one in claimed))
+    return await asyncio.gather(*(run.generator.generate(make_job(plan, cells[one.cell], one)) for one in claimed))
 
 
 def _reason(run_state: RunState, outcomes: Sequence[Outcome]) -> str:

@@ -25,7 +25,7 @@ from convoforge.costs.summary import CostSummary, GroupBy, cost_summary
 from convoforge.errors import ConfigError, ConvoforgeError, LedgerError, LimiterClosed, RateLimitError, RejectedError
 from convoforge.generation.circuit_breaker import CircuitBreaker
 from convoforge.generation.generator import Job
-from convoforge.generation.run import OpenLimiter, RunContext, open_run_context
+from convoforge.generation.run import OpenLimiter, Run, open_run
 from convoforge.generation.run_state import RunState
 from convoforge.ledger.adhoc_requests import (
     BatchSummary,
@@ -102,11 +102,9 @@ class LastingRunState(RunState):
 class RequestGenerator:
     """Generates single requests and batches of up to 100. Made by `open_generator`; any number of callers at once."""
 
-    def __init__(
-        self, bench: RunContext, run_state: LastingRunState, library: Library, spec: DatasetSpec, provider: Provider
-    ) -> None:
+    def __init__(self, run: Run, run_state: LastingRunState, library: Library, spec: DatasetSpec, provider: Provider) -> None:
         self._provider = provider
-        self._bench = bench
+        self._run = run
         self._run_state = run_state
         self._library = library
         self._spec = spec
@@ -131,7 +129,7 @@ class RequestGenerator:
     @property
     def in_flight(self) -> int:
         """How many calls are under way."""
-        return self._bench.generator.flying
+        return self._run.generator.flying
 
     @property
     def stopped(self) -> str | None:
@@ -155,7 +153,7 @@ class RequestGenerator:
 
         Raises what a caller would be told: `LimiterClosed`, `RateLimitError`, `LedgerError`.
         """
-        ledger = self._bench.ledger
+        ledger = self._run.context.ledger
         await ledger.check_room()
         if ledger.waiting:
             raise LimiterClosed(f"the ledger does not answer ({ledger.waiting})", retry_after=5)
@@ -170,7 +168,7 @@ class RequestGenerator:
         `LedgerError`. Cancelling takes back a request that still waits. A call that was sent is paid: it goes on, and is recorded.
         `name` (up to 32 characters; a new one if not given) is what it can be found by; one that was answered already is not sent again.
         """
-        await self._bench.ledger.check_room()
+        await self._run.context.ledger.check_room()
         if (error := self.refusal()) is not None:
             return Outcome(status=Status.PENDING, reason=str(error), error=error)
         task = asyncio.create_task(self._try(request, name or uuid.uuid4().hex))
@@ -201,7 +199,7 @@ class RequestGenerator:
 
         batch = batch or uuid.uuid4().hex
         names = [name_in_batch(batch, index) for index in range(len(requests))]
-        ledger, run = self._bench.ledger, (self._bench.dataset, self._bench.run_id)
+        ledger, run = self._run.context.ledger, (self._run.context.dataset_id, self._run.context.run_id)
         await ledger.check_room()
         await ledger.awrite(open_batch, batch, *run, names, datetime.now(UTC))
 
@@ -227,17 +225,17 @@ class RequestGenerator:
 
     async def ping(self) -> None:
         """Read something from the ledger. Raises `LedgerError` where that cannot be."""
-        await self._bench.ledger.aread(lambda connection: connection.execute(select(1)).all())
+        await self._run.context.ledger.aread(lambda connection: connection.execute(select(1)).all())
 
     def status(self) -> GateStatus:
         """Where the rate stands: used, remaining, reset_at, queue_length, is_paused. Whoever waits for anything is in the queue."""
-        limiter = self._bench.limiter.status()
-        return replace(limiter, queue_length=max(limiter.queue_length, len(self._under_way) - self._bench.generator.flying))
+        limiter = self._run.context.limiter.status()
+        return replace(limiter, queue_length=max(limiter.queue_length, len(self._under_way) - self._run.generator.flying))
 
     @property
     def waiting_for_cache(self) -> int:
         """How many of those in the queue wait for one that goes ahead to fill the prompt cache."""
-        return self._bench.generator.waiting_for_cache
+        return self._run.generator.waiting_for_cache
 
     def stop(self, reason: str) -> None:
         """Send nothing new: requests that wait or come end as pending, with `LimiterClosed(reason)`. Calls in flight go on."""
@@ -272,16 +270,18 @@ class RequestGenerator:
             raise ConfigError(f"template '{template.name}' serves {', '.join(template.tiers)}, not the tier '{request.tier}'")
         wish = {name: value for name in ("max_tokens", "temperature") if (value := getattr(request, name)) is not None}
         settings = self._spec.generation.model_copy(update=wish)
-        check_max_tokens(self._bench.facts, settings)
+        check_max_tokens(self._run.context.facts, settings)
         prompt = shape(
             template.render(request, self._library.persona(request.persona)),
-            structured=self._bench.facts.uses_schema(settings),
+            structured=self._run.context.facts.uses_schema(settings),
         )
         epoch = self._run_state.breaker.trips
         cell = Cell(name, request.persona, request.emotion, request.topic, request.tier, template.name)
-        bench = self._bench
+        run = self._run
         enrolling = asyncio.create_task(
-            bench.ledger.awrite(register_named, bench.dataset, cell, request.model_dump_json(), bench.owner, datetime.now(UTC))
+            run.context.ledger.awrite(
+                register_named, run.context.dataset_id, cell, request.model_dump_json(), run.context.owner, datetime.now(UTC)
+            )
         )
         try:
             request_id, claimed = await asyncio.shield(enrolling)
@@ -289,12 +289,12 @@ class RequestGenerator:
             enrolling.add_done_callback(self._enrolled_in_vain)
             raise
         if claimed is None:
-            held = await bench.ledger.aread(read_outcome, request_id, self._spec.quality.min_score)
+            held = await run.context.ledger.aread(read_outcome, request_id, self._spec.quality.min_score)
             assert held is not None
             return held
         answered = False
         try:
-            outcome = await bench.generator.generate(Job(claimed, prompt, settings, template.name, template.label, epoch))
+            outcome = await run.generator.generate(Job(claimed, prompt, settings, template.name, template.label, epoch))
             answered = outcome.kind is not None
         finally:
             if not answered:
@@ -317,13 +317,13 @@ class RequestGenerator:
         while not self._unanswered.empty():
             ids.append(self._unanswered.get_nowait())
         try:
-            await self._bench.ledger.awrite(drop_unsent, self._bench.owner, ids)
+            await self._run.context.ledger.awrite(drop_unsent, self._run.context.owner, ids)
         except LedgerError as error:  # they are swept when the next generator opens
             _LOG.warning("%d requests that were not answered could not be cleared away: %s", len(ids), error)
 
     async def find(self, name: str) -> tuple[ConversationRequest, str, Outcome | None] | None:
         """The request with this name, or whose conversation has this id; its state in the ledger, and what became of it."""
-        ledger, dataset = self._bench.ledger, self._bench.dataset
+        ledger, dataset = self._run.context.ledger, self._run.context.dataset_id
         row = await ledger.aread(find_request, dataset, name)
         if row is None:
             return None
@@ -332,20 +332,20 @@ class RequestGenerator:
 
     async def batches(self, batch: str | None = None) -> list[BatchSummary]:
         """The newest batches, or the one with this id."""
-        return await self._bench.ledger.aread(read_batches, self._bench.dataset, batch=batch)
+        return await self._run.context.ledger.aread(read_batches, self._run.context.dataset_id, batch=batch)
 
     async def costs(self, since: datetime | None, until: datetime | None, by: GroupBy | None) -> CostSummary:
         """What was spent in a period by all that use this ledger. Raises `ConfigError` for another `by` than there is."""
-        return await self._bench.ledger.aread(cost_summary, since, until, by=by, provider=self._provider)
+        return await self._run.context.ledger.aread(cost_summary, since, until, by=by, provider=self._provider)
 
     async def take_key(self, key: str, fingerprint: str) -> KnownKey:
         """What is known of a caller's key, which is this process's from now on if nobody else works on it."""
         now, nonce = datetime.now(UTC), uuid.uuid4().hex
-        return await self._bench.ledger.awrite(take_key, key, fingerprint, nonce, self._bench.owner, now)
+        return await self._run.context.ledger.awrite(take_key, key, fingerprint, nonce, self._run.context.owner, now)
 
     async def end_key(self, key: str, status: int | None, response: str | None) -> None:
         """Keep the response to a caller's key, if it is to be given again."""
-        await self._bench.ledger.awrite(end_key, key, status, response)
+        await self._run.context.ledger.awrite(end_key, key, status, response)
 
 
 @asynccontextmanager
@@ -370,11 +370,11 @@ async def open_generator(
     provider: Provider = "simulator" if simulate else "anthropic"
     price = price_of(spec.model, overrides=spec.prices)
     run_state = LastingRunState()
-    async with open_run_context(
+    async with open_run(
         spec, provider=provider, price=price, settings=settings, run_state=run_state, open_limiter=open_limiter
-    ) as bench:
-        opened = RequestGenerator(bench, run_state, Library.at(settings.config_dir), spec, provider)
-        await bench.ledger.awrite(sweep_unsent, bench.dataset)
+    ) as run:
+        opened = RequestGenerator(run, run_state, Library.at(settings.config_dir), spec, provider)
+        await run.context.ledger.awrite(sweep_unsent, run.context.dataset_id)
         try:
             async with background_task(opened.tidy()):
                 yield opened
@@ -382,7 +382,7 @@ async def open_generator(
             opened.stop("the generator was closed")
             await opened.drain(spec.retry.timeout_seconds + 5)
             await opened._tidy_once([])  # noqa: SLF001 - the last of them
-            await bench.ledger.awrite(close_run, bench.run_id, *_summary(run_state), datetime.now(UTC))
+            await run.context.ledger.awrite(close_run, run.context.run_id, *_summary(run_state), datetime.now(UTC))
 
 
 def default_spec(model: str) -> DatasetSpec:

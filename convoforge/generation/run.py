@@ -17,14 +17,15 @@ from convoforge.errors import ConfigError, FatalAPIError, LedgerError
 from convoforge.generation.endpoint import api_address, check_provider, limit_label, read_limits
 from convoforge.generation.generator import MAX_IN_FLIGHT, Generator
 from convoforge.generation.message_batches import Batcher
+from convoforge.generation.run_context import RunContext
 from convoforge.generation.run_state import RunState
 from convoforge.ledger import Ledger
 from convoforge.ledger.model_facts import keep_facts
 from convoforge.ledger.owners import RENEW_SECONDS, new_owner, register, renew, retire
 from convoforge.ledger.rate_limiter import LedgerRateLimiter
-from convoforge.ledger.runs import dataset_id, keep_spec, open_run
+from convoforge.ledger.runs import begin_run, dataset_id, keep_spec
 from convoforge.models import Provider
-from convoforge.planning.model_facts import ModelFacts, check_model, is_elsewhere
+from convoforge.planning.model_facts import check_model, is_elsewhere
 from convoforge.planning.spec import DatasetSpec
 from convoforge.pricing import Price
 from convoforge.rate import Limits, RateLimiter, fingerprint
@@ -37,22 +38,16 @@ Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
 
 @dataclass(frozen=True, slots=True)
-class RunContext:
-    """One run of one process. `dataset` and `owner` are their ids in the ledger, `base_url` is where requests go."""
+class Run:
+    """A run that can generate: its context, and who makes its calls."""
 
-    run_id: str
-    ledger: Ledger
-    dataset: int
-    owner: str
-    base_url: str
-    limiter: RateLimiter
+    context: RunContext
     generator: Generator
     batcher: Batcher
-    facts: ModelFacts
 
 
 @asynccontextmanager
-async def open_run_context(
+async def open_run(
     spec: DatasetSpec,
     *,
     provider: Provider,
@@ -65,8 +60,8 @@ async def open_run_context(
     part_of: str | None = None,
     sends: bool = True,
     log: Log = logging.getLogger(__name__),  # noqa: B008 - the same one, always
-) -> AsyncIterator[RunContext]:
-    """A workbench for the dataset that `spec` names. Without `open_limiter` the rate is counted in the ledger.
+) -> AsyncIterator[Run]:
+    """A run of the dataset that `spec` names. Without `open_limiter` the rate is counted in the ledger.
 
     `flow_run_id` is Prefect's, where there is one. `part_of` is the id of a run that another process has begun, and will end: this one
     takes part in it, under its budget, as the owner that is named after `flow_run_id`. Without `sends` no
@@ -104,36 +99,23 @@ async def open_run_context(
         limiter = await stack.enter_async_context(open_limiter(read_limits(spec.limits), endpoint, spec.model, names))
         if part_of is None:
             ledger.write(keep_spec, dataset, spec)
-            ledger.write(open_run, run_id, dataset, spec, owner.id, flow_run_id, now)
-        generator = Generator(
+            ledger.write(begin_run, run_id, dataset, spec, owner.id, flow_run_id, now)
+        context = RunContext(
+            run_id=run_id,
+            dataset_id=dataset,
+            owner=owner.id,
+            provider=provider,
+            spec=spec,
+            price=price,
+            policy=policy,
             ledger=ledger,
             claude=claude,
             limiter=limiter,
-            run_state=run_state,
-            spec=spec,
-            price=price,
-            provider=provider,
-            run_id=run_id,
-            dataset_id=dataset,
-            owner=owner.id,
-            concurrency=concurrency,
-            policy=policy,
+            state=run_state,
+            key_names=names,
+            base_url=base_url,
         )
-        batcher = Batcher(
-            ledger=ledger,
-            claude=claude,
-            names=names,
-            run_state=run_state,
-            spec=spec,
-            price=price,
-            provider=provider,
-            run_id=run_id,
-            dataset_id=dataset,
-            owner=owner.id,
-            endpoint=base_url,
-            policy=policy,
-        )
-        yield RunContext(run_id, ledger, dataset, owner.id, base_url, limiter, generator, batcher, claude.facts)
+        yield Run(context, Generator(context, concurrency), Batcher(context))
 
 
 def _counted_in(ledger: Ledger) -> OpenLimiter:

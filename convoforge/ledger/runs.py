@@ -50,7 +50,7 @@ def keep_spec(connection: Connection, dataset: int, spec: DatasetSpec) -> None:
     )
 
 
-def open_run(
+def begin_run(
     connection: Connection, run_id: str, dataset: int, spec: DatasetSpec, owner: str, flow_run_id: str | None, now: datetime
 ) -> None:
     """Write down that a run began. A Prefect retry of a run is the same run and finds itself here."""

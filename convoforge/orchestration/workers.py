@@ -36,8 +36,8 @@ from convoforge.ledger.owners import LEASE, living_owners
 from convoforge.ledger.requests import claim, list_unanswered, list_untried
 from convoforge.ledger.runs import stop_run
 from convoforge.models import Status
+from convoforge.orchestration.build_run import GRACE_SECONDS, WATCH_SECONDS, BuildRun
 from convoforge.orchestration.prefect_api import prefect_client
-from convoforge.orchestration.session import GRACE_SECONDS, WATCH_SECONDS, Session
 from convoforge.planning.plan import Plan
 
 DEPLOYMENT = "join-build/worker"
@@ -120,11 +120,11 @@ async def find_deployment() -> None:
             raise ConvoforgeError(f"--workers needs Prefect, which does not answer at {client.api_url}: {error!r}") from error
 
 
-async def generate_on_workers(opened: Session, ids: Sequence[int], workers: int) -> set[int]:
+async def generate_on_workers(opened: BuildRun, ids: Sequence[int], workers: int) -> set[int]:
     """Generate requests by up to `workers` runs of the deployment, and see them to their end. Returns the ids that were tried and stay
     without an answer. Whatever stops this run stops them; a reason of theirs that concerns all stops this run."""
     ids = sorted(ids)[:MAX_AT_ONCE]
-    ledger, run_state = opened.ledger, opened.run_state
+    ledger, run_state = opened.ledger, opened.state
     since = datetime.now(UTC)
     for _ in range(FRUITLESS_ROUNDS):
         async with _crew(opened, ids, since, workers) as crew:
@@ -170,7 +170,7 @@ class _WorkerRun:
 class _WorkerGroup:
     """The runs of one round."""
 
-    opened: Session
+    opened: BuildRun
     ids: Sequence[int]
     since: datetime
     client: PrefectClient
@@ -192,7 +192,7 @@ class _WorkerGroup:
             "requests": compress(self.ids),
             "since": self.since.isoformat(),
             "sources": sources(opened.plan),
-            "simulator": opened.base_url if simulated else None,
+            "simulator": opened.context.base_url if simulated else None,
         }
         for part in range(parts):
             shares = {"part": part, "parts": parts, "concurrency": len(range(part, spec.limits.concurrency, parts))}
@@ -228,7 +228,7 @@ class _WorkerGroup:
     async def _look(self) -> set[str]:
         """Bring everything up to date. Returns who is at work."""
         opened, now = self.opened, datetime.now(UTC)
-        await opened.ledger.awrite(claim, opened.owner, (), now)  # gives back what dead ones held
+        await opened.ledger.awrite(claim, opened.context.owner, (), now)  # gives back what dead ones held
         alive = await opened.ledger.aread(living_owners, [one.owner for one in self.members], now)
         await self._ask_prefect()
         for one in self.members:
@@ -238,7 +238,7 @@ class _WorkerGroup:
                 one.began = monotonic()
         await asyncio.to_thread(score_dataset, opened.ledger, opened.dataset_id)
         books = await opened.ledger.aread(read_run_totals, opened.run_id, opened.plan.spec.quality.min_score)
-        run_state = opened.run_state
+        run_state = opened.state
         run_state.cost_pico = books.cost_pico
         run_state.unanswered = await opened.ledger.aread(list_unanswered, opened.run_id)
         tally = {
@@ -248,8 +248,8 @@ class _WorkerGroup:
             Status.DROPPED: books.dropped,
         }
         run_state.tally.update({key: count - run_state.tally[key] for key, count in tally.items()})
-        opened.elsewhere = books.in_flight
-        opened.stage = f"generating on {len(alive)} of {len(self.members)} workers"
+        opened.state.elsewhere = books.in_flight
+        opened.state.stage = f"generating on {len(alive)} of {len(self.members)} workers"
         return alive
 
     async def _ask_prefect(self) -> None:
@@ -275,9 +275,9 @@ class _WorkerGroup:
                 continue
             self._heard.add(one.id)
             if one.state.is_failed():
-                self.opened.run_state.stop(one.state.message or "a worker failed", fatal=True)
+                self.opened.state.stop(one.state.message or "a worker failed", fatal=True)
             elif one.state.is_completed() and one.state.name == "Partial":
-                self.opened.run_state.stop(one.state.message or "a worker ended short")
+                self.opened.state.stop(one.state.message or "a worker ended short")
             elif not one.state.is_completed():
                 self.last_message = f"the last was {one.state.name}: {one.state.message or 'no reason was given'}"
                 get_run_logger().warning("a worker's run ended as %s: %s", one.state.name, one.state.message)
@@ -285,11 +285,11 @@ class _WorkerGroup:
     async def _await_stop(self, left: Sequence[_WorkerRun]) -> bool:
         """Once this run is stopping: tell the runs, and whether they have had the time to drain."""
         opened = self.opened
-        if opened.run_state.stopped is None:
+        if opened.state.stopped is None:
             return False
         if self._stopped_at is None:
             self._stopped_at = monotonic()
-            await opened.ledger.awrite(stop_run, opened.run_id, opened.run_state.stopped)
+            await opened.ledger.awrite(stop_run, opened.run_id, opened.state.stopped)
         await self.cancel_pending(left)
         patience = opened.plan.spec.retry.timeout_seconds + GRACE_SECONDS + 2 * WATCH_SECONDS + REPORT_SECONDS
         return monotonic() - self._stopped_at > patience
@@ -305,15 +305,15 @@ class _WorkerGroup:
             return
         idle = now - self._idle_since
         if idle < TELL_SECONDS:
-            opened.stage = "waiting for a worker"
+            opened.state.stage = "waiting for a worker"
             return
         missing = "no worker takes the work: start one with `prefect worker start --pool convoforge`"
-        opened.stage = missing
+        opened.state.stage = missing
         if not self._told:
             self._told = True
             get_run_logger().warning("%s", missing)
         if idle > GIVE_UP_SECONDS:
-            opened.run_state.stop(f"{missing}; waited {idle:.0f} s")
+            opened.state.stop(f"{missing}; waited {idle:.0f} s")
 
     async def cancel_pending(self, left: Iterable[_WorkerRun]) -> None:
         """Cancel the runs that have not begun. Those at work hear of a stop from the ledger."""
@@ -327,7 +327,7 @@ class _WorkerGroup:
 
 
 @asynccontextmanager
-async def _crew(opened: Session, ids: Sequence[int], since: datetime, workers: int) -> AsyncIterator[_WorkerGroup]:
+async def _crew(opened: BuildRun, ids: Sequence[int], since: datetime, workers: int) -> AsyncIterator[_WorkerGroup]:
     """The runs of one round, started; those that still wait for a worker are taken back, however it is left."""
     async with prefect_client() as client:
         crew = _WorkerGroup(opened, ids, since, client)

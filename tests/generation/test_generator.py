@@ -18,6 +18,7 @@ from aiohttp import web
 from sqlalchemy import text
 
 from convoforge.claude import Claude
+from convoforge.claude.retry import Policy
 from convoforge.errors import (
     BudgetExceeded,
     ConfigError,
@@ -32,6 +33,7 @@ from convoforge.errors import (
 )
 from convoforge.generation.generator import Generator, Job, budget_limits
 from convoforge.generation.requests import LastingRunState
+from convoforge.generation.run_context import RunContext
 from convoforge.generation.run_state import SAME_REJECTION_LIMIT, RunState
 from convoforge.ledger import Ledger
 from convoforge.ledger.attempts import Completion, Intent, finish_attempts, start_attempts
@@ -201,18 +203,22 @@ def open_run(tmp_path: Path) -> Open:
             ledger.write(register, owner, now)
             dataset = ledger.write(dataset_id, spec.name, provider, now)
             limiter, control = CountingGate(limits, [fingerprint(key) for key in keys]), control or RunState()
-            generator = Generator(
-                ledger=ledger,
-                claude=claude,
-                limiter=limiter,
-                run_state=control,
-                spec=spec,
-                price=PRICE,
-                provider=provider,
+            context = RunContext(
                 run_id=name,
                 dataset_id=dataset,
                 owner=owner.id,
+                provider=provider,
+                spec=spec,
+                price=PRICE,
+                policy=Policy(spec.retry),
+                ledger=ledger,
+                claude=claude,
+                limiter=limiter,
+                state=control,
+                key_names=[fingerprint(key) for key in keys],
+                base_url=url,
             )
+            generator = Generator(context)
             run = Run(ledger, generator, control, limiter, spec, dataset, owner.id, name)
             try:
                 yield run

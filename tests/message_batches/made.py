@@ -13,21 +13,23 @@ from typing import Any
 from sqlalchemy import text
 
 from convoforge.claude import Claude
+from convoforge.claude.retry import Policy
 from convoforge.generation.batch_results import Collected
 from convoforge.generation.generator import Job
 from convoforge.generation.message_batches import Batcher
+from convoforge.generation.run_context import RunContext
 from convoforge.generation.run_state import RunState
 from convoforge.ledger import Ledger
 from convoforge.ledger.attempts import read_budgets
 from convoforge.ledger.message_batches import list_open_batches
 from convoforge.ledger.owners import new_owner, register, retire
 from convoforge.ledger.requests import claim, read_draws, register_draws
-from convoforge.ledger.runs import dataset_id, open_run
+from convoforge.ledger.runs import begin_run, dataset_id
 from convoforge.models import Prompt
 from convoforge.planning.plan import Cell, worst_cost_pico
 from convoforge.planning.spec import DatasetSpec
 from convoforge.pricing import price_of
-from convoforge.rate import fingerprint
+from convoforge.rate import Limits, WindowRateLimiter, fingerprint
 
 MODEL, KEY = "claude-sonnet-5-5", "sk-one"
 PRICE = price_of(MODEL, batch=True)
@@ -121,21 +123,23 @@ async def start_run(url: str, folder: Path, name: str = "r", **changes: Any) -> 
         now, owner = datetime.now(UTC), new_owner()
         ledger.write(register, owner, now)
         dataset = ledger.write(dataset_id, spec.name, "simulator", now)
-        ledger.write(open_run, name, dataset, spec, owner.id, None, now)
-        batcher = Batcher(
-            ledger=ledger,
-            claude=claude,
-            names=[fingerprint(KEY)],
-            run_state=control,
-            spec=spec,
-            price=PRICE,
-            provider="simulator",
+        ledger.write(begin_run, name, dataset, spec, owner.id, None, now)
+        context = RunContext(
             run_id=name,
             dataset_id=dataset,
             owner=owner.id,
-            endpoint=url,
-            now=lambda: run.now(),
+            provider="simulator",
+            spec=spec,
+            price=PRICE,
+            policy=Policy(spec.retry),
+            ledger=ledger,
+            claude=claude,
+            limiter=WindowRateLimiter(Limits(max_requests=100_000)),
+            state=control,
+            key_names=[fingerprint(KEY)],
+            base_url=url,
         )
+        batcher = Batcher(context, now=lambda: run.now())
         run = Run(ledger, batcher, control, spec, dataset, owner.id)
         try:
             yield run

@@ -1,12 +1,13 @@
-"""What one process holds open for one run: ledger, client, limiter, generator. Tasks find it by the run's id; they take ids only."""
+"""A build in this process: what its tasks work with, and how far it is."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
 import sys
-from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -25,7 +26,8 @@ from convoforge.errors import ConfigError, LedgerError
 from convoforge.generation.generator import Generator, Job, make_job
 from convoforge.generation.message_batches import Batcher
 from convoforge.generation.recent_answers import RecentAnswers
-from convoforge.generation.run import open_run_context
+from convoforge.generation.run import open_run
+from convoforge.generation.run_context import RunContext
 from convoforge.generation.run_state import RunState
 from convoforge.ledger import Ledger
 from convoforge.ledger.requests import Claimed
@@ -39,7 +41,6 @@ from convoforge.planning.plan import Cell, Plan
 from convoforge.planning.spec import DatasetSpec
 from convoforge.planning.templates import Library
 from convoforge.pricing import usd
-from convoforge.rate import RateLimiter
 from convoforge.settings import Settings
 
 GRACE_SECONDS = 10.0
@@ -78,25 +79,14 @@ class Progress:
 
 
 @dataclass(slots=True)
-class Session:
-    """One run in this process. `elsewhere` counts its calls in flight in other processes, `in_batches` its dataset's requests in message
-    batches, `collected` the answers that batches of earlier runs brought; `batch_notes` say what was wrong with batches that are over,
-    `batch_troubles` with those that go on; `interrupted` is a stop that was asked for from outside; `estimate` is what it was expected
-    to cost."""
+class BuildState(RunState):
+    """What changes while a build runs.
 
-    run_id: str
-    plan: Plan
-    settings: Settings
-    ledger: Ledger
-    dataset_id: int
-    owner: str
-    limiter: RateLimiter
-    run_state: RunState
-    generator: Generator
-    batcher: Batcher
-    claims: Claims
-    base_url: str
-    begun: float = field(default_factory=monotonic)
+    `elsewhere` counts its calls in flight in other processes, `in_batches` its dataset's requests in message batches, `collected` the
+    answers that batches of earlier runs brought. `batch_notes` say what was wrong with batches that are over, `batch_troubles` with those
+    that go on. `interrupted` is a stop that was asked for from outside. `estimate` is what the run was expected to cost.
+    """
+
     stage: str = "planning"
     stale: int = 0
     todo: int = 0
@@ -108,7 +98,35 @@ class Session:
     collected: int = 0
     batch_notes: list[str] = field(default_factory=list)
     batch_troubles: tuple[str, ...] = ()
-    cells: dict[str, Cell] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class BuildRun:
+    """A build in this process: its run's context, the plan, and who makes its calls. Only `state` changes; it is the context's own."""
+
+    context: RunContext
+    state: BuildState
+    generator: Generator
+    batcher: Batcher
+    plan: Plan
+    settings: Settings
+    claims: Claims
+    cells: Mapping[str, Cell]
+
+    @property
+    def run_id(self) -> str:
+        """The run's id in the ledger."""
+        return self.context.run_id
+
+    @property
+    def ledger(self) -> Ledger:
+        """Where everything is written down."""
+        return self.context.ledger
+
+    @property
+    def dataset_id(self) -> int:
+        """The dataset's id in the ledger."""
+        return self.context.dataset_id
 
     def job(self, claimed: Claimed) -> Job:
         """What a claimed draw sends today."""
@@ -116,66 +134,67 @@ class Session:
 
     def interrupt(self, reason: str) -> None:
         """Stop, as somebody outside wishes."""
-        self.interrupted = self.interrupted or self.run_state.stopped is None
-        self.run_state.stop(reason)
+        self.state.interrupted = self.state.interrupted or self.state.stopped is None
+        self.state.stop(reason)
 
     def know_accepted(self, status: DatasetStatus, but: Collection[int]) -> None:
         """What is accepted already, which a new answer can only repeat, `but` for requests that are made again."""
-        if self.run_state.recent is not None:
-            self.run_state.recent.know(draw.content_hash for draw in status.accepted if draw.request_id not in but)
+        if self.state.recent is not None:
+            self.state.recent.know(draw.content_hash for draw in status.accepted if draw.request_id not in but)
 
     def give_up(self) -> None:
         """Wait for no call in flight any more. Each may have been billed, and is kept as such."""
-        for call in self.run_state.in_flight:
+        for call in self.state.in_flight:
             call.cancel()
 
     def progress(self) -> Progress:
         """Where the run is now."""
-        tally, spec = self.run_state.tally, self.plan.spec
-        failed = len(self.run_state.unanswered)
+        tally, spec = self.state.tally, self.plan.spec
+        failed = len(self.state.unanswered)
         done = tally["generated"] + failed
-        spent = monotonic() - self.generating_since if self.generating_since else 0.0
+        spent = monotonic() - self.state.generating_since if self.state.generating_since else 0.0
         rate = done / spent if spent > 0.5 else 0.0
-        left = max(0, self.todo - done)
+        left = max(0, self.state.todo - done)
         return Progress(
             dataset=spec.name,
-            stage=self.stage,
+            stage=self.state.stage,
             planned=self.plan.wanted,
-            todo=self.todo,
+            todo=self.state.todo,
             done=done,
             accepted=tally["accepted"],
             needs_revision=tally["needs_revision"],
             dropped=tally["dropped"],
             failed=failed,
-            in_flight=len(self.run_state.in_flight) + self.elsewhere,
-            cost_usd=usd(self.run_state.cost_pico),
+            in_flight=len(self.state.in_flight) + self.state.elsewhere,
+            cost_usd=usd(self.state.cost_pico),
             budget_usd=spec.budget.run_usd,
             requests_per_minute=rate * 60,
             limit_per_minute=spec.limits.max_requests * 60 / spec.limits.window_seconds,
             seconds_left=left / rate if rate else None,
-            waiting=self.ledger.waiting or self.limiter.waiting,
-            stopped=self.run_state.stopped,
+            waiting=self.ledger.waiting or self.context.limiter.waiting,
+            stopped=self.state.stopped,
         )
 
 
-_open: dict[str, Session] = {}
+_CURRENT: ContextVar[BuildRun] = ContextVar("convoforge_build_run")
+_OPEN: list[BuildRun] = []
 
 
-def session(run_id: str) -> Session:
-    """The open session of a run in this process."""
+def current_run() -> BuildRun:
+    """The build that this code runs in: how tasks find it, as they find Prefect's own context. Raises `ConfigError` outside a build."""
     try:
-        return _open[run_id]
-    except KeyError:
-        raise ConfigError(f"run {run_id} is not open in this process: start a build instead of its tasks") from None
+        return _CURRENT.get()
+    except LookupError:
+        raise ConfigError("no build is open here: start a build instead of its tasks") from None
 
 
 def watch_progress() -> Progress | None:
-    """The progress of the newest session of this process, if one is open."""
-    return next(reversed(_open.values())).progress() if _open else None
+    """The progress of the newest build of this process, for whoever watches from outside of it."""
+    return _OPEN[-1].progress() if _OPEN else None
 
 
 @asynccontextmanager
-async def open_session(
+async def open_build_run(
     spec: DatasetSpec,
     *,
     simulate: bool,
@@ -183,7 +202,7 @@ async def open_session(
     part_of: str | None = None,
     strand: float = 1.0,
     sends: bool = True,
-) -> AsyncIterator[Session]:
+) -> AsyncIterator[BuildRun]:
     """Everything a run needs, checked before a cent is spent, and closed again whatever happens. `part_of` is a run that another
     process has begun: this one takes part in it, and stops when that run does. `strand` is the share of the accepted conversations
     that a change of the spec may take out of the dataset. Without `sends` no request will be made, and the model may be gone.
@@ -195,16 +214,16 @@ async def open_session(
     plan = await asyncio.to_thread(_plan, spec, settings, provider, part_of, strand)
     if part_of is None:  # who takes part publishes nothing
         await asyncio.to_thread(check_data_folder, settings.data_dir, plan)
-    run_state = RunState(recent=RecentAnswers(_how_to_look(plan)))
+    state = BuildState(recent=RecentAnswers(_how_to_look(plan)))
     log = get_run_logger() if flow_run.id else get_logger()
     async with AsyncExitStack() as stack:
-        bench = await stack.enter_async_context(
-            open_run_context(
+        run = await stack.enter_async_context(
+            open_run(
                 spec,
                 provider=provider,
                 price=plan.price,
                 settings=settings,
-                run_state=run_state,
+                run_state=state,
                 concurrency=spec.limits.concurrency,
                 open_limiter=prefect_limiter(log),
                 flow_run_id=str(flow_run.id) if flow_run.id else None,
@@ -213,34 +232,33 @@ async def open_session(
                 log=log,
             )
         )
-        if bench.facts != plan.facts:  # the API says otherwise than was known before
-            plan = await asyncio.to_thread(_plan, spec, settings, provider, part_of, strand, bench.facts)
+        if run.context.facts != plan.facts:  # the API says otherwise than was known before
+            plan = await asyncio.to_thread(_plan, spec, settings, provider, part_of, strand, run.context.facts)
         if part_of is None:
-            plan = await asyncio.to_thread(settle_plan, bench.ledger, bench.dataset, bench.run_id, plan, datetime.now(UTC))
-        opened = Session(
-            run_id=bench.run_id,
+            plan = await asyncio.to_thread(
+                settle_plan, run.context.ledger, run.context.dataset_id, run.context.run_id, plan, datetime.now(UTC)
+            )
+        opened = BuildRun(
+            context=run.context,
+            state=state,
+            generator=run.generator,
+            batcher=run.batcher,
             plan=plan,
             settings=settings,
-            ledger=bench.ledger,
-            dataset_id=bench.dataset,
-            owner=bench.owner,
-            limiter=bench.limiter,
-            run_state=run_state,
-            generator=bench.generator,
-            batcher=bench.batcher,
-            claims=Claims(lambda: ceil(1.5 * spec.limits.concurrency) + bench.generator.ahead),
-            base_url=bench.base_url,
+            claims=Claims(lambda: ceil(1.5 * spec.limits.concurrency) + run.generator.ahead),
             cells={cell.key: cell for cell in plan.cells},
         )
-        _open[opened.run_id] = opened
-        stack.callback(_open.pop, opened.run_id)
+        token = _CURRENT.set(opened)
+        stack.callback(_CURRENT.reset, token)
+        _OPEN.append(opened)
+        stack.callback(_OPEN.remove, opened)
         if part_of is None:
             stack.push(_close_unfinished(opened))
         else:
             await stack.enter_async_context(background_task(_watch_run(opened)))
         await stack.enter_async_context(watch_prefect(opened.interrupt))
         stack.enter_context(handle_signals(opened.interrupt, opened.give_up))
-        stack.push_async_callback(bench.generator.drain, spec.retry.timeout_seconds + GRACE_SECONDS)
+        stack.push_async_callback(run.generator.drain, spec.retry.timeout_seconds + GRACE_SECONDS)
         stack.enter_context(_light_collections())
         stack.enter_context(_short_turns())
         yield opened
@@ -274,7 +292,7 @@ def _how_to_look(plan: Plan) -> str:
     )
 
 
-async def _watch_run(opened: Session) -> None:
+async def _watch_run(opened: BuildRun) -> None:
     """Stop when the run stops that this process takes part in. It says so in the ledger: a Cancel in Prefect would kill this process
     30 s later, with the calls it has in flight."""
     while True:
@@ -312,17 +330,17 @@ def _short_turns() -> Iterator[None]:
         sys.setswitchinterval(before)
 
 
-def _close_unfinished(opened: Session) -> Callable[..., None]:
+def _close_unfinished(opened: BuildRun) -> Callable[..., None]:
     """Writes down how a run ended that did not come to its report."""
 
     def close(_kind: object, error: BaseException | None, _trace: object) -> None:
         if error is None:
             return
-        run_state = opened.run_state
-        state = "failed" if isinstance(error, Exception) else "partial"
-        message = run_state.stopped or str(error) or "stopped at once"
-        report = {"generated": run_state.tally["generated"], "cost_usd": f"{usd(run_state.cost_pico):f}"}
+        state = opened.state
+        end = "failed" if isinstance(error, Exception) else "partial"
+        message = state.stopped or str(error) or "stopped at once"
+        report = {"generated": state.tally["generated"], "cost_usd": f"{usd(state.cost_pico):f}"}
         with suppress(LedgerError):
-            opened.ledger.write(close_run, opened.run_id, state, message, report, datetime.now(UTC))
+            opened.ledger.write(close_run, opened.run_id, end, message, report, datetime.now(UTC))
 
     return close

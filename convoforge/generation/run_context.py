@@ -1,0 +1,44 @@
+"""One run of one process: everything its calls need, and nothing that changes but its state."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from convoforge.claude import Claude
+from convoforge.claude.retry import Policy
+from convoforge.generation.run_state import RunState
+from convoforge.ledger import Ledger
+from convoforge.models import Provider
+from convoforge.planning.model_facts import ModelFacts
+from convoforge.planning.spec import DatasetSpec
+from convoforge.pricing import Price
+from convoforge.rate import RateLimiter
+
+
+@dataclass(frozen=True, slots=True)
+class RunContext:
+    """`dataset_id` and `owner` are ids in the ledger, `key_names` the fingerprints of the API keys in their order, `base_url` is where
+    requests go. `state` is the one thing that changes."""
+
+    run_id: str
+    dataset_id: int
+    owner: str
+    provider: Provider
+    spec: DatasetSpec
+    price: Price
+    policy: Policy
+    ledger: Ledger
+    claude: Claude
+    limiter: RateLimiter
+    state: RunState
+    key_names: Sequence[str]
+    base_url: str
+
+    def __post_init__(self) -> None:
+        self.state.limiter = self.limiter  # a stop closes it
+
+    @property
+    def facts(self) -> ModelFacts:
+        """What is known of the model."""
+        return self.claude.facts
