@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from sqlalchemy import text
 
 from convoforge.claude import Claude
@@ -64,6 +65,11 @@ class Run:
 
     def now(self) -> datetime:
         return datetime.now(UTC) + self.passed
+
+    def elsewhere(self, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
+        """From now on batches are collected by a run with another address or other keys."""
+        collector = self.batcher._collector
+        monkeypatch.setattr(collector, "_run", replace(collector._run, **changes))
 
     async def hand_over(self, count: int = 12) -> tuple[set[int], set[int]]:
         """The ids that are in a batch now, and those whose batch was not made."""

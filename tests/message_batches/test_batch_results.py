@@ -83,7 +83,7 @@ async def test_a_404_of_another_address_gives_nothing_up(
 ) -> None:
     async with start_run() as run:
         await run.hand_over()
-        monkeypatch.setattr(run.batcher._collector, "_endpoint", "https://elsewhere.example")
+        run.elsewhere(monkeypatch, base_url="https://elsewhere.example")
         simulator.script(*["404"] * 3, on="batch_retrieve")
         run.ledger.write(lambda c: c.execute(text("UPDATE datasets SET provider = 'anthropic'")))
         for after in (HOUR, 24 * HOUR):
@@ -98,7 +98,7 @@ async def test_what_a_simulator_that_is_gone_worked_on_is_asked_again(
     async with start_run() as run:
         await run.hand_over()
         simulator.reset()
-        monkeypatch.setattr(run.batcher._collector, "_endpoint", "http://127.0.0.1:1")
+        run.elsewhere(monkeypatch, base_url="http://127.0.0.1:1")
         assert len((await run.collect()).failed) == 12
 
 
@@ -352,7 +352,7 @@ async def test_an_old_key_that_is_refused_does_not_stop_the_others(
 ) -> None:
     async with start_run() as run:
         await run.hand_over()
-        monkeypatch.setattr(run.batcher._collector, "_names", ["the new one", fingerprint(KEY)])
+        run.elsewhere(monkeypatch, key_names=["the new one", fingerprint(KEY)])
         monkeypatch.setattr("convoforge.generation.batch_results.MessageBatches", lambda claude, _key: MessageBatches(claude))
         simulator.script("401", on="batch_retrieve")
         found = await run.collect()
