@@ -172,7 +172,7 @@ def test_without_a_terminal_a_build_goes_on_and_takes_little_out_unless_told_to(
     for yes, strand in ((False, 0.1), (True, 1.0)):
         with pytest.raises(ConfigError, match="far enough"):
             run_build(str(path), BuildOptions.of(min_score=7), yes=yes, as_json=True)
-        assert (sent[-1]["strand"], sent[-1]["min_score"]) == (strand, 7)
+        assert (sent[-1]["options"].strand, sent[-1]["options"].min_score) == (strand, 7)
     assert "No terminal to ask at" in capsys.readouterr().err
 
 
