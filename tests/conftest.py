@@ -22,12 +22,12 @@ os.environ["PREFECT_PLUGINS_ENABLED"] = (
 sys.path.insert(0, str(GUARD))
 import sitecustomize as _guard  # noqa: E402, F401 - importing it refuses connections beyond loopback
 
-SERVER_FIXTURES = {"prefect_server", "postgres", "s3_server"}
+SERVER_FIXTURES = {"prefect_server", "postgres", "s3_server", "simulator", "simulator_url", "slow_simulator", "slow_url"}
 SERVER_PARAMETERS = {"prefect", "postgresql"}
 """Parameters for which a fixture asks for one of these servers while the test runs."""
 
-SERVER_FOLDERS = {"deployments", "flows", "orchestration", "storm"}
-"""Folders whose tests start Prefect servers as processes of their own."""
+SERVER_FOLDERS = {"api", "deployments", "flows", "orchestration", "simulator", "storm"}
+"""Folders whose tests start servers themselves."""
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
