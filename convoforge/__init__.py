@@ -1,4 +1,4 @@
-"""convoforge: training conversations with Claude, at the rate the API allows, with the books kept to the cent."""
+"""convoforge: training conversations with Claude, at the rate the API allows, with every dollar on record."""
 
 from __future__ import annotations
 

@@ -143,7 +143,7 @@ def span(seconds: float) -> str:
 
 
 _NAMED = 12
-"""So many known names a message lists: all of a spec's, not all models that have a price."""
+"""Maximum number of known names in a message: all of a spec's, not all models that have a price."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

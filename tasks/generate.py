@@ -18,7 +18,7 @@ from convoforge.orchestration.build_run import BuildRun, current_run
 T = TypeVar("T")
 
 SINGLY_UP_TO = 100
-"""So many requests are a task run each: every one to be seen in the UI. More go in shards."""
+"""Maximum number of requests that are a task run each, so that each is seen in the UI. More go in shards."""
 
 _MIN, _SHARDS = 200, 400
 """Requests of a shard at least, and shards of a run at most: a task run costs Prefect and us some 50 ms of CPU."""
@@ -27,7 +27,7 @@ _SHARED = 100
 """Requests of a shard at most where processes share them: what a slow one has taken nobody else can."""
 
 _LANES = 3
-"""So many shards at once of a process that shares the work: a shard is at least half of what it may have in flight."""
+"""Shards at once of a process that shares the work: a shard is at least half of what it may have in flight."""
 
 
 def shard(ids: Sequence[T], total: int) -> list[Sequence[T]]:

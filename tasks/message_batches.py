@@ -17,7 +17,7 @@ from convoforge.orchestration.build_run import BuildRun, current_run
 from convoforge.tasks.retries import DELAYS, RETRIES, is_worth_a_retry
 
 FIRST_LOOK_SECONDS, LAST_LOOK_SECONDS = 0.5, 60.0
-"""How long to wait before another look at batches that go on: longer each time."""
+"""Seconds between two looks at batches that go on: longer each time."""
 
 _NAP = 0.25
 

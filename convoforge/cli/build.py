@@ -35,13 +35,13 @@ if TYPE_CHECKING:
 screen = Screen(stderr=True, soft_wrap=True)
 
 DELIVERY_SECONDS = 20.0
-"""How long the last events and logs of a run may take to reach Prefect."""
+"""Maximum seconds for the last events and logs of a run to reach Prefect."""
 
 HASTE_SECONDS = 0.5
 """The same, where somebody wants out at once."""
 
 PLAIN_SECONDS = 5.0
-"""How often progress is printed where there is no terminal to draw on."""
+"""Seconds between two lines of progress where there is no terminal to draw on."""
 
 
 def run_build(spec: str, options: BuildOptions, *, yes: bool, as_json: bool) -> int:
@@ -124,7 +124,7 @@ def _prepared(*, own_server: bool) -> Iterator[None]:
 
 @contextmanager
 def _ended_like_ctrl_c(number: signal.Signals) -> Iterator[None]:
-    """A signal that would end this process without a word ends it in order, while the run does not heed it itself yet."""
+    """A signal that would end this process without a word ends it in order, while the run does not handle it itself yet."""
 
     def interrupt(_number: int, _frame: object) -> None:
         raise KeyboardInterrupt

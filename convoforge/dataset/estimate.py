@@ -24,7 +24,7 @@ from convoforge.planning.templates import Target
 from convoforge.pricing import Price, cost_pico, dollars, price_of, usd
 
 SAMPLE = 8
-"""So many prompts of each template are looked at: they are spread evenly over every axis."""
+"""Number of prompts of each template that are measured: they are spread evenly over every axis."""
 
 _DIALOGUE = 0.875  # of the characters that a token of plain text has: the quotes and escapes of JSON
 _CHARACTERS_A_TURN = 40  # the JSON around it
@@ -324,7 +324,7 @@ def _times(pico: int, count: float) -> Decimal:
 
 
 def _seconds(plan: Plan, known: Mapping[str, _Draw], draws: Mapping[str, int], factor: float) -> tuple[float, str]:
-    """How long it takes at the configured limits, and which of them it is."""
+    """Seconds at the configured limits, and the limit that decides."""
     limits = plan.spec.limits
     count = sum(draws.values()) * factor
     each = {

@@ -285,7 +285,7 @@ class Collector:
         at, least = self._now(), self._run.spec.quality.min_score
         latency = max(0, round((at - batch.created_at).total_seconds() * 1000))
         completions: list[Completion] = []
-        booked: dict[tuple[int, int], RecordedAnswer] = {}
+        recorded: dict[tuple[int, int], RecordedAnswer] = {}
         for part, one in results:
             price = Price.parse(part.intent.price)
             if one.reply is None:
@@ -313,10 +313,10 @@ class Collector:
             if not self._run.spec.allow_other_model and (said := tell_other_model(part.intent.model, reply.model)):
                 self._run.state.other_model(said)
             completions.append(answer.completion)
-            booked[part.intent.request_id, part.intent.attempt] = answer
+            recorded[part.intent.request_id, part.intent.attempt] = answer
         for key in await self._run.ledger.awrite(finish_parts, completions):
-            if key in booked:
-                answer = booked[key]
+            if key in recorded:
+                answer = recorded[key]
                 status = self._run.state.judged(answer.status(least), answer.faults(least), answer.content_hash)
                 found.count(status, answer.completion, ours=batch.run_id == self._run.run_id)
 

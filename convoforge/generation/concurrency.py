@@ -11,7 +11,7 @@ _WEIGHT = 1 / 32
 """Of the newest measurement in the running means."""
 
 _MARGIN = 1.5
-"""So many times as many are made ready as the means ask for: commits and leases come in groups, and so does what they make ready
+"""Factor by which more calls are prepared than the running means ask for: commits and leases come in groups, and so do prepared calls
 (places stood empty a fifth of the time without it)."""
 
 _AHEAD_SECONDS = 0.1
@@ -52,7 +52,7 @@ class InFlightLimiter:
                     self.flying -= 1
                     self._call_seconds += (self._clock() - since - self._call_seconds) * _WEIGHT
         finally:
-            self.leave()  # before the books: a commit holds up no other call
+            self.leave()  # before it is recorded: a commit holds up no other call
 
     def leave(self) -> None:
         """Nothing is made ready any more for this one."""

@@ -1,4 +1,4 @@
-"""One request, from the limiter to the books: limiter → intent and reservation → call → parse → answer, usage and cost, committed.
+"""One request, from permit to record: permit → intent and reservation → call → parse → answer, usage and cost, committed.
 
 What is in flight is never cancelled: it is paid. From the limiter on each call runs as a task of its own, which the caller's
 cancellation does not reach; stopping closes the limiter and waits.
@@ -33,7 +33,7 @@ from convoforge.generation.answering_model import tell_other_model
 from convoforge.generation.concurrency import InFlightLimiter
 from convoforge.generation.endpoint import wrong_provider
 from convoforge.generation.prompt_cache import CacheTurn, PromptCache, worth_seconds
-from convoforge.generation.recording import MAX_SAID, asked_of, check_usable, record_answer, record_failure
+from convoforge.generation.recording import MAX_ERROR_CHARS, asked_of, check_usable, record_answer, record_failure
 from convoforge.generation.run_context import RunContext
 from convoforge.ledger.attempts import (
     Completion,
@@ -58,12 +58,12 @@ _LOG = logging.getLogger(__name__)
 T = TypeVar("T")
 
 MAX_IN_FLIGHT = 1_000
-"""So many connections the SDK keeps."""
+"""Maximum number of connections that the SDK keeps."""
 
 _A_YEAR = 366 * 86_400.0
 
 LOOK_AGAIN_SECONDS = 0.5
-"""How often one looks for room in a budget: calls of this process say when they have been booked, those of another do not."""
+"""Seconds between two looks for room in a budget: calls of this process signal when they are recorded, those of another do not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +138,7 @@ class Generator:
         except LedgerError:
             raise
         except Exception as error:
-            await self._give_back(job, repr(error)[:MAX_SAID])
+            await self._give_back(job, repr(error)[:MAX_ERROR_CHARS])
             raise
 
     async def drain(self, grace_seconds: float) -> int:
@@ -207,7 +207,7 @@ class Generator:
         self._run.state.in_flight.discard(task)
         error = None if task.cancelled() else task.exception()
         if error is not None and not isinstance(error, ClaudeAPIError):
-            said = str(error) if isinstance(error, LedgerError) else f"a fault of this program: {repr(error)[:MAX_SAID]}"
+            said = str(error) if isinstance(error, LedgerError) else f"a fault of this program: {repr(error)[:MAX_ERROR_CHARS]}"
             self._run.state.stop(said)
 
     async def _give_back(self, job: Job, reason: str) -> None:
@@ -269,23 +269,23 @@ class Generator:
             self._run.limiter.learn(permit, reply.rate_headers)
             asked = asked_of(job.prompt, self._run.spec.model, job.settings, job.template_version)
             cell, draw = job.claimed.cell, job.claimed.draw
-            booked = record_answer(intent, asked, cell, draw, reply, self._run.price, self._now(), latency)
-            check_usable(reply, booked)
+            recorded = record_answer(intent, asked, cell, draw, reply, self._run.price, self._now(), latency)
+            check_usable(reply, recorded)
             self._run.state.answered(None)
-        except Exception as error:  # noqa: BLE001 - a fault of ours is booked like any other, and raised again
+        except Exception as error:  # noqa: BLE001 - a fault of ours is recorded like any other, and raised again
             felt = self._react(permit, error)
-            await self._book(self._failure(job, intent, error, reply, _elapsed_ms(begun)))
+            await self._record(self._failure(job, intent, error, reply, _elapsed_ms(begun)))
             self._run.state.tally["errors"] += 1
             raise felt from None
         self._tell_terms(reply)
         if not self._run.spec.allow_other_model and (said := tell_other_model(self._run.spec.model, reply.model)):
             self._run.state.other_model(said)
         least = self._run.spec.quality.min_score
-        # before the books: other calls begin while they are written
-        status = self._run.state.judged(booked.status(least), booked.faults(least), booked.content_hash)
-        await self._book(booked.completion)
+        # before it is recorded: other calls begin meanwhile
+        status = self._run.state.judged(recorded.status(least), recorded.faults(least), recorded.content_hash)
+        await self._record(recorded.completion)
         self._count(job, status)
-        return booked.outcome(least, intent.attempt - job.claimed.attempts)
+        return recorded.outcome(least, intent.attempt - job.claimed.attempts)
 
     def _tell_terms(self, reply: Reply) -> None:
         """Say once in the log what answers are billed under, where that is not the plain price."""
@@ -301,10 +301,10 @@ class Generator:
             permit = await self._run.limiter.acquire(permit.need)
         return permit
 
-    async def _book(self, completion: Completion) -> None:
+    async def _record(self, completion: Completion) -> None:
         await self._run.ledger.batched(finish_attempts, completion)
         self._run.state.cost_pico += completion.cost_pico
-        self._run.state.booked()
+        self._run.state.recorded()
 
     def _count(self, job: Job, status: Status) -> None:
         self._run.state.unanswered.discard(job.claimed.request_id)

@@ -18,7 +18,7 @@ from convoforge.models import Usage
 from convoforge.pricing import Price
 
 KEPT_SECONDS = 280.0
-"""So long a text can be read after it was last used: five minutes, less what an answer may take to arrive."""
+"""Seconds that a text stays in the cache after its last use: five minutes, less what an answer may take to arrive."""
 
 
 AHEAD_SECONDS = 10.0
@@ -31,7 +31,7 @@ writing the text and most of its price; a text of 600 tokens at $2 a million is 
 
 
 def worth_seconds(text: str | None, price: Price, characters_a_token: float) -> float:
-    """How long to wait for the one ahead: as long as that saves enough."""
+    """Maximum seconds to wait for the request ahead: as long as waiting saves enough."""
     if text is None:
         return 0.0
     _, _, per_write, _, per_read = price.pico_per_token

@@ -28,8 +28,8 @@ from convoforge.planning.spec import Generation
 from convoforge.pricing import Price, cost_pico, usd
 from convoforge.scoring import score_conversation
 
-MAX_SAID = 400
-"""So much of a fault of ours is kept: some repeat all that they were given."""
+MAX_ERROR_CHARS = 400
+"""Maximum characters kept of an internal error: some repeat everything they were given."""
 
 _MAX_QUOTED = 200
 """Characters of a system turn that the model wrote: enough to see what it wanted."""
@@ -144,10 +144,10 @@ def record_answer(
     return RecordedAnswer(completion, kind, conversation, fault, found.quality if found else None, note)
 
 
-def check_usable(reply: Reply, booked: RecordedAnswer) -> None:
+def check_usable(reply: Reply, recorded: RecordedAnswer) -> None:
     """Raises `TransientError` for an answer that holds no conversation and is no whole answer either: its usage was not told, or it
     ended before it was complete. A conversation that is there was paid, and is kept whatever else is missing."""
-    if booked.conversation is not None:
+    if recorded.conversation is not None:
         return
     told: dict[str, Any] = {"request_id": reply.request_id, "maybe_billed": True}
     if not reply.usage_known:
@@ -196,7 +196,7 @@ def record_failure(
     """A call that failed. An answer that cannot be used was paid all the same; a fault of ours may have been. `pending`: nobody tries
     again now, and the request is given back."""
     unsent = isinstance(error, LimiterClosed | RateLimitError)
-    said = error if isinstance(error, ClaudeAPIError) else ClaudeAPIError(repr(error)[:MAX_SAID], maybe_billed=not unsent)
+    said = error if isinstance(error, ClaudeAPIError) else ClaudeAPIError(repr(error)[:MAX_ERROR_CHARS], maybe_billed=not unsent)
     rejected = isinstance(error, RejectedError)
     return Completion(
         intent,

@@ -278,15 +278,15 @@ class RequestGenerator:
         epoch = self._run_state.breaker.trips
         cell = Cell(name, request.persona, request.emotion, request.topic, request.tier, template.name)
         run = self._run
-        enrolling = asyncio.create_task(
+        registering = asyncio.create_task(
             run.context.ledger.awrite(
                 register_named, run.context.dataset_id, cell, request.model_dump_json(), run.context.owner, datetime.now(UTC)
             )
         )
         try:
-            request_id, claimed = await asyncio.shield(enrolling)
+            request_id, claimed = await asyncio.shield(registering)
         except asyncio.CancelledError:  # the ledger may have taken it all the same
-            enrolling.add_done_callback(self._enrolled_in_vain)
+            registering.add_done_callback(self._registered_in_vain)
             raise
         if claimed is None:
             held = await run.context.ledger.aread(read_outcome, request_id, self._spec.quality.min_score)
@@ -301,9 +301,9 @@ class RequestGenerator:
                 self._unanswered.put_nowait(request_id)
         return outcome
 
-    def _enrolled_in_vain(self, enrolling: asyncio.Task[tuple[int, Claimed | None]]) -> None:
-        if not enrolling.cancelled() and enrolling.exception() is None and enrolling.result()[1] is not None:
-            self._unanswered.put_nowait(enrolling.result()[0])
+    def _registered_in_vain(self, registering: asyncio.Task[tuple[int, Claimed | None]]) -> None:
+        if not registering.cancelled() and registering.exception() is None and registering.result()[1] is not None:
+            self._unanswered.put_nowait(registering.result()[0])
 
     async def tidy(self) -> None:
         """Requests that end without an answer leave no claim, and no row if they were never sent. Runs as long as the generator does."""

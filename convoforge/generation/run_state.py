@@ -14,17 +14,17 @@ from convoforge.models import Status
 from convoforge.rate import RateLimiter
 
 SAME_REJECTION_LIMIT = 10
-"""So many of the same 400 in a row stop a run: the fault is in what is sent, not in one request."""
+"""Maximum number of equal 400s in a row before a run stops: the fault is in what is sent, not in one request."""
 
 UNREADABLE_LIMIT = 10
-"""So many answers in a row that cannot be read stop a run: it is not the API that answers."""
+"""Maximum number of unreadable answers in a row before a run stops: it is not the API that answers."""
 
 
 @dataclass(slots=True)
 class RunState:
     """What makes the calls of one run in this process stop, and what they have done so far.
 
-    `settled` is set when the next call has been booked, or the run stops; then another event takes its place. `final` are the requests
+    `settled` is set when the next call has been recorded, or the run stops; then another event takes its place. `final` are the requests
     for which the server wants no other attempt in this run. Without `recent` nobody minds how many answers are accepted.
     """
 
@@ -42,13 +42,13 @@ class RunState:
     _unreadable: int = 0
 
     def stop(self, reason: str, *, fatal: bool = False) -> None:
-        """Send nothing new. The first reason stays; doom is remembered."""
+        """Send nothing new. The first reason stays; a fatal one is remembered."""
         self.fatal = self.fatal or fatal
         if self.stopped is None:
             self.stopped = reason
             if self.limiter is not None:
                 self.limiter.close(reason)
-            self.booked()
+            self.recorded()
 
     def allow(self, epoch: int) -> None:
         """Raises `LimiterClosed` where what came in this epoch is not sent any more. A run has one epoch, and its limiter is closed."""
@@ -61,7 +61,7 @@ class RunState:
         """Another model answers than was asked for, and the spec does not allow it."""
         self.stop(reason, fatal=True)
 
-    def booked(self) -> None:
+    def recorded(self) -> None:
         """Wake those who wait for room in a budget."""
         self.settled.set()
         self.settled = asyncio.Event()

@@ -23,7 +23,7 @@ SLOTS: dict[Kind, int] = {"requests": 100, "input-tokens": 1, "output-tokens": 1
 """What one of a kind takes from its Prefect limit."""
 
 AHEAD_SECONDS = 0.4 * SEND_WITHIN_SECONDS
-"""So long a lease may wait for its request; the rest is for the way to the API."""
+"""Maximum seconds that a lease may wait for its request; the rest is for the way to the API."""
 
 
 def bucket_numbers(limits: Limits, kind: Kind) -> tuple[int, float]:

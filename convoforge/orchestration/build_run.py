@@ -44,10 +44,10 @@ from convoforge.pricing import usd
 from convoforge.settings import Settings
 
 GRACE_SECONDS = 10.0
-"""So much longer than one call may take a run that ends waits for its calls in flight."""
+"""Seconds, beyond one call's timeout, that a run waits for its calls in flight when it ends."""
 
 WATCH_SECONDS = 2.0
-"""How soon a process hears that the run stops in which it takes part."""
+"""Seconds until a process notices that the build it has joined is stopping."""
 
 _TURN_SECONDS = 0.0005
 

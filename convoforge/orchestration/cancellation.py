@@ -19,7 +19,7 @@ from convoforge.background import background_task
 from convoforge.orchestration.prefect_api import prefect_client
 
 WATCH_SECONDS = 4.0
-"""An operator's wish is to be heeded within 5 s."""
+"""Seconds between two looks at a run's state: a Cancel or Pause takes effect within 5 s."""
 
 
 @contextmanager
@@ -35,7 +35,7 @@ def handle_signals(stop: Callable[[str], None], give_up: Callable[[], None] = la
     flow = asyncio.current_task()
     asked = False
 
-    def heed(name: str) -> None:
+    def handle(name: str) -> None:
         nonlocal asked
         if asked and flow is not None:
             give_up()
@@ -46,7 +46,7 @@ def handle_signals(stop: Callable[[str], None], give_up: Callable[[], None] = la
     names = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
     before = {number: signal.getsignal(number) for number in names}
     for number, name in names.items():
-        loop.add_signal_handler(number, heed, name)
+        loop.add_signal_handler(number, handle, name)
     try:
         yield
     finally:

@@ -24,7 +24,7 @@ class Claims:
         self._under_way += count
 
     def end(self, count: int = 1) -> None:
-        """So many are under way no more, or were not to be had."""
+        """`count` requests have ended, or could not be claimed."""
         self._under_way -= count
         if self._under_way <= self._enough():
             self._few.set()

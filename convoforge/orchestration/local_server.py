@@ -237,7 +237,7 @@ def _await(home: Path, server: Server, process: Process) -> None:
     deadline = time.monotonic() + START_SECONDS
     while not answers(server.url):
         if not process.runs or time.monotonic() > deadline:
-            raise ConvoforgeError(f"the local Prefect server did not start; its last words are in {log_path(home)}")
+            raise ConvoforgeError(f"the local Prefect server did not start; see the end of {log_path(home)}")
         time.sleep(0.2)
 
 

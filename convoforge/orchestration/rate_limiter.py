@@ -35,7 +35,7 @@ from convoforge.rate.keys import limit_name
 from convoforge.rate.queueing import QueueingGate
 
 REREAD_SECONDS = 4.0
-"""An operator's edit is to be heeded within 5 s."""
+"""Seconds between two looks for an operator's edits: they take effect within 5 s."""
 
 CALLS_PER_SECOND = 10.0
 CALLS_AT_ONCE = 5
@@ -323,7 +323,7 @@ class PrefectRateLimiter(QueueingGate[SharedKey]):
 
 
 def prefect_limiter(log: Log) -> OpenLimiter:
-    """What opens a workbench's limiter in Prefect."""
+    """What opens a run's limiter in Prefect."""
 
     def open_limiter(limits: Limits, endpoint: str, model: str, names: Sequence[str]) -> PrefectRateLimiter:
         return PrefectRateLimiter(limits, endpoint=endpoint, model=model, fingerprints=names, log=log)

@@ -45,13 +45,13 @@ DEPLOYMENT = "join-build/worker"
 LOOK_SECONDS = 1.0
 
 TELL_SECONDS = 30.0
-"""So long nobody may take a run before this is told."""
+"""Seconds that no worker takes a run before the build says so."""
 
 GIVE_UP_SECONDS = 300.0
-"""So long nobody may take a run before the build ends without it."""
+"""Seconds that no worker takes a run before the build ends without it."""
 
 REPORT_SECONDS = 10.0
-"""So long Prefect may take to say how a run ended that is gone from the ledger."""
+"""Maximum seconds until Prefect says how a run ended that is gone from the ledger."""
 
 FRUITLESS_ROUNDS = 2
 """After so many rounds that finished no request there is no third."""
@@ -63,7 +63,7 @@ MAX_AT_ONCE = 50_000
 """Requests in one round: however scattered their ids are, they fit into the 512 KB that Prefect takes as parameters."""
 
 ASK_SECONDS = 5.0
-"""So long Prefect may take to answer a question: its client would try again for a minute, and a stop would wait for that."""
+"""Maximum seconds for Prefect to answer a question: its client would retry for a minute, and a stop would wait for that."""
 
 _AWAY = (httpx.HTTPError, PrefectException, TimeoutError)
 
@@ -127,12 +127,12 @@ async def generate_on_workers(opened: BuildRun, ids: Sequence[int], workers: int
     ledger, run_state = opened.ledger, opened.state
     since = datetime.now(UTC)
     for _ in range(FRUITLESS_ROUNDS):
-        async with _crew(opened, ids, since, workers) as crew:
-            await crew.finish()
+        async with _worker_group(opened, ids, since, workers) as group:
+            await group.finish()
         if run_state.stopped is not None or len(await ledger.aread(list_untried, ids, opened.run_id, since)) < len(ids):
             break
     else:
-        run_state.stop(f"workers have ended {FRUITLESS_ROUNDS} times without finishing a request ({crew.last_message})")
+        run_state.stop(f"workers have ended {FRUITLESS_ROUNDS} times without finishing a request ({group.last_message})")
     return await ledger.aread(list_unanswered, opened.run_id, since)
 
 
@@ -237,18 +237,18 @@ class _WorkerGroup:
             elif one.began is None and one.state is not None and one.state.is_running():
                 one.began = monotonic()
         await asyncio.to_thread(score_dataset, opened.ledger, opened.dataset_id)
-        books = await opened.ledger.aread(read_run_totals, opened.run_id, opened.plan.spec.quality.min_score)
+        totals = await opened.ledger.aread(read_run_totals, opened.run_id, opened.plan.spec.quality.min_score)
         run_state = opened.state
-        run_state.cost_pico = books.cost_pico
+        run_state.cost_pico = totals.cost_pico
         run_state.unanswered = await opened.ledger.aread(list_unanswered, opened.run_id)
         tally = {
-            "generated": books.generated,
-            Status.ACCEPTED: books.accepted,
-            Status.NEEDS_REVISION: books.needs_revision,
-            Status.DROPPED: books.dropped,
+            "generated": totals.generated,
+            Status.ACCEPTED: totals.accepted,
+            Status.NEEDS_REVISION: totals.needs_revision,
+            Status.DROPPED: totals.dropped,
         }
         run_state.tally.update({key: count - run_state.tally[key] for key, count in tally.items()})
-        opened.state.elsewhere = books.in_flight
+        opened.state.elsewhere = totals.in_flight
         opened.state.stage = f"generating on {len(alive)} of {len(self.members)} workers"
         return alive
 
@@ -269,7 +269,7 @@ class _WorkerGroup:
             one.state = states.get(one.id) or Cancelled(message="deleted in Prefect")
 
     def _hear(self) -> None:
-        """Heed what runs said when they ended. A Failed one met what no request fares better with, a Partial one what stops them all."""
+        """React to how runs have ended. A Failed one met what no request fares better with, a Partial one what stops them all."""
         for one in self.members:
             if not one.ended or one.state is None or one.id in self._heard:
                 continue
@@ -327,12 +327,12 @@ class _WorkerGroup:
 
 
 @asynccontextmanager
-async def _crew(opened: BuildRun, ids: Sequence[int], since: datetime, workers: int) -> AsyncIterator[_WorkerGroup]:
+async def _worker_group(opened: BuildRun, ids: Sequence[int], since: datetime, workers: int) -> AsyncIterator[_WorkerGroup]:
     """The runs of one round, started; those that still wait for a worker are taken back, however it is left."""
     async with prefect_client() as client:
-        crew = _WorkerGroup(opened, ids, since, client)
+        group = _WorkerGroup(opened, ids, since, client)
         try:
-            await crew.start(workers)
-            yield crew
+            await group.start(workers)
+            yield group
         finally:
-            await crew.cancel_pending(crew.members)
+            await group.cancel_pending(group.members)

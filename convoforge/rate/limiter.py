@@ -145,7 +145,7 @@ class RateLimiter(Protocol):
         ...
 
     def learn(self, permit: Permit, headers: Mapping[str, str]) -> None:
-        """Heed the API's rate headers (lower-case names): a limit below ours replaces it in this process, none above ever does."""
+        """Apply the API's rate headers (lower-case names): a limit below ours replaces it in this process, none above ever does."""
         ...
 
     def pause(self, seconds: float, permit: Permit) -> None:
