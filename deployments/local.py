@@ -199,7 +199,7 @@ def _start_worker() -> Process:
     while b"started!" not in _log().read_bytes()[before:]:
         if not worker.runs or time.monotonic() > deadline:
             worker.end(STOP_SECONDS)
-            sys.exit(f"the worker did not start; its last words are in {_log()}")
+            sys.exit(f"the worker did not start; see the end of {_log()}")
         time.sleep(0.2)
     return worker
 

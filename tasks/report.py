@@ -242,7 +242,7 @@ def summary(report: BuildReport) -> list[tuple[str, str]]:
         ("state", report.message),
         ("generated in this run", str(report.generated)),
         ("accepted", f"{report.accepted} of {report.planned} planned"),
-        ("to revise", str(report.needs_revision)),
+        ("needs revision", str(report.needs_revision)),
         ("dropped", str(report.dropped)),
         ("pending", str(report.pending)),
         ("stale", str(report.stale)),
@@ -359,6 +359,6 @@ def describe(now: Progress) -> str:
     """A run's progress as one line."""
     budget = f" of ${now.budget_usd:.2f}" if now.budget_usd is not None else ""
     return (
-        f"{now.dataset}: {now.done} of {now.todo} done, {now.accepted} accepted, {now.needs_revision} to revise, "
+        f"{now.dataset}: {now.done} of {now.todo} done, {now.accepted} accepted, {now.needs_revision} need revision, "
         f"{now.failed} failed, ${now.cost_usd:.4f}{budget}, {now.requests_per_minute:.0f} requests a minute"
     )

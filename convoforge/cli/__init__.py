@@ -42,7 +42,7 @@ Batch = Annotated[bool, Parameter(negative="", help="Make requests in message ba
 Positive = Parameter(validator=Number(gte=1))
 Score = Parameter(validator=Number(gte=1, lte=10))
 Limit = Annotated[int | None, Positive, Parameter(help="Generate at most so many conversations in this run.")]
-OtherModel = Annotated[str | None, Parameter(help="Another model than the spec's.")]
+OtherModel = Annotated[str | None, Parameter(help="Use this model instead of the spec's.")]
 Budget = Annotated[Decimal | None, Parameter(help="What this run may spend, in US dollars.")]
 MinScore = Annotated[int | None, Score, Parameter(help="Accept from this score (1 to 10) upwards.")]
 Span = Parameter(validator=Number(gte=0, lte=86_400_000))
@@ -268,7 +268,7 @@ def serve(
 def simulate(
     *,
     port: Annotated[int, Port, Parameter(help="0 takes a free one.")] = 0,
-    latency_ms: Annotated[float, Span, Parameter(help="How long an answer takes.")] = 0,
+    latency_ms: Annotated[float, Span, Parameter(help="Latency of an answer, in milliseconds.")] = 0,
     requests_per_minute: Annotated[int | None, Positive, Parameter(help="Refuse more with 429, per key and model.")] = None,
     batch_seconds: Annotated[float, Span, Parameter(help="How long a batch takes; 0: until it is first looked at.")] = 0,
     fault_rate: Annotated[str, Parameter(help="Random faults and their shares: 529=0.05,reset=0.01,prose=0.02.")] = "",

@@ -196,7 +196,7 @@ def _panel(now: Progress) -> Table:
     left = f"{duration(now.seconds_left)} left" if now.seconds_left is not None and now.done < now.todo else ""
     table.add_row(bar, f"{now.done} of {now.todo} done", left)
     table.add_row(
-        f"[green]{now.accepted} accepted[/]  [yellow]{now.needs_revision} to revise[/]  "
+        f"[green]{now.accepted} accepted[/]  [yellow]{now.needs_revision} need revision[/]  "
         f"[dim]{now.dropped} dropped[/]  [red]{now.failed} failed[/]",
         _money(now),
         f"{now.requests_per_minute:,.0f} of {now.limit_per_minute:,.0f} requests/min",
@@ -209,7 +209,7 @@ def _panel(now: Progress) -> Table:
 def _line(now: Progress) -> str:
     stage = f"stopping: {now.stopped}" if now.stopped else now.waiting or now.stage
     return (
-        f"{now.done}/{now.todo} done, {now.accepted} accepted, {now.needs_revision} to revise, {now.failed} failed, "
+        f"{now.done}/{now.todo} done, {now.accepted} accepted, {now.needs_revision} need revision, {now.failed} failed, "
         f"{_money(now)}, {now.requests_per_minute:,.0f} of {now.limit_per_minute:,.0f} requests/min, {stage}"
     )
 
@@ -265,7 +265,10 @@ def _summarize(report: BuildReport) -> None:
             [
                 ("made", f"{report.generated} conversations in {duration(report.seconds)}"),
                 ("accepted", f"{report.accepted} of {report.planned} planned"),
-                ("to revise", f"{report.needs_revision} below the threshold, {report.dropped} dropped, {report.pending} pending"),
+                (
+                    "needs revision",
+                    f"{report.needs_revision} below the threshold, {report.dropped} dropped, {report.pending} pending",
+                ),
                 ("cost", cost),
                 *compared(report),
                 ("version", f"{report.version} ({what})" if report.version else "none yet: nothing is accepted"),

@@ -20,7 +20,7 @@ def describe_fault(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         what = f"the operating system refused something: {error.strerror}"
     else:
-        what = f"a fault of convoforge itself: {type(error).__name__}: {_without_keys(' '.join(str(error).split())[:300])}"
+        what = f"an internal error in convoforge: {type(error).__name__}: {_without_keys(' '.join(str(error).split())[:300])}"
     return f"{what}. {_keep(error)}"
 
 

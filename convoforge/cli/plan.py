@@ -100,7 +100,7 @@ def show_plan(
     )
     if seen.missing:
         out.print()
-        rows = [["online", *_amounts(costs.online), f"{duration(costs.seconds)}, held up by {costs.held_up_by}"]]
+        rows = [["online", *_amounts(costs.online), f"{duration(costs.seconds)}, limited by {costs.held_up_by}"]]
         rows += [["batch", *_amounts(costs.batch), "within 24 h"]] if costs.batch else []
         out.print(grid(["cost", "low", "expected", "high", "time"], rows))
         out.print(f"[dim]from {costs.basis}[/dim]")

@@ -63,7 +63,7 @@ def run_publish(name: str, *, min_score: int | None, simulated: bool, allow_fewe
                 [
                     ("dataset", f"{plan.spec.name}, {what} version {published.version}" if published.version else plan.spec.name),
                     ("rows", f"{published.rows} ({splits})" if splits else "0"),
-                    ("to revise", str(summary.counts[Status.NEEDS_REVISION])),
+                    ("needs revision", str(summary.counts[Status.NEEDS_REVISION])),
                     *behind(published.version, published.latest),
                     ("path", str(published.path or "nothing published")),
                 ]

@@ -207,7 +207,7 @@ class Generator:
         self._run.state.in_flight.discard(task)
         error = None if task.cancelled() else task.exception()
         if error is not None and not isinstance(error, ClaudeAPIError):
-            said = str(error) if isinstance(error, LedgerError) else f"a fault of this program: {repr(error)[:MAX_ERROR_CHARS]}"
+            said = str(error) if isinstance(error, LedgerError) else f"an internal error: {repr(error)[:MAX_ERROR_CHARS]}"
             self._run.state.stop(said)
 
     async def _give_back(self, job: Job, reason: str) -> None:

@@ -125,7 +125,7 @@ def test_whatever_is_given_ends_in_one_line(
         code, out, err = run(capsys, *place, odd)
         assert code in (0, 1, 2, 130), (odd, err)
         assert "Traceback" not in err, odd
-        assert "fault of convoforge" not in err, odd
+        assert "internal error in convoforge" not in err, odd
         if code:
             assert out == "" or "\x1b" not in out
             (line,) = err.splitlines()
@@ -193,7 +193,7 @@ def test_a_fault_of_ours_is_one_line_and_its_traceback_is_kept(broken: Path, cap
     assert code == 1
     (kept,) = broken.iterdir()
     assert len(err.splitlines()) == 1
-    assert "a fault of convoforge itself: KeyError: " in err
+    assert "an internal error in convoforge: KeyError: " in err
     assert f"Its traceback is in {kept};" in err
     assert json.loads(out)["error"]["type"] == "KeyError"
     assert "Traceback (most recent call last)" in kept.read_text()
