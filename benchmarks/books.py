@@ -17,13 +17,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from convoforge.ledger.rollups import rebuild_pages
 from sqlalchemy import Connection, bindparam, create_engine, insert, text, update
 
 from benchmarks.measuring import verdict
 from convoforge.costs.period import GroupBy, Period, read_lines
 from convoforge.costs.summary import cost_summary
 from convoforge.ledger import Ledger
-from convoforge.ledger.rollups import rebuild_pages
 from convoforge.ledger.tables import answers, datasets, generation_logs, requests, reviews
 from convoforge.pricing import Price
 

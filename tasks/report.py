@@ -28,7 +28,7 @@ from convoforge.billing_terms import describe_terms
 from convoforge.dataset.acceptance import StatusSummary
 from convoforge.dataset.estimate import Estimate
 from convoforge.generation.answering_model import price_answered
-from convoforge.ledger.attempts import read_budgets, scopes
+from convoforge.ledger.budgets import list_budget_scopes, read_budgets
 from convoforge.ledger.runs import Remarks, close_run
 from convoforge.markdown import fenced, inline, table_row
 from convoforge.models import Provider, Status, Usage
@@ -331,7 +331,7 @@ class _Watch:
 async def _reached(opened: BuildRun) -> list[tuple[str, dict[str, str]]]:
     """Which budgets are used up to which of their `alert_at`: a name for each, and what to tell about it."""
     budget = opened.plan.spec.budget
-    names = scopes(opened.run_id, opened.dataset_id, datetime.now(UTC))
+    names = list_budget_scopes(opened.run_id, opened.dataset_id, datetime.now(UTC))
     books = await opened.ledger.awrite(read_budgets, names)
     found = []
     for name, cap in zip(names, (budget.run_usd, budget.dataset_usd, budget.day_usd), strict=True):

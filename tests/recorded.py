@@ -10,7 +10,7 @@ from sqlalchemy import insert, select
 from convoforge.dataset.status import plan_dataset, read_status, settle_plan
 from convoforge.ledger import Ledger
 from convoforge.ledger.runs import begin_run, dataset_id, keep_spec
-from convoforge.ledger.tables import answers, requests
+from convoforge.ledger.tables import answers, generation_logs, requests
 from convoforge.models import Provider, Status
 from convoforge.planning.plan import Plan
 from convoforge.planning.spec import DatasetSpec
@@ -45,18 +45,27 @@ class Dataset:
 
     def build(self, spec: DatasetSpec, limit: int | None = None) -> Plan:
         """Let every missing draw be answered well, for a cent."""
-        plan, dataset, _ = self.begin(spec)
+        plan, dataset, run = self.begin(spec)
         ask = read_status(self.ledger, plan, dataset).to_request[:limit]
         cells = {cell.key: cell for cell in plan.cells}
 
         def write(connection: Any) -> None:
             first = connection.execute(select(requests.c.id).order_by(requests.c.id.desc()).limit(1)).scalar() or 0
-            held, answered = [], []
+            held, logs, answered = [], [], []
             for number, (key, draw) in enumerate(ask, first + 1):
                 cell = cells[key]
                 axes = {name: getattr(cell, name) for name in ("persona", "emotion", "topic", "tier", "template")}
                 wanted = {"id": number, "dataset_id": dataset, "wanted": f"{key}/{draw}", "cell": key, "draw": draw}
                 held.append({**wanted, **axes, "state": "held", "answer": 1, "sent": 64 * "5"})
+                by = {"run_id": run, "dataset_id": dataset, "owner": "o", "provider": self.provider, "model": spec.model}
+                ended = {
+                    "template": cell.template,
+                    "status": "succeeded",
+                    "billing": "billed",
+                    "started_at": NOW,
+                    "cost_pico": CENT,
+                }
+                logs.append({"request_id": number, "attempt": 1, **by, **ended})
                 answered.append(
                     {
                         "request_id": number,
@@ -71,11 +80,11 @@ class Dataset:
                         "rubric": 1,
                         "score": 9,
                         "content_hash": f"{number:064x}",
-                        "paid_pico": CENT,
                     }
                 )
             if held:
                 connection.execute(insert(requests), held)
+                connection.execute(insert(generation_logs), logs)
                 connection.execute(insert(answers), answered)
 
         self.ledger.write(write)

@@ -1,7 +1,7 @@
-"""Which answers are accepted today, for figures over many: the rule is `standing.assess`, and nothing here decides otherwise.
+"""Which answers are accepted today, for figures over many: the rule is `dataset.acceptance.assess`, and nothing here decides otherwise.
 
 A million answers are not read for it. An answer whose cell holds nothing unusual is accepted exactly where its score reaches the
-dataset's threshold, which an index counts. Unusual are answers that repeat another one, that were reviewed or replaced, that have no
+dataset's threshold, which the database counts. Unusual are answers that repeat another one, that were reviewed or replaced, that have no
 content hash, cells with more good answers than the spec wants, and cells that are no longer in the plan: those cells are few, and
 `assess` judges each of their draws.
 """
@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, and_, func, select, union
+from sqlalchemy import ColumnElement, Connection, and_, func, select, union
 
 from convoforge.dataset.acceptance import assess
 from convoforge.ledger.plans import read_cells, read_plan
@@ -22,63 +22,44 @@ from convoforge.ledger.tables import answers, datasets, plans, requests, reviews
 
 _IS_OK = answers.c.kind == "ok"
 _HELD = and_(answers.c.request_id == requests.c.id, answers.c.attempt == requests.c.answer)
-_NO_LIMIT = 2**62
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """What a dataset was last built or published with. Without a threshold nothing of it is accepted; `per_cell` without a limit is for
-    requests that belong to no plan."""
-
-    min_score: int | None
-    per_cell: int
-
-    def reaches(self, kind: str, score: int | None) -> bool:
-        """Whether an answer is accepted as far as its score goes."""
-        return kind == "ok" and score is not None and self.min_score is not None and score >= self.min_score
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """Of the requests in `judged`, `accepted` are those whose answer is; of others the score decides, by the `rules` of datasets."""
+    """Of the requests in `judged`, `accepted` are those whose answer is. Of all others the score decides: `is_accepted_by_score`."""
 
-    rules: Mapping[int, Rule]
     judged: frozenset[int]
     accepted: frozenset[int]
 
-    def has(self, request: int, dataset: int, kind: str, score: int | None) -> bool:
-        """Whether the answer that a request holds is accepted."""
-        if request in self.judged:
-            return request in self.accepted
-        return self.rules[dataset].reaches(kind, score)
+
+def is_accepted_by_score() -> ColumnElement[bool]:
+    """Whether an answer reaches the threshold of its dataset; null or false where it does not, or where there is no threshold."""
+    return and_(_IS_OK, answers.c.score >= datasets.c.min_score)
 
 
 def read_accepted(connection: Connection) -> Accepted:
-    """What is accepted of all datasets."""
-    columns = (datasets.c.id, datasets.c.min_score, datasets.c.spec)
-    rules = {
-        row.id: Rule(row.min_score, int(json.loads(row.spec).get("per_cell", 1)) if row.spec else _NO_LIMIT)
-        for row in connection.execute(select(*columns))
-    }
+    """What is accepted of all datasets, by the threshold and number per cell that they were last built or published with."""
     unusual: dict[int, set[str]] = defaultdict(set)
-    for dataset, cell in _unusual(connection):
+    for dataset, cell in _list_unusual(connection):
         unusual[dataset].add(cell)
     judged: set[int] = set()
     accepted: set[int] = set()
-    for dataset, rule in rules.items():
-        cells, outside = unusual[dataset], _outside(connection, dataset)
-        cells |= outside
-        if rule.per_cell < _NO_LIMIT:
-            cells |= set(_overfull(connection, dataset, rule))
-        draws = read_cell_draws(connection, dataset, cells)
+    for row in connection.execute(select(datasets.c.id, datasets.c.min_score, datasets.c.spec)).all():
+        per_cell = int(json.loads(row.spec).get("per_cell", 1)) if row.spec else None
+        outside = _list_outside(connection, row.id)
+        cells = unusual[row.id] | outside
+        if row.min_score is not None and per_cell is not None:
+            cells.update(_list_overfull(connection, row.id, row.min_score, per_cell))
+        draws = read_cell_draws(connection, row.id, cells)
         judged.update(draw.request_id for draw in draws)
-        if rule.min_score is not None:
-            status = assess(sorted(cells - outside), draws, min_score=rule.min_score, per_cell=rule.per_cell, max_draws=0)
+        if row.min_score is not None:
+            most = len(draws) if per_cell is None else per_cell  # requests that belong to no plan are all wanted
+            status = assess(sorted(cells - outside), draws, min_score=row.min_score, per_cell=most, max_draws=0)
             accepted.update(draw.request_id for draw in status.accepted)
-    return Accepted(rules, frozenset(judged), frozenset(accepted))
+    return Accepted(frozenset(judged), frozenset(accepted))
 
 
-def _unusual(connection: Connection) -> Iterable[tuple[int, str]]:
+def _list_unusual(connection: Connection) -> Iterable[tuple[int, str]]:
     """Dataset and cell of answers that share their content, were replaced or reviewed, or have no hash of their content."""
     before, later = answers.alias(), answers.alias()
     earlier = select(before.c.request_id).where(before.c.request_id == later.c.request_id, before.c.attempt < later.c.attempt)
@@ -96,23 +77,21 @@ def _unusual(connection: Connection) -> Iterable[tuple[int, str]]:
     return [(dataset, cell) for dataset, cell in connection.execute(query)]
 
 
-def _overfull(connection: Connection, dataset: int, rule: Rule) -> Iterator[str]:
+def _list_overfull(connection: Connection, dataset: int, min_score: int, per_cell: int) -> Iterator[str]:
     """Cells of a dataset with more good answers than it wants of each."""
-    if rule.min_score is None:
-        return
     # draws are numbered without holes: only a cell with so high a number can have so many
-    further = select(requests.c.cell).where(requests.c.dataset_id == dataset, requests.c.draw >= rule.per_cell)
+    further = select(requests.c.cell).where(requests.c.dataset_id == dataset, requests.c.draw >= per_cell)
     query = (
         select(requests.c.cell)
         .join(answers, _HELD)
-        .where(requests.c.dataset_id == dataset, requests.c.cell.in_(further), _IS_OK, answers.c.score >= rule.min_score)
+        .where(requests.c.dataset_id == dataset, requests.c.cell.in_(further), _IS_OK, answers.c.score >= min_score)
         .group_by(requests.c.cell)
-        .having(func.count() > rule.per_cell)
+        .having(func.count() > per_cell)
     )
     yield from connection.execute(query).scalars()
 
 
-def _outside(connection: Connection, dataset: int) -> set[str]:
+def _list_outside(connection: Connection, dataset: int) -> set[str]:
     """Cells of a dataset that its plan no longer has. A dataset that has only ever had one plan has none of these, and one of which no
     plan was kept is taken as it is."""
     kept = connection.execute(select(func.count()).where(plans.c.dataset_id == dataset)).scalar_one()

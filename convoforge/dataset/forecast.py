@@ -25,7 +25,7 @@ from convoforge.dataset.status import (
 )
 from convoforge.errors import ConfigError
 from convoforge.ledger import Ledger
-from convoforge.ledger.attempts import read_spent, scopes
+from convoforge.ledger.budgets import list_budget_scopes, read_spent
 from convoforge.ledger.history import Made, read_history
 from convoforge.ledger.runs import find_dataset
 from convoforge.planning.draws import Draw
@@ -95,7 +95,7 @@ def know(ledger: Ledger, plan: Plan, stranded: Stranded = NONE_STRANDED) -> Know
     history = ledger.read(read_history, plan.provider, spec.model, spec.templates)
     if row is None:
         return Known(plan, assess_draws(plan, []), history, stranded, _left(spec, {}))
-    _, dataset, day = scopes("", int(row.id), datetime.now(UTC))
+    _, dataset, day = list_budget_scopes("", int(row.id), datetime.now(UTC))
     spent = ledger.read(read_spent, (dataset, day))
     left = _left(spec, {"dataset": spent[dataset], "day": spent[day]})
     return Known(plan, read_status(ledger, plan, int(row.id)), history, stranded, left)

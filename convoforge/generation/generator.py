@@ -35,15 +35,8 @@ from convoforge.generation.endpoint import wrong_provider
 from convoforge.generation.prompt_cache import CacheTurn, PromptCache, worth_seconds
 from convoforge.generation.recording import MAX_ERROR_CHARS, asked_of, check_usable, record_answer, record_failure
 from convoforge.generation.run_context import RunContext
-from convoforge.ledger.attempts import (
-    Completion,
-    Denied,
-    Intent,
-    finish_attempts,
-    read_budgets,
-    scopes,
-    start_attempts,
-)
+from convoforge.ledger.attempts import Completion, Intent, finish_attempts, start_attempts
+from convoforge.ledger.budgets import Denied, list_budget_scopes, read_budgets
 from convoforge.ledger.requests import Claimed, release_claims
 from convoforge.models import Outcome, Prompt, Provider, Reply, Status, Terms
 from convoforge.planning.keys import request_fingerprint
@@ -361,7 +354,10 @@ def make_job(plan: Plan, cell: Cell, claimed: Claimed) -> Job:
 def budget_limits(budget: Budget, run_id: str, dataset_id: int, at: datetime) -> Mapping[str, int | None]:
     """The caps a call must fit into, in pico-dollars, by scope; None where there is none."""
     caps = (budget.run_usd, budget.dataset_usd, budget.day_usd)
-    return {scope: None if cap is None else pico(cap) for scope, cap in zip(scopes(run_id, dataset_id, at), caps, strict=True)}
+    return {
+        scope: None if cap is None else pico(cap)
+        for scope, cap in zip(list_budget_scopes(run_id, dataset_id, at), caps, strict=True)
+    }
 
 
 def _check_reply(reply: Reply, expected: Provider) -> None:

@@ -20,7 +20,8 @@ from convoforge.generation.endpoint import wrong_provider
 from convoforge.generation.generator import Job, budget_limits
 from convoforge.generation.recording import asked_of
 from convoforge.generation.run_context import RunContext
-from convoforge.ledger.attempts import Denied, Intent
+from convoforge.ledger.attempts import Intent
+from convoforge.ledger.budgets import Denied
 from convoforge.ledger.message_batches import begin_batch, custom_id, end_batch, list_open_batches, name_batch, read_parts
 from convoforge.ledger.requests import claim, release_claims
 from convoforge.models import BatchState

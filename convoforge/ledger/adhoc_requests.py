@@ -13,7 +13,7 @@ import orjson
 from sqlalchemy import Connection, Select, delete, exists, insert, or_, select, update
 
 from convoforge.errors import ConvoforgeError, GenerationValidationError, LimiterClosed, ParseError
-from convoforge.ledger.dialects import upsert
+from convoforge.ledger.connect import upsert
 from convoforge.ledger.owners import living_owners
 from convoforge.ledger.requests import Claimed, claim, enrol_one, read_answers, read_conversation, requeue
 from convoforge.ledger.tables import answers, generation_logs, idempotency_keys, request_batches, requests

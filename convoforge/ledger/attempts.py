@@ -11,23 +11,15 @@ import orjson
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from convoforge.errors import LedgerError
-from convoforge.ledger.dialects import upsert
-from convoforge.ledger.rollups import CONTENT_KEY, Page, hour_of, put_on_pages
-from convoforge.ledger.tables import answers, budgets, generation_logs, requests
+from convoforge.ledger.budgets import Denied, check_budget, read_budgets, write_budgets
+from convoforge.ledger.tables import answers, generation_logs, requests
 from convoforge.models import Terms, Usage
 from convoforge.scoring import Scored
 
+CONTENT_KEY = 12
+"""Characters of a content's hash that are kept as its key. Contents whose keys are alike are compared by their whole hash."""
+
 SCORE_COLUMNS = ("rubric", "score", "score_turns", "score_length", "score_structure", "reasons", "content_hash", "content_key")
-
-
-@dataclass(frozen=True, slots=True)
-class Denied:
-    """A reservation that does not fit. `in_flight_pico` is what others have reserved and may give back."""
-
-    scope: str
-    limit_pico: int
-    spent_pico: int
-    in_flight_pico: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,45 +94,53 @@ class Completion:
     terms: Terms = Terms()
 
 
-def scopes(run_id: str, dataset_id: int, at: datetime) -> tuple[str, str, str]:
-    """The three budgets a call counts against: its run, its dataset, its dataset's UTC day."""
-    return f"run:{run_id}", f"dataset:{dataset_id}", f"day:{dataset_id}:{at:%Y-%m-%d}"
+_OF_INTENT = (
+    *("request_id", "attempt", "run_id", "dataset_id", "owner", "provider", "model", "template"),
+    *("api_key", "batch_id", "price", "started_at"),
+)
+_OF_COMPLETION = (
+    *(
+        "status",
+        "billing",
+        "error_kind",
+        "error",
+        "http_status",
+        "api_request_id",
+        "stop_reason",
+        "answered_model",
+        "usage_known",
+    ),
+    *("finished_at", "latency_ms", "cost_pico"),
+)
+_OF_ANSWER = (
+    *("conversation_id", "sent", "kind", "turns", "system", "template_system", "raw_text", "reason", "template_version"),
+    *("temperature", "temperature_applied"),
+)
+
+
+def _pick(value: object, names: Iterable[str]) -> dict[str, Any]:
+    """What a row says in columns that are called as in `value`."""
+    return {name: getattr(value, name) for name in names}
 
 
 def start_attempts(connection: Connection, items: Sequence[Intent]) -> Sequence[Denied | None]:
     """Write intents and reserve their worst case, in order; `Denied` for one that does not fit into a budget."""
-    books = read_budgets(connection, {scope for item in items for scope in item.limits})
+    budgets = read_budgets(connection, {scope for item in items for scope in item.limits})
     results: list[Denied | None] = []
     rows = []
     for item in items:
-        denied = next((d for d in (_fits(books[s], s, limit, item.reserve_pico) for s, limit in item.limits.items()) if d), None)
+        checks = (check_budget(budgets[scope], scope, limit, item.reserve_pico) for scope, limit in item.limits.items())
+        denied = next((found for found in checks if found), None)
         results.append(denied)
         if denied is not None:
             continue
         for scope, limit in item.limits.items():
-            books[scope]["reserved_pico"] += item.reserve_pico
-            books[scope]["limit_pico"] = limit
-        rows.append(
-            {
-                "request_id": item.request_id,
-                "attempt": item.attempt,
-                "run_id": item.run_id,
-                "dataset_id": item.dataset_id,
-                "owner": item.owner,
-                "provider": item.provider,
-                "model": item.model,
-                "template": item.template,
-                "api_key": item.api_key,
-                "batch_id": item.batch_id,
-                "price": item.price,
-                "status": "open",
-                "billing": "maybe",
-                "started_at": item.started_at,
-                "reserved_pico": item.reserve_pico,
-            }
-        )
+            budgets[scope]["reserved_pico"] += item.reserve_pico
+            budgets[scope]["limit_pico"] = limit
+        state = {"status": "open", "billing": "maybe", "reserved_pico": item.reserve_pico}
+        rows.append({**_pick(item, _OF_INTENT), **state})
     if rows:
-        write_budgets(connection, books)
+        write_budgets(connection, budgets)
         connection.execute(insert(generation_logs), rows)
     return results
 
@@ -175,94 +175,45 @@ _LET_GO = (
 
 
 def finish_attempts(connection: Connection, items: Sequence[Completion]) -> Sequence[None]:
-    """Write how calls ended: log with its page, answer, request and budgets together, or nothing of it.
+    """Write how calls ended: log, answer, request and budgets together, or nothing of it.
 
     A call whose process was taken for dead has ended after all: it is no longer lost. Raises `LedgerError` for one that was never
-    begun, or whose end has been written before: what it cost must not be booked twice.
+    begun, or whose end has been written before: what it cost must not be counted twice.
     """
-    books = read_budgets(connection, {scope for item in items for scope in item.intent.limits})
-    logs, held, let_go, kept = [], [], [], []
-    on_page = put_on_pages(connection, [_entry(item) for item in items])
-    for item, page in zip(items, on_page, strict=True):
-        intent = item.intent
+    budgets = read_budgets(connection, {scope for item in items for scope in item.intent.limits})
+    logs, kept, held, let_go = [], [], [], []
+    for item in items:
+        intent, answer, maybe = item.intent, item.answer, _maybe_pico(item)
         for scope in intent.limits:
-            book = books[scope]
-            book["reserved_pico"] -= intent.reserve_pico
-            book["spent_pico"] += item.cost_pico
+            budget = budgets[scope]
+            budget["reserved_pico"] -= intent.reserve_pico
+            budget["spent_pico"] += item.cost_pico
             # What may have been billed without our being told counts at its worst case, so that no cap is passed.
-            book["maybe_pico"] += _maybe(item)
-        usage = item.usage
+            budget["maybe_pico"] += maybe
         logs.append(
             {
                 "b_request": intent.request_id,
                 "b_attempt": intent.attempt,
-                "status": item.status,
-                "billing": item.billing,
                 "api_key": intent.api_key,
-                "error_kind": item.error_kind,
-                "error": item.error,
-                "http_status": item.http_status,
-                "api_request_id": item.api_request_id,
-                "stop_reason": item.stop_reason,
-                "answered_model": item.answered_model,
-                "usage_known": item.usage_known,
-                "inference_geo": item.terms.inference_geo,
-                "service_tier": item.terms.service_tier,
-                "speed": item.terms.speed,
-                "finished_at": item.finished_at,
-                "latency_ms": item.latency_ms,
-                "input_tokens": usage.input_tokens,
-                "output_tokens": usage.output_tokens,
-                "cache_read_tokens": usage.cache_read_tokens,
-                "cache_write_5m_tokens": usage.cache_write_5m_tokens,
-                "cache_write_1h_tokens": usage.cache_write_1h_tokens,
-                "thinking_tokens": usage.thinking_tokens,
-                "cost_pico": item.cost_pico,
                 "reserved_pico": 0,
-                "maybe_pico": _maybe(item),
+                "maybe_pico": maybe,
+                **_pick(item, _OF_COMPLETION),
+                **_pick(item.usage, Usage.__dataclass_fields__),
+                **_pick(item.terms, Terms.__dataclass_fields__),
             }
         )
-        answer = item.answer
+        change = {"b_request": intent.request_id, "b_state": item.request_state, "b_sent": item.sent, "b_reason": item.reason}
         if answer is not None:
-            kept.append(
-                {
-                    "request_id": intent.request_id,
-                    "attempt": intent.attempt,
-                    "conversation_id": answer.conversation_id,
-                    "sent": answer.sent,
-                    "kind": answer.kind,
-                    "turns": answer.turns,
-                    "system": answer.system,
-                    "template_system": answer.template_system,
-                    "raw_text": answer.raw_text,
-                    "reason": answer.reason,
-                    "template_version": answer.template_version,
-                    "temperature": answer.temperature,
-                    "temperature_applied": answer.temperature_applied,
-                    "generated_at": item.finished_at,
-                    "page": page,
-                    "paid_pico": item.cost_pico,
-                    "latency_ms": item.latency_ms,
-                    **score_values(answer.scored),
-                }
-            )
-            held.append(
-                {
-                    "b_request": intent.request_id,
-                    "b_state": "held",
-                    "b_answer": intent.attempt,
-                    "b_sent": answer.sent,
-                    "b_reason": answer.reason,
-                }
-            )
+            own = {"request_id": intent.request_id, "attempt": intent.attempt, "generated_at": item.finished_at}
+            kept.append({**own, **_pick(answer, _OF_ANSWER), **score_values(answer.scored)})
+            new = {"b_state": "held", "b_answer": intent.attempt, "b_sent": answer.sent, "b_reason": answer.reason}
+            held.append({**change, **new})
         elif item.request_state is not None:
-            let_go.append(
-                {"b_request": intent.request_id, "b_state": item.request_state, "b_sent": item.sent, "b_reason": item.reason}
-            )
+            let_go.append(change)
     found = connection.execute(_LOG_DONE, logs).rowcount
     if found < len(items):
-        _write_late(connection, items, logs, books, len(items) - found)
-    write_budgets(connection, books)
+        _write_late(connection, items, logs, budgets, len(items) - found)
+    write_budgets(connection, budgets)
     # by itself, as it is in an index that every end would otherwise write
     if others := [row for item in items if (row := _who_answered(item))]:
         connection.execute(_LOG, others)
@@ -274,37 +225,9 @@ def finish_attempts(connection: Connection, items: Sequence[Completion]) -> Sequ
     return [None] * len(items)
 
 
-def _maybe(item: Completion) -> int:
+def _maybe_pico(item: Completion) -> int:
     """The worst that a call may have cost beyond what is known, in pico-dollars, where nobody knows what it was billed."""
     return max(item.intent.reserve_pico, item.worst_pico) - item.cost_pico if item.billing == "maybe" else 0
-
-
-def _entry(item: Completion) -> tuple[Page, tuple[int, ...]]:
-    intent, usage = item.intent, item.usage
-    page = Page(
-        intent.run_id,
-        hour_of(intent.started_at),
-        intent.template,
-        item.status,
-        item.billing,
-        intent.dataset_id,
-        item.provider or intent.provider,
-        item.model or intent.model,
-        item.price or intent.price or "",
-        intent.batch_id is not None,
-    )
-    return page, (
-        1,
-        int(intent.attempt > 1),
-        usage.input_tokens,
-        usage.output_tokens,
-        usage.cache_read_tokens,
-        usage.cache_write_5m_tokens,
-        usage.cache_write_1h_tokens,
-        usage.thinking_tokens,
-        item.cost_pico,
-        _maybe(item),
-    )
 
 
 def _who_answered(item: Completion) -> dict[str, Any] | None:
@@ -325,7 +248,7 @@ def _write_late(
     connection: Connection,
     items: Sequence[Completion],
     logs: Sequence[dict[str, Any]],
-    books: Mapping[str, dict[str, Any]],
+    budgets: Mapping[str, dict[str, Any]],
     missing: int,
 ) -> None:
     """Ends of calls that were kept as lost, because their process was silent for longer than its lease: what they reserved has been
@@ -340,8 +263,8 @@ def _write_late(
         raise LedgerError("a call was to be written down that was never begun, or whose end has been written down before")
     for item, _ in late:
         for scope in item.intent.limits:
-            books[scope]["reserved_pico"] += item.intent.reserve_pico
-            books[scope]["maybe_pico"] -= lost[item.intent.request_id, item.intent.attempt]
+            budgets[scope]["reserved_pico"] += item.intent.reserve_pico
+            budgets[scope]["maybe_pico"] -= lost[item.intent.request_id, item.intent.attempt]
 
 
 def score_values(scored: Scored | None) -> dict[str, Any]:
@@ -353,40 +276,3 @@ def score_values(scored: Scored | None) -> dict[str, Any]:
     parts = (quality.score, quality.turns, quality.length, quality.structure)
     values = (scored.rubric, *parts, reasons, scored.content_hash, scored.content_hash[:CONTENT_KEY])
     return dict(zip(SCORE_COLUMNS, values, strict=True))
-
-
-def read_budgets(connection: Connection, names: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """The budgets called `names`, locked until the transaction ends; zeros where there is none yet."""
-    names = sorted(names)  # one order for everyone: no deadlock
-    fresh = {name: {"limit_pico": None, "reserved_pico": 0, "spent_pico": 0, "maybe_pico": 0} for name in names}
-    if not names:
-        return fresh
-    if connection.dialect.name == "postgresql":
-        connection.execute(upsert("postgresql", budgets).on_conflict_do_nothing(), [{"scope": name} for name in names])
-    query = select(budgets).where(budgets.c.scope.in_(names)).order_by(budgets.c.scope).with_for_update()
-    for row in connection.execute(query).mappings():
-        fresh[row["scope"]] = {key: row[key] for key in ("limit_pico", "reserved_pico", "spent_pico", "maybe_pico")}
-    return fresh
-
-
-def read_spent(connection: Connection, names: Iterable[str]) -> dict[str, int]:
-    """What of each budget is spent, may be, or is set aside for calls in flight, in pico-dollars; locks nothing."""
-    one = budgets.c
-    query = select(one.scope, one.spent_pico + one.maybe_pico + one.reserved_pico).where(one.scope.in_(list(names)))
-    return dict.fromkeys(names, 0) | {scope: int(spent) for scope, spent in connection.execute(query)}
-
-
-def write_budgets(connection: Connection, books: Mapping[str, Mapping[str, Any]]) -> None:
-    """Put back what `read_budgets` read, changed."""
-    if not books:
-        return
-    statement = upsert(connection.dialect.name, budgets)
-    changed = {key: statement.excluded[key] for key in ("limit_pico", "reserved_pico", "spent_pico", "maybe_pico")}
-    rows = [{"scope": scope, **book} for scope, book in books.items()]
-    connection.execute(statement.on_conflict_do_update(index_elements=["scope"], set_=changed), rows)
-
-
-def _fits(book: Mapping[str, Any], scope: str, limit: int | None, reserve: int) -> Denied | None:
-    if limit is None or book["spent_pico"] + book["maybe_pico"] + book["reserved_pico"] + reserve <= limit:
-        return None
-    return Denied(scope, limit, book["spent_pico"] + book["maybe_pico"], book["reserved_pico"])

@@ -1,4 +1,4 @@
-"""Opening a ledger: the engine, its pragmas, and the check that database and release belong together."""
+"""Opening a ledger: the engine, the check that database and release belong together, and what differs between the databases."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy import Connection, Engine, Table, create_engine, event, inspect, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
 
@@ -16,6 +16,7 @@ from convoforge.ledger.tables import HEAD, metadata
 from convoforge.project import read_database_url, show_database
 
 BUSY_SECONDS = 60
+"""Seconds that SQLite waits for another process's transaction."""
 
 
 def open_engine(database_url: str) -> Engine:
@@ -42,6 +43,18 @@ def open_engine(database_url: str) -> Engine:
         engine.dispose()
         raise
     return engine
+
+
+def upsert(dialect: str, table: Table) -> Any:
+    """An INSERT into `table` that knows ON CONFLICT."""
+    # one dialect is imported, not both: a command that only reads should begin at once
+    if dialect == "postgresql":
+        from sqlalchemy.dialects import postgresql
+
+        return postgresql.insert(table)
+    from sqlalchemy.dialects import sqlite
+
+    return sqlite.insert(table)
 
 
 def _parse(database_url: str) -> URL:

@@ -14,7 +14,8 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, Select, and_, bindparam, func, insert, select, update
 
-from convoforge.ledger.attempts import Completion, Denied, Intent, finish_attempts, scopes, start_attempts
+from convoforge.ledger.attempts import Completion, Intent, finish_attempts, start_attempts
+from convoforge.ledger.budgets import Denied, list_budget_scopes
 from convoforge.ledger.tables import batches, datasets, generation_logs, requests, runs
 from convoforge.models import Asked, Provider
 
@@ -226,4 +227,4 @@ def count_in_batches(connection: Connection, dataset: int) -> int:
 
 def _limits(row: Any) -> Mapping[str, int | None]:
     """The budgets that a part was reserved in; their caps do not matter any more."""
-    return dict.fromkeys(scopes(row.run_id, row.dataset_id, row.started_at))
+    return dict.fromkeys(list_budget_scopes(row.run_id, row.dataset_id, row.started_at))

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, select
 
-from convoforge.ledger.dialects import upsert
+from convoforge.ledger.connect import upsert
 from convoforge.ledger.tables import models
 from convoforge.planning.model_facts import ModelFacts, merge_facts, snapshot_facts
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 from sqlalchemy import Connection, func, insert, select, update
 
-from convoforge.ledger.attempts import read_budgets, scopes, write_budgets
+from convoforge.ledger.budgets import list_budget_scopes, read_budgets, write_budgets
 from convoforge.ledger.tables import generation_logs, owners, requests, runs
 
 LEASE = timedelta(seconds=90)
@@ -92,9 +92,11 @@ def release(connection: Connection, ids: Sequence[str], now: datetime) -> None:
         .where(*open_)
         .group_by(generation_logs.c.run_id, generation_logs.c.dataset_id, generation_logs.c.started_at)
     ).all()
-    books = read_budgets(connection, {scope for row in lost for scope in scopes(row.run_id, row.dataset_id, row.started_at)})
+    books = read_budgets(
+        connection, {scope for row in lost for scope in list_budget_scopes(row.run_id, row.dataset_id, row.started_at)}
+    )
     for row in lost:
-        for scope in scopes(row.run_id, row.dataset_id, row.started_at):
+        for scope in list_budget_scopes(row.run_id, row.dataset_id, row.started_at):
             books[scope]["reserved_pico"] -= int(row.pico)
             books[scope]["maybe_pico"] += int(row.pico)
     write_budgets(connection, books)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, RowMapping, delete, func, insert, select, update
 
-from convoforge.ledger.dialects import upsert
+from convoforge.ledger.connect import upsert
 from convoforge.ledger.tables import permits, rate_limits
 
 Amounts = tuple[int, int, int]

@@ -12,7 +12,7 @@ import orjson
 from sqlalchemy import Connection, Select, and_, bindparam, func, insert, or_, select, update
 
 from convoforge.ledger.attempts import SCORE_COLUMNS, score_values
-from convoforge.ledger.dialects import upsert
+from convoforge.ledger.connect import upsert
 from convoforge.ledger.owners import dead_owners, release
 from convoforge.ledger.tables import answers, generation_logs, requests, reviews
 from convoforge.models import Conversation, Turn
@@ -23,6 +23,9 @@ from convoforge.scoring import Scored
 
 _CHUNK = 500
 """Rows per statement: SQLite takes 32,766 variables, and a shorter statement is no slower."""
+
+_OF_ANSWER = and_(generation_logs.c.request_id == answers.c.request_id, generation_logs.c.attempt == answers.c.attempt)
+"""The attempt that brought an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,13 +154,8 @@ def read_draws(connection: Connection, dataset_id: int) -> list[Draw]:
 
 def read_cell_draws(connection: Connection, dataset_id: int, cells: Collection[str]) -> list[Draw]:
     """The same of a few cells."""
-    if not cells:
-        return []
-    highest = select(func.max(requests.c.draw)).where(requests.c.dataset_id == dataset_id)
-    numbers = range((connection.execute(highest).scalar_one() or 0) + 1)
-    wanted = [draw_key(cell, number) for cell in sorted(cells) for number in numbers]
     query = _draws_of(dataset_id)
-    return [draw for chunk in chunks(wanted) for draw in _draws(connection, query.where(requests.c.wanted.in_(chunk)))]
+    return [draw for chunk in chunks(sorted(cells)) for draw in _draws(connection, query.where(requests.c.cell.in_(chunk)))]
 
 
 def _draws_of(dataset_id: int) -> Select[Any]:
@@ -209,7 +207,7 @@ def _draws(connection: Connection, query: Select[Any]) -> list[Draw]:
 
 def sum_paid(connection: Connection, ids: Sequence[int]) -> int:
     """What the answers cost that requests hold, in pico-dollars."""
-    query = _current(func.coalesce(func.sum(answers.c.paid_pico), 0))
+    query = _current(func.coalesce(func.sum(generation_logs.c.cost_pico), 0)).join(generation_logs, _OF_ANSWER)
     return sum(int(connection.execute(query.where(requests.c.id.in_(chunk))).scalar_one()) for chunk in chunks(ids))
 
 
@@ -255,16 +253,14 @@ def read_answers(connection: Connection, ids: Sequence[int]) -> Iterator[Any]:
         generation_logs.c.provider,
         func.coalesce(generation_logs.c.answered_model, generation_logs.c.model).label("model"),
         generation_logs.c.api_request_id,
+        generation_logs.c.latency_ms,
         generation_logs.c.input_tokens,
         generation_logs.c.output_tokens,
         generation_logs.c.cache_read_tokens,
         generation_logs.c.cache_write_5m_tokens,
         generation_logs.c.cache_write_1h_tokens,
         generation_logs.c.cost_pico,
-    ).join(
-        generation_logs,
-        and_(generation_logs.c.request_id == answers.c.request_id, generation_logs.c.attempt == answers.c.attempt),
-    )
+    ).join(generation_logs, _OF_ANSWER)
     for chunk in chunks(ids):
         rows = {row.id: row for row in connection.execute(query.where(requests.c.id.in_(chunk)))}
         yield from (rows[request_id] for request_id in chunk if request_id in rows)

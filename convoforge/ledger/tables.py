@@ -27,7 +27,7 @@ from sqlalchemy import (
     true,
 )
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest migration: what a ledger of this release stands at."""
 
 
@@ -57,10 +57,6 @@ _Id = BigInteger().with_variant(Integer, "sqlite")
 
 def _pico(name: str, **options: Any) -> Column[int]:
     return Column(name, BigInteger, nullable=False, server_default="0", **options)
-
-
-def _sum(name: str) -> Column[int]:
-    return Column(name, BigInteger, nullable=False)
 
 
 datasets = Table(
@@ -137,6 +133,7 @@ requests = Table(
     Column("reason", Text),
     Index("ix_requests_dataset", "dataset_id", "state"),
     Index("ix_requests_owner", "owner"),
+    Index("ix_requests_cell", "dataset_id", "cell"),
 )
 
 generation_logs = Table(
@@ -182,39 +179,6 @@ generation_logs = Table(
     Index("ix_logs_open", "status", "owner"),
 )
 
-pages = Table(
-    "pages",
-    metadata,
-    Column("id", _Id, primary_key=True),
-    Column("run_id", String(32), nullable=False),
-    Column("hour", UTCDateTime, nullable=False),
-    Column("template", String(64), nullable=False),
-    Column("status", String(12), nullable=False),
-    Column("billing", String(8), nullable=False),
-    Column("dataset_id", _Id, nullable=False),
-    Column("provider", String(16), nullable=False),
-    Column("model", String(200), nullable=False),
-    Column("price", String(128), nullable=False),
-    Column("batched", Boolean, nullable=False),
-    _sum("attempts"),
-    _sum("retries"),
-    _sum("input_tokens"),
-    _sum("output_tokens"),
-    _sum("cache_read_tokens"),
-    _sum("cache_write_5m_tokens"),
-    _sum("cache_write_1h_tokens"),
-    _pico("thinking_tokens"),
-    _sum("cost_pico"),
-    _sum("maybe_pico"),
-    Index(
-        "ix_pages",
-        *("run_id", "hour", "template", "status", "billing", "dataset_id", "provider", "model", "price", "batched"),
-        unique=True,
-    ),
-)
-"""The attempts that have ended and have an hour, a run, a template … in common, added up: the books of a million attempts are read in
-some thousand rows. See `costs_pages`."""
-
 answers = Table(
     "answers",
     metadata,
@@ -242,11 +206,8 @@ answers = Table(
     Column("content_hash", String(64)),
     # how it begins: enough to find copies by, in an index of less than half the size
     Column("content_key", String(12)),
-    # the page, cost and latency of its log, which never change: what came of a million attempts is read in one index
-    Column("page", _Id),
-    _pico("paid_pico"),
-    Column("latency_ms", Integer),
-    Index("ix_answers_page", "page", "kind", "score", "paid_pico", "latency_ms"),
+    # all that costs ask of an answer: a million are read without their texts
+    Index("ix_answers_outcome", "request_id", "attempt", "kind", "score"),
     Index("ix_answers_conversation", "conversation_id"),
     Index("ix_answers_content", "content_key", "kind"),
 )

@@ -8,10 +8,10 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ledger.made import NOW
-from ledger.plain_books import plain_accepted
-from sqlalchemy import Connection, delete, insert
+from ledger.plain_costs import plain_accepted
+from sqlalchemy import Connection, delete, insert, select
 
-from convoforge.costs.accepted import read_accepted
+from convoforge.costs.accepted import is_accepted_by_score, read_accepted
 from convoforge.costs.run_totals import read_run_totals
 from convoforge.ledger import Ledger
 from convoforge.ledger.tables import answers, datasets, generation_logs, metadata, plans, requests, reviews, runs
@@ -96,11 +96,11 @@ def test_what_is_counted_as_accepted_is_what_the_rule_accepts(ledger: Ledger, so
     found = ledger.read(read_accepted)
 
     def counted(connection: Connection) -> set[int]:
-        query = requests.join(
+        query = select(requests.c.id).join(
             answers, (answers.c.request_id == requests.c.id) & (answers.c.attempt == requests.c.answer)
-        ).select()
-        rows = connection.execute(query.with_only_columns(requests.c.id, requests.c.dataset_id, answers.c.kind, answers.c.score))
-        return {row.id for row in rows if found.has(row.id, row.dataset_id, row.kind, row.score)}
+        )
+        by_score = query.join(datasets, datasets.c.id == requests.c.dataset_id).where(is_accepted_by_score())
+        return {*connection.execute(by_score).scalars()} - found.judged | found.accepted
 
     assert ledger.read(counted) == by_rule
 
@@ -122,5 +122,5 @@ def test_a_run_counts_a_copy_and_a_draw_in_reserve_as_what_they_are(ledger: Ledg
             connection.execute(insert(generation_logs), {**log, **how})
 
     ledger.write(with_logs)
-    books = ledger.read(read_run_totals, "r1", 6)
-    assert (books.generated, books.accepted, books.needs_revision) == (5, 2, 1)
+    totals = ledger.read(read_run_totals, "r1", 6)
+    assert (totals.generated, totals.accepted, totals.needs_revision) == (5, 2, 1)

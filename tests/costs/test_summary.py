@@ -1,4 +1,4 @@
-"""The books, read: every figure against a plain count of the same rows, on both databases."""
+"""A summary of costs: every figure against a plain count of the same rows, on both databases."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import pytest
 from ledger.made import CENT, NOW, answer, cell, completion, intent
-from ledger.plain_books import plain_books, read_rows
+from ledger.plain_costs import plain_costs, read_rows
 from sqlalchemy import Connection, insert
 
 from convoforge.costs.period import GROUPS, GroupBy
@@ -18,7 +18,6 @@ from convoforge.ledger import Ledger
 from convoforge.ledger.attempts import AnswerRow, finish_attempts, start_attempts
 from convoforge.ledger.owners import Owner
 from convoforge.ledger.requests import read_draws, register_draws
-from convoforge.ledger.rollups import rebuild_pages
 from convoforge.ledger.runs import dataset_id
 from convoforge.ledger.tables import answers, datasets, generation_logs, requests, reviews
 from convoforge.models import Quality, Usage
@@ -60,7 +59,7 @@ def past() -> list[Call]:
 
 
 @pytest.fixture
-def books(ledger: Ledger, dataset: int) -> Ledger:
+def spent(ledger: Ledger, dataset: int) -> Ledger:
     calls = past()
     ledger.write(lambda c: c.execute(datasets.update().values(min_score=6)) and None)
     made = [(Cell(f"{n:032x}", "p", "e", "t", "template", "advice"), 0) for n in range(60)]
@@ -111,30 +110,29 @@ def books(ledger: Ledger, dataset: int) -> Ledger:
                 connection.execute(requests.update().where(requests.c.id == request).values(state="held", answer=call.attempt))
 
     ledger.write(write)
-    ledger.write(rebuild_pages)
     return ledger
 
 
 @pytest.mark.parametrize("by", [None, *GROUPS])
-def test_every_figure_is_what_a_plain_count_gives(books: Ledger, by: GroupBy | None) -> None:
-    rows = books.read(read_rows)
+def test_every_figure_is_what_a_plain_count_gives(spent: Ledger, by: GroupBy | None) -> None:
+    rows = spent.read(read_rows)
     assert len(rows.logs) == len(past())
-    assert books.read(cost_summary, by=by).as_json() == plain_books(rows, None, None, by)
+    assert spent.read(cost_summary, by=by).as_json() == plain_costs(rows, None, None, by)
 
 
 @pytest.mark.parametrize("minutes", [0, 1, 59, 60, 61, 60 * 24, 60 * 24 + 30])
-def test_a_period_may_begin_and_end_at_any_moment(books: Ledger, minutes: int) -> None:
-    rows = books.read(read_rows)
+def test_a_period_may_begin_and_end_at_any_moment(spent: Ledger, minutes: int) -> None:
+    rows = spent.read(read_rows)
     for begin in (0, 30, 59.9999, 60, 90):
         since = DAY + timedelta(minutes=begin)
         until = since + timedelta(minutes=minutes, microseconds=1)
         for by in (None, "day"):
-            assert books.read(cost_summary, since, until, by=by).as_json() == plain_books(rows, since, until, by)
+            assert spent.read(cost_summary, since, until, by=by).as_json() == plain_costs(rows, since, until, by)
 
 
-def test_the_parts_of_a_period_add_up_to_it(books: Ledger) -> None:
+def test_the_parts_of_a_period_add_up_to_it(spent: Ledger) -> None:
     cut = DAY + timedelta(hours=17, minutes=20, seconds=1)
-    whole, first, second = (books.read(cost_summary, *ends) for ends in ((None, None), (None, cut), (cut, None)))
+    whole, first, second = (spent.read(cost_summary, *ends) for ends in ((None, None), (None, cut), (cut, None)))
     for name in (
         "attempts",
         "succeeded",
@@ -149,22 +147,22 @@ def test_the_parts_of_a_period_add_up_to_it(books: Ledger) -> None:
         assert getattr(whole, name) == getattr(first, name) + getattr(second, name)
 
 
-def test_each_dollar_is_accepted_or_one_kind_of_waste(books: Ledger) -> None:
-    summary, rows = books.read(cost_summary), books.read(read_rows)
+def test_each_dollar_is_accepted_or_one_kind_of_waste(spent: Ledger) -> None:
+    summary, rows = spent.read(cost_summary), spent.read(read_rows)
     first: dict[str, int] = {}
     for one in rows.answers:
         if one["score"] >= 6:
-            first.setdefault(one["content_hash"], one["paid_pico"])
+            first.setdefault(one["content_hash"], one["log"]["cost_pico"])
     assert summary.total_cost_usd == summary.wasted_usd + Decimal(sum(first.values())) / 10**12
 
 
-def test_a_period_begins_with_its_first_moment_and_ends_before_its_last(books: Ledger) -> None:
+def test_a_period_begins_with_its_first_moment_and_ends_before_its_last(spent: Ledger) -> None:
     start, end = DAY + timedelta(hours=1), DAY + timedelta(hours=5)
-    assert books.read(cost_summary, start, end).attempts == 4
+    assert spent.read(cost_summary, start, end).attempts == 4
 
 
-def test_an_empty_period_costs_nothing_and_divides_by_nothing(books: Ledger) -> None:
-    summary = books.read(cost_summary, DAY - timedelta(days=9), DAY - timedelta(days=8), by="day")
+def test_an_empty_period_costs_nothing_and_divides_by_nothing(spent: Ledger) -> None:
+    summary = spent.read(cost_summary, DAY - timedelta(days=9), DAY - timedelta(days=8), by="day")
     assert summary.as_json() == {
         **dict.fromkeys(("attempts", "succeeded", "failed", "retries", "maybe_billed", "conversations", "accepted"), 0),
         **dict.fromkeys(("input_tokens", "output_tokens", "thinking_tokens", "cache_read_tokens", "cache_write_tokens"), 0),
@@ -183,23 +181,23 @@ def test_an_empty_period_costs_nothing_and_divides_by_nothing(books: Ledger) -> 
     }
 
 
-def test_simulated_spending_is_no_part_of_real_spending(books: Ledger) -> None:
-    books.write(dataset_id, "advice", "simulator", DAY)
-    assert books.read(cost_summary, provider="simulator").attempts == 0
+def test_simulated_spending_is_no_part_of_real_spending(spent: Ledger) -> None:
+    spent.write(dataset_id, "advice", "simulator", DAY)
+    assert spent.read(cost_summary, provider="simulator").attempts == 0
 
 
-def test_the_last_review_decides_what_is_accepted(books: Ledger) -> None:
-    before = books.read(cost_summary).accepted
+def test_the_last_review_decides_what_is_accepted(spent: Ledger) -> None:
+    before = spent.read(cost_summary).accepted
 
     def review(connection: Connection, request: int, decision: str) -> None:
         connection.execute(insert(reviews), {"request_id": request, "attempt": 1, "decision": decision, "at": DAY})
 
-    low = books.read(lambda c: c.execute(answers.select().where(answers.c.score == 3)).first())
+    low = spent.read(lambda c: c.execute(answers.select().where(answers.c.score == 3)).first())
     assert low is not None
-    books.write(review, low.request_id, "accept")
-    assert books.read(cost_summary).accepted == before + 1
-    books.write(review, low.request_id, "reject")
-    assert books.read(cost_summary).accepted == before
+    spent.write(review, low.request_id, "accept")
+    assert spent.read(cost_summary).accepted == before + 1
+    spent.write(review, low.request_id, "reject")
+    assert spent.read(cost_summary).accepted == before
 
 
 def said(score: int, text: str) -> AnswerRow:

@@ -14,7 +14,8 @@ from sqlalchemy import Connection, select, text
 
 from convoforge.errors import LedgerError
 from convoforge.ledger import Ledger
-from convoforge.ledger.attempts import Denied, finish_attempts, read_budgets, start_attempts
+from convoforge.ledger.attempts import finish_attempts, start_attempts
+from convoforge.ledger.budgets import Denied, read_budgets
 from convoforge.ledger.owners import LEASE, Owner, dead_owners, register, renew, retire
 from convoforge.ledger.requests import Claimed, claim, read_draws, register_draws, release_claims
 from convoforge.ledger.tables import generation_logs, requests

@@ -9,7 +9,8 @@ from ledger.made import CENT, NOW, cell, completion, intent
 from sqlalchemy import Connection, insert, select, text
 
 from convoforge.ledger import Ledger
-from convoforge.ledger.attempts import Denied, Intent, read_budgets
+from convoforge.ledger.attempts import Intent
+from convoforge.ledger.budgets import Denied, read_budgets
 from convoforge.ledger.message_batches import (
     Seen,
     begin_batch,

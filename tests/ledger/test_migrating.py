@@ -7,7 +7,7 @@ from typing import Any
 
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
-from ledger.plain_books import plain_books, plain_pages, read_pages, read_rows
+from ledger.plain_costs import plain_costs, read_rows
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 
 from convoforge.costs.period import GROUPS
@@ -15,7 +15,6 @@ from convoforge.costs.summary import cost_summary
 from convoforge.ledger import Ledger
 from convoforge.ledger.connect import _sqlite_pragmas
 from convoforge.ledger.migrations import _scripts
-from convoforge.ledger.rollups import rebuild_pages
 from convoforge.ledger.tables import HEAD
 
 NOW = datetime(2026, 11, 22, 23, 58, tzinfo=UTC)
@@ -113,21 +112,17 @@ def old_ledger(url: str) -> None:
     engine.dispose()
 
 
-def test_an_older_ledger_is_migrated_with_the_same_books(database_url: str) -> None:
+def test_an_older_ledger_is_migrated_with_the_same_costs(database_url: str) -> None:
     old_ledger(database_url)
     with Ledger(database_url) as ledger:
         assert ledger.read(lambda c: c.execute(text("SELECT version_num FROM alembic_version")).scalar_one()) == HEAD
         rows = ledger.read(read_rows)
         assert (len(rows.logs), len(rows.answers)) == (12, 2)
-        assert ledger.read(read_pages) == plain_pages(rows)
         for by in (None, *GROUPS):
             for since, until in ((None, None), (NOW + timedelta(minutes=1), NOW + timedelta(minutes=8))):
-                assert ledger.read(cost_summary, since, until, by=by).as_json() == plain_books(rows, since, until, by)
+                assert ledger.read(cost_summary, since, until, by=by).as_json() == plain_costs(rows, since, until, by)
         summary = ledger.read(cost_summary)
         assert (summary.attempts, summary.accepted, summary.waste.dropped.conversations) == (12, 1, 1)
-        before = ledger.read(read_pages), summary
-        ledger.write(rebuild_pages)
-        assert (ledger.read(read_pages), ledger.read(cost_summary)) == before
         assert "api_key" in [column["name"] for column in inspect(ledger.engine).get_columns("batches")]
 
 

@@ -18,7 +18,7 @@ from convoforge.ledger.migrations import known_versions, upgrade
 from convoforge.ledger.tables import HEAD, metadata
 
 COLUMNS = {
-    "answers": "attempt content_hash content_key conversation_id generated_at kind latency_ms page paid_pico raw_text reason "
+    "answers": "attempt content_hash content_key conversation_id generated_at kind raw_text reason "
     "reasons request_id rubric score score_length score_structure score_turns sent system temperature "
     "temperature_applied template_system template_version turns",
     "batches": "api_batch_id api_ended_at api_key api_status created_at ended_at endpoint given_up_at id looked_at "
@@ -32,9 +32,6 @@ COLUMNS = {
     "idempotency_keys": "created_at fingerprint key nonce owner response status",
     "models": "asked_at model provider told",
     "owners": "host id lease_until pid started",
-    "pages": "attempts batched billing cache_read_tokens cache_write_1h_tokens cache_write_5m_tokens cost_pico dataset_id "
-    "hour id input_tokens maybe_pico model output_tokens price provider retries run_id status template "
-    "thinking_tokens",
     "permits": "at id input_tokens limit_name output_tokens requests",
     "plans": "cells created_at dataset_id grid id signature",
     "rate_limits": "name paused_until window_seconds",

@@ -21,7 +21,7 @@ from convoforge.generation.message_batches import Batcher
 from convoforge.generation.run_context import RunContext
 from convoforge.generation.run_state import RunState
 from convoforge.ledger import Ledger
-from convoforge.ledger.attempts import read_budgets
+from convoforge.ledger.budgets import read_budgets
 from convoforge.ledger.message_batches import list_open_batches
 from convoforge.ledger.owners import new_owner, register, retire
 from convoforge.ledger.requests import claim, read_draws, register_draws

@@ -25,7 +25,7 @@ from convoforge.dataset.forecast import Forecast, forecast, know, look
 from convoforge.errors import ConfigError
 from convoforge.flows.build_dataset import build_dataset
 from convoforge.ledger import Ledger
-from convoforge.ledger.attempts import scopes, write_budgets
+from convoforge.ledger.budgets import list_budget_scopes, write_budgets
 from convoforge.ledger.runs import dataset_id
 from convoforge.planning.options import STRAND, BuildOptions, resolve_spec
 from convoforge.planning.plan import make_plan
@@ -147,7 +147,7 @@ def test_a_budget_that_cannot_do_it_is_said_before(ledger: Ledger, budget: str, 
 def test_what_the_day_has_spent_already_counts(ledger: Ledger) -> None:
     spec = small(budget={"run_usd": 5, "day_usd": 20, "dataset_usd": 50})
     dataset = ledger.write(dataset_id, spec.name, "anthropic", datetime.now(UTC))
-    day = scopes("", dataset, datetime.now(UTC))[2]
+    day = list_budget_scopes("", dataset, datetime.now(UTC))[2]
     book = {"limit_pico": None, "reserved_pico": 0, "spent_pico": 1999 * 10**10, "maybe_pico": 0}
     ledger.write(write_budgets, {day: book})
     (warning,) = of(know(ledger, make_plan(spec, LIBRARY, "anthropic"))).warnings

@@ -12,7 +12,8 @@ from sqlalchemy.engine import make_url
 from storm.wires import Wire
 
 from convoforge.ledger import Ledger
-from convoforge.ledger.attempts import finish_attempts, read_budgets, start_attempts
+from convoforge.ledger.attempts import finish_attempts, start_attempts
+from convoforge.ledger.budgets import read_budgets
 from convoforge.ledger.owners import new_owner, register
 from convoforge.ledger.requests import claim, read_draws, register_draws
 from convoforge.ledger.runs import dataset_id

@@ -1,4 +1,4 @@
-"""The pages and the books against the rows, after whatever may happen to attempts, on both databases."""
+"""Costs and budgets against a plain count of the rows, after whatever may happen to attempts, on both databases."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ledger.made import CENT, NOW, answer, completion, intent
-from ledger.plain_books import plain_books, plain_pages, read_pages, read_rows
+from ledger.plain_costs import plain_costs, read_rows
 from sqlalchemy import Connection, delete, insert, select, update
 
 from convoforge.costs.period import GROUPS
 from convoforge.costs.summary import cost_summary
 from convoforge.errors import LedgerError
 from convoforge.ledger import Ledger
-from convoforge.ledger.attempts import Completion, Intent, finish_attempts, read_budgets, scopes, start_attempts
+from convoforge.ledger.attempts import Completion, Intent, finish_attempts, start_attempts
+from convoforge.ledger.budgets import list_budget_scopes, read_budgets
 from convoforge.ledger.owners import Owner, release
 from convoforge.ledger.requests import read_draws, register_draws, write_scores
-from convoforge.ledger.rollups import rebuild_pages
 from convoforge.ledger.runs import dataset_id
 from convoforge.ledger.tables import answers, budgets, datasets, generation_logs, metadata, requests, reviews
 from convoforge.models import Quality, Usage
@@ -90,7 +90,7 @@ class Story:
             price=PRICES[how % 3],
             started_at=at,
             reserve_pico=CENT + which,
-            limits=dict.fromkeys(scopes(run, dataset, at)),
+            limits=dict.fromkeys(list_budget_scopes(run, dataset, at)),
             batch_id="batch" if how == 3 else None,
         )
         assert start_attempts(self.connection, [one]) == [None]
@@ -155,7 +155,7 @@ def begin_story(connection: Connection) -> Story:
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(happenings, min_size=8, max_size=40), st.lists(periods, min_size=1, max_size=3))
-def test_whatever_happens_pages_budgets_and_books_are_what_the_rows_say(
+def test_whatever_happens_budgets_and_costs_are_what_the_rows_say(
     ledger: Ledger, story: Sequence[tuple[Any, ...]], some: Sequence[tuple[datetime | None, datetime | None]]
 ) -> None:
     def live(connection: Connection) -> None:
@@ -165,18 +165,15 @@ def test_whatever_happens_pages_budgets_and_books_are_what_the_rows_say(
 
     ledger.write(live)
     rows = ledger.read(read_rows)
-    assert ledger.read(read_pages) == plain_pages(rows)
-    for one in rows.answers:
-        assert (one["paid_pico"], one["latency_ms"]) == (one["log"]["cost_pico"], one["log"]["latency_ms"])
     held = {row.id: row.answer for row in ledger.read(lambda c: c.execute(select(requests)).all())}
-    for request in {one["request_id"] for one in rows.answers}:  # what `several` in costs_outcomes relies on
+    for request in {one["request_id"] for one in rows.answers}:  # what `several` in costs.accepted relies on
         assert held[request] in [one["attempt"] for one in rows.answers if one["request_id"] == request]
 
     sums: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
     for log in rows.logs:
-        for scope in scopes(log["run_id"], log["dataset_id"], log["started_at"]):
-            for place, name in enumerate(("reserved_pico", "cost_pico", "maybe_pico")):
-                sums[scope][place] += log[name]
+        for scope in list_budget_scopes(log["run_id"], log["dataset_id"], log["started_at"]):
+            for index, name in enumerate(("reserved_pico", "cost_pico", "maybe_pico")):
+                sums[scope][index] += log[name]
     kept = ledger.read(lambda c: c.execute(select(budgets)).all())
     assert {row.scope: [row.reserved_pico, row.spent_pico, row.maybe_pico] for row in kept} == sums
 
@@ -184,11 +181,7 @@ def test_whatever_happens_pages_budgets_and_books_are_what_the_rows_say(
         for since, until in [(None, None), *some]:
             for by in (None, *GROUPS) if since is until else (None, "day"):
                 summary = ledger.read(cost_summary, since, until, by=by, provider=provider)
-                assert summary.as_json() == plain_books(rows, since, until, by, provider)
-
-    before = ledger.read(read_pages), ledger.read(cost_summary, by="day")
-    ledger.write(rebuild_pages)
-    assert (ledger.read(read_pages), ledger.read(cost_summary, by="day")) == before
+                assert summary.as_json() == plain_costs(rows, since, until, by, provider)
 
 
 def enrolled(ledger: Ledger, dataset: int) -> int:
@@ -207,12 +200,12 @@ def test_an_end_is_not_written_twice(ledger: Ledger, dataset: int, owner: Owner)
     failed: Completion = completion(one, status="failed", answer=None)
     ledger.write(start_attempts, [one])
     ledger.write(finish_attempts, [failed])
-    before = ledger.read(read_pages), budget(ledger)
+    before = ledger.read(read_rows), budget(ledger)
     with pytest.raises(LedgerError, match="never begun, or whose end has been written down before"):
         ledger.write(finish_attempts, [failed])
     with pytest.raises(LedgerError, match="never begun"):
         ledger.write(finish_attempts, [replace(failed, intent=replace(one, attempt=2))])
-    assert (ledger.read(read_pages), budget(ledger)) == before
+    assert (ledger.read(read_rows), budget(ledger)) == before
 
 
 def test_a_call_that_ends_after_its_owner_was_given_up_is_booked_as_what_it_is(
@@ -238,14 +231,3 @@ def test_what_one_call_may_have_cost_is_kept_with_it(ledger: Ledger, dataset: in
     (log,) = ledger.read(lambda c: c.execute(select(generation_logs)).all())
     assert (log.reserved_pico, log.maybe_pico) == (0, CENT)
     assert budget(ledger) == (0, 0, CENT)
-
-
-def test_pages_that_were_lost_are_made_anew(ledger: Ledger, dataset: int, owner: Owner) -> None:
-    one = intent(enrolled(ledger, dataset), dataset, owner)
-    ledger.write(start_attempts, [one])
-    ledger.write(finish_attempts, [completion(one)])
-    before = ledger.read(cost_summary, by="run")
-    ledger.write(lambda c: c.exec_driver_sql("DELETE FROM pages") and None)
-    assert ledger.read(cost_summary).attempts == 0
-    ledger.write(rebuild_pages)
-    assert ledger.read(cost_summary, by="run") == before

@@ -1,4 +1,4 @@
-"""The books as a plain count in Python over the rows: what every figure of the ledger's is held against."""
+"""Costs as a plain count in Python over the rows: what every figure is held against."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Table, select
 from convoforge.dataset.acceptance import assess
 from convoforge.ledger.plans import read_cells, read_plan
 from convoforge.ledger.requests import read_draws
-from convoforge.ledger.tables import answers, datasets, generation_logs, pages, requests
+from convoforge.ledger.tables import answers, datasets, generation_logs, requests
 from convoforge.pricing import Price, usd
 
 Row = dict[str, Any]
@@ -32,7 +32,7 @@ TOKENS = (
 
 @dataclass(frozen=True)
 class Rows:
-    """Everything in a ledger that books are made of. Answers carry their log, and whether they are held and accepted."""
+    """Everything in a ledger that costs are made of. Answers carry their log, and whether they are held and accepted."""
 
     logs: list[Row]
     answers: list[Row]
@@ -70,7 +70,7 @@ def plain_accepted(connection: Connection) -> set[int]:
     return found
 
 
-def plain_books(
+def plain_costs(
     rows: Rows, since: datetime | None, until: datetime | None, by: str | None, provider: str = "anthropic"
 ) -> dict[str, Any]:
     """What `cost_summary(…).as_json()` is to be."""
@@ -177,27 +177,3 @@ def _paid(logs: Sequence[Row]) -> str:
 
 def _each(pico: int, count: int) -> str | None:
     return f"{usd(pico) / count:f}" if count else None
-
-
-def read_pages(connection: Connection) -> dict[tuple[Any, ...], tuple[int, ...]]:
-    """Every page by what its attempts have in common: what they add up to."""
-    found = {}
-    for row in connection.execute(select(pages)).mappings():
-        values = [value for name, value in row.items() if name != "id"]
-        found[tuple(values[:10])] = tuple(values[10:])
-    return found
-
-
-def plain_pages(rows: Rows) -> dict[tuple[Any, ...], tuple[int, ...]]:
-    """What they are to be."""
-    found: dict[tuple[Any, ...], tuple[int, ...]] = {}
-    for log in rows.logs:
-        if log["status"] not in ("succeeded", "failed"):
-            continue
-        key = (
-            *(log["run_id"], log["started_at"].replace(minute=0, second=0, microsecond=0), log["template"], log["status"]),
-            *(log["billing"], log["dataset_id"], log["provider"], log["model"], log["price"] or "", log["batch_id"] is not None),
-        )
-        one = (1, int(log["attempt"] > 1), *(log[name] for name in TOKENS), log["cost_pico"], log["maybe_pico"])
-        found[key] = tuple(a + b for a, b in zip(found.get(key, (0,) * len(one)), one, strict=True))
-    return found

@@ -1,0 +1,68 @@
+"""Budgets: what a run, a dataset and a dataset's UTC day have reserved, spent and may have been billed, against their caps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from convoforge.ledger.connect import upsert
+from convoforge.ledger.tables import budgets
+
+_COLUMNS = ("limit_pico", "reserved_pico", "spent_pico", "maybe_pico")
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """A reservation that does not fit. `in_flight_pico` is what others have reserved and may give back."""
+
+    scope: str
+    limit_pico: int
+    spent_pico: int
+    in_flight_pico: int
+
+
+def list_budget_scopes(run_id: str, dataset_id: int, at: datetime) -> tuple[str, str, str]:
+    """The three budgets a call counts against: its run, its dataset, its dataset's UTC day."""
+    return f"run:{run_id}", f"dataset:{dataset_id}", f"day:{dataset_id}:{at:%Y-%m-%d}"
+
+
+def check_budget(budget: Mapping[str, Any], scope: str, limit: int | None, reserve: int) -> Denied | None:
+    """`Denied` where `reserve` more pico-dollars would pass the cap of a budget that was read."""
+    if limit is None or budget["spent_pico"] + budget["maybe_pico"] + budget["reserved_pico"] + reserve <= limit:
+        return None
+    return Denied(scope, limit, budget["spent_pico"] + budget["maybe_pico"], budget["reserved_pico"])
+
+
+def read_budgets(connection: Connection, scopes: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """The budgets of `scopes`, locked until the transaction ends; zeros where there is none yet."""
+    scopes = sorted(scopes)  # one order for everyone: no deadlock
+    found: dict[str, dict[str, Any]] = {scope: {"limit_pico": None, **dict.fromkeys(_COLUMNS[1:], 0)} for scope in scopes}
+    if not scopes:
+        return found
+    if connection.dialect.name == "postgresql":
+        connection.execute(upsert("postgresql", budgets).on_conflict_do_nothing(), [{"scope": scope} for scope in scopes])
+    query = select(budgets).where(budgets.c.scope.in_(scopes)).order_by(budgets.c.scope).with_for_update()
+    for row in connection.execute(query).mappings():
+        found[row["scope"]] = {name: row[name] for name in _COLUMNS}
+    return found
+
+
+def read_spent(connection: Connection, scopes: Iterable[str]) -> dict[str, int]:
+    """What of each budget is spent, may be, or is reserved for calls in flight, in pico-dollars; locks nothing."""
+    one = budgets.c
+    query = select(one.scope, one.spent_pico + one.maybe_pico + one.reserved_pico).where(one.scope.in_(list(scopes)))
+    return dict.fromkeys(scopes, 0) | {scope: int(spent) for scope, spent in connection.execute(query)}
+
+
+def write_budgets(connection: Connection, changed: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write back what `read_budgets` read, changed."""
+    if not changed:
+        return
+    statement = upsert(connection.dialect.name, budgets)
+    values = {name: statement.excluded[name] for name in _COLUMNS}
+    rows = [{"scope": scope, **budget} for scope, budget in changed.items()]
+    connection.execute(statement.on_conflict_do_update(index_elements=["scope"], set_=values), rows)
