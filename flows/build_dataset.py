@@ -21,7 +21,7 @@ from convoforge.dataset.status import read_status
 from convoforge.errors import ConvoforgeError
 from convoforge.ledger.message_batches import list_open_batches
 from convoforge.ledger.requests import claim, list_unscored, register_draws, requeue
-from convoforge.ledger.runs import read_remarks, run_usage
+from convoforge.ledger.runs import read_remarks, read_run_usage
 from convoforge.orchestration.build_run import BuildRun, open_build_run
 from convoforge.orchestration.cancellation import end_state
 from convoforge.orchestration.workers import find_deployment, generate_on_workers
@@ -59,7 +59,7 @@ async def build_dataset(spec: str, options: BuildOptions = BuildOptions()) -> St
             opened.state.stage = "publishing"
             release = await publish(opened)
             limited = options.limit is not None and opened.state.tally["generated"] >= options.limit
-            used = await opened.ledger.aread(run_usage, opened.run_id)
+            used = await opened.ledger.aread(read_run_usage, opened.run_id)
             remarks = await opened.ledger.aread(read_remarks, opened.run_id, what.model)
             report = build_report(
                 opened, release, held=held, limited=limited, seconds=monotonic() - begun, used=used, remarks=remarks

@@ -14,7 +14,7 @@ from convoforge.dataset.status import read_status
 from convoforge.errors import ConvoforgeError
 from convoforge.ledger import Ledger
 from convoforge.ledger.message_batches import list_open_batches
-from convoforge.ledger.runs import find_dataset, read_remarks, run_usage
+from convoforge.ledger.runs import find_dataset, read_remarks, read_run_usage
 from convoforge.orchestration.build_run import open_build_run
 from convoforge.planning.spec import DatasetSpec
 from convoforge.settings import Settings
@@ -62,7 +62,7 @@ async def _collect(spec: DatasetSpec, *, simulate: bool) -> BuildReport:
         held = len(read_status(opened.ledger, opened.plan, opened.dataset_id).accepted)
         await collect_results(wait=False)
         release = await publish(opened)
-        used = await opened.ledger.aread(run_usage, opened.run_id)
+        used = await opened.ledger.aread(read_run_usage, opened.run_id)
         remarks = await opened.ledger.aread(read_remarks, opened.run_id, opened.plan.spec.model)
         report = build_report(opened, release, held=held, limited=False, seconds=monotonic() - begun, used=used, remarks=remarks)
         await write_report(report)

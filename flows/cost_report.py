@@ -1,4 +1,4 @@
-"""The books, read every week: what was spent, on what, and what of it was waste. Sends nothing, pays nothing."""
+"""A weekly report of costs: what was spent, on what, and what of it was waste. Sends nothing, pays nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
 from pydantic import Field
 
-from convoforge.costs.format import COLUMNS, format_groups, say, say_in_a_line
+from convoforge.costs.format import COLUMNS, format_groups, format_line, format_summary
 from convoforge.costs.summary import CostSummary, GroupBy, cost_summary
 from convoforge.errors import ConvoforgeError
 from convoforge.ledger import Ledger
@@ -30,7 +30,7 @@ async def cost_report(
     by: Annotated[GroupBy, Field(description="What the figures are grouped by")] = "dataset",
     simulated: Annotated[bool, Field(description="What the simulator wrote, instead of real spending")] = False,
 ) -> State[Any]:
-    """Read the books and leave them as a table and a page. Ends Completed with the total, what an accepted conversation costs and what
+    """Sum up the costs and leave them as a table and a page. Ends Completed with the total, what an accepted conversation costs and what
     was wasted, and with what `convoforge costs --json` prints as its result; Failed where the ledger cannot be read."""
     if since and until and since > until:
         return Failed(message=f"the period begins on {since}, after its last day {until}")
@@ -39,26 +39,26 @@ async def cost_report(
         summary = await asyncio.to_thread(_read, _midnight(since), _midnight(end), by, simulated=simulated)
     except ConvoforgeError as error:
         return Failed(message=one_line(error), data=error)
-    message = f"{say_in_a_line(summary)}{' (simulated: nothing was paid)' if simulated else ''}"
+    message = f"{format_line(summary)}{' (simulated: nothing was paid)' if simulated else ''}"
     period = f"{since or 'the beginning'} to {until or 'now'}"
     key = "costs-simulated" if simulated else "costs"
     groups = summary.groups or {}
     rows = [dict(zip((by, *COLUMNS), row, strict=True)) for row in format_groups(groups)]
-    page = markdown(summary, groups, by, period, simulated=simulated)
+    page = format_page(summary, groups, by, period, simulated=simulated)
     try:
         await asyncio.gather(
             acreate_table_artifact(rows, key=f"{key}-by-{by}", description=f"{period}: {message}"),
             acreate_markdown_artifact(page, key=f"{key}-report", description=f"Costs, {period}"),
         )
-    except Exception as error:  # noqa: BLE001 - the books are in the ledger whether or not Prefect shows them
+    except Exception as error:  # noqa: BLE001 - the costs are in the ledger whether or not Prefect shows them
         get_run_logger().warning("the artifacts could not be written: %s", error)
     return Completed(message=message, data=summary.as_json())
 
 
-def markdown(summary: CostSummary, groups: Mapping[str, CostSummary], by: str, period: str, *, simulated: bool) -> str:
-    """The books as a page."""
+def format_page(summary: CostSummary, groups: Mapping[str, CostSummary], by: str, period: str, *, simulated: bool) -> str:
+    """The summary as a page of Markdown."""
     banner = ["> **Simulated.** None of this was paid.", ""] if simulated else []
-    facts = [table_row((what.replace("  ", "· "), value)) for what, value in say(summary)]
+    facts = [table_row((what.replace("  ", "· "), value)) for what, value in format_summary(summary)]
     table = [table_row((by, *COLUMNS)), "|---|" + "---:|" * len(COLUMNS), *map(table_row, format_groups(groups))]
     return "\n".join([f"# Costs, {period}", "", *banner, "| | |", "|---|---|", *facts, "", f"## By {by}", "", *table, ""])
 

@@ -24,7 +24,7 @@ from convoforge.generation.requests import default_spec
 from convoforge.generation.run_context import RunContext
 from convoforge.generation.run_state import UNREADABLE_LIMIT, RunState
 from convoforge.ledger import Ledger
-from convoforge.ledger.owners import new_owner, register
+from convoforge.ledger.owners import make_owner, register
 from convoforge.ledger.requests import claim, read_draws, register_draws
 from convoforge.ledger.runs import dataset_id
 from convoforge.models import Outcome, Prompt
@@ -99,7 +99,7 @@ async def run_until(url: str, folder: Path, requests: int) -> tuple[list[Outcome
     spec = change_spec(default_spec(MODEL), retry=RETRY, quality={"min_score": 1})
     control = RunState()
     with Ledger(f"sqlite:///{folder / 'ledger.db'}") as ledger:
-        now, owner = datetime.now(UTC), new_owner()
+        now, owner = datetime.now(UTC), make_owner()
         ledger.write(register, owner, now)
         dataset = ledger.write(dataset_id, "table", "simulator", now)
         claude = Claude((SIMULATOR_KEY,), url, MODEL, timeout_seconds=spec.retry.timeout_seconds)

@@ -1,4 +1,4 @@
-"""`convoforge costs`: the books, as a table or as JSON."""
+"""`convoforge costs`: what was spent, as a table or as JSON."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rich.table import Table
 
 from convoforge.cli import DONE
 from convoforge.cli.console import facts, out, print_json
-from convoforge.costs.format import COLUMNS, format_groups, say
+from convoforge.costs.format import COLUMNS, format_groups, format_summary
 from convoforge.costs.summary import CostSummary, GroupBy, cost_summary
 from convoforge.ledger import Ledger
 from convoforge.periods import read_period
@@ -17,7 +17,7 @@ from convoforge.project import show_database
 from convoforge.settings import Settings
 
 _RUN = 8
-"""So much of a run's id is shown: `convoforge status` knows a run by how its id begins."""
+"""Characters of a run's id that are shown: `convoforge status` knows a run by how its id begins."""
 
 
 def show_costs(since: str | None, until: str | None, by: GroupBy | None, *, simulated: bool, as_json: bool) -> int:
@@ -31,7 +31,7 @@ def show_costs(since: str | None, until: str | None, by: GroupBy | None, *, simu
         return DONE
     if simulated:
         out.print("[yellow]Simulated: none of this was paid.[/yellow]")
-    out.print(facts([*say(summary), ("ledger", show_database(settings.database_url))]))
+    out.print(facts([*format_summary(summary), ("ledger", show_database(settings.database_url))]))
     if summary.groups:
         out.print()
         out.print(_table(by or "", summary.groups))

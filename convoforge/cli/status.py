@@ -16,7 +16,7 @@ from convoforge.errors import ConfigError, nearest
 from convoforge.ledger import Ledger
 from convoforge.ledger.message_batches import OpenBatch, list_open_batches, list_troubled_batches
 from convoforge.ledger.requests import read_answers, read_conversation, read_draws
-from convoforge.ledger.runs import find_dataset, known_datasets, read_runs
+from convoforge.ledger.runs import find_dataset, list_datasets, read_runs
 from convoforge.models import AnswerKind, Provider
 from convoforge.planning.plan import Plan
 from convoforge.planning.spec import ADHOC, DatasetSpec
@@ -32,7 +32,7 @@ def find_plan(ledger: Ledger, settings: Settings, name: str, *, simulated: bool)
     """The plan that a dataset was last built with, and its id. Where only simulated data has the name, that is meant."""
     if name == ADHOC:
         raise ConfigError(f"'{ADHOC}' holds single requests, which have no plan: `convoforge show {ADHOC}` prints them")
-    known = ledger.read(known_datasets)
+    known = ledger.read(list_datasets)
     providers: list[Provider] = ["simulator"] if simulated else ["anthropic", "simulator"]
     for provider in providers:
         row = ledger.read(find_dataset, name, provider)

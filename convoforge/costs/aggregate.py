@@ -20,7 +20,7 @@ from sqlalchemy import ColumnElement, Connection, Select, String, and_, case, ca
 from convoforge.costs.accepted import is_accepted_by_score, read_accepted
 from convoforge.costs.period import GroupBy, Period, select_group
 from convoforge.costs.totals import GroupTotals, Latency, Totals
-from convoforge.ledger.requests import chunks
+from convoforge.ledger.requests import split_chunks
 from convoforge.ledger.tables import answers, datasets, generation_logs, requests
 from convoforge.models import Usage
 from convoforge.pricing import Price
@@ -130,7 +130,9 @@ def _read_corrections(connection: Connection, period: Period, group: ColumnEleme
         requests, requests.c.id == answers.c.request_id
     )
     rows = [
-        tuple(row) for ids in chunks(sorted(found.judged)) for row in connection.execute(query.where(_LOGS.request_id.in_(ids)))
+        tuple(row)
+        for ids in split_chunks(sorted(found.judged))
+        for row in connection.execute(query.where(_LOGS.request_id.in_(ids)))
     ]
     frame = pl.DataFrame(rows, ["name", "request_id", "pico", "is_held", "by_score"], orient="row")
     is_held, pico = pl.col("is_held").cast(pl.Boolean), pl.col("pico")

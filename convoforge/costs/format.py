@@ -1,4 +1,4 @@
-"""The books in words and figures, for whoever pays: what the command prints and the flow leaves behind."""
+"""A summary of costs as text: what the command prints and the flow leaves behind."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from convoforge.pricing import dollars
 COLUMNS = ("attempts", "failed", "retries", "accepted", "cost", "per accepted", "wasted", "95% within")
 
 
-def say(summary: CostSummary) -> list[tuple[str, str]]:
+def format_summary(summary: CostSummary) -> list[tuple[str, str]]:
     """A summary, line by line: what, and how much of it. Parts of a figure are indented by two blanks."""
     waste, cache, latency = summary.waste, summary.cache, summary.latency_ms
     return [
@@ -51,7 +51,7 @@ def format_groups(groups: Mapping[str, CostSummary]) -> Iterator[tuple[str, ...]
         )
 
 
-def say_in_a_line(summary: CostSummary) -> str:
+def format_line(summary: CostSummary) -> str:
     """The total, what an accepted conversation costs, and the waste."""
     return (
         f"{dollars(summary.total_cost_usd)} for {summary.attempts:,} attempts; {dollars(summary.cost_per_accepted_usd)} for each of "

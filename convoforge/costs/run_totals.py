@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection, and_, case, func, select
 
 from convoforge.costs.accepted import read_accepted
-from convoforge.ledger.requests import chunks
+from convoforge.ledger.requests import split_chunks
 from convoforge.ledger.tables import answers, generation_logs, requests
 
 
@@ -49,7 +49,7 @@ def read_run_totals(connection: Connection, run_id: str, min_score: int) -> RunT
         .join(generation_logs, and_(logs.request_id == answers.c.request_id, logs.attempt == answers.c.attempt))
         .where(logs.run_id == run_id)
     )
-    for ids in chunks(sorted(good.judged)):
+    for ids in split_chunks(sorted(good.judged)):
         for request, kind, score in connection.execute(held.where(requests.c.id.in_(ids))):
             reaches = kind == "ok" and score is not None and score >= min_score
             accepted += (request in good.accepted) - reaches

@@ -22,7 +22,7 @@ from convoforge.generation.recording import asked_of
 from convoforge.generation.run_context import RunContext
 from convoforge.ledger.attempts import Intent
 from convoforge.ledger.budgets import Denied
-from convoforge.ledger.message_batches import begin_batch, custom_id, end_batch, list_open_batches, name_batch, read_parts
+from convoforge.ledger.message_batches import begin_batch, end_batch, list_open_batches, make_custom_id, name_batch, read_parts
 from convoforge.ledger.requests import claim, release_claims
 from convoforge.models import BatchState
 from convoforge.planning.plan import kept_text, worst_cost_pico
@@ -68,7 +68,7 @@ class Batcher:
         chunk: list[tuple[Job, bytes]] = []
         size = 0
         for job, text in zip(jobs, texts, strict=True):
-            name = custom_id(job.claimed.cell, job.claimed.draw, job.claimed.attempts + 1)
+            name = make_custom_id(job.claimed.cell, job.claimed.draw, job.claimed.attempts + 1)
             request = api.request(name, job.prompt, job.settings, keep=text is not None and crowd[text] > 1)
             if chunk and (len(chunk) >= MAX_REQUESTS or size + len(request) > min(MAX_BYTES, self._most_bytes)):
                 yield chunk

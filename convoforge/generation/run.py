@@ -21,7 +21,7 @@ from convoforge.generation.run_context import RunContext
 from convoforge.generation.run_state import RunState
 from convoforge.ledger import Ledger
 from convoforge.ledger.model_facts import keep_facts
-from convoforge.ledger.owners import RENEW_SECONDS, new_owner, register, renew, retire
+from convoforge.ledger.owners import RENEW_SECONDS, make_owner, register, renew, retire
 from convoforge.ledger.rate_limiter import LedgerRateLimiter
 from convoforge.ledger.runs import begin_run, dataset_id, keep_spec
 from convoforge.models import Provider
@@ -76,7 +76,7 @@ async def open_run(
     run_id = part_of or own_id
     async with AsyncExitStack() as stack:
         ledger = stack.enter_context(Ledger(settings.database_url))
-        now, owner = datetime.now(UTC), new_owner(own_id if part_of else None)
+        now, owner = datetime.now(UTC), make_owner(own_id if part_of else None)
         dataset = ledger.write(dataset_id, spec.name, provider, now)
         ledger.write(register, owner, now)
         stack.callback(lambda: ledger.write(retire, owner.id, datetime.now(UTC)))

@@ -15,7 +15,7 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from convoforge.errors import LedgerError, LedgerFullError
 from convoforge.ledger.attempts import start_attempts
 from convoforge.ledger.connect import open_engine
-from convoforge.ledger.writer import PATIENCE_SECONDS, Item, Result, Write, Writer, passes
+from convoforge.ledger.writer import PATIENCE_SECONDS, Item, Result, Write, Writer, is_passing
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -44,9 +44,9 @@ class Ledger:
                 with self._reader.connect() as connection:
                     return function(connection, *args, **kwargs)
             except SQLAlchemyError as error:
-                restarts = self.engine.dialect.name != "sqlite" and isinstance(error, OperationalError) and passes(error)
+                restarts = self.engine.dialect.name != "sqlite" and isinstance(error, OperationalError) and is_passing(error)
                 if not restarts or time.monotonic() > deadline:
-                    raise _said(error) from error
+                    raise _make_error(error) from error
             time.sleep(0.5)
 
     def write(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -55,7 +55,7 @@ class Ledger:
             with self.engine.begin() as connection:
                 return function(connection, *args, **kwargs)
         except SQLAlchemyError as error:
-            raise _said(error) from error
+            raise _make_error(error) from error
 
     async def aread(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """`read`, beside a running event loop."""
@@ -107,5 +107,5 @@ def _each(connection: Connection, items: Sequence[Callable[[Connection], Any]]) 
     return [item(connection) for item in items]
 
 
-def _said(error: SQLAlchemyError) -> LedgerError:
+def _make_error(error: SQLAlchemyError) -> LedgerError:
     return LedgerError(f"the ledger does not answer: {str(getattr(error, 'orig', None) or error).splitlines()[0]}")

@@ -14,8 +14,8 @@ from sqlalchemy import Connection, Select, delete, exists, insert, or_, select, 
 
 from convoforge.errors import ConvoforgeError, GenerationValidationError, LimiterClosed, ParseError
 from convoforge.ledger.connect import upsert
-from convoforge.ledger.owners import living_owners
-from convoforge.ledger.requests import Claimed, claim, enrol_one, read_answers, read_conversation, requeue
+from convoforge.ledger.owners import list_living_owners
+from convoforge.ledger.requests import Claimed, claim, read_answers, read_conversation, register_one, requeue
 from convoforge.ledger.tables import answers, generation_logs, idempotency_keys, request_batches, requests
 from convoforge.models import AnswerKind, Outcome, Quality, Status, Usage
 from convoforge.planning.keys import draw_key
@@ -47,7 +47,7 @@ def register_named(
     """
     row = connection.execute(_named(dataset, cell.key)).one_or_none()
     if row is None:
-        request_id = enrol_one(connection, dataset, cell, request)
+        request_id = register_one(connection, dataset, cell, request)
     elif row.state == "held":
         return row.id, None
     else:
@@ -139,7 +139,7 @@ def take_key(connection: Connection, key: str, fingerprint: str, nonce: str, own
     known = KnownKey(row.nonce, row.fingerprint, row.status, row.response)
     if row.status is not None or row.fingerprint != fingerprint or row.owner == owner:
         return known
-    if row.owner is not None and living_owners(connection, [row.owner], now):
+    if row.owner is not None and list_living_owners(connection, [row.owner], now):
         return KnownKey(row.nonce, row.fingerprint, taken=True)
     connection.execute(update(idempotency_keys).where(keys.key == key).values(owner=owner))
     return known

@@ -12,7 +12,7 @@ from convoforge.ledger.tables import generation_logs
 from convoforge.models import Provider
 
 _LATEST = 5_000
-"""So many of the newest answers are looked at: prompts change, and a look at a million would take seconds."""
+"""Maximum number of answers to look at, the newest first: prompts change, and a look at a million would take seconds."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,7 @@ class BatchRequest:
     intent: Intent
 
 
-def custom_id(cell: str, draw: int, attempt: int) -> str:
+def make_custom_id(cell: str, draw: int, attempt: int) -> str:
     """A request's name in a batch: letters, digits and hyphens, 64 at most."""
     return f"{cell}-{draw}-{attempt}"
 
@@ -170,7 +170,7 @@ def read_parts(connection: Connection, batch_id: str) -> dict[str, BatchRequest]
     )
     found = {}
     for row in connection.execute(query):
-        name = custom_id(row.cell, row.draw, row.attempt)
+        name = make_custom_id(row.cell, row.draw, row.attempt)
         intent = Intent(
             request_id=row.request_id,
             attempt=row.attempt,

@@ -32,20 +32,20 @@ class Owner:
 
 
 @cache
-def this_host() -> str:
+def identify_host() -> str:
     """Name and boot of this machine: a pid means nothing on another one, nor after a restart."""
     boot = Path("/proc/sys/kernel/random/boot_id")
     return f"{socket.gethostname()}/{boot.read_text().strip() if boot.exists() else int(psutil.boot_time())}"
 
 
-def new_owner(known_as: str | None = None) -> Owner:
+def make_owner(known_as: str | None = None) -> Owner:
     """An owner for work in this process; `known_as` is its id where somebody else is to recognise it."""
-    return Owner(known_as or uuid.uuid4().hex, this_host(), os.getpid(), psutil.Process().create_time())
+    return Owner(known_as or uuid.uuid4().hex, identify_host(), os.getpid(), psutil.Process().create_time())
 
 
 def register(connection: Connection, owner: Owner, now: datetime) -> None:
     """Make an owner known, with a fresh lease. What dead ones left is put right first: perhaps nobody has a reason to claim anything."""
-    release(connection, [*dead_owners(connection, now), owner.id], now)  # a run that is begun again is known by its old id
+    release(connection, [*list_dead_owners(connection, now), owner.id], now)  # a run that is begun again is known by its old id
     values = {"id": owner.id, "host": owner.host, "pid": owner.pid, "started": owner.started, "lease_until": now + LEASE}
     connection.execute(insert(owners), values)
 
@@ -61,13 +61,13 @@ def retire(connection: Connection, owner_id: str, now: datetime) -> None:
     connection.execute(owners.delete().where(owners.c.id == owner_id))
 
 
-def dead_owners(connection: Connection, now: datetime, *, but: str | None = None) -> list[str]:
+def list_dead_owners(connection: Connection, now: datetime, *, but: str | None = None) -> list[str]:
     """Owners whose lease ended, or whose process on this machine is gone."""
     rows = connection.execute(select(owners)).all()
     return [row.id for row in rows if row.id != but and (row.lease_until < now or _gone(row.host, row.pid, row.started))]
 
 
-def living_owners(connection: Connection, ids: Sequence[str], now: datetime) -> set[str]:
+def list_living_owners(connection: Connection, ids: Sequence[str], now: datetime) -> set[str]:
     """Those of `ids` that are at work."""
     rows = connection.execute(select(owners).where(owners.c.id.in_(ids), owners.c.lease_until >= now)).all()
     return {row.id for row in rows if not _gone(row.host, row.pid, row.started)}
@@ -92,14 +92,14 @@ def release(connection: Connection, ids: Sequence[str], now: datetime) -> None:
         .where(*open_)
         .group_by(generation_logs.c.run_id, generation_logs.c.dataset_id, generation_logs.c.started_at)
     ).all()
-    books = read_budgets(
+    budgets = read_budgets(
         connection, {scope for row in lost for scope in list_budget_scopes(row.run_id, row.dataset_id, row.started_at)}
     )
     for row in lost:
         for scope in list_budget_scopes(row.run_id, row.dataset_id, row.started_at):
-            books[scope]["reserved_pico"] -= int(row.pico)
-            books[scope]["maybe_pico"] += int(row.pico)
-    write_budgets(connection, books)
+            budgets[scope]["reserved_pico"] -= int(row.pico)
+            budgets[scope]["maybe_pico"] += int(row.pico)
+    write_budgets(connection, budgets)
     connection.execute(
         update(generation_logs)
         .where(*open_)
@@ -120,7 +120,7 @@ def release(connection: Connection, ids: Sequence[str], now: datetime) -> None:
 
 
 def _gone(host: str, pid: int, started: float) -> bool:
-    if host != this_host():
+    if host != identify_host():
         return False
     try:
         return bool(abs(psutil.Process(pid).create_time() - started) > 2)

@@ -1,4 +1,4 @@
-"""Draws in the ledger: enrolled once, claimed by one owner, held with an answer. And what scoring and publishing read."""
+"""Draws in the ledger: registered once, claimed by one owner, held with an answer. And what scoring and publishing read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Select, and_, bindparam, func, insert, or_, s
 
 from convoforge.ledger.attempts import SCORE_COLUMNS, score_values
 from convoforge.ledger.connect import upsert
-from convoforge.ledger.owners import dead_owners, release
+from convoforge.ledger.owners import list_dead_owners, release
 from convoforge.ledger.tables import answers, generation_logs, requests, reviews
 from convoforge.models import Conversation, Turn
 from convoforge.planning.draws import Draw
@@ -42,7 +42,7 @@ def register_draws(connection: Connection, dataset_id: int, draws: Sequence[tupl
     """Make wanted draws known, pending. Those already known are left alone. Returns how many were new."""
     before = _count(connection, dataset_id)
     statement = upsert(connection.dialect.name, requests).on_conflict_do_nothing(index_elements=["wanted"])
-    for chunk in chunks(draws):
+    for chunk in split_chunks(draws):
         connection.execute(
             statement,
             [
@@ -64,7 +64,7 @@ def register_draws(connection: Connection, dataset_id: int, draws: Sequence[tupl
     return _count(connection, dataset_id) - before
 
 
-def enrol_one(connection: Connection, dataset_id: int, cell: Cell, request: str) -> int:
+def register_one(connection: Connection, dataset_id: int, cell: Cell, request: str) -> int:
     """Make one ad-hoc request known; `cell.key` is its nonce. Returns the request's id."""
     values = {
         "dataset_id": dataset_id,
@@ -84,10 +84,10 @@ def enrol_one(connection: Connection, dataset_id: int, cell: Cell, request: str)
 
 def claim(connection: Connection, owner: str, ids: Sequence[int], now: datetime) -> list[Claimed]:
     """Take pending requests for `owner`, and those whose owner is dead. What somebody alive has claimed is left out."""
-    dead = dead_owners(connection, now, but=owner)
+    dead = list_dead_owners(connection, now, but=owner)
     release(connection, dead, now)
     taken: list[Claimed] = []
-    for chunk in chunks(ids):
+    for chunk in split_chunks(ids):
         statement = (
             update(requests)
             .where(requests.c.id.in_(chunk), requests.c.state == "pending")
@@ -110,7 +110,7 @@ def claim(connection: Connection, owner: str, ids: Sequence[int], now: datetime)
 
 def release_claims(connection: Connection, owner: str, ids: Sequence[int], reason: str) -> None:
     """Give claimed requests back, pending, with the reason why they were not finished."""
-    for chunk in chunks(ids):
+    for chunk in split_chunks(ids):
         connection.execute(
             update(requests)
             .where(requests.c.id.in_(chunk), requests.c.owner == owner, requests.c.state == "claimed")
@@ -122,7 +122,7 @@ def list_untried(connection: Connection, ids: Sequence[int], run_id: str, since:
     """Those of `ids`, in their order, that are pending and that no attempt of this run has failed since then."""
     failed = _failed(run_id, since).where(generation_logs.c.request_id == requests.c.id)
     found: set[int] = set()
-    for chunk in chunks(ids):
+    for chunk in split_chunks(ids):
         query = select(requests.c.id).where(requests.c.id.in_(chunk), requests.c.state == "pending", ~failed.exists())
         found.update(connection.execute(query).scalars())
     return [one for one in ids if one in found]
@@ -141,7 +141,7 @@ def _failed(run_id: str, since: datetime | None) -> Select[int]:
 
 def requeue(connection: Connection, ids: Sequence[int]) -> None:
     """Make held or failed draws pending again: a refresh, or a refused request that would be sent differently today."""
-    for chunk in chunks(ids):
+    for chunk in split_chunks(ids):
         connection.execute(
             update(requests).where(requests.c.id.in_(chunk), requests.c.state != "claimed").values(state="pending", reason=None)
         )
@@ -155,7 +155,7 @@ def read_draws(connection: Connection, dataset_id: int) -> list[Draw]:
 def read_cell_draws(connection: Connection, dataset_id: int, cells: Collection[str]) -> list[Draw]:
     """The same of a few cells."""
     query = _draws_of(dataset_id)
-    return [draw for chunk in chunks(sorted(cells)) for draw in _draws(connection, query.where(requests.c.cell.in_(chunk)))]
+    return [draw for chunk in split_chunks(sorted(cells)) for draw in _draws(connection, query.where(requests.c.cell.in_(chunk)))]
 
 
 def _draws_of(dataset_id: int) -> Select[Any]:
@@ -199,16 +199,16 @@ def _draws(connection: Connection, query: Select[Any]) -> list[Draw]:
             score,
             _digest(content),
             _kept_once(why),
-            _kept_once(said),
+            _kept_once(decision),
         )
-        for request_id, cell, draw, state, sent, kind, score, content, why, said in connection.execute(query)
+        for request_id, cell, draw, state, sent, kind, score, content, why, decision in connection.execute(query)
     ]
 
 
 def sum_paid(connection: Connection, ids: Sequence[int]) -> int:
     """What the answers cost that requests hold, in pico-dollars."""
     query = _current(func.coalesce(func.sum(generation_logs.c.cost_pico), 0)).join(generation_logs, _OF_ANSWER)
-    return sum(int(connection.execute(query.where(requests.c.id.in_(chunk))).scalar_one()) for chunk in chunks(ids))
+    return sum(int(connection.execute(query.where(requests.c.id.in_(chunk))).scalar_one()) for chunk in split_chunks(ids))
 
 
 def _digest(digits: str | None) -> bytes | None:
@@ -261,7 +261,7 @@ def read_answers(connection: Connection, ids: Sequence[int]) -> Iterator[Any]:
         generation_logs.c.cache_write_1h_tokens,
         generation_logs.c.cost_pico,
     ).join(generation_logs, _OF_ANSWER)
-    for chunk in chunks(ids):
+    for chunk in split_chunks(ids):
         rows = {row.id: row for row in connection.execute(query.where(requests.c.id.in_(chunk)))}
         yield from (rows[request_id] for request_id in chunk if request_id in rows)
 
@@ -289,6 +289,6 @@ def _count(connection: Connection, dataset_id: int) -> int:
     return int(connection.execute(query).scalar_one())
 
 
-def chunks(items: Sequence[Any]) -> Iterable[Sequence[Any]]:
+def split_chunks(items: Sequence[Any]) -> Iterable[Sequence[Any]]:
     """Items in parts that fit into one statement."""
     return (items[start : start + _CHUNK] for start in range(0, len(items), _CHUNK))

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from convoforge.billing_terms import special
-from convoforge.ledger.owners import living_owners
+from convoforge.ledger.owners import list_living_owners
 from convoforge.ledger.tables import datasets, generation_logs, runs, versions
 from convoforge.models import Terms, Usage
 from convoforge.planning.spec import DatasetSpec
@@ -38,7 +38,7 @@ def find_dataset(connection: Connection, name: str, provider: str) -> Row[Any] |
     return connection.execute(query).one_or_none()
 
 
-def known_datasets(connection: Connection) -> list[tuple[str, str]]:
+def list_datasets(connection: Connection) -> list[tuple[str, str]]:
     """(name, provider) of every dataset."""
     return [(row.name, row.provider) for row in connection.execute(select(datasets).order_by(datasets.c.name))]
 
@@ -89,10 +89,10 @@ def read_stop(connection: Connection, run_id: str, now: datetime) -> str | None:
         return "it is not in this ledger"
     if row.state != "running":
         return str(row.message or row.state)
-    return None if living_owners(connection, [row.owner], now) else "the process that began it is gone"
+    return None if list_living_owners(connection, [row.owner], now) else "the process that began it is gone"
 
 
-def run_usage(connection: Connection, run_id: str) -> dict[str, Usage]:
+def read_run_usage(connection: Connection, run_id: str) -> dict[str, Usage]:
     """The tokens that a run was billed for, by the price they were billed at."""
     logs = generation_logs.c
     columns = [getattr(logs, name) for name in Usage.__dataclass_fields__]

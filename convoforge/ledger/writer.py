@@ -2,7 +2,7 @@
 
 A write is a function of (connection, items) and an item: all waiting items of one function are handed to it together. An
 awaited write has been committed. If a transaction fails, each item is tried again alone, so that one bad item harms nobody else.
-A commit whose answer was lost with the connection is asked for, not repeated: a cost must not be booked twice.
+A commit whose answer was lost with the connection is asked for, not repeated: a cost must not be counted twice.
 """
 
 from __future__ import annotations
@@ -32,15 +32,16 @@ Result = TypeVar("Result")
 Write = Callable[[Connection, Sequence[Item]], Sequence[Result]]
 
 _MOST = 512
+"""Maximum number of items in one transaction."""
 
 GATHER_SECONDS = 0.01
-"""How long a busy writer waits for company: a commit costs the same for one answer as for fifty, and a call takes seconds."""
+"""Seconds that a busy writer waits for more items: a commit costs the same for one answer as for fifty, and a call takes seconds."""
 
 PATIENCE_SECONDS = 120.0
-"""How long a write waits for a database that is gone or locked before it gives up."""
+"""Seconds that a write waits for a database that is gone or locked before it gives up."""
 
 SPARE_BYTES = 16_000_000
-"""So much room on its disk a SQLite ledger keeps for a time when there is none: what a thousand calls in flight bring fits into it."""
+"""Bytes that a SQLite ledger keeps free on its disk for when it is full: the answers of a thousand calls in flight fit into them."""
 
 LOOK_AGAIN_SECONDS = 1.0
 """Seconds between two looks for room on a full disk."""
@@ -127,7 +128,7 @@ class Writer:
             if not self._commit(group):
                 for one in group:
                     self._commit([one], final=True)
-            _tell(group)
+            _deliver(group)
             busy = len(group) > 1
             if last:
                 return
@@ -148,19 +149,19 @@ class Writer:
                                 waiting.result = result
                         receipt += _receipt(connection)  # from here to the end of the block only the commit can fail
             except OperationalError as error:
-                said = LedgerError(f"the ledger does not answer: {str(error.orig).splitlines()[0]}")
-                if not passes(error) or time.monotonic() > deadline:
-                    return self._fail(group, said)
+                failure = LedgerError(f"the ledger does not answer: {str(error.orig).splitlines()[0]}")
+                if not is_passing(error) or time.monotonic() > deadline:
+                    return self._fail(group, failure)
                 if not (_is_full(error) and self._make_room()):
-                    self.waiting = f"waiting: {said}"
+                    self.waiting = f"waiting: {failure}"
                     time.sleep(0.5)
                 continue
             except ConvoforgeError as error:
                 # with a receipt in hand nobody knows what has been written, and to write it again may be twice
                 return self._fail(group, error) if final or len(group) == 1 or receipt else False
             except SQLAlchemyError as error:
-                said = LedgerError(f"the ledger refused a write: {str(getattr(error, 'orig', error)).splitlines()[0]}")
-                return self._fail(group, said) if final or len(group) == 1 else False
+                failure = LedgerError(f"the ledger refused a write: {str(getattr(error, 'orig', error)).splitlines()[0]}")
+                return self._fail(group, failure) if final or len(group) == 1 else False
             except Exception as error:  # noqa: BLE001 - a fault of ours must reach whoever waits, not end the thread
                 return self._fail(group, error) if final or len(group) == 1 else False
             self.commits += 1
@@ -199,10 +200,10 @@ class Writer:
         return True
 
 
-def passes(error: OperationalError) -> bool:
+def is_passing(error: OperationalError) -> bool:
     """Whether to wait: gone, restarting, full, or locked for longer than the driver waits. A missing table does not come back."""
-    said = str(error.orig).lower()
-    return error.connection_invalidated or any(sign in said for sign in _PASSING)
+    message = str(error.orig).lower()
+    return error.connection_invalidated or any(sign in message for sign in _PASSING)
 
 
 def _is_full(error: OperationalError) -> bool:
@@ -244,7 +245,7 @@ _PASSING = (
 )
 
 
-def _tell(group: list[_Waiting]) -> None:
+def _deliver(group: list[_Waiting]) -> None:
     by_loop: dict[asyncio.AbstractEventLoop, list[_Waiting]] = {}
     for waiting in group:
         by_loop.setdefault(waiting.loop, []).append(waiting)

@@ -32,7 +32,7 @@ from prefect.states import Cancelled
 from convoforge.costs.run_totals import read_run_totals
 from convoforge.dataset.status import score_dataset
 from convoforge.errors import ConfigError, ConvoforgeError
-from convoforge.ledger.owners import LEASE, living_owners
+from convoforge.ledger.owners import LEASE, list_living_owners
 from convoforge.ledger.requests import claim, list_unanswered, list_untried
 from convoforge.ledger.runs import stop_run
 from convoforge.models import Status
@@ -229,7 +229,7 @@ class _WorkerGroup:
         """Bring everything up to date. Returns who is at work."""
         opened, now = self.opened, datetime.now(UTC)
         await opened.ledger.awrite(claim, opened.context.owner, (), now)  # gives back what dead ones held
-        alive = await opened.ledger.aread(living_owners, [one.owner for one in self.members], now)
+        alive = await opened.ledger.aread(list_living_owners, [one.owner for one in self.members], now)
         await self._ask_prefect()
         for one in self.members:
             if one.owner in alive:

@@ -14,7 +14,7 @@ from support import Project
 
 from convoforge.ledger import Ledger
 from convoforge.ledger.attempts import finish_attempts, start_attempts
-from convoforge.ledger.owners import new_owner, register
+from convoforge.ledger.owners import make_owner, register
 from convoforge.ledger.requests import read_draws, register_draws
 from convoforge.ledger.runs import dataset_id
 from convoforge.ledger.tables import datasets
@@ -31,7 +31,7 @@ def spent(project: Project) -> Iterator[Project]:
     with Ledger(f"sqlite:///{project.data / 'ledger.db'}") as ledger:
         dataset = ledger.write(dataset_id, "financial-advice", "anthropic", NOW)
         ledger.write(lambda c: c.execute(datasets.update().values(min_score=6)) and None)
-        owner = new_owner()
+        owner = make_owner()
         ledger.write(register, owner, NOW)
         ledger.write(register_draws, dataset, [(cell(n), 0) for n in range(4)])
         for number, draw in enumerate(ledger.read(read_draws, dataset)):

@@ -37,7 +37,7 @@ from convoforge.generation.run_context import RunContext
 from convoforge.generation.run_state import SAME_REJECTION_LIMIT, RunState
 from convoforge.ledger import Ledger
 from convoforge.ledger.attempts import Completion, Intent, finish_attempts, start_attempts
-from convoforge.ledger.owners import new_owner, register, retire
+from convoforge.ledger.owners import make_owner, register, retire
 from convoforge.ledger.requests import Claimed, claim, read_draws, register_draws
 from convoforge.ledger.runs import Remarks, dataset_id, read_remarks
 from convoforge.models import AnswerKind, Outcome, Prompt, Provider, Status, Terms, Usage
@@ -199,7 +199,7 @@ def open_run(tmp_path: Path) -> Open:
         limits = Limits(**{"max_requests": 100_000, **changes.get("limits", {})})
         claude = Claude(keys, url, MODEL, timeout_seconds=spec.retry.timeout_seconds)
         with Ledger(database) as ledger:
-            now, owner = datetime.now(UTC), new_owner()
+            now, owner = datetime.now(UTC), make_owner()
             ledger.write(register, owner, now)
             dataset = ledger.write(dataset_id, spec.name, provider, now)
             limiter, control = CountingGate(limits, [fingerprint(key) for key in keys]), control or RunState()

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from convoforge.ledger import Ledger
-from convoforge.ledger.owners import Owner, new_owner, register
+from convoforge.ledger.owners import Owner, make_owner, register
 from convoforge.ledger.runs import dataset_id
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -27,6 +27,6 @@ def dataset(ledger: Ledger) -> int:
 
 @pytest.fixture
 def owner(ledger: Ledger) -> Owner:
-    made = new_owner()
+    made = make_owner()
     ledger.write(register, made, NOW)
     return made

@@ -16,7 +16,7 @@ from convoforge.errors import LedgerError
 from convoforge.ledger import Ledger
 from convoforge.ledger.attempts import finish_attempts, start_attempts
 from convoforge.ledger.budgets import Denied, read_budgets
-from convoforge.ledger.owners import LEASE, Owner, dead_owners, register, renew, retire
+from convoforge.ledger.owners import LEASE, Owner, list_dead_owners, register, renew, retire
 from convoforge.ledger.requests import Claimed, claim, read_draws, register_draws, release_claims
 from convoforge.ledger.tables import generation_logs, requests
 from convoforge.models import Usage
@@ -169,17 +169,17 @@ def far_away(owner: Owner) -> Owner:
 def test_an_owner_whose_process_is_gone_is_dead_at_once(ledger: Ledger, owner: Owner) -> None:
     gone = dead_pid(owner)
     ledger.write(register, gone, NOW)
-    assert ledger.read(dead_owners, NOW) == [gone.id]
+    assert ledger.read(list_dead_owners, NOW) == [gone.id]
 
 
 def test_an_owner_on_another_machine_is_dead_when_its_lease_ends(ledger: Ledger, owner: Owner) -> None:
     other = far_away(owner)
     ledger.write(register, other, NOW)
     ledger.write(renew, owner.id, NOW + LEASE)
-    assert ledger.read(dead_owners, NOW + LEASE / 2) == []
-    assert ledger.read(dead_owners, NOW + LEASE * 1.1) == [other.id]
+    assert ledger.read(list_dead_owners, NOW + LEASE / 2) == []
+    assert ledger.read(list_dead_owners, NOW + LEASE * 1.1) == [other.id]
     ledger.write(renew, other.id, NOW + LEASE)
-    assert ledger.read(dead_owners, NOW + LEASE * 1.1) == []
+    assert ledger.read(list_dead_owners, NOW + LEASE * 1.1) == []
 
 
 @pytest.mark.parametrize("make", [dead_pid, far_away])
@@ -208,7 +208,7 @@ def test_an_owner_that_retires_gives_back_what_it_holds(ledger: Ledger, dataset:
         return set(connection.execute(select(requests.c.state)).scalars())
 
     assert ledger.read(states) == {"pending"}
-    assert ledger.read(dead_owners, NOW + LEASE * 2) == []
+    assert ledger.read(list_dead_owners, NOW + LEASE * 2) == []
 
 
 def test_a_table_that_is_gone_fails_at_once_instead_of_being_waited_for(ledger: Ledger, dataset: int, owner: Owner) -> None:

@@ -15,12 +15,12 @@ from convoforge.ledger.message_batches import (
     Seen,
     begin_batch,
     count_in_batches,
-    custom_id,
     end_batch,
     finish_parts,
     list_known_batches,
     list_open_batches,
     list_troubled_batches,
+    make_custom_id,
     name_batch,
     read_parts,
     write_seen,
@@ -114,8 +114,8 @@ def test_what_a_batch_works_on_outlives_every_process(ledger: Ledger, dataset: i
 def test_a_part_is_read_back_as_it_was_sent(ledger: Ledger, dataset: int, owner: Owner) -> None:
     ids, _ = begun(ledger, dataset, owner)
     parts = ledger.read(read_parts, "b1")
-    assert set(parts) == {custom_id(cell(n).key, 0, 1) for n in range(3)}
-    one = parts[custom_id(cell(0).key, 0, 1)]
+    assert set(parts) == {make_custom_id(cell(n).key, 0, 1) for n in range(3)}
+    one = parts[make_custom_id(cell(0).key, 0, 1)]
     assert (one.asked, one.cell, one.draw) == (ASKED, cell(0).key, 0)
     sent = part_of(intent(ids[0], dataset, owner), "b1")
     assert one.intent == sent
@@ -138,7 +138,7 @@ def test_a_result_is_written_once_however_often_it_is_read(ledger: Ledger, datas
 def test_custom_ids_are_what_the_api_takes() -> None:
     import re
 
-    assert re.fullmatch("[a-zA-Z0-9_-]{1,64}", custom_id("f" * 32, 999_999, 9_999))
+    assert re.fullmatch("[a-zA-Z0-9_-]{1,64}", make_custom_id("f" * 32, 999_999, 9_999))
 
 
 def test_batches_are_listed_oldest_first_and_by_dataset(ledger: Ledger, dataset: int, owner: Owner) -> None:

@@ -23,7 +23,7 @@ from convoforge.generation.run_state import RunState
 from convoforge.ledger import Ledger
 from convoforge.ledger.budgets import read_budgets
 from convoforge.ledger.message_batches import list_open_batches
-from convoforge.ledger.owners import new_owner, register, retire
+from convoforge.ledger.owners import make_owner, register, retire
 from convoforge.ledger.requests import claim, read_draws, register_draws
 from convoforge.ledger.runs import begin_run, dataset_id
 from convoforge.models import Prompt
@@ -126,7 +126,7 @@ async def start_run(url: str, folder: Path, name: str = "r", **changes: Any) -> 
     )
     claude, control = Claude([KEY], url, MODEL, timeout_seconds=5), RunState()
     with Ledger(f"sqlite:///{folder / 'ledger.db'}") as ledger:
-        now, owner = datetime.now(UTC), new_owner()
+        now, owner = datetime.now(UTC), make_owner()
         ledger.write(register, owner, now)
         dataset = ledger.write(dataset_id, spec.name, "simulator", now)
         ledger.write(begin_run, name, dataset, spec, owner.id, None, now)

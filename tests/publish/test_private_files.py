@@ -12,7 +12,7 @@ import pytest
 
 from convoforge.files import create_file, make_folder, make_private
 from convoforge.ledger import Ledger
-from convoforge.ledger.runs import known_datasets
+from convoforge.ledger.runs import list_datasets
 from convoforge.settings import Settings
 
 
@@ -39,7 +39,7 @@ def assert_private(folder: Path) -> None:
 
 def test_the_ledger_and_what_lies_beside_it(umask: None, tmp_path: Path) -> None:
     with Ledger(Settings(data_dir=tmp_path / "new" / "data").database_url) as ledger:
-        ledger.read(known_datasets)
+        ledger.read(list_datasets)
         assert ledger.writer.full == ""
         names = {path.name for path in (tmp_path / "new" / "data").iterdir()}
         assert {"ledger.db", "ledger.db-wal", "ledger.db-shm"} <= names
@@ -64,7 +64,7 @@ def test_what_was_there_keeps_its_mode(umask: None, tmp_path: Path) -> None:
         pass
     (shared / "ledger.db").chmod(0o660)
     with Ledger(Settings(data_dir=shared).database_url) as ledger:
-        ledger.read(known_datasets)
+        ledger.read(list_datasets)
     assert stat.S_IMODE(shared.stat().st_mode) == 0o2775
     assert modes(shared)["ledger.db"] == "0o660"
 
