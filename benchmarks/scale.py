@@ -71,14 +71,14 @@ def publish(rows: int) -> dict[str, float]:
     """Publish a ledger of so many answers, which another process has written."""
     from convoforge.dataset.release import publish_dataset
     from convoforge.ledger import Ledger
-    from convoforge.ledger.runs import dataset_id
+    from convoforge.ledger.runs import ensure_dataset
     from convoforge.settings import Settings
 
     subprocess.run([sys.executable, "-m", "benchmarks.scale", "fill", str(rows)], check=True)
     plan, settings = _plan(rows), Settings()
     begun = time.perf_counter()
     with Ledger(settings.database_url) as ledger:
-        dataset = ledger.write(dataset_id, plan.spec.name, plan.provider, datetime.now(UTC))
+        dataset = ledger.write(ensure_dataset, plan.spec.name, plan.provider, datetime.now(UTC))
         published, _ = publish_dataset(ledger, plan, dataset, settings.data_dir, stale=0)
     if published.rows != rows:
         raise SystemExit(f"{published.rows} rows were published, not {rows}")
@@ -90,7 +90,7 @@ def fill(rows: int) -> None:
     from convoforge.ledger import Ledger
     from convoforge.ledger.attempts import AnswerRow, Completion, Intent, finish_attempts, start_attempts
     from convoforge.ledger.requests import read_draws, register_draws, write_conversation
-    from convoforge.ledger.runs import begin_run, dataset_id, keep_spec
+    from convoforge.ledger.runs import begin_run, ensure_dataset, keep_spec
     from convoforge.models import Conversation, Turn, Usage
     from convoforge.planning.keys import conversation_id, draw_key
     from convoforge.pricing import cost_pico
@@ -100,7 +100,7 @@ def fill(rows: int) -> None:
     plan, now = _plan(rows), datetime.now(UTC)
     use = Usage(input_tokens=900, output_tokens=1_100)
     with Ledger(Settings().database_url) as ledger:
-        dataset = ledger.write(dataset_id, plan.spec.name, plan.provider, now)
+        dataset = ledger.write(ensure_dataset, plan.spec.name, plan.provider, now)
         ledger.write(keep_spec, dataset, plan.spec)
         ledger.write(begin_run, "0" * 32, dataset, plan.spec, "bench", None, now)
         draws = ((cell, draw) for cell in plan.cells for draw in range(plan.spec.per_cell))

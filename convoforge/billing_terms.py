@@ -36,7 +36,7 @@ class Billed:
 def billed_under(price: Price, model: str, terms: Terms) -> Billed:
     """What `price` of a model becomes under the terms of an answer."""
     factor, unknown = Decimal(1), []
-    for name, value in special(terms):
+    for name, value in list_special(terms):
         known = _factor(model, name, value)
         factor *= known or 1
         unknown += [] if known else [f"{name} {value}"]
@@ -53,7 +53,7 @@ def _raised(price: Price, factor: Decimal) -> Price:
     return price.raised(factor)
 
 
-def special(terms: Terms) -> Iterator[tuple[str, str]]:
+def list_special(terms: Terms) -> Iterator[tuple[str, str]]:
     """The terms that are not the plain ones, by name."""
     for name, plain in _PLAIN.items():
         value = getattr(terms, name)
@@ -64,7 +64,7 @@ def special(terms: Terms) -> Iterator[tuple[str, str]]:
 def describe_terms(model: str, terms: Terms) -> str | None:
     """What terms an answer was billed under, for a person; None for the plain ones."""
     parts = []
-    for name, value in special(terms):
+    for name, value in list_special(terms):
         factor = _factor(model, name, value)
         cost = (
             f"{factor} × on every token"

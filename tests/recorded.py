@@ -9,7 +9,7 @@ from sqlalchemy import insert, select
 
 from convoforge.dataset.status import plan_dataset, read_status, settle_plan
 from convoforge.ledger import Ledger
-from convoforge.ledger.runs import begin_run, dataset_id, keep_spec
+from convoforge.ledger.runs import begin_run, ensure_dataset, keep_spec
 from convoforge.ledger.tables import answers, generation_logs, requests
 from convoforge.models import Provider, Status
 from convoforge.planning.plan import Plan
@@ -38,7 +38,7 @@ class Dataset:
         self.runs += 1
         run = f"{self.provider}{self.runs}"
         plan = self.plan(spec)
-        dataset = self.ledger.write(dataset_id, spec.name, self.provider, NOW)
+        dataset = self.ledger.write(ensure_dataset, spec.name, self.provider, NOW)
         self.ledger.write(keep_spec, dataset, spec)
         self.ledger.write(begin_run, run, dataset, spec, "o", None, NOW)
         return settle_plan(self.ledger, dataset, run, plan, NOW), dataset, run
@@ -92,5 +92,5 @@ class Dataset:
 
     def accepted(self, spec: DatasetSpec) -> int:
         plan = self.plan(spec)
-        dataset = self.ledger.write(dataset_id, spec.name, self.provider, NOW)
+        dataset = self.ledger.write(ensure_dataset, spec.name, self.provider, NOW)
         return read_status(self.ledger, plan, dataset).counts[Status.ACCEPTED]

@@ -26,7 +26,7 @@ from convoforge.generation.run_state import UNREADABLE_LIMIT, RunState
 from convoforge.ledger import Ledger
 from convoforge.ledger.owners import make_owner, register
 from convoforge.ledger.requests import claim, read_draws, register_draws
-from convoforge.ledger.runs import dataset_id
+from convoforge.ledger.runs import ensure_dataset
 from convoforge.models import Outcome, Prompt
 from convoforge.planning.plan import Cell
 from convoforge.planning.spec import change_spec
@@ -101,7 +101,7 @@ async def run_until(url: str, folder: Path, requests: int) -> tuple[list[Outcome
     with Ledger(f"sqlite:///{folder / 'ledger.db'}") as ledger:
         now, owner = datetime.now(UTC), make_owner()
         ledger.write(register, owner, now)
-        dataset = ledger.write(dataset_id, "table", "simulator", now)
+        dataset = ledger.write(ensure_dataset, "table", "simulator", now)
         claude = Claude((SIMULATOR_KEY,), url, MODEL, timeout_seconds=spec.retry.timeout_seconds)
         async with WindowRateLimiter(Limits(max_requests=100_000)) as limiter:
             context = RunContext(

@@ -13,7 +13,7 @@ from convoforge.cli.status import find_plan
 from convoforge.dataset.release import publish_dataset
 from convoforge.dataset.status import find_stale, plan_dataset, read_status, score_dataset
 from convoforge.ledger import Ledger
-from convoforge.ledger.runs import dataset_id, keep_spec
+from convoforge.ledger.runs import ensure_dataset, keep_spec
 from convoforge.models import Provider, Status
 from convoforge.planning.spec import change_spec, load_spec
 from convoforge.planning.templates import Library
@@ -28,7 +28,7 @@ def run_publish(name: str, *, min_score: int | None, simulated: bool, allow_fewe
             provider: Provider = "simulator" if simulated else "anthropic"
             spec = load_spec(name, settings.config_dir, model=settings.model)
             plan = plan_dataset(ledger, spec, Library.at(settings.config_dir), provider)
-            dataset = ledger.write(dataset_id, plan.spec.name, provider, datetime.now(UTC))
+            dataset = ledger.write(ensure_dataset, plan.spec.name, provider, datetime.now(UTC))
         else:
             plan, dataset = find_plan(ledger, settings, name, simulated=simulated)
         if min_score is not None:

@@ -23,7 +23,7 @@ from convoforge.ledger import Ledger
 from convoforge.ledger.model_facts import keep_facts
 from convoforge.ledger.owners import RENEW_SECONDS, make_owner, register, renew, retire
 from convoforge.ledger.rate_limiter import LedgerRateLimiter
-from convoforge.ledger.runs import begin_run, dataset_id, keep_spec
+from convoforge.ledger.runs import begin_run, ensure_dataset, keep_spec
 from convoforge.models import Provider
 from convoforge.planning.model_facts import check_model, is_elsewhere
 from convoforge.planning.spec import DatasetSpec
@@ -77,7 +77,7 @@ async def open_run(
     async with AsyncExitStack() as stack:
         ledger = stack.enter_context(Ledger(settings.database_url))
         now, owner = datetime.now(UTC), make_owner(own_id if part_of else None)
-        dataset = ledger.write(dataset_id, spec.name, provider, now)
+        dataset = ledger.write(ensure_dataset, spec.name, provider, now)
         ledger.write(register, owner, now)
         stack.callback(lambda: ledger.write(retire, owner.id, datetime.now(UTC)))
         await stack.enter_async_context(background_task(_renew_lease(ledger, owner.id, log)))

@@ -11,15 +11,15 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from convoforge.billing_terms import special
+from convoforge.billing_terms import list_special
 from convoforge.ledger.owners import list_living_owners
 from convoforge.ledger.tables import datasets, generation_logs, runs, versions
 from convoforge.models import Terms, Usage
 from convoforge.planning.spec import DatasetSpec
 
 
-def dataset_id(connection: Connection, name: str, provider: str, now: datetime) -> int:
-    """The id of a dataset, made known if it was not."""
+def ensure_dataset(connection: Connection, name: str, provider: str, now: datetime) -> int:
+    """The id of a dataset, registered if it was not."""
     query = select(datasets.c.id).where(datasets.c.name == name, datasets.c.provider == provider)
     found = connection.execute(query).scalar_one_or_none()
     if found is not None:
@@ -162,5 +162,5 @@ def read_remarks(connection: Connection, run_id: str, model: str) -> Remarks:
     return Remarks(
         int(without),
         {row[0]: row[1] for row in connection.execute(others)},
-        {found: row[3] for row in connection.execute(terms) if any(special(found := Terms(*row[:3])))},
+        {found: row[3] for row in connection.execute(terms) if any(list_special(found := Terms(*row[:3])))},
     )

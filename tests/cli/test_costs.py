@@ -16,7 +16,7 @@ from convoforge.ledger import Ledger
 from convoforge.ledger.attempts import finish_attempts, start_attempts
 from convoforge.ledger.owners import make_owner, register
 from convoforge.ledger.requests import read_draws, register_draws
-from convoforge.ledger.runs import dataset_id
+from convoforge.ledger.runs import ensure_dataset
 from convoforge.ledger.tables import datasets
 from convoforge.models import Quality, Usage
 from convoforge.scoring import Scored
@@ -29,7 +29,7 @@ def spent(project: Project) -> Iterator[Project]:
     """Three answers for $3,000, one of them dropped, and a call that may have been billed."""
     project.environment["COLUMNS"] = "100"
     with Ledger(f"sqlite:///{project.data / 'ledger.db'}") as ledger:
-        dataset = ledger.write(dataset_id, "financial-advice", "anthropic", NOW)
+        dataset = ledger.write(ensure_dataset, "financial-advice", "anthropic", NOW)
         ledger.write(lambda c: c.execute(datasets.update().values(min_score=6)) and None)
         owner = make_owner()
         ledger.write(register, owner, NOW)

@@ -24,7 +24,7 @@ from convoforge.ledger.attempts import Completion, Intent, finish_attempts, star
 from convoforge.ledger.budgets import list_budget_scopes, read_budgets
 from convoforge.ledger.owners import Owner, release
 from convoforge.ledger.requests import read_draws, register_draws, write_scores
-from convoforge.ledger.runs import dataset_id
+from convoforge.ledger.runs import ensure_dataset
 from convoforge.ledger.tables import answers, budgets, datasets, generation_logs, metadata, requests, reviews
 from convoforge.models import Quality, Usage
 from convoforge.planning.plan import Cell
@@ -145,7 +145,7 @@ def begin_story(connection: Connection) -> Story:
         connection.execute(delete(table))
     found = []
     for n in range(2):
-        dataset = dataset_id(connection, f"dataset-{n}", "anthropic", NOW)
+        dataset = ensure_dataset(connection, f"dataset-{n}", "anthropic", NOW)
         cells = [(Cell(f"{n}{m:031x}", "p", "e", "t", "template", "advice"), 0) for m in range(2)]
         register_draws(connection, dataset, cells)
         found += [(draw.request_id, dataset) for draw in read_draws(connection, dataset)]

@@ -18,7 +18,7 @@ from convoforge.ledger import Ledger
 from convoforge.ledger.attempts import AnswerRow, finish_attempts, start_attempts
 from convoforge.ledger.owners import Owner
 from convoforge.ledger.requests import read_draws, register_draws
-from convoforge.ledger.runs import dataset_id
+from convoforge.ledger.runs import ensure_dataset
 from convoforge.ledger.tables import answers, datasets, generation_logs, requests, reviews
 from convoforge.models import Quality, Usage
 from convoforge.planning.plan import Cell
@@ -182,7 +182,7 @@ def test_an_empty_period_costs_nothing_and_divides_by_nothing(spent: Ledger) -> 
 
 
 def test_simulated_spending_is_no_part_of_real_spending(spent: Ledger) -> None:
-    spent.write(dataset_id, "advice", "simulator", DAY)
+    spent.write(ensure_dataset, "advice", "simulator", DAY)
     assert spent.read(cost_summary, provider="simulator").attempts == 0
 
 

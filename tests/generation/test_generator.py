@@ -39,7 +39,7 @@ from convoforge.ledger import Ledger
 from convoforge.ledger.attempts import Completion, Intent, finish_attempts, start_attempts
 from convoforge.ledger.owners import make_owner, register, retire
 from convoforge.ledger.requests import Claimed, claim, read_draws, register_draws
-from convoforge.ledger.runs import Remarks, dataset_id, read_remarks
+from convoforge.ledger.runs import Remarks, ensure_dataset, read_remarks
 from convoforge.models import AnswerKind, Outcome, Prompt, Provider, Status, Terms, Usage
 from convoforge.planning.plan import Cell, worst_cost_pico
 from convoforge.planning.spec import DatasetSpec
@@ -201,7 +201,7 @@ def open_run(tmp_path: Path) -> Open:
         with Ledger(database) as ledger:
             now, owner = datetime.now(UTC), make_owner()
             ledger.write(register, owner, now)
-            dataset = ledger.write(dataset_id, spec.name, provider, now)
+            dataset = ledger.write(ensure_dataset, spec.name, provider, now)
             limiter, control = CountingGate(limits, [fingerprint(key) for key in keys]), control or RunState()
             context = RunContext(
                 run_id=name,

@@ -9,7 +9,7 @@ import pytest
 
 from convoforge.ledger import Ledger
 from convoforge.ledger.owners import Owner, make_owner, register
-from convoforge.ledger.runs import dataset_id
+from convoforge.ledger.runs import ensure_dataset
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
@@ -22,7 +22,7 @@ def ledger(database_url: str) -> Iterator[Ledger]:
 
 @pytest.fixture
 def dataset(ledger: Ledger) -> int:
-    return ledger.write(dataset_id, "advice", "anthropic", NOW)
+    return ledger.write(ensure_dataset, "advice", "anthropic", NOW)
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from convoforge.ledger.budgets import read_budgets
 from convoforge.ledger.message_batches import list_open_batches
 from convoforge.ledger.owners import make_owner, register, retire
 from convoforge.ledger.requests import claim, read_draws, register_draws
-from convoforge.ledger.runs import begin_run, dataset_id
+from convoforge.ledger.runs import begin_run, ensure_dataset
 from convoforge.models import Prompt
 from convoforge.planning.plan import Cell, worst_cost_pico
 from convoforge.planning.spec import DatasetSpec
@@ -128,7 +128,7 @@ async def start_run(url: str, folder: Path, name: str = "r", **changes: Any) -> 
     with Ledger(f"sqlite:///{folder / 'ledger.db'}") as ledger:
         now, owner = datetime.now(UTC), make_owner()
         ledger.write(register, owner, now)
-        dataset = ledger.write(dataset_id, spec.name, "simulator", now)
+        dataset = ledger.write(ensure_dataset, spec.name, "simulator", now)
         ledger.write(begin_run, name, dataset, spec, owner.id, None, now)
         context = RunContext(
             run_id=name,

@@ -26,7 +26,7 @@ from convoforge.errors import ConfigError
 from convoforge.flows.build_dataset import build_dataset
 from convoforge.ledger import Ledger
 from convoforge.ledger.budgets import list_budget_scopes, write_budgets
-from convoforge.ledger.runs import dataset_id
+from convoforge.ledger.runs import ensure_dataset
 from convoforge.planning.options import STRAND, BuildOptions, resolve_spec
 from convoforge.planning.plan import make_plan
 from convoforge.planning.spec import DatasetSpec, change_spec, load_spec
@@ -146,7 +146,7 @@ def test_a_budget_that_cannot_do_it_is_said_before(ledger: Ledger, budget: str, 
 
 def test_what_the_day_has_spent_already_counts(ledger: Ledger) -> None:
     spec = small(budget={"run_usd": 5, "day_usd": 20, "dataset_usd": 50})
-    dataset = ledger.write(dataset_id, spec.name, "anthropic", datetime.now(UTC))
+    dataset = ledger.write(ensure_dataset, spec.name, "anthropic", datetime.now(UTC))
     day = list_budget_scopes("", dataset, datetime.now(UTC))[2]
     book = {"limit_pico": None, "reserved_pico": 0, "spent_pico": 1999 * 10**10, "maybe_pico": 0}
     ledger.write(write_budgets, {day: book})

@@ -19,7 +19,7 @@ from convoforge.generation.recording import RecordedAnswer, asked_of, record_ans
 from convoforge.ledger import Ledger
 from convoforge.ledger.attempts import Intent, finish_attempts, start_attempts
 from convoforge.ledger.requests import register_draws
-from convoforge.ledger.runs import dataset_id
+from convoforge.ledger.runs import ensure_dataset
 from convoforge.ledger.tables import answers
 from convoforge.models import Reply, Usage
 from convoforge.planning.plan import Plan, make_plan
@@ -56,7 +56,7 @@ class Recorded:
             Library.at(ROOT / "configs"),
             "anthropic",
         )
-        self.dataset = ledger.write(dataset_id, template, "anthropic", NOW)
+        self.dataset = ledger.write(ensure_dataset, template, "anthropic", NOW)
         ledger.write(register_draws, self.dataset, [(cell, 0) for cell in self.plan.cells])
 
     def answer(self, number: int, turns: list[Mapping[str, Any]], usage: Usage = Usage(100, 200)) -> RecordedAnswer:  # noqa: B008 - frozen

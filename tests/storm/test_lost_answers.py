@@ -16,7 +16,7 @@ from convoforge.ledger.attempts import finish_attempts, start_attempts
 from convoforge.ledger.budgets import read_budgets
 from convoforge.ledger.owners import make_owner, register
 from convoforge.ledger.requests import claim, read_draws, register_draws
-from convoforge.ledger.runs import dataset_id
+from convoforge.ledger.runs import ensure_dataset
 
 
 class Deaf:
@@ -53,7 +53,7 @@ def ledger(postgres: Callable[[str], str], deaf: Deaf) -> Iterator[Ledger]:
 def test_a_write_whose_commit_went_unanswered_is_there_once(ledger: Ledger, deaf: Deaf) -> None:
     owner = make_owner()
     ledger.write(register, owner, NOW)
-    dataset = ledger.write(dataset_id, "lost", "anthropic", NOW)
+    dataset = ledger.write(ensure_dataset, "lost", "anthropic", NOW)
     ledger.write(register_draws, dataset, [(cell(0), 0)])
     [draw] = ledger.read(read_draws, dataset)
     begun = intent(draw.request_id, dataset, owner)
