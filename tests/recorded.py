@@ -58,14 +58,9 @@ class Dataset:
                 wanted = {"id": number, "dataset_id": dataset, "wanted": f"{key}/{draw}", "cell": key, "draw": draw}
                 held.append({**wanted, **axes, "state": "held", "answer": 1, "sent": 64 * "5"})
                 by = {"run_id": run, "dataset_id": dataset, "owner": "o", "provider": self.provider, "model": spec.model}
-                ended = {
-                    "template": cell.template,
-                    "status": "succeeded",
-                    "billing": "billed",
-                    "started_at": NOW,
-                    "cost_pico": CENT,
-                }
-                logs.append({"request_id": number, "attempt": 1, **by, **ended})
+                ended = {"template": cell.template, "status": "succeeded", "billing": "billed", "started_at": NOW}
+                usage = {"input_tokens": 600, "output_tokens": 900, "latency_ms": 9_000, "cost_pico": CENT}
+                logs.append({"request_id": number, "attempt": 1, **by, **ended, **usage})
                 answered.append(
                     {
                         "request_id": number,
