@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import socket
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support import Done, Project, Simulator
+
+from convoforge.cli import main
 
 
 def one_line(done: Done, code: int, *words: str) -> None:
@@ -19,6 +22,22 @@ def one_line(done: Done, code: int, *words: str) -> None:
     assert lines[0].startswith("convoforge: ")
     for word in words:
         assert word in lines[0]
+
+
+@pytest.fixture
+def run_here(project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
+    """A command in this process: a process for each of many cases takes a minute."""
+    for name, value in project.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(project.folder)
+
+    def run(*arguments: str) -> Done:
+        with pytest.raises(SystemExit) as ended:
+            main(list(arguments))
+        done = capsys.readouterr()
+        return Done(int(ended.value.code or 0), done.out, done.err)
+
+    return run
 
 
 @pytest.mark.parametrize(
@@ -53,20 +72,22 @@ def one_line(done: Done, code: int, *words: str) -> None:
         ({"axes": {"persona": ["a"], "emotion": ["a"], "topic": ["b"], "tier": ["tempalte"]}}, ["tempalte", "template"]),
     ],
 )
-def test_a_spec_that_cannot_work(project: Project, changes: dict[str, Any], words: list[str]) -> None:
+def test_a_spec_that_cannot_work(
+    project: Project, run_here: Callable[..., Done], changes: dict[str, Any], words: list[str]
+) -> None:
     project.spec("wrong", **changes)
     for command in ("plan", "build"):
-        one_line(project.run(command, "wrong", "--simulate"), 2, *words)
+        one_line(run_here(command, "wrong", "--simulate"), 2, *words)
     assert not project.data.exists()
 
 
 @pytest.mark.parametrize(
     "text", ["a: [b", "just words", "", "- a\n- b\n", "name: x\nname: y\n", "\x00\x01", "x: !!python/object:os.system {}"]
 )
-def test_a_spec_that_is_not_yaml_or_no_spec(project: Project, text: str) -> None:
+def test_a_spec_that_is_not_yaml_or_no_spec(project: Project, run_here: Callable[..., Done], text: str) -> None:
     path = project.folder / "configs" / "datasets" / "broken.yaml"
     path.write_text(text)
-    one_line(project.run("plan", "broken"), 2, "broken.yaml")
+    one_line(run_here("plan", "broken"), 2, "broken.yaml")
 
 
 def test_a_dataset_nobody_knows(project: Project) -> None:
