@@ -270,9 +270,9 @@ def simulate(
     port: Annotated[int, Port, Parameter(help="0 takes a free one.")] = 0,
     latency_ms: Annotated[float, Span, Parameter(help="Latency of an answer, in milliseconds.")] = 0,
     requests_per_minute: Annotated[int | None, Positive, Parameter(help="Refuse more with 429, per key and model.")] = None,
-    batch_seconds: Annotated[float, Span, Parameter(help="How long a batch takes; 0: until it is first looked at.")] = 0,
+    batch_seconds: Annotated[float, Span, Parameter(help="Seconds to the end of a message batch.")] = 0,
     fault_rate: Annotated[str, Parameter(help="Random faults and their shares: 529=0.05,reset=0.01,prose=0.02.")] = "",
-    seed: Annotated[int, Parameter(help="Of what it writes, and of the faults.")] = 0,
+    seed: Annotated[int, Parameter(help="Seed of conversations and faults.")] = 0,
 ) -> int:
     """Run the simulator alone, and print how to use it instead of the Claude API."""
     from convoforge.cli.simulate import run_simulate

@@ -1,4 +1,4 @@
-"""Prompt caching: which part of an input was seen before, which part is written for the next time."""
+"""Prompt caching: which part of an input was seen before, and which part is written for the next request."""
 
 from __future__ import annotations
 
@@ -6,63 +6,49 @@ from dataclasses import dataclass
 from hashlib import blake2b
 
 from convoforge.models import Usage
-from convoforge.simulator.reading import LIFETIMES, ParsedRequest
+from convoforge.simulator.reading import ParsedRequest
 
-ENTRIES = 20_000
-"""Prefixes kept at most: bounds the memory."""
+LIFETIME_SECONDS = 300
+MAX_ENTRIES = 20_000
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """The input's part of an answer's usage, and the prefixes (digest, lifetime in seconds) to keep once the answer begins."""
+class CacheReading:
+    """The usage of the input, and digests of the prefixes to keep once the answer begins."""
 
     usage: Usage
-    writes: tuple[tuple[bytes, int], ...] = ()
+    writes: tuple[bytes, ...] = ()
 
 
 class SimulatedCache:
-    """Prefixes of inputs per model. A prefix is readable as soon as the first answer to it has begun, until its lifetime ends."""
+    """Prefixes of inputs per model. A prefix is readable once the first answer to it has begun, until its lifetime ends."""
 
     def __init__(self) -> None:
-        self._kept: dict[bytes, tuple[float, int]] = {}
+        self._kept: dict[bytes, float] = {}
 
-    def read(self, asked: ParsedRequest, now: float) -> Reading:
-        """How the input is billed at `now` (seconds on a steady clock). What is read lives on for another lifetime."""
+    def read(self, asked: ParsedRequest, now: float) -> CacheReading:
+        """How the input is billed at `now` (seconds on a steady clock). A prefix that is read is kept for another lifetime."""
         total = asked.input_tokens
-        last = max((at for at, piece in enumerate(asked.pieces) if piece.lifetime), default=None)
-        if last is None:
-            return Reading(Usage(input_tokens=total))
         digest = blake2b(asked.model.id.encode(), digest_size=16)
-        ends: list[tuple[bytes, int, int]] = []
         length = 0
-        for piece in asked.pieces[: last + 1]:
-            digest.update(b"\0" + piece.text.encode(errors="surrogatepass"))
-            length += len(piece.text)
-            ends.append((digest.copy().digest(), asked.model.tokens(length), piece.lifetime))
-        found = 0
-        for key, size, _ in reversed(ends):
-            until, lifetime = self._kept.get(key, (0.0, 0))
-            if until > now:
-                found = size
-                self.keep(((key, lifetime),), now)
-                break
-        writes = [end for end in ends if end[2] and end[1] > found and end[1] >= asked.model.cache_minimum]
-        one_hour = max((size for _, size, lifetime in writes if lifetime == LIFETIMES["1h"]), default=found)
-        end = max((size for _, size, _ in writes), default=found)
-        return Reading(
-            Usage(
-                input_tokens=total - end,
-                cache_read_tokens=found,
-                cache_write_5m_tokens=end - one_hour,
-                cache_write_1h_tokens=one_hour - found,
-            ),
-            tuple((key, lifetime) for key, _, lifetime in writes),
-        )
+        prefixes: list[tuple[bytes, int]] = []
+        for block in asked.blocks:
+            digest.update(b"\0" + block.text.encode(errors="surrogatepass"))
+            length += len(block.text)
+            if block.cached:
+                prefixes.append((digest.digest(), asked.model.count_tokens(length)))
+        key, found = next(((key, size) for key, size in reversed(prefixes) if self._kept.get(key, 0.0) > now), (b"", 0))
+        if found:
+            self.keep((key,), now)
+        writes = [(key, size) for key, size in prefixes if size > found and size >= asked.model.cache_minimum]
+        end = max((size for _, size in writes), default=found)
+        usage = Usage(input_tokens=total - end, cache_read_tokens=found, cache_write_5m_tokens=end - found)
+        return CacheReading(usage, tuple(key for key, _ in writes))
 
-    def keep(self, writes: tuple[tuple[bytes, int], ...], now: float) -> None:
-        """Keep prefixes for their lifetimes from `now` on; the least recently used give way."""
-        for key, lifetime in writes:
+    def keep(self, writes: tuple[bytes, ...], now: float) -> None:
+        """Keep prefixes for their lifetime from `now` on; the least recently used give way."""
+        for key in writes:
             self._kept.pop(key, None)
-            self._kept[key] = (now + lifetime, lifetime)
-        while len(self._kept) > ENTRIES:
+            self._kept[key] = now + LIFETIME_SECONDS
+        while len(self._kept) > MAX_ENTRIES:
             del self._kept[next(iter(self._kept))]

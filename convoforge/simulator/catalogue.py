@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 from convoforge.planning.model_facts import snapshot_models
@@ -13,96 +14,69 @@ THINKING = ("adaptive", "between_tools", "disabled", "enabled")
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """One model. `sampling` and `prefill` are what newer ones refuse; token figures are per request. `thinking` are the types it takes,
-    `thinks` is what it does where a request says nothing, and `efforts_when_off` what it takes beside thinking turned off."""
+    """One model, with the facts of the snapshot under the same names. Token figures are per request.
+
+    `thinking` holds the types it takes, `thinks` is whether it thinks when a request says nothing, and `efforts_when_off` holds the
+    efforts it takes when thinking is off.
+    """
 
     id: str
     name: str
     line: str
-    created: str
+    created_at: str
     max_tokens: int
-    context: int
+    max_input_tokens: int
     cache_minimum: int
-    structured: bool = True
-    batch: bool = True
-    sampling: bool = False
-    prefill: bool = False
-    thinking: tuple[str, ...] = ("disabled",)
-    thinks: bool = False
-    efforts: tuple[str, ...] = ()
-    default_effort: str | None = None
-    efforts_when_off: tuple[str, ...] = ()
-    lifecycle: str = "active"
-    deprecated: str | None = None
-    retires: str | None = None
-    characters_a_token: int = 3
+    structured: bool
+    batch: bool
+    temperature: bool
+    thinking: Sequence[str]
+    thinks: bool
+    efforts: Sequence[str]
+    default_effort: str | None
+    efforts_when_off: Sequence[str]
+    lifecycle: str
+    deprecated_at: str | None
+    retires_at: str | None
+    characters_a_token: int
 
-    def tokens(self, characters: int) -> int:
-        """The tokens of so many characters, rounded up."""
+    def count_tokens(self, characters: int) -> int:
+        """Tokens of a text with this number of characters, rounded up."""
         return -(-characters // self.characters_a_token)
 
-    def info(self) -> dict[str, Any]:
-        """The model as `GET /v1/models/{id}` tells it."""
+    def describe(self) -> dict[str, Any]:
+        """The answer of `GET /v1/models/{id}`."""
 
-        def can(supported: bool) -> dict[str, bool]:
-            return {"supported": supported}
+        def supported(value: bool) -> dict[str, bool]:
+            return {"supported": value}
 
+        thinks = "adaptive" in self.thinking or "enabled" in self.thinking
         return {
             "id": self.id,
             "type": "model",
             "display_name": self.name,
             "line": self.line,
-            "created_at": _moment(self.created),
+            "created_at": _format_day(self.created_at),
             "lifecycle": self.lifecycle,
-            "deprecated_at": _moment(self.deprecated),
-            "retires_at": _moment(self.retires),
-            "max_input_tokens": self.context,
+            "deprecated_at": _format_day(self.deprecated_at),
+            "retires_at": _format_day(self.retires_at),
+            "max_input_tokens": self.max_input_tokens,
             "max_tokens": self.max_tokens,
             "capabilities": {
-                "batch": can(self.batch),
-                "citations": can(True),
-                "code_execution": can(False),
-                "context_management": can(False),
-                "effort": {**can(bool(self.efforts)), **{level: can(level in self.efforts) for level in EFFORTS}},
-                "image_input": can(True),
-                "pdf_input": can(True),
-                "server_tools": {**can(False), "code_execution": can(False), "web_search": can(False)},
-                "structured_outputs": can(self.structured),
-                "thinking": {
-                    **can("adaptive" in self.thinking or "enabled" in self.thinking),
-                    "types": {kind: can(kind in self.thinking) for kind in THINKING},
-                },
+                "batch": supported(self.batch),
+                "effort": {**supported(bool(self.efforts)), **{level: supported(level in self.efforts) for level in EFFORTS}},
+                "structured_outputs": supported(self.structured),
+                "thinking": {**supported(thinks), "types": {kind: supported(kind in self.thinking) for kind in THINKING}},
             },
         }
 
 
-def _moment(day: str | None) -> str | None:
+def _format_day(day: str | None) -> str | None:
     return day and f"{day}T00:00:00Z"
 
 
-def _model(name: str, told: dict[str, Any]) -> Model:
-    return Model(
-        id=name,
-        name=told["name"],
-        line=told["line"],
-        created=told["created_at"],
-        max_tokens=told["max_tokens"],
-        context=told["max_input_tokens"],
-        cache_minimum=told["cache_minimum"],
-        structured=told["structured"],
-        batch=told["batch"],
-        sampling=told["temperature"],
-        prefill=told["prefill"],
-        thinking=tuple(told["thinking"]),
-        thinks=told["thinks"],
-        efforts=tuple(told["efforts"]),
-        default_effort=told["default_effort"],
-        efforts_when_off=tuple(told["efforts_when_off"]),
-        lifecycle=told["lifecycle"],
-        deprecated=told["deprecated_at"],
-        retires=told["retires_at"],
-        characters_a_token=told["characters_a_token"],
-    )
+def _make_model(name: str, facts: dict[str, Any]) -> Model:
+    return Model(**{**{field.name: facts[field.name] for field in fields(Model)}, "id": name})
 
 
-MODELS = {name: _model(name, told) for name, told in snapshot_models().items()}
+MODELS = {name: _make_model(name, facts) for name, facts in snapshot_models().items()}

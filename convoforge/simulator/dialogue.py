@@ -1,178 +1,203 @@
-"""Conversations as a model might write them, drawn from banks of phrases: the same prompt and seed always give the same one."""
+"""Conversations as a model might write them, put together from `dialogue.yaml`. The same prompt and seed always give the same one."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from importlib.resources import files
 from itertools import pairwise
 from random import Random
-from typing import TypeVar
+from typing import Any
 
-from convoforge.simulator import phrases
-from convoforge.simulator.grammar import Pattern, pattern, say
-from convoforge.simulator.phrases import Domain, Feeling, Theme
-from convoforge.simulator.phrases_advice import ADVICE
-from convoforge.simulator.phrases_any import ANY
-from convoforge.simulator.phrases_support import SUPPORT
-from convoforge.simulator.prompt_fields import Brief, Facts, Theirs, read_brief
+import yaml
+
+from convoforge.simulator.prompt_fields import PromptFields, lower_label, read_prompt_fields
 
 WEAK_SHARE = 0.08
-SIX_TURNS_SHARE = 0.1
-EXCHANGES = (4, 4, 5, 5, 5, 6, 6, 6, 7, 7, 8)
-EXTRAS = ("concept", "twist", "objection", "plan", "detail", "doubt", "second detail")
-"""What may come between the explanation and the end, in this order. The plan always does."""
+SHORT_SHARE = 0.1
+EXCHANGES = (5, 5, 5, 6, 6, 6, 7, 7)
+"""Lengths of a usual conversation, in pairs of turns. A short one has three pairs, a weak one has one."""
 
-LINKS = tuple(map(pattern, ("First,", "[Second|Then|After that|Next],", "[Finally|Last|And last|Third],")))
-ROLE_WORD = re.compile(r"(?:er|or|ist|ee|ent|ant|man|woman|ian|ive|ic|al|ple)$", re.IGNORECASE)
+ALTERNATIVES = re.compile(r"\[([^\[\]]*)\]")
+SENTENCE_START = re.compile(r"(?:^|[.?!] )[a-z]")
+CLAUSE = re.compile(r"\b(?:is|are|has|have|does|goes|keeps|stops|fails|reports|makes|not|cannot)\b")
+OCCUPATION = re.compile(r"(?:er|or|ist|ee|ent|ant|man|woman|ian|ive|ic|al|ple)$", re.IGNORECASE)
+LINKS = ("First,", "[Second|Then|After that],", "[Finally|Last|Third],")
 
 TurnDict = dict[str, str]
-Exchange = tuple[list[Pattern], list[Pattern]]
-T = TypeVar("T")
+Lines = Sequence[str]
+Bank = Mapping[str, Any]
+Exchange = tuple[list[str], list[str]]
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """The banks that suit a brief. `manner` is empty where the persona is the assistant's."""
+def write_conversation(prompt: str, seed: int, *, weak: bool = False) -> list[TurnDict]:
+    """Turns with `role` and `content` about what the prompt asks for, the user's first and the assistant's last.
 
-    domain: Domain
-    theme: Theme
-    feeling: Feeling
-    manner: tuple[Pattern, ...]
-    helper: bool
-
-
-def conversation(prompt: str, seed: int, *, weak: bool = False) -> list[TurnDict]:
-    """Turns with `role` and `content`, the user's first and the assistant's last, about what the prompt asks for.
-
-    About eight in a hundred are poor (under 6 in the rubric); `weak` asks for such a one.
+    Eight in a hundred are weak: they score under 6 in the rubric. With `weak`, this one is.
     """
-    rng = Random(seed)
-    poor = rng.random() < WEAK_SHARE or weak
-    brief = read_brief(prompt)
-    exchanges = poor_outline(rng) if poor else outline(brief, setting(brief), rng)
-    user = Facts(brief, rng.random)
-    speakers = (("user", user), ("assistant", Theirs(user)))
-    return [
-        {"role": role, "content": " ".join([say(words, rng.random, facts) for words in parts])}
-        for exchange in exchanges
-        for (role, facts), parts in zip(speakers, exchange, strict=True)
-    ]
+    rng, fields = Random(seed), read_prompt_fields(prompt)
+    weak = rng.random() < WEAK_SHARE or weak
+    facts = Facts(fields, rng)
+    exchanges = [_draw_pair(read_bank()["weak"], rng)] if weak else list(_outline(fields, rng))
+    turns = ((role, lines) for exchange in exchanges for role, lines in zip(("user", "assistant"), exchange, strict=True))
+    return [{"role": role, "content": " ".join(say(line, rng, facts) for line in lines)} for role, lines in turns]
 
 
-def outline(brief: Brief, scene: Setting, rng: Random) -> list[Exchange]:
-    """What is said in which order: problem, questions, explanation, then extras around a plan, and the end."""
-    draw, theme, domain, feeling = rng.random, scene.theme, scene.domain, scene.feeling
-
-    def perhaps(chance: float, options: Sequence[Pattern]) -> list[Pattern]:
-        return deal(rng, options, 1) if draw() < chance else []
-
-    short = draw() < SIX_TURNS_SHARE
-    edge = "edge" in brief.tier.lower() and not short
-    length = 3 if short else max(deal(rng, EXCHANGES, 1)[0], 5 if edge else 4)
-    questions = deal(rng, theme.questions, 1 + (length > 4 and draw() < 0.6) + (length > 6 and draw() < 0.5))
-    problem = deal(rng, feeling.start, 1) + deal(rng, theme.problems, 1)
-    if draw() < 0.4:
-        problem.reverse()
-    opening = perhaps(0.5, phrases.GREETINGS) + perhaps(0.7, scene.manner) + problem
-    if brief.scenario:
-        opening += deal(rng, phrases.SCENES, 1)
-    persona = perhaps(0.6, phrases.HELPER) if scene.helper else []
-    exchanges = [(opening, deal(rng, feeling.heard, 1) + persona + [questions[0][0]])]
-    for (_, answer), (question, _) in pairwise(questions):
-        exchanges.append(([answer, *perhaps(0.3, feeling.flare)], [*perhaps(0.8, phrases.THANKS), question]))
-    explanation = deal(rng, theme.explanations, 1 + (draw() < 0.35))
-    exchanges.append((
-        [questions[-1][1], *perhaps(0.4, feeling.flare)],
-        perhaps(0.6, phrases.THANKS) + explanation + perhaps(0.4, phrases.CHECKS),
-    ))  # fmt: skip
-
-    objections, details = deal(rng, domain.objections, 2), deal(rng, domain.details, 2)
-    (concept,), (twist,), (plan,) = deal(rng, theme.concepts, 1), deal(rng, domain.twists, 1), deal(rng, domain.plans, 1)
-    material = dict(zip(EXTRAS, (concept, twist, objections[0], plan, details[0], objections[1], details[1]), strict=True))
-    wanted = {"plan", "twist"} if edge else {"plan"}
-    room = length - len(exchanges) - (0 if short else 1)
-    wanted.update(deal(rng, [extra for extra in EXTRAS if extra not in wanted], room - len(wanted)))
-    for extra in EXTRAS:
-        if extra in wanted:
-            asked, answered = material[extra]
-            if extra == "plan":
-                steps = [theme.steps[at] for at in sorted(rng.sample(range(len(theme.steps)), len(LINKS)))]
-                listed = [(*link, " ", *step, ".") for link, step in zip(LINKS, steps, strict=True)]
-                exchanges.append(([asked], [answered, *listed]))
-            else:
-                exchanges.append(([asked, *perhaps(0.15, feeling.flare)], [answered, *perhaps(0.2, phrases.CHECKS)]))
-    if not short:
-        (bye, farewell), *_ = deal(rng, domain.closings, 1)
-        exchanges.append(([*deal(rng, feeling.ease, 1), bye], [farewell]))
-    return exchanges
+def write_prose(prompt: str, seed: int) -> str:
+    """A paragraph about the topic, without JSON."""
+    lines = choose_domain(read_prompt_fields(prompt))["explanations"]
+    return " ".join(_write_lines(prompt, seed, read_bank()["prose"], *(lines[number::3] for number in range(3))))
 
 
-def poor_outline(rng: Random) -> list[Exchange]:
-    """Two short turns, or four very short ones."""
-    pairs = deal(rng, phrases.CURT, 1) if rng.random() < 0.7 else deal(rng, phrases.HELLO, 1) + deal(rng, phrases.BLUNT, 1)
-    return [([said], [answered]) for said, answered in pairs]
-
-
-def prose(prompt: str, seed: int) -> str:
-    """A paragraph about the topic, with no JSON in it."""
-    rng = Random(seed)
-    brief = read_brief(prompt)
-    facts = Theirs(Facts(brief, rng.random))
-    parts = deal(rng, phrases.NO_DIALOGUE, 1) + deal(rng, setting(brief).theme.explanations, 3)
-    return " ".join(say(words, rng.random, facts) for words in parts)
-
-
-def plain(prompt: str, seed: int) -> str:
+def write_plain(prompt: str, seed: int) -> str:
     """A short answer to a prompt that asks for no conversation."""
-    rng = Random(seed)
-    return say(deal(rng, phrases.PLAIN, 1)[0], rng.random, Facts(read_brief(prompt), rng.random))
+    return _write_lines(prompt, seed, read_bank()["plain"])[0]
 
 
-def fenced(text: str, seed: int) -> str:
-    """The text in a code fence, with a line of prose before and after."""
-    rng = Random(seed)
-    before, after = (say(deal(rng, lines, 1)[0], rng.random, {}) for lines in (phrases.BEFORE, phrases.AFTER))
+def add_fence(text: str, prompt: str, seed: int) -> str:
+    """The text in a code fence, with a line of prose before and after it."""
+    before, after = _write_lines(prompt, seed, read_bank()["before"], read_bank()["after"])
     return f"{before}\n\n```json\n{text}\n```\n\n{after}"
 
 
-@lru_cache(maxsize=2048)
-def setting(brief: Brief) -> Setting:
-    """The banks that suit a brief; the domain is `ANY` where neither topic nor persona belongs to another."""
+def _write_lines(prompt: str, seed: int, *options: Lines) -> list[str]:
+    rng = Random(seed)
+    facts = Facts(read_prompt_fields(prompt), rng)
+    return [say(rng.choice(lines), rng, facts) for lines in options]
 
-    def points(domain: Domain) -> int:
-        known = len(domain.words.findall(brief.topic)) + any(theme.topics.search(brief.topic) for theme in domain.themes)
-        return 3 * known + len(domain.words.findall(brief.persona))
 
-    best = max((ADVICE, SUPPORT), key=points)
-    domain = best if points(best) else ANY
-    helper = brief.plays.lower().startswith("the assistant") if brief.plays else bool(phrases.HELPERS.search(brief.persona))
-    if helper or not brief.persona:
-        manner: tuple[Pattern, ...] = ()
-    elif is_name(brief.persona):
-        manner = phrases.NAMED
-    else:
-        manner = (
-            next((manner.lines for manner in phrases.MANNERS if manner.words.search(brief.persona)), ()) + phrases.OTHER_MANNER
-        )
-    return Setting(
-        domain,
-        next((theme for theme in domain.themes if theme.topics.search(brief.topic)), domain.rest),
-        next((feeling for feeling in phrases.FEELINGS if feeling.words.search(brief.emotion or "calm")), phrases.OTHER_FEELING),
-        manner,
-        helper,
+def choose_domain(fields: PromptFields) -> Bank:
+    """The lines that suit topic and persona: those of the domain, and first those of the theme within it."""
+
+    def count_words(domain: Bank) -> int:
+        return 3 * len(domain["words"].findall(fields.topic)) + len(domain["words"].findall(fields.persona))
+
+    *known, rest = read_bank()["domains"]
+    best = max(known, key=count_words)
+    domain = best if count_words(best) else rest
+    theme: Bank = next((theme for theme in domain.get("themes", ()) if theme["words"].search(fields.topic)), {})
+    return {**domain, **{name: theme[name] * 2 + domain[name] for name in ("problems", "explanations") if theme}}
+
+
+def plays_assistant(fields: PromptFields) -> bool:
+    """Whether the persona is the assistant: the prompt says so, or it is one who gives advice or support."""
+    if fields.plays:
+        return fields.plays.lower().startswith("the assistant")
+    return bool(
+        re.search(r"\b(?:advis[eo]r|agent|assistant|planner|fiduciary|coach|support|desk)", fields.persona, re.IGNORECASE)
     )
 
 
-def is_name(persona: str) -> bool:
-    """A single capitalised word that is no occupation, such as `Sarah`."""
-    return persona.istitle() and " " not in persona and not ROLE_WORD.search(persona)
+def say(line: str, rng: Random, facts: Mapping[str, str]) -> str:
+    """A line with one of each of its alternatives, and with the facts; sentences begin with a capital."""
+    text = ALTERNATIVES.sub(lambda found: rng.choice(found[1].split("|")), line).format_map(facts)
+    return SENTENCE_START.sub(lambda found: found[0].upper(), text)
 
 
-def deal(rng: Random, cards: Sequence[T], count: int) -> list[T]:
-    """`count` different cards, or all of them where there are fewer."""
-    if count == 1 and cards:  # by far the most frequent
-        return [cards[int(rng.random() * len(cards))]]
-    left = list(cards)
-    return [left.pop(int(rng.random() * len(left))) for _ in range(min(count, len(left)))]
+class Facts(dict[str, str]):
+    """What is true throughout one conversation. A fact that the prompt does not give is drawn when it is first needed."""
+
+    def __init__(self, fields: PromptFields, rng: Random) -> None:
+        topic = re.sub("^my ", "the ", lower_label(fields.topic)) or "this"
+        persona = lower_label(fields.persona) or "somebody new to this"
+        article = "" if re.match("(?:an?|the|somebody) ", persona) else "an " if persona[0] in "aeiou" else "a "
+        super().__init__(
+            topic=f'the "{topic}" matter' if CLAUSE.search(topic) else topic,
+            subject=topic if len(topic) < 24 else "this",
+            persona=fields.persona,
+            a_persona=article + persona,
+            emotion=lower_label(fields.emotion),
+            scenario=fields.scenario,
+        )
+        self._rng = rng
+
+    def __missing__(self, name: str) -> str:
+        self[name] = self._rng.choice(read_bank()["facts"][name])
+        return self[name]
+
+
+def _outline(fields: PromptFields, rng: Random) -> Iterator[Exchange]:
+    """Lines of a whole conversation: the problem, questions, an explanation, then extras around a plan, and a goodbye."""
+    bank, domain = read_bank(), choose_domain(fields)
+    feeling = _first_match(bank["feelings"], fields.emotion)
+
+    def perhaps(chance: float, lines: Lines) -> list[str]:
+        return [rng.choice(lines)] if lines and rng.random() < chance else []
+
+    short = rng.random() < SHORT_SHARE
+    edge = "edge" in fields.tier.lower() and not short
+    length = 3 if short else rng.choice(EXCHANGES)
+    questions = [line.split(" => ") for line in rng.sample(domain["questions"], 1 + (length > 5))]
+    opening = [*perhaps(0.5, bank["greetings"]), rng.choice(feeling["start"]), rng.choice(domain["problems"])]
+    opening[-1:-1] = perhaps(0.8, _choose_manners(fields))
+    opening += [rng.choice(bank["scenes"])] if fields.scenario else []
+    helper = perhaps(0.7, bank["helpers"]) if plays_assistant(fields) else []
+    yield opening, [rng.choice(feeling["heard"]), *helper, questions[0][0]]
+    for (_, answer), (question, _) in pairwise(questions):
+        yield [answer, *perhaps(0.3, feeling["flare"])], [*perhaps(0.7, bank["thanks"]), question]
+    explanations = dict.fromkeys(rng.choice(domain["explanations"]) for _ in range(2))
+    yield [questions[-1][1], *perhaps(0.4, feeling["flare"])], [*perhaps(0.6, bank["thanks"]), *explanations]
+
+    room = length - len(questions) - (2 if short else 3)
+    extras = rng.sample(domain["extras"], room - edge)
+    if edge:
+        extras.insert(0, rng.choice(domain["twists"]))
+    plan_at = (len(extras) + 1) // 2
+    for extra in extras[:plan_at]:
+        asked, answer = extra.split(" => ")
+        yield [asked], [answer, *perhaps(0.25, bank["checks"])]
+    asked, answer = rng.choice(bank["plans"]).split(" => ")
+    steps = [f"{link} {step}." for link, step in zip(LINKS, rng.sample(domain["steps"], len(LINKS)), strict=True)]
+    yield [asked], [answer, *steps]
+    for extra in extras[plan_at:]:
+        asked, answer = extra.split(" => ")
+        yield [asked, *perhaps(0.2, feeling["flare"])], [answer]
+    if not short:
+        goodbye, farewell = rng.choice(domain["closings"]).split(" => ")
+        yield [rng.choice(feeling["ease"]), goodbye], [farewell]
+
+
+def _choose_manners(fields: PromptFields) -> Lines:
+    """How a persona that is the user speaks of itself; a single word that is no occupation is a name, such as `Sarah`."""
+    if plays_assistant(fields) or not fields.persona:
+        return ()
+    if fields.persona.istitle() and " " not in fields.persona and not OCCUPATION.search(fields.persona):
+        return tuple(read_bank()["names"])
+    manners = read_bank()["manners"]
+    return (*_first_match(manners, fields.persona)["lines"], *manners[-1]["lines"])
+
+
+def _first_match(entries: Sequence[Bank], text: str) -> Bank:
+    return next(entry for entry in entries if entry["words"].search(text))
+
+
+def _draw_pair(lines: Lines, rng: Random) -> Exchange:
+    user, assistant = rng.choice(lines).split(" => ")
+    return [user], [assistant]
+
+
+@cache
+def read_bank() -> dict[str, Any]:
+    """`dialogue.yaml`, ready to draw from: blocks as lists of lines, words as patterns, and all values that each fact can have."""
+    bank = yaml.safe_load(files("convoforge.simulator").joinpath("dialogue.yaml").read_text())
+    facts = {name: _list_values(fact) for name, fact in bank.pop("facts").items()}
+    return {**_split_blocks(bank), "facts": facts}
+
+
+def _list_values(fact: Any) -> list[str]:
+    if isinstance(fact, str):
+        return fact.split()
+    low, high, step, form = fact
+    return [form.format(value) for value in range(low, high + 1, step)]
+
+
+def _split_blocks(part: Any, name: str = "") -> Any:
+    match part:
+        case dict():
+            return {key: _split_blocks(value, key) for key, value in part.items()}
+        case list():
+            return [_split_blocks(value) for value in part]
+        case str() if name == "words":
+            return re.compile(rf"\b(?:{part})" if part else "", re.IGNORECASE)
+    return part.splitlines()

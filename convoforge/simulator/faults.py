@@ -1,4 +1,4 @@
-"""What can go wrong with a call: the kinds, their script, and the odds of random ones."""
+"""What can go wrong with a call: the kinds of faults, the script that orders them, and random ones by rate."""
 
 from __future__ import annotations
 
@@ -27,69 +27,50 @@ ERRORS: Mapping[str, tuple[str, str]] = {
     "504": ("timeout_error", "The request timed out while processing."),
     "529": ("overloaded_error", "Overloaded"),
 }
-"""Answers with this status instead of a message; type and message as the API words them. Not billed."""
+"""Error answers by status, with type and message as the API words them. Not billed."""
 
-REFUSALS: Mapping[str, tuple[int, str]] = {
-    "425": (425, "Too Early"),
-    "302": (302, "Found"),
-}
-"""Answers of servers in between, as plain text, with a status that the API itself never has. Not billed."""
+REFUSALS: Mapping[str, tuple[int, str]] = {"425": (425, "Too Early"), "302": (302, "Found")}
+"""Plain-text answers of a server in between, with a status that the API never uses. Not billed."""
 
-SPOILT = ("bom", "nan", "surrogate", "cut", "event_stream", "event_error", "bad_gzip", "big_header")
-"""How a sound answer may reach the client: after a byte order mark, with NaN in a key of its own, with half a surrogate pair in it, cut,
-as events although none were asked for (and ending in an error), not compressed as it claims, under a header of 60 kB. Billed."""
+SPOILED = ("bom", "nan", "surrogate", "cut", "event_stream", "event_error", "bad_gzip", "big_header")
+"""A good answer in a bad form: after a byte order mark, with NaN or half a surrogate pair in an extra key, cut, as a stream of events
+(which may end in an error), not compressed as claimed, under a header of 60 kB. Billed."""
 
-STREAMED = ("stream_error", "stream_end")
-BROKEN = ("reset", "hang", "html", "broken_json", *STREAMED)
-"""The call breaks on the way: dropped halfway, never answered, a web page, half a JSON; in a stream an error event, an early end."""
+BROKEN = ("reset", "hang", "html", "broken_json")
+"""The call breaks on its way: dropped halfway, never answered, a web page, half a JSON text."""
 
 ODD = ("truncation", "refusal", "overflow", "prose", "fenced", "wrong_roles", "short")
-"""A sound answer that holds no good conversation. Billed."""
+"""A complete answer that holds no good conversation. Billed."""
 
 BATCHED = ("expired", "canceled")
-"""What becomes of a request in a batch that is neither answered nor an error. Not billed. Online it is an overload."""
+"""What becomes of a request in a message batch without an answer. Not billed. Online it is a 529."""
 
 LINES = (
-    "line_cut",
-    "line_stub",
-    "line_half_character",
-    "line_bom",
-    "line_nan",
-    "line_event",
-    "line_nameless",
-    "line_stranger",
-    "line_twice",
-    "line_html",
-    "line_missing",
-    "line_unknown_type",
-)
-"""What becomes of the line among a batch's results of a request that was answered, and billed: cut in the middle, or before its name
-ends; half a surrogate pair in a content; a byte-order mark before it; a NaN in it; another line in its place, or one without its name,
-or under a name of nobody; twice; a web page in its place; nothing in its place; a result of a new type. Online it is an overload."""
+    "line_cut", "line_stub", "line_half_character", "line_bom", "line_nan", "line_event", "line_nameless", "line_stranger",
+    "line_twice", "line_html", "line_missing", "line_unknown_type",
+)  # fmt: skip
+"""What becomes of the result line of a request that was answered and billed; see `batch_lines`. Online it is a 529."""
 
 OK = "ok"
 ERROR_IN_200 = "error_in_200"
 """An error object with status 200. Not billed."""
 
-KINDS = (OK, *ERRORS, *REFUSALS, ERROR_IN_200, *SPOILT, *BROKEN, *ODD, *BATCHED, *LINES)
+KINDS = (OK, *ERRORS, *REFUSALS, ERROR_IN_200, *SPOILED, *BROKEN, *ODD, *BATCHED, *LINES)
 
-PLACES = ("batch_create", "batch_retrieve", "batch_list", "batch_cancel", "batch_delete", "batch_results")
-"""The calls about batches, as a script names them in `on`: no message's request ever meets what is scripted for one of these."""
+BATCH_CALLS = ("batch_create", "batch_retrieve", "batch_list", "batch_results")
+"""Calls about message batches, for which faults can be scripted with `on`."""
 
-CALL_KINDS = (OK, *ERRORS, *REFUSALS, "reset", "hang", "html", "broken_json")
-"""What such a call can meet."""
-
+BATCH_CALL_KINDS = (OK, *ERRORS, *REFUSALS, *BROKEN)
 REMEMBERED = 100_000
-"""Prompts whose number of tries is kept: bounds the memory."""
+"""Maximum prompts whose tries are counted for random faults."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What happens to one request; `ok` is that nothing does.
+    """How a call ends. Every field but `kind` changes a part of the answer.
 
-    `retry_after` (seconds), `error_code`, `type` and `message` are for errors, `category` is for refusals, `text` is what the model
-    answers instead. `headers` are added to the answer's, `fields` replace some of a sound answer's (`{"usage": null}`), and those
-    in `without` are left out. With a `status` an `html` page has that one, and costs nothing.
+    `retry_after` is in seconds. `category` is a refusal's. `text` replaces what the model writes. `type` and `message` are an error's,
+    `status` is a web page's. `headers` are sent as well. `fields` replace fields of the answer, and those in `without` are left out.
     """
 
     kind: str = OK
@@ -105,79 +86,78 @@ class Fault:
     without: Sequence[str] = ()
 
     @property
-    def page(self) -> bool:
+    def is_page(self) -> bool:
         """Whether a server in between answers, and no model writes anything."""
         return self.kind in REFUSALS or (self.kind == "html" and self.status is not None)
 
+    def apply_fields(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """The body with the fields of this fault, and without those it leaves out."""
+        return {name: value for name, value in {**body, **self.fields}.items() if name not in self.without}
 
-def known_kind(kind: str) -> str:
-    """The kind itself. Raises ConfigError where there is none of this name."""
+
+def check_kind(kind: str) -> str:
+    """The kind itself. Raises ConfigError for an unknown one."""
     if kind not in KINDS:
         raise ConfigError(f"unknown fault '{kind}'{nearest(str(kind), KINDS)}")
     return kind
 
 
 def read_fault(given: Any) -> Fault:
-    """A fault from its kind, or from a mapping with `kind` and the fields of `Fault`. Raises ConfigError where it is neither."""
-    told = {"kind": given} if isinstance(given, str) else given
+    """A fault from its kind, or from a mapping with `kind` and other fields of `Fault`. Raises ConfigError for anything else."""
+    found = {"kind": given} if isinstance(given, str) else given
     names = [field.name for field in fields(Fault)]
-    if not isinstance(told, Mapping) or "kind" not in told:
+    if not isinstance(found, Mapping) or "kind" not in found:
         raise ConfigError(f"cannot read the fault {given!r}: give a kind, or an object with 'kind'.")
-    for name in told:
+    for name in found:
         if name not in names:
             raise ConfigError(f"a fault has no '{name}'{nearest(name, names)}")
-    return Fault(**{**told, "kind": known_kind(told["kind"])})
+    return Fault(**{**found, "kind": check_kind(found["kind"])})
 
 
 class Script:
-    """Faults in order: for the requests whose prompt holds a text, or for one kind of call about batches."""
+    """Faults in order, for requests whose prompt holds a text, or for one kind of call about message batches."""
 
     def __init__(self) -> None:
-        self._acts: list[tuple[str | None, str, deque[Fault]]] = []
+        self._parts: list[tuple[str | None, str, deque[Fault]]] = []
 
     def add(self, faults: Sequence[Fault], match: str | None, on: str | None = None) -> None:
-        """The next requests whose prompt holds `match` (any prompt: None) meet these faults, in this order.
+        """The next requests whose prompt holds `match` (None: any) meet these faults in order; with `on`, the next such calls do.
 
-        With `on`, one of `PLACES`, the next such calls meet them instead. Raises ConfigError for another place, for a `match`
-        beside it, and for a kind that is not one of `CALL_KINDS`.
+        Raises ConfigError for an unknown `on`, for a `match` beside it, and for a kind that such a call cannot meet.
         """
-        if on is not None:
-            check_place(faults, match, on)
+        if on is not None and on not in BATCH_CALLS:
+            raise ConfigError(f"faults can be scripted on no '{on}'{nearest(str(on), BATCH_CALLS)}")
+        if on and match:
+            raise ConfigError(
+                f"a call has no prompt to hold '{match}': give 'match' for requests, or 'on' for calls about batches."
+            )
+        for fault in faults:
+            if on and fault.kind not in BATCH_CALL_KINDS:
+                raise ConfigError(f"{on} cannot meet '{fault.kind}', only {', '.join(BATCH_CALL_KINDS)}.")
         if faults:
-            self._acts.append((on, match or "", deque(faults)))
+            self._parts.append((on, match or "", deque(faults)))
 
-    def next(self, prompt: str, on: str | None = None) -> Fault | None:
-        """The fault for this prompt, or for a call `on`, used up; None where none is scripted for it. The oldest script goes first."""
-        for place, match, faults in self._acts:
-            if place == on and match in prompt:
+    def take(self, prompt: str, on: str | None = None) -> Fault | None:
+        """The next fault for this prompt, or for a call `on`; None where there is none. The oldest script goes first."""
+        for call, match, faults in self._parts:
+            if call == on and match in prompt:
                 fault = faults.popleft()
-                self._acts = [act for act in self._acts if act[2]]
+                self._parts = [part for part in self._parts if part[2]]
                 return fault
         return None
 
     def clear(self) -> None:
-        """Forget what has not been met yet."""
-        self._acts = []
+        """Forget the faults that nothing has met yet."""
+        self._parts = []
 
     @property
     def pending(self) -> int:
-        """Faults not yet met."""
-        return sum(len(faults) for _, _, faults in self._acts)
+        """How many faults nothing has met yet."""
+        return sum(len(faults) for _, _, faults in self._parts)
 
 
-def check_place(faults: Sequence[Fault], match: str | None, on: str) -> None:
-    """Raises ConfigError where these faults cannot be met by the calls `on`."""
-    if on not in PLACES:
-        raise ConfigError(f"faults can be scripted on no '{on}'{nearest(str(on), PLACES)}")
-    if match:
-        raise ConfigError(f"a call has no prompt to hold '{match}': give 'match' for requests, or 'on' for calls about batches.")
-    for fault in faults:
-        if fault.kind not in CALL_KINDS:
-            raise ConfigError(f"{on} cannot meet '{fault.kind}', only {', '.join(CALL_KINDS)}.")
-
-
-class Odds:
-    """Random faults that depend on nothing but seed, prompt and how often the prompt came: so a retry can succeed, reproducibly."""
+class FaultRates:
+    """Random faults that depend on seed, prompt, and how often the prompt came: reproducible, and a retry can succeed."""
 
     def __init__(self, rates: Mapping[str, float], seed: int) -> None:
         self._faults = [(Fault(kind), rate) for kind, rate in rates.items()]

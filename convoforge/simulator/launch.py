@@ -22,11 +22,11 @@ STOP_SECONDS = 5.0
 def simulator_process(**options: Any) -> Iterator[str]:
     """Run a simulator with these `SimulatorOptions` in a process of its own, and yield its base URL.
 
-    It ends with the context, and also when this process is killed: it holds one end of a pipe, and sees the other one close. It has
-    a session of its own, so a Ctrl-C in the terminal leaves it alone while its clients still drain. Raises ConfigError for options
-    that cannot work, and ConvoforgeError with its last words where it does not start.
+    It ends with the context, and also when this process is killed: it holds one end of a pipe and sees the other one close. It has a
+    session of its own, so that Ctrl-C in the terminal does not reach it while its clients drain. Raises ConfigError for options that
+    cannot work, and ConvoforgeError with its last message where it does not start.
     """
-    arguments = SimulatorOptions(**options, until_stdin_closes=True).arguments()
+    arguments = SimulatorOptions(**options, until_stdin_closes=True).to_arguments()
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(
             [sys.executable, "-m", "convoforge.simulator", *arguments],
@@ -36,7 +36,7 @@ def simulator_process(**options: Any) -> Iterator[str]:
             start_new_session=True,
         )
         try:
-            line = _first_line(process)
+            line = _read_first_line(process)
             if not line:
                 errors.seek(0)
                 last = errors.read().decode(errors="replace").split("\n")[-2:][0].removeprefix("error: ")
@@ -46,8 +46,8 @@ def simulator_process(**options: Any) -> Iterator[str]:
             _stop(process)
 
 
-def _first_line(process: subprocess.Popen[bytes]) -> bytes:
-    """What it prints once it listens; empty where it ended or took too long."""
+def _read_first_line(process: subprocess.Popen[bytes]) -> bytes:
+    """What it prints once it listens; empty where it ended or took longer than `START_SECONDS`."""
     assert process.stdout is not None
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)

@@ -5,17 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import lru_cache
 
 from convoforge.simulator.reading import ApiError
 
 KINDS = ("requests", "input-tokens", "output-tokens")
 UNLIMITED = {"requests": 1_000_000, "input-tokens": 1_000_000_000, "output-tokens": 1_000_000_000}
-"""What is announced where no limit holds."""
+"""What the headers say where there is no limit."""
 
 
 class RateBucket:
-    """`limit` a minute, flowing back evenly; full at the start. Times are seconds on a steady clock."""
+    """A token bucket of `limit` a minute, full at the start. Times are seconds on a steady clock."""
 
     __slots__ = ("_at", "_level", "limit")
 
@@ -33,14 +32,14 @@ class RateBucket:
     def wait(self, amount: float, now: float) -> float:
         """Seconds until `amount` can be taken. More than the limit can be taken from a full bucket."""
         missing = min(amount, self.limit) - self.level(now)
-        # a level is a sum of binary fractions: who has waited as long as it was told must not be a billionth too early
+        # a level is a sum of binary fractions: after the announced wait it must not be a billionth short
         return missing * 60 / self.limit if missing > 1e-9 else 0.0
 
     def take(self, amount: float, now: float) -> None:
         """Take `amount`, there or not."""
         self._level = self.level(now) - amount
 
-    def full_in(self, now: float) -> float:
+    def seconds_to_full(self, now: float) -> float:
         """Seconds until it is full again."""
         return (self.limit - self.level(now)) * 60 / self.limit
 
@@ -55,10 +54,10 @@ class Rates:
         self._buckets: dict[tuple[str, str], tuple[RateBucket | None, ...]] = {}
 
     def admit(self, key: str, model: str, input_tokens: int, now: float) -> None:
-        """Let a request in, or raise the 429 with its retry-after. Output counts when it is written, so here one token must be left."""
+        """Let a request in, or raise the 429 with its retry-after. Output counts when it is written: here one token must be left."""
         if not self._limited:
             return
-        buckets = self._of(key, model, now)
+        buckets = self._find(key, model, now)
         needs = (1, input_tokens, 1)
         waits = {kind: bucket.wait(need, now) for kind, bucket, need in zip(KINDS, buckets, needs, strict=True) if bucket}
         kind, wait = max(waits.items(), key=lambda item: item[1])
@@ -69,38 +68,29 @@ class Rates:
             if bucket:
                 bucket.take(need, now)
 
-    def answered(self, key: str, model: str, output_tokens: int, now: float) -> None:
-        """Count what an answer took."""
-        if self._limited and (bucket := self._of(key, model, now)[2]):
+    def count_output(self, key: str, model: str, output_tokens: int, now: float) -> None:
+        """Count the output tokens of an answer."""
+        if self._limited and (bucket := self._find(key, model, now)[2]):
             bucket.take(output_tokens, now)
 
-    def headers(self, key: str, model: str, now: float) -> dict[str, str]:
-        """What is announced with an answer."""
-        if not self._limited:
-            return _unlimited(int(self._wall()))
+    def make_headers(self, key: str, model: str, now: float) -> dict[str, str]:
+        """The rate headers of an answer."""
         out = {}
-        for kind, bucket in zip(KINDS, self._of(key, model, now), strict=True):
+        for kind, bucket in zip(KINDS, self._find(key, model, now), strict=True):
             limit = bucket.limit if bucket else UNLIMITED[kind]
             out[f"anthropic-ratelimit-{kind}-limit"] = str(limit)
             out[f"anthropic-ratelimit-{kind}-remaining"] = str(max(0, int(bucket.level(now))) if bucket else limit)
-            out[f"anthropic-ratelimit-{kind}-reset"] = _stamp(math.ceil(self._wall() + (bucket.full_in(now) if bucket else 0)))
+            out[f"anthropic-ratelimit-{kind}-reset"] = _format_time(
+                math.ceil(self._wall() + (bucket.seconds_to_full(now) if bucket else 0))
+            )
         return out
 
-    def _of(self, key: str, model: str, now: float) -> tuple[RateBucket | None, ...]:
+    def _find(self, key: str, model: str, now: float) -> tuple[RateBucket | None, ...]:
         buckets = self._buckets.get((key, model))
         if buckets is None:
             buckets = self._buckets[key, model] = tuple(RateBucket(limit, now) if limit else None for limit in self._limits)
         return buckets
 
 
-@lru_cache(maxsize=4)
-def _unlimited(second: int) -> dict[str, str]:
-    return {
-        f"anthropic-ratelimit-{kind}-{name}": value
-        for kind, limit in UNLIMITED.items()
-        for name, value in (("limit", str(limit)), ("remaining", str(limit)), ("reset", _stamp(second)))
-    }
-
-
-def _stamp(second: int) -> str:
+def _format_time(second: int) -> str:
     return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

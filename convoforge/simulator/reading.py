@@ -9,21 +9,22 @@ from typing import Any
 
 import orjson
 
-from convoforge.simulator import schema
+from convoforge.parsing import ANSWER_SCHEMA
 from convoforge.simulator.catalogue import MODELS, Model
 from convoforge.simulator.faults import ERRORS, Fault
-from convoforge.simulator.thinking import Refused, SimulatedThinking, read_thinking
+from convoforge.simulator.thinking import SimulatedThinking, ThinkingRefused, read_thinking
 
 CURRENT_VERSION = "2026-10-21"
 VERSIONS = ("2023-06-01", CURRENT_VERSION)
 SAMPLING = {"temperature": 1, "top_p": None, "top_k": None}
-"""The parameters that newer API versions no longer know, and the only value newer models take in an older version."""
+"""Parameters that the current API version does not take, with the only value that newer models take in the older version."""
 
 FIELDS = {
-    "model", "max_tokens", "messages", "system", "stream", "output_config", "thinking", "cache_control", "metadata", "stop_sequences",
-    "service_tier", "tools", "tool_choice", "container", "diagnostics", "inference_geo", "speed", *SAMPLING,
+    "model", "max_tokens", "messages", "system", "stream", "output_config", "thinking", "metadata", "stop_sequences", "service_tier",
+    *SAMPLING,
 }  # fmt: skip
-LIFETIMES = {"5m": 300, "1h": 3600}
+SCHEMA_TEXT = orjson.dumps(ANSWER_SCHEMA).decode()
+CACHE_MARK = {"type": "ephemeral"}
 
 
 class ApiError(Exception):
@@ -46,8 +47,8 @@ class ApiError(Exception):
         self.error_code = error_code
 
     @classmethod
-    def of(cls, fault: Fault) -> ApiError:
-        """The error that a fault is; one that is no error of the API's becomes the 500 of a server that broke."""
+    def from_fault(cls, fault: Fault) -> ApiError:
+        """The error that a fault is. A fault that is no error of the API becomes the 500 of a server that broke."""
         status = fault.kind if fault.kind in ERRORS else "500"
         return cls(int(status), fault.message, kind=fault.type, retry_after=fault.retry_after, error_code=fault.error_code)
 
@@ -60,73 +61,70 @@ class ApiError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """A part of the input; `lifetime` (seconds) is set where the cache may keep everything up to its end."""
+class InputBlock:
+    """A part of the input. With `cached` the cache may keep everything up to its end."""
 
     text: str
-    lifetime: int = 0
+    cached: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedRequest:
-    """A checked request. `prompt` is system and messages as one text, `key` a hash of it; `pieces` are in the cache's order."""
+    """A checked request. `prompt` is system and messages as one text, `key` a hash of it. `blocks` are in the order of the cache.
+    `structured` is whether the answer must follow the schema of conversations."""
 
     model: Model
     prompt: str
     key: int
-    pieces: tuple[Piece, ...]
+    blocks: tuple[InputBlock, ...]
     max_tokens: int
-    stream: bool
-    schema: Mapping[str, Any] | None
+    structured: bool = False
     thinking: SimulatedThinking = SimulatedThinking()
 
     @property
     def thinking_tokens(self) -> int:
-        """The tokens that are thought before the answer, within `max_tokens`."""
-        return self.thinking.tokens(self.key, self.max_tokens)
+        """Tokens of thinking before the answer, within `max_tokens`."""
+        return self.thinking.count_tokens(self.key, self.max_tokens)
 
     @property
     def input_tokens(self) -> int:
-        """The tokens of everything that was sent."""
-        return self.model.tokens(sum(len(piece.text) for piece in self.pieces))
+        """Tokens of everything that was sent."""
+        return self.model.count_tokens(sum(len(block.text) for block in self.blocks))
 
 
 def read_request(raw: bytes, version: str | None, *, counting: bool = False) -> ParsedRequest:
-    """The request in a body; `counting` is for token counts, which know no `max_tokens`. Raises ApiError as the API would."""
-    version, body = known_version(version), read_object(raw)
-    model = _model(body)
-    _check_sampling(body, model, version)
-    thinking = _thinking(body, model, counting=counting)
+    """The request in a body; `counting` is for token counts, which have no `max_tokens`. Raises ApiError as the API would."""
+    version, body = check_version(version), read_object(raw)
+    try:
+        return _read_fields(body, version, counting=counting)
+    except (TypeError, KeyError, AttributeError, IndexError) as error:
+        raise ApiError(400, f"Input should be a valid request: {error}") from None
+
+
+def _read_fields(body: Mapping[str, Any], version: str, *, counting: bool) -> ParsedRequest:
+    model = _read_model(body)
     for name in body:
-        if name not in FIELDS:
+        if name not in FIELDS or (name in SAMPLING and version == CURRENT_VERSION):
             raise ApiError(400, f"{name}: Extra inputs are not permitted")
-    max_tokens = 0 if counting else _max_tokens(body, model)
-    wanted = _output_schema(body, model)
-    said = (*_blocks(body.get("system", ""), "system"), *_messages(body, model))
-    extras = [*_list(body, "tools"), *([wanted] if wanted else [])]
-    pieces = (*(Piece(orjson.dumps(extra).decode()) for extra in extras), *said)
-    if body.get("cache_control") and pieces:
-        pieces = (*pieces[:-1], Piece(pieces[-1].text, _lifetime(body["cache_control"])))
-    if (marks := sum(1 for piece in pieces if piece.lifetime)) > 4:
-        raise ApiError(400, f"A maximum of 4 blocks with cache_control may be provided. Found {marks}.")
-    prompt = "\n".join([piece.text for piece in said])
-    asked = ParsedRequest(
-        model,
-        prompt,
-        int.from_bytes(blake2b(prompt.encode(errors="surrogatepass"), digest_size=8).digest()),
-        pieces,
-        max_tokens,
-        body.get("stream") is True,
-        wanted,
-        thinking,
-    )
-    if asked.input_tokens > model.context:
-        raise ApiError(400, f"prompt is too long: {asked.input_tokens} tokens > {model.context} maximum")
+    if body.get("stream"):
+        raise ApiError(400, "stream: the simulator does not stream answers")
+    _check_sampling(body, model)
+    output = body.get("output_config") or {}
+    max_tokens = 0 if counting else _read_max_tokens(body, model)
+    thinking = _read_thinking(body, output, model, max_tokens or None)
+    structured = _read_format(output.get("format"), model)
+    said = (*_read_blocks(body.get("system") or []), *_read_messages(body.get("messages")))
+    blocks = (InputBlock(SCHEMA_TEXT), *said) if structured else said
+    prompt = "\n".join([block.text for block in said])
+    key = int.from_bytes(blake2b(prompt.encode(errors="surrogatepass"), digest_size=8).digest())
+    asked = ParsedRequest(model, prompt, key, blocks, max_tokens, structured, thinking)
+    if asked.input_tokens > model.max_input_tokens:
+        raise ApiError(400, f"prompt is too long: {asked.input_tokens} tokens > {model.max_input_tokens} maximum")
     return asked
 
 
-def known_version(version: str | None) -> str:
-    """The version itself. Raises the 400 where the API knows none of this name."""
+def check_version(version: str | None) -> str:
+    """The version itself. Raises the 400 for an unknown one."""
     if version not in VERSIONS:
         raise ApiError(400, f"anthropic-version: '{version}' is unknown" if version else "anthropic-version: header is required")
     return version
@@ -143,7 +141,7 @@ def read_object(raw: bytes) -> dict[str, Any]:
     return body
 
 
-def _model(body: Mapping[str, Any]) -> Model:
+def _read_model(body: Mapping[str, Any]) -> Model:
     name = body.get("model")
     if not isinstance(name, str):
         raise ApiError(400, "model: Field required" if name is None else "model: Input should be a valid string")
@@ -152,109 +150,63 @@ def _model(body: Mapping[str, Any]) -> Model:
     return MODELS[name]
 
 
-def _check_sampling(body: Mapping[str, Any], model: Model, version: str) -> None:
+def _check_sampling(body: Mapping[str, Any], model: Model) -> None:
     for name, default in SAMPLING.items():
-        if name not in body:
-            continue
-        if version == CURRENT_VERSION:
-            raise ApiError(400, f"{name}: Extra inputs are not permitted")
-        if not model.sampling and body[name] != default:
+        if name in body and not model.temperature and body[name] != default:
             raise ApiError(400, f"{name}: may only be left at its default for {model.id}")
-        if name == "temperature" and not (isinstance(body[name], int | float) and 0 <= body[name] <= 1):
-            raise ApiError(400, "temperature: Input should be between 0 and 1")
+    if not 0 <= body.get("temperature", 1) <= 1:
+        raise ApiError(400, "temperature: Input should be between 0 and 1")
 
 
-def _max_tokens(body: Mapping[str, Any], model: Model) -> int:
+def _read_max_tokens(body: Mapping[str, Any], model: Model) -> int:
     wanted = body.get("max_tokens")
     if type(wanted) is not int:
         raise ApiError(400, "max_tokens: Field required" if wanted is None else "max_tokens: Input should be a valid integer")
-    if wanted < 0:
-        raise ApiError(400, "max_tokens: Input should be greater than or equal to 0")
+    if wanted < 1:
+        raise ApiError(400, "max_tokens: must be greater than or equal to 1")
     if wanted > model.max_tokens:
-        raise ApiError(
-            400,
-            f"max_tokens: {wanted} > {model.max_tokens}, which is the maximum allowed number of output tokens for {model.id}",
-        )
+        limit = f"{model.max_tokens}, which is the maximum allowed number of output tokens for {model.id}"
+        raise ApiError(400, f"max_tokens: {wanted} > {limit}")
     return wanted
 
 
-def _thinking(body: Mapping[str, Any], model: Model, *, counting: bool) -> SimulatedThinking:
-    max_tokens = body.get("max_tokens")
-    most = max_tokens if type(max_tokens) is int and not counting else None
-    effort = _object(body, "output_config").get("effort")
+def _read_thinking(body: Mapping[str, Any], output: Mapping[str, Any], model: Model, max_tokens: int | None) -> SimulatedThinking:
     try:
-        thinking = read_thinking(_object(body, "thinking"), effort, model, most)
-    except Refused as error:
+        thinking = read_thinking(body.get("thinking") or {}, output.get("effort"), model, max_tokens)
+    except ThinkingRefused as error:
         raise ApiError(400, str(error)) from None
     if thinking.effort is not None and body.get("temperature", 1) != 1:
         raise ApiError(400, "`temperature` may only be set to 1 when thinking is enabled.")
     return thinking
 
 
-def _output_schema(body: Mapping[str, Any], model: Model) -> Mapping[str, Any] | None:
-    wanted = _object(_object(body, "output_config"), "format")
-    if not wanted:
-        return None
-    if wanted.get("type") != "json_schema" or not isinstance(wanted.get("schema"), dict):
-        raise ApiError(400, "output_config.format: Input should be of type 'json_schema' with a 'schema'")
-    if not model.structured:
+def _read_format(wanted: Mapping[str, Any] | None, model: Model) -> bool:
+    """Whether the answer must follow the schema of conversations, the only one that is taken."""
+    if wanted and not model.structured:
         raise ApiError(400, f"output_config.format: structured outputs are not supported by {model.id}")
-    if why := schema.objection(orjson.dumps(wanted["schema"])):
-        raise ApiError(400, f"output_config.format.schema: {why}")
-    found: Mapping[str, Any] = wanted["schema"]
-    return found
+    if wanted and wanted != {"type": "json_schema", "schema": ANSWER_SCHEMA}:
+        raise ApiError(400, "output_config.format: the simulator takes only the schema of conversations")
+    return bool(wanted)
 
 
-def _messages(body: Mapping[str, Any], model: Model) -> Iterator[Piece]:
-    messages = _list(body, "messages")
+def _read_messages(messages: Any) -> Iterator[InputBlock]:
     if not messages:
         raise ApiError(400, "messages: at least one message is required")
-    for at, message in enumerate(messages):
-        role = message.get("role") if isinstance(message, dict) else None
-        if role not in ("user", "assistant", "system"):
-            raise ApiError(400, f"messages.{at}.role: Input should be 'user', 'assistant' or 'system'")
-        if not message.get("content"):
-            raise ApiError(400, f"messages.{at}: {role} messages must have non-empty content")
-        yield from _blocks(message["content"], f"messages.{at}.content")
-    if messages[0]["role"] == "assistant":
-        raise ApiError(400, 'messages: first message must use the "user" role')
-    if messages[-1]["role"] == "assistant" and not model.prefill:
-        raise ApiError(
-            400, "This model does not support assistant message prefill. The conversation must end with a user message."
-        )
+    for index, message in enumerate(messages):
+        if message["role"] not in ("user", "assistant"):
+            raise ApiError(400, f"messages.{index}.role: Input should be 'user' or 'assistant'")
+        if not message["content"]:
+            raise ApiError(400, f"messages.{index}: {message['role']} messages must have non-empty content")
+        yield from _read_blocks(message["content"])
+    if messages[-1]["role"] == "assistant":
+        raise ApiError(400, "This model does not support assistant message prefill.")
 
 
-def _blocks(content: Any, where: str) -> Iterator[Piece]:
-    if isinstance(content, str):
-        if content:
-            yield Piece(content)
-        return
-    if not isinstance(content, list) or not all(isinstance(block, dict) for block in content):
-        raise ApiError(400, f"{where}: Input should be a valid string or a list of blocks")
-    for block in content:
-        text = block.get("text") if block.get("type") == "text" else orjson.dumps(block).decode()
-        if not isinstance(text, str) or not text.strip():
-            raise ApiError(400, f"{where}: text content blocks must be non-empty")
-        yield Piece(text, _lifetime(block.get("cache_control")))
-
-
-def _object(parent: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    value = parent.get(name)
-    if value is not None and not isinstance(value, dict):
-        raise ApiError(400, f"{name}: Input should be a valid dictionary")
-    return value or {}
-
-
-def _list(parent: Mapping[str, Any], name: str) -> list[Any]:
-    value = parent.get(name)
-    if value is not None and not isinstance(value, list):
-        raise ApiError(400, f"{name}: Input should be a valid list")
-    return value or []
-
-
-def _lifetime(control: Any) -> int:
-    if control is None:
-        return 0
-    if not isinstance(control, dict) or control.get("type") != "ephemeral" or control.get("ttl", "5m") not in LIFETIMES:
-        raise ApiError(400, "cache_control: Input should be of type 'ephemeral' with a ttl of '5m' or '1h'")
-    return LIFETIMES[control.get("ttl", "5m")]
+def _read_blocks(content: Any) -> Iterator[InputBlock]:
+    for block in [{"text": content}] if isinstance(content, str) else content:
+        if not block["text"].strip():
+            raise ApiError(400, "text content blocks must be non-empty")
+        mark = block.get("cache_control")
+        if mark not in (None, CACHE_MARK):
+            raise ApiError(400, f"cache_control: the simulator takes only {CACHE_MARK}")
+        yield InputBlock(block["text"], cached=mark is not None)

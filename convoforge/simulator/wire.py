@@ -1,91 +1,138 @@
-"""What every call to the simulator has in common: who asks, the body, and how an answer or an error goes out, whole or broken."""
+"""What every call to the simulator has in common: who calls, the body, and how an answer or an error goes out, whole or broken."""
 
 from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import orjson
 from aiohttp import web
 
-from convoforge.simulator.answers import event
+from convoforge.simulator.faults import REFUSALS, Fault
 from convoforge.simulator.reading import ApiError
 
 SIGNATURE = "x-convoforge-simulator"
 WRONG_KEYS = "sk-sim-wrong"
 """Keys that begin like this are refused."""
 
-HTML = "<!doctype html><html><head><title>502</title></head><body><h1>Bad gateway</h1></body></html>"
+HTML = "<!doctype html><html><head><title>{0}</title></head><body><h1>{0}</h1><p>Just a moment, please.</p></body></html>"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 JsonHandler = Callable[[web.Request], Awaitable[dict[str, Any]]]
 
 
-def endpoint(handler: JsonHandler) -> Handler:
-    """A route that answers with a JSON object, or with an error in the API's shape."""
+def answer_json(handler: JsonHandler) -> Handler:
+    """A route that answers with a JSON object, or with an error in the API's form."""
 
-    async def answered(request: web.Request) -> web.StreamResponse:
-        headers = signed()
+    async def answer(request: web.Request) -> web.StreamResponse:
+        headers = sign()
         try:
             return json_response(200, await handler(request), headers)
         except ApiError as error:
             return error_response(error, headers)
 
-    return answered
+    return answer
 
 
-def signed() -> dict[str, str]:
-    """The headers of an answer to a call that is in no books."""
-    return {SIGNATURE: "1", "request-id": f"req_sim_{secrets.token_hex(8)}"}
+def sign(request_id: str | None = None) -> dict[str, str]:
+    """The headers that every answer has; with an id of its own where the call has no row of usage."""
+    return {SIGNATURE: "1", "request-id": request_id or f"req_sim_{secrets.token_hex(8)}"}
 
 
-async def send(request: web.Request, headers: dict[str, str], kind: str, chunks: list[bytes]) -> web.StreamResponse:
-    """The answer as far as the fault lets it through; `chunks` are events of a stream, or the one JSON body."""
-    streamed, half = len(chunks) > 1, len(chunks) // 2
-    content_type = "text/event-stream" if streamed else "application/json"
-    if kind == "hang":
-        await asyncio.Event().wait()  # ends when the client leaves: that cancels the handler
-    elif kind == "html":
-        content_type, chunks = "text/html", [HTML.encode()]
-    elif kind == "broken_json":
-        chunks = [*chunks[:half], chunks[half][: len(chunks[half]) // 2], b"\n\n" if streamed else b""]
-    elif kind == "stream_error":
-        error = ApiError(529)
-        chunks = [*chunks[:half], event("error", **error.body(headers["request-id"]))]
-    elif kind == "stream_end":
-        chunks = chunks[:-2]
-    body = b"".join(chunks)
-    if kind == "reset":
-        begun = web.StreamResponse(headers={**headers, "content-type": content_type, "content-length": str(len(body))})
-        await begun.prepare(request)
-        await begun.write(body[: len(body) // 2])
-        hang_up(request)
-        return begun
-    return web.Response(body=body, headers={**headers, "content-type": content_type})
+async def send(request: web.Request, headers: Mapping[str, str], fault: Fault, body: Mapping[str, Any]) -> web.StreamResponse:
+    """The answer as far as the fault lets it through, in the form that the fault gives it."""
+    content, more = orjson.dumps(fault.apply_fields(body)), {"content-type": "application/json"}
+    half = len(content) // 2
+    match fault.kind:
+        case "hang":
+            await asyncio.Event().wait()  # ends when the client leaves: that cancels the handler
+        case "html":
+            content, more = HTML.format("Bad gateway").encode(), {"content-type": "text/html"}
+        case "broken_json" | "cut":
+            content = content[:half]
+        case "reset":
+            begun = web.StreamResponse(headers={**headers, **more, "content-length": str(len(content))})
+            await begun.prepare(request)
+            await begun.write(content[:half])
+            hang_up(request)
+            return begun
+        case "bom":
+            content = b"\xef\xbb\xbf" + content
+        case "nan":
+            content = content[:-1] + b',"probability":NaN}'
+        case "surrogate":
+            content = content[:-1] + b',"note":"half a pair: \\ud83d"}'
+        case "event_stream" | "event_error":
+            content, more = _write_events(body, whole=fault.kind == "event_stream"), {"content-type": "text/event-stream"}
+        case "bad_gzip":
+            more["content-encoding"] = "gzip"
+        case "big_header":
+            more["x-trace"] = "x" * 60_000
+    return web.Response(body=content, headers={**headers, **more})
+
+
+def send_page(fault: Fault, headers: Mapping[str, str]) -> web.Response:
+    """The answer of a server in between: a web page, or a line of text."""
+    if fault.kind in REFUSALS:
+        status, text = REFUSALS[fault.kind]
+        return web.Response(status=status, text=fault.message or text, headers=headers)
+    text = HTML.format(fault.message or "Just a moment...")
+    return web.Response(status=fault.status or 200, text=text, content_type="text/html", headers=headers)
+
+
+def _write_events(message: Mapping[str, Any], *, whole: bool) -> bytes:
+    """A message as the stream of events that some proxies send without being asked; not whole, it ends in an error."""
+
+    def event(name: str, **data: Any) -> bytes:
+        return b"event: %b\ndata: %b\n\n" % (name.encode(), orjson.dumps({"type": name, **data}))
+
+    text = next(block["text"] for block in message["content"] if block["type"] == "text")
+    half = len(text) // 2
+    events = [
+        event("message_start", message={**message, "content": [], "stop_reason": None}),
+        event("content_block_start", index=0, content_block={"type": "text", "text": ""}),
+        event("content_block_delta", index=0, delta={"type": "text_delta", "text": text[:half]}),
+    ]
+    if not whole:
+        return b"".join([*events, event("error", error={"type": "overloaded_error", "message": "Overloaded"})])
+    return b"".join([
+        *events,
+        event("content_block_delta", index=0, delta={"type": "text_delta", "text": text[half:]}),
+        event("content_block_stop", index=0),
+        event("message_delta", delta={"stop_reason": message["stop_reason"]}, usage=message["usage"]),
+        event("message_stop"),
+    ])  # fmt: skip
 
 
 def hang_up(request: web.Request) -> None:
-    """Drop the connection, after what was written so far."""
+    """Drop the connection after what was written so far."""
     if request.transport:
         request.transport.close()
 
 
-def key_of(request: web.Request) -> str:
+def has_left(request: web.Request) -> bool:
+    """Whether the client has closed the connection."""
+    return request.transport is None or request.transport.is_closing()
+
+
+def read_key(request: web.Request) -> str:
     """The API key, empty where there is none."""
     return request.headers.get("authorization", "").removeprefix("Bearer ").strip() or request.headers.get("x-api-key", "")
 
 
-def authenticate(key: str) -> None:
-    """Raises the 401 for a key that is missing or wrong."""
+def authenticate(request: web.Request) -> str:
+    """The API key. Raises the 401 where it is missing or wrong."""
+    key = read_key(request)
     if not key:
         raise ApiError(401, "x-api-key header is required")
     if key.startswith(WRONG_KEYS):
         raise ApiError(401, "invalid x-api-key")
+    return key
 
 
-async def body_of(request: web.Request) -> bytes:
+async def read_body(request: web.Request) -> bytes:
     """The body. Raises the 413 where it is too long."""
     try:
         return await request.read()
@@ -93,12 +140,12 @@ async def body_of(request: web.Request) -> bytes:
         raise ApiError(413) from None
 
 
-def json_response(status: int, body: dict[str, Any], headers: dict[str, str]) -> web.Response:
+def json_response(status: int, body: Mapping[str, Any], headers: Mapping[str, str]) -> web.Response:
     """A JSON body with these headers."""
     return web.Response(status=status, body=orjson.dumps(body), headers={**headers, "content-type": "application/json"})
 
 
-def error_response(error: ApiError, headers: dict[str, str]) -> web.Response:
-    """An error as the API words it."""
-    waiting = {} if error.retry_after is None else {"retry-after": f"{error.retry_after:g}"}
-    return json_response(error.status, error.body(headers["request-id"]), {**headers, **waiting})
+def error_response(error: ApiError, headers: Mapping[str, str], *, status: int | None = None) -> web.Response:
+    """An error in the API's form, with a status of its own where one is given (`error_in_200`)."""
+    retry_after = {} if error.retry_after is None else {"retry-after": f"{error.retry_after:g}"}
+    return json_response(status or error.status, error.body(headers["request-id"]), {**headers, **retry_after})

@@ -72,7 +72,7 @@ def client(simulator_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 @pytest.fixture
-def usage(settings: Settings) -> Callable[[], CostSummary]:
+def books(settings: Settings) -> Callable[[], CostSummary]:
     """Reads what the ledger has booked."""
 
     def read() -> CostSummary:

@@ -52,7 +52,7 @@ def spec(model: str = "claude-sonnet-5-5", **changes: Any) -> DatasetSpec:
 
 
 def told(model: str, **changes: Any) -> ModelFacts:
-    return merge_facts(snapshot_facts(model), pick_facts({**MODELS["claude-sonnet-5-5"].info(), "id": model, **changes}))
+    return merge_facts(snapshot_facts(model), pick_facts({**MODELS["claude-sonnet-5-5"].describe(), "id": model, **changes}))
 
 
 def sent(facts: ModelFacts, **settings: Any) -> dict[str, Any]:
@@ -75,7 +75,7 @@ def test_the_snapshot_has_its_date_and_every_model_whole() -> None:
 
 @pytest.mark.parametrize("model", sorted(MODELS))
 def test_what_the_api_tells_agrees_with_the_snapshot(model: str) -> None:
-    assert merge_facts(snapshot_facts(model), pick_facts(MODELS[model].info())) == snapshot_facts(model)
+    assert merge_facts(snapshot_facts(model), pick_facts(MODELS[model].describe())) == snapshot_facts(model)
 
 
 def test_what_the_api_tells_goes_first() -> None:
@@ -94,7 +94,7 @@ def test_a_model_newer_than_the_snapshot_is_asked_as_the_api_says() -> None:
     assert sent(facts, thinking="adaptive", effort="max")["output_config"] == {"effort": "max"}
     with pytest.raises(ConfigError, match="with thinking off"):
         sent(facts, effort="xhigh")
-    always = merge_facts(snapshot_facts("claude-opus-6"), pick_facts(MODELS["claude-opus-5-5"].info()))
+    always = merge_facts(snapshot_facts("claude-opus-6"), pick_facts(MODELS["claude-opus-5-5"].describe()))
     assert sent(always) == {"output_config": {"effort": "low"}}
 
 

@@ -46,44 +46,9 @@ def test_a_prompt_that_asks_for_no_conversation_gets_a_short_text(ask: Ask) -> N
     assert 10 < len(text_of(ask(**greeting))) < 150
 
 
-def test_a_schema_with_other_names_is_filled_under_its_own_names(ask: Ask) -> None:
-    line = {
-        "type": "object",
-        "properties": {"speaker": {"enum": ["customer", "agent"]}, "text": {"type": "string"}},
-        "required": ["speaker", "text"],
-        "additionalProperties": False,
-    }
-    schema = {
-        "type": "object",
-        "properties": {
-            "title": {"type": "string"},
-            "dialogue": {"type": "array", "items": {"$ref": "#/$defs/line"}},
-            "length": {"type": "integer"},
-            "language": {"anyOf": [{"const": "en"}, {"type": "null"}]},
-        },
-        "$defs": {"line": line},
-        "required": ["title", "dialogue", "length", "language"],
-        "additionalProperties": False,
-    }
-    answer = json.loads(text_of(ask(output_config={"format": {"type": "json_schema", "schema": schema}})))
-    assert [line["speaker"] for line in answer["dialogue"]] == ["customer", "agent"] * (answer["length"] // 2)
-    assert all(line["text"] for line in answer["dialogue"])
-    assert answer["title"]
-    assert answer["language"] == "en"
-
-
 def test_max_tokens_cuts_an_answer_off(ask: Ask) -> None:
     message = ask(max_tokens=50, thinking=OFF)
     assert (message.stop_reason, message.usage.output_tokens, len(text_of(message))) == ("max_tokens", 50, 150)
-
-
-def test_a_stream_adds_up_to_the_same_message(client: anthropic.Anthropic, ask: Ask, wanted: Wanted) -> None:
-    whole = ask("streamed")
-    with client.messages.stream(**wanted("streamed")) as stream:
-        text = "".join(stream.text_stream)
-        message = stream.get_final_message()
-    assert text == text_of(message) == text_of(whole)
-    assert (message.stop_reason, message.usage) == (whole.stop_reason, whole.usage)
 
 
 def test_a_count_of_tokens_is_the_input_that_an_answer_is_billed_for(
@@ -108,7 +73,7 @@ def test_every_answer_is_signed_and_has_an_id_and_errors_too(
 ) -> None:
     answers: list[Any] = [
         client.messages.with_raw_response.create(**wanted()).http_response,
-        client.models.with_raw_response.list().http_response,
+        client.models.with_raw_response.retrieve("claude-sonnet-5-5").http_response,
         httpx2.get(f"{control.url}/nowhere"),
         httpx2.get(f"{control.url}/v1/messages"),
     ]
@@ -125,14 +90,13 @@ def test_every_answer_is_signed_and_has_an_id_and_errors_too(
 
 
 def test_the_catalogue_tells_what_each_model_takes(client: anthropic.Anthropic) -> None:
-    models = {model.id: model for model in client.models.list()}
-    assert set(models) == set(MODELS)
-    for name, model in models.items():
-        assert model == client.models.retrieve(name)
+    for name in MODELS:
+        model = client.models.retrieve(name)
+        assert model.id == name
         assert model.capabilities is not None
         assert model.capabilities.structured_outputs.supported == MODELS[name].structured
         assert model.lifecycle == MODELS[name].lifecycle
-        assert (model.max_tokens, model.max_input_tokens) == (MODELS[name].max_tokens, MODELS[name].context)
+        assert (model.max_tokens, model.max_input_tokens) == (MODELS[name].max_tokens, MODELS[name].max_input_tokens)
         assert model.created_at.tzinfo is not None
     with pytest.raises(anthropic.NotFoundError) as caught:
         client.models.retrieve("claude-sonnet-9")
@@ -144,7 +108,6 @@ def test_a_wrong_key_is_refused_everywhere(control: SimulatorControl, key: str, 
     with connect(control.url, key) as client:
         for call in (
             lambda: client.messages.create(**wanted()),
-            client.models.list,
             lambda: client.models.retrieve("claude-haiku-5-5"),
         ):
             with pytest.raises(anthropic.AuthenticationError):

@@ -16,19 +16,17 @@ from anthropic.types.messages import MessageBatch, MessageBatchIndividualRespons
 
 from convoforge.claude import read_usage
 from convoforge.errors import ConfigError
-from convoforge.simulator.batch import Batch, archive
 from convoforge.simulator.client import SimulatorControl
 from convoforge.simulator.faults import BROKEN, ERRORS, ODD
 from convoforge.simulator.launch import simulator_process
 from convoforge.simulator.options import SimulatorOptions
-from convoforge.simulator.usage import Books
 
 Async = anthropic.AsyncAnthropic
 Wanted = Callable[..., dict[str, Any]]
 
 pytestmark = pytest.mark.anyio
 
-LONG_SYSTEM = [{"type": "text", "text": "Guidance. " * 300, "cache_control": {"type": "ephemeral", "ttl": "1h"}}]
+LONG_SYSTEM = [{"type": "text", "text": "Guidance. " * 300, "cache_control": {"type": "ephemeral"}}]
 DROPPED = (anthropic.APIConnectionError, httpx2.TransportError)
 HEADERS = {"x-api-key": "sk-sim-test", "anthropic-version": "2026-10-21"}
 
@@ -161,10 +159,6 @@ async def test_the_newest_batch_is_listed_first_and_pages_join_up(client: Async,
     assert [batch.id for batch in (await client.messages.batches.list()).data] == ids
     last = await client.messages.batches.list(limit=2, after_id=ids[2])
     assert ([batch.id for batch in last.data], last.has_more) == (ids[3:], False)
-    before = await client.messages.batches.list(limit=2, before_id=ids[3])
-    assert ([batch.id for batch in before.data], before.has_more) == (ids[1:3], True)
-    first = await client.messages.batches.list(limit=2, before_id=ids[1])
-    assert ([batch.id for batch in first.data], first.has_more) == (ids[:1], False)
     behind = await client.messages.batches.list(after_id=ids[-1])
     assert (behind.data, behind.has_more, behind.first_id) == ([], False, None)
 
@@ -176,9 +170,7 @@ async def test_without_a_limit_twenty_are_listed(client: Async, hand_over: HandO
     assert (len(page.data), page.has_more) == (20, True)
 
 
-@pytest.mark.parametrize(
-    "query", [{"limit": 0}, {"limit": 1001}, {"after_id": "msgbatch_x"}, {"after_id": "a", "before_id": "b"}]
-)
+@pytest.mark.parametrize("query", [{"limit": 0}, {"limit": 1001}, {"after_id": "msgbatch_x"}])
 async def test_a_page_that_cannot_be_is_refused(client: Async, query: dict[str, Any]) -> None:
     with pytest.raises(anthropic.BadRequestError):
         await client.messages.batches.list(**query)
@@ -188,10 +180,9 @@ async def test_another_key_sees_nothing_of_a_batch(client: Async, control: Simul
     batch = await hand_over(client, 1)
     async with open_client(control.url, "sk-sim-other") as other:
         assert (await other.messages.batches.list()).data == []
-        for call in (other.messages.batches.retrieve, other.messages.batches.cancel, other.messages.batches.delete):
-            with pytest.raises(anthropic.NotFoundError, match=f"Message Batch {batch.id} not found") as caught:
-                await call(batch.id)
-            assert caught.value.type == "not_found_error"
+        with pytest.raises(anthropic.NotFoundError, match=f"Message Batch {batch.id} not found") as caught:
+            await other.messages.batches.retrieve(batch.id)
+        assert caught.value.type == "not_found_error"
         assert httpx2.get(results_url(control, batch), headers={**HEADERS, "x-api-key": "sk-sim-other"}).status_code == 404
     assert httpx2.get(results_url(control, batch), headers=HEADERS).status_code == 200
     assert [found.id for found in (await client.messages.batches.list()).data] == [batch.id]
@@ -204,8 +195,6 @@ async def test_a_wrong_key_is_turned_away_at_every_call(control: SimulatorContro
         ("POST", root),
         ("GET", root),
         ("GET", f"{root}/msgbatch_x"),
-        ("DELETE", f"{root}/msgbatch_x"),
-        ("POST", f"{root}/msgbatch_x/cancel"),
         ("GET", f"{root}/msgbatch_x/results"),
     ):
         answer = httpx2.request(method, url, headers={**HEADERS, "x-api-key": key})
@@ -219,22 +208,18 @@ HI = {"custom_id": "a", "params": PARAMS}
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        ({"requests": [{**HI, "custom_id": "a b"}]}, "requests.0.custom_id: String should match pattern"),
-        ({"requests": [HI, {**HI, "custom_id": ""}]}, "requests.1.custom_id: String should match pattern"),
-        ({"requests": [{**HI, "custom_id": "a\n"}]}, "String should match pattern"),
-        ({"requests": [{**HI, "custom_id": "a" * 65}]}, "at most 64 characters"),
-        ({"requests": [{**HI, "custom_id": 5}]}, "valid string"),
-        ({"requests": [{"params": PARAMS}]}, "requests.0.custom_id: Field required"),
-        ({"requests": [{"custom_id": "a"}]}, "requests.0.params: Field required"),
-        ({"requests": [{**HI, "params": "Hi"}]}, "requests.0.params: Input should be a valid dictionary"),
-        ({"requests": [{**HI, "model": "x"}]}, "requests.0.model: Extra inputs"),
+        ({"requests": [{**HI, "custom_id": "a b"}]}, "custom_id 'a b' should match pattern"),
+        ({"requests": [HI, {**HI, "custom_id": ""}]}, "should match pattern"),
+        ({"requests": [{**HI, "custom_id": "a\n"}]}, "should match pattern"),
+        ({"requests": [{**HI, "custom_id": "a" * 65}]}, "should match pattern"),
+        ({"requests": [{**HI, "custom_id": 5}]}, "objects with custom_id and params"),
+        ({"requests": [{"params": PARAMS}]}, "objects with custom_id and params"),
+        ({"requests": [{"custom_id": "a"}]}, "objects with custom_id and params"),
         ({"requests": [HI, {**HI, "custom_id": "b"}, HI]}, "Duplicate custom_id found: a"),
-        ({"requests": []}, "at least 1 item"),
-        ({"requests": [{**HI, "custom_id": str(number)} for number in range(100_001)]}, "at most 100000 items"),
-        ({"requests": "all"}, "requests: Input should be a valid list"),
-        ({"requests": ["a"]}, "requests.0: Input should be a valid dictionary"),
-        ({}, "requests: Field required"),
-        ({"requests": [HI], "model": "x"}, "model: Extra inputs"),
+        ({"requests": []}, "1 to 100000 items, not 0"),
+        ({"requests": [{**HI, "custom_id": str(number)} for number in range(100_001)]}, "1 to 100000 items"),
+        ({"requests": "all"}, "objects with custom_id and params"),
+        ({}, "objects with custom_id and params"),
         ([], "valid dictionary"),
     ],
 )
@@ -283,7 +268,7 @@ async def test_a_bad_request_becomes_an_error_of_its_own_when_its_turn_comes(cli
     assert {result.error.type for result in results.values()} == {"error"}
     said = {custom_id: (result.error.error.type, result.error.error.message) for custom_id, result in results.items()}
     assert said == {
-        "streamed": ("invalid_request_error", '"stream=True" is not supported in the Message Batches API'),
+        "streamed": ("invalid_request_error", "stream: the simulator does not stream answers"),
         "empty": ("invalid_request_error", "messages: at least one message is required"),
         "warm": ("invalid_request_error", "temperature: Extra inputs are not permitted"),
         "nothing": ("invalid_request_error", "max_tokens: must be greater than or equal to 1"),
@@ -404,8 +389,6 @@ async def test_there_are_no_results_before_the_end(slow: SimulatorControl, hand_
         answer = httpx2.get(results_url(slow, batch), headers=HEADERS)
         assert (answer.status_code, answer.json()["error"]["type"]) == (404, "not_found_error")
         assert "has no available results" in answer.json()["error"]["message"]
-        with pytest.raises(anthropic.BadRequestError, match="In progress batches cannot be deleted"):
-            await client.messages.batches.delete(batch.id)
 
 
 async def test_an_unknown_batch_is_not_found(client: Async, control: SimulatorControl) -> None:
@@ -414,72 +397,18 @@ async def test_an_unknown_batch_is_not_found(client: Async, control: SimulatorCo
     assert httpx2.get(f"{control.url}/v1/messages/batches/msgbatch_none/results", headers=HEADERS).status_code == 404
 
 
-async def test_a_batch_that_is_canceled_at_once_is_canceling_and_then_ends_unanswered(
-    slow: SimulatorControl, hand_over: HandOver
-) -> None:
-    slow.reset()
-    async with open_client(slow.url) as client:
-        batch = await hand_over(client, 1, 2)
-        for _ in range(2):
-            canceling = await client.messages.batches.cancel(batch.id)
-            assert (canceling.processing_status, counts(canceling)) == ("canceling", {"processing": 2})
-            assert canceling.cancel_initiated_at is not None
-            assert canceling.ended_at is None
-        ended = await client.messages.batches.retrieve(batch.id)
-        assert (ended.processing_status, counts(ended)) == ("ended", {"canceled": 2})
-        assert ended.cancel_initiated_at == canceling.cancel_initiated_at
-        assert [result.result.to_dict() for result in await results_of(client, batch)] == [{"type": "canceled"}] * 2
-        assert [(row["outcome"], row["billed"]) for row in slow.rows()] == [("canceled", False)] * 2
-        with pytest.raises(anthropic.BadRequestError, match="already ended"):
-            await client.messages.batches.cancel(batch.id)
-
-
-async def test_a_batch_that_takes_no_time_can_be_canceled_until_it_is_looked_at(client: Async, hand_over: HandOver) -> None:
-    batch = await hand_over(client, 1, 2)
-    assert (await client.messages.batches.cancel(batch.id)).processing_status == "canceling"
-    assert counts(await client.messages.batches.retrieve(batch.id)) == {"canceled": 2}
-    looked_at = await hand_over(client, 1)
-    await client.messages.batches.retrieve(looked_at.id)
-    with pytest.raises(anthropic.BadRequestError, match="already ended"):
-        await client.messages.batches.cancel(looked_at.id)
-
-
-async def test_what_a_batch_had_come_to_before_it_was_canceled_is_answered_and_billed(hand_over: HandOver) -> None:
-    with simulator_process(batch_seconds=10) as url:
-        async with open_client(url) as client:
-            batch = await hand_over(client, *range(100))
-            await asyncio.sleep(1)
-            await client.messages.batches.cancel(batch.id)
-            results = await by_id(client, batch)
-    answered = [variant for variant in range(100) if results[f"v{variant}"].type == "succeeded"]
-    assert 10 <= len(answered) < 100
-    assert answered == list(range(len(answered)))
-    assert {results[f"v{variant}"].type for variant in range(len(answered), 100)} == {"canceled"}
-
-
-async def test_an_ended_batch_can_be_deleted_and_its_costs_stay(
-    client: Async, control: SimulatorControl, hand_over: HandOver
-) -> None:
-    batch = await client.messages.batches.retrieve((await hand_over(client, 1)).id)
-    assert (await client.messages.batches.delete(batch.id)).type == "message_batch_deleted"
-    assert (await client.messages.batches.list()).data == []
-    with pytest.raises(anthropic.NotFoundError):
-        await client.messages.batches.retrieve(batch.id)
-    assert control.usage()["batch"]["billed_undelivered"]["requests"] == 1
-
-
 async def test_a_prefix_is_written_to_the_cache_once_and_read_by_the_rest_and_online(
     client: Async, hand_over: HandOver, wanted: Wanted
 ) -> None:
     results = await by_id(client, await hand_over(client, *range(5), system=LONG_SYSTEM))
     usages = [read_usage(results[f"v{variant}"].message.usage.model_dump()) for variant in range(5)]
-    assert [usage.cache_write_1h_tokens > 750 for usage in usages] == [True, False, False, False, False]
-    assert [usage.cache_read_tokens for usage in usages] == [0, *[usages[0].cache_write_1h_tokens] * 4]
+    assert [usage.cache_write_5m_tokens > 750 for usage in usages] == [True, False, False, False, False]
+    assert [usage.cache_read_tokens for usage in usages] == [0, *[usages[0].cache_write_5m_tokens] * 4]
     online = read_usage((await client.messages.create(**wanted(9, system=LONG_SYSTEM))).usage.model_dump())
-    assert online.cache_read_tokens == usages[0].cache_write_1h_tokens
+    assert online.cache_read_tokens == usages[0].cache_write_5m_tokens
 
 
-async def test_the_books_keep_what_batches_cost_apart_from_what_online_requests_cost(
+async def test_the_usage_keeps_what_batches_cost_apart_from_what_online_requests_cost(
     client: Async, control: SimulatorControl, hand_over: HandOver, wanted: Wanted
 ) -> None:
     control.script("529", "expired", "refusal", match="Model: haiku")
@@ -491,10 +420,10 @@ async def test_the_books_keep_what_batches_cost_apart_from_what_online_requests_
         "claude-sonnet-5-5": [result.message for result in (await by_id(client, sonnet)).values()],
         "claude-haiku-5-5": [result.message for result in (await by_id(client, haiku)).values() if result.type == "succeeded"],
     }
-    books = control.usage()
-    assert (books["requests"], books["outcomes"], books["billed_undelivered"]["requests"]) == (3, {"ok": 3}, 0)
-    assert tokens_of(books["billed_delivered"]["models"]) == {"claude-sonnet-5-5": tokens_told(online)}
-    batch = books["batch"]
+    usage = control.usage()
+    assert (usage["requests"], usage["outcomes"], usage["billed_undelivered"]["requests"]) == (3, {"ok": 3}, 0)
+    assert tokens_of(usage["billed_delivered"]["models"]) == {"claude-sonnet-5-5": tokens_told(online)}
+    batch = usage["batch"]
     assert (batch["requests"], batch["outcomes"]) == (10, {"ok": 7, "529": 1, "expired": 1, "refusal": 1})
     assert tokens_of(batch["billed_delivered"]["models"]) == {model: tokens_told(messages) for model, messages in told.items()}
     assert {model: line["requests"] for model, line in batch["billed_delivered"]["models"].items()} == {
@@ -574,7 +503,7 @@ async def test_results_can_end_in_half_a_line_or_be_a_web_page(
     with pytest.raises(json.JSONDecodeError):
         await results_of(client, batch)
     page = httpx2.get(results_url(control, batch), headers=HEADERS)
-    assert (page.status_code, page.headers["content-type"]) == (200, "text/html")
+    assert (page.status_code, page.headers["content-type"].split(";")[0]) == (200, "text/html")
     with pytest.raises(anthropic.NotFoundError):
         await results_of(client, batch)
     assert len(await results_of(client, batch)) == 3
@@ -586,10 +515,6 @@ async def test_looking_and_listing_can_fail_and_succeed_the_next_time(
     batch = await hand_over(client, 1)
     control.script("404", "reset", on="batch_retrieve")
     control.script("529", "broken_json", on="batch_list")
-    control.script("409", on="batch_cancel")
-    control.script("500", on="batch_delete")
-    with pytest.raises(anthropic.ConflictError):
-        await client.messages.batches.cancel(batch.id)
     with pytest.raises(anthropic.NotFoundError):
         await client.messages.batches.retrieve(batch.id)
     with pytest.raises(anthropic.APIConnectionError):
@@ -598,8 +523,6 @@ async def test_looking_and_listing_can_fail_and_succeed_the_next_time(
         await client.messages.batches.list()
     with pytest.raises(json.JSONDecodeError):
         await client.messages.batches.list()
-    with pytest.raises(anthropic.InternalServerError):
-        await client.messages.batches.delete(batch.id)
     assert (await client.messages.batches.retrieve(batch.id)).processing_status == "ended"
     assert [found.id for found in (await client.messages.batches.list()).data] == [batch.id]
 
@@ -660,38 +583,6 @@ async def test_who_leaves_while_a_batch_is_worked_through_does_not_stop_it(clien
     assert counts(await client.messages.batches.retrieve(batch.id)) == {"succeeded": 2000}
 
 
-async def test_the_oldest_results_give_way_when_there_are_too_many() -> None:
-    batches = [ended_batch(f"msgbatch_{number}", size=100) for number in range(4)]
-    archive(batches, 250, 9.0, spare=batches[0])
-    assert [batch.told("http://x")["archived_at"] for batch in batches] == [
-        None,
-        "1970-01-01T00:00:09.000000Z",
-        "1970-01-01T00:00:09.000000Z",
-        None,
-    ]
-    assert [batch.told("http://x")["results_url"] is None for batch in batches] == [False, True, True, False]
-    archive(batches, 250, 10.0, spare=batches[3])
-    assert [batch.archived for batch in batches] == [None, 9.0, 9.0, None]
-
-
-def ended_batch(batch_id: str, size: int) -> Batch:
-    return Batch(
-        batch_id,
-        "key",
-        "2026-10-21",
-        Books("run", 0.0),
-        range(1),
-        (),
-        created=1.0,
-        begun=0.0,
-        due=0.0,
-        reached=1,
-        counts={"succeeded": 1},
-        ended=2.0,
-        lines=[(0, b"x" * size)],
-    )
-
-
 def results_url(control: SimulatorControl, batch: MessageBatch) -> str:
     return f"{control.url}/v1/messages/batches/{batch.id}/results"
 
@@ -700,7 +591,7 @@ TOKENS = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_cre
 
 
 def tokens_of(models: dict[str, dict[str, int]]) -> dict[str, list[int]]:
-    """Tokens by model, of `TOKENS`, as the books have them."""
+    """Tokens by model, of `TOKENS`, as the simulator has them."""
     return {model: [line[kind] for kind in TOKENS] for model, line in models.items()}
 
 
@@ -758,9 +649,9 @@ async def test_results_may_come_a_while_after_the_end(wanted: Wanted, hand_over:
                 await results_of(client, batch)
 
 
-@pytest.mark.parametrize("name", ["batch_unknown_after", "batch_unknown_seconds", "batch_results_late_seconds"])
+@pytest.mark.parametrize("name", ["batch_unknown_seconds", "batch_results_late_seconds"])
 def test_a_while_is_within_a_day(name: str) -> None:
-    arguments = SimulatorOptions(**{name: 1.5}).arguments()
+    arguments = SimulatorOptions(**{name: 1.5}).to_arguments()
     assert arguments[arguments.index("--" + name.replace("_", "-")) + 1] == "1.5"
     with pytest.raises(ConfigError, match=name):
         SimulatorOptions(**{name: -1})

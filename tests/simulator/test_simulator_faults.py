@@ -27,9 +27,9 @@ from convoforge.simulator.faults import (
     LINES,
     ODD,
     REFUSALS,
-    SPOILT,
+    SPOILED,
     Fault,
-    Odds,
+    FaultRates,
     Script,
     read_fault,
 )
@@ -62,11 +62,11 @@ def text_of(message: anthropic.types.Message) -> str:
 
 
 def test_every_kind_is_tried_here() -> None:
-    tried = {"reset", "hang", "html", "broken_json", "stream_error", "stream_end"}
+    tried = {"reset", "hang", "html", "broken_json"}
     tried |= {"truncation", "refusal", "overflow", "prose", "fenced", "wrong_roles", "short"}
     in_batches = {"expired", "canceled", *LINES}  # see test_simulator_batches.py
-    spoilt = {*SPOILT, *REFUSALS, ERROR_IN_200}  # see test_simulator_spoiling.py
-    assert set(KINDS) == {"ok"} | set(CLASSES) | tried | in_batches | spoilt
+    in_table = {*SPOILED, *REFUSALS, ERROR_IN_200}  # see docs/api-answers.md
+    assert set(KINDS) == {"ok"} | set(CLASSES) | tried | in_batches | in_table
     assert set(CLASSES) == set(ERRORS)
     assert tried == set(BROKEN) | set(ODD)
     assert in_batches == set(BATCHED) | set(LINES)
@@ -99,13 +99,11 @@ def test_an_error_says_when_to_come_back_and_why(ask: Ask, control: SimulatorCon
 def test_a_reset_breaks_the_connection_in_the_middle_and_is_billed(
     ask: Ask, client: anthropic.Anthropic, control: SimulatorControl, wanted: Wanted
 ) -> None:
-    control.script("reset", "reset")
+    control.script("reset")
     with pytest.raises(anthropic.APIConnectionError):
         ask()
-    with pytest.raises((anthropic.APIConnectionError, httpx2.TransportError)), client.messages.stream(**wanted()) as stream:
-        stream.get_final_message()
     assert ask().stop_reason == "end_turn"
-    assert billed(control) == (1, 2)
+    assert billed(control) == (1, 1)
 
 
 def test_a_hang_lasts_until_the_client_leaves_and_is_billed(control: SimulatorControl, wanted: Wanted, connect: Connect) -> None:
@@ -142,40 +140,10 @@ def test_html_is_a_200_that_is_not_json_and_costs_nothing(
 def test_broken_json_ends_halfway_and_is_billed(
     ask: Ask, client: anthropic.Anthropic, control: SimulatorControl, wanted: Wanted
 ) -> None:
-    control.script("broken_json", "broken_json")
+    control.script("broken_json")
     with pytest.raises(json.JSONDecodeError):
         ask()
-    with pytest.raises(json.JSONDecodeError), client.messages.stream(**wanted()) as stream:
-        stream.get_final_message()
-    assert billed(control) == (0, 2)
-
-
-def test_an_error_in_a_stream_comes_after_a_good_beginning(
-    client: anthropic.Anthropic, control: SimulatorControl, wanted: Wanted
-) -> None:
-    control.script("stream_error")
-    with pytest.raises(anthropic.APIStatusError) as caught, client.messages.stream(**wanted()) as stream:
-        stream.get_final_message()
-    assert (caught.value.status_code, caught.value.type) == (200, "overloaded_error")
-    assert billed(control) == (0, 0)
-
-
-def test_a_stream_that_ends_early_has_no_stop_reason(
-    client: anthropic.Anthropic, control: SimulatorControl, wanted: Wanted
-) -> None:
-    control.script("stream_end")
-    with client.messages.stream(**wanted()) as stream:
-        message = stream.get_final_message()
-    assert message.stop_reason is None
-    assert text_of(message)
     assert billed(control) == (0, 1)
-
-
-@pytest.mark.parametrize("kind", ["stream_error", "stream_end"])
-def test_a_fault_of_streams_is_an_overload_where_nothing_is_streamed(ask: Ask, control: SimulatorControl, kind: str) -> None:
-    control.script(kind)
-    with pytest.raises(anthropic.OverloadedError):
-        ask()
 
 
 def test_a_truncated_answer_stops_at_max_tokens_without_its_end(ask: Ask, control: SimulatorControl) -> None:
@@ -267,7 +235,7 @@ def test_a_script_with_a_mistake_is_refused_with_the_nearest_name(control: Simul
     assert httpx2.post(f"{control.url}/_simulator/script", json={"faults": []}).json() == {"pending": 0}
 
 
-def test_a_reset_forgets_scripts_and_books(ask: Ask, control: SimulatorControl) -> None:
+def test_a_reset_forgets_scripts_and_usage(ask: Ask, control: SimulatorControl) -> None:
     control.script("500", "500")
     assert outcome(ask) == 500
     control.reset()
@@ -278,25 +246,25 @@ def test_a_reset_forgets_scripts_and_books(ask: Ask, control: SimulatorControl) 
 @given(st.integers(0, 2**64 - 1), st.integers(0, 100))
 def test_random_faults_are_the_same_for_the_same_seed_prompt_and_try(key: int, seed: int) -> None:
     rates = {"529": 0.4, "reset": 0.3}
-    first, second = Odds(rates, seed), Odds(rates, seed)
+    first, second = FaultRates(rates, seed), FaultRates(rates, seed)
     second.draw(key ^ 1)  # what others draw does not matter
     assert [first.draw(key) for _ in range(5)] == [second.draw(key) for _ in range(5)]
 
 
 def test_random_faults_come_as_often_as_asked_and_a_retry_can_succeed() -> None:
-    odds = Odds({"529": 0.2, "reset": 0.1}, seed=1)
-    first = {key: odds.draw(key).kind for key in range(20_000)}
+    rates = FaultRates({"529": 0.2, "reset": 0.1}, seed=1)
+    first = {key: rates.draw(key).kind for key in range(20_000)}
     counts = Counter(first.values())
     assert counts["529"] == pytest.approx(4000, abs=250)
     assert counts["reset"] == pytest.approx(2000, abs=200)
-    again = Counter(odds.draw(key).kind for key, kind in first.items() if kind != "ok")
+    again = Counter(rates.draw(key).kind for key, kind in first.items() if kind != "ok")
     assert again["ok"] / again.total() == pytest.approx(0.7, abs=0.03)
 
 
 def test_without_rates_nothing_is_remembered() -> None:
-    odds = Odds({}, seed=1)
-    assert odds.draw(5) == Fault()
-    assert not odds._tries
+    rates = FaultRates({}, seed=1)
+    assert rates.draw(5) == Fault()
+    assert not rates._tries
 
 
 @given(
@@ -308,9 +276,9 @@ def test_every_scripted_fault_is_met_exactly_once(acts: list[tuple[str | None, l
         script.add([read_fault(kind) for kind in kinds], match)
     met: list[str] = []
     for prompt in data.draw(st.lists(st.sampled_from(["a", "b", "ab"]), min_size=5, max_size=10)):
-        if fault := script.next(prompt):
+        if fault := script.take(prompt):
             met.append(fault.kind)
-    while fault := script.next("ab"):
+    while fault := script.take("ab"):
         met.append(fault.kind)
     assert Counter(met) == Counter(kind for _, kinds in acts for kind in kinds)
     assert script.pending == 0
@@ -332,8 +300,8 @@ def outcome(ask: Ask, variant: object = 0) -> int:
 
 def billed(control: SimulatorControl) -> tuple[int, int]:
     """Billed requests: delivered, undelivered."""
-    books = control.usage()
-    return books["billed_delivered"]["requests"], books["billed_undelivered"]["requests"]
+    found = control.usage()
+    return found["billed_delivered"]["requests"], found["billed_undelivered"]["requests"]
 
 
 def wait_for(condition: Callable[[], bool]) -> None:

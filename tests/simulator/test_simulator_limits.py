@@ -58,8 +58,8 @@ def test_a_reset_is_announced_for_when_the_bucket_is_full_again() -> None:
     rates = Rates((60, None, None), wall=lambda: 1_800_000_000.0)
     for _ in range(30):
         rates.admit("key", "model", 10, 0.0)
-    assert rates.headers("key", "model", 0.0)["anthropic-ratelimit-requests-reset"] == "2027-01-15T08:00:30Z"
-    assert rates.headers("key", "model", 30.0)["anthropic-ratelimit-requests-remaining"] == "60"
+    assert rates.make_headers("key", "model", 0.0)["anthropic-ratelimit-requests-reset"] == "2027-01-15T08:00:30Z"
+    assert rates.make_headers("key", "model", 30.0)["anthropic-ratelimit-requests-remaining"] == "60"
 
 
 def test_cached_input_needs_no_room() -> None:

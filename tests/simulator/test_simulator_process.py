@@ -149,7 +149,7 @@ def test_options_become_arguments_and_the_other_way_round() -> None:
     options = SimulatorOptions(
         port=5, latency_ms=2.5, requests_per_minute=50, batch_seconds=7.5, seed=3, fault_rate={"529": 0.05, "reset": 0.01}
     )
-    arguments = options.arguments()
+    arguments = options.to_arguments()
     assert arguments[arguments.index("--latency-ms") + 1] == "2.5"
     assert arguments[arguments.index("--batch-seconds") + 1] == "7.5"
     assert "--input-tokens-per-minute" not in arguments
@@ -160,10 +160,10 @@ def test_options_become_arguments_and_the_other_way_round() -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"port": 70000}, "port 70000 does not exist"),
+        ({"port": 70000}, "port is 70000: give 0 to 65535"),
         ({"latency_ms": -1}, "latency_ms is -1"),
         ({"requests_per_minute": 0}, "requests_per_minute is 0"),
-        ({"batch_seconds": -1}, "batch_seconds is -1: give 0 to 86400 seconds"),
+        ({"batch_seconds": -1}, "batch_seconds is -1: give 0 to 86400"),
         ({"batch_seconds": 86401}, "batch_seconds is 86401"),
         ({"fault_rate": {"530": 0.1}}, "unknown fault '530'"),
         ({"fault_rate": {"529": 1.5}}, "from 0 to 1"),

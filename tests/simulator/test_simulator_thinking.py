@@ -112,16 +112,6 @@ def test_thoughts_are_shown_to_who_asks_for_them(ask: Ask) -> None:
     assert hidden.content[0].signature
 
 
-def test_a_stream_says_the_same(client: anthropic.Anthropic, wanted: Wanted, ask: Ask) -> None:
-    whole = ask(thinking={"type": "adaptive", "display": "summarized"})
-    with client.messages.stream(**wanted(thinking={"type": "adaptive", "display": "summarized"})) as stream:
-        told = stream.get_final_message()
-    assert [block.model_dump(exclude={"parsed_output"}) for block in told.content] == [
-        block.model_dump() for block in whole.content
-    ]
-    assert told.usage.output_tokens == whole.usage.output_tokens
-
-
 def test_in_a_batch_it_is_the_same(client: anthropic.Anthropic, wanted: Wanted, ask: Ask) -> None:
     requests = [
         {"custom_id": "thinks", "params": wanted()},
