@@ -159,7 +159,7 @@ class Past:
             "template_version": "1/x",
             "temperature_applied": False,
             "generated_at": at,
-            "rubric": None if score is None else 1,
+            "rubric": None if score is None else "turns=1,length=1,structure=1",
             "score": score,
             "content_hash": content,
         }

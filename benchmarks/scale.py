@@ -94,10 +94,11 @@ def fill(rows: int) -> None:
     from convoforge.models import Conversation, Turn, Usage
     from convoforge.planning.keys import conversation_id, draw_key
     from convoforge.pricing import cost_pico
-    from convoforge.scoring import score_conversation
+    from convoforge.scoring import Rubric, ScoringContext, content_hash
     from convoforge.settings import Settings
 
     plan, now = _plan(rows), datetime.now(UTC)
+    rubric = Rubric.of(plan.spec.quality.scorers)
     use = Usage(input_tokens=900, output_tokens=1_100)
     with Ledger(Settings().database_url) as ledger:
         dataset = ledger.write(ensure_dataset, plan.spec.name, plan.provider, now)
@@ -137,7 +138,8 @@ def fill(rows: int) -> None:
                 template_version="1/bench",
                 temperature=None,
                 temperature_applied=False,
-                scored=score_conversation(conversation),
+                scored=rubric.score(conversation, ScoringContext()),
+                content_hash=content_hash(conversation),
             )
             spent = cost_pico(use, plan.price)
             return Completion(

@@ -133,14 +133,46 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class ScorerResult:
+    """What one scorer or filter said: `points` out of `maximum`, or a `verdict` (keep, drop, revise); and why, where it falls short."""
+
+    name: str
+    version: int
+    points: int | None
+    maximum: int | None
+    verdict: str | None
+    reason: str = ""
+
+    @property
+    def why(self) -> str:
+        """The reason as a person reads it; a filter's is named after it."""
+        return f"{self.name}: {self.reason or self.verdict}" if self.verdict in ("drop", "revise") else self.reason
+
+
+@dataclass(frozen=True, slots=True)
 class Quality:
-    """The rubric's verdict: `score` 1–10 and the parts it is the sum of, each with its reason where points were lost."""
+    """How good a conversation is: `score` 1–10, and what each scorer said."""
 
     score: int
-    turns: int
-    length: int
-    structure: int
-    reasons: tuple[str, ...] = ()
+    results: tuple[ScorerResult, ...] = ()
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why the conversation falls short, in the scorers' order; a filter's is named after it."""
+        return tuple(why for one in self.results if (why := one.why))
+
+    @property
+    def rejection(self) -> tuple[str, str] | None:
+        """The strictest verdict of the filters (drop before revise) and why, named after the filter; None where all keep it."""
+        for verdict in ("drop", "revise"):
+            for one in self.results:
+                if one.verdict == verdict:
+                    return verdict, one.why
+        return None
+
+    def points(self, name: str) -> int | None:
+        """The points that one scorer gave; None where it gave none."""
+        return next((one.points for one in self.results if one.name == name), None)
 
 
 @dataclass(frozen=True, slots=True)

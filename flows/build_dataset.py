@@ -17,17 +17,16 @@ from prefect.states import Completed, Failed
 
 from convoforge.dataset.acceptance import DatasetStatus
 from convoforge.dataset.forecast import forecast, know
-from convoforge.dataset.status import read_status
+from convoforge.dataset.status import is_scored, read_status
 from convoforge.errors import ConvoforgeError
 from convoforge.ledger.message_batches import list_open_batches
-from convoforge.ledger.requests import claim, list_unscored, register_draws, requeue
+from convoforge.ledger.requests import claim, register_draws, requeue
 from convoforge.ledger.runs import read_remarks, read_run_usage
 from convoforge.orchestration.build_run import BuildRun, open_build_run
 from convoforge.orchestration.cancellation import end_state
 from convoforge.orchestration.workers import find_deployment, generate_on_workers
 from convoforge.planning.draws import Draw
 from convoforge.planning.options import BuildOptions, resolve_spec
-from convoforge.scoring import RUBRIC_VERSION
 from convoforge.settings import Settings
 from convoforge.tasks.generate import SINGLY_UP_TO, generate
 from convoforge.tasks.message_batches import collect_results, submit_message_batch
@@ -56,6 +55,7 @@ async def build_dataset(spec: str, options: BuildOptions = BuildOptions()) -> St
             held = await _prepare(opened, options)
             async with show_progress(opened):
                 await _fill(opened, options)
+                await _score(opened)
             opened.state.stage = "publishing"
             release = await publish(opened)
             limited = options.limit is not None and opened.state.tally["generated"] >= options.limit
@@ -81,8 +81,7 @@ async def _prepare(opened: BuildRun, options: BuildOptions) -> int:
     """How many accepted conversations are held already. Stale ones are counted, and with a refresh asked for again. What the API refused
     cost nothing: it is asked again where it would be sent differently today, or by wish. What it will cost is estimated, as the
     command line has announced it."""
-    if await opened.ledger.aread(list_unscored, opened.dataset_id, RUBRIC_VERSION, 1):
-        await score_answers()
+    await _score(opened)
     seen = await asyncio.to_thread(lambda: forecast(know(opened.ledger, opened.plan), options))
     if seen.again:
         await opened.ledger.awrite(requeue, [draw.request_id for draw in seen.again])
@@ -96,23 +95,30 @@ async def _prepare(opened: BuildRun, options: BuildOptions) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """What is to be done next: draws to register, or requests to generate. Of a large dataset's status nothing else stays in memory."""
+    """What is to be done next: draws to register, requests to generate, answers to score. Of a large dataset's status nothing else stays
+    in memory."""
 
     ask: Sequence[tuple[str, int]]
     todo: Sequence[int]
     names: Mapping[int, str]
     elsewhere: bool
     pending: bool
+    unscored: bool
 
 
 async def _fill(opened: BuildRun, options: BuildOptions) -> None:
     """Rounds of asking, generating and scoring, while cells are short and draws are left. What failed in transport gets one last pass.
     What is in batches already, of this run or of earlier ones, is waited for; or, if `wait` is off, left to the next build."""
     tried: set[int] = set()
-    last_pass = crowded = False
+    last_pass = crowded = scored = False
     while opened.state.stopped is None:
         left = None if options.limit is None else options.limit - opened.state.tally["generated"] - opened.state.in_batches
         step = await _next_step(opened, left, tried)
+        if step.unscored and not scored:  # once, then what is missing: another build of the dataset may answer all the time
+            await _score(opened)
+            scored = True
+            continue
+        scored = False
         if step.ask:
             await opened.ledger.awrite(register_draws, opened.dataset_id, [(opened.cells[cell], draw) for cell, draw in step.ask])
         elif step.todo and not crowded:
@@ -132,6 +138,8 @@ async def _fill(opened: BuildRun, options: BuildOptions) -> None:
             opened.state.stage = "waiting for another build of this dataset"
             await opened.ledger.awrite(claim, opened.context.owner, (), datetime.now(UTC))  # gives back what a dead one held
             await asyncio.sleep(1.0)
+        elif step.unscored:
+            continue  # another build's last answers
         elif last_pass or not step.pending:
             return
         else:
@@ -150,6 +158,7 @@ async def _next_step(opened: BuildRun, left: int | None, tried: Collection[int])
         names={draw.request_id: _name(opened, draw) for draw in todo[:SINGLY_UP_TO]},
         elsewhere=any(draw.state == "claimed" for draw in status.pending),
         pending=bool(status.pending),
+        unscored=bool(status.unscored),
     )
 
 
@@ -159,7 +168,7 @@ def _name(opened: BuildRun, draw: Draw) -> str:
 
 
 async def _generate(opened: BuildRun, step: _Step, workers: int | None) -> set[int]:
-    """Generate what a step asks for, and score what came of it. Returns the ids that were tried and stay without an answer."""
+    """Generate what a step asks for. Returns the ids that were tried and stay without an answer."""
     todo = step.todo
     opened.state.stage = "generating"
     opened.state.unanswered.difference_update(todo)
@@ -168,10 +177,14 @@ async def _generate(opened: BuildRun, step: _Step, workers: int | None) -> set[i
     if opened.plan.spec.mode == "batch":
         opened.state.stage = "handing over a batch"
         return set(await submit_message_batch(list(todo), f"{len(todo)} requests"))
-    failed = await (generate(opened, todo, step.names) if workers is None else generate_on_workers(opened, todo, workers))
-    opened.state.stage = "scoring"
-    await score_answers()
-    return failed
+    return await (generate(opened, todo, step.names) if workers is None else generate_on_workers(opened, todo, workers))
+
+
+async def _score(opened: BuildRun) -> None:
+    """Score what needs it: what this run has brought, another build of the dataset, one that was killed; all, after a change of scorers."""
+    if not await asyncio.to_thread(is_scored, opened.ledger, opened.plan.spec, opened.dataset_id):
+        opened.state.stage = "scoring"
+        await score_answers()
 
 
 async def _status(opened: BuildRun) -> DatasetStatus:

@@ -21,6 +21,7 @@ from convoforge.settings import Settings
 from convoforge.tasks.message_batches import collect_results
 from convoforge.tasks.publish import publish
 from convoforge.tasks.report import BuildReport, build_report, one_line, write_report
+from convoforge.tasks.score import score_answers
 
 
 @flow(name="collect-message-batches", validate_parameters=True)
@@ -61,6 +62,7 @@ async def _collect(spec: DatasetSpec, *, simulate: bool) -> BuildReport:
     async with open_build_run(spec, simulate=simulate, sends=False) as opened:
         held = len(read_status(opened.ledger, opened.plan, opened.dataset_id).accepted)
         await collect_results(wait=False)
+        await score_answers()
         release = await publish(opened)
         used = await opened.ledger.aread(read_run_usage, opened.run_id)
         remarks = await opened.ledger.aread(read_remarks, opened.run_id, opened.plan.spec.model)

@@ -1,4 +1,4 @@
-"""Scoring: a pure function over the ledger. It pays nothing, so it may run as often as anybody likes."""
+"""Scoring: what the spec's scorers and filters say of what the ledger holds. It pays nothing, so it may run as often as anybody likes."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from convoforge.tasks.retries import DELAYS, RETRIES, is_worth_a_retry
 
 @task(name="score", cache_policy=NO_CACHE, retries=RETRIES, retry_delay_seconds=DELAYS, retry_condition_fn=is_worth_a_retry)
 async def score_answers() -> int:
-    """Score what has no score of today's rubric; new answers come with theirs. Returns how many there were."""
+    """Score what has no results of the spec's scorers, in their versions of today. Returns how many there were.
+
+    What it writes down decides what is accepted, and so what is asked for next. Raises `ConvoforgeError` where a scorer fails.
+    """
     opened = current_run()
-    return await asyncio.to_thread(score_dataset, opened.ledger, opened.dataset_id)
+    return await asyncio.to_thread(score_dataset, opened.ledger, opened.plan.spec, opened.dataset_id)

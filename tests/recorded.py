@@ -72,7 +72,7 @@ class Dataset:
                         "template_version": "1",
                         "temperature_applied": False,
                         "generated_at": NOW,
-                        "rubric": 1,
+                        "rubric": "turns=1,length=1,structure=1",
                         "score": 9,
                         "content_hash": f"{number:064x}",
                     }

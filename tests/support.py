@@ -93,6 +93,14 @@ class Project:
         return Done(process.returncode, out, err)
 
 
+def quality(score: int, turns: int = 3, length: int = 3, structure: int = 4) -> Any:
+    """A quality by the three scorers that a spec has if it names none."""
+    from convoforge.models import Quality, ScorerResult
+
+    parts = (("turns", turns, 3), ("length", length, 3), ("structure", structure, 4))
+    return Quality(score, tuple(ScorerResult(name, 1, points, most, None) for name, points, most in parts))
+
+
 @dataclass(frozen=True)
 class Simulator:
     """A running simulator and its control endpoints."""

@@ -73,13 +73,25 @@ class ConversationBody(Wire):
     turns: list[TurnBody]
 
 
-class Breakdown(Wire):
-    """The parts of a score, and why points were lost."""
+class ScorerBody(Wire):
+    """What one scorer gave, `points` out of `maximum`, or what a filter ruled (`verdict`: keep, drop, revise), and why."""
 
-    turns: int
-    length: int
-    structure: int
+    name: str
+    version: int
+    points: int | None
+    maximum: int | None
+    verdict: str | None
+    reason: str
+
+
+class Breakdown(Wire):
+    """The parts of a score, and why points were lost. `scorers` has them all; the first three are null where they did not score."""
+
+    turns: int | None
+    length: int | None
+    structure: int | None
     reasons: list[str]
+    scorers: list[ScorerBody]
 
 
 class Metadata(Wire):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from decimal import Decimal
 from typing import Any
 
@@ -19,6 +20,7 @@ from convoforge.api.bodies import (
     ErrorBody,
     Generated,
     Metadata,
+    ScorerBody,
     Summary,
     TurnBody,
 )
@@ -59,7 +61,11 @@ def generated(request: ConversationRequest, outcome: Outcome, model: str, name: 
             status="generated" if outcome.status is Status.ACCEPTED else "needs_revision",
             quality_score=quality.score,
             quality_breakdown=Breakdown(
-                turns=quality.turns, length=quality.length, structure=quality.structure, reasons=list(quality.reasons)
+                turns=quality.points("turns"),
+                length=quality.points("length"),
+                structure=quality.points("structure"),
+                reasons=list(quality.reasons),
+                scorers=[ScorerBody(**asdict(one)) for one in quality.results],
             ),
             cost_usd=float(outcome.cost_usd),
             duration_ms=outcome.duration_ms,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import asdict
 from typing import Any
 
 from pydantic import ValidationError
@@ -73,7 +74,11 @@ def outcome_json(outcome: Outcome) -> dict[str, Any]:
         "turns": [{"role": turn.role, "content": turn.content} for turn in conversation.turns] if conversation else None,
         "system": conversation.system if conversation else None,
         "quality": quality
-        and {"score": quality.score, "turns": quality.turns, "length": quality.length, "structure": quality.structure},
+        and {
+            "score": quality.score,
+            **{name: quality.points(name) for name in ("turns", "length", "structure")},
+            "scorers": [asdict(one) for one in quality.results],
+        },
         "reason": outcome.reason or None,
         "error": type(outcome.error).__name__ if outcome.error else None,
         "input_tokens": outcome.usage.input_tokens,

@@ -34,7 +34,7 @@ def run_publish(name: str, *, min_score: int | None, simulated: bool, allow_fewe
         if min_score is not None:
             plan = replace(plan, spec=change_spec(plan.spec, quality={"min_score": min_score}))
         ledger.write(keep_spec, dataset, plan.spec)
-        score_dataset(ledger, dataset)
+        score_dataset(ledger, plan.spec, dataset)
         stale = len(find_stale(plan, read_status(ledger, plan, dataset)))
         published, summary = publish_dataset(ledger, plan, dataset, settings.data_dir, stale=stale, allow_fewer=allow_fewer)
     if as_json:

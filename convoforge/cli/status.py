@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +15,7 @@ from convoforge.cli.console import facts, grid, out, print_json
 from convoforge.dataset.status import plan_dataset, read_status
 from convoforge.errors import ConfigError, nearest
 from convoforge.ledger import Ledger
+from convoforge.ledger.attempts import read_quality
 from convoforge.ledger.message_batches import OpenBatch, list_open_batches, list_troubled_batches
 from convoforge.ledger.requests import read_answers, read_conversation, read_draws
 from convoforge.ledger.runs import find_dataset, list_datasets, read_runs
@@ -107,6 +109,7 @@ def _single_requests(ledger: Ledger, _settings: Settings, name: str, *, simulate
 def _plain(row: Any) -> dict[str, Any]:
     turns = read_conversation(row.turns, row.system).turns if row.turns else ()
     system = [{"role": "system", "content": row.system}] if row.system else []
+    quality = read_quality(row.score, row.results)
     return {
         "conversation_id": row.conversation_id,
         "persona": row.persona,
@@ -114,6 +117,7 @@ def _plain(row: Any) -> dict[str, Any]:
         "topic": row.topic,
         "tier": row.tier,
         "score": row.score,
+        "scorers": [asdict(one) for one in quality.results] if quality else [],
         "messages": [*system, *({"role": turn.role, "content": turn.content} for turn in turns)],
     }
 

@@ -1,9 +1,9 @@
 """Which answers are accepted today, for figures over many: the rule is `dataset.acceptance.assess`, and nothing here decides otherwise.
 
 A million answers are not read for it. An answer whose cell holds nothing unusual is accepted exactly where its score reaches the
-dataset's threshold, which the database counts. Unusual are answers that repeat another one, that were reviewed or replaced, that have no
-content hash, cells with more good answers than the spec wants, and cells that are no longer in the plan: those cells are few, and
-`assess` judges each of their draws.
+dataset's threshold, which the database counts. Unusual are answers that repeat another one, that a filter rejects, that were reviewed or
+replaced, that have no content hash, cells with more good answers than the spec wants, and cells that are no longer in the plan: those
+cells are few, and `assess` judges each of their draws.
 """
 
 from __future__ import annotations
@@ -60,7 +60,8 @@ def read_accepted(connection: Connection) -> Accepted:
 
 
 def _list_unusual(connection: Connection) -> Iterable[tuple[int, str]]:
-    """Dataset and cell of answers that share their content, were replaced or reviewed, or have no hash of their content."""
+    """Dataset and cell of answers that share their content, were replaced, reviewed or rejected by a filter, or have no hash of their
+    content."""
     before, later = answers.alias(), answers.alias()
     earlier = select(before.c.request_id).where(before.c.request_id == later.c.request_id, before.c.attempt < later.c.attempt)
     several = select(later.c.request_id).where(later.c.attempt > 1, earlier.exists())
@@ -71,6 +72,7 @@ def _list_unusual(connection: Connection) -> Iterable[tuple[int, str]]:
         one.join(requests, replaced).where(answers.c.request_id.in_(several)),
         one.where(_IS_OK, answers.c.content_key.in_(copied)),
         one.where(_IS_OK, answers.c.content_key.is_(None)),
+        one.where(answers.c.rejection.is_not(None)),
         select(reviews.c.request_id),
     ).subquery()
     query = select(requests.c.dataset_id, requests.c.cell).join(these, these.c.request_id == requests.c.id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from sqlalchemy import Connection, and_, case, func, select
+from sqlalchemy import Connection, and_, case, func, or_, select
 
 from convoforge.costs.accepted import read_accepted
 from convoforge.ledger.requests import split_chunks
@@ -27,12 +27,13 @@ class RunTotals:
 def read_run_totals(connection: Connection, run_id: str, min_score: int) -> RunTotals:
     """What one run has done: accepted is what its dataset would publish today, of which a copy or a draw in reserve is no part."""
     logs = generation_logs.c
-    conversation = answers.c.kind == "ok"
+    conversation, rejection = answers.c.kind == "ok", answers.c.rejection
+    kept = and_(conversation, rejection.is_(None))
     counted = (
         logs.status == "succeeded",
-        and_(conversation, answers.c.score >= min_score),
-        and_(conversation, answers.c.score < min_score),
-        answers.c.kind != "ok",
+        and_(kept, answers.c.score >= min_score),
+        or_(and_(kept, answers.c.score < min_score), rejection == "revise"),
+        or_(answers.c.kind != "ok", rejection == "drop"),
         logs.status == "open",
     )
     query = (
@@ -42,16 +43,19 @@ def read_run_totals(connection: Connection, run_id: str, min_score: int) -> RunT
         .where(logs.run_id == run_id)
     )
     totals = RunTotals(*(int(one) for one in connection.execute(query).one()))
-    good, accepted, needs_revision = read_accepted(connection), totals.accepted, totals.needs_revision
+    good = read_accepted(connection)
+    accepted, needs_revision, dropped = totals.accepted, totals.needs_revision, totals.dropped
     held = (
-        select(requests.c.id, answers.c.kind, answers.c.score)
+        select(requests.c.id, answers.c.kind, answers.c.score, rejection)
         .join(answers, and_(answers.c.request_id == requests.c.id, answers.c.attempt == requests.c.answer))
         .join(generation_logs, and_(logs.request_id == answers.c.request_id, logs.attempt == answers.c.attempt))
         .where(logs.run_id == run_id)
     )
     for ids in split_chunks(sorted(good.judged)):
-        for request, kind, score in connection.execute(held.where(requests.c.id.in_(ids))):
-            reaches = kind == "ok" and score is not None and score >= min_score
+        for request, kind, score, rejected in connection.execute(held.where(requests.c.id.in_(ids))):
+            reaches = kind == "ok" and score is not None and score >= min_score and rejected is None
             accepted += (request in good.accepted) - reaches
-            needs_revision -= request in good.accepted and not reaches
-    return replace(totals, accepted=accepted, needs_revision=needs_revision)
+            if request in good.accepted and not reaches:  # a review has let it in
+                dropped -= rejected == "drop"
+                needs_revision -= rejected != "drop"
+    return replace(totals, accepted=accepted, needs_revision=needs_revision, dropped=dropped)

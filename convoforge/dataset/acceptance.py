@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
-from convoforge.models import AnswerKind, Status
+from convoforge.models import AnswerKind, Quality, Status
 from convoforge.planning.draws import Draw
 
 
@@ -158,9 +158,24 @@ def _judge(row: Draw, min_score: int, first: Mapping[bytes, Draw]) -> Verdict:
             return Verdict(row, Status.DROPPED, "rejected in review")
         case "revise":
             return Verdict(row, Status.NEEDS_REVISION, "sent back in review")
-    if row.score is None or row.score < min_score:
-        return Verdict(row, Status.NEEDS_REVISION, f"score {row.score} is below {min_score}")
+    status, reason = _rule(row.score or 0, row.rejection, row.reason or "", min_score)
+    if status is not Status.ACCEPTED:
+        return Verdict(row, status, reason)
     twin = first.get(row.content_hash) if row.content_hash else None
     if twin is not None:
         return Verdict(row, Status.DROPPED, f"duplicate of conversation {twin.conversation_id}")
     return Verdict(row, Status.ACCEPTED)
+
+
+def judge_quality(quality: Quality, min_score: int) -> tuple[Status, str]:
+    """What a conversation of this quality counts as where it has not been reviewed and repeats no other one, and why."""
+    verdict, reason = quality.rejection or (None, "")
+    return _rule(quality.score, verdict, reason, min_score)
+
+
+def _rule(score: int, rejection: str | None, reason: str, min_score: int) -> tuple[Status, str]:
+    if rejection is not None:
+        return (Status.DROPPED if rejection == "drop" else Status.NEEDS_REVISION), reason
+    if score < min_score:
+        return Status.NEEDS_REVISION, f"score {score} is below {min_score}"
+    return Status.ACCEPTED, ""

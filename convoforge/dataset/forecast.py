@@ -22,6 +22,7 @@ from convoforge.dataset.status import (
     find_stranded,
     plan_dataset,
     read_status,
+    score_dataset,
 )
 from convoforge.errors import ConfigError
 from convoforge.ledger import Ledger
@@ -35,6 +36,7 @@ from convoforge.planning.plan import Plan, make_plan, worst_cost_pico
 from convoforge.planning.spec import DatasetSpec
 from convoforge.planning.templates import Library
 from convoforge.pricing import dollars, usd
+from convoforge.scoring import Rubric
 from convoforge.settings import Settings, check_settings
 
 
@@ -79,6 +81,7 @@ def _look(spec: DatasetSpec, options: BuildOptions, settings: Settings) -> Known
     url, library = make_url(settings.database_url), Library.at(settings.config_dir)
     elsewhere = is_elsewhere(options.provider, settings.api_root)
     if url.get_backend_name() == "sqlite" and url.database and not Path(url.database).exists():
+        Rubric.of(spec.quality.scorers)
         plan = make_plan(spec, library, options.provider)
         check_model(plan.facts, spec, elsewhere=elsewhere)
         return Known(plan, assess_draws(plan, []), {}, NONE_STRANDED, _left(spec, {}))
@@ -89,12 +92,13 @@ def _look(spec: DatasetSpec, options: BuildOptions, settings: Settings) -> Known
 
 
 def know(ledger: Ledger, plan: Plan, stranded: Stranded = NONE_STRANDED) -> Known:
-    """What a ledger knows of a plan's dataset."""
+    """What a ledger knows of a plan's dataset; what is not scored by today's scorers is scored first, as a build would do, for free."""
     spec = plan.spec
     row = ledger.read(find_dataset, spec.name, plan.provider)
     history = ledger.read(read_history, plan.provider, spec.model, spec.templates)
     if row is None:
         return Known(plan, assess_draws(plan, []), history, stranded, _left(spec, {}))
+    score_dataset(ledger, spec, int(row.id))
     _, dataset, day = list_budget_scopes("", int(row.id), datetime.now(UTC))
     spent = ledger.read(read_spent, (dataset, day))
     left = _left(spec, {"dataset": spent[dataset], "day": spent[day]})

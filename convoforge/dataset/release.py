@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,13 +14,15 @@ from convoforge.dataset.acceptance import DatasetStatus, StatusSummary
 from convoforge.dataset.status import read_status
 from convoforge.errors import ConvoforgeError
 from convoforge.ledger import Ledger
+from convoforge.ledger.attempts import read_quality
 from convoforge.ledger.requests import read_answers, read_conversation
 from convoforge.ledger.runs import keep_version, reserve_version
-from convoforge.models import Provider, Quality, Status
+from convoforge.models import Provider, Status
 from convoforge.planning.keys import draw_key
 from convoforge.planning.plan import Plan
 from convoforge.pricing import usd
 from convoforge.publish import Layout, Lineage, Published, PublishedRow, check_store, publish
+from convoforge.scoring import Rubric
 from convoforge.settings import Folder
 
 
@@ -82,6 +83,7 @@ def publish_dataset(
             revise=revise,
             reserve=lambda: ledger.write(reserve_version, dataset_id, run_id, now()),
             fingerprint=chosen.fingerprint,
+            scorers=Rubric.of(plan.spec.quality.scorers).version,
             fractions=plan.spec.publish.splits,
             group_by=plan.spec.publish.group_by,
             seed=plan.spec.seed,
@@ -167,10 +169,8 @@ def _rows(
 
 
 def _row(row: Any, status: Status, why: str, system: str | None) -> PublishedRow:
-    reasons = tuple(json.loads(row.reasons)) if row.reasons else ()
-    quality = None
-    if row.score is not None:
-        quality = Quality(row.score, row.score_turns, row.score_length, row.score_structure, reasons)
+    quality = read_quality(row.score, row.results)
+    reasons = quality.reasons if quality else ()
     return PublishedRow(
         conversation_id=row.conversation_id,
         conversation=read_conversation(row.turns, system) if row.turns else None,
@@ -191,6 +191,6 @@ def _row(row: Any, status: Status, why: str, system: str | None) -> PublishedRow
         run_id=row.run_id,
         generated_at=row.generated_at,
         status=status,
-        reasons=(why, *reasons) if why else (),
+        reasons=tuple(dict.fromkeys((why, *reasons))) if why else (),
         raw_text=row.raw_text,
     )

@@ -12,7 +12,7 @@ from convoforge.dataset.acceptance import DatasetStatus, assess
 from convoforge.ledger import Ledger
 from convoforge.ledger.model_facts import read_facts
 from convoforge.ledger.plans import keep_plan, read_cells, read_plan, read_run_plan
-from convoforge.ledger.requests import list_unscored, read_draws, sum_paid, write_scores
+from convoforge.ledger.requests import list_unscored, read_draws, read_unscored, sum_paid, write_scores
 from convoforge.ledger.runs import find_dataset
 from convoforge.models import Provider
 from convoforge.planning.draws import Draw
@@ -22,7 +22,7 @@ from convoforge.planning.plan import Plan, make_plan
 from convoforge.planning.spec import DatasetSpec
 from convoforge.planning.templates import Library
 from convoforge.pricing import usd
-from convoforge.scoring import RUBRIC_VERSION, score_conversation
+from convoforge.scoring import Rubric, content_hash
 
 _SCORED_AT_ONCE = 1_000
 
@@ -40,8 +40,9 @@ def plan_dataset(
     cells that hold accepted conversations first. `run` is one that is under way: its plan, as whoever began it chose it.
     `facts` are what is known of the model; without them what the ledger knows, or the package.
 
-    Raises `ConfigError` as `make_plan` does.
+    Raises `ConfigError` as `make_plan` does, and for scorers that cannot be loaded.
     """
+    Rubric.of(spec.quality.scorers)
     facts = facts or ledger.read(read_facts, provider, spec.model, datetime.now(UTC))
     row = ledger.read(find_dataset, spec.name, provider)
     if row is None:
@@ -182,12 +183,23 @@ def _changed(plan: Plan, status: DatasetStatus, draws: Iterable[Draw]) -> list[D
     ]
 
 
-def score_dataset(ledger: Ledger, dataset_id: int) -> int:
-    """Score every conversation that has no score of today's rubric: what an older release has scored. Returns how many there were."""
-    total = 0
-    while rows := ledger.read(list_unscored, dataset_id, RUBRIC_VERSION, _SCORED_AT_ONCE):
-        ledger.write(
-            write_scores, [(request, attempt, score_conversation(conversation)) for request, attempt, conversation in rows]
-        )
-        total += len(rows)
-    return total
+def is_scored(ledger: Ledger, spec: DatasetSpec, dataset_id: int) -> bool:
+    """Whether every conversation of a dataset has results of the spec's scorers, in their versions of today."""
+    return not ledger.read(list_unscored, dataset_id, Rubric.of(spec.quality.scorers).version)
+
+
+def score_dataset(ledger: Ledger, spec: DatasetSpec, dataset_id: int) -> int:
+    """Score every conversation that has no results of the spec's scorers, in their versions of today. Returns how many there were.
+
+    Raises `ConvoforgeError` where a scorer fails; what was scored before it is kept.
+    """
+    rubric = Rubric.of(spec.quality.scorers)
+    ids = ledger.read(list_unscored, dataset_id, rubric.version)
+    for start in range(0, len(ids), _SCORED_AT_ONCE):
+        rows = ledger.read(read_unscored, spec.name, ids[start : start + _SCORED_AT_ONCE], spec.parameters)
+        scores = [
+            (request, attempt, rubric.score(conversation, context), content_hash(conversation))
+            for request, attempt, conversation, context in rows
+        ]
+        ledger.write(write_scores, scores)
+    return len(ids)

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from convoforge.claude import MessageBatches
 from convoforge.claude.batches import HANDOVER_SECONDS
@@ -35,6 +36,7 @@ from convoforge.ledger.message_batches import (
 from convoforge.ledger.runs import read_stop
 from convoforge.models import BatchResult, BatchState, Status, UnreadableLine
 from convoforge.pricing import Price
+from convoforge.scoring import Rubric
 
 MISSING_FOR = timedelta(hours=6)
 """How long the API may answer 404 for a batch that it has named, before its list decides. Such answers were met two minutes after the
@@ -120,6 +122,7 @@ class Collector:
 
     def __init__(self, run: RunContext, now: Callable[[], datetime]) -> None:
         self._run = run
+        self._rubric = Rubric.of(run.spec.quality.scorers)
         self._now = now
         self._not_ours: set[tuple[str, str]] = set()
 
@@ -300,7 +303,9 @@ class Collector:
                     self._run.state.answered(error)
                 continue
             reply = replace(one.reply, request_id=one.message_id)
-            answer = record_answer(part.intent, part.asked, part.cell, part.draw, reply, price, at, latency)
+            context = replace(part.context, dataset=self._run.spec.name, parameters=self._run.spec.parameters)
+            score = partial(self._rubric.score, context=context)
+            answer = record_answer(part.intent, part.asked, part.cell, part.draw, reply, price, at, latency, score=score)
             try:
                 check_usable(reply, answer)
             except TransientError as error:  # it will be no better another time
@@ -310,6 +315,8 @@ class Collector:
                 found.failed.add(part.intent.request_id)
                 continue
             self._run.state.answered(None)
+            if answer.unscored is not None:
+                self._run.state.stop(str(answer.unscored), fatal=True)
             if not self._run.spec.allow_other_model and (said := tell_other_model(part.intent.model, reply.model)):
                 self._run.state.other_model(said)
             completions.append(answer.completion)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 from convoforge.billing_terms import describe_terms
@@ -45,6 +46,7 @@ from convoforge.planning.spec import Budget, Generation
 from convoforge.planning.thinking import thinking_of
 from convoforge.pricing import pico, usd
 from convoforge.rate import Need, Permit
+from convoforge.scoring import Rubric, ScoringContext
 
 _LOG = logging.getLogger(__name__)
 
@@ -69,6 +71,8 @@ class Job:
     template: str
     template_version: str
     epoch: int = 0
+    context: ScoringContext = ScoringContext()
+    keep_score: bool = False
 
 
 class Generator:
@@ -79,6 +83,7 @@ class Generator:
     ) -> None:
         self._run = run
         self._price_text = run.price.text
+        self._rubric = Rubric.of(run.spec.quality.scorers)
         self._now = now
         self._dead_keys: set[int] = set()
         self._told_terms: set[Terms] = set()
@@ -262,7 +267,10 @@ class Generator:
             self._run.limiter.learn(permit, reply.rate_headers)
             asked = asked_of(job.prompt, self._run.spec.model, job.settings, job.template_version)
             cell, draw = job.claimed.cell, job.claimed.draw
-            recorded = record_answer(intent, asked, cell, draw, reply, self._run.price, self._now(), latency)
+            score = partial(self._rubric.score, context=job.context)
+            recorded = record_answer(
+                intent, asked, cell, draw, reply, self._run.price, self._now(), latency, score=score, keep_score=job.keep_score
+            )
             check_usable(reply, recorded)
             self._run.state.answered(None)
         except Exception as error:  # noqa: BLE001 - a fault of ours is recorded like any other, and raised again
@@ -273,6 +281,8 @@ class Generator:
         self._tell_terms(reply)
         if not self._run.spec.allow_other_model and (said := tell_other_model(self._run.spec.model, reply.model)):
             self._run.state.other_model(said)
+        if recorded.unscored is not None:
+            self._run.state.stop(str(recorded.unscored), fatal=True)
         least = self._run.spec.quality.min_score
         # before it is recorded: other calls begin meanwhile
         status = self._run.state.judged(recorded.status(least), recorded.faults(least), recorded.content_hash)
@@ -348,7 +358,9 @@ class Generator:
 def make_job(plan: Plan, cell: Cell, claimed: Claimed) -> Job:
     """What a claimed draw of a plan's cell sends today."""
     template = plan.library.template(cell.template)
-    return Job(claimed, plan.prompt(cell, claimed.draw), plan.spec.generation, cell.template, template.label)
+    spec = plan.spec
+    context = ScoringContext(spec.name, cell.template, cell.persona, cell.emotion, cell.topic, cell.tier, spec.parameters)
+    return Job(claimed, plan.prompt(cell, claimed.draw), spec.generation, cell.template, template.label, context=context)
 
 
 def budget_limits(budget: Budget, run_id: str, dataset_id: int, at: datetime) -> Mapping[str, int | None]:

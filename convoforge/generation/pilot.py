@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 from convoforge.dataset.acceptance import DatasetStatus
-from convoforge.dataset.status import read_status, settle_plan
+from convoforge.dataset.status import read_status, score_dataset, settle_plan
 from convoforge.generation.generator import make_job
 from convoforge.generation.run import OpenLimiter, Run, open_run
 from convoforge.generation.run_state import RunState
@@ -71,6 +71,7 @@ async def run_pilot(plan: Plan, settings: Settings, count: int, open_limiter: Op
             report = {"generated": generated, "cost_usd": f"{pilot.cost_usd:f}"}
             message = f"pilot: {generated} of {count} draws generated"
             await run.context.ledger.awrite(close_run, run.context.run_id, state, message, report, datetime.now(UTC))
+        await asyncio.to_thread(score_dataset, run.context.ledger, spec, run.context.dataset_id)
     return pilot
 
 

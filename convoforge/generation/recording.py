@@ -1,12 +1,14 @@
-"""What came of a call, as the ledger keeps it: an answer read, judged, scored and priced; a failure with what it may have cost. Pure."""
+"""What came of a call, as the ledger keeps it: an answer read and priced; a failure with what it may have cost. Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from convoforge.billing_terms import billed_under
+from convoforge.dataset.acceptance import judge_quality
 from convoforge.errors import (
     ClaudeAPIError,
     ConvoforgeError,
@@ -26,7 +28,7 @@ from convoforge.parsing import parse_conversation
 from convoforge.planning.keys import conversation_id, draw_key, request_fingerprint
 from convoforge.planning.spec import Generation
 from convoforge.pricing import Price, cost_pico, usd
-from convoforge.scoring import score_conversation
+from convoforge.scoring import Scored, content_hash
 
 MAX_ERROR_CHARS = 400
 """Maximum characters kept of an internal error: some repeat everything they were given."""
@@ -51,7 +53,7 @@ _WHY = {
 
 @dataclass(frozen=True, slots=True)
 class RecordedAnswer:
-    """An answer, ready to be written down, and what it turned out to be."""
+    """An answer, ready to be written down, and what it turned out to be. `unscored` says why a conversation has no quality."""
 
     completion: Completion
     kind: AnswerKind
@@ -59,26 +61,25 @@ class RecordedAnswer:
     fault: ConvoforgeError | None
     quality: Quality | None
     note: str = ""
+    unscored: ConvoforgeError | None = None
 
     def status(self, min_score: int) -> Status:
         """Where the draw stands that it answers, duplicates aside."""
         if self.quality is None:
-            return Status.DROPPED
-        return Status.ACCEPTED if self.quality.score >= min_score else Status.NEEDS_REVISION
+            return Status.DROPPED if self.conversation is None else Status.NEEDS_REVISION
+        return judge_quality(self.quality, min_score)[0]
 
     def faults(self, min_score: int) -> tuple[str, ...]:
         """Why the answer is not accepted, duplicates aside; empty where it is."""
-        if self.fault is not None:
-            return (str(self.fault),)
-        if self.quality is None or self.status(min_score) is Status.ACCEPTED:
-            return ()
-        return (f"score {self.quality.score} is below {min_score}", *self.quality.reasons)
+        if self.quality is None:
+            return (str(self.fault or self.unscored),)
+        status, why = judge_quality(self.quality, min_score)
+        return () if status is Status.ACCEPTED else tuple(dict.fromkeys((why, *self.quality.reasons)))
 
     @property
     def content_hash(self) -> str | None:
         """By which the conversation is known again; None where there is none."""
-        scored = self.completion.answer.scored if self.completion.answer else None
-        return scored.content_hash if scored else None
+        return self.completion.answer.content_hash if self.completion.answer else None
 
     def outcome(self, min_score: int, attempts: int) -> Outcome:
         """The same for whoever asked."""
@@ -109,14 +110,32 @@ def asked_of(prompt: Prompt, model: str, settings: Generation, template_version:
 
 
 def record_answer(
-    intent: Intent, asked: Asked, cell: str, draw: int, reply: Reply, price: Price, finished_at: datetime, latency_ms: int
+    intent: Intent,
+    asked: Asked,
+    cell: str,
+    draw: int,
+    reply: Reply,
+    price: Price,
+    finished_at: datetime,
+    latency_ms: int,
+    *,
+    score: Callable[[Conversation], Scored],
+    keep_score: bool = False,
 ) -> RecordedAnswer:
-    """An answer of any kind. It was paid, whatever can be done with it."""
+    """An answer of any kind. It was paid, whatever can be done with it, and also where a scorer fails.
+
+    What scorers say is for progress alone, and for whoever waits for the answer; with `keep_score` it is written down, too, as nobody
+    scores the answer later.
+    """
     kind, read, fault = _read(reply)
     # what a model is to be trained under is the template's word alone: an answer could plant anything there
     conversation = replace(read, system=asked.conversation_system) if read else None
     note = _note_dropped(read.system) if read and read.system else ""
-    found = score_conversation(conversation) if conversation else None
+    found, unscored = None, None
+    try:
+        found = score(conversation) if conversation else None
+    except ConvoforgeError as error:
+        unscored = error
     answer = AnswerRow(
         conversation_id=conversation_id(draw_key(cell, draw), asked.sent),
         sent=asked.sent,
@@ -128,7 +147,8 @@ def record_answer(
         template_version=asked.template_version,
         temperature=asked.temperature,
         temperature_applied=reply.temperature_applied,
-        scored=found,
+        scored=found if keep_score else None,
+        content_hash=content_hash(conversation) if conversation else None,
         template_system=True,
     )
     completion = Completion(
@@ -141,7 +161,7 @@ def record_answer(
         stop_reason=reply.stop_reason,
         answer=answer,
     )
-    return RecordedAnswer(completion, kind, conversation, fault, found.quality if found else None, note)
+    return RecordedAnswer(completion, kind, conversation, fault, found.quality if found else None, note, unscored)
 
 
 def check_usable(reply: Reply, recorded: RecordedAnswer) -> None:

@@ -22,6 +22,7 @@ from sqlalchemy import select
 
 from convoforge.background import background_task
 from convoforge.costs.summary import CostSummary, GroupBy, cost_summary
+from convoforge.dataset.acceptance import judge_quality
 from convoforge.errors import ConfigError, ConvoforgeError, LedgerError, LimiterClosed, RateLimitError, RejectedError
 from convoforge.generation.circuit_breaker import CircuitBreaker
 from convoforge.generation.generator import Job
@@ -43,13 +44,14 @@ from convoforge.ledger.adhoc_requests import (
 )
 from convoforge.ledger.requests import Claimed
 from convoforge.ledger.runs import close_run
-from convoforge.models import ConversationRequest, Outcome, Provider, Status
+from convoforge.models import ConversationRequest, Outcome, Provider, Quality, Status
 from convoforge.planning.model_facts import check_max_tokens
 from convoforge.planning.plan import Cell, shape
 from convoforge.planning.spec import ADHOC, DatasetSpec
 from convoforge.planning.templates import Library
 from convoforge.pricing import pico, price_of, usd
 from convoforge.rate import GateStatus
+from convoforge.scoring import ScoringContext
 from convoforge.settings import Settings
 
 MAX_IN_A_BATCH = 100
@@ -289,17 +291,24 @@ class RequestGenerator:
             registering.add_done_callback(self._registered_in_vain)
             raise
         if claimed is None:
-            held = await run.context.ledger.aread(read_outcome, request_id, self._spec.quality.min_score)
+            held = await run.context.ledger.aread(read_outcome, request_id, self._judge)
             assert held is not None
             return held
         answered = False
         try:
-            outcome = await run.generator.generate(Job(claimed, prompt, settings, template.name, template.label, epoch))
+            context = ScoringContext(
+                self._spec.name, template.name, request.persona, request.emotion, request.topic, request.tier, request.parameters
+            )
+            job = Job(claimed, prompt, settings, template.name, template.label, epoch, context, keep_score=True)
+            outcome = await run.generator.generate(job)
             answered = outcome.kind is not None
         finally:
             if not answered:
                 self._unanswered.put_nowait(request_id)
         return outcome
+
+    def _judge(self, quality: Quality) -> Status:
+        return judge_quality(quality, self._spec.quality.min_score)[0]
 
     def _registered_in_vain(self, registering: asyncio.Task[tuple[int, Claimed | None]]) -> None:
         if not registering.cancelled() and registering.exception() is None and registering.result()[1] is not None:
@@ -327,7 +336,7 @@ class RequestGenerator:
         row = await ledger.aread(find_request, dataset, name)
         if row is None:
             return None
-        outcome = await ledger.aread(read_outcome, row.id, self._spec.quality.min_score)
+        outcome = await ledger.aread(read_outcome, row.id, self._judge)
         return ConversationRequest.model_validate_json(row.request), row.state, outcome
 
     async def batches(self, batch: str | None = None) -> list[BatchSummary]:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-import orjson
 from sqlalchemy import Connection, Select, delete, exists, insert, or_, select, update
 
 from convoforge.errors import ConvoforgeError, GenerationValidationError, LimiterClosed, ParseError
+from convoforge.ledger.attempts import read_quality
 from convoforge.ledger.connect import upsert
 from convoforge.ledger.owners import list_living_owners
 from convoforge.ledger.requests import Claimed, claim, read_answers, read_conversation, register_one, requeue
@@ -72,20 +72,18 @@ def find_request(connection: Connection, dataset: int, name: str) -> Any:
     return connection.execute(by_conversation).first()
 
 
-def read_outcome(connection: Connection, request_id: int, min_score: int) -> Outcome | None:
-    """What became of an answered request; None where it has no answer."""
+def read_outcome(connection: Connection, request_id: int, judge: Callable[[Quality], Status]) -> Outcome | None:
+    """What became of an answered request, as `judge` rules on its quality; None where it has no answer."""
     row = next(read_answers(connection, [request_id]), None)
     if row is None:
         return None
     kind = AnswerKind(row.kind)
     conversation = read_conversation(row.turns, row.system) if row.turns else None
-    quality: Quality | None = None
+    quality = read_quality(row.score, row.results)
     error: ConvoforgeError | None = None
     status = Status.DROPPED
-    if conversation is not None and row.score is not None:
-        reasons = tuple(orjson.loads(row.reasons)) if row.reasons else ()
-        quality = Quality(row.score, row.score_turns, row.score_length, row.score_structure, reasons)
-        status = Status.ACCEPTED if row.score >= min_score else Status.NEEDS_REVISION
+    if conversation is not None and quality is not None:
+        status = judge(quality)
     elif kind is AnswerKind.PARSE_ERROR:
         error = ParseError(row.reason or "no conversation could be read", content=row.raw_text or "")
     else:

@@ -13,13 +13,13 @@ from sqlalchemy import Connection, bindparam, func, insert, select, update
 from convoforge.errors import LedgerError
 from convoforge.ledger.budgets import Denied, check_budget, read_budgets, write_budgets
 from convoforge.ledger.tables import answers, generation_logs, requests
-from convoforge.models import Terms, Usage
+from convoforge.models import Quality, ScorerResult, Terms, Usage
 from convoforge.scoring import Scored
 
 CONTENT_KEY = 12
 """Characters of a content's hash that are kept as its key. Contents whose keys are alike are compared by their whole hash."""
 
-SCORE_COLUMNS = ("rubric", "score", "score_turns", "score_length", "score_structure", "reasons", "content_hash", "content_key")
+SCORE_COLUMNS = ("rubric", "score", "rejection", "results")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +45,8 @@ class Intent:
 
 @dataclass(frozen=True, slots=True)
 class AnswerRow:
-    """What came back: the turns as JSON, or the raw text where there is no conversation in it. A conversation has been scored.
-    `template_system` says that `system` is the template's, or that the template has none."""
+    """What came back: the turns as JSON, or the raw text where there is no conversation in it. `scored` is there where nobody scores it
+    later. `template_system` says that `system` is the template's, or that the template has none."""
 
     conversation_id: str
     sent: str
@@ -58,7 +58,8 @@ class AnswerRow:
     template_version: str
     temperature: float | None
     temperature_applied: bool
-    scored: Scored | None
+    scored: Scored | None = None
+    content_hash: str | None = None
     template_system: bool = False
 
 
@@ -205,7 +206,7 @@ def finish_attempts(connection: Connection, items: Sequence[Completion]) -> Sequ
         change = {"b_request": intent.request_id, "b_state": item.request_state, "b_sent": item.sent, "b_reason": item.reason}
         if answer is not None:
             own = {"request_id": intent.request_id, "attempt": intent.attempt, "generated_at": item.finished_at}
-            kept.append({**own, **_pick(answer, _OF_ANSWER), **score_values(answer.scored)})
+            kept.append({**own, **_pick(answer, _OF_ANSWER), **content_values(answer.content_hash), **score_values(answer.scored)})
             new = {"b_state": "held", "b_answer": intent.attempt, "b_sent": answer.sent, "b_reason": answer.reason}
             held.append({**change, **new})
         elif item.request_state is not None:
@@ -267,12 +268,24 @@ def _write_late(
             budgets[scope]["maybe_pico"] -= lost[item.intent.request_id, item.intent.attempt]
 
 
+def content_values(content_hash: str | None) -> dict[str, str | None]:
+    """The columns by which a conversation is known again."""
+    return {"content_hash": content_hash, "content_key": content_hash and content_hash[:CONTENT_KEY]}
+
+
 def score_values(scored: Scored | None) -> dict[str, Any]:
-    """The columns that hold a score with its breakdown."""
+    """The columns that hold a score, and what each scorer said."""
     if scored is None:
         return dict.fromkeys(SCORE_COLUMNS)
     quality = scored.quality
-    reasons = orjson.dumps(quality.reasons).decode() if quality.reasons else None
-    parts = (quality.score, quality.turns, quality.length, quality.structure)
-    values = (scored.rubric, *parts, reasons, scored.content_hash, scored.content_hash[:CONTENT_KEY])
+    results = [(one.name, one.version, one.points, one.maximum, one.verdict, one.reason) for one in quality.results]
+    rejection = quality.rejection
+    values = (scored.rubric, quality.score, rejection and rejection[0], orjson.dumps(results).decode())
     return dict(zip(SCORE_COLUMNS, values, strict=True))
+
+
+def read_quality(score: int | None, results: str | None) -> Quality | None:
+    """The quality in those columns; None where it has not been scored."""
+    if score is None:
+        return None
+    return Quality(score, tuple(ScorerResult(*one) for one in orjson.loads(results or "[]")))

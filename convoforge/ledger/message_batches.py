@@ -18,6 +18,7 @@ from convoforge.ledger.attempts import Completion, Intent, finish_attempts, star
 from convoforge.ledger.budgets import Denied, list_budget_scopes
 from convoforge.ledger.tables import batches, datasets, generation_logs, requests, runs
 from convoforge.models import Asked, Provider
+from convoforge.scoring import ScoringContext
 
 OPEN = ("intent", "made")
 """The states of a batch that may still bring something: it is about to be made, or has been."""
@@ -57,13 +58,14 @@ class OpenBatch:
 
 @dataclass(frozen=True, slots=True)
 class BatchRequest:
-    """One request of a batch that has no result yet."""
+    """One request of a batch that has no result yet. `context` has the values of its cell."""
 
     custom_id: str
     cell: str
     draw: int
     asked: Asked
     intent: Intent
+    context: ScoringContext
 
 
 def make_custom_id(cell: str, draw: int, attempt: int) -> str:
@@ -164,7 +166,9 @@ def read_parts(connection: Connection, batch_id: str) -> dict[str, BatchRequest]
     """The requests of a batch that have no result yet, by custom id."""
     logs = generation_logs.c
     query = (
-        select(generation_logs, requests.c.cell, requests.c.draw, requests.c.request)
+        select(
+            generation_logs, *(requests.c[name] for name in ("cell", "draw", "request", "persona", "emotion", "topic", "tier"))
+        )
         .join(requests, requests.c.id == logs.request_id)
         .where(logs.status == "open", logs.owner == batch_id)
     )
@@ -187,7 +191,8 @@ def read_parts(connection: Connection, batch_id: str) -> dict[str, BatchRequest]
             limits=_limits(row),
             batch_id=batch_id,
         )
-        found[name] = BatchRequest(name, row.cell, row.draw, Asked(**orjson.loads(row.request)), intent)
+        context = ScoringContext("", row.template, row.persona, row.emotion, row.topic, row.tier)
+        found[name] = BatchRequest(name, row.cell, row.draw, Asked(**orjson.loads(row.request)), intent, context)
     return found
 
 

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from array import array
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from sys import intern
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Select, and_, bindparam, func, insert, or_, select, update
+from sqlalchemy import Connection, Select, and_, bindparam, case, func, insert, select, update
 
-from convoforge.ledger.attempts import SCORE_COLUMNS, score_values
+from convoforge.ledger.attempts import SCORE_COLUMNS, content_values, read_quality, score_values
 from convoforge.ledger.connect import upsert
 from convoforge.ledger.owners import list_dead_owners, release
 from convoforge.ledger.tables import answers, generation_logs, requests, reviews
-from convoforge.models import Conversation, Turn
+from convoforge.models import Conversation, Scalar, Turn
 from convoforge.planning.draws import Draw
 from convoforge.planning.keys import draw_key
 from convoforge.planning.plan import Cell
-from convoforge.scoring import Scored
+from convoforge.scoring import Scored, ScoringContext
 
 _CHUNK = 500
 """Rows per statement: SQLite takes 32,766 variables, and a shorter statement is no slower."""
@@ -173,6 +174,9 @@ def _draws_of(dataset_id: int) -> Select[Any]:
             func.coalesce(answers.c.sent, requests.c.sent),
             answers.c.kind,
             answers.c.score,
+            answers.c.rejection,
+            # results are long, and of most draws nobody asks for them
+            case((answers.c.rejection.is_not(None), answers.c.results)),
             answers.c.content_hash,
             func.coalesce(answers.c.reason, requests.c.reason),
             reviews.c.decision,
@@ -198,11 +202,19 @@ def _draws(connection: Connection, query: Select[Any]) -> list[Draw]:
             _kept_once(kind),
             score,
             _digest(content),
-            _kept_once(why),
+            _kept_once(_why_rejected(score, results) or why),
             _kept_once(decision),
+            _kept_once(rejection),
         )
-        for request_id, cell, draw, state, sent, kind, score, content, why, decision in connection.execute(query)
+        for request_id, cell, draw, state, sent, kind, score, rejection, results, content, why, decision in connection.execute(
+            query
+        )
     ]
+
+
+def _why_rejected(score: int | None, results: str | None) -> str | None:
+    quality = read_quality(score, results) if results else None
+    return quality.rejection[1] if quality and quality.rejection else None
 
 
 def sum_paid(connection: Connection, ids: Sequence[int]) -> int:
@@ -219,28 +231,44 @@ def _kept_once(word: str | None) -> str | None:
     return None if word is None else intern(word)
 
 
-def list_unscored(connection: Connection, dataset_id: int, rubric: int, most: int) -> list[tuple[int, int, Conversation]]:
-    """Up to `most` conversations without a score of this rubric: (request, attempt, conversation)."""
+def list_unscored(connection: Connection, dataset_id: int, rubric: str) -> array[int]:
+    """The requests of a dataset that hold a conversation without results of this version of a rubric."""
     query = (
-        _current(answers.c.request_id, answers.c.attempt, answers.c.turns, answers.c.system)
-        .where(requests.c.dataset_id == dataset_id, answers.c.kind == "ok")
-        .where(or_(answers.c.rubric.is_(None), answers.c.rubric != rubric))
-        .limit(most)
+        _current(answers.c.request_id)
+        .where(answers.c.kind == "ok", answers.c.rubric.is_distinct_from(rubric), requests.c.dataset_id == dataset_id)
+        .execution_options(yield_per=_CHUNK)
     )
-    return [(row[0], row[1], read_conversation(row[2], row[3])) for row in connection.execute(query)]
+    return array("q", sorted(connection.execute(query).scalars()))
 
 
+def read_unscored(
+    connection: Connection, dataset: str, ids: Sequence[int], parameters: Mapping[str, Scalar]
+) -> list[tuple[int, int, Conversation, ScoringContext]]:
+    """The conversations that some requests of a dataset hold: (request, attempt, conversation, what it was asked for)."""
+    asked = [requests.c[name] for name in ("template", "persona", "emotion", "topic", "tier")]
+    query = _current(answers.c.request_id, answers.c.attempt, answers.c.turns, answers.c.system, *asked)
+    return [
+        (request, attempt, read_conversation(turns, system), ScoringContext(dataset, *values, parameters=parameters))
+        for chunk in split_chunks(ids)
+        for request, attempt, turns, system, *values in connection.execute(query.where(requests.c.id.in_(chunk)))
+    ]
+
+
+_CONTENT_COLUMNS = ("content_hash", "content_key")
 _SCORED = (
     update(answers)
     .where(answers.c.request_id == bindparam("b_request"), answers.c.attempt == bindparam("b_attempt"))
-    .values({name: bindparam(name) for name in SCORE_COLUMNS})
+    .values({name: bindparam(name) for name in (*SCORE_COLUMNS, *_CONTENT_COLUMNS)})
 )
 
 
-def write_scores(connection: Connection, scores: Sequence[tuple[int, int, Scored]]) -> None:
-    """Keep scores with their breakdown: (request, attempt, score)."""
-    if scores:
-        rows = [{"b_request": one, "b_attempt": attempt, **score_values(scored)} for one, attempt, scored in scores]
+def write_scores(connection: Connection, scores: Sequence[tuple[int, int, Scored, str]]) -> None:
+    """Keep what scorers said, and by which hash a content is known again: (request, attempt, results, hash)."""
+    rows = [
+        {"b_request": request, "b_attempt": attempt, **score_values(scored), **content_values(content_hash)}
+        for request, attempt, scored, content_hash in scores
+    ]
+    if rows:
         connection.execute(_SCORED, rows)
 
 

@@ -24,10 +24,11 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    text,
     true,
 )
 
-HEAD = "0004"
+HEAD = "0005"
 """The newest migration: what a ledger of this release stands at."""
 
 
@@ -179,6 +180,8 @@ generation_logs = Table(
     Index("ix_logs_open", "status", "owner"),
 )
 
+_REJECTED = text("rejection IS NOT NULL")
+
 answers = Table(
     "answers",
     metadata,
@@ -197,12 +200,11 @@ answers = Table(
     Column("temperature", Float),
     Column("temperature_applied", Boolean, nullable=False),
     Column("generated_at", UTCDateTime, nullable=False),
-    Column("rubric", Integer),
+    # the names and versions of the scorers that the next three columns are of; none where it has not been scored
+    Column("rubric", Text),
     Column("score", Integer),
-    Column("score_turns", Integer),
-    Column("score_length", Integer),
-    Column("score_structure", Integer),
-    Column("reasons", Text),
+    Column("rejection", String(8)),  # what a filter rules: drop or revise; none where all keep it
+    Column("results", Text),  # of each scorer, as JSON
     Column("content_hash", String(64)),
     # how it begins: enough to find copies by, in an index of less than half the size
     Column("content_key", String(12)),
@@ -210,6 +212,8 @@ answers = Table(
     Index("ix_answers_outcome", "request_id", "attempt", "kind", "score"),
     Index("ix_answers_conversation", "conversation_id"),
     Index("ix_answers_content", "content_key", "kind"),
+    Index("ix_answers_rubric", "kind", "rubric"),
+    Index("ix_answers_rejection", "rejection", sqlite_where=_REJECTED, postgresql_where=_REJECTED),
 )
 
 reviews = Table(

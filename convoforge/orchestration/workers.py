@@ -236,7 +236,7 @@ class _WorkerGroup:
                 one.met = monotonic()
             elif one.began is None and one.state is not None and one.state.is_running():
                 one.began = monotonic()
-        await asyncio.to_thread(score_dataset, opened.ledger, opened.dataset_id)
+        await asyncio.to_thread(score_dataset, opened.ledger, opened.plan.spec, opened.dataset_id)
         totals = await opened.ledger.aread(read_run_totals, opened.run_id, opened.plan.spec.quality.min_score)
         run_state = opened.state
         run_state.cost_pico = totals.cost_pico

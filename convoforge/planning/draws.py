@@ -9,7 +9,8 @@ from convoforge.planning.keys import conversation_id, draw_key
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """One draw as the ledger holds it. `state` is pending, claimed, held or failed; the rest is of the answer it holds. `sent` and
+    """One draw as the ledger holds it. `state` is pending, claimed, held or failed; the rest is of the answer it holds: `decision` is a
+    review's, `rejection` a filter's (drop or revise), and `reason` says why then. `sent` and
     `content_hash` are digests in bytes, as a large dataset's draws are all in memory at once: half of what their digits take."""
 
     request_id: int
@@ -22,6 +23,7 @@ class Draw:
     content_hash: bytes | None = None
     reason: str | None = None
     decision: str | None = None
+    rejection: str | None = None
 
     @property
     def conversation_id(self) -> str:

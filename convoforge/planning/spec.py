@@ -133,10 +133,21 @@ class Generation(SpecSection):
     caching: bool = True
 
 
+ScorerName = Annotated[
+    str,
+    matching(
+        r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}|[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*",
+        "a scorer's name, or module:function",
+    ),
+]
+"""A scorer or filter: by the name it is registered under, or by where it lies."""
+
+
 class QualityRule(SpecSection):
-    """A conversation is accepted from `min_score` (1–10) upwards."""
+    """A conversation is accepted from `min_score` (1–10) upwards, where no filter among the `scorers` rejects it."""
 
     min_score: int = Field(default=6, ge=1, le=10)
+    scorers: Annotated[tuple[ScorerName, ...], Strict(False), AfterValidator(distinct)] = ("turns", "length", "structure")
 
 
 class RateLimits(SpecSection):

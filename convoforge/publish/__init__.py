@@ -17,7 +17,7 @@ from convoforge.publish.layout import Layout
 from convoforge.publish.manifest import Lineage, Manifest, Recipe
 from convoforge.publish.objects import ObjectVersions
 from convoforge.publish.parquet import Rows
-from convoforge.publish.rows import GROUP_KEYS, PublishedRow
+from convoforge.publish.rows import GROUP_KEYS, PublishedRow, columns_sha256
 from convoforge.publish.versions import LocalVersions, Versions
 from convoforge.settings import Folder, ObjectFolder
 
@@ -51,6 +51,7 @@ def publish(
     revise: Rows,
     reserve: Callable[[], int],
     fingerprint: str,
+    scorers: str,
     fractions: Mapping[str, float],
     group_by: Sequence[str],
     seed: int,
@@ -61,10 +62,10 @@ def publish(
 ) -> Published:
     """Publishes `accepted` as the next version of the dataset that `layout` is of, unless the newest holds them already.
 
-    `fingerprint` stands for the content of `accepted`; with the same one, and the same splits, nothing is written and `latest`
-    is put right. `revise` goes into a file of its own, where no reader of the version meets it. `reserve` gives the next version
-    number, never one twice. `latest` follows, though to far fewer rows only with `allow_fewer`. Killed at any moment, it leaves no
-    half version.
+    `fingerprint` stands for the content of `accepted`, `scorers` are names and versions; with the same ones, the same splits and the same
+    columns, nothing is written and `latest` is put right. `revise` goes into a file of its own, where no reader of the version meets it.
+    `reserve` gives the next version number, never one twice. `latest` follows, though to far fewer rows only with `allow_fewer`. Killed
+    at any moment, it leaves no half version.
 
     In an object store, where nothing locks, two publishers of the same content at the same moment may make a version each.
 
@@ -72,7 +73,14 @@ def publish(
     LedgerError for rows or numbers that contradict the ones before, ConvoforgeError where an object store fails.
     """
     _check(layout.name, fractions, group_by)
-    recipe = Recipe(fingerprint=fingerprint, fractions=fractions, group_by=tuple(group_by), seed=seed)
+    recipe = Recipe(
+        fingerprint=fingerprint,
+        fractions=fractions,
+        group_by=tuple(group_by),
+        seed=seed,
+        columns_sha256=columns_sha256(),
+        scorers=scorers,
+    )
 
     versions = versions_in(layout)
     with versions.lock():

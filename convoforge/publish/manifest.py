@@ -33,12 +33,18 @@ class Lineage(Frozen):
 
 
 class Recipe(Frozen):
-    """What decides the content of a version: equal recipes make equal data. `fingerprint` stands for the accepted rows."""
+    """What decides the content of a version: equal recipes make equal data. `fingerprint` stands for the accepted rows, `columns_sha256`
+    for the columns of a file, `scorers` are the names and versions of what has scored them. Older releases wrote neither of the last two.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")  # as the manifest's
 
     fingerprint: str
     fractions: Mapping[str, float]
     group_by: tuple[str, ...]
     seed: int
+    columns_sha256: str = ""
+    scorers: str = ""
 
 
 class File(Frozen):

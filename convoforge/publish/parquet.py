@@ -31,6 +31,7 @@ REPEATED = (
     "messages.list.element.role",
     *("template", "template_version", "persona", "emotion", "topic", "tier", "split_group", "provider", "model", "run_id"),
     *("score", "score_turns", "score_length", "score_structure", "n_turns", "status", "reasons.list.element"),
+    *(f"scorer_results.list.element.{name}" for name in ("name", "version", "points", "maximum", "verdict", "reason")),
 )
 """Columns with a dictionary of their values. One for all the others, where hardly a value comes twice, made files a sixth larger."""
 

@@ -1,46 +1,59 @@
-"""Is a conversation good enough? The seed's rubric, and the fingerprint by which repetitions are known. Pure: re-scoring is free."""
+"""Is a conversation good enough? Scorers and filters by name, and the score that comes of them. Pure: scoring again is free."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from convoforge.models import Conversation, Quality
-from convoforge.scoring.contract import Scorer
+from convoforge.models import Conversation, Quality, ScorerResult
+from convoforge.scoring.contract import KEEP, FilterVerdict, Points, Scorer, ScoringContext, scorer
 from convoforge.scoring.duplicates import content_hash
-from convoforge.scoring.length import average_length
-from convoforge.scoring.structure import alternation
-from convoforge.scoring.turns import turn_count
+from convoforge.scoring.registry import find_scorers
 
-__all__ = ["RUBRIC_VERSION", "Scored", "content_hash", "score", "score_conversation"]
-
-SCORERS: tuple[Scorer, Scorer, Scorer] = (turn_count, average_length, alternation)
-
-RUBRIC_VERSION: int = 1
-"""Goes up when any answer could score differently than before: stored scores of an older version are computed again."""
+__all__ = [
+    "KEEP",
+    "FilterVerdict",
+    "Points",
+    "Rubric",
+    "Scored",
+    "Scorer",
+    "ScoringContext",
+    "content_hash",
+    "scorer",
+]
 
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A conversation's score by one version of the rubric, and the fingerprint by which repetitions are known."""
+    """A conversation's quality, and the version of the rubric that it is by."""
 
-    rubric: int
+    rubric: str
     quality: Quality
-    content_hash: str
 
 
-def score_conversation(conversation: Conversation) -> Scored:
-    """What today's rubric says of a conversation, as the ledger keeps it."""
-    return Scored(RUBRIC_VERSION, score(conversation), content_hash(conversation))
+@dataclass(frozen=True, slots=True)
+class Rubric:
+    """The scorers of a spec."""
+
+    scorers: tuple[Scorer, ...]
+
+    @classmethod
+    def of(cls, names: Sequence[str]) -> Rubric:
+        """The rubric of a spec's `quality.scorers`. Raises `ConfigError`, on one line."""
+        return cls(find_scorers(names))
+
+    @property
+    def version(self) -> str:
+        """The scorers' names and versions: `turns=1,length=1,structure=1`. What was scored by another one is scored again."""
+        return ",".join(f"{one.name}={one.version}" for one in self.scorers)
+
+    def score(self, conversation: Conversation, context: ScoringContext) -> Scored:
+        """What the scorers say of a conversation. Raises `ConvoforgeError` where one fails."""
+        results = tuple(one.result(conversation, context) for one in self.scorers)
+        return Scored(self.version, Quality(_total(results), results))
 
 
-def score(conversation: Conversation) -> Quality:
-    """The rubric's verdict, 1–10: the sum of its parts, with one reason for each part that lost points."""
-    parts = [scorer(conversation) for scorer in SCORERS]
-    turns, length, structure = (part.points for part in parts)
-    return Quality(
-        score=max(1, min(10, turns + length + structure)),
-        turns=turns,
-        length=length,
-        structure=structure,
-        reasons=tuple(part.reason for part in parts if part.reason),
-    )
+def _total(results: Sequence[ScorerResult]) -> int:
+    """The sum of points, scaled from the sum of maxima to 10, to the nearest whole number (halves up), at least 1; 10 without points."""
+    points, maximum = (sum(getattr(one, name) or 0 for one in results) for name in ("points", "maximum"))
+    return max(1, (20 * points + maximum) // (2 * maximum)) if maximum else 10

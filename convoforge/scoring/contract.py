@@ -1,21 +1,82 @@
-"""What a scorer is: it sees one conversation, gives points, and says in words why they are not all it has to give.
+"""What a scorer or filter is: a function of one conversation, with a name and a version.
 
-A new one is a small file that keeps this shape. Pure: the same conversation always gives the same answer.
+It returns `Points` out of a maximum, or a `FilterVerdict`; each with a reason in words where the conversation falls short. It is pure: the
+same conversation always gives the same result, so a stored one holds until the version goes up. A new one is one small file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
 
-from convoforge.models import Conversation
+from convoforge.errors import ConfigError, ConvoforgeError
+from convoforge.models import Conversation, Scalar, ScorerResult
 
 
-class Points(NamedTuple):
-    """One scorer's points, and why they are not all it has to give ("" when they are)."""
+@dataclass(frozen=True, slots=True)
+class ScoringContext:
+    """What a conversation was asked for: its cell's values, and the template's parameters. Empty is what is not known."""
+
+    dataset: str = ""
+    template: str = ""
+    persona: str = ""
+    emotion: str = ""
+    topic: str = ""
+    tier: str = ""
+    parameters: Mapping[str, Scalar] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Points:
+    """Points out of `maximum` (1 or more), and why they are not all ("" where they are)."""
 
     points: int
+    maximum: int
     reason: str = ""
 
 
-Scorer = Callable[[Conversation], Points]
+@dataclass(frozen=True, slots=True)
+class FilterVerdict:
+    """Whether a conversation may be accepted, and why not ("" where it may). `drop` takes it out, `revise` sets it aside for a person."""
+
+    verdict: Literal["keep", "drop", "revise"]
+    reason: str = ""
+
+
+KEEP = FilterVerdict("keep")
+
+Judge = Callable[[Conversation, ScoringContext], Points | FilterVerdict]
+
+
+@dataclass(frozen=True, slots=True)
+class Scorer:
+    """A scorer or filter. `version` goes up whenever any conversation could get another result than before: stored results of an older
+    version are computed again, for free."""
+
+    name: str
+    version: int
+    judge: Judge
+
+    def result(self, conversation: Conversation, context: ScoringContext) -> ScorerResult:
+        """What it says of a conversation. Raises `ConvoforgeError` where it fails, or returns what it may not."""
+        try:
+            found = self.judge(conversation, context)
+        except Exception as error:
+            raise ConvoforgeError(f"scorer '{self.name}' failed: {error!r}; nothing is lost, mend it and run again") from error
+        match found:
+            case Points(points, maximum, reason) if 0 <= points <= maximum and maximum > 0:
+                return ScorerResult(self.name, self.version, points, maximum, None, reason)
+            case FilterVerdict("keep" | "drop" | "revise" as verdict, reason):
+                return ScorerResult(self.name, self.version, None, None, verdict, reason)
+        raise ConvoforgeError(
+            f"scorer '{self.name}' returned {found!r}: return Points(0 to maximum, maximum) or FilterVerdict(keep, drop or revise)"
+        )
+
+
+def scorer(name: str, *, version: int) -> Callable[[Judge], Scorer]:
+    """Make a scorer of a function. Raises `ConfigError` for a name that is not of letters, digits, `_`, `.` and `-`."""
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,63}", name, re.ASCII):
+        raise ConfigError(f"scorer {name!r}: a name has up to 64 letters, digits, '_', '.' and '-'")
+    return lambda judge: Scorer(name, version, judge)

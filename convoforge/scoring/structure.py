@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from convoforge.models import Conversation
-from convoforge.scoring.contract import Points
+from convoforge.scoring.contract import Points, ScoringContext, scorer
 
 
-def alternation(conversation: Conversation) -> Points:
+@scorer("structure", version=1)
+def alternation(conversation: Conversation, _context: ScoringContext) -> Points:
     """4 points if user and assistant take turns and the user begins; a conversation without turns has no structure."""
     previous = "assistant"
     for number, turn in enumerate(conversation.turns, 1):
         if turn.role == previous:
             place = f"after {previous}" if number > 1 else "but the first must be user"
-            return Points(0, f"turn {number} is {turn.role} {place}")
+            return Points(0, 4, f"turn {number} is {turn.role} {place}")
         previous = turn.role
-    return Points(4) if conversation.turns else Points(0, "0 turns; user and assistant must alternate")
+    return Points(4, 4) if conversation.turns else Points(0, 4, "0 turns; user and assistant must alternate")

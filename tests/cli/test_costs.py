@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 from ledger.made import CENT, NOW, answer, cell, completion, intent
-from support import Project
+from support import Project, quality
 
 from convoforge.ledger import Ledger
 from convoforge.ledger.attempts import finish_attempts, start_attempts
@@ -18,7 +18,7 @@ from convoforge.ledger.owners import make_owner, register
 from convoforge.ledger.requests import read_draws, register_draws
 from convoforge.ledger.runs import ensure_dataset
 from convoforge.ledger.tables import datasets
-from convoforge.models import Quality, Usage
+from convoforge.models import Usage
 from convoforge.scoring import Scored
 
 RUN = "4f0c2d" + "0" * 26
@@ -40,9 +40,9 @@ def spent(project: Project) -> Iterator[Project]:
             if number == 3:
                 done = completion(one, status="failed", billing="maybe", answer=None, usage=Usage(), cost=0)
             else:
-                scored = Scored(1, Quality((8, 9, 2)[number], 3, 3, 3, ()), f"{number:064}")
+                good = replace(answer(), scored=Scored("turns=1", quality((8, 9, 2)[number])), content_hash=f"{number:064}")
                 use = Usage(100, 20, cache_read_tokens=900 * bool(number), cache_write_5m_tokens=900 * (not number))
-                done = completion(one, answer=replace(answer(), scored=scored), usage=use, cost=100_000 * CENT)
+                done = completion(one, answer=good, usage=use, cost=100_000 * CENT)
             ledger.write(finish_attempts, [replace(done, latency_ms=12_345)])
     yield project
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from ledger.made import CENT, NOW, answer, completion, intent
 from ledger.plain_costs import plain_costs, read_rows
 from sqlalchemy import Connection, delete, insert, select, update
+from support import quality
 
 from convoforge.costs.period import GROUPS
 from convoforge.costs.summary import cost_summary
@@ -26,7 +27,7 @@ from convoforge.ledger.owners import Owner, release
 from convoforge.ledger.requests import read_draws, register_draws, write_scores
 from convoforge.ledger.runs import ensure_dataset
 from convoforge.ledger.tables import answers, budgets, datasets, generation_logs, metadata, requests, reviews
-from convoforge.models import Quality, Usage
+from convoforge.models import Usage
 from convoforge.planning.plan import Cell
 from convoforge.scoring import Scored
 
@@ -103,8 +104,8 @@ class Story:
         told: dict[str, Any] = {"answer": None, "status": "failed", "usage": usage, "cost": 7 * usage.output_tokens + 3}
         match how:
             case "ok":
-                found = Scored(1, Quality(score, 3, 3, score, ()), f"{text:064}")
-                told |= {"status": "succeeded", "answer": replace(answer(), scored=found)}
+                good = replace(answer(), scored=Scored("turns=1", quality(score)), content_hash=f"{text:064}")
+                told |= {"status": "succeeded", "answer": good}
             case "parse_error":
                 told |= {"status": "succeeded", "answer": replace(answer(), kind=how, turns=None, raw_text="?", reason="?")}
             case "billed":
@@ -127,9 +128,7 @@ class Story:
 
     def score(self, which: int, score: int) -> None:
         if found := self._answers("ok"):
-            write_scores(
-                self.connection, [(*found[which % len(found)], Scored(2, Quality(score, 3, 3, score, ()), f"{score:064}"))]
-            )
+            write_scores(self.connection, [(*found[which % len(found)], Scored("turns=2", quality(score)), f"{score:064}")])
 
     def threshold(self, score: int | None) -> None:
         self.connection.execute(update(datasets).values(min_score=score))

@@ -10,6 +10,7 @@ import pytest
 from ledger.made import CENT, NOW, answer, cell, completion, intent
 from ledger.plain_costs import plain_costs, read_rows
 from sqlalchemy import Connection, insert
+from support import quality
 
 from convoforge.costs.period import GROUPS, GroupBy
 from convoforge.costs.summary import cost_summary
@@ -20,7 +21,7 @@ from convoforge.ledger.owners import Owner
 from convoforge.ledger.requests import read_draws, register_draws
 from convoforge.ledger.runs import ensure_dataset
 from convoforge.ledger.tables import answers, datasets, generation_logs, requests, reviews
-from convoforge.models import Quality, Usage
+from convoforge.models import Usage
 from convoforge.planning.plan import Cell
 from convoforge.scoring import Scored
 
@@ -201,7 +202,7 @@ def test_the_last_review_decides_what_is_accepted(spent: Ledger) -> None:
 
 
 def said(score: int, text: str) -> AnswerRow:
-    return replace(answer(), scored=Scored(1, Quality(score, 3, 3, score, ()), text.encode().hex()))
+    return replace(answer(), scored=Scored("turns=1", quality(score)), content_hash=text.encode().hex())
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ def intent(
 
 
 def answer() -> AnswerRow:
-    return AnswerRow("c", 64 * "5", "ok", '[["user","a"],["assistant","b"]]', None, None, None, "1/x", None, False, None)
+    return AnswerRow("c", 64 * "5", "ok", '[["user","a"],["assistant","b"]]', None, None, None, "1/x", None, False)
 
 
 def completion(of: Intent, *, cost: int = CENT // 2, billing: str = "billed", **other: Any) -> Completion:

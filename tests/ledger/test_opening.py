@@ -19,7 +19,7 @@ from convoforge.ledger.tables import HEAD, metadata
 
 COLUMNS = {
     "answers": "attempt content_hash content_key conversation_id generated_at kind raw_text reason "
-    "reasons request_id rubric score score_length score_structure score_turns sent system temperature "
+    "rejection request_id results rubric score sent system temperature "
     "temperature_applied template_system template_version turns",
     "batches": "api_batch_id api_ended_at api_key api_status created_at ended_at endpoint given_up_at id looked_at "
     "missing_since requests run_id state trouble",

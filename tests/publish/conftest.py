@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from convoforge.models import Conversation, Quality, Turn
+from convoforge.models import Conversation, Quality, ScorerResult, Turn
 from convoforge.publish import Layout, Lineage, Published, PublishedRow, publish
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read once, when datasets is imported
@@ -39,6 +39,9 @@ def talk(*contents: str, system: str | None = "You advise.") -> Conversation:
     return Conversation(tuple(Turn("assistant" if n % 2 else "user", text) for n, text in enumerate(contents)), system)
 
 
+PARTS = {"turns": (2, 3), "length": (2, 3), "structure": (4, 4)}
+
+
 def make_row(number: int = 0, **changes: Any) -> PublishedRow:
     """An accepted row; another number is another conversation, in one of 12 groups of persona and topic."""
     row = PublishedRow(
@@ -50,7 +53,7 @@ def make_row(number: int = 0, **changes: Any) -> PublishedRow:
         emotion="Calm",
         topic=f"Topic {number % 4}",
         tier="template",
-        quality=Quality(score=8, turns=2, length=2, structure=4),
+        quality=Quality(8, tuple(ScorerResult(name, 1, *points, None) for name, points in PARTS.items())),
         provider="anthropic",
         model="claude-sonnet-5-5",
         prompt_sha256="a" * 64,
@@ -83,6 +86,7 @@ class Dataset:
             "revise": lambda: iter(revise),
             "reserve": self.reserve,
             "fingerprint": os.urandom(8).hex(),
+            "scorers": "turns=1,length=1,structure=1",
             "fractions": {"train": 0.75, "validation": 0.25},
             "group_by": ("persona", "topic"),
             "seed": 7,

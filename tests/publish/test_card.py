@@ -12,8 +12,9 @@ import pytest
 import yaml
 from markdown_it import MarkdownIt
 from publish.conftest import LINEAGE
+from support import quality
 
-from convoforge.models import Conversation, Quality, Status
+from convoforge.models import Conversation, Status
 from convoforge.printable import printable_line
 from convoforge.publish import PublishedRow
 from convoforge.publish.card import recommended_length
@@ -102,7 +103,7 @@ def test_costs_add_up_and_count_what_was_not_accepted(dataset: Any, make_rows: R
 
 def test_scores_and_lengths_are_told(dataset: Any, make_rows: Rows, talk: Callable[..., Conversation]) -> None:
     longest = talk("x" * 4000, "y" * 4000, system=None)
-    rows = [*make_rows(20), *make_rows(4, conversation=longest, quality=Quality(6, 1, 1, 4)), *make_rows(1, quality=None)]
+    rows = [*make_rows(20), *make_rows(4, conversation=longest, quality=quality(6, 1, 1, 4)), *make_rows(1, quality=None)]
     card = card_of(dataset.publish(rows))
     assert "| 6 | 4 | ██████ |\n| 8 | 20 | ██████████████████████████████ |\n| none | 1 | ██ |" in card
     assert "Set the trainer's `max_length` to **2,560** tokens" in card

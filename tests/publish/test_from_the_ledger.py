@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from publish.conftest import files_of_at_most
 from sqlalchemy import update
 
 from convoforge.dataset.release import publish_dataset
+from convoforge.dataset.status import score_dataset
 from convoforge.errors import ConvoforgeError
 from convoforge.generation.recording import RecordedAnswer, asked_of, record_answer
 from convoforge.ledger import Ledger
@@ -26,6 +28,7 @@ from convoforge.planning.plan import Plan, make_plan
 from convoforge.planning.spec import DatasetSpec
 from convoforge.planning.templates import Library
 from convoforge.publish import Published
+from convoforge.scoring import Rubric, ScoringContext
 from convoforge.settings import ROOT
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
@@ -81,8 +84,11 @@ class Recorded:
         self.ledger.write(start_attempts, [intent])
         reply = Reply(json.dumps({"turns": turns}), "end_turn", usage, f"req_{number}", "anthropic", spec.model)
         asked = asked_of(prompt, spec.model, spec.generation, "v1")
-        booked = record_answer(intent, asked, cell.key, 0, reply, self.plan.price, NOW, 1)
+        rubric = Rubric.of(spec.quality.scorers)
+        score = partial(rubric.score, context=ScoringContext())
+        booked = record_answer(intent, asked, cell.key, 0, reply, self.plan.price, NOW, 1, score=score)
         self.ledger.write(finish_attempts, [booked.completion])
+        score_dataset(self.ledger, self.plan.spec, self.dataset)
         return booked
 
     def change(self, **values: Any) -> None:

@@ -9,14 +9,25 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support import quality
 
 from convoforge.errors import GenerationValidationError
-from convoforge.models import Conversation, Quality, Status, Turn
+from convoforge.models import Conversation, Status, Turn
 from convoforge.publish.rows import REVISE_SCHEMA, SCHEMA, PublishedRow, check, split_group, to_batch, tokens
 
 COLUMNS = [
     *("conversation_id", "messages", "template", "template_version", "persona", "emotion", "topic", "tier"),
-    *("n_turns", "n_tokens", "score", "score_turns", "score_length", "score_structure", "accepted", "split_group"),
+    *(
+        "n_turns",
+        "n_tokens",
+        "score",
+        "score_turns",
+        "score_length",
+        "score_structure",
+        "scorer_results",
+        "accepted",
+        "split_group",
+    ),
     *("provider", "model", "prompt_sha256", "api_request_id", "input_tokens", "output_tokens", "cost_usd"),
     *("run_id", "generated_at"),
 ]
@@ -65,6 +76,11 @@ def test_a_row_holds_what_it_was_given(make_row: Callable[..., PublishedRow]) ->
     given = {name: getattr(row, name) for name in COLUMNS if hasattr(row, name)}
     assert {name: read[name] for name in given} == given
     assert (read["score"], read["score_turns"], read["score_length"], read["score_structure"]) == (8, 2, 2, 4)
+    assert [(one["name"], one["points"], one["maximum"]) for one in read["scorer_results"]] == [
+        ("turns", 2, 3),
+        ("length", 2, 3),
+        ("structure", 4, 4),
+    ]
     assert read["split_group"] == "Topic 1 | Persona 2" == split_group(row, ["topic", "persona"])
     assert read["accepted"] is True
     assert read["cost_usd"] == Decimal("0.001234567891")
@@ -120,7 +136,7 @@ def test_a_time_without_its_zone_is_refused(make_row: Callable[..., PublishedRow
 
 
 def test_what_was_not_accepted_is_shown_as_it_came(make_row: Callable[..., PublishedRow]) -> None:
-    parsed = make_row(status=Status.NEEDS_REVISION, quality=Quality(3, 1, 1, 1), reasons=("short", "half \ud83d"))
+    parsed = make_row(status=Status.NEEDS_REVISION, quality=quality(3, 1, 1, 1), reasons=("short", "half \ud83d"))
     unparsed = make_row(status=Status.DROPPED, quality=None, conversation=None, raw_text="half \ud83d")
     first, second = to_batch([parsed, unparsed], ["persona"], REVISE_SCHEMA).to_pylist()
     assert (first["status"], first["accepted"], first["reasons"]) == ("needs_revision", False, ["short", "half \\ud83d"])

@@ -6,8 +6,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convoforge.models import Conversation, Role, Turn
-from convoforge.scoring import score
+from convoforge.models import Conversation, Quality, Role, Turn
+from convoforge.planning.spec import QualityRule
+from convoforge.scoring import Rubric, ScoringContext
+
+RUBRIC = Rubric.of(QualityRule().scorers)
+
+
+def score(conversation: Conversation) -> Quality:
+    return RUBRIC.score(conversation, ScoringContext()).quality
+
+
+def parts(quality: Quality) -> tuple[int, int, int]:
+    turns, length, structure = (quality.points(name) for name in ("turns", "length", "structure"))
+    assert turns is not None and length is not None and structure is not None
+    return turns, length, structure
 
 
 def conversation(n: int, characters: int = 200) -> Conversation:
@@ -16,7 +29,7 @@ def conversation(n: int, characters: int = 200) -> Conversation:
 
 def test_a_good_conversation_scores_ten_without_reasons() -> None:
     quality = score(conversation(10))
-    assert (quality.score, quality.turns, quality.length, quality.structure, quality.reasons) == (10, 3, 3, 4, ())
+    assert (quality.score, parts(quality), quality.reasons) == (10, (3, 3, 4), ())
 
 
 @pytest.mark.parametrize(
@@ -24,7 +37,7 @@ def test_a_good_conversation_scores_ten_without_reasons() -> None:
     [(0, 0), (1, 0), (3, 0), (4, 1), (5, 1), (6, 2), (7, 2), (8, 3), (16, 3), (17, 2), (20, 2), (21, 1), (100, 1)],
 )
 def test_turns_are_counted_with_inclusive_boundaries(n: int, points: int) -> None:
-    assert score(conversation(n)).turns == points
+    assert score(conversation(n)).points("turns") == points
 
 
 @pytest.mark.parametrize(
@@ -32,14 +45,14 @@ def test_turns_are_counted_with_inclusive_boundaries(n: int, points: int) -> Non
     [(0, 0), (19, 0), (20, 1), (49, 1), (50, 2), (99, 2), (100, 3), (400, 3), (401, 2), (600, 2), (601, 1), (9999, 1)],
 )
 def test_the_average_length_has_inclusive_boundaries(characters: int, points: int) -> None:
-    assert score(conversation(8, characters)).length == points
+    assert score(conversation(8, characters)).points("length") == points
 
 
 @pytest.mark.parametrize("missing, points, shown", [(0, 3, ""), (1, 2, "99 "), (-1, 3, "")])
 def test_the_average_is_not_rounded_across_the_lower_boundary(missing: int, points: int, shown: str) -> None:
     turns = (*conversation(7, 100).turns, Turn("assistant", "x" * (100 - missing)))
     quality = score(Conversation(turns))
-    assert quality.length == points
+    assert quality.points("length") == points
     assert "".join(quality.reasons).startswith(shown)
 
 
@@ -58,12 +71,12 @@ def test_the_average_is_not_rounded_across_the_upper_boundary() -> None:
 )
 def test_roles_that_do_not_alternate_from_the_user_lose_all_of_structure(roles: tuple[Role, ...], reason: str) -> None:
     quality = score(Conversation(tuple(Turn(role, "x" * 200) for role in roles)))
-    assert quality.structure == 0
+    assert quality.points("structure") == 0
     assert quality.reasons[-1] == reason
 
 
 def test_a_conversation_that_ends_with_the_user_still_alternates() -> None:
-    assert score(conversation(9)).structure == 4
+    assert score(conversation(9)).points("structure") == 4
 
 
 def test_each_part_that_lost_points_gives_one_reason_with_the_number() -> None:
@@ -89,5 +102,6 @@ turns = st.builds(Turn, st.sampled_from(["user", "assistant"]), st.text())
 @given(st.lists(turns, max_size=30).map(lambda drawn: Conversation(tuple(drawn))))
 def test_the_score_is_the_sum_of_its_parts_and_every_loss_has_a_reason(drawn: Conversation) -> None:
     quality = score(drawn)
-    assert quality.score == max(1, quality.turns + quality.length + quality.structure) <= 10
-    assert len(quality.reasons) == (quality.turns < 3) + (quality.length < 3) + (quality.structure < 4)
+    turns, length, structure = parts(quality)
+    assert quality.score == max(1, turns + length + structure) <= 10
+    assert len(quality.reasons) == (turns < 3) + (length < 3) + (structure < 4)
