@@ -16,7 +16,7 @@ from convoforge.tasks.retries import DELAYS, RETRIES, is_worth_a_retry
 async def score_answers() -> int:
     """Score what has no results of the spec's scorers, in their versions of today. Returns how many there were.
 
-    What it writes down decides what is accepted, and so what is asked for next. Raises `ConvoforgeError` where a scorer fails.
+    What it writes down decides what is accepted, and so what is asked for next. Raises `ConfigError` where a scorer fails.
     """
     opened = current_run()
     return await asyncio.to_thread(score_dataset, opened.ledger, opened.plan.spec, opened.dataset_id)

@@ -191,7 +191,7 @@ def is_scored(ledger: Ledger, spec: DatasetSpec, dataset_id: int) -> bool:
 def score_dataset(ledger: Ledger, spec: DatasetSpec, dataset_id: int) -> int:
     """Score every conversation that has no results of the spec's scorers, in their versions of today. Returns how many there were.
 
-    Raises `ConvoforgeError` where a scorer fails; what was scored before it is kept.
+    Raises `ConfigError` where a scorer fails; what was scored before it is kept.
     """
     rubric = Rubric.of(spec.quality.scorers)
     ids = ledger.read(list_unscored, dataset_id, rubric.version)

@@ -238,7 +238,7 @@ def list_unscored(connection: Connection, dataset_id: int, rubric: str) -> array
         .where(answers.c.kind == "ok", answers.c.rubric.is_distinct_from(rubric), requests.c.dataset_id == dataset_id)
         .execution_options(yield_per=_CHUNK)
     )
-    return array("q", sorted(connection.execute(query).scalars()))
+    return array("q", connection.execute(query).scalars())
 
 
 def read_unscored(
@@ -248,9 +248,14 @@ def read_unscored(
     asked = [requests.c[name] for name in ("template", "persona", "emotion", "topic", "tier")]
     query = _current(answers.c.request_id, answers.c.attempt, answers.c.turns, answers.c.system, *asked)
     return [
-        (request, attempt, read_conversation(turns, system), ScoringContext(dataset, *values, parameters=parameters))
+        (
+            row.request_id,
+            row.attempt,
+            read_conversation(row.turns, row.system),
+            ScoringContext(dataset, row.template, row.persona, row.emotion, row.topic, row.tier, parameters),
+        )
         for chunk in split_chunks(ids)
-        for request, attempt, turns, system, *values in connection.execute(query.where(requests.c.id.in_(chunk)))
+        for row in connection.execute(query.where(requests.c.id.in_(chunk)))
     ]
 
 

@@ -12,6 +12,7 @@ from convoforge.scoring.registry import find_scorers
 
 __all__ = [
     "KEEP",
+    "Conversation",
     "FilterVerdict",
     "Points",
     "Rubric",
@@ -48,7 +49,7 @@ class Rubric:
         return ",".join(f"{one.name}={one.version}" for one in self.scorers)
 
     def score(self, conversation: Conversation, context: ScoringContext) -> Scored:
-        """What the scorers say of a conversation. Raises `ConvoforgeError` where one fails."""
+        """What the scorers say of a conversation. Raises `ConfigError` where one fails."""
         results = tuple(one.result(conversation, context) for one in self.scorers)
         return Scored(self.version, Quality(_total(results), results))
 

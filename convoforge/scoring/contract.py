@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from convoforge.errors import ConfigError, ConvoforgeError
+from convoforge.errors import ConfigError
 from convoforge.models import Conversation, Scalar, ScorerResult
 
 
@@ -60,17 +60,17 @@ class Scorer:
     judge: Judge
 
     def result(self, conversation: Conversation, context: ScoringContext) -> ScorerResult:
-        """What it says of a conversation. Raises `ConvoforgeError` where it fails, or returns what it may not."""
+        """What it says of a conversation. Raises `ConfigError`, as a person has to mend it, where it fails or returns what it may not."""
         try:
             found = self.judge(conversation, context)
         except Exception as error:
-            raise ConvoforgeError(f"scorer '{self.name}' failed: {error!r}; nothing is lost, mend it and run again") from error
+            raise ConfigError(f"scorer '{self.name}' failed: {error!r}; nothing is lost, mend it and run again") from error
         match found:
             case Points(points, maximum, reason) if 0 <= points <= maximum and maximum > 0:
                 return ScorerResult(self.name, self.version, points, maximum, None, reason)
             case FilterVerdict("keep" | "drop" | "revise" as verdict, reason):
                 return ScorerResult(self.name, self.version, None, None, verdict, reason)
-        raise ConvoforgeError(
+        raise ConfigError(
             f"scorer '{self.name}' returned {found!r}: return Points(0 to maximum, maximum) or FilterVerdict(keep, drop or revise)"
         )
 

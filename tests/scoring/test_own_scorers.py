@@ -1,0 +1,132 @@
+"""Scorers of one's own: one file, named in a spec; what they say decides, and a mistake in one is a line."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterator
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from convoforge.dataset.acceptance import judge_quality
+from convoforge.errors import ConfigError
+from convoforge.models import Conversation, Quality, Status, Turn
+from convoforge.scoring import FilterVerdict, Points, Rubric, Scorer, ScoringContext, scorer
+from convoforge.scoring.registry import GROUP, OURS
+from convoforge.settings import ROOT
+
+TALK = Conversation(tuple(Turn("assistant" if n % 2 else "user", f"Is it wise to hold bond {n}? " * 5) for n in range(10)))
+DEFAULT = ("turns", "length", "structure")
+
+
+def giving(result: Any, name: str = "one") -> Scorer:
+    return scorer(name, version=1)(lambda _conversation, _context: result)
+
+
+def quality_of(*results: Any) -> Quality:
+    scorers = tuple(giving(result, f"s{number}") for number, result in enumerate(results))
+    return Rubric(scorers).score(TALK, ScoringContext()).quality
+
+
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], str]]:
+    """Writes a module into a project, and says how it is called. The project's folder is on nobody's path."""
+    (tmp_path / "convoforge.toml").touch()
+    (tmp_path / "deeper").mkdir()
+    monkeypatch.chdir(tmp_path / "deeper")
+    written = []
+
+    def write(text: str) -> str:
+        name = f"scorers_{tmp_path.name}_{len(written)}".replace("-", "_")
+        (tmp_path / f"{name}.py").write_text(text)
+        written.append(name)
+        return name
+
+    yield write
+    for name in written:
+        sys.modules.pop(name, None)
+
+
+def test_the_example_of_the_readme_works(module: Callable[[str], str]) -> None:
+    (example,) = [
+        block for block in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL) if "@scorer" in block
+    ]
+    name = module(example)
+    rubric = Rubric.of([*DEFAULT, f"{name}:questions", f"{name}:on_topic"])
+    assert rubric.version == "turns=1,length=1,structure=1,questions=1,on-topic=1"
+    quality = rubric.score(TALK, ScoringContext(topic="bond yields")).quality
+    assert (quality.score, quality.reasons, quality.rejection) == (10, (), None)
+    other = rubric.score(TALK, ScoringContext(topic="gold")).quality
+    assert other.rejection == ("drop", "on-topic: not a word of gold")
+    assert judge_quality(other, 1) == (Status.DROPPED, "on-topic: not a word of gold")
+
+
+def test_points_are_scaled_to_ten_by_the_sum_of_maxima_and_halves_go_up() -> None:
+    assert quality_of(Points(5, 20)).score == 3
+    assert quality_of(Points(4, 20, "few")).score == 2
+    assert quality_of(Points(0, 3, "none")).score == 1
+    assert quality_of(Points(3, 3), Points(0, 3, "none")).score == 5
+    assert quality_of(FilterVerdict("keep")).score == 10
+
+
+@given(st.lists(st.integers(1, 50).flatmap(lambda most: st.tuples(st.integers(0, most), st.just(most))), min_size=1))
+def test_a_score_is_one_to_ten_and_ten_where_nothing_is_lost(points: list[tuple[int, int]]) -> None:
+    score = quality_of(*(Points(*one) for one in points)).score
+    assert 1 <= score <= 10
+    exact = 10 * sum(one for one, _ in points) / sum(most for _, most in points)
+    assert abs(score - max(exact, 1)) <= 0.5
+
+
+def test_drop_goes_before_revise_and_both_before_the_score() -> None:
+    kept, revise, drop = FilterVerdict("keep"), FilterVerdict("revise", "odd"), FilterVerdict("drop")
+    assert judge_quality(quality_of(kept), 6) == (Status.ACCEPTED, "")
+    assert judge_quality(quality_of(kept, revise), 6) == (Status.NEEDS_REVISION, "s1: odd")
+    assert judge_quality(quality_of(revise, drop, Points(0, 1, "none")), 6) == (Status.DROPPED, "s1: drop")
+    assert judge_quality(quality_of(Points(1, 2, "half")), 6) == (Status.NEEDS_REVISION, "score 5 is below 6")
+
+
+def test_a_scorer_that_fails_or_returns_nonsense_is_named() -> None:
+    for wrong in (None, 3, Points(4, 3), Points(-1, 3), Points(0, 0), FilterVerdict("maybe")):  # type: ignore[arg-type]
+        with pytest.raises(ConfigError, match=r"scorer 's0' returned .*: return Points"):
+            quality_of(wrong)
+    broken = scorer("broken", version=1)(lambda _conversation, _context: Points(1 // 0, 1))
+    with pytest.raises(ConfigError, match=r"scorer 'broken' failed: ZeroDivisionError.*; nothing is lost"):
+        Rubric((broken,)).score(TALK, ScoringContext())
+
+
+def test_what_cannot_be_found_or_loaded_is_one_line(module: Callable[[str], str]) -> None:
+    name = module("from convoforge.scoring import *\nplain = len\n@scorer('turns', version=2)\ndef mine(c, x): ...\n")
+    for wrong, said in (
+        ("lenght", "unknown scorer 'lenght'; did you mean 'length'? Known: length, structure, turns."),
+        ("nowhere_at_all:one", "'nowhere_at_all:one' cannot be loaded: ModuleNotFoundError: No module named 'nowhere_at_all'"),
+        (f"{name}:missing", f"'{name}:missing' cannot be loaded: AttributeError"),
+        (f"{name}:plain", f"'{name}:plain' is no scorer: put @scorer"),
+        (f"{name}:mine", f"'turns' and '{name}:mine' are both called 'turns': rename one"),
+    ):
+        with pytest.raises(ConfigError) as told:
+            Rubric.of(["turns", wrong])
+        assert str(told.value).startswith("quality.scorers: ")
+        assert said in str(told.value)
+        assert "\n" not in str(told.value)
+
+
+def test_ours_are_registered_as_those_of_other_packages_are() -> None:
+    installed = {one.name: one.load() for one in entry_points(group=GROUP)}
+    assert {name: installed[name] for name in OURS} == dict(OURS)
+
+
+def test_a_package_registers_one_by_an_entry_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    info = tmp_path / "their_scorers-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Name: their-scorers\nVersion: 1\n")
+    (info / "entry_points.txt").write_text(f"[{GROUP}]\ntheirs = their_scorers:theirs\n")
+    (tmp_path / "their_scorers.py").write_text(
+        "from convoforge.scoring import Points, scorer\n@scorer('theirs', version=3)\ndef theirs(c, x): return Points(1, 1)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert Rubric.of(["theirs"]).version == "theirs=3"
