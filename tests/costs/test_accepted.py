@@ -30,6 +30,7 @@ draws = st.fixed_dictionaries(
                     "kind": st.sampled_from(("ok", "ok", "ok", "ok", "refused")),
                     "score": st.sampled_from((None, 3, 6, 9, 9, 9)),
                     "content": st.sampled_from((None, 0, 1, 2, *range(10, 40))),
+                    "rejection": st.sampled_from((None, None, None, None, "drop", "revise")),
                 }
             ),
             max_size=2,
@@ -81,7 +82,10 @@ def write(connection: Connection, some: list[dict[str, Any]]) -> None:
                 rest = {"template_version": "1", "temperature_applied": False, "generated_at": NOW, "turns": "[]"}
                 score = answer["score"] if answer["kind"] == "ok" else None
                 hashes = {"content_hash": content, "content_key": content and content[:12]}
-                connection.execute(insert(answers), {**about, **rest, **hashes, "kind": answer["kind"], "score": score})
+                ruled = answer.get("rejection") if score is not None else None
+                results = json.dumps([["filter", 1, None, None, ruled, "no"]]) if ruled else None
+                scored = {"kind": answer["kind"], "score": score, "rejection": ruled, "results": results}
+                connection.execute(insert(answers), {**about, **rest, **hashes, **scored})
             if one["answers"]:
                 for decision in one["reviews"]:
                     said = {"request_id": number, "attempt": len(one["answers"]), "decision": decision, "at": NOW}

@@ -113,7 +113,7 @@ async def test_a_request_becomes_a_scored_and_priced_conversation(
     assert outcome.conversation is not None and outcome.quality is not None
     assert [turn.role for turn in outcome.conversation.turns[:2]] == ["user", "assistant"]
     quality = outcome.quality
-    assert quality.score == quality.turns + quality.length + quality.structure >= 6
+    assert quality.score == sum(one.points or 0 for one in quality.results) >= 6
     assert outcome.provider == "simulator"
     assert outcome.duration_ms >= 20
     assert outcome.finished_at is not None and outcome.api_request_id is not None and outcome.conversation_id is not None

@@ -13,9 +13,12 @@ from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from convoforge.costs.period import GROUPS
 from convoforge.costs.summary import cost_summary
 from convoforge.ledger import Ledger
+from convoforge.ledger.attempts import read_quality
 from convoforge.ledger.connect import _sqlite_pragmas
 from convoforge.ledger.migrations import _scripts
 from convoforge.ledger.tables import HEAD
+from convoforge.planning.spec import QualityRule
+from convoforge.scoring import Rubric
 
 NOW = datetime(2026, 11, 22, 23, 58, tzinfo=UTC)
 
@@ -124,6 +127,28 @@ def test_an_older_ledger_is_migrated_with_the_same_costs(database_url: str) -> N
         summary = ledger.read(cost_summary)
         assert (summary.attempts, summary.accepted, summary.waste.dropped.conversations) == (12, 1, 1)
         assert "api_key" in [column["name"] for column in inspect(ledger.engine).get_columns("batches")]
+
+
+def test_the_scores_of_an_older_ledger_become_results_of_three_scorers(database_url: str) -> None:
+    old_ledger(database_url)
+    engine = create_engine(database_url)
+    with engine.begin() as connection:
+        change = "UPDATE answers SET rubric = 1, score_turns = {}, score_length = {}, score_structure = 4, reasons = {} WHERE request_id = {}"
+        connection.execute(text(change.format(3, 2, """'["45 characters a turn on average"]'""", 0)))
+        connection.execute(text(change.format(3, 3, "NULL", 6)))
+    engine.dispose()
+    with Ledger(database_url) as ledger:
+        rows = {row["request_id"]: row for row in ledger.read(read_rows).answers}
+    assert {row["rubric"] for row in rows.values()} == {Rubric.of(QualityRule().scorers).version}
+    first, second = (read_quality(rows[request]["score"], rows[request]["results"]) for request in (0, 6))
+    assert first is not None and second is not None
+    assert (first.score, first.reasons) == (7, ("45 characters a turn on average",))
+    assert [(one.name, one.version, one.points, one.maximum, one.reason) for one in first.results] == [
+        ("turns", 1, 3, 3, ""),
+        ("length", 1, 2, 3, "45 characters a turn on average"),
+        ("structure", 1, 4, 4, ""),
+    ]
+    assert (second.reasons, second.rejection, rows[0]["rejection"]) == ((), None, None)
 
 
 def test_what_a_run_may_have_been_billed_is_spread_over_its_calls(database_url: str) -> None:

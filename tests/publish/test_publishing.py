@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakSet
 
+import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 from publish.conftest import files_of_at_most
@@ -19,6 +20,7 @@ from publish.conftest import files_of_at_most
 from convoforge.errors import ConfigError, GenerationValidationError, LedgerError
 from convoforge.models import Status
 from convoforge.publish import PublishedRow, parquet
+from convoforge.publish import rows as published_rows
 from convoforge.publish.rows import REVISE_SCHEMA, SCHEMA
 
 Rows = Callable[..., list[PublishedRow]]
@@ -94,6 +96,22 @@ def test_the_schema_is_the_same_in_every_file_of_every_version(dataset: Any, mak
     schemas = [pq.read_schema(path) for path in dataset.versions.glob("v*/data/*.parquet")]
     assert len(schemas) == 4
     assert all(schema.equals(SCHEMA) for schema in schemas)
+
+
+def test_another_column_or_another_scorer_makes_another_version_of_the_same_rows(
+    dataset: Any, make_rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    same = make_rows(24)
+    assert dataset.publish(same, fingerprint="same").version == 1
+    assert dataset.publish(same, fingerprint="same").unchanged
+    assert dataset.publish(same, fingerprint="same", scorers="turns=2").version == 2
+    wider = SCHEMA.append(pa.field("raw_text", pa.string()))
+    monkeypatch.setattr(published_rows, "SCHEMA", wider)
+    monkeypatch.setattr(parquet, "SCHEMA", wider)
+    third = dataset.publish(same, fingerprint="same", scorers="turns=2")
+    assert (third.version, third.unchanged) == (3, False)
+    assert "raw_text" in pq.read_schema(next(third.path.glob("data/*.parquet"))).names
+    assert dataset.publish(same, fingerprint="same", scorers="turns=2").unchanged
 
 
 def test_files_are_compressed_indexed_and_rolled_over(dataset: Any, make_rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
