@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -84,7 +85,8 @@ def test_the_examples_in_python_pass_a_strict_type_check(tmp_path: Path) -> None
         (tmp_path / f"example{number}.py").write_text(example)
         names.append(f"example{number}.py")
     command = [sys.executable, "-m", "mypy", "--strict", "--ignore-missing-imports", "--cache-dir", ROOT / ".mypy_cache", *names]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=280, check=False)
+    environment = {**os.environ, "MYPYPATH": str(ROOT)}  # mypy does not follow an editable install
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
