@@ -206,7 +206,9 @@ def finish_attempts(connection: Connection, items: Sequence[Completion]) -> Sequ
         change = {"b_request": intent.request_id, "b_state": item.request_state, "b_sent": item.sent, "b_reason": item.reason}
         if answer is not None:
             own = {"request_id": intent.request_id, "attempt": intent.attempt, "generated_at": item.finished_at}
-            kept.append({**own, **_pick(answer, _OF_ANSWER), **content_values(answer.content_hash), **score_values(answer.scored)})
+            kept.append(
+                {**own, **_pick(answer, _OF_ANSWER), **content_values(answer.content_hash), **score_values(answer.scored)}
+            )
             new = {"b_state": "held", "b_answer": intent.attempt, "b_sent": answer.sent, "b_reason": answer.reason}
             held.append({**change, **new})
         elif item.request_state is not None:
