@@ -32,6 +32,14 @@ _FINEST = Decimal("0.000001")  # dollars per million tokens: a pico-dollar a tok
 _RATES = ("input", "output", "cache_write_5m", "cache_write_1h", "cache_read")
 
 
+_AROUND = re.compile(r"^(?:[\w-]+\.)?anthropic\.|(?:-v\d+(?::\d+)?|@default)$")
+
+
+def bare_model(model: str) -> str:
+    """A model's name without what a cloud puts around it: `us.anthropic.claude-sonnet-4-5-20250929-v1:0`."""
+    return _AROUND.sub("", model)
+
+
 def pico(usd: Decimal) -> int:
     """US dollars as whole pico-dollars. Raises `ValueError` where that would need rounding."""
     return _whole(usd, PICO)
@@ -196,7 +204,7 @@ def _published(model: str, at: datetime | None) -> Price:
 
     try:
         priced = genai_prices.calc_price(
-            genai_prices.Usage(input_tokens=0), model, provider_id="anthropic", genai_request_timestamp=at
+            genai_prices.Usage(input_tokens=0), bare_model(model), provider_id="anthropic", genai_request_timestamp=at
         )
         if _name(model) != _name(priced.model.id):  # it goes by how a name begins, so a misspelt one would have a price
             raise LookupError
@@ -223,7 +231,7 @@ def _published(model: str, at: datetime | None) -> Price:
 
 def _name(model: str) -> list[str]:
     """What a model is called without what only dates it: ``claude-sonnet-4-20250514`` is ``claude-sonnet-4-0``."""
-    undated = re.sub(r"[-@]\d{4}-?\d\d-?\d\d(?!\d)", "", model)
+    undated = re.sub(r"[-@]\d{4}-?\d\d-?\d\d(?!\d)", "", bare_model(model))
     return sorted(word for word in re.split(r"[-.@]", undated) if word not in ("latest", "0"))
 
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, get_args
 from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, BeforeValidator, Field, SecretStr
@@ -19,6 +20,15 @@ from convoforge.errors import ConfigError, ConvoforgeError, shown
 from convoforge.project import REPOSITORY, find_project, read_database_url, read_file_url, resolve_path, sqlite_url
 
 ROOT = REPOSITORY
+
+Api = Literal["anthropic", "bedrock", "vertex", "foundry", "aws"]
+"""Ways to Claude: Anthropic's own API, and the clouds that sell it, as the SDK has a client for each."""
+
+APIS: tuple[Api, ...] = get_args(Api)
+
+WITHOUT_BATCHES: frozenset[Api] = frozenset({"bedrock", "vertex", "foundry"})
+WITHOUT_MODEL_FACTS: frozenset[Api] = frozenset({"bedrock", "vertex", "foundry"})
+WITHOUT_TOKEN_COUNTS: frozenset[Api] = frozenset({"bedrock"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +85,13 @@ def _read_local(text: object, variable: str) -> object:
     return resolve_path(read_file_url(text, variable) if text.startswith("file:") else text, variable)
 
 
+def _read_api(text: object) -> object:
+    name = text.strip().lower() if isinstance(text, str) else text
+    if name not in APIS:
+        raise ConfigError(f"CONVOFORGE_API={shown(str(text))} is unknown; known: {', '.join(APIS)}")
+    return name
+
+
 def _read_database(text: object) -> object:
     return read_database_url(text) if isinstance(text, str) else text
 
@@ -89,6 +106,7 @@ class Settings(BaseSettings):
     api_key: SecretStr | None = Field(default=None, validation_alias="ANTHROPIC_API_KEY")
     base_url: str | None = Field(default=None, validation_alias=AliasChoices("ANTHROPIC_BASE_URL", "ANTHROPIC_API_BASE_URL"))
     model: str | None = Field(default=None, validation_alias="ANTHROPIC_MODEL")
+    api: Annotated[Api, BeforeValidator(_read_api)] = Field(default="anthropic", validation_alias="CONVOFORGE_API")
     data_dir: Annotated[Folder, NoDecode, BeforeValidator(read_data_folder)] = Field(
         default=Path("data"), validation_alias="CONVOFORGE_DATA_DIR"
     )
@@ -134,6 +152,21 @@ class Settings(BaseSettings):
         return tuple(key for key in (part.strip() for part in text.split(",")) if key)
 
     @property
+    def endpoint(self) -> str:
+        """Where real requests go; a cloud's name where the SDK knows the address."""
+        return self.api_root if self.api == "anthropic" else self.api
+
+    @property
+    def accounts(self) -> tuple[str, ...]:
+        """What calls are sent under: the API keys; for a cloud, which has credentials of its own, its name."""
+        return self.keys if self.api == "anthropic" else (self.api,)
+
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether there is somebody who counts a prompt's tokens."""
+        return bool(self.accounts) and self.api not in WITHOUT_TOKEN_COUNTS
+
+    @property
     def tokens(self) -> tuple[str, ...]:
         """The tokens that callers of the HTTP API bring, from the environment and from a file: one a line, or with commas between.
 
@@ -157,11 +190,14 @@ class Settings(BaseSettings):
         return url.removesuffix("/v1")
 
 
-def check_settings(settings: Settings, *, simulate: bool) -> None:
-    """Raises what a build would end with after its start: `ConfigError` for an address that cannot be the API's, `ConvoforgeError` for
-    a data folder that cannot be written."""
+def check_settings(settings: Settings, *, simulate: bool, batch: bool = False) -> None:
+    """Raises what a build would end with after its start: `ConfigError` for an address that cannot be the API's or for message batches
+    (`batch`) where there are none, `ConvoforgeError` for a data folder that cannot be written."""
     if not simulate:
-        check_api_address(settings.api_root)
+        if settings.api == "anthropic":
+            check_api_address(settings.api_root)
+        if batch:
+            check_batches(settings.api)
     if isinstance(settings.data_dir, Path):
         there = next(folder for folder in (settings.data_dir, *settings.data_dir.parents) if folder.exists())
         if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
@@ -169,6 +205,23 @@ def check_settings(settings: Settings, *, simulate: bool) -> None:
             raise ConvoforgeError(
                 f"the data folder {settings.data_dir} cannot be used: {there} is {why}. Change that, or CONVOFORGE_DATA_DIR"
             )
+
+
+def check_batches(api: Api) -> None:
+    """Raises `ConfigError` for a cloud that has no message batches."""
+    if api in WITHOUT_BATCHES:
+        raise ConfigError(f"CONVOFORGE_API={api} has no message batches: set mode to online, and leave out --batch")
+
+
+def describe_api(api: Api) -> Iterator[str]:
+    """What a person should know of a cloud before it is paid; nothing for Anthropic's own API."""
+    if api == "anthropic":
+        return
+    if api in WITHOUT_MODEL_FACTS:
+        yield f"CONVOFORGE_API={api} tells nothing of its models: the facts are those of the package's snapshot"
+    if api in WITHOUT_TOKEN_COUNTS:
+        yield f"CONVOFORGE_API={api} counts no tokens: those of the prompts are estimated by letters"
+    yield f"prices are Anthropic's: the price list of CONVOFORGE_API={api} may differ; `prices:` in the spec replaces them"
 
 
 def check_api_address(base_url: str) -> None:

@@ -128,7 +128,7 @@ def _show_other_server() -> None:
 
 def _has_key(worker: Process) -> bool:
     """Whether the runs of a worker find an API key: in its environment, or where settings come from otherwise."""
-    ask = "from convoforge.settings import Settings; raise SystemExit(not Settings().keys)"
+    ask = "from convoforge.settings import Settings; raise SystemExit(not Settings().accounts)"
     done = subprocess.run([sys.executable, "-c", ask], cwd=ROOT, env=_environment_of(worker), capture_output=True, check=False)
     return done.returncode == 0
 

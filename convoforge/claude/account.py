@@ -1,7 +1,7 @@
-"""Whether an error says that the account has no money or no allowance left: then no request can work, whatever its status is.
+"""Whether an error says that the account has no money or no allowance left. Then no request can work, whatever the status is.
 
 The API says so with 402 `billing_error`, and as well with 400 `invalid_request_error`, in words that change; proxies have words of
-their own. So it is read from the text: a thing that pays (credits, a balance, a usage limit, …) together with its being at an end.
+their own. So it is read from the text: a thing that pays (credits, a balance, a usage limit, …) together with a word for used up.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _THING = re.compile(
     r"|subscription|plan|trial|wallet|card|free tier|daily|weekly|monthly|yearly)\b",
     re.IGNORECASE,
 )
-_AT_ITS_END = re.compile(
+_USED_UP = re.compile(
     r"\b(?:low|insufficient|not enough|exhausted|reached|exceed\w*|deplet\w*|used|r[au]n out|out of|limits?|caps?|capped|expired|ended|over"
     r"|required|overdue|past due|failed|declined|purchase|buy|top(?:ped)?[- ]?up|recharge|upgrade|suspended|negative|zero|hit|no more"
     r"|no remaining|inactive|unpaid)\b",
@@ -41,7 +41,7 @@ _FIELD = re.compile(r"(?:messages|system|model|tools|metadata|thinking|temperatu
 """How the API begins where a field of the request is at fault. What stands behind it may be the request's own text."""
 
 
-def says_account_at_its_end(kind: str, said: str, *, refusal: bool) -> bool:
+def is_about_empty_account(kind: str, said: str, *, refusal: bool) -> bool:
     """Whether an error of this type and text is about the account. `refusal`: it came with a status that refuses the request (400,
     402, 403 …), and not with one that also a server in trouble or a full one answers."""
     text = f"{kind} {said}".replace("_", " ")
@@ -51,4 +51,4 @@ def says_account_at_its_end(kind: str, said: str, *, refusal: bool) -> bool:
         return False
     if _SURE.search(text):
         return True
-    return refusal and ("billing" in said.lower() or bool(_THING.search(said) and _AT_ITS_END.search(said)))
+    return refusal and ("billing" in said.lower() or bool(_THING.search(said) and _USED_UP.search(said)))

@@ -8,23 +8,26 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+import httpx2
 import orjson
 
-from convoforge.claude.client import Claude
-from convoforge.claude.connection import MAX_LINE, HttpAnswer
-from convoforge.claude.errors import judge_by_type, line
-from convoforge.claude.reading import bad_body, parse_json, provider_of, read_json, read_reply
+from convoforge.claude.errors import classify_by_type, clean_line
+from convoforge.claude.http import MAX_LINE
+from convoforge.claude.reading import parse_json, read_json, read_provider, read_reply, unreadable
 from convoforge.errors import ClaudeAPIError, TransientError
 from convoforge.models import BatchResult, BatchState, Prompt, UnreadableLine
 from convoforge.planning.spec import Generation
 
+if TYPE_CHECKING:
+    from convoforge.claude.client import Claude
+
 HANDOVER_SECONDS = 600.0
 """How long a batch may take on its way to the API: it can be some hundred megabytes."""
 
-_PATH = "v1/messages/batches"
+_PATH = "/v1/messages/batches"
 _LISTED_AT_ONCE = 100
 _BATCH_ID = re.compile("[!-~]{1,128}")
 _CUSTOM_ID = re.compile(rb'"custom_id"\s*:\s*"([a-zA-Z0-9_-]{1,64})"')
@@ -45,28 +48,28 @@ class MessageBatches:
         return orjson.dumps({"custom_id": custom_id, "params": self._claude.body(prompt, settings, keep=keep)})
 
     async def create(self, requests: Sequence[bytes], settings: Generation) -> BatchState:
-        """Hand over a batch. After a `TransientError` nobody knows whether there is one: look for it with `since`."""
+        """Hand over a batch. After a `TransientError` nobody knows whether there is one: look for it with `list_since`."""
         content = b'{"requests":[' + b",".join(requests) + b"]}"
         old = self._claude.applies_temperature(settings)
-        answer = await self._claude.call("POST", _PATH, self._key, content, old_version=old, seconds=HANDOVER_SECONDS)
-        return _state(read_json(answer), answer)
+        response = await self._claude.call("POST", _PATH, self._key, content=content, old_version=old, seconds=HANDOVER_SECONDS)
+        return _state(read_json(response), response)
 
-    async def look(self, batch_id: str) -> BatchState:
+    async def retrieve(self, batch_id: str) -> BatchState:
         """Where a batch stands."""
-        answer = await self._claude.call("GET", f"{_PATH}/{quote(batch_id, safe='')}", self._key)
-        return _state(read_json(answer), answer)
+        response = await self._claude.call("GET", f"{_PATH}/{quote(batch_id, safe='')}", self._key)
+        return _state(read_json(response), response)
 
-    async def since(self, moment: datetime) -> AsyncIterator[BatchState]:
+    async def list_since(self, moment: datetime) -> AsyncIterator[BatchState]:
         """The batches created from a moment on, and those of which the API does not say when; newest first, as the API lists them."""
         query, seen = f"limit={_LISTED_AT_ONCE}", set[str]()
         while True:
-            answer = await self._claude.call("GET", f"{_PATH}?{query}", self._key)
-            page = read_json(answer)
+            response = await self._claude.call("GET", f"{_PATH}?{query}", self._key)
+            page = read_json(response)
             if not isinstance(page.get("data"), list):
-                raise bad_body(answer, "it lists no batches")
-            found = [_state(one, answer) for one in page["data"]]
+                raise unreadable(response, "it lists no batches")
+            found = [_state(one, response) for one in page["data"]]
             if found and found[-1].id in seen:
-                raise bad_body(answer, "it lists the same batches again")
+                raise unreadable(response, "it lists the same batches again")
             seen.update(one.id for one in found)
             recent = [one for one in found if one.created_at is None or one.created_at >= moment]
             for one in recent:
@@ -81,12 +84,12 @@ class MessageBatches:
         The address is our own, not the one that the API names: a key goes nowhere else than to the API.
         """
         applied = self._claude.applies_temperature(settings)
-        async with self._claude.stream(f"{_PATH}/{quote(batch_id, safe='')}/results", self._key) as (answer, lines):
+        async with self._claude.stream(f"{_PATH}/{quote(batch_id, safe='')}/results", self._key) as (response, lines):
             async for text in lines:
                 if text.strip():
-                    yield self._result(text, answer, applied)
+                    yield self._result(text, response, applied)
 
-    def _result(self, text: bytes, answer: HttpAnswer, applied: bool) -> BatchResult | UnreadableLine:
+    def _result(self, text: bytes, response: httpx2.Response, applied: bool) -> BatchResult | UnreadableLine:
         try:
             told = parse_json(text)
             if not isinstance(told, dict):
@@ -95,15 +98,15 @@ class MessageBatches:
             if not isinstance(custom_id, str):
                 raise TypeError("its custom_id is no text")
         except (ValueError, KeyError, TypeError) as error:
-            return _unreadable(text, answer, error)
+            return _unreadable(text, response, error)
         try:
             if result["type"] != "succeeded":
                 return BatchResult(custom_id, error=_fault(result["type"], result))
             message = result["message"]
-            reply = read_reply(message, answer, temperature_applied=applied)
-            return BatchResult(custom_id, reply=reply, message_id=line(message.get("id") or "", (), 128) or None)
+            reply = read_reply(message, response, temperature_applied=applied)
+            return BatchResult(custom_id, reply=reply, message_id=clean_line(message.get("id") or "", (), 128) or None)
         except (KeyError, TypeError, AttributeError) as error:
-            return BatchResult(custom_id, error=bad_body(answer, f"a field is missing or is not what it should be: {error}"))
+            return BatchResult(custom_id, error=unreadable(response, f"a field is missing or is not what it should be: {error}"))
         except TransientError as error:  # it will not be readable another time either
             return BatchResult(custom_id, error=error)
 
@@ -111,25 +114,25 @@ class MessageBatches:
 def _fault(kind: object, result: Mapping[str, Any]) -> ClaudeAPIError:
     """What a result is that is no answer."""
     if kind != "errored":
-        word = line(kind, (), 64)
+        word = clean_line(kind, (), 64)
         if kind in _UNBILLED:
             return TransientError(f"the batch ended without an answer: {word}", kind=word)
         words = f"the batch brought a result of the unknown type '{word}'; it may have been billed"
         return TransientError(words, kind="unknown_result", maybe_billed=True)
     error = result["error"].get("error") or result["error"]
-    kind, said = line(error.get("type", "error"), (), 64), line(error.get("message", ""), ())
-    found, _ = judge_by_type(kind, said)
+    kind, said = clean_line(error.get("type", "error"), (), 64), clean_line(error.get("message", ""), ())
+    found, _ = classify_by_type(kind, said)
     return found(f"the API could not answer in a batch ({kind}): {said}", kind=kind)
 
 
-def _unreadable(text: bytes, answer: HttpAnswer, why: Exception) -> UnreadableLine:
+def _unreadable(text: bytes, response: httpx2.Response, why: Exception) -> UnreadableLine:
     named = _CUSTOM_ID.search(text)
     missing = f"it has no {why}" if isinstance(why, KeyError) else str(why)
     if len(text) >= MAX_LINE:
         missing = f"it is longer than {MAX_LINE} bytes"
-    begins = line(text[:80].decode(errors="replace"), (), 60)
+    begins = clean_line(text[:80].decode(errors="replace"), (), 60)
     return UnreadableLine(
-        error=bad_body(answer, f"a result could not be read: {line(missing, (), 100)} (it begins {begins})"),
+        error=unreadable(response, f"a result could not be read: {clean_line(missing, (), 100)} (it begins {begins})"),
         custom_id=named[1].decode() if named else None,
         in_place_of_one=text.lstrip(b"\xef\xbb\xbf \t").startswith(b"{")
         and b'"type":"error"' not in text.replace(b" ", b"")[:20],
@@ -137,28 +140,28 @@ def _unreadable(text: bytes, answer: HttpAnswer, why: Exception) -> UnreadableLi
     )
 
 
-def _state(told: Any, answer: HttpAnswer) -> BatchState:
+def _state(told: Any, response: httpx2.Response) -> BatchState:
     """A batch as the API describes it. What is needed is its name and where it stands; of the rest a new API may say less or more."""
     if not isinstance(told, dict):
-        raise bad_body(answer, "a batch is no JSON object")
+        raise unreadable(response, "a batch is no JSON object")
     name, status = told.get("id"), told.get("processing_status")
     if not isinstance(name, str) or not _BATCH_ID.fullmatch(name):
-        raise bad_body(answer, "a batch has no id")
+        raise unreadable(response, "a batch has no id")
     if not isinstance(status, str):
-        raise bad_body(answer, "a batch has no processing_status")
+        raise unreadable(response, "a batch has no processing_status")
     given = told.get("request_counts")
     counts = {str(kind): number for kind, number in given.items() if type(number) is int} if isinstance(given, dict) else {}
     ended_at = _time(told.get("ended_at"))
     return BatchState(
         id=name,
-        status=line(status, (), 32),
+        status=clean_line(status, (), 32),
         ended=status == "ended" or ended_at is not None,  # a new word for an end is one, too
         requests=sum(counts.values()) or None,
         counts=counts,
         created_at=_time(told.get("created_at")),
         ended_at=ended_at,
         archived=_time(told.get("archived_at")) is not None,
-        provider=provider_of(answer.headers),
+        provider=read_provider(response.headers),
     )
 
 

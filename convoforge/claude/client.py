@@ -1,78 +1,91 @@
-"""The client: one conversation asked for, tokens counted, a batch's calls. The SDK's headers and reading of errors."""
+"""The client: one conversation requested, tokens counted, a batch's calls. Every call is sent by the SDK's own clients."""
 
 from __future__ import annotations
 
-import json
+import asyncio
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import anthropic
 import httpx2
-import orjson
 
-from convoforge.claude.connection import Connection, HttpAnswer
-from convoforge.claude.errors import translate
-from convoforge.claude.reading import bad_body, provider_of, read_json, read_reply
-from convoforge.claude.stream import is_event_stream, put_together
+from convoforge.claude.batches import MessageBatches
+from convoforge.claude.clouds import list_secrets, make_clients, translate_credentials
+from convoforge.claude.errors import make_connection_error, translate
+from convoforge.claude.http import make_http_client, make_timeout, split_lines
+from convoforge.claude.reading import read_json, read_provider, read_reply, unreadable
+from convoforge.claude.stream import assemble_message, is_event_stream
 from convoforge.errors import ClaudeAPIError, ConfigError, FatalAPIError
 from convoforge.models import Prompt, Provider, Reply
 from convoforge.parsing import ANSWER_SCHEMA
 from convoforge.planning.model_facts import ModelFacts, merge_facts, pick_facts, snapshot_facts
 from convoforge.planning.spec import Generation
 from convoforge.planning.thinking import takes_temperature, thinking_of
-from convoforge.settings import check_api_address
+from convoforge.settings import WITHOUT_MODEL_FACTS, WITHOUT_TOKEN_COUNTS, Api, check_api_address, check_batches
 
 SIMULATOR_KEY = "sk-simulated"
-_OLD_VERSION = {"anthropic-version": "2023-06-01"}  # the last one that takes a temperature
+_OLD_VERSION = "2023-06-01"
+"""The last version of the API that takes a temperature."""
+
+_VERSION_IN_BODY = ("bedrock", "vertex")
 _OUTPUT = {"format": {"type": "json_schema", "schema": ANSWER_SCHEMA}}
 _KEEP = {"type": "ephemeral"}
 _CHECK_SECONDS = 30.0
-_OF_THE_BODY = ("content-encoding", "content-length", "transfer-encoding")
 _NOT_COUNTED = ("max_tokens", "temperature")
 
 
 class Claude:
     """A client for one model under one or more keys. Made inside a running event loop; close it. `facts` are what is known of the model,
-    from the API itself once `check` has asked it; `told` is what it said.
+    from the API itself once `check` has asked it; `reported` is what it reported.
 
-    `timeout_seconds` is for a call from its beginning to its end. Raises `ConfigError` for an address or a key that can be none.
+    `api` is Anthropic's own or a cloud's, which has one set of credentials, in the SDK's own environment variables, and needs no
+    `base_url`. `timeout_seconds` is for a call from its beginning to its end. Raises `ConfigError` for an address or a key that can be
+    none, and for what a cloud needs and is not there.
     """
 
     def __init__(
         self,
         keys: Sequence[str],
-        base_url: str,
+        base_url: str | None,
         model: str,
         *,
         timeout_seconds: float = 120.0,
+        api: Api = "anthropic",
     ) -> None:
-        check_api_address(base_url)
-        if not keys or not all(re.fullmatch("[!-~]+", key) for key in keys):
+        if base_url is not None:
+            check_api_address(base_url)
+        if api == "anthropic" and not (keys and all(re.fullmatch("[!-~]+", key) for key in keys)):
             raise ConfigError("an API key is empty or holds a character that no key has: check ANTHROPIC_API_KEY")
         self.model = model
         self.facts: ModelFacts = snapshot_facts(model)
-        self.told: Mapping[str, Any] = {}
-        self._keys = tuple(keys)
-        first = anthropic.AsyncAnthropic(api_key=keys[0], base_url=base_url, http_client=_mute(), open_telemetry=False)
-        self._clients = [first, *(first.with_options(api_key=key) for key in keys[1:])]
-        self._headers = [_headers(client) for client in self._clients]
-        self._connection = Connection(f"{first.base_url}".rstrip("/") + "/", seconds=timeout_seconds, secrets=self._keys)
+        self.reported: Mapping[str, Any] = {}
+        self._api = api
+        self._keys = tuple(keys) if api == "anthropic" else ()
+        self._seconds = timeout_seconds
+        http = make_http_client(lambda: self.base_url, secure=urlsplit(base_url or "https:").scheme == "https")
+        self._clients = make_clients(api, keys, base_url, http, make_timeout(timeout_seconds))
 
     @property
     def keys(self) -> int:
         """How many keys there are."""
-        return len(self._keys)
+        return len(self._clients)
+
+    @property
+    def base_url(self) -> str:
+        """Where requests go, without a slash at the end."""
+        return str(self._clients[0].base_url).rstrip("/")
 
     async def check(self) -> Provider:
         """Who answers at the base URL, at no cost, and what it says of the model: also finds a wrong key, an unknown model, a server that
-        is not there.
+        is not there. A cloud without model facts is not asked.
 
         Raises `FatalAPIError` for the first two (only if all keys are wrong), and `TransientError` for the last.
         """
+        if self._api in WITHOUT_MODEL_FACTS:
+            return "anthropic"
         for key in range(self.keys - 1):
             try:
                 return await self._check(key)
@@ -82,19 +95,20 @@ class Claude:
         return await self._check(self.keys - 1)
 
     async def _check(self, key: int) -> Provider:
-        path = f"v1/models/{quote(self.model, safe='')}"
-        answer = await self._connection.call("GET", path, self._headers[key][False], seconds=_CHECK_SECONDS)
-        if not answer.succeeded:
-            error = self._refusal(answer, key)
-            if answer.status in (404, 405, 501) and error.kind != "not_found_error":
-                return provider_of(answer.headers)  # a server that speaks Messages, but keeps no list of models
-            if answer.status != 404:
-                raise error
+        path = f"/v1/models/{quote(self.model, safe='')}"
+        try:
+            response = await self._request(key, "GET", path, seconds=_CHECK_SECONDS)
+        except anthropic.APIStatusError as refused:
+            error = self._translate(refused)
+            if refused.status_code in (404, 405, 501) and error.kind != "not_found_error":
+                return read_provider(refused.response.headers)  # a server that speaks Messages, but keeps no list of models
+            if refused.status_code != 404:
+                raise error from None
             words = f"the API knows no model '{self.model}': change `model` in the spec"
-            raise FatalAPIError(words, status=404, kind="model")
-        self.told = pick_facts(read_json(answer))
-        self.facts = merge_facts(snapshot_facts(self.model), self.told)
-        return provider_of(answer.headers)
+            raise FatalAPIError(words, status=404, kind="model") from None
+        self.reported = pick_facts(read_json(response))
+        self.facts = merge_facts(snapshot_facts(self.model), self.reported)
+        return read_provider(response.headers)
 
     def body(self, prompt: Prompt, settings: Generation, *, keep: bool = False) -> dict[str, Any]:
         """What asks for one conversation. With `keep` the system text is marked for the API's prompt cache, for five minutes."""
@@ -110,6 +124,8 @@ class Claude:
         thinking_of(self.facts, settings).add_to(body)
         if self.applies_temperature(settings):
             body["temperature"] = settings.temperature
+            if self._api in _VERSION_IN_BODY:
+                body["anthropic_version"] = _OLD_VERSION
         return body
 
     def applies_temperature(self, settings: Generation) -> bool:
@@ -117,79 +133,111 @@ class Claude:
         return settings.temperature is not None and takes_temperature(self.facts, settings)
 
     async def send(self, prompt: Prompt, settings: Generation, key: int = 0, *, keep: bool = False) -> Reply:
-        """One conversation asked for. Raises a `ClaudeAPIError`; an answer of any kind is a `Reply`."""
-        content, applied = orjson.dumps(self.body(prompt, settings, keep=keep)), self.applies_temperature(settings)
-        answer = await self.call("POST", "v1/messages", key, content, old_version=applied)
-        return read_reply(self._message(answer, key), answer, temperature_applied=applied)
+        """One conversation requested. Raises a `ClaudeAPIError`; an answer of any kind is a `Reply`."""
+        body, applied = self.body(prompt, settings, keep=keep), self.applies_temperature(settings)
+        response = await self.call("POST", "/v1/messages", key, body=body, old_version=applied)
+        return read_reply(self._read_message(response), response, temperature_applied=applied)
 
-    def _message(self, answer: HttpAnswer, key: int) -> Mapping[str, Any]:
+    def _read_message(self, response: httpx2.Response) -> Mapping[str, Any]:
         """The body of an answer that succeeded. Raises what it says where it is an error all the same."""
-        streamed = is_event_stream(answer.body, answer.headers.get("content-type", ""))
-        message = put_together(answer.body) if streamed else read_json(answer)
+        streamed = is_event_stream(response.content, response.headers.get("content-type", ""))
+        message = assemble_message(response.content) if streamed else read_json(response)
         if message is None:
-            raise bad_body(answer, "it is a stream of events without a message")
+            raise unreadable(response, "it is a stream of events without a message")
         if message.get("type") == "error" or ("error" in message and "content" not in message):
-            told = replace(answer, body=json.dumps(message).encode())
-            raise self._refusal(told, key, begun=streamed)
+            error = anthropic.APIStatusError(f"an error: {message}", response=response, body=message)
+            raise self._translate(error, begun=streamed)
         return message
 
     async def count_tokens(self, prompt: Prompt, settings: Generation, key: int = 0) -> int:
-        """The input tokens that a request would be billed for, by the API's own free count. Raises a `ClaudeAPIError`."""
+        """The input tokens that a request would be billed for, by the API's own free count. Raises a `ClaudeAPIError`, and `ConfigError`
+        for a cloud that counts none."""
+        if self._api in WITHOUT_TOKEN_COUNTS:
+            raise ConfigError(f"CONVOFORGE_API={self._api} counts no tokens: leave out --count")
         body = {name: value for name, value in self.body(prompt, settings).items() if name not in _NOT_COUNTED}
-        answer = await self.call("POST", "v1/messages/count_tokens", key, orjson.dumps(body))
-        counted = read_json(answer).get("input_tokens")
+        response = await self.call("POST", "/v1/messages/count_tokens", key, body=body)
+        counted = read_json(response).get("input_tokens")
         if type(counted) is not int:
-            raise bad_body(answer, "it counts no tokens")
+            raise unreadable(response, "it counts no tokens")
         return counted
+
+    def message_batches(self, key: int = 0) -> MessageBatches:
+        """The message batches of the key with this index. Raises `ConfigError` for a cloud that has none."""
+        check_batches(self._api)
+        return MessageBatches(self, key)
 
     async def call(
         self,
         method: str,
         path: str,
         key: int = 0,
-        content: bytes | None = None,
         *,
+        body: dict[str, Any] | None = None,
+        content: bytes | None = None,
         old_version: bool = False,
         seconds: float | None = None,
-    ) -> HttpAnswer:
-        """One call under the key at place `key`, as an answer that succeeded. Raises a `ClaudeAPIError`."""
-        answer = await self._connection.call(method, path, self._headers[key][old_version], content, seconds)
-        if not answer.succeeded:
-            raise self._refusal(answer, key)
-        return answer
+    ) -> httpx2.Response:
+        """One call under the key with this index: an answer that succeeded. Raises a `ClaudeAPIError`."""
+        try:
+            return await self._request(key, method, path, body=body, content=content, old_version=old_version, seconds=seconds)
+        except anthropic.APIStatusError as error:
+            raise self._translate(error) from None
 
     @asynccontextmanager
-    async def stream(self, path: str, key: int = 0) -> AsyncIterator[tuple[HttpAnswer, AsyncIterator[bytes]]]:
-        """An answer that succeeded, with its lines still to come, without an end to the time that takes. Raises a `ClaudeAPIError`."""
-        async with self._connection.stream(path, self._headers[key][False]) as (answer, lines):
-            if not answer.succeeded:
-                raise self._refusal(answer, key)
-            yield answer, lines
+    async def stream(self, path: str, key: int = 0) -> AsyncIterator[tuple[httpx2.Response, AsyncIterator[bytes]]]:
+        """An answer that succeeded, with its lines still to come, however long they take, so long as it does not stop. Raises a
+        `ClaudeAPIError`."""
+        options: anthropic.RequestOptions = {"timeout": make_timeout(self._seconds, read=self._seconds)}
+        try:
+            stream = await self._clients[key].get(
+                path, cast_to=object, options=options, stream=True, stream_cls=anthropic.AsyncStream[object]
+            )
+        except anthropic.AnthropicError as error:
+            raise self._translate(error) from None
+        try:
+            yield stream.response, split_lines(stream.response.aiter_bytes())
+        except httpx2.RequestError as error:
+            raise make_connection_error(error, self.base_url, self._secrets) from None
+        finally:
+            await stream.close()
 
-    def _refusal(self, answer: HttpAnswer, key: int, *, begun: bool = False) -> ClaudeAPIError:
-        """An answer that did not succeed, as the SDK reads it. `begun`: a message had begun before."""
-        nowhere = httpx2.Request("POST", self._clients[key].base_url)
-        # bytes, as httpx2 takes no text but ASCII; and nothing of how the body came: it is unpacked already
-        told = [(name.encode(), value.encode("latin-1")) for name, value in answer.headers.items() if name not in _OF_THE_BODY]
-        response = httpx2.Response(answer.status, headers=told, content=answer.body, request=nowhere)
-        error = self._clients[key]._make_status_error_from_response(response)  # noqa: SLF001 - the SDK's own reading
-        return translate(error, self._keys, begun=begun)
+    async def _request(
+        self,
+        key: int,
+        method: str,
+        path: str,
+        *,
+        body: dict[str, Any] | None = None,
+        content: bytes | None = None,
+        old_version: bool = False,
+        seconds: float | None = None,
+    ) -> httpx2.Response:
+        """The same, but for a status that refuses: this is raised as the SDK's `APIStatusError`."""
+        client = self._clients[key]
+        options: anthropic.RequestOptions = {"headers": {"anthropic-version": _OLD_VERSION}} if old_version else {}
+        try:
+            async with asyncio.timeout(seconds or self._seconds):
+                if method == "GET":
+                    return await client.get(path, cast_to=httpx2.Response, options=options)
+                return await client.post(path, cast_to=httpx2.Response, body=body, content=content, options=options)
+        except anthropic.APIStatusError:
+            raise
+        except anthropic.AnthropicError as error:
+            raise self._translate(error) from None
+        except TimeoutError as error:
+            raise make_connection_error(error, self.base_url) from None
+        except Exception as error:
+            if self._api == "anthropic":
+                raise
+            raise translate_credentials(self._api, error) from None
+
+    def _translate(self, error: anthropic.AnthropicError, *, begun: bool = False) -> ClaudeAPIError:
+        return translate(error, self._secrets, begun=begun)
+
+    @property
+    def _secrets(self) -> tuple[str, ...]:
+        return list_secrets(self._keys, self._clients)
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._connection.aclose()
-
-
-def _mute() -> httpx2.AsyncClient:
-    """A client for the SDK that sends nothing: what is sent goes by `Connection`."""
-
-    def refuse(request: httpx2.Request) -> httpx2.Response:
-        raise httpx2.UnsupportedProtocol("the SDK's own connection is not used", request=request)
-
-    return httpx2.AsyncClient(transport=httpx2.MockTransport(refuse))
-
-
-def _headers(client: anthropic.AsyncAnthropic) -> tuple[Mapping[str, str], Mapping[str, str]]:
-    """What the SDK sends with a call; and the same with the version of the API that takes a temperature."""
-    told = {name: value for name, value in client.default_headers.items() if isinstance(value, str)}
-    return told, {**told, **_OLD_VERSION}
+        await self._clients[0].close()

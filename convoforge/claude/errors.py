@@ -14,11 +14,12 @@ from typing import Any
 
 import aiohttp
 import anthropic
+import httpx2
 
-from convoforge.claude.account import says_account_at_its_end
+from convoforge.claude.account import is_about_empty_account
 from convoforge.errors import ClaudeAPIError, FatalAPIError, OverloadError, RejectedError, TransientError, UnreadableError, span
 
-_DOOM_CODES = {
+_FATAL_CODES = {
     "contract_spend_limit_reached": "the spend limit of the account is reached",
     "enforced_spend_limit_reached": "the spend limit of the account is reached",
     "organization_on_hold": "the organization is on hold",
@@ -42,12 +43,12 @@ _STATUS_OF = {
 }
 """The status that an error's type goes with: what counts where there is none of its own (inside a stream, a batch, a 200)."""
 
-AT_ITS_END = "the account cannot pay, or a limit that it has set is reached"
+CANNOT_PAY = "the account cannot pay, or a limit that it has set is reached"
 
-_PASSES = (408, 409, 421, 423, 425)
+_TEMPORARY = (408, 409, 421, 423, 425)
 """Refusals that are about the moment, not about the request."""
 
-_NO_PAGE = (405, 407, 411, 413, 414, 415, 431)
+_OWN_REFUSALS = (405, 407, 411, 413, 414, 415, 431)
 """What a web server rightly says for itself, and will say again."""
 
 _UNKNOWN_MODEL = re.compile(
@@ -56,7 +57,7 @@ _UNKNOWN_MODEL = re.compile(
     re.IGNORECASE,
 )
 
-_PASSING = (TransientError, OverloadError)
+_RETRIED = (TransientError, OverloadError)
 
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 
@@ -67,29 +68,32 @@ def translate(
     """The error of ours for one of the SDK's. `keys` are in none of its texts: a server may echo what it was sent. `begun`: an answer
     had begun before, and may be billed. `now` is in seconds since 1970: a Retry-After may be a date."""
     if isinstance(error, anthropic.APIConnectionError):
-        url, timed_out = error.request.url, isinstance(error, anthropic.APITimeoutError)
-        return lost(TimeoutError() if timed_out else error, f"{url.scheme}://{url.netloc.decode()}", keys)
+        url = error.request.url
+        return make_connection_error(error, f"{url.scheme}://{url.netloc.decode()}", keys)
     if isinstance(error, anthropic.APIResponseValidationError):
-        return UnreadableError(f"the API sent something unreadable: {line(error, keys)}", kind="bad_body", maybe_billed=True)
+        return UnreadableError(
+            f"the API sent something unreadable: {clean_line(error, keys)}", kind="bad_body", maybe_billed=True
+        )
     if isinstance(error, anthropic.APIStatusError):
-        return _of_status(error, keys, begun, now)
+        return _translate_status(error, keys, begun, now)
     if isinstance(error, anthropic.RetryableError):
-        return TransientError(line(error, keys), kind="retryable")
+        return TransientError(clean_line(error, keys), kind="retryable")
     if isinstance(error, anthropic.CredentialsError):
-        return FatalAPIError(f"no usable API key: {line(error, keys)}", kind="credentials")
-    return FatalAPIError(f"the SDK refused the call: {line(error, keys)}", kind=type(error).__name__)
+        return FatalAPIError(f"no usable API key: {clean_line(error, keys)}", kind="credentials")
+    return FatalAPIError(f"the SDK refused the call: {clean_line(error, keys)}", kind=type(error).__name__)
 
 
-def lost(error: Exception, where: str, keys: Sequence[str] = ()) -> TransientError:
-    """The error of ours where no answer came from the server at `where`; `error` is aiohttp's. It says what broke, and in whose words.
-    What never got there billed nothing."""
-    words = line(error, keys, 200) or type(error).__name__
+def make_connection_error(error: Exception, where: str, keys: Sequence[str] = ()) -> TransientError:
+    """The error of ours where no answer came from the server at `where`: the SDK's, or what it was made of. It says what broke, and in
+    whose words. What never got there billed nothing."""
+    error = _find_cause(error)
+    words = clean_line(error, keys, 200) or type(error).__name__
     for cause, said in _UNREACHED.items():
         if isinstance(error, cause):
             return TransientError(f"no answer from {where}: {said} ({words})", kind="unreachable")
-    if isinstance(error, TimeoutError):
+    if isinstance(error, TimeoutError | anthropic.APITimeoutError | httpx2.TimeoutException):
         return TransientError("the API did not answer in time", kind="timeout", maybe_billed=True)
-    if isinstance(error, aiohttp.ClientPayloadError) and "decode" in words:
+    if isinstance(error, httpx2.DecodingError):
         said = f"the answer from {where} is not compressed as it claims to be ({words})"
         return UnreadableError(said, kind="bad_encoding", maybe_billed=True)
     if isinstance(error, aiohttp.ClientResponseError):
@@ -106,6 +110,16 @@ def lost(error: Exception, where: str, keys: Sequence[str] = ()) -> TransientErr
     return TransientError(f"no answer from {where}: {said} ({words})", kind="connection", maybe_billed=True)
 
 
+def _find_cause(error: Exception) -> Exception:
+    """What an error of the SDK was made of: aiohttp's error or the system's, which tell apart what the SDK and httpx2 call one."""
+    while isinstance(error.__cause__, Exception) and not isinstance(error, _SAYING):
+        error = error.__cause__
+    return error
+
+
+_SAYING = (aiohttp.ClientError, OSError, httpx2.DecodingError)
+
+
 _UNREACHED: Mapping[type[Exception], str] = {
     aiohttp.ClientConnectorDNSError: "the name of the server is not known (DNS), or the network is down",
     aiohttp.ClientConnectorCertificateError: "its TLS certificate is not trusted",
@@ -119,17 +133,17 @@ _UNREACHED: Mapping[type[Exception], str] = {
 """Why a call never got there, the narrower before the wider."""
 
 
-def judge(
+def classify(
     status: int, kind: str, said: str, *, code: str = "", retry_after: float | None = None, page: bool = False
 ) -> tuple[type[ClaudeAPIError], str]:
     """What an answer that is an error means, and how to say it. `kind` and `code` are the API's own words for it, `page`: it is a web
     page, and not the API's. The order matters: what is said of the account first, then what passes, then the status."""
-    if code in _DOOM_CODES:
-        return FatalAPIError, f"{_DOOM_CODES[code]} ({status}): {said}"
-    if page and 400 <= status < 500 and status not in (429, *_NO_PAGE):
+    if code in _FATAL_CODES:
+        return FatalAPIError, f"{_FATAL_CODES[code]} ({status}): {said}"
+    if page and 400 <= status < 500 and status not in (429, *_OWN_REFUSALS):
         return UnreadableError, f"a web page came instead of the API's answer ({status}), as from a proxy: {said}"
-    if status == 402 or _account_at_its_end(status, kind, said, retry_after):
-        return FatalAPIError, f"{AT_ITS_END} ({status}): {said}"
+    if status == 402 or _is_account_empty(status, kind, said, retry_after):
+        return FatalAPIError, f"{CANNOT_PAY} ({status}): {said}"
     if code == "request_body_timeout":
         return TransientError, f"the request did not get through ({status}): {said}"
     if status in (429, 529) or kind in ("overloaded_error", "rate_limit_error") or said.lower().startswith("overloaded"):
@@ -145,49 +159,51 @@ def judge(
         return FatalAPIError, f"unknown model ({status}): {said}"
     if status == 499:
         return TransientError, f"the call was cut off ({status}): {said}"
-    if status >= 500 or status in _PASSES or kind in ("api_error", "timeout_error"):
+    if status >= 500 or status in _TEMPORARY or kind in ("api_error", "timeout_error"):
         return TransientError, f"the API failed ({status}): {said}"
     return RejectedError, f"the API refused the request ({status}): {said}"
 
 
-def judge_by_type(kind: str, said: str) -> tuple[type[ClaudeAPIError], str]:
+def classify_by_type(kind: str, said: str) -> tuple[type[ClaudeAPIError], str]:
     """The same where there is no status: in a batch's results. A type that is new may pass."""
-    return judge(_STATUS_OF.get(kind, 500), kind, said)
+    return classify(_STATUS_OF.get(kind, 500), kind, said)
 
 
-def _of_status(error: anthropic.APIStatusError, keys: Sequence[str], begun: bool, now: Callable[[], float]) -> ClaudeAPIError:
+def _translate_status(
+    error: anthropic.APIStatusError, keys: Sequence[str], begun: bool, now: Callable[[], float]
+) -> ClaudeAPIError:
     status, headers = error.status_code, error.response.headers
-    code = line(error.error_code or "", keys, 64)
-    kind = line(error.type or type(error).__name__, keys, 64)
+    code = clean_line(error.error_code or "", keys, 64)
+    kind = clean_line(error.type or type(error).__name__, keys, 64)
     page = is_page(error.response.content, headers.get("content-type", ""))
-    said = line(_title(error.message) if page else error.api_message or error.message, keys)
+    said = clean_line(_read_title(error.message) if page else error.api_message or error.message, keys)
     told: dict[str, Any] = {
         "status": status,
         "kind": "page" if page else kind,
-        "request_id": line(error.request_id, keys, 128) if error.request_id else None,
+        "request_id": clean_line(error.request_id, keys, 128) if error.request_id else None,
         "retry_after": read_retry_after(headers, now),
         "details": {"error_code": code} if code else None,
         # 499: cut off while it went on
         "maybe_billed": status == 499 or begun,
     }
     if 300 <= status < 400:
-        where = line(headers.get("location", "nowhere"), keys, 128)
+        where = clean_line(headers.get("location", "nowhere"), keys, 128)
         return FatalAPIError(
             f"the server sends one elsewhere ({status}), to {where}: set ANTHROPIC_BASE_URL to the API's own address", **told
         )
     counts = _STATUS_OF.get(kind, 500) if status < 300 else status
-    found, words = judge(counts, kind, said, code=code, retry_after=told["retry_after"], page=page)
+    found, words = classify(counts, kind, said, code=code, retry_after=told["retry_after"], page=page)
     if status < 300:
         words = f"an error came with status {status}: {words}"
-    return _heed_wish(found, headers.get("x-should-retry", ""), status, words)(words, **told)
+    return _apply_should_retry(found, headers.get("x-should-retry", ""), status, words)(words, **told)
 
 
-def _heed_wish(found: type[ClaudeAPIError], wish: str, status: int, words: str) -> Callable[..., ClaudeAPIError]:
+def _apply_should_retry(found: type[ClaudeAPIError], wish: str, status: int, words: str) -> Callable[..., ClaudeAPIError]:
     """The server's own word on whether to try again, `x-should-retry`, as the SDK obeys it. What is said of the account stays."""
     wish = wish.strip().lower()
-    if wish == "true" and status >= 400 and not words.startswith(AT_ITS_END) and not issubclass(found, _PASSING):
+    if wish == "true" and status >= 400 and not words.startswith(CANNOT_PAY) and not issubclass(found, _RETRIED):
         return TransientError
-    if wish == "false" and issubclass(found, _PASSING):
+    if wish == "false" and issubclass(found, _RETRIED):
         return lambda said, **told: found(said, final=True, **told)
     return found
 
@@ -198,19 +214,19 @@ def is_page(body: bytes, content_type: str = "") -> bool:
     return first == b"<" or (first not in (b"", b"{", b"[") and "html" in content_type.lower())
 
 
-def _title(said: str) -> str:
+def _read_title(said: str) -> str:
     found = _TITLE.search(said)
     return found[1] if found else said
 
 
-def _account_at_its_end(status: int, kind: str, said: str, retry_after: float | None) -> bool:
+def _is_account_empty(status: int, kind: str, said: str, retry_after: float | None) -> bool:
     """A 429 that says when to come back is about a rate, whatever it calls it."""
     if status == 429 and retry_after is not None and kind != "billing_error":
         return False
-    return says_account_at_its_end(kind, said, refusal=400 <= status < 500 and status != 429)
+    return is_about_empty_account(kind, said, refusal=400 <= status < 500 and status != 429)
 
 
-def line(said: object, keys: Sequence[str], most: int = 400) -> str:
+def clean_line(said: object, keys: Sequence[str], most: int = 400) -> str:
     """What somebody else said, fit for a message and for a column of the ledger: one line, without our keys, cut."""
     text = str(said).encode(errors="replace").decode()
     for key in keys:

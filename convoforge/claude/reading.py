@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, cast
 
+import httpx2
 import orjson
 
-from convoforge.claude.connection import HttpAnswer
 from convoforge.claude.errors import is_page
 from convoforge.errors import UnreadableError
 from convoforge.models import Provider, Reply, Terms, Usage
@@ -22,33 +22,33 @@ together fit into 32 bits."""
 _RATE_PREFIX = "anthropic-ratelimit-"
 
 
-def read_reply(message: Mapping[str, Any], answer: HttpAnswer, *, temperature_applied: bool) -> Reply:
+def read_reply(message: Mapping[str, Any], response: httpx2.Response, *, temperature_applied: bool) -> Reply:
     """A message of the API, and what the headers it came with say of it. Raises `UnreadableError` where it is none."""
-    headers = answer.headers
+    headers = response.headers
     details = message.get("stop_details")
     usage = _usage(message)
     return Reply(
-        text=_text(message, answer),
-        stop_reason=word(message.get("stop_reason"), 64),
+        text=_text(message, response),
+        stop_reason=read_word(message.get("stop_reason"), 64),
         usage=usage or Usage(),
         usage_known=usage is not None,
         terms=_terms(message.get("usage")),
-        request_id=word(headers.get("request-id"), 128),
-        provider=provider_of(headers),
-        model=word(message.get("model"), 200) or "",
+        request_id=read_word(headers.get("request-id"), 128),
+        provider=read_provider(headers),
+        model=read_word(message.get("model"), 200) or "",
         rate_headers={name: value for name, value in headers.items() if name.startswith(_RATE_PREFIX)},
-        refusal_category=word(details.get("category"), 64) if isinstance(details, dict) else None,
+        refusal_category=read_word(details.get("category"), 64) if isinstance(details, dict) else None,
         temperature_applied=temperature_applied,
     )
 
 
-def _text(message: Mapping[str, Any], answer: HttpAnswer) -> str:
+def _text(message: Mapping[str, Any], response: httpx2.Response) -> str:
     """What was written: the blocks of text, whatever else is among them."""
     content = message.get("content")
     if isinstance(content, str):
         return content
     if not isinstance(content, list):
-        raise bad_body(answer, "it is no message: it has no `content`")
+        raise unreadable(response, "it is no message: it has no `content`")
     texts = (block.get("text") for block in content if isinstance(block, dict) and block.get("type") == "text")
     return "".join(text for text in texts if isinstance(text, str))
 
@@ -64,7 +64,7 @@ def _usage(message: Mapping[str, Any]) -> Usage | None:
 def _terms(usage: object) -> Terms:
     """What was billed by beside the tokens."""
     told = usage if isinstance(usage, Mapping) else {}
-    return Terms(*(word(told.get(field.name), 32) for field in fields(Terms)))
+    return Terms(*(read_word(told.get(field.name), 32) for field in fields(Terms)))
 
 
 def read_usage(usage: Mapping[str, Any]) -> Usage:
@@ -101,20 +101,20 @@ def _tokens(value: object) -> int:
     return value
 
 
-def word(value: object, most: int) -> str | None:
+def read_word(value: object, most: int) -> str | None:
     """A word of the API, cut, fit for a ledger; None where there is none."""
     return value.encode(errors="replace").decode().replace("\0", "\ufffd")[:most] if isinstance(value, str) else None
 
 
-def read_json(answer: HttpAnswer) -> dict[str, Any]:
+def read_json(response: httpx2.Response) -> dict[str, Any]:
     """The JSON object that a response is. Raises `UnreadableError` where it is none."""
     try:
-        body = parse_json(answer.body)
+        body = parse_json(response.content)
     except ValueError:
-        page = is_page(answer.body, answer.headers.get("content-type", ""))
-        raise bad_body(answer, "it is a web page, as from a proxy" if page else "it is not JSON") from None
+        page = is_page(response.content, response.headers.get("content-type", ""))
+        raise unreadable(response, "it is a web page, as from a proxy" if page else "it is not JSON") from None
     if not isinstance(body, dict):
-        raise bad_body(answer, "it is no JSON object")
+        raise unreadable(response, "it is no JSON object")
     return cast(dict[str, Any], body)
 
 
@@ -130,17 +130,17 @@ def parse_json(text: bytes) -> Any:
             raise ValueError("too deep") from None
 
 
-def bad_body(answer: HttpAnswer, why: str) -> UnreadableError:
+def unreadable(response: httpx2.Response, why: str) -> UnreadableError:
     """What to raise where an answer that succeeded cannot be read: it may have been billed."""
     return UnreadableError(
-        f"the API answered {answer.status} with something unreadable: {why}",
-        status=answer.status,
+        f"the API answered {response.status_code} with something unreadable: {why}",
+        status=response.status_code,
         kind="bad_body",
-        request_id=word(answer.headers.get("request-id"), 128),
+        request_id=read_word(response.headers.get("request-id"), 128),
         maybe_billed=True,
     )
 
 
-def provider_of(headers: Mapping[str, str]) -> Provider:
+def read_provider(headers: Mapping[str, str]) -> Provider:
     """Who has signed an answer."""
     return "simulator" if SIMULATOR_HEADER in headers else "anthropic"

@@ -13,7 +13,7 @@ def is_event_stream(body: bytes, content_type: str) -> bool:
     return "event-stream" in content_type.lower() or body.lstrip().startswith((b"event:", b"data:"))
 
 
-def put_together(body: bytes) -> Mapping[str, Any] | None:
+def assemble_message(body: bytes) -> Mapping[str, Any] | None:
     """The message that the events are, as far as it came: without a `stop_reason` where they end early. An error among them is returned
     instead, as the API words one: `{"type": "error", …}`. None where there is no message in them."""
     try:

@@ -52,7 +52,7 @@ def run_build(spec: str, options: BuildOptions, *, yes: bool, as_json: bool) -> 
     """
     settings = Settings()
     seen = forecast(look(resolve_spec(spec, options, settings), options, settings), options)
-    if not options.simulate and not settings.keys:
+    if not options.simulate and not settings.accounts:
         raise ConfigError("no API key: set ANTHROPIC_API_KEY, or try it without one: --simulate")
     asks = sys.stdin.isatty() and not yes and not options.simulate
     if not as_json:

@@ -40,13 +40,24 @@ def _keep(error: Exception) -> str:
     return f"Its traceback is in {path}; please send it along when you report this"
 
 
+_SECRETS = (
+    "ANTHROPIC_API_KEY",
+    "ANTHROPIC_AWS_API_KEY",
+    "ANTHROPIC_FOUNDRY_API_KEY",
+    "AWS_BEARER_TOKEN_BEDROCK",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+)
+
+
 def _traceback(error: Exception) -> str:
     return _without_keys("".join(traceback.format_exception(error)))
 
 
 def _without_keys(text: str) -> str:
     """The text without API keys, should one be in a message."""
-    for key in filter(None, map(str.strip, os.environ.get("ANTHROPIC_API_KEY", "").split(","))):
+    held = (os.environ.get(name, "") for name in _SECRETS)
+    for key in filter(None, map(str.strip, ",".join(held).split(","))):
         text = text.replace(key, "[key]")
     return text
 

@@ -20,7 +20,7 @@ from convoforge.planning.options import BuildOptions, resolve_spec
 from convoforge.planning.plan import Plan
 from convoforge.pricing import dollars
 from convoforge.project import show_database
-from convoforge.settings import Settings
+from convoforge.settings import WITHOUT_BATCHES, Settings, describe_api
 
 if TYPE_CHECKING:
     from convoforge.generation.pilot import Pilot
@@ -47,6 +47,8 @@ def show_plan(
             return DONE
         known = look(resolved, options, settings)
     counted, trouble = _count(known.plan, settings, wished=count)
+    api = "anthropic" if options.simulate else settings.api
+    trouble += describe_api(api)
     seen = forecast(known, options, counted)
     made, status, limits, costs = seen.plan, seen.status, seen.plan.spec.limits, seen.costs
     if as_json:
@@ -101,7 +103,7 @@ def show_plan(
     if seen.missing:
         out.print()
         rows = [["online", *_amounts(costs.online), f"{duration(costs.seconds)}, limited by {costs.held_up_by}"]]
-        rows += [["batch", *_amounts(costs.batch), "within 24 h"]] if costs.batch else []
+        rows += [["batch", *_amounts(costs.batch), "within 24 h"]] if costs.batch and api not in WITHOUT_BATCHES else []
         out.print(grid(["cost", "low", "expected", "high", "time"], rows))
         out.print(f"[dim]from {costs.basis}[/dim]")
     out.print()
@@ -118,9 +120,9 @@ def show_plan(
 def _count(made: Plan, settings: Settings, *, wished: bool | None) -> tuple[dict[str, float] | None, list[str]]:
     """The API's count of each template's prompts, and why there is none where nobody insisted on it. Raises what the API raises where
     somebody did."""
-    if wished is False or (wished is None and (made.provider == "simulator" or not settings.keys)):
+    if wished is False or (wished is None and (made.provider == "simulator" or not settings.counts_tokens)):
         return None, []
-    if made.provider == "anthropic" and not settings.keys:
+    if made.provider == "anthropic" and not settings.accounts:
         raise ConfigError("--count asks the API, and there is no key: set ANTHROPIC_API_KEY, or try it without one: --simulate")
     from convoforge.generation.token_count import count_prompts  # brings the SDK, which takes 1.4 s to import
 
@@ -136,7 +138,7 @@ def _count(made: Plan, settings: Settings, *, wished: bool | None) -> tuple[dict
 def _fly(known: Known, options: BuildOptions, settings: Settings, count: int, *, yes: bool) -> Pilot | None:
     """Pay for a pilot; None where somebody was asked, and did not want it."""
     simulate = options.simulate
-    if not simulate and not settings.keys:
+    if not simulate and not settings.accounts:
         raise ConfigError("no API key: set ANTHROPIC_API_KEY, or try it without one: --simulate")
     first = forecast(known, options.model_copy(update={"limit": min(count, options.limit or count)}))
     if not first.missing:

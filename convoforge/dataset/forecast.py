@@ -70,7 +70,7 @@ class Known:
 def look(spec: DatasetSpec, options: BuildOptions, settings: Settings) -> Known:
     """What a ledger knows of a dataset; where there is none, none is made. Raises `ConfigError` for whatever could not work, with the
     dataset's name, and `ConvoforgeError` for a data folder that cannot be written."""
-    check_settings(settings, simulate=options.simulate)
+    check_settings(settings, simulate=options.simulate, batch=spec.mode == "batch")
     try:
         return _look(spec, options, settings)
     except ConfigError as error:
@@ -79,7 +79,7 @@ def look(spec: DatasetSpec, options: BuildOptions, settings: Settings) -> Known:
 
 def _look(spec: DatasetSpec, options: BuildOptions, settings: Settings) -> Known:
     url, library = make_url(settings.database_url), Library.at(settings.config_dir)
-    elsewhere = is_elsewhere(options.provider, settings.api_root)
+    elsewhere = is_elsewhere(options.provider, settings.endpoint)
     if url.get_backend_name() == "sqlite" and url.database and not Path(url.database).exists():
         Rubric.of(spec.quality.scorers)
         plan = make_plan(spec, library, options.provider)

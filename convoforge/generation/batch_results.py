@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 
-from convoforge.claude import MessageBatches
+from convoforge.claude import MessageBatchClient
 from convoforge.claude.batches import HANDOVER_SECONDS
 from convoforge.errors import ClaudeAPIError, ConfigError, FatalAPIError, RejectedError, TransientError
 from convoforge.generation.answering_model import tell_other_model
@@ -151,7 +151,7 @@ class Collector:
     async def _look(self, batch: OpenBatch, found: Collected) -> bool:
         """Whether a batch is over, its results written."""
         assert batch.api_key is not None
-        api = MessageBatches(self._run.claude, self._run.key_names.index(batch.api_key))
+        api = self._run.claude.message_batches(self._run.key_names.index(batch.api_key))
         parts = await self._run.ledger.aread(read_parts, batch.id)
         seen = replace(batch.seen, looked_at=self._now(), trouble=None, given_up_at=batch.created_at + RESULTS_LIVE)
         try:
@@ -181,10 +181,10 @@ class Collector:
             return await self._go_on(batch, replace(seen, trouble=str(error)), found)
 
     async def _collect(
-        self, api: MessageBatches, batch: OpenBatch, seen: Seen, parts: dict[str, BatchRequest], found: Collected
+        self, api: MessageBatchClient, batch: OpenBatch, seen: Seen, parts: dict[str, BatchRequest], found: Collected
     ) -> bool:
         assert batch.api_id is not None
-        state = await api.look(batch.api_id)
+        state = await api.retrieve(batch.api_id)
         if state.provider != batch.provider:
             raise FatalAPIError(wrong_provider(state.provider, batch.provider), kind="provider")
         seen = replace(seen, api_status=state.status)
@@ -236,7 +236,9 @@ class Collector:
         )
         return await self._end(batch, seen, found, note)
 
-    async def _read(self, api: MessageBatches, batch: OpenBatch, parts: dict[str, BatchRequest], found: Collected) -> _Reading:
+    async def _read(
+        self, api: MessageBatchClient, batch: OpenBatch, parts: dict[str, BatchRequest], found: Collected
+    ) -> _Reading:
         """Read and write down the results of a batch, and again at once where some were missing or unreadable. What is read stays out of
         `parts`, also where the reading breaks off, which raises a `ClaudeAPIError`."""
         reading = await self._read_once(api, batch, parts, found)
@@ -248,7 +250,7 @@ class Collector:
         return reading
 
     async def _read_once(
-        self, api: MessageBatches, batch: OpenBatch, parts: dict[str, BatchRequest], found: Collected
+        self, api: MessageBatchClient, batch: OpenBatch, parts: dict[str, BatchRequest], found: Collected
     ) -> _Reading:
         assert batch.api_id is not None
         reading, failures = _Reading(), dict[str, BatchResult]()
@@ -340,7 +342,7 @@ class Collector:
 
     async def _missing(
         self,
-        api: MessageBatches,
+        api: MessageBatchClient,
         batch: OpenBatch,
         seen: Seen,
         parts: dict[str, BatchRequest],
@@ -372,8 +374,8 @@ class Collector:
         seen = replace(seen, missing_since=since, trouble=trouble, given_up_at=given_up_at)
         return await self._go_on(batch, seen, found)
 
-    async def _is_listed(self, api: MessageBatches, batch: OpenBatch) -> bool:
-        return batch.api_id in {one.id async for one in api.since(batch.created_at - SKEW)}
+    async def _is_listed(self, api: MessageBatchClient, batch: OpenBatch) -> bool:
+        return batch.api_id in {one.id async for one in api.list_since(batch.created_at - SKEW)}
 
     def _is_deleted(self, batch: OpenBatch) -> bool:
         """Whether the API keeps no results of a batch so old."""
@@ -387,7 +389,7 @@ class Collector:
         note = f"{why}: its {len(parts)} requests are asked again, and may have been billed"
         return await self._end(batch, batch.seen, found, note)
 
-    async def _find(self, api: MessageBatches, batch: OpenBatch, parts: Mapping[str, BatchRequest]) -> str | None:
+    async def _find(self, api: MessageBatchClient, batch: OpenBatch, parts: Mapping[str, BatchRequest]) -> str | None:
         """What the API calls a batch whose name was never written down, as the process died or the answer was lost: it is known by the
         names in its results. Raises `ClaudeAPIError` while one may be it, and has no results yet."""
         alike = [one async for one in self._unnamed(api, batch.requests, batch.created_at)]
@@ -404,17 +406,17 @@ class Collector:
             )
         return None
 
-    async def may_be_made(self, api: MessageBatches, requests: int, since: datetime) -> bool:
+    async def may_be_made(self, api: MessageBatchClient, requests: int, since: datetime) -> bool:
         """Whether the API lists a batch of so many requests, made since then, that nobody has named. Raises a `ClaudeAPIError`."""
         return bool([one async for one in self._unnamed(api, requests, since)])
 
-    async def _unnamed(self, api: MessageBatches, requests: int, since: datetime) -> AsyncIterator[BatchState]:
+    async def _unnamed(self, api: MessageBatchClient, requests: int, since: datetime) -> AsyncIterator[BatchState]:
         known = await self._run.ledger.aread(list_known_batches)
-        async for one in api.since(since - SKEW):
+        async for one in api.list_since(since - SKEW):
             if one.requests in (None, requests) and one.id not in known:
                 yield one
 
-    async def _is_it(self, api: MessageBatches, state: BatchState, parts: Mapping[str, BatchRequest]) -> bool:
+    async def _is_it(self, api: MessageBatchClient, state: BatchState, parts: Mapping[str, BatchRequest]) -> bool:
         looked_into = 0
         async with aclosing(api.results(state.id, self._run.spec.generation)) as results:
             async for one in results:

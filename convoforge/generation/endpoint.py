@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
-from convoforge.claude import Claude, is_loopback
+from convoforge.claude import SIMULATOR_KEY, Claude, ModelClient, is_loopback
 from convoforge.claude.retry import Policy
-from convoforge.errors import FatalAPIError, TransientError
+from convoforge.errors import ConfigError, FatalAPIError, TransientError
 from convoforge.models import Provider
 from convoforge.planning.spec import DatasetSpec, RateLimits
 from convoforge.rate import Limits
@@ -25,7 +25,35 @@ def api_address(settings: Settings, *, simulate: bool) -> Iterator[str]:
             yield url
 
 
-async def check_provider(claude: Claude, expected: Provider, policy: Policy) -> None:
+def check_account(settings: Settings, *, simulate: bool) -> tuple[str, ...]:
+    """What calls are sent under: API keys, or a cloud's name. Raises `ConfigError` where there is none."""
+    accounts = (SIMULATOR_KEY,) if simulate else settings.accounts
+    if not accounts:
+        raise ConfigError("no API key: set ANTHROPIC_API_KEY, or try it without one: --simulate")
+    return accounts
+
+
+@asynccontextmanager
+async def open_client(settings: Settings, spec: DatasetSpec, *, simulate: bool) -> AsyncIterator[ModelClient]:
+    """A client for a spec's model: of a simulator, of Anthropic's API or of the cloud that `CONVOFORGE_API` names. Another vendor's would
+    be made here. Raises `ConfigError` for what it needs and is not there."""
+    accounts, api = check_account(settings, simulate=simulate), settings.api
+    with api_address(settings, simulate=simulate) as address:
+        own = simulate or api == "anthropic"
+        claude = Claude(
+            accounts,
+            address if own else None,
+            spec.model,
+            timeout_seconds=spec.retry.timeout_seconds,
+            api="anthropic" if own else api,
+        )
+        try:
+            yield claude
+        finally:
+            await claude.aclose()
+
+
+async def check_provider(claude: ModelClient, expected: Provider, policy: Policy) -> None:
     """Ask the API, at no cost, whether it would answer. Raises `FatalAPIError` with what to do about it."""
 
     async def check() -> Provider:

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from convoforge.claude import MessageBatches
 from convoforge.errors import ClaudeAPIError, FatalAPIError, RejectedError, TransientError, span
 from convoforge.generation.batch_results import Collected, Collector
 from convoforge.generation.endpoint import wrong_provider
@@ -62,7 +61,7 @@ class Batcher:
         return handed, failed
 
     def _chunks(self, jobs: Sequence[Job]) -> Iterator[list[tuple[Job, bytes]]]:
-        api = MessageBatches(self._run.claude)
+        api = self._run.claude.message_batches()
         texts = [kept_text(job.prompt, self._run.claude.facts, job.settings) for job in jobs]
         crowd = Counter(texts)
         chunk: list[tuple[Job, bytes]] = []
@@ -130,7 +129,7 @@ class Batcher:
         A server that broke may have made it all the same: before another attempt the API's list is looked at, as a second batch is
         paid in full.
         """
-        api, doubt = MessageBatches(self._run.claude), False
+        api, doubt = self._run.claude.message_batches(), False
 
         async def create() -> BatchState | None:
             nonlocal doubt

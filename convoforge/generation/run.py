@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from convoforge.background import background_task
-from convoforge.claude import SIMULATOR_KEY, Claude
 from convoforge.claude.retry import Policy
-from convoforge.errors import ConfigError, FatalAPIError, LedgerError
-from convoforge.generation.endpoint import api_address, check_provider, limit_label, read_limits
+from convoforge.errors import FatalAPIError, LedgerError
+from convoforge.generation.endpoint import check_account, check_provider, limit_label, open_client, read_limits
 from convoforge.generation.generator import MAX_IN_FLIGHT, Generator
 from convoforge.generation.message_batches import Batcher
 from convoforge.generation.run_context import RunContext
@@ -69,9 +68,7 @@ async def open_run(
     `LedgerError`: one line each, for a person. Who opened it waits for its calls in flight before it is closed.
     """
     simulate = provider == "simulator"
-    if not simulate and not settings.keys:
-        raise ConfigError("no API key: set ANTHROPIC_API_KEY, or try it without one: --simulate")
-    keys = (SIMULATOR_KEY,) if simulate else settings.keys
+    accounts = check_account(settings, simulate=simulate)
     own_id = uuid.UUID(flow_run_id).hex if flow_run_id else uuid.uuid4().hex
     run_id = part_of or own_id
     async with AsyncExitStack() as stack:
@@ -81,20 +78,18 @@ async def open_run(
         ledger.write(register, owner, now)
         stack.callback(lambda: ledger.write(retire, owner.id, datetime.now(UTC)))
         await stack.enter_async_context(background_task(_renew_lease(ledger, owner.id, log)))
-        base_url = stack.enter_context(api_address(settings, simulate=simulate))
-        claude = Claude(keys, base_url, spec.model, timeout_seconds=spec.retry.timeout_seconds)
-        stack.push_async_callback(claude.aclose)
-        policy = Policy(spec.retry)
+        claude = await stack.enter_async_context(open_client(settings, spec, simulate=simulate))
+        base_url, policy = claude.base_url, Policy(spec.retry)
         try:
             await check_provider(claude, provider, policy)
         except FatalAPIError as error:
             if sends or error.kind != "model":
                 raise
         if sends:
-            check_model(claude.facts, spec, elsewhere=is_elsewhere(provider, settings.api_root))
-        if claude.told:
-            ledger.write(keep_facts, provider, spec.model, claude.told, datetime.now(UTC))
-        endpoint, names = limit_label(spec, base_url, provider), [fingerprint(key) for key in keys]
+            check_model(claude.facts, spec, elsewhere=is_elsewhere(provider, base_url))
+        if claude.reported:
+            ledger.write(keep_facts, provider, spec.model, claude.reported, datetime.now(UTC))
+        endpoint, names = limit_label(spec, base_url, provider), [fingerprint(account) for account in accounts]
         open_limiter = open_limiter or _counted_in(ledger)
         limiter = await stack.enter_async_context(open_limiter(read_limits(spec.limits), endpoint, spec.model, names))
         if part_of is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from convoforge.claude import Claude
+from convoforge.claude import ModelClient
 from convoforge.claude.retry import Policy
 from convoforge.generation.run_state import RunState
 from convoforge.ledger import Ledger
@@ -29,7 +29,7 @@ class RunContext:
     price: Price
     policy: Policy
     ledger: Ledger
-    claude: Claude
+    claude: ModelClient
     limiter: RateLimiter
     state: RunState
     key_names: Sequence[str]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from convoforge.claude import SIMULATOR_KEY, Claude
 from convoforge.claude.retry import Policy
 from convoforge.dataset.estimate import samples
-from convoforge.generation.endpoint import api_address, check_provider
+from convoforge.generation.endpoint import check_provider, open_client
 from convoforge.models import Prompt
 from convoforge.planning.plan import Plan
 from convoforge.settings import Settings
@@ -22,13 +21,8 @@ def count_prompts(plan: Plan, settings: Settings, seconds: float | None = None) 
 
 
 async def _count(plan: Plan, settings: Settings) -> dict[str, float]:
-    simulate = plan.provider == "simulator"
-    spec, slots = plan.spec, asyncio.Semaphore(AT_ONCE)
-    with api_address(settings, simulate=simulate) as url:
-        claude = Claude(
-            (SIMULATOR_KEY,) if simulate else settings.keys, url, spec.model, timeout_seconds=spec.retry.timeout_seconds
-        )
-        policy = Policy(spec.retry)
+    spec, slots, policy = plan.spec, asyncio.Semaphore(AT_ONCE), Policy(plan.spec.retry)
+    async with open_client(settings, spec, simulate=plan.provider == "simulator") as claude:
 
         async def one(prompt: Prompt) -> int:
             async def count() -> int:
@@ -37,12 +31,9 @@ async def _count(plan: Plan, settings: Settings) -> dict[str, float]:
 
             return await policy.run(count)
 
-        try:
-            await check_provider(claude, plan.provider, policy)
-            return {
-                name: sum(counts) / len(counts)
-                for name, prompts in samples(plan).items()
-                if (counts := await asyncio.gather(*map(one, prompts)))
-            }
-        finally:
-            await claude.aclose()
+        await check_provider(claude, plan.provider, policy)
+        return {
+            name: sum(counts) / len(counts)
+            for name, prompts in samples(plan).items()
+            if (counts := await asyncio.gather(*map(one, prompts)))
+        }

@@ -20,6 +20,7 @@ import orjson
 from convoforge.errors import ConfigError
 from convoforge.models import Provider
 from convoforge.planning.spec import DatasetSpec, Generation
+from convoforge.pricing import bare_model
 
 Lifecycle = Literal["active", "deprecated", "retired"]
 LIFECYCLES: tuple[Lifecycle, ...] = ("active", "deprecated", "retired")
@@ -66,7 +67,7 @@ class ModelFacts:
 
 def snapshot_facts(model: str) -> ModelFacts:
     """What the package's snapshot says of a model; the plainest facts where it says nothing."""
-    told = snapshot_models().get(model)
+    told = snapshot_models().get(model) or snapshot_models().get(bare_model(model).replace("@", "-"))
     if told is None:
         return ModelFacts(model, known=False)
     return ModelFacts(

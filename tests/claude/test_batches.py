@@ -163,7 +163,7 @@ async def test_the_last_line_may_be_cut(server: Server, batches: MessageBatches)
 async def test_a_line_longer_than_any_answer_fills_no_memory(
     server: Server, batches: MessageBatches, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("convoforge.claude.connection.MAX_LINE", 100_000)
+    monkeypatch.setattr("convoforge.claude.http.MAX_LINE", 100_000)
     monkeypatch.setattr("convoforge.claude.batches.MAX_LINE", 100_000)
     long = line("a", type="succeeded", message={**MESSAGE, "content": [{"type": "text", "text": "x" * 900_000}]})
     server.lines = [long, line("b", type="succeeded", message=MESSAGE)]
@@ -239,14 +239,14 @@ async def test_a_listing_goes_back_as_far_as_it_is_asked_to(server: Server, batc
         "?limit=100&after_id=msgbatch_8": {"data": [state(7), state(6)], "has_more": True},
     }
     since = datetime(2026, 11, 25, 10, 7, tzinfo=UTC)
-    assert [one.id async for one in batches.since(since)] == ["msgbatch_9", "msgbatch_8", "msgbatch_7"]
+    assert [one.id async for one in batches.list_since(since)] == ["msgbatch_9", "msgbatch_8", "msgbatch_7"]
 
 
 async def test_a_listing_that_goes_in_circles_comes_to_an_end(server: Server, batches: MessageBatches) -> None:
     same = {"data": [state(9), state(8)], "has_more": True}
     server.answers = {"?limit=100": same, "?limit=100&after_id=msgbatch_8": same}
     with pytest.raises(TransientError, match="lists the same batches again"):
-        [one.id async for one in batches.since(datetime(2026, 11, 25, tzinfo=UTC))]
+        [one.id async for one in batches.list_since(datetime(2026, 11, 25, tzinfo=UTC))]
 
 
 @pytest.mark.parametrize(
@@ -264,7 +264,7 @@ async def test_a_batch_has_ended_where_its_state_or_its_time_says_so(
     server: Server, batches: MessageBatches, changes: dict[str, Any], ended: bool
 ) -> None:
     server.answers = {"/msgbatch_1": {**state(1), **changes}}
-    found = await batches.look("msgbatch_1")
+    found = await batches.retrieve("msgbatch_1")
     assert (found.ended, found.status) == (ended, changes["processing_status"])
 
 
@@ -274,12 +274,12 @@ async def test_a_batch_without_a_name_or_a_state_is_none(
 ) -> None:
     server.answers = {"/msgbatch_1": {**state(1), **changes}}
     with pytest.raises(TransientError, match="a batch has no"):
-        await batches.look("msgbatch_1")
+        await batches.retrieve("msgbatch_1")
 
 
 async def test_where_a_batch_stands(server: Server, batches: MessageBatches) -> None:
     server.answers = {"/msgbatch_1": state(1, "ended", succeeded=3, expired=1)}
-    found = await batches.look("msgbatch_1")
+    found = await batches.retrieve("msgbatch_1")
     assert (found.ended, found.requests, found.counts["expired"], found.provider) == (True, 4, 1, "anthropic")
 
 

@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from convoforge.claude import SIMULATOR_KEY, Claude, is_loopback, read_usage
-from convoforge.claude.connection import proxy_for
+from convoforge.claude.http import find_proxy
 from convoforge.claude.reading import MAX_TOKENS
 from convoforge.claude.retry import Policy
 from convoforge.errors import (
@@ -345,7 +345,7 @@ async def test_a_proxy_that_the_environment_names_is_gone_by(monkeypatch: pytest
             await claude.send(PROMPT, SETTINGS)
     assert seen == [("http://api.example/claude/v1/messages", aiohttp.encode_basic_auth("me", "secret"))]
     monkeypatch.setenv("no_proxy", "api.example,other.example")
-    assert [proxy_for(f"http://{name}.example/") is None for name in ("api", "other", "third")] == [True, True, False]
+    assert [find_proxy(f"http://{name}.example/") is None for name in ("api", "other", "third")] == [True, True, False]
 
 
 @pytest.mark.parametrize("status", [200, 429])
@@ -646,7 +646,7 @@ async def test_a_check_tells_who_answers_and_costs_nothing(simulator: SimulatorC
     assert simulator.rows() == []
 
 
-async def test_a_wrong_key_is_doom_and_one_right_key_is_enough(simulator: SimulatorControl) -> None:
+async def test_a_wrong_key_is_fatal_and_one_right_key_is_enough(simulator: SimulatorControl) -> None:
     async with client(simulator.url, WRONG, WRONG) as claude:
         with pytest.raises(FatalAPIError, match=r"refused the key \(401\).*ANTHROPIC_API_KEY"):
             await claude.check()
@@ -655,7 +655,7 @@ async def test_a_wrong_key_is_doom_and_one_right_key_is_enough(simulator: Simula
             assert await claude.check() == "simulator"
 
 
-async def test_an_unknown_model_is_doom_with_its_name(simulator: SimulatorControl) -> None:
+async def test_an_unknown_model_is_fatal_with_its_name(simulator: SimulatorControl) -> None:
     async with client(simulator.url, model="claude-sonnet-99") as claude:
         with pytest.raises(FatalAPIError, match="knows no model 'claude-sonnet-99': change `model`"):
             await claude.check()

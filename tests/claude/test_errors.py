@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 import pkgutil
 import re
 import traceback
@@ -21,7 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from convoforge.claude import translate
-from convoforge.claude.errors import lost
+from convoforge.claude.errors import make_connection_error
 from convoforge.errors import ClaudeAPIError, FatalAPIError, OverloadError, RejectedError, TransientError, UnreadableError
 
 REQUEST = httpx2.Request("POST", "https://api.anthropic.com/v1/messages", headers={"authorization": "Bearer sk-secret"})
@@ -130,15 +131,20 @@ def status_error(
     headers: Mapping[str, str] | None = None,
 ) -> anthropic.APIStatusError:
     """An error as the SDK makes it from an answer."""
-    response = httpx2.Response(status, headers=headers, request=REQUEST)
-    if cls is not None:
-        return cls("Error code", response=response, body=body)
-    return sdk()._make_status_error("Error code", body=body, response=response)
+    if cls is not None or status < 300:
+        response = httpx2.Response(status, headers=headers, request=REQUEST)
+        return (cls or anthropic.APIStatusError)("Error code", response=response, body=body)
+    return refused(httpx2.Response(status, headers=headers, content=json.dumps(body)))
 
 
-@cache
-def sdk() -> anthropic.Anthropic:
-    return anthropic.Anthropic(api_key=KEY)
+def refused(response: httpx2.Response) -> anthropic.APIStatusError:
+    """What the SDK raises where a server answers with this."""
+    transport = httpx2.MockTransport(lambda _: response)
+    http = httpx2.Client(transport=transport, follow_redirects=False)
+    client = anthropic.Anthropic(api_key=KEY, max_retries=0, http_client=http, open_telemetry=False)
+    with pytest.raises(anthropic.APIStatusError) as caught:
+        client.post("/v1/messages", cast_to=httpx2.Response, body={})
+    return caught.value
 
 
 def body(kind: Any = "invalid_request_error", message: Any = "words", code: str | None = None) -> dict[str, Any]:
@@ -200,7 +206,7 @@ def test_every_error_of_the_sdk_was_thought_of() -> None:
             unknown.append(f"{cls.__name__} (status {statuses_of(cls)[0]}, error_code {code})")
     assert not unknown, (
         f"anthropic {anthropic.__version__} has errors this project never decided on: {', '.join(unknown)}. Decide for each whether it "
-        "is transient, overload, rejected or doom; see to it in convoforge.claude.translate; then list it at the top of this file"
+        "is transient, overload, rejected or fatal; see to it in convoforge.claude.translate; then list it at the top of this file"
     )
 
 
@@ -298,8 +304,7 @@ def test_what_passes_is_told_by_type_and_status_together(
 
 
 def page(status: int, text: str = "<!DOCTYPE html><html><head><title>Just a\nmoment...</title></head></html>") -> ClaudeAPIError:
-    response = httpx2.Response(status, text=text, headers={"content-type": "text/html"}, request=REQUEST)
-    return translate(sdk()._make_status_error_from_response(response))
+    return translate(refused(httpx2.Response(status, text=text, headers={"content-type": "text/html"})))
 
 
 def test_a_page_of_a_proxy_is_no_word_of_the_api() -> None:
@@ -339,7 +344,7 @@ def test_a_redirect_is_no_answer_that_was_paid_and_says_where_it_leads() -> None
     assert "https://elsewhere.example/v1: set ANTHROPIC_BASE_URL" in str(ours)
 
 
-def test_a_billing_error_is_doom_whatever_its_status() -> None:
+def test_a_billing_error_is_fatal_whatever_its_status() -> None:
     assert type(translate(status_error(400, body("billing_error", "Your credit balance is too low")))) is FatalAPIError
 
 
@@ -370,7 +375,7 @@ def test_a_billing_error_is_doom_whatever_its_status() -> None:
         "API access is paused until your next billing cycle",
     ],
 )
-def test_an_account_at_its_end_is_doom_by_whatever_words_and_status(said: str) -> None:
+def test_an_account_at_its_end_is_fatal_by_whatever_words_and_status(said: str) -> None:
     for status in (400, 402, 403, 422):
         ours = translate(status_error(status, body("invalid_request_error", said)))
         assert type(ours) is FatalAPIError, status
@@ -413,7 +418,7 @@ def test_a_429_is_about_the_account_only_where_it_does_not_say_when_to_come_back
     assert type(translate(status_error(503, body("api_error", "The billing service failed")))) is TransientError
 
 
-def test_a_404_about_the_model_is_doom_and_any_other_is_only_this_request_s() -> None:
+def test_a_404_about_the_model_is_fatal_and_any_other_is_only_this_request_s() -> None:
     other = "The requested resource could not be found. Which model do you want?"
     assert type(translate(status_error(404, body("not_found_error", other)))) is RejectedError
     unknown = body("invalid_request_error", "The model `claude-x` does not exist or you do not have access to it")
@@ -445,7 +450,7 @@ def test_only_a_connection_that_was_never_made_is_surely_not_billed(
     said = OSError(f"lost {KEY}")
     where = ConnectionKey("api.anthropic.com", 443, True, True, None, None, None)
     error = cause(where, said) if issubclass(cause, aiohttp.ClientConnectorError) else cause(str(said))
-    ours = lost(error, "https://api.anthropic.com", [KEY])
+    ours = make_connection_error(error, "https://api.anthropic.com", [KEY])
     assert (type(ours), ours.kind, ours.maybe_billed) == (TransientError, kind, maybe_billed)
     assert kind == "timeout" or "https://api.anthropic.com" in str(ours)
     assert KEY not in str(ours)
@@ -488,7 +493,7 @@ def test_retry_after_is_read_as_the_sdk_reads_it(headers: Mapping[str, str], sec
     assert translate(error, now=lambda: 1_795_683_600.0).retry_after == seconds  # Thu, 26 Nov 2026 09:00:00 GMT
 
 
-json = st.recursive(
+json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: (
         st.lists(inner, max_size=3)
@@ -499,7 +504,7 @@ json = st.recursive(
 
 
 @settings(deadline=None)
-@given(st.integers(300, 599), json)
+@given(st.integers(300, 599), json_values)
 def test_whatever_a_server_says_an_error_is_fit_for_the_ledger(status: int, said: object) -> None:
     ours = translate(status_error(status, said))
     for text in (str(ours), ours.kind, *map(str, ours.details.values())):
@@ -512,8 +517,7 @@ def test_whatever_a_server_says_an_error_is_fit_for_the_ledger(status: int, said
 
 def test_a_page_of_html_is_cut_to_a_line() -> None:
     page = "<!doctype html>\n<html>\x1b[31m\0" + "<p>Bad gateway</p>\n" * 5000
-    response = httpx2.Response(502, text=page, request=REQUEST)
-    ours = translate(sdk()._make_status_error_from_response(response))
+    ours = translate(refused(httpx2.Response(502, text=page)))
     assert len(str(ours)) < 500
     assert "\n" not in str(ours) and "\x1b" not in str(ours) and "\0" not in str(ours)
 

@@ -9,7 +9,7 @@ import pytest
 from message_batches.made import HOUR, KEY, MINUTE, Open, match, prompt, worst
 from sqlalchemy import text
 
-from convoforge.claude import MessageBatches
+from convoforge.claude import Claude, MessageBatches
 from convoforge.generation.batch_results import MISSING_FOR, RESULTS_LIVE, SHORT_FOR
 from convoforge.generation.generator import Job
 from convoforge.ledger.message_batches import list_open_batches, list_troubled_batches
@@ -353,7 +353,7 @@ async def test_an_old_key_that_is_refused_does_not_stop_the_others(
     async with start_run() as run:
         await run.hand_over()
         run.elsewhere(monkeypatch, key_names=["the new one", fingerprint(KEY)])
-        monkeypatch.setattr("convoforge.generation.batch_results.MessageBatches", lambda claude, _key: MessageBatches(claude))
+        monkeypatch.setattr(Claude, "message_batches", lambda claude, _key: MessageBatches(claude))
         simulator.script("401", on="batch_retrieve")
         found = await run.collect()
         assert (found.going_on, run.control.stopped) == (1, None)

@@ -98,7 +98,7 @@ def test_a_model_newer_than_the_snapshot_is_asked_as_the_api_says() -> None:
     assert sent(always) == {"output_config": {"effort": "low"}}
 
 
-@pytest.mark.parametrize("model", ["house-model-7", "claude-sonnet-10-1", "anthropic.claude-sonnet-5-5", ""])
+@pytest.mark.parametrize("model", ["house-model-7", "claude-sonnet-10-1", "anthropic/claude-sonnet-5-5", ""])
 def test_no_name_is_taken_for_a_fact(model: str) -> None:
     facts = snapshot_facts(model)
     assert (facts.known, facts.structured, facts.temperature, facts.thinking) == (False, False, False, ())
