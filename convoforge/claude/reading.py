@@ -19,7 +19,7 @@ MAX_TOKENS = 10_000_000
 """Maximum tokens of one kind that an answer is believed to have taken: ten times the largest context window there is, and all kinds
 together fit into 32 bits."""
 
-_RATE_PREFIX = "anthropic-ratelimit-"
+_RATE_PREFIX = b"anthropic-ratelimit-"
 
 
 def read_reply(message: Mapping[str, Any], response: httpx2.Response, *, temperature_applied: bool) -> Reply:
@@ -36,10 +36,14 @@ def read_reply(message: Mapping[str, Any], response: httpx2.Response, *, tempera
         request_id=read_word(headers.get("request-id"), 128),
         provider=read_provider(headers),
         model=read_word(message.get("model"), 200) or "",
-        rate_headers={name: value for name, value in headers.items() if name.startswith(_RATE_PREFIX)},
+        rate_headers={name.decode().lower(): value.decode("latin-1") for name, value in headers.raw if _is_rate_header(name)},
         refusal_category=read_word(details.get("category"), 64) if isinstance(details, dict) else None,
         temperature_applied=temperature_applied,
     )
+
+
+def _is_rate_header(name: bytes) -> bool:
+    return name[:20].lower() == _RATE_PREFIX
 
 
 def _text(message: Mapping[str, Any], response: httpx2.Response) -> str:
