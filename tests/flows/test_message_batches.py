@@ -354,7 +354,7 @@ def test_a_batch_of_another_key_is_said_and_not_given_up(
     building.spec("batch-key")
     run_build(spec="batch-key", simulate=True, batch=True, wait=False)
     with monkeypatch.context() as patch:
-        patch.setattr("convoforge.generation.run.SIMULATOR_KEY", "sk-other")
+        patch.setattr("convoforge.generation.endpoint.SIMULATOR_KEY", "sk-other")
         state = run_build(spec="batch-key", simulate=True, batch=True)
     assert state.type.value == "FAILED"
     assert state.message is not None and "was made under another API key" in state.message

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convoforge.models import Conversation, Turn
-from convoforge.scoring import score
+from convoforge.scoring import Rubric, ScoringContext
 from convoforge.simulator.dialogue import (
     ALTERNATIVES,
     Facts,
@@ -25,6 +25,8 @@ from convoforge.simulator.dialogue import (
     write_conversation,
 )
 from convoforge.simulator.prompt_fields import PromptFields, lower_label, read_prompt_fields
+
+RUBRIC = Rubric.of(("turns", "length", "structure"))
 
 CELLS = [
     ("Anxious Investor", "Fear", "market volatility", "template"),
@@ -46,7 +48,9 @@ def conversations(cell: tuple[str, str, str, str], count: int) -> list[list[Turn
 
 
 def judged(turns: list[TurnDict]) -> int:
-    return score(Conversation(tuple(Turn(turn["role"], turn["content"]) for turn in turns))).score  # type: ignore[arg-type]
+    return RUBRIC.score(
+        Conversation(tuple(Turn(turn["role"], turn["content"]) for turn in turns)), ScoringContext()
+    ).quality.score  # type: ignore[arg-type]
 
 
 def grams(turns: list[TurnDict]) -> set[tuple[str, ...]]:

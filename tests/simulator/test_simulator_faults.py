@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 
 from convoforge.errors import ConfigError, GenerationValidationError, ParseError
 from convoforge.parsing import parse_conversation
-from convoforge.scoring import score
+from convoforge.scoring import Rubric, ScoringContext
 from convoforge.simulator.client import SimulatorControl
 from convoforge.simulator.faults import (
+
+RUBRIC = Rubric.of(("turns", "length", "structure"))
     BATCHED,
     BROKEN,
     ERROR_IN_200,
@@ -198,7 +200,8 @@ def test_wrong_roles_are_two_turns_of_the_user_in_a_row(ask: Ask, control: Simul
 
 def test_a_short_conversation_is_sound_and_scores_under_six(ask: Ask, control: SimulatorControl) -> None:
     control.script(*["short"] * 20)
-    assert all(score(parse_conversation(text_of(ask(variant)))).score < 6 for variant in range(20))
+    scored = [RUBRIC.score(parse_conversation(text_of(ask(variant))), ScoringContext()) for variant in range(20)]
+    assert all(one.quality.score < 6 for one in scored)
 
 
 def test_a_script_can_give_the_very_words_of_an_answer(ask: Ask, control: SimulatorControl) -> None:
