@@ -19,8 +19,6 @@ from convoforge.parsing import parse_conversation
 from convoforge.scoring import Rubric, ScoringContext
 from convoforge.simulator.client import SimulatorControl
 from convoforge.simulator.faults import (
-
-RUBRIC = Rubric.of(("turns", "length", "structure"))
     BATCHED,
     BROKEN,
     ERROR_IN_200,
@@ -35,6 +33,8 @@ RUBRIC = Rubric.of(("turns", "length", "structure"))
     Script,
     read_fault,
 )
+
+RUBRIC = Rubric.of(("turns", "length", "structure"))
 
 Ask = Callable[..., anthropic.types.Message]
 Wanted = Callable[..., dict[str, Any]]
