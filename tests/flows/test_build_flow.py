@@ -20,7 +20,8 @@ from support import Project, Simulator
 from watching import Operator, wait_for
 
 from convoforge.claude import SIMULATOR_KEY
-from convoforge.errors import ConfigError, ConvoforgeError
+from convoforge.dataset.release import publish_dataset
+from convoforge.errors import ConfigError, ConvoforgeError, LedgerError
 from convoforge.flows.build_dataset import build_dataset
 from convoforge.generation.endpoint import limit_label
 from convoforge.models import Provider
@@ -62,6 +63,38 @@ def test_the_artifacts_are_a_table_a_bar_and_a_page(run_build: RunFlow, building
     assert not [line for line in page if line.startswith(" ")]
     assert page[2].startswith("> **Simulated data.**")
     assert f"| path | {report.path} |" in page
+
+
+def test_a_new_version_is_announced_as_an_asset_and_an_unchanged_one_is_not(
+    run_build: RunFlow, building: Project, operator: Operator
+) -> None:
+    for topics in (["x"], ["x"], ["x", "y"]):
+        building.spec("states-asset", axes={**ONE, "topic": topics})
+        last = report_in(run_build(spec="states-asset", simulate=True))
+    events = operator.events("prefect.asset.materialization.succeeded", "convoforge://simulated/states-asset", 2)
+    assert [event["version"] for event in events] == [1, 2]
+    assert (events[1]["path"], events[1]["run_id"]) == (last.path, last.run_id)
+
+
+@pytest.mark.parametrize(
+    ("error", "tries", "name"),
+    [(LedgerError("the database is away"), 2, "Completed"), (ConfigError("the folder is of no use"), 1, "Failed")],
+)
+def test_publishing_is_tried_again_unless_a_person_has_to_mend_something(
+    error: ConvoforgeError, tries: int, name: str, run_build: RunFlow, building: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    building.spec("states-away", axes=ONE)
+    calls: list[int] = []
+
+    def fail_once(*given: Any, **named: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 1:
+            raise error
+        return publish_dataset(*given, **named)
+
+    monkeypatch.setattr("convoforge.tasks.publish.publish_dataset", fail_once)
+    assert run_build(spec="states-away", simulate=True).name == name
+    assert len(calls) == tries
 
 
 def test_limit_makes_so_many_and_no_more(run_build: RunFlow, building: Project, simulator: Simulator, operator: Operator) -> None:
