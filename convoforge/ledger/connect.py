@@ -33,9 +33,10 @@ def open_engine(database_url: str) -> Engine:
         event.listen(engine, "connect", _sqlite_pragmas)
         event.listen(engine, "begin", _sqlite_begin)
     try:
-        found = _version(engine)
-        if found != HEAD:
-            _migrate(engine, found, shown)
+        with engine.execution_options(read_only=True).connect() as connection:
+            current = inspect(connection).has_table("alembic_version") and _read(connection) == HEAD
+        if not current:
+            _migrate(engine, shown)
     except SQLAlchemyError as error:
         engine.dispose()
         raise LedgerError(f"the ledger at {shown} cannot be opened: {_short(error)}. {_advice(url)}") from None
@@ -108,30 +109,30 @@ def _sqlite_begin(connection: Connection) -> None:
     connection.exec_driver_sql(f"BEGIN{mode}")
 
 
-def _version(engine: Engine) -> str | None:
-    """The schema version found: None for an empty database."""
-    with engine.execution_options(read_only=True).connect() as connection:
-        if not inspect(connection).has_table("alembic_version"):
-            return None
-        found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
-        return None if found is None else str(found)
-
-
-def _migrate(engine: Engine, found: str | None, shown: str) -> None:
+def _migrate(engine: Engine, shown: str) -> None:
     with engine.begin() as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(40577)"))  # two processes opening one empty database
         if not inspect(connection).has_table("alembic_version"):
             _make(connection)
-        elif _read(connection) != HEAD:
+        elif (found := _read(connection)) != HEAD:
             from convoforge.ledger.migrations import known_versions, upgrade  # Alembic takes 0.3 s to import
 
-            if found is not None and found not in known_versions():
-                raise LedgerError(
-                    f"the ledger at {shown} is from a newer version of convoforge (schema {found}, this one knows {HEAD}): "
-                    "upgrade convoforge"
-                )
-            upgrade(connection)
+            if found not in known_versions():
+                raise LedgerError(_refuse(found, shown))
+            upgrade(connection, found)
+
+
+def _refuse(found: str, shown: str) -> str:
+    if found > HEAD:
+        return (
+            f"the ledger at {shown} is from a newer version of convoforge (schema {found}, this one knows {HEAD}): "
+            "upgrade convoforge"
+        )
+    return (
+        f"the ledger at {shown} is from before the first release of convoforge (schema {found}, this one knows {HEAD}) and cannot "
+        "be migrated: move it elsewhere, or set CONVOFORGE_DATABASE_URL to another database, and build again"
+    )
 
 
 def _make(connection: Connection) -> None:
@@ -141,8 +142,8 @@ def _make(connection: Connection) -> None:
     connection.execute(text("INSERT INTO alembic_version VALUES (:head)"), {"head": HEAD})
 
 
-def _read(connection: Connection) -> str | None:
-    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+def _read(connection: Connection) -> str:
+    return str(connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one())
 
 
 def _short(error: SQLAlchemyError) -> str:

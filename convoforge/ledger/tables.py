@@ -1,6 +1,6 @@
 """The ledger's tables. Money is integer pico-dollars, times are UTC to the microsecond, texts are UTF-8.
 
-One schema for SQLite and PostgreSQL; changed only by a new file in `migrations/versions`, never by editing an old one.
+One schema for SQLite and PostgreSQL. A new ledger is made from it; once 1.0 is released, each change of it is a migration as well.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from sqlalchemy import (
     true,
 )
 
-HEAD = "0005"
-"""The newest migration: what a ledger of this release stands at."""
+HEAD = "0006"
+"""Revision of the newest migration: the schema version of a ledger of this release. Revisions count up and are compared."""
 
 
 class UTCDateTime(TypeDecorator[datetime]):

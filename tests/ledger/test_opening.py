@@ -1,4 +1,4 @@
-"""Opening a ledger: made on first use, migrated, refused when it cannot be trusted."""
+"""Opening a ledger: made on first use, refused when it cannot be trusted."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ import stat
 from pathlib import Path
 
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import inspect, text
 
 from convoforge.errors import ConfigError, LedgerError
 from convoforge.ledger import Ledger
-from convoforge.ledger.migrations import known_versions, upgrade
-from convoforge.ledger.tables import HEAD, metadata
+from convoforge.ledger.migrations import known_versions
+from convoforge.ledger.tables import HEAD
 
 COLUMNS = {
     "answers": "attempt content_hash content_key conversation_id generated_at kind raw_text reason "
@@ -43,23 +41,6 @@ COLUMNS = {
 }
 
 
-def test_the_migrations_make_the_tables_that_the_code_uses(ledger: Ledger) -> None:
-    def differences(connection: Connection) -> list[object]:
-        return list(compare_metadata(MigrationContext.configure(connection, opts={"compare_type": True}), metadata))
-
-    def migrate_from_nothing(connection: Connection) -> None:
-        metadata.drop_all(connection)
-        connection.execute(text("DELETE FROM alembic_version"))
-        upgrade(connection)
-
-    assert ledger.read(differences) == []
-    ledger.write(migrate_from_nothing)
-    assert ledger.read(differences) == []
-    assert (
-        ledger.read(lambda connection: connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one()) == HEAD
-    )
-
-
 def test_the_columns_are_these(ledger: Ledger) -> None:
     inspector = inspect(ledger.engine)
     found = {name: " ".join(sorted(c["name"] for c in inspector.get_columns(name))) for name in inspector.get_table_names()}
@@ -76,13 +57,6 @@ def test_a_ledger_opens_again_with_what_it_held(database_url: str) -> None:
         first.write(lambda connection: connection.execute(text("INSERT INTO budgets (scope) VALUES ('x')")) and None)
     with Ledger(database_url) as again:
         assert again.read(lambda connection: connection.execute(text("SELECT scope FROM budgets")).scalar_one()) == "x"
-
-
-def test_a_database_from_a_newer_version_is_refused(database_url: str) -> None:
-    with Ledger(database_url) as ledger:
-        ledger.write(lambda connection: connection.execute(text("UPDATE alembic_version SET version_num = '9999'")) and None)
-    with pytest.raises(LedgerError, match=r"newer version of convoforge \(schema 9999, this one knows .*\): upgrade convoforge"):
-        Ledger(database_url)
 
 
 @pytest.mark.parametrize("url", ["mysql://h/db", "nonsense", "sqlite://", "sqlite:///:memory:", "oracle://x", ""])
