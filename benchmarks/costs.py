@@ -93,8 +93,8 @@ class Past:
     def _request(self, request: int, run: int, answer: int | None) -> Row:
         cell = f"{request:032x}"
         axes = {"persona": "Anxious Investor", "emotion": "Fear", "topic": "market volatility", "tier": "template"}
-        own = {"id": request, "dataset_id": 1 + run % DATASETS, "wanted": f"{cell}/0", "cell": cell, "draw": 0}
-        state = {"state": "pending" if answer is None else "held", "answer": answer, "sent": f"{request:064x}"}
+        own = {"id": request, "dataset_id": 1 + run % DATASETS, "draw_key": f"{cell}/0", "cell": cell, "draw": 0}
+        state = {"state": "pending" if answer is None else "held", "answer": answer, "fingerprint": f"{request:064x}"}
         return {**own, **axes, "template": TEMPLATES[request % 3], **state}
 
     def _attempt(self, request: int, attempt: int, run: int, status: str, billing: str) -> Iterator[tuple[str, Row]]:
@@ -153,7 +153,7 @@ class Past:
             "request_id": request,
             "attempt": attempt,
             "conversation_id": f"{request:032x}",
-            "sent": f"{request:064x}",
+            "fingerprint": f"{request:064x}",
             "kind": kind,
             "turns": _TURNS if kind == "ok" else None,
             "template_version": "1/x",

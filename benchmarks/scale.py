@@ -111,7 +111,7 @@ def fill(rows: int) -> None:
         def ended(draw: Any) -> Completion:
             said = _SAID.format(n=draw.request_id)
             conversation = Conversation(tuple(Turn(("user", "assistant")[n % 2], f"{said} ({n})") for n in range(12)))
-            sent = f"{draw.request_id:064x}"
+            fingerprint = f"{draw.request_id:064x}"
             intent = Intent(
                 request_id=draw.request_id,
                 attempt=1,
@@ -128,8 +128,8 @@ def fill(rows: int) -> None:
                 limits={},
             )
             answer = AnswerRow(
-                conversation_id=conversation_id(draw_key(draw.cell, draw.draw), sent),
-                sent=sent,
+                conversation_id=conversation_id(draw_key(draw.cell, draw.draw), fingerprint),
+                fingerprint=fingerprint,
                 kind="ok",
                 turns=write_conversation(conversation),
                 system=None,

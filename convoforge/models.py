@@ -259,10 +259,10 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What is kept of a request that was sent, beside its answer: the key of what was sent, the template's version, the system turn to
+    """What is kept of a request that was sent, beside its answer: its fingerprint, the template's version, the system turn to
     publish, the temperature that was wished for."""
 
-    sent: str
+    fingerprint: str
     template_version: str
     conversation_system: str | None
     temperature: float | None

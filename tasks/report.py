@@ -93,7 +93,7 @@ def build_report(
     what was odd about its answers."""
     published, found = release.published, release.summary
     tally, run_state = opened.state.tally, opened.state
-    accepted, planned = found.counts[Status.ACCEPTED], opened.plan.wanted
+    accepted, planned = found.counts[Status.ACCEPTED], opened.plan.planned
     short = f"{accepted} of {planned}"
     if run_state.stopped is not None:
         state, message = "failed" if run_state.fatal else "partial", one_line(f"{run_state.stopped}; {short} accepted")

@@ -55,8 +55,8 @@ class Dataset:
             for number, (key, draw) in enumerate(ask, first + 1):
                 cell = cells[key]
                 axes = {name: getattr(cell, name) for name in ("persona", "emotion", "topic", "tier", "template")}
-                wanted = {"id": number, "dataset_id": dataset, "wanted": f"{key}/{draw}", "cell": key, "draw": draw}
-                held.append({**wanted, **axes, "state": "held", "answer": 1, "sent": 64 * "5"})
+                known = {"id": number, "dataset_id": dataset, "draw_key": f"{key}/{draw}", "cell": key, "draw": draw}
+                held.append({**known, **axes, "state": "held", "answer": 1, "fingerprint": 64 * "5"})
                 by = {"run_id": run, "dataset_id": dataset, "owner": "o", "provider": self.provider, "model": spec.model}
                 ended = {"template": cell.template, "status": "succeeded", "billing": "billed", "started_at": NOW}
                 usage = {"input_tokens": 600, "output_tokens": 900, "latency_ms": 9_000, "cost_pico": CENT}
@@ -66,7 +66,7 @@ class Dataset:
                         "request_id": number,
                         "attempt": 1,
                         "conversation_id": f"c{number}",
-                        "sent": 64 * "5",
+                        "fingerprint": 64 * "5",
                         "kind": "ok",
                         "turns": "[]",
                         "template_version": "1",

@@ -221,7 +221,7 @@ def _money(now: Progress) -> str:
 def _announce(seen: Forecast, options: BuildOptions) -> None:
     plan, budget = seen.plan, seen.plan.spec.budget.run_usd
     out.print(
-        f"[bold]{plan.spec.name}[/bold]: {plan.wanted} conversations planned, {len(seen.status.accepted)} accepted already."
+        f"[bold]{plan.spec.name}[/bold]: {plan.planned} conversations planned, {len(seen.status.accepted)} accepted already."
     )
     if seen.missing:
         simulated = ", if it were not simulated" if plan.provider == "simulator" else ""

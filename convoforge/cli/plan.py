@@ -59,7 +59,7 @@ def show_plan(
                 "model": made.spec.model,
                 "mode": made.spec.mode,
                 "cells": len(made.cells),
-                "planned": made.wanted,
+                "planned": made.planned,
                 "accepted": status.counts[Status.ACCEPTED],
                 "pending": len(status.pending),
                 "stale": len(seen.stale),
@@ -88,7 +88,7 @@ def show_plan(
     out.print(
         facts(
             [
-                ("planned", f"{made.wanted} conversations: {len(made.cells)} cells of {made.spec.per_cell}"),
+                ("planned", f"{made.planned} conversations: {len(made.cells)} cells of {made.spec.per_cell}"),
                 ("accepted", f"{status.counts[Status.ACCEPTED]} already in the ledger"),
                 ("to generate", f"{seen.missing}{refills}"),
                 ("stale", f"{len(seen.stale)}" + (f", {seen.refresh.cost} with --refresh" if seen.stale else "")),

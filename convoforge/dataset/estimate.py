@@ -255,7 +255,7 @@ def _draw(
         return _Draw(prompt, shared, (low, expected, high), _unmeasured(plan, expected), 0, measured=False)
     if plan.thinking.thinks and made.thinking_tokens:
         thought = made.thinking_tokens
-    off = _SURE * made.spread * sqrt(1 / made.answers + 1 / max(1, plan.wanted))
+    off = _SURE * made.spread * sqrt(1 / made.answers + 1 / max(1, plan.planned))
     mean = min(most, made.output_tokens - made.thinking_tokens + thought)
     output = (max(min(1.0, mean), mean - off), mean, min(most, mean + off))
     hits = _sure_hits(made, shared) if own else 0.0

@@ -126,7 +126,7 @@ def _lineage(plan: Plan, summary: StatusSummary, stale: int, run_id: str | None)
         package_version=version("convoforge"),
         templates={name: plan.library.template(name).sha256 for name in used},
         counts={
-            "planned": plan.wanted,
+            "planned": plan.planned,
             "pending": summary.pending,
             "stale": stale,
             "exhausted": summary.exhausted,
@@ -138,8 +138,8 @@ def _lineage(plan: Plan, summary: StatusSummary, stale: int, run_id: str | None)
 def _fingerprint(status: DatasetStatus) -> str:
     digest = hashlib.sha256()
     for draw in status.accepted:
-        sent, content = (one and one.hex() for one in (draw.sent, draw.content_hash))
-        digest.update(f"{draw_key(draw.cell, draw.draw)} {sent} {content} {draw.score}\n".encode())
+        fingerprint, content = (one and one.hex() for one in (draw.fingerprint, draw.content_hash))
+        digest.update(f"{draw_key(draw.cell, draw.draw)} {fingerprint} {content} {draw.score}\n".encode())
     return digest.hexdigest()
 
 
@@ -183,7 +183,7 @@ def _row(row: Any, status: Status, why: str, system: str | None) -> PublishedRow
         quality=quality,
         provider=row.provider,
         model=row.model,
-        prompt_sha256=row.sent_1,
+        prompt_sha256=row.fingerprint_1,
         api_request_id=row.api_request_id,
         input_tokens=row.input_tokens,
         output_tokens=row.output_tokens,

@@ -296,7 +296,7 @@ class Collector:
             if one.reply is None:
                 error = one.error or ClaudeAPIError("no result")
                 completions.append(
-                    record_failure(part.intent, error, None, price, at, latency, sent=part.asked.sent, pending=True)
+                    record_failure(part.intent, error, None, price, at, latency, fingerprint=part.asked.fingerprint, pending=True)
                 )
                 found.failed.add(part.intent.request_id)
                 if isinstance(error, FatalAPIError):
@@ -312,7 +312,9 @@ class Collector:
                 check_usable(reply, answer)
             except TransientError as error:  # it will be no better another time
                 completions.append(
-                    record_failure(part.intent, error, reply, price, at, latency, sent=part.asked.sent, pending=True)
+                    record_failure(
+                        part.intent, error, reply, price, at, latency, fingerprint=part.asked.fingerprint, pending=True
+                    )
                 )
                 found.failed.add(part.intent.request_id)
                 continue
@@ -333,7 +335,9 @@ class Collector:
         """Give requests back, pending, each with the reason why it has no answer. Returns their ids."""
         at = self._now()
         failures = [
-            record_failure(part.intent, error, None, Price.parse(part.intent.price), at, 0, sent=part.asked.sent, pending=True)
+            record_failure(
+                part.intent, error, None, Price.parse(part.intent.price), at, 0, fingerprint=part.asked.fingerprint, pending=True
+            )
             for part, error in failed
         ]
         for start in range(0, len(failures), WRITTEN_AT_ONCE):

@@ -315,8 +315,8 @@ class Generator:
         self._run.state.tally["generated"] += 1
 
     def _failure(self, job: Job, intent: Intent, error: Exception, reply: Reply | None, latency: int) -> Completion:
-        sent = request_fingerprint(self._run.spec.model, job.prompt, job.settings)
-        return record_failure(intent, error, reply, self._run.price, self._now(), latency, sent=sent)
+        fingerprint = request_fingerprint(self._run.spec.model, job.prompt, job.settings)
+        return record_failure(intent, error, reply, self._run.price, self._now(), latency, fingerprint=fingerprint)
 
     def _react(self, permit: Permit, error: Exception) -> Exception:
         """What an error means beyond its request, at once; returns the error as the retry loop should see it."""

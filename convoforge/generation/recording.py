@@ -137,8 +137,8 @@ def record_answer(
     except ConvoforgeError as error:
         unscored = error
     answer = AnswerRow(
-        conversation_id=conversation_id(draw_key(cell, draw), asked.sent),
-        sent=asked.sent,
+        conversation_id=conversation_id(draw_key(cell, draw), asked.fingerprint),
+        fingerprint=asked.fingerprint,
         kind=kind.value,
         turns=write_conversation(conversation) if conversation else None,
         system=conversation.system if conversation else None,
@@ -210,7 +210,7 @@ def record_failure(
     finished_at: datetime,
     latency_ms: int,
     *,
-    sent: str,
+    fingerprint: str,
     pending: bool = False,
 ) -> Completion:
     """A call that failed. An answer that cannot be used was paid all the same; a fault of ours may have been. `pending`: nobody tries
@@ -230,7 +230,7 @@ def record_failure(
         http_status=said.status,
         api_request_id=said.request_id,
         request_state="failed" if rejected else "pending" if pending else None,
-        sent=sent if rejected else None,
+        fingerprint=fingerprint if rejected else None,
         reason=str(said) if rejected or pending else None,
     )
 

@@ -204,5 +204,5 @@ def read_batches(connection: Connection, dataset: int, *, batch: str | None = No
 
 def _named(dataset: int, name: str) -> Select[Any]:
     return select(requests.c.id, requests.c.state, requests.c.request).where(
-        requests.c.wanted == draw_key(name, 0), requests.c.dataset_id == dataset
+        requests.c.draw_key == draw_key(name, 0), requests.c.dataset_id == dataset
     )

@@ -49,7 +49,7 @@ class AnswerRow:
     later. `template_system` says that `system` is the template's, or that the template has none."""
 
     conversation_id: str
-    sent: str
+    fingerprint: str
     kind: str
     turns: str | None
     system: str | None
@@ -85,7 +85,7 @@ class Completion:
     stop_reason: str | None = None
     answer: AnswerRow | None = None
     request_state: str | None = None
-    sent: str | None = None
+    fingerprint: str | None = None
     reason: str | None = None
     model: str | None = None
     price: str | None = None
@@ -114,7 +114,7 @@ _OF_COMPLETION = (
     *("finished_at", "latency_ms", "cost_pico"),
 )
 _OF_ANSWER = (
-    *("conversation_id", "sent", "kind", "turns", "system", "template_system", "raw_text", "reason", "template_version"),
+    *("conversation_id", "fingerprint", "kind", "turns", "system", "template_system", "raw_text", "reason", "template_version"),
     *("temperature", "temperature_applied"),
 )
 
@@ -159,7 +159,7 @@ _HOLD = (
         state=bindparam("b_state"),
         owner=None,
         answer=bindparam("b_answer"),
-        sent=bindparam("b_sent"),
+        fingerprint=bindparam("b_fingerprint"),
         reason=bindparam("b_reason"),
     )
 )
@@ -169,7 +169,7 @@ _LET_GO = (
     .values(
         state=bindparam("b_state"),
         owner=None,
-        sent=func.coalesce(bindparam("b_sent"), requests.c.sent),
+        fingerprint=func.coalesce(bindparam("b_fingerprint"), requests.c.fingerprint),
         reason=bindparam("b_reason"),
     )
 )
@@ -203,13 +203,18 @@ def finish_attempts(connection: Connection, items: Sequence[Completion]) -> Sequ
                 **_pick(item.terms, Terms.__dataclass_fields__),
             }
         )
-        change = {"b_request": intent.request_id, "b_state": item.request_state, "b_sent": item.sent, "b_reason": item.reason}
+        change = {
+            "b_request": intent.request_id,
+            "b_state": item.request_state,
+            "b_fingerprint": item.fingerprint,
+            "b_reason": item.reason,
+        }
         if answer is not None:
             own = {"request_id": intent.request_id, "attempt": intent.attempt, "generated_at": item.finished_at}
             kept.append(
                 {**own, **_pick(answer, _OF_ANSWER), **content_values(answer.content_hash), **score_values(answer.scored)}
             )
-            new = {"b_state": "held", "b_answer": intent.attempt, "b_sent": answer.sent, "b_reason": answer.reason}
+            new = {"b_state": "held", "b_answer": intent.attempt, "b_fingerprint": answer.fingerprint, "b_reason": answer.reason}
             held.append({**change, **new})
         elif item.request_state is not None:
             let_go.append(change)

@@ -40,16 +40,16 @@ class Claimed:
 
 
 def register_draws(connection: Connection, dataset_id: int, draws: Sequence[tuple[Cell, int]]) -> int:
-    """Make wanted draws known, pending. Those already known are left alone. Returns how many were new."""
+    """Make draws known, pending. Those already known are left alone. Returns how many were new."""
     before = _count(connection, dataset_id)
-    statement = upsert(connection.dialect.name, requests).on_conflict_do_nothing(index_elements=["wanted"])
+    statement = upsert(connection.dialect.name, requests).on_conflict_do_nothing(index_elements=["draw_key"])
     for chunk in split_chunks(draws):
         connection.execute(
             statement,
             [
                 {
                     "dataset_id": dataset_id,
-                    "wanted": draw_key(cell.key, draw),
+                    "draw_key": draw_key(cell.key, draw),
                     "cell": cell.key,
                     "draw": draw,
                     "persona": cell.persona,
@@ -69,7 +69,7 @@ def register_one(connection: Connection, dataset_id: int, cell: Cell, request: s
     """Make one ad-hoc request known; `cell.key` is its nonce. Returns the request's id."""
     values = {
         "dataset_id": dataset_id,
-        "wanted": draw_key(cell.key, 0),
+        "draw_key": draw_key(cell.key, 0),
         "cell": cell.key,
         "draw": 0,
         "persona": cell.persona,
@@ -171,7 +171,7 @@ def _draws_of(dataset_id: int) -> Select[Any]:
             requests.c.cell,
             requests.c.draw,
             requests.c.state,
-            func.coalesce(answers.c.sent, requests.c.sent),
+            func.coalesce(answers.c.fingerprint, requests.c.fingerprint),
             answers.c.kind,
             answers.c.score,
             answers.c.rejection,
@@ -198,7 +198,7 @@ def _draws(connection: Connection, query: Select[Any]) -> list[Draw]:
             intern(cell),
             draw,
             intern(state),
-            _digest(sent),
+            _digest(fingerprint),
             _kept_once(kind),
             score,
             _digest(content),
@@ -206,7 +206,7 @@ def _draws(connection: Connection, query: Select[Any]) -> list[Draw]:
             _kept_once(decision),
             _kept_once(rejection),
         )
-        for request_id, cell, draw, state, sent, kind, score, rejection, results, content, why, decision in connection.execute(
+        for request_id, cell, draw, state, fingerprint, kind, score, rejection, results, content, why, decision in connection.execute(
             query
         )
     ]

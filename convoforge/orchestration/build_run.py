@@ -158,7 +158,7 @@ class BuildRun:
         return Progress(
             dataset=spec.name,
             stage=self.state.stage,
-            planned=self.plan.wanted,
+            planned=self.plan.planned,
             todo=self.state.todo,
             done=done,
             accepted=tally["accepted"],

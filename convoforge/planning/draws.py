@@ -10,14 +10,14 @@ from convoforge.planning.keys import conversation_id, draw_key
 @dataclass(frozen=True, slots=True)
 class Draw:
     """One draw as the ledger holds it. `state` is pending, claimed, held or failed; the rest is of the answer it holds: `decision` is a
-    review's, `rejection` a filter's (drop or revise), and `reason` says why then. `sent` and
-    `content_hash` are digests in bytes, as a large dataset's draws are all in memory at once: half of what their digits take."""
+    review's, `rejection` a filter's (drop or revise), and `reason` says why then. The request's `fingerprint` and the `content_hash` are
+    digests in bytes, half the size of their digits, as all draws of a large dataset are in memory at once."""
 
     request_id: int
     cell: str
     draw: int
     state: str
-    sent: bytes | None = None
+    fingerprint: bytes | None = None
     kind: str | None = None
     score: int | None = None
     content_hash: bytes | None = None
@@ -28,4 +28,4 @@ class Draw:
     @property
     def conversation_id(self) -> str:
         """The name in the dataset of the conversation it holds."""
-        return conversation_id(draw_key(self.cell, self.draw), self.sent.hex() if self.sent else "")
+        return conversation_id(draw_key(self.cell, self.draw), self.fingerprint.hex() if self.fingerprint else "")

@@ -1,7 +1,8 @@
 """The two keys of a conversation, never mixed.
 
-*wanted* is what a plan asks for: dataset, provider, cell, draw number. *sent* is what is paid for: model, rendered prompt and
-the settings that differ from their defaults. A golden test pins both: a release that changed them would pay everything again.
+The *draw key* is what a plan asks for: dataset, provider, cell, draw number. The *request fingerprint* is what is paid for: model,
+rendered prompt, and the settings that differ from their defaults. A golden test pins both: a release that changed them would pay for
+everything again.
 """
 
 from __future__ import annotations
@@ -37,9 +38,9 @@ def request_fingerprint(model: str, prompt: Prompt, settings: Generation) -> str
     return _digest({"v": KEY_VERSION, "model": model, "system": prompt.system, "user": prompt.user, "settings": differing})
 
 
-def conversation_id(wanted: str, sent: str) -> str:
+def conversation_id(key: str, fingerprint: str) -> str:
     """The name of a conversation in a dataset: 24 hex digits; another prompt for the same draw is another conversation."""
-    return hashlib.sha256(f"{wanted}\x1f{sent}".encode()).hexdigest()[:24]
+    return hashlib.sha256(f"{key}\x1f{fingerprint}".encode()).hexdigest()[:24]
 
 
 def _digest(value: Any) -> str:

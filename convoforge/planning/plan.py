@@ -24,8 +24,8 @@ from convoforge.pricing import Price, cost_pico, price_of
 PROMPT_OVERHEAD_TOKENS = 200
 """Tokens beyond the prompt's own text that a request may be billed for: the answer's schema and the message frame."""
 
-MAX_WANTED = 1_000_000
-"""Conversations one plan may ask for: a million are about ten thousand dollars, and what a process can hold in memory."""
+MAX_PLANNED = 1_000_000
+"""Maximum number of conversations in one plan: a million are about ten thousand dollars, and what a process can hold in memory."""
 
 ANSWER_TOKENS = 1_200
 """Expected tokens of one answer where nothing is known yet: 12 turns of 250 characters, their JSON, at 3.5 characters a token."""
@@ -75,8 +75,8 @@ class Plan:
         return thinking_of(self.facts, self.spec.generation)
 
     @property
-    def wanted(self) -> int:
-        """How many accepted conversations the plan asks for."""
+    def planned(self) -> int:
+        """Number of accepted conversations that the plan asks for."""
         return len(self.cells) * self.spec.per_cell
 
     def prompt(self, cell: Cell, draw: int) -> Prompt:
@@ -93,8 +93,8 @@ class Plan:
         rendered = template.render(request, self.library.persona(cell.persona), draw)
         return shape(rendered, structured=self.facts.uses_schema(self.spec.generation))
 
-    def sent(self, cell: Cell, draw: int) -> str:
-        """The key of what draw number `draw` of a cell sends today."""
+    def fingerprint(self, cell: Cell, draw: int) -> str:
+        """The request fingerprint of draw number `draw` of a cell today."""
         return request_fingerprint(self.spec.model, self.prompt(cell, draw), self.spec.generation)
 
 
@@ -140,10 +140,10 @@ def _cell(dataset: str, provider: Provider, values: Values) -> Cell:
 def _check_size(spec: DatasetSpec, cells: int) -> None:
     if spec.sample is not None and spec.sample > cells:
         raise ConfigError(f"sample: {spec.sample} cells are asked for, but the axes span only {cells}")
-    wanted = (spec.sample or cells) * spec.per_cell
-    if wanted > MAX_WANTED:
+    planned = (spec.sample or cells) * spec.per_cell
+    if planned > MAX_PLANNED:
         raise ConfigError(
-            f"{wanted:,} conversations are asked for ({spec.sample or cells:,} cells of {spec.per_cell}), more than {MAX_WANTED:,}: "
+            f"{planned:,} conversations are asked for ({spec.sample or cells:,} cells of {spec.per_cell}), more than {MAX_PLANNED:,}: "
             "set `sample` to a number of cells, spread evenly over the axes"
         )
 

@@ -73,12 +73,12 @@ def write(connection: Connection, some: list[dict[str, Any]]) -> None:
             number += 1
             cell = f"{dataset}{one['topic']:>031}".replace(" ", "0")
             axes = {"persona": "p", "emotion": "e", "topic": one["topic"], "tier": "t", "template": "advice"}
-            ids = {"id": number, "dataset_id": dataset, "cell": cell, "draw": one["draw"], "wanted": f"{cell}/{one['draw']}"}
+            ids = {"id": number, "dataset_id": dataset, "cell": cell, "draw": one["draw"], "draw_key": f"{cell}/{one['draw']}"}
             held = len(one["answers"]) or None
-            connection.execute(insert(requests), {**ids, **axes, "state": one["state"], "answer": held, "sent": "5" * 64})
+            connection.execute(insert(requests), {**ids, **axes, "state": one["state"], "answer": held, "fingerprint": "5" * 64})
             for attempt, answer in enumerate(one["answers"], 1):
                 content = None if answer["content"] is None or answer["kind"] != "ok" else f"{answer['content']:02}" * 32
-                about = {"request_id": number, "attempt": attempt, "conversation_id": f"{number}", "sent": "5" * 64}
+                about = {"request_id": number, "attempt": attempt, "conversation_id": f"{number}", "fingerprint": "5" * 64}
                 rest = {"template_version": "1", "temperature_applied": False, "generated_at": NOW, "turns": "[]"}
                 score = answer["score"] if answer["kind"] == "ok" else None
                 hashes = {"content_hash": content, "content_key": content and content[:12]}

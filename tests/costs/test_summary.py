@@ -99,7 +99,7 @@ def spent(ledger: Ledger, dataset: int) -> Ledger:
                         "request_id": request,
                         "attempt": call.attempt,
                         "conversation_id": f"c{request}",
-                        "sent": "5" * 64,
+                        "fingerprint": "5" * 64,
                         "kind": "ok",
                         "template_version": "1",
                         "temperature_applied": False,

@@ -108,7 +108,7 @@ def answered(row: Draw, answer: Answer) -> Draw:
     if answer.kind is None:
         return replace(row, state="failed", reason="400")
     content = f"hash of {answer.content}".encode() if answer.kind == "ok" else None
-    return replace(row, state="held", sent=b"s", kind=answer.kind, score=answer.score, content_hash=content)
+    return replace(row, state="held", fingerprint=b"s", kind=answer.kind, score=answer.score, content_hash=content)
 
 
 def check(world: World, ledger: Ledger, status: DatasetStatus) -> None:

@@ -424,9 +424,9 @@ async def test_what_can_never_work_fails_with_its_reason(open_run: Open, simulat
     async with open_run(simulator.url) as run:
         (outcome,) = await run.generate()
         assert (outcome.status, type(outcome.error), outcome.attempts) == (Status.FAILED, RejectedError, 1)
-        ((state, reason, sent),) = run.rows("SELECT state, reason, sent FROM requests")
+        ((state, reason, fingerprint),) = run.rows("SELECT state, reason, fingerprint FROM requests")
         assert (state, reason) == ("failed", outcome.reason)
-        assert "413" in reason and len(sent) == 64
+        assert "413" in reason and len(fingerprint) == 64
         assert run.control.stopped is None
 
 

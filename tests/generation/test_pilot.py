@@ -38,7 +38,7 @@ def test_draws_are_each_template_s_share_spread_over_the_plan() -> None:
     assert all(abs(found[name] - 12 * count / len(plan.cells)) < 1 for name, count in share.items())
     assert len({cell.key for cell, _ in chosen}) == 12
     assert len({cell.persona for cell, _ in chosen}) > 4
-    assert len(choose_draws(plan, nothing, 10_000)) == plan.wanted
+    assert len(choose_draws(plan, nothing, 10_000)) == plan.planned
     assert choose_draws(plan, replace(nothing, to_request=()), 3) == []
 
 
@@ -63,8 +63,8 @@ def test_after_a_pilot_of_ten_the_forecast_is_within_15_percent_of_the_whole_cos
     pilot = asyncio.run(run_pilot(plan, settings, 10))
     assert (pilot.sent, pilot.generated, pilot.stopped) == (10, 10, None)
     low, expected, high = forecast()
-    rest = asyncio.run(run_pilot(plan, settings, plan.wanted))
-    whole = float(pilot.cost_usd + rest.cost_usd) * plan.wanted / (pilot.generated + rest.generated)
+    rest = asyncio.run(run_pilot(plan, settings, plan.planned))
+    whole = float(pilot.cost_usd + rest.cost_usd) * plan.planned / (pilot.generated + rest.generated)
     assert abs(expected / whole - 1) <= 0.15
     assert low < whole < high
     assert high - low < 1.2 * expected

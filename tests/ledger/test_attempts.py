@@ -47,7 +47,7 @@ def test_an_answer_cost_and_usage_are_committed_with_the_request(ledger: Ledger,
     ledger.write(finish_attempts, [completion(one)])
     assert budget(ledger) == (0, CENT // 2, 0)
     (draw,) = ledger.read(read_draws, dataset)
-    assert (draw.state, draw.kind, draw.sent) == ("held", "ok", bytes.fromhex(64 * "5"))
+    assert (draw.state, draw.kind, draw.fingerprint) == ("held", "ok", bytes.fromhex(64 * "5"))
     (log,) = ledger.read(lambda c: c.execute(select(generation_logs)).all())
     assert (log.status, log.billing, log.input_tokens, log.output_tokens, log.cost_pico) == (
         "succeeded",

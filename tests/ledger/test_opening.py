@@ -16,8 +16,8 @@ from convoforge.ledger.migrations import known_versions
 from convoforge.ledger.tables import HEAD
 
 COLUMNS = {
-    "answers": "attempt content_hash content_key conversation_id generated_at kind raw_text reason "
-    "rejection request_id results rubric score sent system temperature "
+    "answers": "attempt content_hash content_key conversation_id fingerprint generated_at kind raw_text reason "
+    "rejection request_id results rubric score system temperature "
     "temperature_applied template_system template_version turns",
     "batches": "api_batch_id api_ended_at api_key api_status created_at ended_at endpoint given_up_at id looked_at "
     "missing_since requests run_id state trouble",
@@ -34,7 +34,7 @@ COLUMNS = {
     "plans": "cells created_at dataset_id grid id signature",
     "rate_limits": "name paused_until window_seconds",
     "request_batches": "cost_pico dataset_id failed finished_at id requests run_id skipped started_at successful total",
-    "requests": "answer cell dataset_id draw emotion id owner persona reason request sent state template tier topic wanted",
+    "requests": "answer cell dataset_id draw draw_key emotion fingerprint id owner persona reason request state template tier topic",
     "reviews": "at attempt decision id note request_id reviewer",
     "runs": "dataset_id finished_at flow_run_id id message model owner plan_id report spec started_at state",
     "versions": "dataset_id number path published_at reserved_at rows run_id sha256",

@@ -37,7 +37,7 @@ def test_the_keys_are_those_of_every_release() -> None:
 
 def test_a_planned_draw_has_the_keys_of_every_release(tmp_path: Path) -> None:
     plan = small_plan(tmp_path)
-    keys = {cell.emotion: (cell.key, [plan.sent(cell, draw) for draw in range(2)]) for cell in plan.cells}
+    keys = {cell.emotion: (cell.key, [plan.fingerprint(cell, draw) for draw in range(2)]) for cell in plan.cells}
     assert keys == {
         "Calm": (
             "b66fdf90236f8dc42918d35fe82ae83f",
@@ -127,8 +127,8 @@ def small_plan(folder: Path, text: str = "", **keys: object) -> Plan:
     return make_plan(spec, Library.at(folder), "anthropic")
 
 
-def sent(plan: Plan) -> list[str]:
-    return [plan.sent(cell, draw) for cell in plan.cells for draw in range(3)]
+def fingerprints(plan: Plan) -> list[str]:
+    return [plan.fingerprint(cell, draw) for cell in plan.cells for draw in range(3)]
 
 
 @pytest.mark.parametrize(
@@ -138,14 +138,14 @@ def sent(plan: Plan) -> list[str]:
 def test_an_edit_that_changes_nothing_sent_pays_for_nothing(tmp_path: Path, keys: dict[str, object]) -> None:
     before = small_plan(tmp_path)
     after = small_plan(tmp_path, **keys)
-    assert sent(after) == sent(before)
+    assert fingerprints(after) == fingerprints(before)
     assert [cell.key for cell in after.cells] == [cell.key for cell in before.cells]
 
 
 def test_a_comment_pays_for_nothing(tmp_path: Path) -> None:
     before = small_plan(tmp_path)
     path = tmp_path / "templates" / "small.yaml"
-    assert sent(small_plan(tmp_path, text="# a comment\n" + path.read_text() + "\n# another\n")) == sent(before)
+    assert fingerprints(small_plan(tmp_path, text="# a comment\n" + path.read_text() + "\n# another\n")) == fingerprints(before)
 
 
 @pytest.mark.parametrize(
@@ -154,22 +154,22 @@ def test_a_comment_pays_for_nothing(tmp_path: Path) -> None:
 def test_an_edit_of_what_is_sent_makes_every_draw_stale_and_no_cell_another(tmp_path: Path, keys: dict[str, object]) -> None:
     before = small_plan(tmp_path)
     after = small_plan(tmp_path, **keys)
-    assert not set(sent(after)) & set(sent(before))
+    assert not set(fingerprints(after)) & set(fingerprints(before))
     assert [cell.key for cell in after.cells] == [cell.key for cell in before.cells]
 
 
 def test_a_parameter_is_sent_only_where_it_differs_from_what_was_said_before(tmp_path: Path) -> None:
     plan = small_plan(tmp_path)
     spelled_out = make_plan(change_spec(plan.spec, parameters={"complexity": "medium"}), plan.library, "anthropic")
-    assert sent(spelled_out) == sent(plan)
+    assert fingerprints(spelled_out) == fingerprints(plan)
     high = make_plan(change_spec(plan.spec, parameters={"complexity": "high"}), plan.library, "anthropic")
-    assert not set(sent(high)) & set(sent(plan))
+    assert not set(fingerprints(high)) & set(fingerprints(plan))
 
 
 @pytest.mark.parametrize("change", [{"per_cell": 2}, {"max_draws": 5}, {"quality": {"min_score": 8}}, {"budget": {"run_usd": 1}}])
 def test_what_is_wanted_of_a_dataset_is_no_part_of_what_is_sent(tmp_path: Path, change: dict[str, object]) -> None:
     plan = small_plan(tmp_path)
-    assert sent(make_plan(change_spec(plan.spec, **change), plan.library, "anthropic")) == sent(plan)
+    assert fingerprints(make_plan(change_spec(plan.spec, **change), plan.library, "anthropic")) == fingerprints(plan)
 
 
 def test_thinking_off_is_what_every_release_sent_and_anything_else_is_another_request() -> None:

@@ -17,7 +17,7 @@ from convoforge.errors import ConfigError
 from convoforge.models import Usage
 from convoforge.parsing import ANSWER_FORMAT
 from convoforge.planning.model_facts import snapshot_facts
-from convoforge.planning.plan import ANSWER_TOKENS, MAX_WANTED, Plan, expected_usage, kept_text, make_plan, worst_cost_pico
+from convoforge.planning.plan import ANSWER_TOKENS, MAX_PLANNED, Plan, expected_usage, kept_text, make_plan, worst_cost_pico
 from convoforge.planning.spec import DatasetSpec
 from convoforge.planning.templates import Library
 from convoforge.pricing import cost_pico
@@ -75,8 +75,8 @@ def test_the_axes_span_the_cells(configs: Path) -> None:
     combinations = {(cell.persona, cell.emotion, cell.topic, cell.tier) for cell in plan.cells}
     assert len(plan.cells) == len(combinations) == len({cell.key for cell in plan.cells}) == 24
     assert {(cell.tier, cell.template) for cell in plan.cells} == {("template", "plain"), ("edge_case", "edge")}
-    assert plan.wanted == 24
-    assert plan_of(configs, per_cell=3).wanted == 72
+    assert plan.planned == 24
+    assert plan_of(configs, per_cell=3).planned == 72
 
 
 def test_a_plan_is_the_same_each_time_and_the_seed_changes_its_order_only(configs: Path) -> None:
@@ -239,7 +239,7 @@ def test_a_hundred_thousand_cells_are_planned_in_little_memory(configs: Path) ->
     )
     done = subprocess.run([sys.executable, "-c", code, str(configs)], input=text, check=True, capture_output=True, text=True)
     cells, peak = done.stdout.split()
-    assert int(cells) == 100_000 <= MAX_WANTED
+    assert int(cells) == 100_000 <= MAX_PLANNED
     assert int(peak) < 400_000_000
 
 
