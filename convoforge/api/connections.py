@@ -10,6 +10,7 @@ import asyncio
 import json
 import logging
 import resource
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,19 +41,19 @@ class Deadlines:
     connections: int = 2_000
 
 
-@dataclass(slots=True)
 class Complaints:
-    """Says in the log how many connections were turned away, once in a while."""
+    """Messages for the log that may come a thousand times a second: each is written once in `QUIET_SECONDS`, with how often it came."""
 
-    count: int = 0
-    said_at: float = float("-inf")
+    def __init__(self) -> None:
+        self._written: dict[str, float] = {}
+        self._counts: Counter[str] = Counter()
 
-    def add(self, why: str, now: float) -> None:
-        """Count one more."""
-        self.count += 1
-        if now - self.said_at >= QUIET_SECONDS:
-            _LOG.warning("%s: %d connections turned away", why, self.count)
-            self.count, self.said_at = 0, now
+    def add(self, message: str, now: float, level: int = logging.WARNING, error: Exception | None = None) -> None:
+        """Write the message, or count it for the next time. `now` is in seconds of the event loop."""
+        self._counts[message] += 1
+        if now - self._written.get(message, float("-inf")) >= QUIET_SECONDS:
+            _LOG.log(level, "%s (%d times)", message, self._counts.pop(message), exc_info=error)
+            self._written[message] = now
 
 
 def http_protocol(deadlines: Deadlines) -> type[H11Protocol]:
@@ -82,7 +83,9 @@ class BoundedProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         if len(self.connections) > self.deadlines.connections:
-            self.complaints.add(f"more than {self.deadlines.connections} connections at once", self.loop.time())
+            self.complaints.add(
+                f"more than {self.deadlines.connections} connections at once: one is turned away", self.loop.time()
+            )
             self._answer(503, "TooManyConnections", "there are too many connections: come back later")
         else:
             self._watch()

@@ -11,24 +11,26 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from textwrap import indent
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from cyclopts import Parameter
+from pydantic import Field
 from rich.live import Live
 from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from convoforge.cli import DONE, ENDED_SHORT, FAILED
 from convoforge.cli.console import Screen, behind, duration, facts, out, print_json
-from convoforge.dataset.forecast import Forecast, forecast, look
+from convoforge.cli.parameters import DONE, ENDED_SHORT, FAILED, AsJson
 from convoforge.errors import ConfigError, ConvoforgeError
 from convoforge.orchestration.local_server import use_server
-from convoforge.planning.options import BuildOptions, resolve_spec
+from convoforge.planning.options import STRAND, BuildOptions, resolve_spec
 from convoforge.pricing import dollars
 from convoforge.project import show_database
 from convoforge.settings import Settings
 
 if TYPE_CHECKING:
+    from convoforge.dataset.forecast import Forecast
     from convoforge.orchestration.build_run import Progress
     from convoforge.tasks.report import BuildReport
 
@@ -44,12 +46,35 @@ PLAIN_SECONDS = 5.0
 """Seconds between two lines of progress where there is no terminal to draw on."""
 
 
-def run_build(spec: str, options: BuildOptions, *, yes: bool, as_json: bool) -> int:
+class CommandOptions(BuildOptions):
+    """The options of a build as a command takes them. What may leave a dataset is decided by a person, or by `--yes`."""
+
+    wait: Annotated[bool, Parameter(negative="--no-wait")] = Field(
+        default=True, description=BuildOptions.model_fields["wait"].description
+    )
+    strand: Annotated[float, Parameter(parse=False)] = STRAND
+
+
+Spec = Annotated[str, Parameter(help="The name of a spec in configs/datasets, or the path of a .yaml file.")]
+Options = Annotated[CommandOptions, Parameter(name="*", negative="")]
+UNCHANGED = CommandOptions()
+
+
+def build(
+    spec: Spec,
+    /,
+    *,
+    options: Options = UNCHANGED,
+    yes: Annotated[bool, Parameter(name=["--yes", "-y"], negative="", help="Do not ask before spending.")] = False,
+    as_json: AsJson = False,
+) -> int:
     """Build a dataset from here, with a Prefect server found or started for it.
 
     Before a real build spends, it asks, where there is a terminal to ask at. Without one (a schedule, CI) it says what it will spend
     and goes on, within the spec's budget; then a change of the spec may not take much out of the dataset unless `--yes` was given.
     """
+    from convoforge.dataset.forecast import forecast, look
+
     settings = Settings()
     seen = forecast(look(resolve_spec(spec, options, settings), options, settings), options)
     if not options.simulate and not settings.accounts:
@@ -65,11 +90,9 @@ def run_build(spec: str, options: BuildOptions, *, yes: bool, as_json: bool) -> 
         screen.print("[dim]No terminal to ask at: going on without asking, as with --yes.[/dim]")
     if asks or yes or options.simulate:  # who was told, and said yes, may take out as much as they like
         options = options.model_copy(update={"strand": 1.0})
-    parameters = {"spec": spec, "options": options}
-    workers = options.workers
     try:
-        with _prepared(own_server=workers is None):
-            report = asyncio.run(_run(parameters))
+        with _prepared(own_server=options.workers is None):
+            report = asyncio.run(_run({"spec": spec, "options": BuildOptions.of(**dict(options))}))
     except asyncio.CancelledError:  # a second Ctrl-C
         screen.print("[red]convoforge: stopped at once; calls that were in flight may have been billed[/red]")
         sys.stdout.flush()
@@ -94,11 +117,11 @@ def _prepared(*, own_server: bool) -> Iterator[None]:
     def starting() -> None:
         if not own_server:
             raise ConfigError("--workers needs a Prefect server with workers: run `make up`, or set PREFECT_API_URL")
-        said = "[dim]Starting a local Prefect server (the first start takes about 15 s) …[/dim]"
+        message = "[dim]Starting a local Prefect server (the first start takes about 15 s) …[/dim]"
         if screen.is_terminal:
-            status.update(said)
+            status.update(message)
         else:
-            screen.print(said)
+            screen.print(message)
 
     with warnings.catch_warnings(), _ended_like_ctrl_c(signal.SIGTERM):
         warnings.simplefilter("ignore")  # deprecations inside Prefect's own dependencies are no news for whoever builds a dataset
@@ -160,9 +183,9 @@ async def _run(parameters: dict[str, Any]) -> BuildReport:
     try:
         state = await build_dataset(**parameters, return_state=True)
     except Exception as error:  # what the flow raises is in its state: this is Prefect itself
-        said = str(error).partition("\n")[0]
-        hint = "; set PREFECT_API_AUTH_STRING to that server's auth string" if " 401 " in f"{said} ".replace("'", " ") else ""
-        raise ConvoforgeError(f"Prefect fails (PREFECT_API_URL={os.environ['PREFECT_API_URL']}): {said}{hint}") from error
+        why = str(error).partition("\n")[0]
+        hint = "; set PREFECT_API_AUTH_STRING to that server's auth string" if " 401 " in f"{why} ".replace("'", " ") else ""
+        raise ConvoforgeError(f"Prefect fails (PREFECT_API_URL={os.environ['PREFECT_API_URL']}): {why}{hint}") from error
     finally:
         show.cancel()
         with suppress(asyncio.CancelledError):
@@ -201,8 +224,8 @@ def _panel(now: Progress) -> Table:
         _money(now),
         f"{now.requests_per_minute:,.0f} of {now.limit_per_minute:,.0f} requests/min",
     )
-    said = now.stopped and f"stopping: {now.stopped}; waiting for {now.in_flight} calls in flight"
-    table.add_row(f"[dim]{escape(said or now.waiting or now.stage)}[/]", "", "")
+    stopping = now.stopped and f"stopping: {now.stopped}; waiting for {now.in_flight} calls in flight"
+    table.add_row(f"[dim]{escape(stopping or now.waiting or now.stage)}[/]", "", "")
     return table
 
 

@@ -5,16 +5,21 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console
+from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from convoforge.errors import ConvoforgeError
 from convoforge.printable import escape_json, printable
+
+if TYPE_CHECKING:
+    from convoforge.models import Turn
 
 
 class OutputError(ConvoforgeError):
@@ -125,6 +130,19 @@ def grid(columns: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1
 def behind(version: int | None, latest: int | None) -> list[tuple[str, str]]:
     """The line that says so where `latest` does not lead to the version that holds today's rows."""
     return [] if latest == version else [("latest", f"version {latest}, NOT {version or 'what is accepted today'}")]
+
+
+def name_fault(fault: Mapping[str, Any]) -> str:
+    """What is wrong with an option, from an error of pydantic."""
+    return f"--{'.'.join(map(str, fault['loc'])).replace('_', '-')}: {fault['msg']}"
+
+
+def print_turns(turns: Iterable[Turn]) -> None:
+    """Print what each side of a conversation says."""
+    colours = {"user": "cyan", "assistant": "green"}
+    for turn in turns:
+        out.print(f"[{colours[turn.role]}]{turn.role}[/]")
+        out.print(Padding(escape(turn.content), (0, 2), expand=False), soft_wrap=False)
 
 
 def duration(seconds: float) -> str:

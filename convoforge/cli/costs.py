@@ -3,25 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Literal
 
+from cyclopts import Parameter
 from rich.markup import escape
 from rich.table import Table
 
-from convoforge.cli import DONE
 from convoforge.cli.console import facts, out, print_json
-from convoforge.costs.format import COLUMNS, format_groups, format_summary
-from convoforge.costs.summary import CostSummary, GroupBy, cost_summary
-from convoforge.ledger import Ledger
+from convoforge.cli.parameters import DONE, AsJson, Simulated
 from convoforge.periods import read_period
 from convoforge.project import show_database
 from convoforge.settings import Settings
+
+if TYPE_CHECKING:
+    from convoforge.costs.summary import CostSummary
 
 _RUN = 8
 """Characters of a run's id that are shown: `convoforge status` knows a run by how its id begins."""
 
 
-def show_costs(since: str | None, until: str | None, by: GroupBy | None, *, simulated: bool, as_json: bool) -> int:
+def costs(
+    *,
+    since: Annotated[str | None, Parameter(name="--from", help="First day (YYYY-MM-DD) or moment, UTC.")] = None,
+    until: Annotated[
+        str | None, Parameter(name="--to", help="Last day (YYYY-MM-DD), or a moment that is no longer counted, UTC.")
+    ] = None,
+    by: Annotated[Literal["run", "dataset", "model", "template", "day"] | None, Parameter(help="Group the figures.")] = None,
+    simulated: Simulated = False,
+    as_json: AsJson = False,
+) -> int:
     """Print the summary of a period."""
+    from convoforge.costs.format import format_summary
+    from convoforge.costs.summary import cost_summary
+    from convoforge.ledger import Ledger
+
     start, end = read_period(since, until, ("--from", "--to"))
     settings = Settings()
     with Ledger(settings.database_url) as ledger:
@@ -40,6 +55,8 @@ def show_costs(since: str | None, until: str | None, by: GroupBy | None, *, simu
 
 def _table(by: str, groups: Mapping[str, CostSummary]) -> Table:
     """The groups, in 100 columns up to a million of everything."""
+    from convoforge.costs.format import COLUMNS, format_groups
+
     table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0), pad_edge=False)
     table.add_column(by, overflow="fold")
     for column in COLUMNS:

@@ -4,38 +4,44 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from cyclopts import Parameter
 from pydantic import ValidationError
 from rich.markup import escape
-from rich.padding import Padding
 
-from convoforge.api.python import choose_limiter
-from convoforge.cli import DONE, FAILED
-from convoforge.cli.console import out, print_json
+from convoforge.cli.console import name_fault, out, print_json, print_turns
+from convoforge.cli.parameters import DONE, FAILED, AsJson, Positive, Simulate
 from convoforge.errors import ConfigError
-from convoforge.generation.requests import open_generator
 from convoforge.models import ConversationRequest, Outcome
-from convoforge.planning.templates import Library, Template
 from convoforge.pricing import dollars
 from convoforge.settings import Settings
 
+if TYPE_CHECKING:
+    from convoforge.planning.templates import Template
 
-def run_generate(
+
+def generate(
     *,
     persona: str,
     emotion: str,
     topic: str,
-    template: str,
-    tier: str | None,
-    parameters: list[str],
-    model: str | None,
-    max_tokens: int | None,
-    temperature: float | None,
-    simulate: bool,
-    as_json: bool,
+    template: Annotated[str, Parameter(help="A template in configs/templates.")] = "advice",
+    tier: Annotated[str | None, Parameter(help="The tier; the template's first, if not given.")] = None,
+    param: Annotated[
+        list[str] | None, Parameter(help="A template parameter, as NAME=VALUE; may be repeated.", negative="")
+    ] = None,
+    model: str | None = None,
+    max_tokens: Annotated[int | None, Positive] = None,
+    temperature: Annotated[float | None, Parameter(help="Sent where the model takes it.")] = None,
+    simulate: Simulate = False,
+    as_json: AsJson = False,
 ) -> int:
     """Generate one conversation outside any dataset."""
+    from convoforge.api.python import choose_limiter
+    from convoforge.generation.requests import open_generator
+    from convoforge.planning.templates import Library
+
     settings = Settings()
     chosen = Library.at(settings.config_dir).template(template)
     try:
@@ -45,13 +51,12 @@ def run_generate(
             emotion=emotion,
             topic=topic,
             tier=tier or chosen.tiers[0],
-            parameters=dict(_parameter(text, chosen) for text in parameters),
+            parameters=dict(_parameter(text, chosen) for text in param or []),
             max_tokens=max_tokens,
             temperature=temperature,
         )
     except ValidationError as error:
-        fault = error.errors(include_url=False)[0]
-        raise ConfigError(f"--{'.'.join(map(str, fault['loc'])).replace('_', '-')}: {fault['msg']}") from None
+        raise ConfigError(name_fault(error.errors()[0])) from None
 
     async def run() -> Outcome:
         async with open_generator(settings=settings, model=model, simulate=simulate, open_limiter=choose_limiter()) as generator:
@@ -104,10 +109,7 @@ def _print(outcome: Outcome, *, simulate: bool) -> None:
     if outcome.conversation is None:
         out.print(f"[red]No conversation:[/red] {escape(outcome.reason)}")
     else:
-        colours = {"user": "cyan", "assistant": "green"}
-        for turn in outcome.conversation.turns:
-            out.print(f"[{colours[turn.role]}]{turn.role}[/]")
-            out.print(Padding(escape(turn.content), (0, 2), expand=False), soft_wrap=False)
+        print_turns(outcome.conversation.turns)
     score = f"score {outcome.quality.score}, " if outcome.quality else ""
     paid = "simulated, nothing paid" if simulate else f"{dollars(outcome.cost_usd)}"
     out.print(f"\n[dim]{score}{outcome.usage.output_tokens} tokens, {outcome.duration_ms} ms, {paid}[/dim]")

@@ -6,15 +6,17 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from shlex import quote
+from typing import Annotated
 
+from cyclopts import Parameter
 from rich.markup import escape
 
-from convoforge.cli import DONE
 from convoforge.cli.console import out
+from convoforge.cli.parameters import DONE
 from convoforge.errors import ConfigError
 
 
-def make_project(folder: Path) -> int:
+def init(folder: Annotated[Path, Parameter(help="A folder that is new or empty.")], /) -> int:
     """Make a project in a new or an empty folder, and print what to do next. Raises `ConfigError` for any other folder."""
     if folder.is_dir() and any(folder.iterdir()):
         raise ConfigError(f"{folder} is not empty: give a new or an empty folder")

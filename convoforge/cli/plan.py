@@ -6,36 +6,49 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from cyclopts import Parameter
 from rich.markup import escape
 
-from convoforge.cli import DONE, ENDED_SHORT
+from convoforge.cli.build import UNCHANGED, Options, Spec
 from convoforge.cli.console import Screen, duration, facts, grid, out, print_json
-from convoforge.dataset.estimate import Range
-from convoforge.dataset.forecast import Known, forecast, look
+from convoforge.cli.parameters import DONE, ENDED_SHORT, AsJson, Positive
 from convoforge.errors import ConfigError, ConvoforgeError
 from convoforge.models import Status
 from convoforge.planning.options import BuildOptions, resolve_spec
-from convoforge.planning.plan import Plan
 from convoforge.pricing import dollars
 from convoforge.project import show_database
 from convoforge.settings import WITHOUT_BATCHES, Settings, describe_api
 
 if TYPE_CHECKING:
+    from convoforge.dataset.estimate import Range
+    from convoforge.dataset.forecast import Known
     from convoforge.generation.pilot import Pilot
+    from convoforge.planning.plan import Plan
 
 screen = Screen(stderr=True, soft_wrap=True)
-
 
 COUNT_SECONDS = 10.0
 """Seconds that a count nobody asked for may take."""
 
 
-def show_plan(
-    spec: str, options: BuildOptions, *, count: bool | None, pilot: int | None = None, yes: bool = False, as_json: bool
+def plan(
+    spec: Spec,
+    /,
+    *,
+    options: Options = UNCHANGED,
+    count: Annotated[
+        bool | None,
+        Parameter(help="Let the API count some prompts' tokens, which is free. Without this option: where there is a key."),
+    ] = None,
+    pilot: Annotated[int | None, Positive, Parameter(help="First pay for this many draws, which the build then keeps.")] = None,
+    yes: Annotated[bool, Parameter(name=["--yes", "-y"], negative="", help="Do not ask before a pilot spends.")] = False,
+    as_json: AsJson = False,
 ) -> int:
-    """Print the forecast, after a pilot of so many draws if one is wished for."""
+    """Print the forecast, after a pilot if one is asked for."""
+    from convoforge.dataset.forecast import forecast, look
+
     settings = Settings()
     resolved = resolve_spec(spec, options, settings)
     known = look(resolved, options, settings)
@@ -137,6 +150,8 @@ def _count(made: Plan, settings: Settings, *, wished: bool | None) -> tuple[dict
 
 def _fly(known: Known, options: BuildOptions, settings: Settings, count: int, *, yes: bool) -> Pilot | None:
     """Pay for a pilot; None where somebody was asked, and did not want it."""
+    from convoforge.dataset.forecast import forecast
+
     simulate = options.simulate
     if not simulate and not settings.accounts:
         raise ConfigError("no API key: set ANTHROPIC_API_KEY, or try it without one: --simulate")

@@ -3,58 +3,49 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import signal
-import socket
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
-import uvicorn
-from fastapi import FastAPI
+from cyclopts import Parameter
 
-from convoforge.api.access import is_loopback
-from convoforge.api.app import make_app
-from convoforge.api.connections import QUIET_SECONDS, Deadlines, http_protocol, most_connections
-from convoforge.cli import DONE
 from convoforge.cli.console import out
+from convoforge.cli.parameters import DONE, Port, Positive, Simulate
 from convoforge.errors import ConfigError
-from convoforge.generation.generator import MAX_IN_FLIGHT
-from convoforge.generation.requests import DEFAULT_MODEL, default_spec
 from convoforge.logs import set_up_logs
-from convoforge.planning.spec import DatasetSpec, change_spec
+from convoforge.planning.spec import change_spec
 from convoforge.settings import Settings
 
-BACKLOG = 2_048
-"""Connections that the system keeps until they are accepted."""
 
-ACCEPT_AT_ONCE = 32
-"""Connections accepted before the first of them is looked at, and perhaps turned away: no more descriptors than that are used beyond
-the bound."""
-
-_LOG = logging.getLogger(__name__)
-
-
-def run_serve(
+def serve(
     *,
-    host: str,
-    port: int,
-    simulate: bool,
-    model: str | None,
-    max_requests: int,
-    window_seconds: float,
-    pause_threshold: float,
-    queue: bool,
-    max_wait: float,
-    caching: bool,
-    max_connections: int,
-    allowed_hosts: Collection[str],
-    token_file: Path | None,
-    day_budget: Decimal | None,
+    host: Annotated[str, Parameter(help="What to listen on; any but loopback needs a token.")] = "127.0.0.1",
+    port: Port = 8000,
+    allowed_host: Annotated[
+        tuple[str, ...], Parameter(help="A name that callers know this server by, besides its own; may be repeated.")
+    ] = (),
+    token_file: Annotated[
+        Path | None, Parameter(help="A file with the tokens that callers bring, one a line; or set CONVOFORGE_API_TOKEN.")
+    ] = None,
+    simulate: Simulate = False,
+    model: Annotated[str | None, Parameter(help="The model that writes; ANTHROPIC_MODEL, if not given.")] = None,
+    max_requests: Annotated[int, Positive, Parameter(help="Requests to the API in any window, per key.")] = 50,
+    window_seconds: Annotated[float, Parameter(help="How long a window is.")] = 60,
+    pause_threshold: Annotated[float, Parameter(help="The share of the rate after which requests wait.")] = 0.9,
+    queue: Annotated[bool, Parameter(help="Let requests wait for the rate, instead of refusing them with 429.")] = True,
+    max_wait: Annotated[
+        float, Parameter(help="Seconds that a request may wait for the rate; one that would wait longer is refused with 429.")
+    ] = 300,
+    caching: Annotated[bool, Parameter(help="Use the API's prompt cache: cheaper, but the first of many goes ahead.")] = True,
+    max_connections: Annotated[int, Positive, Parameter(help="Connections at once; more are told 503.")] = 2_000,
+    day_budget: Annotated[Decimal | None, Parameter(help="What may be spent in a UTC day, in US dollars.")] = None,
 ) -> int:
     """Serve the API. Raises `ConfigError` where it cannot listen, and what `open_generator` raises."""
+    from convoforge.api.access import is_loopback
+    from convoforge.api.app import make_app
+    from convoforge.api.server import listen, serve_app
+    from convoforge.generation.requests import DEFAULT_MODEL, default_spec
+
     set_up_logs()
     settings = Settings()
     if token_file is not None:
@@ -71,87 +62,19 @@ def run_serve(
         },
         budget={"day_usd": day_budget},
     )
-    with _listen(host, port) as listener:
-        address = listener.getsockname()[0]
-        if not settings.tokens and not is_loopback(address):
+    with listen(host, port) as listener:
+        if not settings.tokens and not is_loopback(listener.getsockname()[0]):
             raise ConfigError(
                 f"{host} can be reached by others: set CONVOFORGE_API_TOKEN or --token-file, so that only who has a token spends money"
             )
-        app = make_app(settings, spec=spec, simulate=simulate, allowed_hosts=allowed_hosts)
-        deadlines = Deadlines(connections=most_connections(max_connections, MAX_IN_FLIGHT))
-        if deadlines.connections < max_connections:
-            _LOG.warning("%d connections at once: the limit on open files (ulimit -n) allows no more", deadlines.connections)
-        asyncio.run(_serve(app, spec, listener, deadlines, simulate=simulate))
-    return DONE
-
-
-class _Server(uvicorn.Server):
-    """Leaves signals to us: uvicorn raises them again when it has ended, before what was opened around it is closed."""
-
-    def __init__(self, config: uvicorn.Config, listener: socket.socket) -> None:
-        super().__init__(config)
-        self._listener = listener
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self._listener.listen(BACKLOG)
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-def _complain_once_in_a_while(loop: asyncio.AbstractEventLoop) -> Callable[[asyncio.AbstractEventLoop, dict[str, Any]], None]:
-    """What the event loop complains of goes to the log, and the same complaint not again for a while: it may come a thousand times a
-    second where descriptors are used up."""
-    said: dict[str, float] = {}
-
-    def complain(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        words, now = str(context["message"]), loop.time()
-        if now - said.get(words, -QUIET_SECONDS) >= QUIET_SECONDS:
-            said[words] = now
-            _LOG.error("%s", words, exc_info=context.get("exception"))
-
-    return complain
-
-
-async def _serve(app: FastAPI, spec: DatasetSpec, listener: socket.socket, deadlines: Deadlines, *, simulate: bool) -> None:
-    grace = round(spec.retry.timeout_seconds) + 10
-    config = uvicorn.Config(
-        app,
-        lifespan="off",
-        timeout_graceful_shutdown=grace,
-        http=http_protocol(deadlines),
-        ws="none",
-        log_config=None,
-        backlog=ACCEPT_AT_ONCE,
-        proxy_headers=False,
-        server_header=False,
-    )
-    server = _Server(config, listener)
-    loop = asyncio.get_running_loop()
-    loop.set_exception_handler(_complain_once_in_a_while(loop))
-    signals = (signal.SIGINT, signal.SIGTERM)
-
-    def stop() -> None:
-        app.state.generator.stop("the server is stopping")
-        server.should_exit = True
-        for number in signals:  # a second one ends it at once
-            loop.remove_signal_handler(number)
-
-    # Entered here and not by uvicorn, which would print a stack trace where we say in one line why it cannot start.
-    async with app.router.lifespan_context(app):
-        for number in signals:
-            loop.add_signal_handler(number, stop)
-        host, port = listener.getsockname()[:2]
+        app = make_app(settings, spec=spec, simulate=simulate, allowed_hosts=allowed_host)
         who = f"{spec.model}, simulated" if simulate else spec.model
-        out.print(f"Listening on http://{f'[{host}]' if ':' in host else host}:{port} ({who}). Ctrl-C stops it.")
-        await server.serve(sockets=[listener])
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=BACKLOG)
-    except (OSError, OverflowError) as error:
-        why = str(getattr(error, "strerror", error)).partition(" (")[0]
-        raise ConfigError(f"cannot listen on {host}, port {port} ({why}): choose others with --host and --port") from None
+        serving = serve_app(
+            app,
+            listener,
+            max_connections=max_connections,
+            grace_seconds=spec.retry.timeout_seconds + 10,
+            announce=lambda url: out.print(f"Listening on {url} ({who}). Ctrl-C stops it."),
+        )
+        asyncio.run(serving)
+    return DONE

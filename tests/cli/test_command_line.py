@@ -10,7 +10,6 @@ import stat
 import subprocess
 import sys
 import tempfile
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -101,9 +100,9 @@ def _data(tmp_path_factory: pytest.TempPathFactory) -> Any:
 @pytest.fixture
 def nothing_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """A command that would listen for ever ends as soon as it does."""
-    monkeypatch.setattr(import_module("convoforge.cli.serve"), "make_app", _interrupt)  # the name is a command's too
-    monkeypatch.setattr(import_module("convoforge.cli.simulate"), "simulator_process", _interrupt)
-    monkeypatch.setattr(import_module("convoforge.cli"), "_leave_at_once", sys.exit)  # else it would be the suite that leaves
+    monkeypatch.setattr("convoforge.api.app.make_app", _interrupt)
+    monkeypatch.setattr("convoforge.cli.simulate.simulator_process", _interrupt)
+    monkeypatch.setattr("convoforge.cli._leave_at_once", sys.exit)  # else it would be the suite that leaves
 
 
 def _interrupt(*_args: object, **_named: object) -> None:
@@ -182,7 +181,7 @@ def broken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     def fail(*_args: object, **_named: object) -> int:
         raise KeyError("sk-very-secret\nsecond line")
 
-    monkeypatch.setattr("convoforge.cli.status.show_status", fail)
+    monkeypatch.setattr("convoforge.cli.status.show_database", fail)
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-very-secret")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     return tmp_path
@@ -249,7 +248,7 @@ def test_what_cannot_work_is_said_before_anything_starts(
 
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-x")
     monkeypatch.setenv(variable, value)
-    monkeypatch.setattr(import_module("convoforge.cli.build"), "use_server", no_server)
+    monkeypatch.setattr("convoforge.cli.build.use_server", no_server)
     commands = (
         [["serve", "--simulate", "--port", "0"]]
         if variable == "CONVOFORGE_LOG"

@@ -18,16 +18,16 @@ from prefect.utilities.callables import parameter_schema
 from pydantic import SecretStr
 from recorded import LIBRARY, Dataset
 
-from convoforge import cli
-from convoforge.cli.build import _agreed, run_build
-from convoforge.cli.plan import show_plan
+from convoforge.cli import main
+from convoforge.cli.build import CommandOptions, _agreed, build
+from convoforge.cli.plan import plan
 from convoforge.dataset.forecast import Forecast, forecast, know, look
 from convoforge.errors import ConfigError
 from convoforge.flows.build_dataset import build_dataset
 from convoforge.ledger import Ledger
 from convoforge.ledger.budgets import list_budget_scopes, write_budgets
 from convoforge.ledger.runs import ensure_dataset
-from convoforge.planning.options import STRAND, BuildOptions, resolve_spec
+from convoforge.planning.options import BuildOptions, resolve_spec
 from convoforge.planning.plan import make_plan
 from convoforge.planning.spec import DatasetSpec, change_spec, load_spec
 from convoforge.settings import ROOT, Settings
@@ -61,10 +61,6 @@ def of(known: Any, **wishes: Any) -> Forecast:
     return forecast(known, BuildOptions.of(**wishes))
 
 
-def command_of(name: str) -> Any:
-    return cli.app[name].default_command  # the module of the same name hides it in `cli`
-
-
 def test_the_flows_form_and_the_command_take_every_option_and_mean_the_same_by_none() -> None:
     fields = {name: field.default for name, field in BuildOptions.model_fields.items()}
     form = inspect.signature(build_dataset.fn).parameters
@@ -73,9 +69,21 @@ def test_the_flows_form_and_the_command_take_every_option_and_mean_the_same_by_n
     described = schema["definitions"]["BuildOptions"]["properties"]
     assert set(described) == set(fields)
     assert all(one["description"].endswith(".") for one in [*schema["properties"].values(), *described.values()])
-    command = {name: one.default for name, one in inspect.signature(command_of("build")).parameters.items()}
-    assert {**command, "strand": STRAND} == {**fields, "spec": inspect.Parameter.empty, "yes": False, "json": False}
-    assert set(inspect.signature(command_of("plan")).parameters) >= {"limit", "model", "budget", "min_score", "batch"}
+    assert {name: field.default for name, field in CommandOptions.model_fields.items()} == fields
+    for command in (build, plan):
+        assert inspect.signature(command).parameters["options"].default == CommandOptions()
+
+
+@pytest.mark.parametrize("command", ["build", "plan"])
+def test_a_command_has_an_option_for_every_field_but_the_share_that_may_leave(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    shown = capsys.readouterr().out
+    for name, field in BuildOptions.model_fields.items():
+        assert (f"--{name.replace('_', '-')} " in shown) == (name != "strand")
+        assert (str(field.description)[:20] in shown) == (name != "strand")
 
 
 def test_wishes_are_put_into_the_spec_once(settings: Settings) -> None:
@@ -171,7 +179,7 @@ def test_without_a_terminal_a_build_goes_on_and_takes_little_out_unless_told_to(
     monkeypatch.setattr("sys.stdin", io.StringIO())
     for yes, strand in ((False, 0.1), (True, 1.0)):
         with pytest.raises(ConfigError, match="far enough"):
-            run_build(str(path), BuildOptions.of(min_score=7), yes=yes, as_json=True)
+            build(str(path), options=CommandOptions(min_score=7), yes=yes, as_json=True)
         assert (sent[-1]["options"].strand, sent[-1]["options"].min_score) == (strand, 7)
     assert "No terminal to ask at" in capsys.readouterr().err
 
@@ -185,7 +193,7 @@ def test_plan_takes_what_a_build_would_be_given(
     monkeypatch.setattr("convoforge.cli.plan.Settings", lambda: settings)
 
     def seen(**wishes: Any) -> Any:
-        show_plan(str(path), BuildOptions.of(simulate=True, **wishes), count=False, as_json=True)
+        plan(str(path), options=CommandOptions(simulate=True, **wishes), count=False, as_json=True)
         return json.loads(capsys.readouterr().out.splitlines()[-1])
 
     assert seen()["to_generate"] == 0

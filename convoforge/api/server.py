@@ -1,0 +1,96 @@
+"""The HTTP server in the foreground: it listens, serves until it is told to stop, and then drains."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+
+from convoforge.api.connections import Complaints, Deadlines, http_protocol, most_connections
+from convoforge.errors import ConfigError
+from convoforge.generation.generator import MAX_IN_FLIGHT
+
+BACKLOG = 2_048
+"""Maximum number of connections that the system keeps until they are accepted."""
+
+ACCEPT_AT_ONCE = 32
+"""Connections accepted before the first of them is looked at, and perhaps turned away: no more descriptors than that are used beyond
+the bound."""
+
+_LOG = logging.getLogger(__name__)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens at an address. Raises `ConfigError` where it cannot."""
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=BACKLOG)
+    except (OSError, OverflowError) as error:
+        why = str(getattr(error, "strerror", error)).partition(" (")[0]
+        raise ConfigError(f"cannot listen on {host}, port {port} ({why}): choose others with --host and --port") from None
+
+
+async def serve_app(
+    app: FastAPI, listener: socket.socket, *, max_connections: int, grace_seconds: float, announce: Callable[[str], None]
+) -> None:
+    """Serve until SIGINT or SIGTERM; then let requests under way finish, for `grace_seconds` at most. `announce` is called with the
+    server's address once it is ready. Raises what the application raises when it starts."""
+    deadlines = Deadlines(connections=most_connections(max_connections, MAX_IN_FLIGHT))
+    if deadlines.connections < max_connections:
+        _LOG.warning("%d connections at once: the limit on open files (ulimit -n) allows no more", deadlines.connections)
+    config = uvicorn.Config(
+        app,
+        lifespan="off",
+        timeout_graceful_shutdown=round(grace_seconds),
+        http=http_protocol(deadlines),
+        ws="none",
+        log_config=None,
+        backlog=ACCEPT_AT_ONCE,
+        proxy_headers=False,
+        server_header=False,
+    )
+    server = _Server(config, listener)
+    loop = asyncio.get_running_loop()
+    complaints = Complaints()
+
+    def complain(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        complaints.add(str(context["message"]), loop.time(), logging.ERROR, context.get("exception"))
+
+    loop.set_exception_handler(complain)
+    signals = (signal.SIGINT, signal.SIGTERM)
+
+    def stop() -> None:
+        app.state.generator.stop("the server is stopping")
+        server.should_exit = True
+        for number in signals:  # a second one ends it at once
+            loop.remove_signal_handler(number)
+
+    # Entered here and not by uvicorn, which would print a stack trace where we say in one line why it cannot start.
+    async with app.router.lifespan_context(app):
+        for number in signals:
+            loop.add_signal_handler(number, stop)
+        host, port = listener.getsockname()[:2]
+        announce(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+        await server.serve(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to us: uvicorn raises them again when it has ended, before what was opened around it is closed."""
+
+    def __init__(self, config: uvicorn.Config, listener: socket.socket) -> None:
+        super().__init__(config)
+        self._listener = listener
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._listener.listen(BACKLOG)
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
