@@ -6,61 +6,68 @@ Money is in US dollars as a JSON number, durations are milliseconds, times are U
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from convoforge.generation.requests import MAX_IN_A_BATCH
-from convoforge.models import ConversationRequest, Label, Provider, Role
+from convoforge.models import ConversationRequest, Label, Provider, ScorerResult, Turn
+from convoforge.planning.templates import Parameter
 
-_WIRE = ConfigDict(
+_ANSWER = ConfigDict(
     frozen=True,
     extra="forbid",
-    strict=True,
     allow_inf_nan=False,
     alias_generator=to_camel,
     validate_by_name=True,
     validate_by_alias=True,
+    from_attributes=True,
 )
+_REQUEST = _ANSWER | ConfigDict(strict=True, from_attributes=False)
+
+T = TypeVar("T")
 
 
-class Wire(BaseModel):
-    """A JSON object, strict about names and types."""
+class Answer(BaseModel):
+    """A JSON object that goes out. It can be made of any value that has its fields."""
 
-    model_config = _WIRE
+    model_config = _ANSWER
+
+
+class Data(Answer, Generic[T]):
+    """What was asked for."""
+
+    data: T
 
 
 class GenerateBody(ConversationRequest):
     """One conversation to make. `templateId` is a template's name or id, as `GET /api/templates` lists them."""
 
-    model_config = _WIRE
+    model_config = _REQUEST
 
     template: Label = Field(validation_alias=AliasChoices("templateId", "template_id", "template"))
 
 
-class BatchOptions(Wire):
-    """How a batch is worked off: so many at a time; and whether the first failure keeps the rest from being begun."""
+class BatchOptions(BaseModel):
+    """How a batch is worked off: how many requests at a time, and whether the first failure keeps the rest from being begun."""
+
+    model_config = _REQUEST
 
     concurrency: int = Field(default=3, ge=1, le=MAX_IN_A_BATCH)
     stop_on_error: bool = False
 
 
-class BatchBody(Wire):
+class BatchBody(BaseModel):
     """1 to 100 conversations to make."""
+
+    model_config = _REQUEST
 
     requests: list[GenerateBody] = Field(min_length=1, max_length=MAX_IN_A_BATCH)
     options: BatchOptions = BatchOptions()
 
 
-class TurnBody(Wire):
-    """One utterance."""
-
-    role: Role
-    content: str
-
-
-class ConversationBody(Wire):
+class ConversationBody(Answer):
     """A conversation, and what was asked for. `system` is what a model should be trained under."""
 
     conversation_id: str
@@ -70,31 +77,20 @@ class ConversationBody(Wire):
     topic: str
     tier: str
     system: str | None
-    turns: list[TurnBody]
+    turns: list[Turn]
 
 
-class ScorerBody(Wire):
-    """What one scorer gave, `points` out of `maximum`, or what a filter ruled (`verdict`: keep, drop, revise), and why."""
-
-    name: str
-    version: int
-    points: int | None
-    maximum: int | None
-    verdict: str | None
-    reason: str
-
-
-class Breakdown(Wire):
+class Breakdown(Answer):
     """The parts of a score, and why points were lost. `scorers` has them all; the first three are null where they did not score."""
 
     turns: int | None
     length: int | None
     structure: int | None
     reasons: list[str]
-    scorers: list[ScorerBody]
+    scorers: list[ScorerResult]
 
 
-class Metadata(Wire):
+class Metadata(Answer):
     """How good a conversation is, and what it cost.
 
     `status` is the seed's: `generated` from the accepted score upwards, else `needs_revision`. `inputTokens` excludes cached ones.
@@ -120,14 +116,13 @@ class Metadata(Wire):
     generated_at: datetime
 
 
-class Generated(Wire):
+class Generated(Data[ConversationBody]):
     """The answer to a request that brought a conversation."""
 
-    data: ConversationBody
     metadata: Metadata
 
 
-class ErrorBody(Wire):
+class ErrorBody(Answer):
     """What went wrong. `details` differ by type; `costUsd` among them is what was paid nevertheless."""
 
     type: str
@@ -135,13 +130,13 @@ class ErrorBody(Wire):
     details: dict[str, Any] = {}
 
 
-class Failure(Wire):
+class Failure(Answer):
     """The one shape of every error."""
 
     error: ErrorBody
 
 
-class BatchItem(Wire):
+class BatchItem(Answer):
     """What became of one request of a batch: a conversation, or an error, or neither where it was skipped."""
 
     status: Literal["generated", "needs_revision", "failed", "skipped"]
@@ -150,7 +145,7 @@ class BatchItem(Wire):
     error: ErrorBody | None = None
 
 
-class Summary(Wire):
+class Summary(Answer):
     """A batch in figures. `totalCost` (US dollars) counts what failed after it was paid, too."""
 
     total: int
@@ -160,7 +155,7 @@ class Summary(Wire):
     total_cost: float
 
 
-class BatchData(Wire):
+class BatchData(Answer):
     """The results are in the order of the requests. `GET /api/batches/{batchId}` tells the summary again."""
 
     batch_id: str
@@ -168,7 +163,7 @@ class BatchData(Wire):
     results: list[BatchItem]
 
 
-class BatchKept(Wire):
+class BatchKept(Answer):
     """A batch of the past: its summary, and the ids its requests are found by. `finishedAt` is null while it is under way, and where
     its caller left."""
 
@@ -179,32 +174,13 @@ class BatchKept(Wire):
     request_ids: list[str]
 
 
-class BatchesKept(Wire):
-    """The newest batches."""
-
-    data: list[BatchKept]
-
-
-class BatchFound(Wire):
-    """One batch."""
-
-    data: BatchKept
-
-
-class BatchDone(Wire):
-    """The answer to a batch of which something succeeded. Failures stand in their places."""
-
-    data: BatchData
-
-
-class BatchFailed(Wire):
+class BatchFailed(Data[BatchData]):
     """The answer to a batch of which nothing succeeded: why, and each failure in its place. The status is that of the worst one."""
 
     error: ErrorBody
-    data: BatchData
 
 
-class RateBody(Wire):
+class RateBody(Answer):
     """Where the rate stands: `remaining` requests before the limit, which grows at `resetAt` (now, where nothing is used);
     `queueLength` requests wait, `waitingForCache` of them for one that fills the prompt cache first."""
 
@@ -216,21 +192,7 @@ class RateBody(Wire):
     is_paused: bool
 
 
-class RateDone(Wire):
-    """The answer to the question for the rate."""
-
-    data: RateBody
-
-
-class ParameterBody(Wire):
-    """A parameter that a template declares: `values` where only some are taken, `default` where it may be left out."""
-
-    description: str
-    values: list[Any] | None
-    default: Any
-
-
-class TemplateBody(Wire):
+class TemplateBody(Answer):
     """A template: `templateId` takes its `id` or its `name`."""
 
     id: str
@@ -238,16 +200,10 @@ class TemplateBody(Wire):
     version: int
     description: str
     tiers: list[str]
-    parameters: dict[str, ParameterBody]
+    parameters: dict[str, Parameter]
 
 
-class TemplatesDone(Wire):
-    """The templates that there are."""
-
-    data: list[TemplateBody]
-
-
-class Health(Wire):
+class Health(Answer):
     """The process serves. `trying`: the last requests failed for a reason that concerned all, and the next one shows whether it lasts."""
 
     status: Literal["ok", "trying"] = "ok"

@@ -16,14 +16,14 @@ from starlette.convertors import Convertor, register_url_convertor
 
 from convoforge.api.bodies import (
     BatchBody,
-    BatchDone,
+    BatchData,
     BatchFailed,
+    Data,
     ErrorBody,
     Failure,
     GenerateBody,
     Generated,
     RateBody,
-    RateDone,
 )
 from convoforge.api.bounds import BoundedRoute
 from convoforge.api.errors import CLIENT_LEFT
@@ -102,7 +102,7 @@ async def generate(body: GenerateBody, request: Request, generator: Opened, idem
 @router.post(
     "/generate-batch",
     status_code=201,
-    response_model=BatchDone,
+    response_model=Data[BatchData],
     responses={
         **told(409, 413, 500),
         **{status: {"model": Failure | BatchFailed, "description": f"{WORDS[status]}. {BATCH_FAILED}"} for status in (400, 422)},
@@ -121,7 +121,7 @@ async def generate_batch(body: BatchBody, request: Request, generator: Opened, i
             body.requests, concurrency=options.concurrency, stop_on_error=options.stop_on_error, batch=name
         )
         data = batch_data(request, body.requests, outcomes, generator.model, name)
-        response = success(BatchDone(data=data)) if data.summary.successful else all_failed(request, data, outcomes)
+        response = success(Data(data=data)) if data.summary.successful else all_failed(request, data, outcomes)
         final = all(one is None or one.kind is not None or isinstance(one.error, ConfigError) for one in outcomes)
         return response, final and any(one is not None and one.kind is not None for one in outcomes)
 
@@ -129,10 +129,10 @@ async def generate_batch(body: BatchBody, request: Request, generator: Opened, i
 
 
 @router.get("/generate")
-async def rate_status(generator: Opened) -> RateDone:
+async def rate_status(generator: Opened) -> Data[RateBody]:
     """Where the rate stands."""
     now = generator.status()
-    return RateDone(
+    return Data(
         data=RateBody(
             used=now.used,
             remaining=now.remaining,

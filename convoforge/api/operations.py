@@ -9,17 +9,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
 
-from convoforge.api.bodies import (
-    BatchesKept,
-    BatchFound,
-    BatchKept,
-    Failure,
-    Health,
-    ParameterBody,
-    Summary,
-    TemplateBody,
-    TemplatesDone,
-)
+from convoforge.api.bodies import BatchKept, Data, Failure, Health, Summary, TemplateBody
 from convoforge.api.conversations import EVERYWHERE, Opened, told
 from convoforge.api.errors import explain, retry_after
 from convoforge.costs.period import GroupBy
@@ -43,44 +33,24 @@ router = APIRouter(responses={**EVERYWHERE, "default": {"model": Failure, "descr
 
 
 @router.get("/api/templates")
-async def templates(generator: Opened) -> TemplatesDone:
+async def templates(generator: Opened) -> Data[list[TemplateBody]]:
     """The templates that requests can name, with what they take."""
-    found = [generator.library.template(name) for name in generator.library.names()]
-    return TemplatesDone(
-        data=[
-            TemplateBody(
-                id=one.id,
-                name=one.name,
-                version=one.version,
-                description=one.description,
-                tiers=list(one.tiers),
-                parameters={
-                    name: ParameterBody(
-                        description=parameter.description,
-                        values=None if parameter.values is None else list(parameter.values),
-                        default=parameter.default,
-                    )
-                    for name, parameter in one.parameters.items()
-                },
-            )
-            for one in found
-        ]
-    )
+    return Data(data=[TemplateBody.model_validate(generator.library.template(name)) for name in generator.library.names()])
 
 
 @router.get("/api/batches")
-async def batches(generator: Opened) -> BatchesKept:
+async def batches(generator: Opened) -> Data[list[BatchKept]]:
     """The newest batches, with their summaries."""
-    return BatchesKept(data=[_kept(one) for one in await generator.batches()])
+    return Data(data=[_kept(one) for one in await generator.batches()])
 
 
 @router.get("/api/batches/{batch_id:conversation}")
-async def batch(batch_id: str, generator: Opened) -> BatchFound:
+async def batch(batch_id: str, generator: Opened) -> Data[BatchKept]:
     """The summary of one batch, and the ids of its requests."""
     found = await generator.batches(batch_id)
     if not found:
         raise HTTPException(404, "there is no batch with this id")
-    return BatchFound(data=_kept(found[0]))
+    return Data(data=_kept(found[0]))
 
 
 @router.get("/api/costs", responses=told(400))
@@ -113,14 +83,12 @@ def _dollars(amount: Decimal | None) -> float | None:
 
 
 def _kept(one: BatchSummary) -> BatchKept:
-    summary = Summary(
-        total=one.total, successful=one.successful, failed=one.failed, skipped=one.skipped, total_cost=float(one.cost_usd)
-    )
+    counts = {"total": one.total, "successful": one.successful, "failed": one.failed, "skipped": one.skipped}
     return BatchKept(
         batch_id=one.id,
         started_at=one.started_at,
         finished_at=one.finished_at,
-        summary=summary,
+        summary=Summary(**counts, total_cost=float(one.cost_usd)),
         request_ids=list(one.names),
     )
 

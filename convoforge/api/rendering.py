@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from decimal import Decimal
 from typing import Any
 
@@ -20,9 +19,7 @@ from convoforge.api.bodies import (
     ErrorBody,
     Generated,
     Metadata,
-    ScorerBody,
     Summary,
-    TurnBody,
 )
 from convoforge.api.errors import INTERNAL, explain, retry_after
 from convoforge.generation.requests import name_in_batch
@@ -55,7 +52,7 @@ def generated(request: ConversationRequest, outcome: Outcome, model: str, name: 
             topic=request.topic,
             tier=request.tier,
             system=conversation.system,
-            turns=[TurnBody(role=turn.role, content=turn.content) for turn in conversation.turns],
+            turns=list(conversation.turns),
         ),
         metadata=Metadata(
             status="generated" if outcome.status is Status.ACCEPTED else "needs_revision",
@@ -65,7 +62,7 @@ def generated(request: ConversationRequest, outcome: Outcome, model: str, name: 
                 length=quality.points("length"),
                 structure=quality.points("structure"),
                 reasons=list(quality.reasons),
-                scorers=[ScorerBody(**asdict(one)) for one in quality.results],
+                scorers=list(quality.results),
             ),
             cost_usd=float(outcome.cost_usd),
             duration_ms=outcome.duration_ms,
