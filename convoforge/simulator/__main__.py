@@ -1,24 +1,19 @@
-"""`python -m convoforge.simulator`: a simulator until it is told to stop."""
+"""`python -m convoforge.simulator OPTIONS`: a simulator until it is told to stop. OPTIONS are `SimulatorOptions` as a JSON object."""
 
 from __future__ import annotations
 
+import json
 import sys
 
 from convoforge.errors import ConfigError
-from convoforge.simulator.options import parse_arguments
+from convoforge.simulator.options import SimulatorOptions
 
-
-def main() -> None:
-    """Read the arguments and serve. A wrong one ends with status 2 and one line."""
+if __name__ == "__main__":
     try:
-        options = parse_arguments()
+        options = SimulatorOptions(**json.loads(sys.argv[1]))
         from convoforge.simulator.server import serve
 
         serve(options)
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-
-
-if __name__ == "__main__":
-    main()

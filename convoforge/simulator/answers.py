@@ -13,7 +13,6 @@ from convoforge.models import Usage
 from convoforge.simulator import dialogue
 from convoforge.simulator.faults import Fault
 from convoforge.simulator.reading import ParsedRequest
-from convoforge.simulator.thinking import SUMMARY
 
 ASKS_FOR_CONVERSATION = re.compile("json|conversation|dialog", re.IGNORECASE)
 THINKING_SIGNATURE = "c2ltdWxhdGVkIHRob3VnaHRz"
@@ -22,20 +21,18 @@ EXPLANATION = "The request was declined for safety reasons."
 
 @dataclass(frozen=True, slots=True)
 class WrittenAnswer:
-    """A generated answer. `thinking_tokens` came before the text, `thoughts` is their summary where it is shown, and `usage_fields`
-    are added to the usage or replace fields of it."""
+    """A generated answer. `thinking_tokens` came before the text; `usage_fields` are added to the usage or replace fields of it."""
 
     text: str
     stop_reason: str
     stop_details: Mapping[str, Any] | None = None
     thinking_tokens: int = 0
-    thoughts: str = ""
     usage_fields: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def blocks(self) -> list[dict[str, Any]]:
         """The content: the thinking with its signature, then the text, each where there is any."""
-        thinking = {"type": "thinking", "thinking": self.thoughts, "signature": THINKING_SIGNATURE}
+        thinking = {"type": "thinking", "thinking": "", "signature": THINKING_SIGNATURE}
         text = {"type": "text", "text": self.text}
         return [block for block, is_there in ((thinking, self.thinking_tokens), (text, self.text)) if is_there]
 
@@ -53,8 +50,7 @@ def write_answer(asked: ParsedRequest, fault: Fault, seed: int, usage_fields: Ma
         limit, stop = min(len(text) // 2, limit), "model_context_window_exceeded"
     elif len(text) > limit:
         stop = "max_tokens"
-    thoughts = SUMMARY if asked.thinking.shown else ""
-    return WrittenAnswer(text[:limit], stop, thinking_tokens=asked.thinking_tokens, thoughts=thoughts, usage_fields=usage_fields)
+    return WrittenAnswer(text[:limit], stop, thinking_tokens=asked.thinking_tokens, usage_fields=usage_fields)
 
 
 def _write_text(asked: ParsedRequest, kind: str, seed: int) -> str:

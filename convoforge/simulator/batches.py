@@ -22,7 +22,7 @@ from convoforge.simulator.faults import BATCHED, BROKEN, ERRORS, OK, Fault
 from convoforge.simulator.reading import ApiError, check_version, read_request
 from convoforge.simulator.state import SimulatorState
 from convoforge.simulator.usage import UsageRow
-from convoforge.simulator.wire import Handler, authenticate, error_response, hang_up, read_body, read_key, send, send_page, sign
+from convoforge.simulator.wire import HEADERS, Handler, authenticate, hang_up, read_body, read_key, send, send_page
 
 BATCH_BYTES = 256 * 1024 * 1024
 LINES_AT_ONCE = 16
@@ -79,9 +79,10 @@ class SimulatedBatches:
             "last_id": chosen[-1].id if chosen else None,
         }
 
-    async def send_results(self, request: web.Request, headers: dict[str, str]) -> web.StreamResponse:
+    async def send_results(self, request: web.Request) -> web.StreamResponse:
         """GET /v1/messages/batches/{id}/results: a line for each request, in pieces. A fault breaks off in the middle of a line."""
-        fault, batch = self.take_fault("batch_results"), await self._find(request)
+        authenticate(request)
+        headers, fault, batch = request[HEADERS], self.take_fault("batch_results"), await self._find(request)
         late = self._state.clock() - batch.due < self._state.options.batch_results_late_seconds
         if (lines := batch.lines) is None or late:
             raise ApiError(404, f"Message Batch {batch.id} has no available results.")
@@ -165,13 +166,10 @@ def make_routes(current: Callable[[], SimulatedBatches]) -> list[web.RouteDef]:
 
     def handle(call: str, method: Callable[[SimulatedBatches, web.Request], Awaitable[dict[str, Any]]]) -> Handler:
         async def answer(request: web.Request) -> web.StreamResponse:
-            headers, batches = sign(), current()
-            try:
-                authenticate(request)
-                fault = batches.take_fault(call)
-                body = await method(batches, request)
-            except ApiError as error:
-                return error_response(error, headers)
+            headers, batches = request[HEADERS], current()
+            authenticate(request)
+            fault = batches.take_fault(call)
+            body = await method(batches, request)
             if fault.is_page:  # it was done, and a server in between says something else
                 return send_page(fault, {**headers, **fault.headers})
             if fault.kind == "reset":  # it was done, and the client is not told a byte of it
@@ -182,12 +180,7 @@ def make_routes(current: Callable[[], SimulatedBatches]) -> list[web.RouteDef]:
         return answer
 
     async def results(request: web.Request) -> web.StreamResponse:
-        headers = sign()
-        try:
-            authenticate(request)
-            return await current().send_results(request, headers)
-        except ApiError as error:
-            return error_response(error, headers)
+        return await current().send_results(request)
 
     root = "/v1/messages/batches"
     return [

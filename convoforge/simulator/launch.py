@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any
 
 from convoforge.errors import ConvoforgeError
@@ -26,10 +27,10 @@ def simulator_process(**options: Any) -> Iterator[str]:
     session of its own, so that Ctrl-C in the terminal does not reach it while its clients drain. Raises ConfigError for options that
     cannot work, and ConvoforgeError with its last message where it does not start.
     """
-    arguments = SimulatorOptions(**options, until_stdin_closes=True).to_arguments()
+    arguments = json.dumps(asdict(SimulatorOptions(**options, until_stdin_closes=True)))
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(
-            [sys.executable, "-m", "convoforge.simulator", *arguments],
+            [sys.executable, "-m", "convoforge.simulator", arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,

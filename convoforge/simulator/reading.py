@@ -111,11 +111,11 @@ def _read_fields(body: Mapping[str, Any], version: str, *, counting: bool) -> Pa
     _check_sampling(body, model)
     output = body.get("output_config") or {}
     max_tokens = 0 if counting else _read_max_tokens(body, model)
-    thinking = _read_thinking(body, output, model, max_tokens or None)
+    thinking = _read_thinking(body, output, model)
     structured = _read_format(output.get("format"), model)
-    said = (*_read_blocks(body.get("system") or []), *_read_messages(body.get("messages")))
-    blocks = (InputBlock(SCHEMA_TEXT), *said) if structured else said
-    prompt = "\n".join([block.text for block in said])
+    texts = (*_read_blocks(body.get("system") or []), *_read_messages(body.get("messages")))
+    blocks = (InputBlock(SCHEMA_TEXT), *texts) if structured else texts
+    prompt = "\n".join([block.text for block in texts])
     key = int.from_bytes(blake2b(prompt.encode(errors="surrogatepass"), digest_size=8).digest())
     asked = ParsedRequest(model, prompt, key, blocks, max_tokens, structured, thinking)
     if asked.input_tokens > model.max_input_tokens:
@@ -170,9 +170,9 @@ def _read_max_tokens(body: Mapping[str, Any], model: Model) -> int:
     return wanted
 
 
-def _read_thinking(body: Mapping[str, Any], output: Mapping[str, Any], model: Model, max_tokens: int | None) -> SimulatedThinking:
+def _read_thinking(body: Mapping[str, Any], output: Mapping[str, Any], model: Model) -> SimulatedThinking:
     try:
-        thinking = read_thinking(body.get("thinking") or {}, output.get("effort"), model, max_tokens)
+        thinking = read_thinking(body.get("thinking") or {}, output.get("effort"), model)
     except ThinkingRefused as error:
         raise ApiError(400, str(error)) from None
     if thinking.effort is not None and body.get("temperature", 1) != 1:

@@ -30,6 +30,8 @@ from convoforge.simulator.reading import ApiError, ParsedRequest, read_object, r
 from convoforge.simulator.state import SimulatorState
 from convoforge.simulator.usage import UsageRow
 from convoforge.simulator.wire import (
+    HEADERS,
+    answer_errors,
     answer_json,
     authenticate,
     error_response,
@@ -69,7 +71,7 @@ class Simulator:
 
     def make_application(self) -> web.Application:
         """The routes."""
-        app = web.Application(client_max_size=BODY_BYTES)
+        app = web.Application(client_max_size=BODY_BYTES, middlewares=[answer_errors])
         app.add_routes([
             web.post("/v1/messages", self.create),
             web.post("/v1/messages/count_tokens", answer_json(self.count_tokens)),
@@ -88,13 +90,14 @@ class Simulator:
         """POST /v1/messages."""
         state, key = self._state, read_key(request)
         row = state.usage.add(state.clock(), fingerprint(key))
-        call = Call(request, key, state, row, sign(state.usage.request_id(row)))
+        request[HEADERS].update(sign(state.usage.request_id(row)))
         try:
             authenticate(request)
-            return await self._answer(call, read_request(await read_body(request), request.headers.get("anthropic-version")))
+            asked = read_request(await read_body(request), request.headers.get("anthropic-version"))
+            return await self._answer(Call(request, key, state, row, request[HEADERS]), asked)
         except ApiError as error:
             row.settle(error.status, str(error.status))
-            return error_response(error, call.headers)
+            raise
 
     async def _answer(self, call: Call, asked: ParsedRequest) -> web.StreamResponse:
         state, row, model = call.state, call.row, asked.model.id

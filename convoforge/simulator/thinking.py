@@ -11,8 +11,6 @@ from convoforge.simulator.catalogue import EFFORTS, THINKING, Model
 TYPICAL = {"low": 150, "medium": 500, "high": 1_200, "xhigh": 3_000, "max": 8_000}
 """Typical tokens of thinking before an answer, by effort. One answer takes from half to one and a half times as many."""
 
-SUMMARY = "The person is worried, so the turns begin with what worries them and end with a next step."
-
 
 class ThinkingRefused(ValueError):
     """Why the API refuses what a request says about thinking, in its words."""
@@ -20,26 +18,20 @@ class ThinkingRefused(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class SimulatedThinking:
-    """What a request asks for. `effort` is None where thinking is off; `budget` is the maximum of an older model, in tokens; `shown` is
-    whether the answer holds a summary of the thinking."""
+    """What a request asks for. `effort` is None where thinking is off."""
 
     effort: str | None = None
-    budget: int | None = None
-    shown: bool = False
 
     def count_tokens(self, key: int, max_tokens: int) -> int:
         """Tokens of thinking over the prompt with this hash, at most `max_tokens`."""
         if self.effort is None:
             return 0
-        wanted = TYPICAL[self.effort] * (50 + key % 101) // 100
-        return min(wanted, max_tokens, self.budget or wanted)
+        return min(TYPICAL[self.effort] * (50 + key % 101) // 100, max_tokens)
 
 
-def read_thinking(given: Mapping[str, Any], effort: object, model: Model, max_tokens: int | None) -> SimulatedThinking:
-    """What a request says with `thinking` and with the `effort` of its `output_config`. Raises `ThinkingRefused`.
-
-    `max_tokens` is None for a token count.
-    """
+def read_thinking(given: Mapping[str, Any], effort: object, model: Model) -> SimulatedThinking:
+    """What a request says with `thinking` and with the `effort` of its `output_config`. Raises `ThinkingRefused`; also for thinking with
+    a budget, which some older models take and no client here sends."""
     kind = given.get("type")
     if given and kind not in THINKING:
         raise ThinkingRefused(f"thinking.type: Input should be {', '.join(map(repr, THINKING))}")
@@ -58,22 +50,12 @@ def read_thinking(given: Mapping[str, Any], effort: object, model: Model, max_to
             levels = ", ".join(model.efforts_when_off)
             raise ThinkingRefused(f"output_config.effort: '{effort}' cannot be used with thinking turned off; use {levels}")
         return SimulatedThinking()
-    budget = _read_budget(given, max_tokens) if kind == "enabled" else None
+    if kind == "enabled":
+        raise ThinkingRefused("thinking.type: the simulator takes no thinking with a budget")
     if kind is None and not model.thinks:
         return SimulatedThinking()
     level = effort if isinstance(effort, str) else model.default_effort or "high"
-    return SimulatedThinking(level, budget, given.get("display") == "summarized")
-
-
-def _read_budget(given: Mapping[str, Any], max_tokens: int | None) -> int:
-    budget = given.get("budget_tokens")
-    if type(budget) is not int:
-        raise ThinkingRefused("thinking.enabled.budget_tokens: Field required")
-    if budget < 1024:
-        raise ThinkingRefused("thinking.enabled.budget_tokens: Input should be greater than or equal to 1024")
-    if max_tokens is not None and budget >= max_tokens:
-        raise ThinkingRefused("`max_tokens` must be greater than `thinking.budget_tokens`.")
-    return budget
+    return SimulatedThinking(level)
 
 
 def _suggest(model: Model) -> str:

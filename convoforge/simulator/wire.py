@@ -14,24 +14,33 @@ from convoforge.simulator.faults import REFUSALS, Fault
 from convoforge.simulator.reading import ApiError
 
 SIGNATURE = "x-convoforge-simulator"
+HEADERS = web.RequestKey("headers", dict[str, str])
+"""The headers of the answer to a call."""
+
 WRONG_KEYS = "sk-sim-wrong"
 """Keys that begin like this are refused."""
 
 HTML = "<!doctype html><html><head><title>{0}</title></head><body><h1>{0}</h1><p>Just a moment, please.</p></body></html>"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-JsonHandler = Callable[[web.Request], Awaitable[dict[str, Any]]]
 
 
-def answer_json(handler: JsonHandler) -> Handler:
-    """A route that answers with a JSON object, or with an error in the API's form."""
+@web.middleware
+async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Gives every call the headers of its answer, and answers an `ApiError` in the API's form."""
+    headers = request[HEADERS] = sign()
+    try:
+        return await handler(request)
+    except ApiError as error:
+        return error_response(error, headers)
+
+
+def answer_json(handler: Callable[[web.Request], Awaitable[dict[str, Any]]]) -> Handler:
+    """A route that answers with a JSON object."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
-        headers = sign()
-        try:
-            return json_response(200, await handler(request), headers)
-        except ApiError as error:
-            return error_response(error, headers)
+        body, headers = await handler(request), request[HEADERS]
+        return json_response(200, body, headers)
 
     return answer
 

@@ -18,7 +18,7 @@ import pytest
 from convoforge.errors import ConfigError, ConvoforgeError
 from convoforge.simulator.client import SimulatorControl
 from convoforge.simulator.launch import simulator_process
-from convoforge.simulator.options import SimulatorOptions, parse_fault_rate
+from convoforge.simulator.options import parse_fault_rate
 
 Connect = Callable[..., anthropic.Anthropic]
 
@@ -84,9 +84,7 @@ def test_a_ctrl_c_in_the_terminal_does_not_reach_it() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_alone_it_prints_where_it_listens_and_ends_cleanly_on_a_signal(number: signal.Signals) -> None:
-    with subprocess.Popen(
-        [*COMMAND, "--port", "0", "--latency-ms", "1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
+    with subprocess.Popen([*COMMAND, '{"port": 0, "latency_ms": 1}'], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         line = json.loads(process.stdout.readline())
@@ -104,7 +102,7 @@ def test_a_port_that_is_taken_is_one_clear_line() -> None:
             simulator_process(port=port),
         ):
             pass
-        done = subprocess.run([*COMMAND, "--port", str(port)], capture_output=True, text=True, timeout=30, check=False)
+        done = subprocess.run([*COMMAND, json.dumps({"port": port})], capture_output=True, text=True, timeout=30, check=False)
         assert done.returncode == 2
         assert done.stderr.startswith("error: the simulator cannot listen on")
         assert done.stderr.count("\n") == 1
@@ -145,18 +143,6 @@ def test_latency_is_waited_for_by_all_at_once(connect: Connect) -> None:
         assert 0.5 <= asyncio.run(play(url)) < 5
 
 
-def test_options_become_arguments_and_the_other_way_round() -> None:
-    options = SimulatorOptions(
-        port=5, latency_ms=2.5, requests_per_minute=50, batch_seconds=7.5, seed=3, fault_rate={"529": 0.05, "reset": 0.01}
-    )
-    arguments = options.to_arguments()
-    assert arguments[arguments.index("--latency-ms") + 1] == "2.5"
-    assert arguments[arguments.index("--batch-seconds") + 1] == "7.5"
-    assert "--input-tokens-per-minute" not in arguments
-    assert "--until-stdin-closes" not in arguments
-    assert parse_fault_rate(arguments[arguments.index("--fault-rate") + 1]) == options.fault_rate
-
-
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -176,6 +162,7 @@ def test_options_that_cannot_work_are_refused_before_anything_starts(options: di
 
 
 def test_a_fault_rate_that_cannot_be_read_shows_how_to_write_it() -> None:
+    assert parse_fault_rate("529=0.05,reset=0.01") == {"529": 0.05, "reset": 0.01}
     with pytest.raises(ConfigError, match="write KIND=SHARE"):
         parse_fault_rate("529")
 

@@ -8,7 +8,6 @@ from typing import Any
 import anthropic
 import pytest
 
-from convoforge.simulator.catalogue import MODELS
 from convoforge.simulator.client import SimulatorControl
 
 Ask = Callable[..., anthropic.types.Message]
@@ -40,11 +39,10 @@ def test_who_says_off_in_the_model_s_way_pays_for_none(ask: Ask, model: str, kin
     assert thought(message) == 0
 
 
-@pytest.mark.parametrize("model", ["claude-opus-4-8", "claude-sonnet-4-6", "claude-haiku-4-5"])
+@pytest.mark.parametrize("model", ["claude-opus-4-8", "claude-sonnet-4-6"])
 def test_an_older_model_thinks_when_it_is_asked_to(ask: Ask, model: str) -> None:
     assert thought(ask(model=model)) == 0
-    kind = {"type": "adaptive"} if "adaptive" in MODELS[model].thinking else {"type": "enabled", "budget_tokens": 1024}
-    assert thought(ask(model=model, thinking=kind)) > 0
+    assert thought(ask(model=model, thinking={"type": "adaptive"})) > 0
 
 
 def test_more_effort_is_more_thought_and_the_default_is_the_model_s(ask: Ask) -> None:
@@ -77,8 +75,7 @@ def test_thought_counts_toward_max_tokens_and_cuts_the_answer(ask: Ask) -> None:
         ("claude-haiku-5-5", {"thinking": {"type": "between_tools"}}, "not supported"),
         ("claude-opus-4-7", {"thinking": {"type": "enabled", "budget_tokens": 1024}}, "not supported"),
         ("claude-haiku-4-5", {"thinking": {"type": "adaptive"}}, "not supported"),
-        ("claude-sonnet-4-6", {"thinking": {"type": "enabled", "budget_tokens": 10}}, "greater than or equal to 1024"),
-        ("claude-sonnet-4-6", {"thinking": {"type": "enabled", "budget_tokens": 5000}}, "must be greater than"),
+        ("claude-haiku-4-5", {"thinking": {"type": "enabled", "budget_tokens": 1024}}, "no thinking with a budget"),
         ("claude-sonnet-5-5", {"thinking": {"type": "deep"}}, "thinking.type: Input should be"),
         ("claude-haiku-4-5", {"output_config": {"effort": "low"}}, "does not support the effort parameter"),
         ("claude-sonnet-4-6", {"output_config": {"effort": "xhigh"}}, "does not support effort level 'xhigh'"),
@@ -102,14 +99,6 @@ def test_what_a_model_does_not_take_is_a_400(
     with pytest.raises(anthropic.BadRequestError, match=said):
         ask(model=model, **changes)
     assert control.usage()["outcomes"] == {"400": 1}
-
-
-def test_thoughts_are_shown_to_who_asks_for_them(ask: Ask) -> None:
-    hidden, shown = ask(), ask(thinking={"type": "adaptive", "display": "summarized"})
-    assert hidden.content[0].type == shown.content[0].type == "thinking"
-    assert hidden.content[0].thinking == ""
-    assert shown.content[0].thinking
-    assert hidden.content[0].signature
 
 
 def test_in_a_batch_it_is_the_same(client: anthropic.Anthropic, wanted: Wanted, ask: Ask) -> None:
