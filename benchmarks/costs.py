@@ -23,6 +23,7 @@ from benchmarks.measuring import verdict
 from convoforge.costs.period import GroupBy
 from convoforge.costs.summary import cost_summary
 from convoforge.ledger import Ledger
+from convoforge.ledger.attempts import content_values
 from convoforge.ledger.tables import answers, datasets, generation_logs, requests, reviews
 from convoforge.pricing import Price
 
@@ -161,7 +162,7 @@ class Past:
             "generated_at": at,
             "rubric": None if score is None else "turns=1,length=1,structure=1",
             "score": score,
-            "content_hash": content,
+            **content_values(content),
         }
 
 

@@ -65,7 +65,8 @@ def _list_unusual(connection: Connection) -> Iterable[tuple[int, str]]:
     before, later = answers.alias(), answers.alias()
     earlier = select(before.c.request_id).where(before.c.request_id == later.c.request_id, before.c.attempt < later.c.attempt)
     several = select(later.c.request_id).where(later.c.attempt > 1, earlier.exists())
-    copied = select(answers.c.content_key).where(_IS_OK).group_by(answers.c.content_key).having(func.count() > 1)
+    keys = select(answers.c.content_key).where(_IS_OK).group_by(answers.c.content_key).having(func.count() > 1)
+    copied = keys.with_hint(answers, "INDEXED BY ix_answers_content", "sqlite")  # it would sort all keys, at five times the time
     replaced = and_(requests.c.id == answers.c.request_id, requests.c.answer.is_distinct_from(answers.c.attempt))
     one = select(answers.c.request_id)
     these = union(

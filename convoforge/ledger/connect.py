@@ -6,9 +6,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event, inspect, text
+from sqlalchemy import Connection, Engine, FromClause, Table, create_engine, event, inspect, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.sql.compiler import SQLCompiler
 
 from convoforge.errors import ConfigError, LedgerError
 from convoforge.files import create_file, make_folder
@@ -32,6 +33,7 @@ def open_engine(database_url: str) -> Engine:
     if url.get_backend_name() == "sqlite":
         event.listen(engine, "connect", _sqlite_pragmas)
         event.listen(engine, "begin", _sqlite_begin)
+        engine.dialect.statement_compiler = _make_compiler(engine)
     try:
         with engine.execution_options(read_only=True).connect() as connection:
             current = inspect(connection).has_table("alembic_version") and _read(connection) == HEAD
@@ -101,6 +103,16 @@ def _sqlite_pragmas(connection: Any, _record: Any) -> None:
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=OFF", "cache_size=-2048", "temp_store=MEMORY"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _make_compiler(engine: Engine) -> type[SQLCompiler]:
+    """SQLite's compiler, with the hints that `with_hint` gives: SQLAlchemy leaves them out for SQLite."""
+
+    class HintingCompiler(engine.dialect.statement_compiler):  # type: ignore[name-defined,misc]
+        def get_from_hint_text(self, table: FromClause, text: str | None) -> str | None:
+            return text
+
+    return HintingCompiler
 
 
 def _sqlite_begin(connection: Connection) -> None:
