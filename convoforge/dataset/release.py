@@ -66,21 +66,13 @@ def publish_dataset(
     or the folder may not be written, or an object store fails, and what `publish` raises.
     """
     chosen = _choose(ledger, plan, dataset_id)
-
-    system_of = _template_systems(plan)
-
-    def accepted() -> Iterator[PublishedRow]:
-        return _rows(ledger, chosen.accepted, {}, system_of)
-
-    def revise() -> Iterator[PublishedRow]:
-        return _rows(ledger, chosen.revise, dict(zip(chosen.revise, chosen.why, strict=True)), system_of)
-
+    why = dict(zip(chosen.revise, chosen.why, strict=True))
     layout = dataset_layout(data_dir, plan.spec.name, plan.provider)
     try:
         published = publish(
             layout,
-            accepted=accepted,
-            revise=revise,
+            accepted=lambda: _rows(ledger, chosen.accepted, {}),
+            revise=lambda: _rows(ledger, chosen.revise, why),
             reserve=lambda: ledger.write(reserve_version, dataset_id, run_id, now()),
             fingerprint=chosen.fingerprint,
             scorers=Rubric.of(plan.spec.quality.scorers).version,
@@ -143,37 +135,18 @@ def _fingerprint(status: DatasetStatus) -> str:
     return digest.hexdigest()
 
 
-def _template_systems(plan: Plan) -> Callable[[Any], str | None]:
-    """The system turn to publish for a row of the ledger: the template's, never one that the model wrote.
-
-    Ledgers before 0003 kept either. Of those answers a system turn is known to be the template's only where the plan gives it today.
-    """
-    cells = {cell.key: cell for cell in plan.cells}
-
-    def system_of(row: Any) -> str | None:
-        if row.system is None or row.template_system:
-            return row.system and str(row.system)
-        today = plan.prompt(cells[row.cell], row.draw).conversation_system
-        return today if today == row.system else None
-
-    return system_of
-
-
-def _rows(
-    ledger: Ledger, ids: Sequence[int], verdicts: Mapping[int, tuple[Status, str]], system_of: Callable[[Any], str | None]
-) -> Iterator[PublishedRow]:
+def _rows(ledger: Ledger, ids: Sequence[int], verdicts: Mapping[int, tuple[Status, str]]) -> Iterator[PublishedRow]:
     with ledger.engine.execution_options(read_only=True).connect() as connection:
         for row in read_answers(connection, ids):
-            status, why = verdicts.get(row.id, (Status.ACCEPTED, ""))
-            yield _row(row, status, why, system_of(row))
+            yield _row(row, *verdicts.get(row.id, (Status.ACCEPTED, "")))
 
 
-def _row(row: Any, status: Status, why: str, system: str | None) -> PublishedRow:
+def _row(row: Any, status: Status, why: str) -> PublishedRow:
     quality = read_quality(row.score, row.results)
     reasons = quality.reasons if quality else ()
     return PublishedRow(
         conversation_id=row.conversation_id,
-        conversation=read_conversation(row.turns, system) if row.turns else None,
+        conversation=read_conversation(row.turns, row.system) if row.turns else None,
         template=row.template,
         template_version=row.template_version,
         persona=row.persona,

@@ -102,22 +102,14 @@ def find_stranded(ledger: Ledger, plan: Plan) -> Stranded:
     if row is None:
         return NONE_STRANDED
     before = ledger.read(read_plan, int(row.id))
-    if before is not None and before.signature == plan.signature:
+    if before is None or before.signature == plan.signature:
         return NONE_STRANDED
     cells = ledger.read(read_cells, int(row.id))
-    if before is not None:
-        had = before.having(cells.values())
-    else:  # a ledger that kept no plans: what its last spec spans
-        had = _spanned(DatasetSpec.from_text(row.spec), cells.values()) if row.spec else set()
+    had = before.having(cells.values())
     accepted = _accepted(ledger, int(row.id), plan.spec, {key: values for key, values in cells.items() if values in had})
     has = {cell.values for cell in plan.cells}
     gone = [draw.request_id for values, draw in accepted if values not in has]
     return Stranded(len(gone), len(accepted), usd(ledger.read(sum_paid, gone)))
-
-
-def _spanned(spec: DatasetSpec, cells: Iterable[Values]) -> set[Values]:
-    axes = (spec.axes.persona, spec.axes.emotion, spec.axes.topic, spec.axes.tier, spec.templates)
-    return {values for values in cells if all(value in axis for value, axis in zip(values, axes, strict=True))}
 
 
 def _accepted(ledger: Ledger, dataset_id: int, spec: DatasetSpec, cells: dict[str, Values]) -> list[tuple[Values, Draw]]:

@@ -149,7 +149,6 @@ def record_answer(
         temperature_applied=reply.temperature_applied,
         scored=found if keep_score else None,
         content_hash=content_hash(conversation) if conversation else None,
-        template_system=True,
     )
     completion = Completion(
         intent,

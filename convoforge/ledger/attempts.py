@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Table, bindparam, func, insert, select, update
 
 from convoforge.errors import LedgerError
 from convoforge.ledger.budgets import Denied, check_budget, read_budgets, write_budgets
@@ -46,7 +46,7 @@ class Intent:
 @dataclass(frozen=True, slots=True)
 class AnswerRow:
     """What came back: the turns as JSON, or the raw text where there is no conversation in it. `scored` is there where nobody scores it
-    later. `template_system` says that `system` is the template's, or that the template has none."""
+    later. `system` is the template's system turn, never one that the model wrote."""
 
     conversation_id: str
     fingerprint: str
@@ -60,7 +60,6 @@ class AnswerRow:
     temperature_applied: bool
     scored: Scored | None = None
     content_hash: str | None = None
-    template_system: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,28 +94,14 @@ class Completion:
     terms: Terms = Terms()
 
 
-_OF_INTENT = (
-    *("request_id", "attempt", "run_id", "dataset_id", "owner", "provider", "model", "template"),
-    *("api_key", "batch_id", "price", "started_at"),
-)
-_OF_COMPLETION = (
-    *(
-        "status",
-        "billing",
-        "error_kind",
-        "error",
-        "http_status",
-        "api_request_id",
-        "stop_reason",
-        "answered_model",
-        "usage_known",
-    ),
-    *("finished_at", "latency_ms", "cost_pico"),
-)
-_OF_ANSWER = (
-    *("conversation_id", "fingerprint", "kind", "turns", "system", "template_system", "raw_text", "reason", "template_version"),
-    *("temperature", "temperature_applied"),
-)
+def _columns(kind: type[Any], table: Table, *but: str) -> tuple[str, ...]:
+    """The fields of a dataclass that a table has columns for."""
+    return tuple(name for name in kind.__dataclass_fields__ if name in table.c and name not in but)
+
+
+_OF_INTENT = _columns(Intent, generation_logs)
+_OF_COMPLETION = _columns(Completion, generation_logs, "provider", "model", "price")  # see `_who_answered`
+_OF_ANSWER = _columns(AnswerRow, answers)
 
 
 def _pick(value: object, names: Iterable[str]) -> dict[str, Any]:
@@ -152,26 +137,10 @@ _LOG = update(generation_logs).where(
 )
 _LOG_DONE = _LOG.where(generation_logs.c.status == "open")
 _LOG_LATE = _LOG.where(generation_logs.c.status == "lost")
-_HOLD = (
-    update(requests)
-    .where(requests.c.id == bindparam("b_request"))
-    .values(
-        state=bindparam("b_state"),
-        owner=None,
-        answer=bindparam("b_answer"),
-        fingerprint=bindparam("b_fingerprint"),
-        reason=bindparam("b_reason"),
-    )
-)
-_LET_GO = (
-    update(requests)
-    .where(requests.c.id == bindparam("b_request"))
-    .values(
-        state=bindparam("b_state"),
-        owner=None,
-        fingerprint=func.coalesce(bindparam("b_fingerprint"), requests.c.fingerprint),
-        reason=bindparam("b_reason"),
-    )
+_REQUEST = update(requests).where(requests.c.id == bindparam("b_request")).values(state=bindparam("b_state"), owner=None)
+_HOLD = _REQUEST.values(answer=bindparam("b_answer"), fingerprint=bindparam("b_fingerprint"), reason=bindparam("b_reason"))
+_LET_GO = _REQUEST.values(
+    fingerprint=func.coalesce(bindparam("b_fingerprint"), requests.c.fingerprint), reason=bindparam("b_reason")
 )
 
 
@@ -199,8 +168,8 @@ def finish_attempts(connection: Connection, items: Sequence[Completion]) -> Sequ
                 "reserved_pico": 0,
                 "maybe_pico": maybe,
                 **_pick(item, _OF_COMPLETION),
-                **_pick(item.usage, Usage.__dataclass_fields__),
-                **_pick(item.terms, Terms.__dataclass_fields__),
+                **asdict(item.usage),
+                **asdict(item.terms),
             }
         )
         change = {

@@ -7,7 +7,7 @@ so that no process's end gives them back: they are being worked on, and will be 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any
 
@@ -107,15 +107,7 @@ def name_batch(connection: Connection, batch_id: str, api_id: str) -> None:
 
 def write_seen(connection: Connection, batch_id: str, seen: Seen) -> None:
     """Keep what a look at a batch found."""
-    values = {
-        "looked_at": seen.looked_at,
-        "api_status": seen.api_status,
-        "api_ended_at": seen.api_ended_at,
-        "missing_since": seen.missing_since,
-        "trouble": seen.trouble,
-        "given_up_at": seen.given_up_at,
-    }
-    connection.execute(update(batches).where(batches.c.id == batch_id).values(values))
+    connection.execute(update(batches).where(batches.c.id == batch_id).values(asdict(seen)))
 
 
 def list_open_batches(connection: Connection, dataset: int | None = None) -> list[OpenBatch]:
@@ -151,7 +143,7 @@ def _read(connection: Connection, query: Select[Any]) -> list[OpenBatch]:
             requests=row.requests,
             created_at=row.created_at,
             endpoint=row.endpoint,
-            seen=Seen(row.looked_at, row.api_status, row.api_ended_at, row.missing_since, row.trouble, row.given_up_at),
+            seen=Seen(*(getattr(row, one.name) for one in fields(Seen))),
         )
         for row in connection.execute(query)
     ]

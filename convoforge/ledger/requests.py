@@ -46,41 +46,22 @@ def register_draws(connection: Connection, dataset_id: int, draws: Sequence[tupl
     for chunk in split_chunks(draws):
         connection.execute(
             statement,
-            [
-                {
-                    "dataset_id": dataset_id,
-                    "draw_key": draw_key(cell.key, draw),
-                    "cell": cell.key,
-                    "draw": draw,
-                    "persona": cell.persona,
-                    "emotion": cell.emotion,
-                    "topic": cell.topic,
-                    "tier": cell.tier,
-                    "template": cell.template,
-                    "state": "pending",
-                }
-                for cell, draw in chunk
-            ],
+            [_make_row(dataset_id, cell, draw) for cell, draw in chunk],
         )
     return _count(connection, dataset_id) - before
 
 
 def register_one(connection: Connection, dataset_id: int, cell: Cell, request: str) -> int:
     """Make one ad-hoc request known; `cell.key` is its nonce. Returns the request's id."""
-    values = {
-        "dataset_id": dataset_id,
-        "draw_key": draw_key(cell.key, 0),
-        "cell": cell.key,
-        "draw": 0,
-        "persona": cell.persona,
-        "emotion": cell.emotion,
-        "topic": cell.topic,
-        "tier": cell.tier,
-        "template": cell.template,
-        "request": request,
-        "state": "pending",
-    }
+    values = {**_make_row(dataset_id, cell, 0), "request": request}
     return int(connection.execute(insert(requests).returning(requests.c.id), values).scalar_one())
+
+
+def _make_row(dataset_id: int, cell: Cell, draw: int) -> dict[str, Any]:
+    """A pending request."""
+    axes = {name: getattr(cell, name) for name in ("persona", "emotion", "topic", "tier", "template")}
+    key = {"draw_key": draw_key(cell.key, draw), "cell": cell.key, "draw": draw}
+    return {"dataset_id": dataset_id, "state": "pending", **key, **axes}
 
 
 def claim(connection: Connection, owner: str, ids: Sequence[int], now: datetime) -> list[Claimed]:

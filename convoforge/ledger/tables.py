@@ -192,8 +192,6 @@ answers = Table(
     Column("kind", String(20), nullable=False),
     Column("turns", Text),
     Column("system", Text),
-    # older releases kept a system turn that the model wrote; of their answers nobody knows whose it is
-    Column("template_system", Boolean),
     Column("raw_text", Text),
     Column("reason", Text),
     Column("template_version", String(80), nullable=False),

@@ -70,23 +70,9 @@ def snapshot_facts(model: str) -> ModelFacts:
     told = snapshot_models().get(model) or snapshot_models().get(bare_model(model).replace("@", "-"))
     if told is None:
         return ModelFacts(model, known=False)
-    return ModelFacts(
-        id=model,
-        max_tokens=told["max_tokens"],
-        max_input_tokens=told["max_input_tokens"],
-        cache_minimum=told["cache_minimum"],
-        structured=told["structured"],
-        batch=told["batch"],
-        temperature=told["temperature"],
-        thinking=tuple(told["thinking"]),
-        thinks=told["thinks"],
-        efforts=tuple(told["efforts"]),
-        default_effort=told["default_effort"],
-        efforts_when_off=tuple(told["efforts_when_off"]),
-        lifecycle=told["lifecycle"],
-        retires_at=told["retires_at"] and date.fromisoformat(told["retires_at"]),
-        characters_a_token=told["characters_a_token"],
-    )
+    found: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in told.items()}
+    facts = {name: found[name] for name in ModelFacts.__dataclass_fields__ if name in found}
+    return ModelFacts(**{**facts, "id": model, "retires_at": _date(told["retires_at"])})
 
 
 def pick_facts(told: Mapping[str, Any]) -> dict[str, Any]:
@@ -115,20 +101,10 @@ def merge_facts(snapshot: ModelFacts, told: Mapping[str, Any]) -> ModelFacts:
     taken to be a new one: it thinks unless it is told not to, and with thinking off takes no more than high effort."""
     if not told:
         return snapshot
-    facts = replace(
-        snapshot,
-        max_tokens=told.get("max_tokens", snapshot.max_tokens),
-        max_input_tokens=told.get("max_input_tokens", snapshot.max_input_tokens),
-        structured=told.get("structured", snapshot.structured),
-        batch=told.get("batch", snapshot.batch),
-        thinking=tuple(told.get("thinking", snapshot.thinking)),
-        efforts=tuple(told.get("efforts", snapshot.efforts)),
-        lifecycle=told.get("lifecycle", snapshot.lifecycle),
-        known=True,
-        told=True,
-    )
+    found: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in told.items()}
     if "lifecycle" in told:
-        facts = replace(facts, retires_at=date.fromisoformat(told["retires_at"]) if told.get("retires_at") else None)
+        found["retires_at"] = _date(told.get("retires_at"))
+    facts = replace(snapshot, **found, known=True, told=True)
     if snapshot.known:
         return replace(facts, efforts_when_off=tuple(level for level in snapshot.efforts_when_off if level in facts.efforts))
     return replace(
@@ -199,6 +175,10 @@ def _branch(told: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
 def _supported(told: Mapping[str, Any], name: str) -> bool | None:
     supported = _branch(told, name).get("supported")
     return supported if isinstance(supported, bool) else None
+
+
+def _date(day: str | None) -> date | None:
+    return date.fromisoformat(day) if day else None
 
 
 def _day(moment: object) -> str | None:

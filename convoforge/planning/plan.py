@@ -19,8 +19,6 @@ from convoforge.planning.templates import Library, Template
 from convoforge.planning.thinking import Thinking, describe_thinking, thinking_of
 from convoforge.pricing import Price, cost_pico, price_of
 
-"""Of English prose, roughly: what estimates reckon with."""
-
 PROMPT_OVERHEAD_TOKENS = 200
 """Tokens beyond the prompt's own text that a request may be billed for: the answer's schema and the message frame."""
 

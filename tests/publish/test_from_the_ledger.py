@@ -162,24 +162,6 @@ def test_the_system_turn_of_the_template_is_published_and_never_the_models(with_
     assert None not in systems
 
 
-def test_a_system_turn_in_a_ledger_of_an_older_release_is_published_only_if_it_is_the_templates(
-    without_system: Recorded,
-) -> None:
-    for number in range(2):
-        without_system.answer(number, turns(number))
-    without_system.change(system=PLANTED, template_system=None)
-    assert systems_of(without_system.publish()) == [None, None]
-
-
-def test_a_templates_system_turn_in_a_ledger_of_an_older_release_is_published(with_system: Recorded) -> None:
-    for number in range(2):
-        with_system.answer(number, turns(number))
-    with_system.change(template_system=None)
-    assert None not in systems_of(with_system.publish())
-    with_system.change(system=PLANTED)
-    assert PLANTED not in systems_of(with_system.publish())
-
-
 def test_a_template_may_lose_its_system_turn_without_the_conversations_that_were_made_under_it(with_system: Recorded) -> None:
     for number in range(2):
         with_system.answer(number, turns(number))
