@@ -8,8 +8,9 @@ import pytest
 
 from convoforge.errors import ConfigError
 from convoforge.models import Provider
+from convoforge.planning.config_files import read_yaml
 from convoforge.planning.plan import Plan, make_plan
-from convoforge.planning.spec import change_spec, load_spec, read_yaml
+from convoforge.planning.spec import change_spec, load_spec
 from convoforge.planning.templates import Library
 from convoforge.settings import ROOT
 

@@ -28,7 +28,8 @@ from convoforge.generation.run import OpenLimiter
 from convoforge.ledger import Ledger
 from convoforge.models import ConversationRequest, Frozen, Outcome, Usage
 from convoforge.orchestration.server_home import prepare_client
-from convoforge.planning.spec import DatasetSpec, change_spec, check
+from convoforge.planning.config_files import check
+from convoforge.planning.spec import DatasetSpec, change_spec
 from convoforge.pricing import cost_pico, price_of, usd
 from convoforge.rate import GateStatus
 from convoforge.settings import Settings

@@ -20,7 +20,7 @@ from math import prod
 from convoforge.planning.sampling import spread
 
 Cell = tuple[int, ...]
-"""A place on each axis."""
+"""An index on each axis."""
 
 Rank = Callable[[Iterable[str]], bytes]
 
@@ -115,12 +115,12 @@ def _keep(
 ) -> _Shares:
     """`start` without what is beyond a value's share, and whatever else is held that fits beside it."""
     counts = [_count(cells, labels) for cells in (start, newest, by_worth)]
-    quotas = [_quotas(axis, count, [sums[place] for sums in counts], rank) for place, axis in enumerate(labels)]
+    quotas = [_quotas(axis, count, [sums[index] for sums in counts], rank) for index, axis in enumerate(labels)]
     shares = _Shares(quotas, held)
     for cell in start:
         shares.take(cell)
 
-    surpluses = [sum(max(0, shares.over(place, value)) for value in range(len(axis))) for place, axis in enumerate(labels)]
+    surpluses = [sum(max(0, shares.over(index, value)) for value in range(len(axis))) for index, axis in enumerate(labels)]
     left, surplus = sum(surpluses), max(surpluses)
     # how much a value has left is told in a few steps: a key that changed with every cell that is dropped would be made anew as often
     steps = [1 + surplus // (2 * len(axis)) for axis in labels]
@@ -189,9 +189,9 @@ def _fill(
     kept = set(shares.cells)
     cells = shares.add(newest)
     columns = []
-    for place, axis in enumerate(labels):
-        lacking = [(value, n) for value in range(len(axis)) for n in range(-shares.over(place, value))]
-        columns.append([value for value, n in sorted(lacking, key=lambda one: rank([str(place), axis[one[0]], str(one[1])]))])
+    for index, axis in enumerate(labels):
+        lacking = [(value, n) for value in range(len(axis)) for n in range(-shares.over(index, value))]
+        columns.append([value for value, n in sorted(lacking, key=lambda one: rank([str(index), axis[one[0]], str(one[1])]))])
     for cell in cells:
         shares.drop(cell)
     rng = random.Random(f"{seed} {len(kept)}")
@@ -208,7 +208,7 @@ def _exchanged(given: Sequence[Cell], taken: Collection[Cell], rng: random.Rando
     cells, there = list(given), dict.fromkeys(taken, 1)
     for cell in cells:
         there[cell] = there.get(cell, 0) + 1
-    twice = [place for place, cell in enumerate(cells) if there[cell] > 1]
+    twice = [index for index, cell in enumerate(cells) if there[cell] > 1]
     for _ in range(20 * len(cells) + 20_000):
         while twice and there[cells[twice[-1]]] == 1:
             twice.pop()

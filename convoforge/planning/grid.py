@@ -55,17 +55,17 @@ class Grid:
     def number(self, cell: Cell) -> int:
         """A cell as one number."""
         number = 0
-        for place, size in zip(cell, self.sizes, strict=True):
-            number = number * size + place
+        for index, size in zip(cell, self.sizes, strict=True):
+            number = number * size + index
         return number
 
     def cell(self, number: int) -> Cell:
         """The cell of a number."""
-        places = []
+        indexes = []
         for size in reversed(self.sizes):
-            number, place = divmod(number, size)
-            places.append(place)
-        return tuple(reversed(places))
+            number, index = divmod(number, size)
+            indexes.append(index)
+        return tuple(reversed(indexes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +114,12 @@ def choose(grid: Grid, sample: int | None, seed: int, past: Past) -> list[Cell]:
     newest, same = past.newest, past.same
     if newest is not None and newest.cells is not None and newest.signature == sign(grid, sample, seed):
         return [grid.cell(number) for number in newest.cells]
-    places = [{name: place for place, name in enumerate(axis)} for axis in (grid.persona, grid.emotion, grid.topic)]
-    last = {pair: place for place, pair in enumerate(grid.last)}
+    indexes = [{name: index for index, name in enumerate(axis)} for axis in (grid.persona, grid.emotion, grid.topic)]
+    last = {pair: index for index, pair in enumerate(grid.last)}
 
     def find(values: Values) -> Cell | None:
-        cell = [*(axis.get(value) for axis, value in zip(places, values, strict=False)), last.get(values[3:])]
-        return None if None in cell else tuple(place for place in cell if place is not None)
+        cell = [*(axis.get(value) for axis, value in zip(indexes, values, strict=False)), last.get(values[3:])]
+        return None if None in cell else tuple(index for index in cell if index is not None)
 
     held = {cell: count for values, count in past.held.items() if count and (cell := find(values)) is not None}
     earlier = [[cell for values in one.names if (cell := find(values)) is not None] for one in (newest, same) if one is not None]

@@ -9,7 +9,8 @@ from typing import Any
 from pydantic import Field
 
 from convoforge.models import Frozen, Provider
-from convoforge.planning.spec import DatasetSpec, change_spec, check, check_workers, load_spec
+from convoforge.planning.config_files import check
+from convoforge.planning.spec import DatasetSpec, change_spec, check_workers, load_spec
 from convoforge.settings import Settings
 
 STRAND = 0.1

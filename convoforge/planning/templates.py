@@ -25,8 +25,9 @@ from pydantic import AfterValidator, Field, Strict, StringConstraints, model_val
 from convoforge.errors import ConfigError, nearest, shown
 from convoforge.files import find_file
 from convoforge.models import ConversationRequest, Label, Prompt, Scalar
+from convoforge.planning.config_files import check, check_folder, read_yaml
 from convoforge.planning.sampling import walk
-from convoforge.planning.spec import Slug, SpecSection, Values, check, check_folder, distinct, matching, read_yaml
+from convoforge.planning.spec import Slug, SpecSection, Values, distinct, matching
 
 _GIVEN = {"persona", "emotion", "topic", "tier", "parameters", "variation"}
 _TEXTS = ("system", "prompt", "conversation_system")
@@ -163,7 +164,7 @@ class Template(SpecSection):
         return filled
 
     def render(self, request: ConversationRequest, persona: Persona, draw: int = 0) -> Prompt:
-        """The prompt for one request. `draw` moves every list of variation on, each from a place of its own.
+        """The prompt for one request. `draw` moves every list of variation on, each from a position of its own.
 
         Raises `ConfigError` for parameters that do not fit, and where the texts cannot be rendered with these values.
         """
@@ -188,12 +189,12 @@ class Template(SpecSection):
         cell = f"{request.persona}\x1f{request.emotion}\x1f{request.topic}\x1f{request.tier}"
         steps = walk([len(lines) for lines in self.variation.values()], draw)
         return {
-            name: lines[(step + _place(f"{cell}\x1f{name}")) % len(lines)]
+            name: lines[(step + _position(f"{cell}\x1f{name}")) % len(lines)]
             for step, (name, lines) in zip(steps, self.variation.items(), strict=True)
         }
 
 
-def _place(text: str) -> int:
+def _position(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=6).digest())
 
 

@@ -23,13 +23,13 @@ _STORED = (
 _TRAINERS = "TRL cuts at 1,024 tokens and axolotl drops what is over 512 unless told otherwise, neither with a word"
 
 
-def render(manifest: Manifest, measures: Measures, place: str) -> str:
-    """The whole card. `place` is where the version lies, as a person would write it: a path or an address."""
+def render(manifest: Manifest, measures: Measures, address: str) -> str:
+    """The whole card. `address` is where the version lies, as a person would write it: a path or a URL."""
     sections = [
         _front_matter(manifest),
         f"# {manifest.dataset}, version {manifest.version}",
         _banner(manifest),
-        _loading(manifest, measures, place),
+        _loading(manifest, measures, address),
         _splits(manifest, measures),
         _coverage(manifest, measures),
         _lengths(measures),
@@ -41,13 +41,13 @@ def render(manifest: Manifest, measures: Measures, place: str) -> str:
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
-def loading(place: str, split: str, name: str) -> str:
-    """The two lines of Python that load a split of the version at `place` as `name`.
+def loading(address: str, split: str, name: str) -> str:
+    """The two lines of Python that load a split of the version at `address` as `name`.
 
     With `datasets` 5.2 the address of a folder is taken for a local path (seen), so there the files are named.
     """
-    path = json.dumps(f"{place}/data/{split}-*.parquet" if "://" in place else place, ensure_ascii=False)
-    what = f'"parquet", data_files={{"{split}": {path}}}' if "://" in place else path
+    path = json.dumps(f"{address}/data/{split}-*.parquet" if "://" in address else address, ensure_ascii=False)
+    what = f'"parquet", data_files={{"{split}": {path}}}' if "://" in address else path
     return f'from datasets import load_dataset\n{name} = load_dataset({what}, split="{split}")'
 
 
@@ -74,14 +74,14 @@ def _banner(manifest: Manifest) -> str:
     )
 
 
-def _loading(manifest: Manifest, measures: Measures, place: str) -> str:
+def _loading(manifest: Manifest, measures: Measures, address: str) -> str:
     first = next(iter(manifest.splits))
     models = ", ".join(code(model) for model in sorted(measures.coverage["model"]))
     return (
         f"{manifest.rows:,} conversations written by {models} ({manifest.provider}), "
         f"published {manifest.created_at:%Y-%m-%d %H:%M} UTC.\n\n"
-        f"{fenced(loading(place, first, first), 'python')}\n\n"
-        f"{_STORED if '://' in place else ''}"
+        f"{fenced(loading(address, first, first), 'python')}\n\n"
+        f"{_STORED if '://' in address else ''}"
         "`messages` is a list of `{role, content}`, the system turn first where there is one; it trains as it is.\n\n"
         f"Set the trainer's `max_length` to **{recommended_length(measures.tokens):,}** tokens. {_TRAINERS}.\n\n"
         "Anthropic's terms restrict training models on Claude's outputs without authorization: see that you have it."

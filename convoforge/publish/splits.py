@@ -39,8 +39,8 @@ def check_fractions(fractions: Mapping[str, float]) -> None:
 
 def by_hash(group: str, fractions: Mapping[str, float], *, seed: int) -> str:
     """The split of `group` by its own key alone."""
-    place = _place(group, seed)
-    return next((split for split, (_, end) in _ranges(fractions).items() if place < end), [*fractions][-1])
+    position = _position(group, seed)
+    return next((split for split, (_, end) in _ranges(fractions).items() if position < end), [*fractions][-1])
 
 
 def assign(groups: Iterable[str], fractions: Mapping[str, float], *, seed: int) -> SplitPlan:
@@ -59,13 +59,13 @@ def assign(groups: Iterable[str], fractions: Mapping[str, float], *, seed: int) 
         if not spare:
             notes.append(f"split '{split}' is left out: the dataset has {len(plan)} group(s), too few for {len(order)} splits")
             continue
-        chosen = min(spare, key=lambda group: (max(start - _place(group, seed), _place(group, seed) - end), group))
+        chosen = min(spare, key=lambda group: (max(start - _position(group, seed), _position(group, seed) - end), group))
         plan[chosen] = split
         notes.append(f"split '{split}' would be empty, so the group '{chosen}' was given to it")
     return SplitPlan(plan, {group: split for group, split in plan.items() if split != hashed[group]}, tuple(notes))
 
 
-def _place(group: str, seed: int) -> float:
+def _position(group: str, seed: int) -> float:
     """A number in [0, 1) that only the group and the seed decide."""
     digest = hashlib.sha256(f"{seed}\x1f{group}".encode(errors="backslashreplace")).digest()
     return (int.from_bytes(digest[:8]) >> 11) / 2**53

@@ -70,7 +70,7 @@ class Versions(ABC):
 
     @abstractmethod
     def lock(self) -> AbstractContextManager[None]:
-        """Holds other publishers off, where the place knows how to. Not reentrant."""
+        """Holds other publishers off, where the store can lock. Not reentrant."""
 
     @abstractmethod
     def staging(self) -> AbstractContextManager[Stage]:
@@ -262,8 +262,8 @@ class LocalVersions(Versions):
         _sync(self._folder)
 
     def _numbered(self, folder: str) -> dict[int, Folder]:
-        place = self._data / folder
-        paths = place.iterdir() if place.is_dir() else ()
+        path = self._data / folder
+        paths = path.iterdir() if path.is_dir() else ()
         return {number: path for path in paths if (number := number_of(path.name)) is not None}
 
     def _paths(self) -> list[Path]:

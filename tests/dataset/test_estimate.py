@@ -17,9 +17,10 @@ from convoforge.dataset.estimate import Estimate, estimate, missing, target_toke
 from convoforge.errors import ConfigError
 from convoforge.ledger.history import Made
 from convoforge.models import Provider, Status
+from convoforge.planning.config_files import check
 from convoforge.planning.model_facts import snapshot_facts
 from convoforge.planning.plan import Plan, make_plan
-from convoforge.planning.spec import DatasetSpec, check
+from convoforge.planning.spec import DatasetSpec
 from convoforge.planning.templates import Library, Target
 from convoforge.settings import ROOT
 

@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from convoforge.errors import ConfigError
-from convoforge.planning.spec import DEEPEST_FILE, LARGEST_FILE, DatasetSpec, change_spec, load_spec, read_yaml
+from convoforge.planning.config_files import DEEPEST_FILE, LARGEST_FILE, read_yaml
+from convoforge.planning.spec import DatasetSpec, change_spec, load_spec
 
 GOOD = {
     "name": "small",
@@ -246,7 +247,7 @@ LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
 def test_a_file_made_to_explode_is_refused_in_little_time_and_memory(tmp_path: Path, text: str) -> None:
     path = write(tmp_path, text)
     code = (
-        "import sys; from pathlib import Path; from convoforge.planning.spec import read_yaml; from convoforge.errors import ConfigError\n"
+        "import sys; from pathlib import Path; from convoforge.planning.config_files import read_yaml; from convoforge.errors import ConfigError\n"
         "try: read_yaml(Path(sys.argv[1]))\n"
         "except ConfigError as error: print(len(str(error).splitlines()))"
     )

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from convoforge.errors import ConfigError
+from convoforge.planning.config_files import check, read_yaml
 from convoforge.planning.model_facts import snapshot_facts, snapshot_models
-from convoforge.planning.spec import Generation, check, load_spec, read_yaml
+from convoforge.planning.spec import Generation, load_spec
 from convoforge.planning.thinking import describe_thinking, takes_temperature, thinking_of
 
 OFF = Generation()

@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from convoforge.errors import ConfigError
-from convoforge.planning.spec import DatasetSpec, SpecSection, check, load_spec, read_yaml
+from convoforge.planning.config_files import check, read_yaml
+from convoforge.planning.spec import DatasetSpec, SpecSection, load_spec
 from convoforge.planning.templates import Library
 
 SPEC = """
