@@ -18,10 +18,9 @@ from sqlalchemy import ColumnElement, Connection, and_, func, select, union
 from convoforge.dataset.acceptance import assess
 from convoforge.ledger.plans import read_cells, read_plan
 from convoforge.ledger.requests import read_cell_draws
-from convoforge.ledger.tables import answers, datasets, plans, requests, reviews, runs
+from convoforge.ledger.tables import IS_HELD, answers, datasets, plans, requests, reviews, runs
 
 _IS_OK = answers.c.kind == "ok"
-_HELD = and_(answers.c.request_id == requests.c.id, answers.c.attempt == requests.c.answer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +85,7 @@ def _list_overfull(connection: Connection, dataset: int, min_score: int, per_cel
     further = select(requests.c.cell).where(requests.c.dataset_id == dataset, requests.c.draw >= per_cell)
     query = (
         select(requests.c.cell)
-        .join(answers, _HELD)
+        .join(answers, IS_HELD)
         .where(requests.c.dataset_id == dataset, requests.c.cell.in_(further), _IS_OK, answers.c.score >= min_score)
         .group_by(requests.c.cell)
         .having(func.count() > per_cell)

@@ -17,13 +17,13 @@ from operator import add
 from typing import Any
 
 import polars as pl
-from sqlalchemy import BigInteger, ColumnElement, Connection, Select, String, and_, case, cast, false, func, literal, or_, select
+from sqlalchemy import BigInteger, ColumnElement, Connection, Select, String, case, cast, false, func, literal, or_, select
 
 from convoforge.costs.accepted import is_accepted_by_score, read_accepted
 from convoforge.costs.period import GroupBy, Period, select_group
 from convoforge.costs.totals import GroupTotals, Latency, Totals
 from convoforge.ledger.requests import split_chunks
-from convoforge.ledger.tables import answers, datasets, generation_logs, requests
+from convoforge.ledger.tables import IS_ATTEMPT_OF, answers, datasets, generation_logs, requests
 from convoforge.models import Usage
 from convoforge.pricing import Price
 
@@ -72,7 +72,7 @@ def _select_attempts(period: Period, *columns: ColumnElement[Any]) -> Select[Any
     return (
         select(*columns)
         .select_from(generation_logs)
-        .outerjoin(answers, and_(answers.c.request_id == _LOGS.request_id, answers.c.attempt == _LOGS.attempt))
+        .outerjoin(answers, IS_ATTEMPT_OF)
         .outerjoin(datasets, datasets.c.id == _LOGS.dataset_id)
         .where(period.match_attempts())
     )

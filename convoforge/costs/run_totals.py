@@ -8,7 +8,7 @@ from sqlalchemy import Connection, and_, case, func, or_, select
 
 from convoforge.costs.accepted import read_accepted
 from convoforge.ledger.requests import split_chunks
-from convoforge.ledger.tables import answers, generation_logs, requests
+from convoforge.ledger.tables import IS_ATTEMPT_OF, IS_HELD, answers, generation_logs, requests
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ def read_run_totals(connection: Connection, run_id: str, min_score: int) -> RunT
     query = (
         select(*(func.count(case((one, 1))) for one in counted), func.coalesce(func.sum(logs.cost_pico), 0))
         .select_from(generation_logs)
-        .outerjoin(answers, and_(answers.c.request_id == logs.request_id, answers.c.attempt == logs.attempt))
+        .outerjoin(answers, IS_ATTEMPT_OF)
         .where(logs.run_id == run_id)
     )
     totals = RunTotals(*(int(one) for one in connection.execute(query).one()))
@@ -47,8 +47,8 @@ def read_run_totals(connection: Connection, run_id: str, min_score: int) -> RunT
     accepted, needs_revision, dropped = totals.accepted, totals.needs_revision, totals.dropped
     held = (
         select(requests.c.id, answers.c.kind, answers.c.score, rejection)
-        .join(answers, and_(answers.c.request_id == requests.c.id, answers.c.attempt == requests.c.answer))
-        .join(generation_logs, and_(logs.request_id == answers.c.request_id, logs.attempt == answers.c.attempt))
+        .join(answers, IS_HELD)
+        .join(generation_logs, IS_ATTEMPT_OF)
         .where(logs.run_id == run_id)
     )
     for ids in split_chunks(sorted(good.judged)):

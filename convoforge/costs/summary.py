@@ -137,6 +137,12 @@ def cost_summary(
     return _summarize(total, None if by is None else {name: _summarize(group) for name, group in groups.items()})
 
 
+_COUNTS = (
+    *("attempts", "succeeded", "failed", "retries", "conversations", "accepted"),
+    *("input_tokens", "output_tokens", "thinking_tokens", "cache_read_tokens"),
+)
+
+
 def _summarize(group: GroupTotals, groups: Mapping[str, CostSummary] | None = None) -> CostSummary:
     totals = group.totals
     cost, cache_write_tokens = usd(totals.cost_pico), totals.cache_write_5m_tokens + totals.cache_write_1h_tokens
@@ -144,17 +150,8 @@ def _summarize(group: GroupTotals, groups: Mapping[str, CostSummary] | None = No
     dropped = totals.answers - totals.accepted - totals.superseded
     dropped_pico = totals.answers_pico - totals.accepted_pico - totals.superseded_pico
     return CostSummary(
-        attempts=totals.attempts,
-        succeeded=totals.succeeded,
-        failed=totals.failed,
-        retries=totals.retries,
+        **{name: getattr(totals, name) for name in _COUNTS},
         maybe_billed=totals.maybe,
-        conversations=totals.conversations,
-        accepted=totals.accepted,
-        input_tokens=totals.input_tokens,
-        output_tokens=totals.output_tokens,
-        thinking_tokens=totals.thinking_tokens,
-        cache_read_tokens=totals.cache_read_tokens,
         cache_write_tokens=cache_write_tokens,
         total_cost_usd=cost,
         cost_per_request_usd=_divide(cost, totals.attempts),

@@ -113,11 +113,11 @@ def templates_of(plan: Plan, cells: Iterable[str]) -> Counter[str]:
 def missing(plan: Plan, status: DatasetStatus, limit: int | None = None, again: Sequence[Draw] = ()) -> Counter[str]:
     """The draws that a build generates, at most `limit` of them, by template: what is pending, what was refused and is asked `again`,
     and what is asked for next, which a refused one that is asked again takes the place of."""
-    places = Counter(draw.cell for draw in again)
+    taken = Counter(draw.cell for draw in again)
     cells = [draw.cell for draw in (*status.pending, *again)]
     for cell, _ in status.to_request:
-        if places[cell]:
-            places[cell] -= 1
+        if taken[cell]:
+            taken[cell] -= 1
         else:
             cells.append(cell)
     return templates_of(plan, cells[:limit])
@@ -183,19 +183,15 @@ def _draws(plan: Plan, history: Mapping[str, Made], counted: Mapping[str, float]
     pooled = _pool(past, letters, {name: target[1] for name, target in targets.items()})
 
     def likely(name: str) -> Made | None:
-        made = past.get(name)
         if pooled is None:
             return None
+        made = past.get(name)
         output = made.output_tokens - made.thinking_tokens if made else targets[name][1] * pooled.output_tokens
-        return Made(
-            answers=made.answers if made else pooled.answers,
-            prompt_tokens=made.prompt_tokens if made else letters[name] * pooled.prompt_tokens,
+        return replace(
+            made or replace(pooled, prompt_tokens=letters[name] * pooled.prompt_tokens),
             output_tokens=output + pooled.thinking_tokens,
             # of three answers nobody knows how much they spread: what all of them do holds
             spread=max(pooled.spread * output, made.spread if made else 0.0),
-            seconds=made.seconds if made else pooled.seconds,
-            thinking_tokens=made.thinking_tokens if made else pooled.thinking_tokens,
-            cached_tokens=made.cached_tokens if made else 0.0,
         )
 
     def draw(name: str, some: Sequence[Prompt]) -> _Draw:

@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from convoforge.errors import LedgerError, LedgerFullError
 from convoforge.ledger.attempts import start_attempts
-from convoforge.ledger.connect import open_engine
+from convoforge.ledger.connect import describe_error, open_engine
 from convoforge.ledger.writer import PATIENCE_SECONDS, Item, Result, Write, Writer, is_passing
 
 P = ParamSpec("P")
@@ -108,4 +108,4 @@ def _each(connection: Connection, items: Sequence[Callable[[Connection], Any]]) 
 
 
 def _make_error(error: SQLAlchemyError) -> LedgerError:
-    return LedgerError(f"the ledger does not answer: {str(getattr(error, 'orig', None) or error).splitlines()[0]}")
+    return LedgerError(f"the ledger does not answer: {describe_error(error)}")

@@ -41,7 +41,7 @@ def open_engine(database_url: str) -> Engine:
             _migrate(engine, shown)
     except SQLAlchemyError as error:
         engine.dispose()
-        raise LedgerError(f"the ledger at {shown} cannot be opened: {_short(error)}. {_advice(url)}") from None
+        raise LedgerError(f"the ledger at {shown} cannot be opened: {describe_error(error)}. {_advice(url)}") from None
     except LedgerError:
         engine.dispose()
         raise
@@ -158,9 +158,9 @@ def _read(connection: Connection) -> str:
     return str(connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one())
 
 
-def _short(error: SQLAlchemyError) -> str:
-    cause = getattr(error, "orig", None) or error
-    return str(cause).strip().splitlines()[0]
+def describe_error(error: SQLAlchemyError) -> str:
+    """What the database says, on one line."""
+    return str(getattr(error, "orig", None) or error).strip().splitlines()[0]
 
 
 def _advice(url: URL) -> str:

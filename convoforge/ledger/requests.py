@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Select, and_, bindparam, case, func, insert, 
 from convoforge.ledger.attempts import SCORE_COLUMNS, content_values, read_quality, score_values
 from convoforge.ledger.connect import upsert
 from convoforge.ledger.owners import list_dead_owners, release
-from convoforge.ledger.tables import answers, generation_logs, requests, reviews
+from convoforge.ledger.tables import IS_ATTEMPT_OF, IS_HELD, answers, generation_logs, requests, reviews
 from convoforge.models import Conversation, Scalar, Turn
 from convoforge.planning.draws import Draw
 from convoforge.planning.keys import draw_key
@@ -24,9 +24,6 @@ from convoforge.scoring import Scored, ScoringContext
 
 _CHUNK = 500
 """Rows per statement: SQLite takes 32,766 variables, and a shorter statement is no slower."""
-
-_OF_ANSWER = and_(generation_logs.c.request_id == answers.c.request_id, generation_logs.c.attempt == answers.c.attempt)
-"""The attempt that brought an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +160,7 @@ def _draws_of(dataset_id: int) -> Select[Any]:
             reviews.c.decision,
         )
         .select_from(requests)
-        .outerjoin(answers, and_(answers.c.request_id == requests.c.id, answers.c.attempt == requests.c.answer))
+        .outerjoin(answers, IS_HELD)
         .outerjoin(last, and_(last.c.request_id == answers.c.request_id, last.c.attempt == answers.c.attempt))
         .outerjoin(reviews, reviews.c.id == last.c.id)
         .where(requests.c.dataset_id == dataset_id)
@@ -200,7 +197,7 @@ def _why_rejected(score: int | None, results: str | None) -> str | None:
 
 def sum_paid(connection: Connection, ids: Sequence[int]) -> int:
     """What the answers cost that requests hold, in pico-dollars."""
-    query = _current(func.coalesce(func.sum(generation_logs.c.cost_pico), 0)).join(generation_logs, _OF_ANSWER)
+    query = _current(func.coalesce(func.sum(generation_logs.c.cost_pico), 0)).join(generation_logs, IS_ATTEMPT_OF)
     return sum(int(connection.execute(query.where(requests.c.id.in_(chunk))).scalar_one()) for chunk in split_chunks(ids))
 
 
@@ -274,7 +271,7 @@ def read_answers(connection: Connection, ids: Sequence[int]) -> Iterator[Any]:
         generation_logs.c.cache_write_5m_tokens,
         generation_logs.c.cache_write_1h_tokens,
         generation_logs.c.cost_pico,
-    ).join(generation_logs, _OF_ANSWER)
+    ).join(generation_logs, IS_ATTEMPT_OF)
     for chunk in split_chunks(ids):
         rows = {row.id: row for row in connection.execute(query.where(requests.c.id.in_(chunk)))}
         yield from (rows[request_id] for request_id in chunk if request_id in rows)
@@ -291,11 +288,7 @@ def write_conversation(conversation: Conversation) -> str:
 
 
 def _current(*columns: Any) -> Select[Any]:
-    return (
-        select(*columns)
-        .select_from(requests)
-        .join(answers, and_(answers.c.request_id == requests.c.id, answers.c.attempt == requests.c.answer))
-    )
+    return select(*columns).select_from(requests).join(answers, IS_HELD)
 
 
 def _count(connection: Connection, dataset_id: int) -> int:

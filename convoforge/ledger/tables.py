@@ -24,6 +24,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    and_,
     text,
     true,
 )
@@ -214,6 +215,12 @@ answers = Table(
     Index("ix_answers_rejection", "rejection", sqlite_where=_REJECTED, postgresql_where=_REJECTED),
 )
 
+IS_HELD = and_(answers.c.request_id == requests.c.id, answers.c.attempt == requests.c.answer)
+"""Joins a request with the answer that it holds."""
+
+IS_ATTEMPT_OF = and_(generation_logs.c.request_id == answers.c.request_id, generation_logs.c.attempt == answers.c.attempt)
+"""Joins an answer with the attempt that brought it."""
+
 reviews = Table(
     "reviews",
     metadata,
@@ -276,7 +283,7 @@ models = Table(
     metadata,
     Column("provider", String(16), primary_key=True),
     Column("model", String(200), primary_key=True),
-    Column("told", Text, nullable=False),  # what the API says of it, as JSON
+    Column("facts", Text, nullable=False),  # as the API gives them, as JSON
     Column("asked_at", UTCDateTime, nullable=False),
 )
 

@@ -26,6 +26,7 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from convoforge.errors import ConvoforgeError, LedgerError
+from convoforge.ledger.connect import describe_error
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -149,7 +150,7 @@ class Writer:
                                 waiting.result = result
                         receipt += _receipt(connection)  # from here to the end of the block only the commit can fail
             except OperationalError as error:
-                failure = LedgerError(f"the ledger does not answer: {str(error.orig).splitlines()[0]}")
+                failure = LedgerError(f"the ledger does not answer: {describe_error(error)}")
                 if not is_passing(error) or time.monotonic() > deadline:
                     return self._fail(group, failure)
                 if not (_is_full(error) and self._make_room()):
@@ -160,7 +161,7 @@ class Writer:
                 # with a receipt in hand nobody knows what has been written, and to write it again may be twice
                 return self._fail(group, error) if final or len(group) == 1 or receipt else False
             except SQLAlchemyError as error:
-                failure = LedgerError(f"the ledger refused a write: {str(getattr(error, 'orig', error)).splitlines()[0]}")
+                failure = LedgerError(f"the ledger refused a write: {describe_error(error)}")
                 return self._fail(group, failure) if final or len(group) == 1 else False
             except Exception as error:  # noqa: BLE001 - a fault of ours must reach whoever waits, not end the thread
                 return self._fail(group, error) if final or len(group) == 1 else False

@@ -213,15 +213,14 @@ class Library:
     def template(self, name: str) -> Template:
         """The template called `name`, or with this id. Raises `ConfigError` where it is missing or wrong."""
         if name not in self._templates:
-            folder = self.folder / "templates"
             known = self.names()
             found = next((one for one in known if one == name or _template_id(one) == name.lower()), None)
             if found is None:
                 check_folder(self.folder)
                 raise ConfigError(f"unknown template {shown(name)}{nearest(name, known)}")
-            if found not in self._templates:
-                self._templates[found] = _read_template(folder / f"{found}.yaml")
-            return self._templates[found]
+            if found != name:
+                return self.template(found)
+            self._templates[name] = _read_template(self.folder / "templates" / f"{name}.yaml")
         return self._templates[name]
 
     def names(self) -> list[str]:

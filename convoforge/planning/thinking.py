@@ -76,19 +76,15 @@ def takes_temperature(facts: ModelFacts, settings: Generation) -> bool:
 def describe_thinking(facts: ModelFacts, settings: Generation) -> str | None:
     """What a person should know before it is paid; None where nothing is thought."""
     thinking = thinking_of(facts, settings)
-    if thinking.forced:
-        effort = f" at effort {thinking.level}" if thinking.level else ""
-        return (
-            f"{facts.id} cannot be kept from thinking: it thinks{effort}, which is billed as output and counts toward "
-            f"max_tokens ({settings.max_tokens:,}); about {thinking.expected_tokens:,} tokens an answer are reckoned with"
-        )
-    if thinking.thinks:
-        effort = f" at effort {thinking.level}" if thinking.level else ""
-        return (
-            f"{facts.id} thinks{effort}, which is billed as output and counts toward max_tokens ({settings.max_tokens:,}); "
-            f"about {thinking.expected_tokens:,} tokens an answer are reckoned with where nothing is known yet"
-        )
-    return None
+    if not thinking.thinks:
+        return None
+    effort = f" at effort {thinking.level}" if thinking.level else ""
+    thinks = f"cannot be kept from thinking: it thinks{effort}" if thinking.forced else f"thinks{effort}"
+    until = "" if thinking.forced else " where nothing is known yet"
+    return (
+        f"{facts.id} {thinks}, which is billed as output and counts toward max_tokens ({settings.max_tokens:,}); "
+        f"about {thinking.expected_tokens:,} tokens an answer are reckoned with{until}"
+    )
 
 
 def _takes(facts: ModelFacts, efforts: tuple[str, ...]) -> str:

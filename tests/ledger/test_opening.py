@@ -28,7 +28,7 @@ COLUMNS = {
     "latency_ms maybe_pico model output_tokens owner price provider request_id reserved_pico run_id service_tier "
     "speed started_at status stop_reason template thinking_tokens usage_known",
     "idempotency_keys": "created_at fingerprint key nonce owner response status",
-    "models": "asked_at model provider told",
+    "models": "asked_at facts model provider",
     "owners": "host id lease_until pid started",
     "permits": "at id input_tokens limit_name output_tokens requests",
     "plans": "cells created_at dataset_id grid id signature",
