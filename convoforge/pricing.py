@@ -80,9 +80,13 @@ class Price:
     cache_read: Decimal
     above: tuple[int, Price] | None = None
     pico_per_token: tuple[int, ...] = field(init=False, repr=False, compare=False)  # a token, in the order of _RATES
+    text: str = field(init=False, repr=False, compare=False)
+    """Compact, to be stored with what it priced: `2/10/2.5/4/0.1`, with `>100000:` and the next price where there is one."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "pico_per_token", tuple(_whole(getattr(self, rate), MTOK) for rate in _RATES))
+        rates = "/".join(f"{usd(rate * MTOK):f}" for rate in self.pico_per_token)
+        object.__setattr__(self, "text", f"{rates}>{self.above[0]}:{self.above[1].text}" if self.above else rates)
 
     def times(self, share: Decimal) -> Price:
         """A share of every rate: what the batch API asks for. Raises `ValueError` where a rate becomes finer than a pico-dollar."""
@@ -93,12 +97,6 @@ class Price:
         """A multiple of every rate, rounded up to a whole pico-dollar a token."""
         rates = {rate: (getattr(self, rate) * factor).quantize(_FINEST, rounding=ROUND_CEILING) for rate in _RATES}
         return replace(self, **rates, above=self.above and (self.above[0], self.above[1].raised(factor)))
-
-    @property
-    def text(self) -> str:
-        """Compact, to be stored with what it priced: `2/10/2.5/4/0.1`, with `>100000:` and the next price where there is one."""
-        rates = "/".join(f"{usd(rate * MTOK):f}" for rate in self.pico_per_token)
-        return f"{rates}>{self.above[0]}:{self.above[1].text}" if self.above else rates
 
     @classmethod
     def parse(cls, text: str) -> Price:

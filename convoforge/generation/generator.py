@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -31,7 +31,6 @@ from convoforge.errors import (
     span,
 )
 from convoforge.generation.answering_model import tell_other_model
-from convoforge.generation.concurrency import InFlightLimiter
 from convoforge.generation.endpoint import wrong_provider
 from convoforge.generation.prompt_cache import CacheTurn, PromptCache, worth_seconds
 from convoforge.generation.recording import MAX_ERROR_CHARS, asked_of, check_usable, record_answer, record_failure
@@ -42,7 +41,7 @@ from convoforge.ledger.requests import Claimed, release_claims
 from convoforge.models import Outcome, Prompt, Provider, Reply, Status, Terms
 from convoforge.planning.keys import request_fingerprint
 from convoforge.planning.plan import Cell, Plan, expected_usage, kept_text, worst_cost_pico
-from convoforge.planning.spec import Budget, Generation
+from convoforge.planning.spec import Generation
 from convoforge.planning.thinking import thinking_of
 from convoforge.pricing import pico, usd
 from convoforge.rate import Need, Permit
@@ -82,30 +81,25 @@ class Generator:
         self, run: RunContext, concurrency: int = MAX_IN_FLIGHT, now: Callable[[], datetime] = lambda: datetime.now(UTC)
     ) -> None:
         self._run = run
-        self._price_text = run.price.text
         self._rubric = Rubric.of(run.spec.quality.scorers)
         self._now = now
         self._dead_keys: set[int] = set()
         self._told_terms: set[Terms] = set()
         self._resting: dict[int, float] = {}
         self._room = asyncio.Lock()
-        self._in_flight = InFlightLimiter(concurrency)
+        self._in_flight = asyncio.Semaphore(concurrency)
+        self._flying = 0
         self._cache = PromptCache()
 
     @property
     def flying(self) -> int:
         """How many calls have been sent and not been answered."""
-        return self._in_flight.flying
+        return self._flying
 
     @property
     def waiting_for_cache(self) -> int:
         """How many requests wait for one that goes ahead to write their common text to the prompt cache."""
         return self._cache.waiting
-
-    @property
-    def ahead(self) -> int:
-        """How many calls more than may be in flight are made ready now."""
-        return self._in_flight.ahead
 
     async def generate(self, job: Job) -> Outcome:
         """What became of one request. Never raises for what the API does: the outcome says it.
@@ -166,21 +160,20 @@ class Generator:
         sent = replace(job.prompt, system="") if turn.kept else job.prompt  # what is read is not counted
         usage = expected_usage(sent, self._run.claude.facts, thinking_of(self._run.claude.facts, job.settings).expected_tokens)
         self._run.state.allow(job.epoch)
-        await self._in_flight.begin()  # before the limiter: what it lets through must not wait any more
-        ready_since = time.monotonic()
+        await self._in_flight.acquire()  # before the limiter: what it lets through must not wait any more
         try:
             permit = await self._run.limiter.acquire(Need(input_tokens=usage.input_tokens, output_tokens=usage.output_tokens))
         except BaseException:
-            self._in_flight.leave()
+            self._in_flight.release()
             raise
-        return await asyncio.shield(self._launch(self._reserve(job, number, reserve, permit, ready_since, turn)))
+        return await asyncio.shield(self._launch(self._reserve(job, number, reserve, permit, turn)))
 
     async def _reserve(
-        self, job: Job, number: int, reserve: int, permit: Permit, ready_since: float, turn: CacheTurn
+        self, job: Job, number: int, reserve: int, permit: Permit, turn: CacheTurn
     ) -> asyncio.Task[Outcome] | Denied:
         """Write the intent, and begin the call: both or neither, also where the caller leaves in between."""
         try:
-            intent = self._intent(job, number, reserve, permit)
+            intent = make_intent(self._run, job, number, self._now(), reserve, self._run.owner, permit.fingerprint)
             denied = await self._run.ledger.batched(start_attempts, intent)
         except BaseException:
             self._give_up(permit)
@@ -188,11 +181,11 @@ class Generator:
         if denied is not None:
             self._give_up(permit)
             return denied
-        return self._launch(self._call(job, intent, permit, ready_since, turn))
+        return self._launch(self._call(job, intent, permit, turn))
 
     def _give_up(self, permit: Permit) -> None:
         self._run.limiter.settle(permit, None)
-        self._in_flight.leave()
+        self._in_flight.release()
 
     def _launch(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.create_task(work)
@@ -210,24 +203,6 @@ class Generator:
 
     async def _give_back(self, job: Job, reason: str) -> None:
         await self._run.ledger.awrite(release_claims, self._run.owner, [job.claimed.request_id], reason)
-
-    def _intent(self, job: Job, number: int, reserve: int, permit: Permit) -> Intent:
-        at = self._now()
-        return Intent(
-            request_id=job.claimed.request_id,
-            attempt=number,
-            run_id=self._run.run_id,
-            dataset_id=self._run.dataset_id,
-            owner=self._run.owner,
-            provider=self._run.provider,
-            model=self._run.spec.model,
-            template=job.template,
-            api_key=permit.fingerprint,
-            price=self._price_text,
-            started_at=at,
-            reserve_pico=reserve,
-            limits=budget_limits(self._run.spec.budget, self._run.run_id, self._run.dataset_id, at),
-        )
 
     async def _wait_for_room(self, denied: Denied, reserve: int) -> None:
         """Wait while calls in flight may give room back, or until the run stops; raise `BudgetExceeded` when they cannot."""
@@ -248,10 +223,11 @@ class Generator:
             with suppress(TimeoutError):
                 await asyncio.wait_for(settled.wait(), timeout=LOOK_AGAIN_SECONDS)
 
-    async def _call(self, job: Job, intent: Intent, permit: Permit, ready_since: float, turn: CacheTurn) -> Outcome:
+    async def _call(self, job: Job, intent: Intent, permit: Permit, turn: CacheTurn) -> Outcome:
         begun, reply = time.monotonic(), None
         try:
-            async with self._in_flight.flight(ready_since):
+            try:
+                self._flying += 1
                 permit = await self._in_time(permit)
                 if permit.fingerprint != intent.api_key:
                     intent = replace(intent, api_key=permit.fingerprint)
@@ -260,6 +236,9 @@ class Generator:
                     reply = await self._run.claude.send(job.prompt, job.settings, permit.key, keep=turn.keep)
                 finally:
                     self._run.limiter.settle(permit, reply.usage if reply else None)
+            finally:
+                self._flying -= 1
+                self._in_flight.release()  # before the answer is recorded: a commit holds up no other call
             latency = _elapsed_ms(begun)
             _check_reply(reply, self._run.provider)
             if turn.keep:
@@ -363,13 +342,36 @@ def make_job(plan: Plan, cell: Cell, claimed: Claimed) -> Job:
     return Job(claimed, plan.prompt(cell, claimed.draw), spec.generation, cell.template, template.label, context=context)
 
 
-def budget_limits(budget: Budget, run_id: str, dataset_id: int, at: datetime) -> Mapping[str, int | None]:
-    """The caps a call must fit into, in pico-dollars, by scope; None where there is none."""
+def make_intent(
+    run: RunContext,
+    job: Job,
+    attempt: int,
+    at: datetime,
+    reserve_pico: int,
+    owner: str,
+    api_key: str,
+    batch_id: str | None = None,
+) -> Intent:
+    """A call of a run that is about to be made, with the caps that it must fit into."""
+    budget = run.spec.budget
     caps = (budget.run_usd, budget.dataset_usd, budget.day_usd)
-    return {
-        scope: None if cap is None else pico(cap)
-        for scope, cap in zip(list_budget_scopes(run_id, dataset_id, at), caps, strict=True)
-    }
+    scopes = list_budget_scopes(run.run_id, run.dataset_id, at)
+    return Intent(
+        request_id=job.claimed.request_id,
+        attempt=attempt,
+        run_id=run.run_id,
+        dataset_id=run.dataset_id,
+        owner=owner,
+        provider=run.provider,
+        model=run.spec.model,
+        template=job.template,
+        api_key=api_key,
+        price=run.price.text,
+        started_at=at,
+        reserve_pico=reserve_pico,
+        limits={scope: None if cap is None else pico(cap) for scope, cap in zip(scopes, caps, strict=True)},
+        batch_id=batch_id,
+    )
 
 
 def _check_reply(reply: Reply, expected: Provider) -> None:

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from convoforge.errors import ClaudeAPIError, FatalAPIError, RejectedError, TransientError, span
 from convoforge.generation.batch_results import Collected, Collector
 from convoforge.generation.endpoint import wrong_provider
-from convoforge.generation.generator import Job, budget_limits
+from convoforge.generation.generator import Job, make_intent
 from convoforge.generation.recording import asked_of
 from convoforge.generation.run_context import RunContext
 from convoforge.ledger.attempts import Intent
@@ -158,20 +158,15 @@ class Batcher:
         self._run.state.stop(f"{denied.scope.partition(':')[0]} budget reached at ${spent:.2f} of ${limit:.2f}")
 
     def _intent(self, job: Job, batch_id: str, at: datetime) -> Intent:
-        return Intent(
-            request_id=job.claimed.request_id,
-            attempt=job.claimed.attempts + 1,
-            run_id=self._run.run_id,
-            dataset_id=self._run.dataset_id,
+        reserve = worst_cost_pico(job.prompt, job.settings.max_tokens, self._run.price)
+        return make_intent(
+            self._run,
+            job,
+            job.claimed.attempts + 1,
+            at,
+            reserve,
             owner=batch_id,
-            provider=self._run.provider,
-            model=self._run.spec.model,
-            template=job.template,
             api_key=self._run.key_names[0],
-            price=self._run.price.text,
-            started_at=at,
-            reserve_pico=worst_cost_pico(job.prompt, job.settings.max_tokens, self._run.price),
-            limits=budget_limits(self._run.spec.budget, self._run.run_id, self._run.dataset_id, at),
             batch_id=batch_id,
         )
 

@@ -10,7 +10,6 @@ Measured on Prefect 3.8: the server grants whole slots and forgets the fraction 
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,9 +20,6 @@ from convoforge.rate.keys import Key
 
 SLOTS: dict[Kind, int] = {"requests": 100, "input-tokens": 1, "output-tokens": 1}
 """What one of a kind takes from its Prefect limit."""
-
-AHEAD_SECONDS = 0.4 * SEND_WITHIN_SECONDS
-"""Maximum seconds that a lease may wait for its request; the rest is for the way to the API."""
 
 
 def bucket_numbers(limits: Limits, kind: Kind) -> tuple[int, float]:
@@ -119,7 +115,6 @@ class SharedKey(Key):
         super().__init__(index, name, [None] * len(KINDS), limits)
         self.buckets = tuple(buckets)
         self.read_at = self.leased_at = -math.inf
-        self._ahead: deque[tuple[float, Need]] = deque()
 
     def wait(self, need: Need, now: float) -> float:
         return max(super().wait(need, now), *(bucket.wait(bucket.of(need.amounts), now) for bucket in self.buckets))
@@ -140,34 +135,6 @@ class SharedKey(Key):
             return None
         self._charge(need.amounts)
         return self.take(need, now, self.leased_at + SEND_WITHIN_SECONDS)
-
-    def ahead(self, now: float) -> int:
-        """How many requests may go that have not come yet."""
-        while self._ahead and self._ahead[0][0] <= now:
-            self._ahead.popleft()  # void: what goes later than that would not be counted in its window
-        return len(self._ahead)
-
-    def take_ahead(self, need: Need, now: float) -> Permit | None:
-        """Let `need` go on a lease taken before it came, if there is one and the key does not rest."""
-        if not self.ahead(now) or super().wait(need, now) > 0:
-            return None
-        void_at, leased = self._ahead.popleft()
-        self._charge([amount - taken for amount, taken in zip(need.amounts, leased.amounts, strict=True)])
-        return self.take(need, now, void_at - AHEAD_SECONDS + SEND_WITHIN_SECONDS)
-
-    def fits_ahead(self, needs: Sequence[Need], now: float) -> bool:
-        """Whether a lease for `needs` leaves every bucket at least half full: no other process is short of what is kept here."""
-        return all(
-            2 * (bucket.free(now) - bucket.owed - SLOTS[bucket.kind] * sum(bucket.of(need.amounts) for need in needs))
-            >= bucket.limit
-            for bucket in self.buckets
-        )
-
-    def keep_ahead(self, needs: Sequence[Need]) -> None:
-        """Keep what was just leased for requests that have not come yet."""
-        for need in needs:
-            self._charge(need.amounts)
-            self._ahead.append((self.leased_at + AHEAD_SECONDS, need))
 
     def correct(self, permit: Permit, amounts: tuple[int, int, int], now: float) -> None:
         # the difference stays a debt of this process: four writers correcting one limit kept 25 % of their corrections

@@ -245,7 +245,7 @@ async def open_build_run(
             batcher=run.batcher,
             plan=plan,
             settings=settings,
-            claims=Claims(lambda: ceil(1.5 * spec.limits.concurrency) + run.generator.ahead),
+            claims=Claims(ceil(1.5 * spec.limits.concurrency)),
             cells={cell.key: cell for cell in plan.cells},
         )
         token = _CURRENT.set(opened)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 
 class Claims:
-    """How many requests of one run are under way in this process. More may be claimed while there are no more than `enough` says, which
-    may change: what one has claimed no other build of the dataset finds, so it is no more than is needed now."""
+    """How many requests of one run are under way in this process. More may be claimed while there are no more than `enough`: what one
+    has claimed no other build of the dataset finds."""
 
-    def __init__(self, enough: Callable[[], int]) -> None:
+    def __init__(self, enough: int) -> None:
         self._enough = enough
         self._under_way = 0
         self._few = asyncio.Event()
@@ -18,7 +17,7 @@ class Claims:
 
     async def room(self, count: int) -> None:
         """Wait until few are under way; then there are `count` more."""
-        while self._under_way > self._enough():
+        while self._under_way > self._enough:
             self._few.clear()
             await self._few.wait()
         self._under_way += count
@@ -26,5 +25,5 @@ class Claims:
     def end(self, count: int = 1) -> None:
         """`count` requests have ended, or could not be claimed."""
         self._under_way -= count
-        if self._under_way <= self._enough():
+        if self._under_way <= self._enough:
             self._few.set()

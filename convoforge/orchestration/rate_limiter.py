@@ -11,7 +11,6 @@ import logging
 import math
 import random
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
@@ -92,9 +91,6 @@ class PrefectRateLimiter(QueueingGate[SharedKey]):
         self._rests: dict[SharedKey, float] = {}
         self._calls_end = -math.inf
         self._short = self._unreachable = False
-        self._came = 0
-        self._peaks: deque[int] = deque(maxlen=8)
-        self._last = Need()
 
     async def __aenter__(self) -> Self:
         # a client of its own: the one a flow has in its context may be closed before this
@@ -135,10 +131,7 @@ class PrefectRateLimiter(QueueingGate[SharedKey]):
         return super().waiting if self._short else ""
 
     def _serve(self) -> None:
-        for key in self._alive:
-            self._admit(key, key.take_ahead)
-        if self._line:
-            self._woken.set()
+        self._woken.set()
 
     def _remaining(self, now: float) -> int:
         return sum(max(0, int(key.room(now))) for key in self._alive)
@@ -200,33 +193,24 @@ class PrefectRateLimiter(QueueingGate[SharedKey]):
         """One lease for as many waiting requests as fit. Returns seconds to the next try, None if nobody waits."""
         for key, until in list(self._rests.items()):
             await self._share_rest(key, until)
-        if not self._line and not self._came and not any(self._peaks):
+        if self._line:
+            await asyncio.sleep(self._calls_end - self._clock() - CALLS_AT_ONCE / CALLS_PER_SECOND)
+        if not self._line:
             return None
-        await asyncio.sleep(self._calls_end - self._clock() - CALLS_AT_ONCE / CALLS_PER_SECOND)
         now = self._clock()
-        head = next(iter(self._line.values()), Need())
+        head = next(iter(self._line.values()))
         wait, key = self._best(head, now)
         if wait > 0:
-            return await self._short_of(key, head, wait, now) if self._line else None
+            return await self._short_of(key, head, wait, now)
         needs = list(islice(self._line.values(), max(1, key.fitting(self._line.values(), now))))
-        ahead = self._expected(key, needs, now)
         key.leased_at = now  # of asking: the slots count at the server from some moment after it
         for bucket in reversed(key.buckets):  # the request permit last: it is the one that others wait for
-            if not await self._lease(bucket, sum(bucket.of(need.amounts) for need in (*needs, *ahead))):
+            if not await self._lease(bucket, sum(bucket.of(need.amounts) for need in needs)):
                 return 0.0
-        key.keep_ahead(ahead)
         if self._clock() - key.read_at > REREAD_SECONDS:
             await self._read(key)
-        self._admit(key, key.take_leased)
-        return 0.0 if self._line else 1 / CALLS_PER_SECOND
-
-    def _expected(self, key: SharedKey, needs: Sequence[Need], now: float) -> list[Need]:
-        """What may come before the next lease, while there is plenty: requests then need not wait for one. Calls that began together
-        end together, so the most that came between two of the last leases is what may come again."""
-        self._peaks.append(self._came)
-        self._came = 0
-        expected = [needs[-1] if needs else self._last] * (max(self._peaks) - key.ahead(now))
-        return expected if key.fits_ahead([*needs, *expected], now) else []
+        self._admit(key)
+        return 0.0 if self._line else None
 
     async def _short_of(self, key: SharedKey, head: Need, wait: float, now: float) -> float:
         """Nothing fits: seconds to the next try."""
@@ -246,17 +230,17 @@ class PrefectRateLimiter(QueueingGate[SharedKey]):
         wait = min(wait, REREAD_SECONDS)
         return wait + self._jitter() * min(wait / 10, key.buckets[0].spare_seconds)
 
-    def _admit(self, key: SharedKey, take: Callable[[Need, float], Permit | None]) -> None:
-        """Let go whom `take` has a permit for."""
+    def _admit(self, key: SharedKey) -> None:
+        """Give permits for what has been leased."""
         now = self._clock()
         while self._line and key in self._alive:
             future, need = next(iter(self._line.items()))
             if not future.done():  # else its caller has just left
-                permit = take(need, now)
+                permit = key.take_leased(need, now)
                 if permit is None:
                     return
                 future.set_result(permit)
-                self._came, self._last, self._short = self._came + 1, need, False
+                self._short = False
             del self._line[future]
 
     async def _lease(self, bucket: Bucket, amount: int) -> bool:

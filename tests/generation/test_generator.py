@@ -31,12 +31,13 @@ from convoforge.errors import (
     RejectedError,
     TransientError,
 )
-from convoforge.generation.generator import Generator, Job, budget_limits
+from convoforge.generation.generator import Generator, Job
 from convoforge.generation.requests import LastingRunState
 from convoforge.generation.run_context import RunContext
 from convoforge.generation.run_state import SAME_REJECTION_LIMIT, RunState
 from convoforge.ledger import Ledger
 from convoforge.ledger.attempts import Completion, Intent, finish_attempts, start_attempts
+from convoforge.ledger.budgets import list_budget_scopes
 from convoforge.ledger.owners import make_owner, register, retire
 from convoforge.ledger.requests import Claimed, claim, read_draws, register_draws
 from convoforge.ledger.runs import Remarks, ensure_dataset, read_remarks
@@ -796,7 +797,7 @@ async def test_room_that_another_process_gives_back_is_noticed(open_run: Open, s
             price=PRICE.text,
             started_at=now,
             reserve_pico=RESERVE,
-            limits=budget_limits(run.spec.budget, "another", run.dataset, now),
+            limits=dict.fromkeys(list_budget_scopes("another", run.dataset, now)),
         )
         assert run.ledger.write(start_attempts, [intent]) == [None]
         (task,) = run.start(ours)
