@@ -5,6 +5,11 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
+# where it is set, each process that a test starts compiles this package anew
+unexport PYTHONDONTWRITEBYTECODE
+# tests/conftest.py lets the folders that take longest begin; xdist alone would take the files with most tests first
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo lint check test test-long bench up down clean
 
@@ -27,13 +32,13 @@ lint: $(READY)  ## lint, types and import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports --no-cache
+	$(BIN)/lint-imports
 
-check: lint  ## lint, and every test that needs no server: before each commit
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not long and not server'
+check: lint  ## lint, and every test that needs no server and starts no command: before each commit
+	$(PYTEST) -m 'not long and not server'
 
 test: lint  ## everything that checks: lint, and all tests but the long ones
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(PYTEST)
 
 test-long: $(READY)  ## the long tests alone: crashes, storms, shared rates
 	$(BIN)/python -m pytest -m long

@@ -10,8 +10,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from forked import stop_fork_servers
 from server_logs import new_errors, output_into, watch_log
-from support import S3_KEY, S3_SECRET, Project, Simulator
+from support import S3_KEY, S3_SECRET, Done, Project
+
+from convoforge.simulator.client import SimulatorControl
 
 ROOT = Path(__file__).resolve().parent.parent
 GUARD = Path(__file__).resolve().parent / "guard"
@@ -29,6 +32,9 @@ SERVER_PARAMETERS = {"prefect", "postgresql"}
 SERVER_FOLDERS = {"api", "deployments", "flows", "orchestration", "simulator", "storm"}
 """Folders whose tests start servers themselves."""
 
+LONGEST_FOLDERS = {"flows", "deployments", "orchestration", "cli", "generation"}
+"""They begin: each of their files may take minutes."""
+
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Do not even import what will not run: Prefect alone takes seconds."""
@@ -37,14 +43,17 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs a server, so that `make check` can leave it out."""
+    """Mark what needs a server or starts commands, so that `make check` can leave it out; and let the folders that take longest begin,
+    so that no process of the suite works alone in the end."""
     for item in items:
         call = getattr(item, "callspec", None)
         parameters = {value for value in call.params.values() if isinstance(value, str)} if call else set()
         fixtures = set(getattr(item, "fixturenames", ()))
         folder = item.path.relative_to(ROOT / "tests").parts[0]
-        if folder in SERVER_FOLDERS or fixtures & SERVER_FIXTURES or parameters & SERVER_PARAMETERS:
+        starts_commands = "project" in fixtures and "run_here" not in fixtures
+        if starts_commands or folder in SERVER_FOLDERS or fixtures & SERVER_FIXTURES or parameters & SERVER_PARAMETERS:
             item.add_marker(pytest.mark.server)
+    items.sort(key=lambda item: item.path.relative_to(ROOT / "tests").parts[0] not in LONGEST_FOLDERS)
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -67,8 +76,6 @@ def _own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
             "PREFECT_PROFILE",
         ):
             patch.delenv(name, raising=False)
-        own = tmp_path_factory.getbasetemp()
-        patch.setenv("SHARED_TEMP", str(own.parent if "PYTEST_XDIST_WORKER" in os.environ else own))
         home = tmp_path_factory.mktemp("home")
         patch.setenv("CONVOFORGE_DATA_DIR", str(home / "data"))
         patch.setenv("PREFECT_HOME", str(home / "prefect"))
@@ -79,6 +86,7 @@ def _own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
         patch.setenv("HF_HUB_OFFLINE", "1")
         patch.setenv("PYTHONPATH", f"{GUARD}{os.pathsep}{os.environ.get('PYTHONPATH', '')}".rstrip(os.pathsep))
         yield
+        stop_fork_servers()
 
 
 @pytest.fixture(autouse=True)
@@ -175,18 +183,49 @@ def project(tmp_path: Path) -> Project:
 
 
 @pytest.fixture
-def simulator() -> Iterator[Simulator]:
-    """A simulator without latency."""
-    from convoforge.simulator.launch import simulator_process
+def run_here(project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
+    """The command line in this process: for what is wrong with its input, and what it prints. A process of its own takes a second."""
+    from convoforge.cli import main
 
-    with simulator_process() as url:
-        yield Simulator(url)
+    monkeypatch.chdir(project.folder)
+
+    def run(*arguments: str, **environment: str) -> Done:
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as ended:
+            for name, value in {**project.environment, **environment}.items():
+                patch.setenv(name, value)
+            main(list(arguments))
+        done = capsys.readouterr()
+        return Done(int(ended.value.code or 0), done.out, done.err)
+
+    return run
 
 
 @pytest.fixture
-def slow_simulator() -> Iterator[Simulator]:
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def simulator_url(_own_environment: None) -> Iterator[str]:
+    """A simulator without latency, one for all tests. A folder or a file may have another one."""
+    from convoforge.simulator.launch import simulator_process
+
+    with simulator_process() as url:
+        yield url
+
+
+@pytest.fixture
+def simulator(simulator_url: str) -> SimulatorControl:
+    """The simulator, as if just started."""
+    control = SimulatorControl(simulator_url)
+    control.reset()
+    return control
+
+
+@pytest.fixture
+def slow_simulator() -> Iterator[SimulatorControl]:
     """A simulator that takes a while for each answer."""
     from convoforge.simulator.launch import simulator_process
 
     with simulator_process(latency_ms=400) as url:
-        yield Simulator(url)
+        yield SimulatorControl(url)

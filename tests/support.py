@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
-import sys
-import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from forked import start_command
+
 S3_KEY, S3_SECRET = "AKIAOFNOBODY00000000", "a-secret-of-nobody"
-
-
-def _handle_ctrl_c() -> None:
-    """A suite that was started in the background ignores Ctrl-C, and its children would, too."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @dataclass(frozen=True)
@@ -70,16 +64,7 @@ class Project:
 
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
         """A command, started."""
-        return subprocess.Popen(
-            [sys.executable, "-m", "convoforge", *arguments],
-            cwd=self.folder,
-            env={**os.environ, **self.environment, **environment},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            preexec_fn=_handle_ctrl_c,  # noqa: PLW1509 - it sets one signal, and takes no lock
-        )
+        return start_command(arguments, self.folder, {**os.environ, **self.environment, **environment})
 
     def run(self, *arguments: str, timeout: float = 120, **environment: str) -> Done:
         """A command, run to its end."""
@@ -99,27 +84,3 @@ def quality(score: int, turns: int = 3, length: int = 3, structure: int = 4) -> 
 
     parts = (("turns", turns, 3), ("length", length, 3), ("structure", structure, 4))
     return Quality(score, tuple(ScorerResult(name, 1, points, most, None) for name, points, most in parts))
-
-
-@dataclass(frozen=True)
-class Simulator:
-    """A running simulator and its control endpoints."""
-
-    url: str
-
-    def script(self, *faults: Any, match: str | None = None) -> None:
-        """Answer the next requests (that hold `match`) like this, one after the other."""
-        body = json.dumps({"faults": list(faults), "match": match}).encode()
-        request = urllib.request.Request(f"{self.url}/_simulator/script", body, {"content-type": "application/json"})
-        urllib.request.urlopen(request, timeout=10).close()
-
-    def script_nothing(self) -> None:
-        """Forget what was scripted and not met, and everything else: as just started."""
-        request = urllib.request.Request(f"{self.url}/_simulator/reset", b"{}", {"content-type": "application/json"})
-        urllib.request.urlopen(request, timeout=10).close()
-
-    def usage(self, *, requests: bool = False) -> dict[str, Any]:
-        """What it has billed and counted."""
-        with urllib.request.urlopen(f"{self.url}/_simulator/usage{'?requests=1' if requests else ''}", timeout=10) as response:
-            found: dict[str, Any] = json.load(response)
-            return found

@@ -33,8 +33,7 @@ from convoforge.planning.spec import change_spec
 from convoforge.pricing import price_of
 from convoforge.rate import Limits, WindowRateLimiter
 from convoforge.settings import Settings
-from convoforge.simulator.client import SimulatorControl as Simulator
-from convoforge.simulator.launch import simulator_process
+from convoforge.simulator.client import SimulatorControl
 
 TABLE = Path(__file__).resolve().parent.parent / "docs" / "api-answers.md"
 MODEL = "claude-sonnet-5-5"
@@ -71,19 +70,6 @@ def read_rows() -> list[Row]:
 
 
 ROWS = read_rows()
-
-
-@pytest.fixture(scope="module")
-def simulator_url(_own_environment: None) -> Iterator[str]:
-    with simulator_process() as url:
-        yield url
-
-
-@pytest.fixture
-def simulator(simulator_url: str) -> Simulator:
-    control = Simulator(simulator_url)
-    control.reset()
-    return control
 
 
 def test_the_table_covers_every_kind_of_outcome() -> None:
@@ -141,7 +127,7 @@ async def run_until(url: str, folder: Path, requests: int) -> tuple[list[Outcome
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.answer)
-def test_a_run_meets_an_answer_as_the_table_says(row: Row, simulator: Simulator, tmp_path: Path) -> None:
+def test_a_run_meets_an_answer_as_the_table_says(row: Row, simulator: SimulatorControl, tmp_path: Path) -> None:
     simulator.script(*[row.fault] * 60)
     (outcome,), control, logs = asyncio.run(run_until(simulator.url, tmp_path, 1))
     calls = len(simulator.rows())
@@ -161,7 +147,7 @@ def test_a_run_meets_an_answer_as_the_table_says(row: Row, simulator: Simulator,
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row.run == "stops after ten"], ids=lambda row: row.answer)
-def test_ten_of_them_in_a_row_stop_the_run(row: Row, simulator: Simulator, tmp_path: Path) -> None:
+def test_ten_of_them_in_a_row_stop_the_run(row: Row, simulator: SimulatorControl, tmp_path: Path) -> None:
     simulator.script(*[row.fault] * 60)
     _, control, _ = asyncio.run(run_until(simulator.url, tmp_path, 30))
     assert control.fatal and "10 " in (control.stopped or "")
@@ -171,7 +157,7 @@ def test_ten_of_them_in_a_row_stop_the_run(row: Row, simulator: Simulator, tmp_p
 @pytest.fixture(scope="module")
 def lasting(simulator_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """One server for all answers that end none."""
-    Simulator(simulator_url).reset()
+    SimulatorControl(simulator_url).reset()
     with serving(simulator_url, tmp_path_factory.mktemp("data")) as client:
         yield client
 
@@ -187,7 +173,7 @@ def serving(url: str, folder: Path, **retry: float) -> Iterator[httpx.Client]:
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.answer)
 def test_serve_meets_an_answer_as_the_table_says(
-    row: Row, simulator: Simulator, tmp_path: Path, request: pytest.FixtureRequest
+    row: Row, simulator: SimulatorControl, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     first, then = row.serve.split(", ")
     if then == "201":
@@ -197,7 +183,7 @@ def test_serve_meets_an_answer_as_the_table_says(
         meet(client, simulator, row, int(first), int(then))
 
 
-def meet(client: httpx.Client, simulator: Simulator, row: Row, first: int, then: int) -> None:
+def meet(client: httpx.Client, simulator: SimulatorControl, row: Row, first: int, then: int) -> None:
     simulator.script(*[row.fault] * 60)
     answer = client.post("/api/conversations/generate", json=BODY)
     assert answer.status_code == first, answer.text

@@ -40,7 +40,7 @@ NAMES = [
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def own_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project somewhere, with the current folder deep inside it."""
     for name in ("CONVOFORGE_DATA_DIR", "CONVOFORGE_CONFIG_DIR", "CONVOFORGE_DATABASE_URL"):
         monkeypatch.delenv(name, raising=False)
@@ -80,18 +80,18 @@ def test_an_error_names_the_path_as_it_is(tmp_path: Path) -> None:
         Ledger(Settings(data_dir=folder).database_url)
 
 
-def test_relative_is_relative_to_the_project(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert find_project() == project
-    assert (Settings().data_dir, Settings().config_dir) == (project / "data", project / "configs")
-    for folder in (project, project / "deep"):
+def test_relative_is_relative_to_the_project(own_project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert find_project() == own_project
+    assert (Settings().data_dir, Settings().config_dir) == (own_project / "data", own_project / "configs")
+    for folder in (own_project, own_project / "deep"):
         monkeypatch.chdir(folder)
         monkeypatch.setenv("CONVOFORGE_DATA_DIR", "my data")
         monkeypatch.setenv("CONVOFORGE_CONFIG_DIR", "../configs")
-        assert Settings().data_dir == project / "my data"
-        assert Settings().config_dir == project / ".." / "configs"
-        assert show_database(Settings().database_url) == str(project / "my data" / "ledger.db")
+        assert Settings().data_dir == own_project / "my data"
+        assert Settings().config_dir == own_project / ".." / "configs"
+        assert show_database(Settings().database_url) == str(own_project / "my data" / "ledger.db")
         monkeypatch.setenv("CONVOFORGE_DATABASE_URL", "sqlite:///led.db")
-        assert show_database(Settings().database_url) == str(project / "led.db")
+        assert show_database(Settings().database_url) == str(own_project / "led.db")
         monkeypatch.delenv("CONVOFORGE_DATABASE_URL")
 
 
@@ -122,8 +122,8 @@ def test_a_current_folder_that_is_gone(tmp_path: Path, monkeypatch: pytest.Monke
     assert find_project() == ROOT
 
 
-def test_dotenv_lies_in_the_project(project: Path) -> None:
-    (project / ".env").write_text(
+def test_dotenv_lies_in_the_project(own_project: Path) -> None:
+    (own_project / ".env").write_text(
         "CONVOFORGE_DATA_DIR='~/data'\nANTHROPIC_MODEL=from-dotenv\nCONVOFORGE_DATABASE_URL=sqlite:///~/x.db\n"
     )
     settings = Settings()
@@ -132,23 +132,23 @@ def test_dotenv_lies_in_the_project(project: Path) -> None:
     assert show_database(settings.database_url) == str(Path.home() / "x.db")
 
 
-def test_home_is_expanded(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", str(project / "home"))
+def test_home_is_expanded(own_project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(own_project / "home"))
     monkeypatch.setenv("CONVOFORGE_DATA_DIR", "~/data")
     monkeypatch.setenv("CONVOFORGE_CONFIG_DIR", "file:///~/con%20figs")
-    assert Settings().data_dir == project / "home" / "data"
-    assert Settings().config_dir == project / "home" / "con figs"
+    assert Settings().data_dir == own_project / "home" / "data"
+    assert Settings().config_dir == own_project / "home" / "con figs"
     Ledger("sqlite:///~/x.db").close()
-    assert [path.name for path in (project / "home").iterdir()] == ["x.db"]
+    assert [path.name for path in (own_project / "home").iterdir()] == ["x.db"]
     monkeypatch.setenv("CONVOFORGE_DATA_DIR", "~nobody-of-this-name/data")
     with pytest.raises(ConfigError, match="CONVOFORGE_DATA_DIR=~nobody-of-this-name/data: no such user"):
         Settings()
 
 
-def test_an_empty_variable_is_none(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_variable_is_none(own_project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("CONVOFORGE_DATA_DIR", "CONVOFORGE_CONFIG_DIR", "CONVOFORGE_DATABASE_URL", "ANTHROPIC_API_KEY"):
         monkeypatch.setenv(name, "")
-    assert Settings().data_dir == project / "data"
+    assert Settings().data_dir == own_project / "data"
     assert Settings().keys == ()
 
 

@@ -6,11 +6,12 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
-from support import Project
+from support import Done, Project
 
 from convoforge.planning.spec import DatasetSpec
 
@@ -22,16 +23,16 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
 
 
-def test_every_command_is_in_the_help_and_the_other_way_round(project: Project) -> None:
+def test_every_command_is_in_the_help_and_the_other_way_round(run_here: Callable[..., Done]) -> None:
     told = set(re.findall(r"^\| `convoforge (\w+)", README, re.MULTILINE))
-    shown = set(re.findall(r"^│ (\w+) ", project.run("--help").out, re.MULTILINE))
+    shown = set(re.findall(r"^│ (\w+) ", run_here("--help").out, re.MULTILINE))
     assert told == shown
 
 
 @pytest.mark.parametrize("command", sorted(set(re.findall(r"^\| `convoforge (\w+)", README, re.MULTILINE))))
-def test_every_option_the_readme_gives_a_command_exists(project: Project, command: str) -> None:
+def test_every_option_the_readme_gives_a_command_exists(run_here: Callable[..., Done], command: str) -> None:
     uses = [line for line in README.replace("`", "\n").splitlines() if re.search(rf"convoforge {command}\b", line)]
-    known = project.run(command, "--help").out
+    known = run_here(command, "--help").out
     for option in {option for line in uses for option in re.findall(r"--[a-z-]+", line)}:
         assert option in known
 

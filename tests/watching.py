@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import prefect
 from filelock import FileLock
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import (
@@ -51,8 +52,9 @@ def prefect_home(folder: Path) -> Path:
 
 @cache
 def migrated() -> Path:
-    """A Prefect folder with a database, made once for all processes of the suite. Copy it."""
-    home = Path(os.environ["SHARED_TEMP"]) / "migrated-prefect"  # see conftest.py
+    """A Prefect folder with a database, made once for all processes and later runs of the suite. Copy it."""
+    home = Path(__file__).parent.parent / ".pytest_cache" / "d" / f"migrated-prefect-{prefect.__version__}"
+    home.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{home}.lock"):
         if not home.exists():
             upgrade = [sys.executable, "-m", "prefect", "server", "database", "upgrade", "-y"]

@@ -31,13 +31,6 @@ def simulator_url(_own_environment: None) -> Iterator[str]:
 
 
 @pytest.fixture
-def simulator(simulator_url: str) -> SimulatorControl:
-    control = SimulatorControl(simulator_url)
-    control.reset()
-    return control
-
-
-@pytest.fixture
 def settings(simulator: SimulatorControl, tmp_path: Path) -> Settings:
     return Settings(base_url=simulator.url, data_dir=tmp_path)
 
@@ -72,8 +65,8 @@ def client(simulator_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 @pytest.fixture
-def books(settings: Settings) -> Callable[[], CostSummary]:
-    """Reads what the ledger has booked."""
+def read_costs(settings: Settings) -> Callable[[], CostSummary]:
+    """Reads what the ledger has recorded."""
 
     def read() -> CostSummary:
         with Ledger(settings.database_url) as ledger:

@@ -13,7 +13,7 @@ from convoforge.costs.summary import CostSummary
 from convoforge.simulator.client import SimulatorControl
 
 ROUTE = "/api/conversations/generate-batch"
-Books = Callable[[], CostSummary]
+ReadCosts = Callable[[], CostSummary]
 Serve = Callable[..., AbstractContextManager[httpx.Client]]
 
 
@@ -29,7 +29,7 @@ def wanted(topic: str, **changes: Any) -> dict[str, Any]:
     }
 
 
-def test_one_failing_request_leaves_the_others_alone(serve: Serve, simulator: SimulatorControl, books: Books) -> None:
+def test_one_failing_request_leaves_the_others_alone(serve: Serve, simulator: SimulatorControl, read_costs: ReadCosts) -> None:
     simulator.script("wrong_roles", match="estate planning")
     requests = [
         wanted("retirement planning"),
@@ -52,13 +52,13 @@ def test_one_failing_request_leaves_the_others_alone(serve: Serve, simulator: Si
         "debt payoff",
     ]
     assert (summary["total"], summary["successful"], summary["failed"], summary["skipped"]) == (4, 2, 2, 0)
-    assert summary["totalCost"] == float(books().total_cost_usd)
+    assert summary["totalCost"] == float(read_costs().total_cost_usd)
     parts = [
         result["metadata"]["costUsd"] if result["metadata"] else result["error"]["details"].get("costUsd", 0)
         for result in results
     ]
     assert summary["totalCost"] == pytest.approx(sum(parts))
-    assert books().attempts == 3
+    assert read_costs().attempts == 3
 
 
 def test_stop_on_error_skips_what_was_not_begun(serve: Serve, simulator: SimulatorControl) -> None:
@@ -75,14 +75,14 @@ def test_stop_on_error_skips_what_was_not_begun(serve: Serve, simulator: Simulat
     assert len(simulator.rows()) == 2
 
 
-def test_a_hundred_requests_are_a_batch_and_options_may_be_left_out(serve: Serve, books: Books) -> None:
+def test_a_hundred_requests_are_a_batch_and_options_may_be_left_out(serve: Serve, read_costs: ReadCosts) -> None:
     with serve() as client:
         response = client.post(ROUTE, json={"requests": [wanted(f"topic {number}") for number in range(100)]})
     assert response.json()["data"]["summary"]["successful"] == 100
     assert [result["data"]["topic"] for result in response.json()["data"]["results"]] == [
         f"topic {number}" for number in range(100)
     ]
-    assert (books().attempts, books().conversations) == (100, 100)
+    assert (read_costs().attempts, read_costs().conversations) == (100, 100)
 
 
 def test_names_may_be_snake_case(serve: Serve) -> None:

@@ -29,7 +29,7 @@ from convoforge.simulator.client import SimulatorControl
 from convoforge.simulator.launch import simulator_process
 
 ROUTE = "/api/conversations/generate"
-Books = Callable[[], CostSummary]
+ReadCosts = Callable[[], CostSummary]
 Serve = Callable[..., AbstractContextManager[httpx.Client]]
 ServeApp = Callable[[FastAPI], AbstractContextManager[httpx.Client]]
 
@@ -63,7 +63,7 @@ def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:
 
 
 def test_the_seed_s_request_brings_a_conversation_with_score_and_cost(
-    serve: Serve, simulator: SimulatorControl, books: Books
+    serve: Serve, simulator: SimulatorControl, read_costs: ReadCosts
 ) -> None:
     with serve() as client:
         response = client.post(ROUTE, json=wanted(temperature=0.7, maxTokens=2048))
@@ -77,7 +77,7 @@ def test_the_seed_s_request_brings_a_conversation_with_score_and_cost(
     billed = simulator.usage()["billed_delivered"]
     assert (metadata["inputTokens"], metadata["outputTokens"]) == (billed["input_tokens"], billed["output_tokens"])
     assert metadata["costUsd"] == pytest.approx((2 * billed["input_tokens"] + 10 * billed["output_tokens"]) / 1e6)
-    assert metadata["costUsd"] == float(books().total_cost_usd)
+    assert metadata["costUsd"] == float(read_costs().total_cost_usd)
     assert metadata["durationMs"] >= 20
     assert (metadata["provider"], metadata["model"], metadata["attempts"]) == ("simulator", "claude-sonnet-5-5", 1)
     assert datetime.now(UTC) - datetime.fromisoformat(metadata["generatedAt"]) < timedelta(minutes=1)
@@ -198,7 +198,7 @@ def test_routes_that_are_not_there_answer_in_the_same_shape(client: httpx.Client
 
 
 def test_an_invalid_conversation_is_unprocessable_and_says_what_it_cost(
-    serve: Serve, simulator: SimulatorControl, books: Books
+    serve: Serve, simulator: SimulatorControl, read_costs: ReadCosts
 ) -> None:
     simulator.script("wrong_roles")
     with serve() as client:
@@ -207,7 +207,7 @@ def test_an_invalid_conversation_is_unprocessable_and_says_what_it_cost(
     error = error_of(response)
     assert error["type"] == "GenerationValidationError"
     assert error["details"]["rule"]
-    assert error["details"]["costUsd"] == float(books().total_cost_usd) > 0
+    assert error["details"]["costUsd"] == float(read_costs().total_cost_usd) > 0
 
 
 def test_an_answer_without_json_is_a_bad_gateway_with_the_text(serve: Serve, simulator: SimulatorControl) -> None:
@@ -230,7 +230,9 @@ def test_with_the_queue_off_a_request_too_many_is_told_when_to_come_back(serve: 
     assert int(seconds) - 1 < milliseconds / 1000 <= int(seconds) <= 61  # the window, and what a request may take to be sent
 
 
-def test_a_failing_api_is_a_bad_gateway_after_three_attempts(serve: Serve, simulator: SimulatorControl, books: Books) -> None:
+def test_a_failing_api_is_a_bad_gateway_after_three_attempts(
+    serve: Serve, simulator: SimulatorControl, read_costs: ReadCosts
+) -> None:
     simulator.script("500", "500", "500")
     with serve() as client:
         response = client.post(ROUTE, json=wanted())
@@ -238,7 +240,7 @@ def test_a_failing_api_is_a_bad_gateway_after_three_attempts(serve: Serve, simul
     error = error_of(response)
     assert error["type"] == "ClaudeAPIError"
     assert (error["details"]["status"], error["details"]["retryable"], error["details"]["attempts"]) == (500, True, 3)
-    assert (books().attempts, books().failed) == (3, 3)
+    assert (read_costs().attempts, read_costs().failed) == (3, 3)
 
 
 def test_a_call_beyond_the_budget_is_not_sent(serve: Serve, simulator: SimulatorControl) -> None:
@@ -309,13 +311,15 @@ def test_a_caller_who_leaves_before_the_call_takes_the_request_back(serve: Serve
     assert len(simulator.rows()) == 1
 
 
-def test_a_caller_who_leaves_during_the_call_does_not_cancel_it(serve: Serve, simulator: SimulatorControl, books: Books) -> None:
+def test_a_caller_who_leaves_during_the_call_does_not_cancel_it(
+    serve: Serve, simulator: SimulatorControl, read_costs: ReadCosts
+) -> None:
     with serve() as client:
         leave_after(client, lambda: len(simulator.rows()) == 1)
-    assert (books().attempts, books().succeeded, books().maybe_billed, books().accepted) == (1, 1, 0, 1)
+    assert (read_costs().attempts, read_costs().succeeded, read_costs().maybe_billed, read_costs().accepted) == (1, 1, 0, 1)
 
 
-def test_twenty_callers_at_once_all_get_their_conversation(serve: Serve, books: Books) -> None:
+def test_twenty_callers_at_once_all_get_their_conversation(serve: Serve, read_costs: ReadCosts) -> None:
     answers: list[httpx.Response] = []
     with serve(limits={"max_requests": 10, "window_seconds": 0.5}) as client:
         callers = [
@@ -327,7 +331,7 @@ def test_twenty_callers_at_once_all_get_their_conversation(serve: Serve, books: 
             caller.join()
     assert [answer.status_code for answer in answers] == [201] * 20
     assert len({answer.json()["data"]["conversationId"] for answer in answers}) == 20
-    assert (books().attempts, books().conversations) == (20, 20)
+    assert (read_costs().attempts, read_costs().conversations) == (20, 20)
 
 
 def test_what_waits_when_the_server_stops_is_unavailable(

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import Simulator
 
 import convoforge
 from convoforge import ConfigError, ConversationGenerator, ParseError, RateLimitError, Settings, SyncConversationGenerator
 from convoforge.generation.requests import default_spec, open_generator
+from convoforge.simulator.client import SimulatorControl
 
 pytestmark = pytest.mark.anyio
 
@@ -32,12 +32,7 @@ GUIDE = {"rateLimitConfig": {"windowMs": 60000, "maxRequests": 50, "enableQueue"
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
-def options(simulator: Simulator, tmp_path: Path) -> dict[str, Any]:
+def options(simulator: SimulatorControl, tmp_path: Path) -> dict[str, Any]:
     return {"simulate": True, "settings": Settings(base_url=simulator.url, data_dir=tmp_path)}
 
 
@@ -60,7 +55,7 @@ async def test_a_batch_answers_in_order_and_a_failure_stands_in_its_place(option
 
 
 async def test_what_brings_no_conversation_raises_the_error_that_the_guide_names(
-    options: dict[str, Any], simulator: Simulator
+    options: dict[str, Any], simulator: SimulatorControl
 ) -> None:
     async with ConversationGenerator(GUIDE, **options) as generator:
         simulator.script("prose")

@@ -22,11 +22,6 @@ USAGE = {"input_tokens": 7, "output_tokens": 5}
 MESSAGE = {"id": "msg_1", "content": [{"type": "text", "text": "hi"}], "stop_reason": "end_turn", "usage": USAGE, "model": "m"}
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class Server:
     """Answers with what a test puts into it, and keeps what it was sent."""
 

@@ -8,7 +8,7 @@ import socket
 import struct
 import time
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import astuple
 from typing import Any
@@ -41,7 +41,6 @@ from convoforge.planning.spec import Generation, Retry
 from convoforge.rate import fingerprint
 from convoforge.settings import Settings
 from convoforge.simulator.client import SimulatorControl
-from convoforge.simulator.launch import simulator_process
 
 pytestmark = pytest.mark.anyio
 
@@ -55,24 +54,6 @@ SETTINGS = Generation()
 QUICK = Retry(base_delay_seconds=0, jitter_seconds=0)
 
 Stream = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture(scope="module")
-def simulator_url(_own_environment: None) -> Iterator[str]:
-    with simulator_process() as url:
-        yield url
-
-
-@pytest.fixture
-def simulator(simulator_url: str) -> SimulatorControl:
-    control = SimulatorControl(simulator_url)
-    control.reset()
-    return control
 
 
 @asynccontextmanager

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import Done, Project, Simulator
+from support import Done, Project
 
-from convoforge.cli import main
+from convoforge.simulator.client import SimulatorControl
+
+RunHere = Callable[..., Done]
 
 
 def one_line(done: Done, code: int, *words: str) -> None:
@@ -22,22 +24,6 @@ def one_line(done: Done, code: int, *words: str) -> None:
     assert lines[0].startswith("convoforge: ")
     for word in words:
         assert word in lines[0]
-
-
-@pytest.fixture
-def run_here(project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
-    """A command in this process: a process for each of many cases takes a minute."""
-    for name, value in project.environment.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.chdir(project.folder)
-
-    def run(*arguments: str) -> Done:
-        with pytest.raises(SystemExit) as ended:
-            main(list(arguments))
-        done = capsys.readouterr()
-        return Done(int(ended.value.code or 0), done.out, done.err)
-
-    return run
 
 
 @pytest.mark.parametrize(
@@ -72,9 +58,7 @@ def run_here(project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
         ({"axes": {"persona": ["a"], "emotion": ["a"], "topic": ["b"], "tier": ["tempalte"]}}, ["tempalte", "template"]),
     ],
 )
-def test_a_spec_that_cannot_work(
-    project: Project, run_here: Callable[..., Done], changes: dict[str, Any], words: list[str]
-) -> None:
+def test_a_spec_that_cannot_work(project: Project, run_here: RunHere, changes: dict[str, Any], words: list[str]) -> None:
     project.spec("wrong", **changes)
     for command in ("plan", "build"):
         one_line(run_here(command, "wrong", "--simulate"), 2, *words)
@@ -84,50 +68,50 @@ def test_a_spec_that_cannot_work(
 @pytest.mark.parametrize(
     "text", ["a: [b", "just words", "", "- a\n- b\n", "name: x\nname: y\n", "\x00\x01", "x: !!python/object:os.system {}"]
 )
-def test_a_spec_that_is_not_yaml_or_no_spec(project: Project, run_here: Callable[..., Done], text: str) -> None:
+def test_a_spec_that_is_not_yaml_or_no_spec(project: Project, run_here: RunHere, text: str) -> None:
     path = project.folder / "configs" / "datasets" / "broken.yaml"
     path.write_text(text)
     one_line(run_here("plan", "broken"), 2, "broken.yaml")
 
 
-def test_a_dataset_nobody_knows(project: Project) -> None:
-    one_line(project.run("plan", "dmeo"), 2, "unknown dataset 'dmeo'", "did you mean 'demo'?")
-    one_line(project.run("plan", "../../etc/passwd"), 2, "../../etc/passwd")
-    one_line(project.run("show", "dmeo"), 2, "dmeo")
-    one_line(project.run("publish", "dmeo"), 2, "dmeo")
+def test_a_dataset_nobody_knows(run_here: RunHere) -> None:
+    one_line(run_here("plan", "dmeo"), 2, "unknown dataset 'dmeo'", "did you mean 'demo'?")
+    one_line(run_here("plan", "../../etc/passwd"), 2, "../../etc/passwd")
+    one_line(run_here("show", "dmeo"), 2, "dmeo")
+    one_line(run_here("publish", "dmeo"), 2, "dmeo")
 
 
-def test_words_the_command_line_does_not_know(project: Project) -> None:
-    one_line(project.run("biuld", "demo"), 2, "biuld")
-    one_line(project.run("build", "demo", "--simulat"), 2, "--simulat")
-    one_line(project.run("build", "demo", "--limit", "0"), 2, "limit")
-    one_line(project.run("build", "demo", "--min-score", "11"), 2, "min-score")
-    one_line(project.run("build", "demo", "--budget", "-3"), 2, "budget")
-    one_line(project.run("costs", "--from", "yesterday"), 2, "--from", "YYYY-MM-DD")
-    one_line(project.run("costs", "--by", "color"), 2, "color")
+def test_words_the_command_line_does_not_know(run_here: RunHere) -> None:
+    one_line(run_here("biuld", "demo"), 2, "biuld")
+    one_line(run_here("build", "demo", "--simulat"), 2, "--simulat")
+    one_line(run_here("build", "demo", "--limit", "0"), 2, "limit")
+    one_line(run_here("build", "demo", "--min-score", "11"), 2, "min-score")
+    one_line(run_here("build", "demo", "--budget", "-3"), 2, "budget")
+    one_line(run_here("costs", "--from", "yesterday"), 2, "--from", "YYYY-MM-DD")
+    one_line(run_here("costs", "--by", "color"), 2, "color")
 
 
-def test_batches_and_workers_exclude_each_other(project: Project) -> None:
+def test_batches_and_workers_exclude_each_other(project: Project, run_here: RunHere) -> None:
     project.spec("both", mode="batch")
-    one_line(project.run("build", "both", "--simulate", "--workers", "2"), 2, "workers", "batches")
+    one_line(run_here("build", "both", "--simulate", "--workers", "2"), 2, "workers", "batches")
 
 
-def test_no_key_and_no_simulation(project: Project) -> None:
-    one_line(project.run("build", "demo"), 2, "ANTHROPIC_API_KEY", "--simulate")
-    one_line(project.run("generate", "--persona", "a", "--emotion", "b", "--topic", "c"), 2, "ANTHROPIC_API_KEY")
+def test_no_key_and_no_simulation(run_here: RunHere) -> None:
+    one_line(run_here("build", "demo"), 2, "ANTHROPIC_API_KEY", "--simulate")
+    one_line(run_here("generate", "--persona", "a", "--emotion", "b", "--topic", "c"), 2, "ANTHROPIC_API_KEY")
 
 
-def test_a_data_folder_that_cannot_be_written(project: Project) -> None:
+def test_a_data_folder_that_cannot_be_written(project: Project, run_here: RunHere) -> None:
     project.data.write_text("a file, where a folder should be")
-    one_line(project.run("build", "demo", "--simulate"), 1, str(project.data))
+    one_line(run_here("build", "demo", "--simulate"), 1, str(project.data))
 
 
-def test_a_database_that_is_not_there(project: Project) -> None:
+def test_a_database_that_is_not_there(run_here: RunHere) -> None:
     url = "postgresql://somebody:s3cret@127.0.0.1:9/books"
-    done = project.run("costs", CONVOFORGE_DATABASE_URL=url)
+    done = run_here("costs", CONVOFORGE_DATABASE_URL=url)
     one_line(done, 1, "127.0.0.1:9", "Is the server running")
     assert "s3cret" not in done.err
-    one_line(project.run("costs", CONVOFORGE_DATABASE_URL="mongodb://x"), 2, "CONVOFORGE_DATABASE_URL")
+    one_line(run_here("costs", CONVOFORGE_DATABASE_URL="mongodb://x"), 2, "CONVOFORGE_DATABASE_URL")
 
 
 def test_a_database_from_a_newer_version(project: Project) -> None:
@@ -156,20 +140,20 @@ def test_a_base_url_where_nothing_listens(project: Project) -> None:
 
 
 @pytest.mark.usefixtures("prefect")
-def test_a_simulator_behind_a_real_key(project: Project, simulator: Simulator) -> None:
+def test_a_simulator_behind_a_real_key(project: Project, simulator: SimulatorControl) -> None:
     done = project.run("build", "demo", "--yes", ANTHROPIC_API_KEY="sk-x", ANTHROPIC_BASE_URL=simulator.url)
     one_line(done, 1, "a simulator answers at ANTHROPIC_BASE_URL", "--simulate")
     assert simulator.usage()["billed_delivered"]["requests"] == 0
 
 
 @pytest.mark.usefixtures("prefect")
-def test_a_wrong_key(project: Project, simulator: Simulator) -> None:
+def test_a_wrong_key(project: Project, simulator: SimulatorControl) -> None:
     done = project.run("build", "demo", "--yes", ANTHROPIC_API_KEY="sk-sim-wrong-1", ANTHROPIC_BASE_URL=simulator.url)
     one_line(done, 1, "401", "ANTHROPIC_API_KEY")
 
 
 @pytest.mark.usefixtures("prefect")
-def test_a_model_the_api_does_not_know(project: Project, simulator: Simulator) -> None:
+def test_a_model_the_api_does_not_know(project: Project, simulator: SimulatorControl) -> None:
     project.spec("unknown", model="claude-unheard-of-1", prices={"input": 1, "output": 2})
     done = project.run("build", "unknown", "--simulate", ANTHROPIC_BASE_URL=simulator.url)
     one_line(done, 1, "claude-unheard-of-1", "`model`")
@@ -181,7 +165,7 @@ def test_a_prefect_server_that_is_not_there(project: Project) -> None:
 
 
 @pytest.mark.usefixtures("prefect")
-def test_the_same_refusal_ten_times_stops_the_run_and_keeps_what_was_made(project: Project, simulator: Simulator) -> None:
+def test_the_same_refusal_ten_times_stops_the_run_and_keeps_what_was_made(project: Project, simulator: SimulatorControl) -> None:
     project.spec("refused", per_cell=6, limits={"max_requests": 100000, "window_seconds": 60, "concurrency": 1})
     simulator.script("ok", "ok", *["400"] * 40)
     done = project.run("build", "refused", "--simulate", "--json", ANTHROPIC_BASE_URL=simulator.url)

@@ -9,7 +9,9 @@ import time
 from typing import Any
 
 import pytest
-from support import Project, Simulator
+from support import Project
+
+from convoforge.simulator.client import SimulatorControl
 
 REPORT = {
     "run_id", "dataset", "version", "path", "provider", "planned", "held", "generated", "accepted", "needs_revision", "dropped",
@@ -22,7 +24,7 @@ def _shared_prefect(project: Project, prefect_server: str) -> None:
     project.environment["PREFECT_API_URL"] = prefect_server
 
 
-def build(project: Project, simulator: Simulator, name: str, *arguments: str) -> Any:
+def build(project: Project, simulator: SimulatorControl, name: str, *arguments: str) -> Any:
     done = project.run("build", name, "--simulate", "--json", *arguments, ANTHROPIC_BASE_URL=simulator.url)
     assert done.code in (0, 3), done.err
     return done.last
@@ -41,7 +43,7 @@ def ledger_rows(project: Project, query: str) -> list[Any]:
         return connection.execute(query).fetchall()
 
 
-def test_a_spec_becomes_rows_that_train_and_a_second_build_does_nothing(project: Project, simulator: Simulator) -> None:
+def test_a_spec_becomes_rows_that_train_and_a_second_build_does_nothing(project: Project, simulator: SimulatorControl) -> None:
     project.spec("small")
     first = build(project, simulator, "small")
     assert set(first) >= REPORT
@@ -61,17 +63,17 @@ def test_a_spec_becomes_rows_that_train_and_a_second_build_does_nothing(project:
     assert simulator.usage() == billed
 
 
-def test_the_books_are_what_the_simulator_billed(project: Project, simulator: Simulator) -> None:
+def test_the_costs_are_what_the_simulator_billed(project: Project, simulator: SimulatorControl) -> None:
     project.spec(
-        "books", axes={"persona": ["A", "B", "C"], "emotion": ["Fear", "Calm"], "topic": ["x", "y"], "tier": ["template"]}
+        "costs", axes={"persona": ["A", "B", "C"], "emotion": ["Fear", "Calm"], "topic": ["x", "y"], "tier": ["template"]}
     )
     simulator.script(
         "529", "500", "prose", "truncation", "refusal", "wrong_roles", {"kind": "429", "retry_after": 1}, "broken_json"
     )
-    report = build(project, simulator, "books")
+    report = build(project, simulator, "costs")
     costs = project.run("costs", "--json", "--simulated").last
-    books = simulator.usage()
-    billed = books["billed_delivered"]
+    usage = simulator.usage()
+    billed = usage["billed_delivered"]
     assert costs["input_tokens"] == billed["input_tokens"]
     assert costs["output_tokens"] == billed["output_tokens"]
     assert costs["total_cost_usd"] == report["cost_usd"]
@@ -81,7 +83,9 @@ def test_the_books_are_what_the_simulator_billed(project: Project, simulator: Si
     assert project.run("costs", "--json").last["attempts"] == 0
 
 
-def test_killed_in_the_middle_the_next_build_ends_with_the_same_dataset(project: Project, slow_simulator: Simulator) -> None:
+def test_killed_in_the_middle_the_next_build_ends_with_the_same_dataset(
+    project: Project, slow_simulator: SimulatorControl
+) -> None:
     project.spec("undisturbed", per_cell=3)
     calm = messages(build(project, slow_simulator, "undisturbed")["path"])
     project.spec("undisturbed", per_cell=3)  # the same spec in another project's folder: the same draws
@@ -111,7 +115,7 @@ def test_killed_in_the_middle_the_next_build_ends_with_the_same_dataset(project:
         assert lost <= 8  # no more than were in flight
 
 
-def test_ctrl_c_drains_what_is_paid_and_says_how_to_go_on(project: Project, slow_simulator: Simulator) -> None:
+def test_ctrl_c_drains_what_is_paid_and_says_how_to_go_on(project: Project, slow_simulator: SimulatorControl) -> None:
     project.spec(
         "stopped", per_cell=6, axes={"persona": ["A"], "emotion": ["Fear", "Calm"], "topic": ["x", "y"], "tier": ["template"]}
     )
@@ -133,7 +137,7 @@ def test_ctrl_c_drains_what_is_paid_and_says_how_to_go_on(project: Project, slow
     assert rest["accepted"] == 24
 
 
-def test_a_budget_ends_the_run_short_and_nothing_goes_over_it(project: Project, simulator: Simulator) -> None:
+def test_a_budget_ends_the_run_short_and_nothing_goes_over_it(project: Project, simulator: SimulatorControl) -> None:
     project.spec("budget", per_cell=4, budget={"run_usd": 0.2})
     done = project.run("build", "budget", "--simulate", "--json", ANTHROPIC_BASE_URL=simulator.url)
     assert done.code == 3
@@ -144,7 +148,7 @@ def test_a_budget_ends_the_run_short_and_nothing_goes_over_it(project: Project, 
     assert more["accepted"] == 32
 
 
-def test_a_stale_draw_is_kept_until_a_refresh_is_asked_for(project: Project, simulator: Simulator) -> None:
+def test_a_stale_draw_is_kept_until_a_refresh_is_asked_for(project: Project, simulator: SimulatorControl) -> None:
     project.spec("stale")
     build(project, simulator, "stale")
     template = project.folder / "configs" / "templates" / "advice.yaml"
@@ -162,7 +166,7 @@ def test_a_stale_draw_is_kept_until_a_refresh_is_asked_for(project: Project, sim
     assert fresh["generated"] >= 8
 
 
-def test_a_new_threshold_is_published_without_paying(project: Project, simulator: Simulator) -> None:
+def test_a_new_threshold_is_published_without_paying(project: Project, simulator: SimulatorControl) -> None:
     project.spec("threshold", quality={"min_score": 1}, per_cell=4, max_draws=1)
     simulator.script("short", "short", "short")
     before = build(project, simulator, "threshold")
@@ -186,7 +190,7 @@ def test_a_new_threshold_is_published_without_paying(project: Project, simulator
     assert all("below 7" in reasons[0] for reasons in revise["reasons"])
 
 
-def test_the_api_key_is_nowhere(project: Project, simulator: Simulator) -> None:
+def test_the_api_key_is_nowhere(project: Project, simulator: SimulatorControl) -> None:
     project.spec("secret")
     secret = "sk-sim-wrong-9f8e7d6c5b4a"
     done = project.run("build", "secret", "--yes", ANTHROPIC_BASE_URL=simulator.url, ANTHROPIC_API_KEY=secret)

@@ -190,8 +190,8 @@ def enrolled(ledger: Ledger, dataset: int) -> int:
 
 
 def budget(ledger: Ledger) -> tuple[int, int, int]:
-    book = ledger.write(read_budgets, ["run:r"])["run:r"]
-    return book["reserved_pico"], book["spent_pico"], book["maybe_pico"]
+    budget = ledger.write(read_budgets, ["run:r"])["run:r"]
+    return budget["reserved_pico"], budget["spent_pico"], budget["maybe_pico"]
 
 
 def test_an_end_is_not_written_twice(ledger: Ledger, dataset: int, owner: Owner) -> None:

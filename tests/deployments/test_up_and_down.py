@@ -19,10 +19,11 @@ from typing import Any
 
 import psutil
 import pytest
-from support import Done, Simulator
+from support import Done
 from watching import free_port, prefect_home, wait_for
 
 from convoforge.orchestration.processes import Process
+from convoforge.simulator.client import SimulatorControl
 from convoforge.simulator.launch import simulator_process
 from deployments.schedules import read_schedules
 
@@ -37,7 +38,7 @@ class House:
     folder: Path
     environment: dict[str, str]
     port: int
-    simulator: Simulator
+    simulator: SimulatorControl
 
     @property
     def api(self) -> str:
@@ -135,7 +136,7 @@ def house(_own_environment: None, tmp_path_factory: pytest.TempPathFactory) -> I
             "CONVOFORGE_DATA_DIR": str(folder / "data"),
             "ANTHROPIC_BASE_URL": url,
         }
-        made = House(folder, environment, port, Simulator(url))
+        made = House(folder, environment, port, SimulatorControl(url))
         yield made
         made.local("down")
 

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 from prefect import Flow
 from prefect.client.schemas.objects import State
-from support import Project, Simulator
+from support import Project
 from watching import Operator, wait_for
 
 from convoforge.flows.build_dataset import build_dataset
+from convoforge.simulator.client import SimulatorControl
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +35,7 @@ def building(project: Project, prefect_server: str) -> Project:
 
 
 @pytest.fixture
-def start_build(building: Project, slow_simulator: Simulator) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+def start_build(building: Project, slow_simulator: SimulatorControl) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Starts a build against the slow simulator, and comes back when calls are in flight."""
     started = []
 
@@ -62,7 +63,7 @@ def run_build(run_flow: Callable[..., State[Any]]) -> Callable[..., State[Any]]:
 
 
 @pytest.fixture
-def run_flow(building: Project, simulator: Simulator, monkeypatch: pytest.MonkeyPatch) -> Callable[..., State[Any]]:
+def run_flow(building: Project, simulator: SimulatorControl, monkeypatch: pytest.MonkeyPatch) -> Callable[..., State[Any]]:
     """Runs a flow to its end in this process, with the project's data and the simulator, and brings its final state."""
     for name, value in {**building.environment, "ANTHROPIC_BASE_URL": simulator.url}.items():
         monkeypatch.setenv(name, value)

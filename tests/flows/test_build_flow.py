@@ -16,7 +16,7 @@ from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 from prefect.client.schemas.objects import State
 from prefect.flow_engine import run_flow_async
 from prefect.states import AwaitingRetry
-from support import Project, Simulator
+from support import Project
 from watching import Operator, wait_for
 
 from convoforge.claude import SIMULATOR_KEY
@@ -28,6 +28,7 @@ from convoforge.models import Provider
 from convoforge.planning.spec import load_spec
 from convoforge.rate import fingerprint
 from convoforge.rate.keys import limit_name
+from convoforge.simulator.client import SimulatorControl
 from convoforge.tasks.generate import SINGLY_UP_TO, shard
 from convoforge.tasks.report import BuildReport
 
@@ -97,7 +98,9 @@ def test_publishing_is_tried_again_unless_a_person_has_to_mend_something(
     assert len(calls) == tries
 
 
-def test_limit_makes_so_many_and_no_more(run_build: RunFlow, building: Project, simulator: Simulator, operator: Operator) -> None:
+def test_limit_makes_so_many_and_no_more(
+    run_build: RunFlow, building: Project, simulator: SimulatorControl, operator: Operator
+) -> None:
     building.spec("states-limit")
     state = run_build(spec="states-limit", simulate=True, limit=3)
     report = report_in(state)
@@ -108,7 +111,7 @@ def test_limit_makes_so_many_and_no_more(run_build: RunFlow, building: Project, 
 
 
 def test_a_changed_spec_pays_for_its_change_alone_and_a_schedule_takes_no_large_part_out(
-    run_build: RunFlow, building: Project, simulator: Simulator
+    run_build: RunFlow, building: Project, simulator: SimulatorControl
 ) -> None:
     axes = {"persona": ["A", "B", "C"], "emotion": ["Fear", "Calm", "Hope"], "topic": ["x", "y"], "tier": ["template"]}
     building.spec("states-grown", axes=axes, sample=12)
@@ -127,7 +130,9 @@ def test_a_changed_spec_pays_for_its_change_alone_and_a_schedule_takes_no_large_
     assert report_in(run_build(spec="states-grown", simulate=True)).generated == 0
 
 
-def test_a_run_that_ends_short_is_completed_as_partial(run_build: RunFlow, building: Project, simulator: Simulator) -> None:
+def test_a_run_that_ends_short_is_completed_as_partial(
+    run_build: RunFlow, building: Project, simulator: SimulatorControl
+) -> None:
     building.spec("states-short", axes=ONE, max_draws=1)
     simulator.script("refusal")
     state = run_build(spec="states-short", simulate=True)
@@ -135,7 +140,7 @@ def test_a_run_that_ends_short_is_completed_as_partial(run_build: RunFlow, build
     assert state.message == "1 of 2 accepted; 1 cells are out of draws"
 
 
-def test_what_failed_in_transport_gets_one_last_pass(run_build: RunFlow, building: Project, simulator: Simulator) -> None:
+def test_what_failed_in_transport_gets_one_last_pass(run_build: RunFlow, building: Project, simulator: SimulatorControl) -> None:
     building.spec("states-transport", axes=ONE, retry={"max_attempts": 1, "base_delay_seconds": 0, "jitter_seconds": 0})
     simulator.script("500", "500")
     assert run_build(spec="states-transport", simulate=True).name == "Completed"
@@ -146,7 +151,7 @@ def test_what_failed_in_transport_gets_one_last_pass(run_build: RunFlow, buildin
 
 
 def test_a_run_that_no_request_can_serve_has_failed(
-    run_build: RunFlow, building: Project, simulator: Simulator, operator: Operator
+    run_build: RunFlow, building: Project, simulator: SimulatorControl, operator: Operator
 ) -> None:
     building.spec("states-fatal", axes=ONE)
     simulator.script("402")
@@ -159,7 +164,7 @@ def test_a_run_that_no_request_can_serve_has_failed(
 
 
 def test_a_retry_in_prefect_is_the_same_run(
-    run_flow: RunFlow, run_build: RunFlow, building: Project, simulator: Simulator, operator: Operator
+    run_flow: RunFlow, run_build: RunFlow, building: Project, simulator: SimulatorControl, operator: Operator
 ) -> None:
     building.spec("states-retried", axes=ONE, limits={"max_requests": 100_000, "concurrency": 1})
     simulator.script("402")

@@ -1,4 +1,4 @@
-"""The books as a flow: a table, a page, and a state that says the total and the waste."""
+"""The costs as a flow: a table, a page, and a state that says the total and the waste."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ def artifacts(operator: Operator, state: State[Any]) -> dict[str, Any]:
     return operator.artifacts(str(state.state_details.flow_run_id))
 
 
-def test_the_books_of_a_build_are_a_table_a_page_and_a_line(
+def test_the_costs_of_a_build_are_a_table_a_page_and_a_line(
     run_flow: RunFlow, run_build: RunFlow, building: Project, operator: Operator
 ) -> None:
     building.spec("reported", axes=SMALL)
     assert run_build(spec="reported", simulate=True).is_completed()
     state = run_flow(cost_report, simulated=True)
-    books = result_in(state)
+    costs = result_in(state)
     told = building.run("costs", "--simulated", "--json", "--by", "dataset").last
     assert told.pop("ledger") == str(building.data / "ledger.db")
-    assert books == told
-    assert (books["attempts"], books["accepted"], [*books["groups"]]) == (2, 2, ["reported"])
+    assert costs == told
+    assert (costs["attempts"], costs["accepted"], [*costs["groups"]]) == (2, 2, ["reported"])
     assert (state.name, state.type.value) == ("Completed", "COMPLETED")
     assert state.message is not None and "\n" not in state.message
     assert state.message.startswith("$0.0")

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from support import Project, Simulator
+from support import Project
 
 from convoforge.ledger import Ledger
 from convoforge.ledger.model_facts import keep_facts
 from convoforge.settings import Settings
+from convoforge.simulator.client import SimulatorControl
 
 
-def test_a_build_s_actual_cost_lies_in_its_estimate_and_the_second_is_close(building: Project, simulator: Simulator) -> None:
+def test_a_build_s_actual_cost_lies_in_its_estimate_and_the_second_is_close(
+    building: Project, simulator: SimulatorControl
+) -> None:
     building.spec("guessed", per_cell=5)
     url = {"ANTHROPIC_BASE_URL": simulator.url}
     before = building.run("plan", "guessed", "--simulate", "--json", **url).last
@@ -27,7 +30,7 @@ def test_a_build_s_actual_cost_lies_in_its_estimate_and_the_second_is_close(buil
 
 
 def test_a_build_goes_by_what_the_api_says_of_its_model_and_not_by_what_was_known_before(
-    building: Project, simulator: Simulator
+    building: Project, simulator: SimulatorControl
 ) -> None:
     building.spec("told")
     url = {"ANTHROPIC_BASE_URL": simulator.url}
@@ -41,7 +44,7 @@ def test_a_build_goes_by_what_the_api_says_of_its_model_and_not_by_what_was_know
     assert (after["accepted"], after["stale"], after["notes"]) == (8, 0, [])
 
 
-def test_a_build_tells_how_much_was_thought(building: Project, simulator: Simulator) -> None:
+def test_a_build_tells_how_much_was_thought(building: Project, simulator: SimulatorControl) -> None:
     building.spec("thinks", generation={"thinking": "adaptive"})
     url = {"ANTHROPIC_BASE_URL": simulator.url}
     built = building.run("build", "thinks", "--simulate", "--json", **url).last

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from prefect.client.schemas.objects import State
 from prefect.exceptions import ParameterTypeError
-from support import Project, Simulator
+from support import Project
 from watching import Operator, wait_for
 
 from convoforge.claude import SIMULATOR_KEY
@@ -22,6 +22,7 @@ from convoforge.generation.endpoint import limit_label
 from convoforge.generation.requests import DEFAULT_MODEL, default_spec
 from convoforge.rate import fingerprint
 from convoforge.rate.keys import limit_name
+from convoforge.simulator.client import SimulatorControl
 
 RunFlow = Callable[..., State[Any]]
 
@@ -49,7 +50,7 @@ def summary_in(state: State[Any]) -> RequestsReport:
 
 
 def test_a_batch_of_a_hundred_is_completed(
-    run_flow: RunFlow, building: Project, simulator: Simulator, operator: Operator
+    run_flow: RunFlow, building: Project, simulator: SimulatorControl, operator: Operator
 ) -> None:
     state = run_flow(generate_requests, requests=requests(*(f"topic {n}" for n in range(100))), simulate=True, concurrency=20)
     summary = summary_in(state)
@@ -61,13 +62,13 @@ def test_a_batch_of_a_hundred_is_completed(
 
 
 @pytest.mark.parametrize("count", [0, 101])
-def test_no_request_and_a_hundred_and_one_are_refused(count: int, run_flow: RunFlow, simulator: Simulator) -> None:
+def test_no_request_and_a_hundred_and_one_are_refused(count: int, run_flow: RunFlow, simulator: SimulatorControl) -> None:
     state = run_flow(generate_requests, requests=requests(*["topic one"] * count), simulate=True)
     assert isinstance(result_in(state), ParameterTypeError)
     assert simulator.usage()["requests"] == 0
 
 
-def test_failures_have_their_type_and_their_reason(run_flow: RunFlow, building: Project, simulator: Simulator) -> None:
+def test_failures_have_their_type_and_their_reason(run_flow: RunFlow, building: Project, simulator: SimulatorControl) -> None:
     for topic, fault in (("topic one", "prose"), ("topic two", "400"), ("topic three", "wrong_roles")):
         simulator.script(fault, match=topic)
     asked = [*requests("topic one", "topic two", "topic three", "topic four"), *requests("topic four", template="advise")]
@@ -78,7 +79,7 @@ def test_failures_have_their_type_and_their_reason(run_flow: RunFlow, building: 
     assert "did you mean 'advice'" in summary.reasons[4]
 
 
-def test_stop_on_error_begins_nothing_more(run_flow: RunFlow, simulator: Simulator) -> None:
+def test_stop_on_error_begins_nothing_more(run_flow: RunFlow, simulator: SimulatorControl) -> None:
     simulator.script("prose", match="topic one")
     asked = requests("topic four", "topic one", "topic two", "topic three")
     state = run_flow(generate_requests, requests=asked, simulate=True, concurrency=1, stop_on_error=True)
@@ -87,7 +88,7 @@ def test_stop_on_error_begins_nothing_more(run_flow: RunFlow, simulator: Simulat
     assert simulator.usage()["requests"] == 2
 
 
-def test_a_batch_that_brings_nothing_has_failed(run_flow: RunFlow, building: Project, simulator: Simulator) -> None:
+def test_a_batch_that_brings_nothing_has_failed(run_flow: RunFlow, building: Project, simulator: SimulatorControl) -> None:
     simulator.script("402")
     state = run_flow(generate_requests, requests=requests("topic one", "topic two"), simulate=True, concurrency=1)
     summary = summary_in(state)
@@ -98,14 +99,14 @@ def test_a_batch_that_brings_nothing_has_failed(run_flow: RunFlow, building: Pro
         assert connection.execute("SELECT count(*) FROM owners").fetchone() == (0,)
 
 
-def test_a_batch_that_cannot_begin_has_failed_with_one_line(run_flow: RunFlow, simulator: Simulator) -> None:
+def test_a_batch_that_cannot_begin_has_failed_with_one_line(run_flow: RunFlow, simulator: SimulatorControl) -> None:
     state = run_flow(generate_requests, requests=requests("topic one"))  # for real, while a simulator answers and there is no key
     assert (state.type.value, state.message) == ("FAILED", str(result_in(state)))
     assert "no API key" in str(state.message)
 
 
 def test_sigterm_lets_a_batch_end_what_it_has_begun(
-    run_flow: RunFlow, building: Project, slow_simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+    run_flow: RunFlow, building: Project, slow_simulator: SimulatorControl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ANTHROPIC_BASE_URL", slow_simulator.url)
 

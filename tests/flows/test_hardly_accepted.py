@@ -5,16 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support import Project, Simulator
+from support import Project
 
 from convoforge.generation.recent_answers import LOOK_BACK
+from convoforge.simulator.client import SimulatorControl
 
 MAX_MORE = 8 + 8 // 2
 """What is in flight when a run stops, and what is ready to be sent: half of that at most."""
 
 
 @pytest.fixture
-def many_cells(building: Project, simulator: Simulator) -> dict[str, Any]:
+def many_cells(building: Project, simulator: SimulatorControl) -> dict[str, Any]:
     building.environment["ANTHROPIC_BASE_URL"] = simulator.url
     personas = ["Anxious Investor", "Confident Advisor"]
     return {
@@ -26,7 +27,7 @@ def many_cells(building: Project, simulator: Simulator) -> dict[str, Any]:
 
 
 def test_a_build_stops_with_the_leading_reasons_instead_of_drawing_every_cell_three_times(
-    building: Project, simulator: Simulator, many_cells: dict[str, Any]
+    building: Project, simulator: SimulatorControl, many_cells: dict[str, Any]
 ) -> None:
     building.spec("hardly", axes=many_cells)
     simulator.script(*["short"] * 400)
@@ -46,7 +47,7 @@ def test_a_build_stops_with_the_leading_reasons_instead_of_drawing_every_cell_th
 
 
 def test_answers_that_batches_bring_are_counted_as_they_are_collected(
-    building: Project, simulator: Simulator, many_cells: dict[str, Any]
+    building: Project, simulator: SimulatorControl, many_cells: dict[str, Any]
 ) -> None:
     building.spec("batched", axes=many_cells)
     simulator.script(*["prose"] * 400)
@@ -56,7 +57,9 @@ def test_answers_that_batches_bring_are_counted_as_they_are_collected(
     assert "0 of the last 50 answers: no JSON conversation found in the answer (50)" in done.last["message"]
 
 
-def test_a_build_of_fewer_answers_is_not_stopped(building: Project, simulator: Simulator, many_cells: dict[str, Any]) -> None:
+def test_a_build_of_fewer_answers_is_not_stopped(
+    building: Project, simulator: SimulatorControl, many_cells: dict[str, Any]
+) -> None:
     building.spec("few", axes={**many_cells, "topic": many_cells["topic"][:4]}, max_draws=3)
     simulator.script(*["short"] * 400)
     done = building.run("build", "few", "--simulate", "--json")

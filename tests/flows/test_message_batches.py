@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 import pytest
 from prefect.client.schemas.objects import State
-from support import Project, Simulator
+from support import Project
 from watching import wait_for
 
 from convoforge.errors import ConfigError, ConvoforgeError
@@ -34,7 +34,7 @@ def told(state: State[Any]) -> BuildReport:
 
 
 @pytest.fixture
-def server(simulator: Simulator) -> SimulatorControl:
+def server(simulator: SimulatorControl) -> SimulatorControl:
     return SimulatorControl(simulator.url)
 
 
@@ -60,7 +60,7 @@ def said_in(project: Project, name: str) -> dict[str, str]:
     }
 
 
-def books_agree(project: Project, server: SimulatorControl) -> None:
+def check_costs(project: Project, server: SimulatorControl) -> None:
     """What the ledger says was billed in batches is what the server billed, token for token and cent for cent."""
     billed = [row for row in server.rows() if row["batch_id"] and row["billed"]]
     names = {
@@ -72,13 +72,13 @@ def books_agree(project: Project, server: SimulatorControl) -> None:
         "thinking_tokens": "thinking_tokens",
     }
     paid = {row["message_id"]: Usage(**{ours: row["usage"][theirs] for ours, theirs in names.items()}) for row in billed}
-    booked = rows(
+    recorded = rows(
         project,
         f"SELECT api_request_id, cost_pico, {', '.join(names)} FROM generation_logs WHERE billing = 'billed' AND batch_id IS NOT NULL",
     )
-    assert {row[0]: Usage(*row[2:]) for row in booked} == paid
-    assert len(booked) == len(paid)
-    assert sum(row[1] for row in booked) == sum(int(cost(usage, PRICE) * 10**12) for usage in paid.values())
+    assert {row[0]: Usage(*row[2:]) for row in recorded} == paid
+    assert len(recorded) == len(paid)
+    assert sum(row[1] for row in recorded) == sum(int(cost(usage, PRICE) * 10**12) for usage in paid.values())
     assert rows(project, "SELECT count(*) FROM generation_logs WHERE status = 'open'") == [(0,)]
     [(reserved, spent)] = rows(project, "SELECT sum(reserved_pico), sum(spent_pico) FROM budgets WHERE scope LIKE 'dataset:%'")
     assert (reserved, spent) == (0, sum(row[0] for row in rows(project, "SELECT cost_pico FROM generation_logs")))
@@ -101,12 +101,12 @@ def test_a_dataset_made_in_batches_is_the_one_made_online_at_half_the_price(
     assert 2 * float(report.cost_usd) == pytest.approx(float(online.cost_usd))
 
 
-def test_the_books_of_batches_with_a_cache_are_the_server_s(
+def test_the_costs_of_batches_with_a_cache_are_the_server_s(
     run_build: RunFlow, building: Project, server: SimulatorControl
 ) -> None:
-    building.spec("batch-books")
-    report = told(run_build(spec="batch-books", simulate=True, batch=True))
-    books_agree(building, server)
+    building.spec("batch-costs")
+    report = told(run_build(spec="batch-costs", simulate=True, batch=True))
+    check_costs(building, server)
     assert report.cache_hit_rate is not None and report.cache_hit_rate > 0.3
     assert report.estimated_cost_usd is not None
     assert server.usage()["requests"] == 0  # nothing went out online
@@ -127,7 +127,7 @@ def test_what_expired_or_errored_is_asked_for_again_and_was_not_paid(
     server.script("expired", "500", "529", "canceled", "refusal")
     report = told(run_build(spec="batch-errors", simulate=True, batch=True))
     assert (report.state, report.accepted, report.dropped) == ("completed", 8, 1)
-    books_agree(building, server)
+    check_costs(building, server)
     failed = rows(building, "SELECT error_kind, billing, cost_pico FROM generation_logs WHERE status = 'failed' ORDER BY 1")
     assert failed == [("api_error", "none", 0), ("canceled", "none", 0), ("expired", "none", 0), ("overloaded_error", "none", 0)]
 
@@ -140,7 +140,7 @@ def test_a_batch_that_the_api_refuses_fails_one_request_and_not_its_neighbours(
     report = told(run_build(spec="batch-rejected", simulate=True, batch=True))
     assert Counter(state for (state,) in rows(building, "SELECT state FROM requests"))["failed"] == 1
     assert report.accepted == 8  # another draw has taken its place
-    books_agree(building, server)
+    check_costs(building, server)
 
 
 @pytest.mark.parametrize("fault", ["reset", "hang", "html", "broken_json"])
@@ -153,7 +153,7 @@ def test_a_batch_whose_making_was_never_confirmed_is_found_by_listing(
     report = told(run_build(spec="batch-nameless", simulate=True, batch=True))
     assert (report.accepted, report.generated) == (8, 8)
     assert len({row["batch_id"] for row in server.rows()}) == 1
-    books_agree(building, server)
+    check_costs(building, server)
 
 
 def test_of_two_alike_batches_without_a_name_each_is_recognised(
@@ -169,7 +169,7 @@ def test_of_two_alike_batches_without_a_name_each_is_recognised(
     for name in ("batch-twin-b", "batch-twin-a"):
         assert told(run_build(spec=name, simulate=True, batch=True)).accepted == 8
     assert len({row["batch_id"] for row in server.rows()}) == 2
-    books_agree(building, server)
+    check_costs(building, server)
 
 
 def test_a_batch_that_was_never_made_is_given_back_unpaid(
@@ -189,7 +189,7 @@ def test_a_batch_that_was_never_made_is_given_back_unpaid(
         ("failed", "none", "never_made")
     ]
     assert told(run_build(spec="batch-never", simulate=True, batch=True)).accepted == 8
-    books_agree(building, server)
+    check_costs(building, server)
 
 
 @pytest.mark.parametrize("fault", ["500", "529"])
@@ -210,7 +210,7 @@ def test_results_that_break_off_are_read_again_and_written_once(
     server.script("500", "404", on="batch_retrieve")
     report = told(run_build(spec="batch-broken", simulate=True, batch=True))
     assert (report.accepted, report.generated) == (32, len(server.rows()))
-    books_agree(building, server)
+    check_costs(building, server)
 
 
 def test_a_run_does_not_wait_if_told_so_and_the_collector_publishes(
@@ -243,7 +243,7 @@ def _later(run_flow: RunFlow, run_build: RunFlow, building: Project, slow: Simul
     assert (late.name, late.message) == ("Completed", "batch-later: all 8 accepted")
     assert len(said_in(building, "batch-later")) == 8
     assert run_flow(collect_message_batches, simulate=True).message == "no batch is open"
-    books_agree(building, slow)
+    check_costs(building, slow)
     [(run,)] = rows(building, "SELECT DISTINCT run_id FROM generation_logs")
     assert run == report.run_id  # who asked has paid, whoever collected
 
@@ -268,7 +268,7 @@ def test_what_was_paid_is_collected_though_its_model_has_been_retired(
         again = run_build(spec="late", simulate=True)
         assert again.is_failed()
         assert "is retired since 26 November 2026" in (again.message or "")
-        books_agree(building, server)
+        check_costs(building, server)
 
 
 def test_a_build_collects_what_an_earlier_one_has_left_in_batches_also_an_online_one(
@@ -301,10 +301,10 @@ def test_a_budget_is_never_passed_and_what_it_has_room_for_is_made(
     assert 0 < float(report.cost_usd) <= 0.06
     assert len({row["batch_id"] for row in server.rows()}) > 1  # what came back made room for more
     assert report.published
-    books_agree(building, server)
+    check_costs(building, server)
     more = told(run_build(spec="batch-budget", simulate=True, batch=True, budget=5))
     assert (more.state, more.accepted) == ("completed", 64)
-    books_agree(building, server)
+    check_costs(building, server)
 
 
 def test_large_batches_are_handed_over_in_pieces(
@@ -329,7 +329,7 @@ def test_a_build_killed_while_it_waits_loses_nothing_and_pays_nothing_twice(
     report = told(run_build(spec="batch-killed", simulate=True, batch=True))
     assert (report.accepted, report.generated) == (8, 0)
     assert len(slow.rows()) == 8
-    books_agree(building, slow)
+    check_costs(building, slow)
 
 
 def test_ctrl_c_leaves_batches_to_the_next_build(building: Project, slow: SimulatorControl) -> None:

@@ -8,7 +8,9 @@ from typing import Any
 
 import polars as pl
 import pytest
-from support import Project, Simulator
+from support import Project
+
+from convoforge.simulator.client import SimulatorControl
 
 SCORERS = """
 from convoforge.scoring import KEEP, FilterVerdict, Points, scorer
@@ -27,7 +29,7 @@ NAMES = ["turns", "length", "structure", "own_scorers:calm", "own_scorers:off_li
 
 
 @pytest.fixture
-def scoring(building: Project, simulator: Simulator) -> Project:
+def scoring(building: Project, simulator: SimulatorControl) -> Project:
     building.environment["ANTHROPIC_BASE_URL"] = simulator.url
     (building.folder / "convoforge.toml").touch()
     write(building, version=1, lost=4)
@@ -48,7 +50,7 @@ def run(project: Project, *arguments: str) -> Any:
     return done.last
 
 
-def test_a_scorer_and_a_filter_named_in_a_spec_decide_everywhere(scoring: Project, simulator: Simulator) -> None:
+def test_a_scorer_and_a_filter_named_in_a_spec_decide_everywhere(scoring: Project, simulator: SimulatorControl) -> None:
     scoring.spec("own", quality={"scorers": NAMES, "min_score": 1}, max_draws=1)
     built = run(scoring, "build", "own", "--simulate")
     assert (built["generated"], built["accepted"], built["dropped"], built["exhausted"]) == (8, 4, 4, 4)
@@ -92,7 +94,7 @@ def test_what_a_filter_drops_is_asked_for_again(scoring: Project) -> None:
     assert (built["generated"], built["accepted"], built["dropped"]) == (12, 4, 8)
 
 
-def test_a_run_that_was_killed_before_it_scored_is_scored_by_the_next(scoring: Project, simulator: Simulator) -> None:
+def test_a_run_that_was_killed_before_it_scored_is_scored_by_the_next(scoring: Project, simulator: SimulatorControl) -> None:
     scoring.spec("killed", quality={"min_score": 1})
     run(scoring, "build", "killed", "--simulate")
     with sqlite3.connect(scoring.data / "ledger.db") as ledger:
@@ -102,7 +104,7 @@ def test_a_run_that_was_killed_before_it_scored_is_scored_by_the_next(scoring: P
     assert simulator.usage()["requests"] == 8
 
 
-def test_a_scorer_that_fails_loses_no_answer(scoring: Project, simulator: Simulator) -> None:
+def test_a_scorer_that_fails_loses_no_answer(scoring: Project, simulator: SimulatorControl) -> None:
     path: Path = scoring.folder / "own_scorers.py"
     path.write_text(SCORERS.format(version=1, lost="1 // 0"))
     scoring.spec("broken", quality={"scorers": NAMES, "min_score": 1})
@@ -117,7 +119,7 @@ def test_a_scorer_that_fails_loses_no_answer(scoring: Project, simulator: Simula
     assert built["accepted"] >= 1
 
 
-def test_an_unknown_scorer_is_refused_before_anything_is_paid(scoring: Project, simulator: Simulator) -> None:
+def test_an_unknown_scorer_is_refused_before_anything_is_paid(scoring: Project, simulator: SimulatorControl) -> None:
     scoring.spec("unknown", quality={"scorers": ["turn"]})
     done = scoring.run("build", "unknown", "--simulate")
     assert done.code == 2

@@ -11,8 +11,9 @@ from typing import Any
 import polars as pl
 import pytest
 from prefect.client.schemas.objects import State
-from support import Project, Simulator
+from support import Project
 
+from convoforge.simulator.client import SimulatorControl
 from convoforge.tasks.report import BuildReport
 
 RunFlow = Callable[..., State[Any]]
@@ -35,7 +36,7 @@ def states(project: Project) -> Counter[str]:
 
 @pytest.mark.parametrize("mode", ["online", "batch"])
 def test_an_empty_account_uses_up_no_draw_however_often_one_builds(
-    run_build: RunFlow, building: Project, simulator: Simulator, mode: str
+    run_build: RunFlow, building: Project, simulator: SimulatorControl, mode: str
 ) -> None:
     building.spec("empty", mode=mode, max_draws=1)
     for _ in range(2):
@@ -45,13 +46,13 @@ def test_an_empty_account_uses_up_no_draw_however_often_one_builds(
         assert (state.type.value, report.exhausted, report.refused, report.cost_usd) == ("FAILED", 0, 0, "0.00")
         assert "credit balance is too low" in report.message and "\n" not in report.message
         assert states(building) == {"pending": 8}
-        simulator.script_nothing()
+        simulator.reset()
     report = report_in(run_build(spec="empty", simulate=True))
     assert (report.state, report.accepted, report.generated) == ("completed", 8, 8)
 
 
 def test_a_refused_request_is_asked_again_after_a_change_or_by_wish_and_not_otherwise(
-    run_build: RunFlow, building: Project, simulator: Simulator
+    run_build: RunFlow, building: Project, simulator: SimulatorControl
 ) -> None:
     building.spec("refused", max_draws=1)
     simulator.script(*["400"] * 8)
@@ -75,7 +76,7 @@ def test_a_refused_request_is_asked_again_after_a_change_or_by_wish_and_not_othe
 
 
 def test_a_retry_after_of_days_ends_the_run_short_and_does_not_hold_the_next_one_up(
-    run_build: RunFlow, building: Project, simulator: Simulator
+    run_build: RunFlow, building: Project, simulator: SimulatorControl
 ) -> None:
     retry = {"base_delay_seconds": 0.01, "jitter_seconds": 0, "timeout_seconds": 5, "patience_seconds": 2}
     building.spec("far", retry=retry, limits={"max_requests": 100_000, "concurrency": 1})
@@ -90,7 +91,7 @@ def test_a_retry_after_of_days_ends_the_run_short_and_does_not_hold_the_next_one
 
 
 def test_another_model_is_told_and_stops_the_run_unless_it_is_allowed(
-    run_build: RunFlow, building: Project, simulator: Simulator
+    run_build: RunFlow, building: Project, simulator: SimulatorControl
 ) -> None:
     other = {"kind": "ok", "fields": {"model": "claude-opus-5-5"}}
     building.spec("other", limits={"max_requests": 100_000, "concurrency": 1})

@@ -7,11 +7,13 @@ import sqlite3
 import subprocess
 from typing import Any
 
-from support import Project, Simulator
+from support import Project
 from watching import Operator, wait_for
 
+from convoforge.simulator.client import SimulatorControl
 
-def start(project: Project, simulator: Simulator, name: str) -> subprocess.Popen[str]:
+
+def start(project: Project, simulator: SimulatorControl, name: str) -> subprocess.Popen[str]:
     return project.start("build", name, "--simulate", "--json", ANTHROPIC_BASE_URL=simulator.url)
 
 
@@ -28,7 +30,7 @@ def ledger_rows(project: Project, query: str) -> list[Any]:
 
 
 def test_two_builds_at_once_share_the_work_and_pay_for_nothing_twice(
-    building: Project, slow_simulator: Simulator, operator: Operator
+    building: Project, slow_simulator: SimulatorControl, operator: Operator
 ) -> None:
     building.spec("shared", per_cell=5, limits={"max_requests": 100_000, "concurrency": 2})
     both = [start(building, slow_simulator, "shared") for _ in range(2)]
@@ -44,7 +46,7 @@ def test_two_builds_at_once_share_the_work_and_pay_for_nothing_twice(
     assert [report["published"] for report in reports].count(True) == 1
 
 
-def test_a_build_takes_over_what_one_that_was_killed_had_claimed(building: Project, slow_simulator: Simulator) -> None:
+def test_a_build_takes_over_what_one_that_was_killed_had_claimed(building: Project, slow_simulator: SimulatorControl) -> None:
     building.spec("left-over", per_cell=3, limits={"max_requests": 100_000, "concurrency": 4})
     killed, other = (start(building, slow_simulator, "left-over") for _ in range(2))
     try:

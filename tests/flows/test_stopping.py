@@ -1,4 +1,4 @@
-"""Whoever asks a run to stop, and how: it ends what it has begun, books it, and says how it ended."""
+"""Whoever asks a run to stop, and how: it ends what it has begun, records it, and says how it ended."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from typing import Any
 
 import pytest
 from prefect.states import Cancelling, Suspended
-from support import Project, Simulator
+from support import Project
 from watching import Operator
 
 from convoforge.orchestration.cancellation import handle_signals
+from convoforge.simulator.client import SimulatorControl
 
 StartBuild = Callable[..., subprocess.Popen[str]]
 
@@ -35,8 +36,8 @@ def report_of(process: subprocess.Popen[str]) -> dict[str, Any]:
     return found
 
 
-def assert_drained(project: Project, simulator: Simulator, report: dict[str, Any]) -> None:
-    """Every call that was paid is in the books, none is open, and nothing is held back from the next build."""
+def assert_drained(project: Project, simulator: SimulatorControl, report: dict[str, Any]) -> None:
+    """Every call that was paid is recorded, none is open, and nothing is held back from the next build."""
     assert report["state"] == "partial"
     assert 0 < report["generated"] < report["planned"]
     assert report["failed"] == 0
@@ -48,7 +49,7 @@ def assert_drained(project: Project, simulator: Simulator, report: dict[str, Any
 
 
 def test_cancel_in_prefect_drains_the_run_within_six_seconds(
-    start_build: StartBuild, building: Project, slow_simulator: Simulator, operator: Operator
+    start_build: StartBuild, building: Project, slow_simulator: SimulatorControl, operator: Operator
 ) -> None:
     process = start_build("cancelled")
     begun = time.monotonic()
@@ -62,7 +63,7 @@ def test_cancel_in_prefect_drains_the_run_within_six_seconds(
 
 
 def test_pause_in_prefect_drains_the_run_and_the_next_build_goes_on(
-    start_build: StartBuild, building: Project, slow_simulator: Simulator, operator: Operator
+    start_build: StartBuild, building: Project, slow_simulator: SimulatorControl, operator: Operator
 ) -> None:
     process = start_build("paused")
     # as Prefect's UI does it, also to a run that no worker could resume
@@ -75,7 +76,7 @@ def test_pause_in_prefect_drains_the_run_and_the_next_build_goes_on(
 
 
 def test_sigterm_drains_the_run(
-    start_build: StartBuild, building: Project, slow_simulator: Simulator, operator: Operator
+    start_build: StartBuild, building: Project, slow_simulator: SimulatorControl, operator: Operator
 ) -> None:
     process = start_build("terminated")
     process.send_signal(signal.SIGTERM)

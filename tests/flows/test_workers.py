@@ -27,8 +27,8 @@ from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.objects import State
 from prefect.states import Cancelling
 from prefect.utilities.callables import parameter_schema
-from storm.both_books import BothBooks
-from support import Project, Simulator
+from storm.reconciliation import Reconciliation
+from support import Project
 from watching import Operator, wait_for
 
 from convoforge.errors import ConfigError
@@ -153,7 +153,7 @@ def start_workers(building: Project, deployed: str) -> Iterator[StartWorkers]:
 
 @contextmanager
 def building_on(
-    project: Project, simulator: Simulator, name: str, workers: int, *arguments: str
+    project: Project, simulator: SimulatorControl, name: str, workers: int, *arguments: str
 ) -> Iterator[subprocess.Popen[str]]:
     """A build with so many workers, begun; it is over when the context is."""
     process = project.start(
@@ -191,7 +191,7 @@ def accepted(data: Path, name: str) -> set[str]:
     return set(ids["conversation_id"])
 
 
-def assert_nothing_was_sent_twice(project: Project, simulator: Simulator, report: dict[str, Any]) -> None:
+def assert_nothing_was_sent_twice(project: Project, simulator: SimulatorControl, report: dict[str, Any]) -> None:
     """Simulator, ledger and report agree on how many requests there were, and each was one."""
     sent = simulator.usage()["requests"]
     assert ledger_rows(project, "SELECT count(*), count(DISTINCT request_id) FROM generation_logs") == [(sent, sent)]
@@ -207,7 +207,7 @@ def assert_all_at_rest(project: Project) -> None:
 
 
 def test_two_workers_share_a_build(
-    start_workers: StartWorkers, building: Project, slow_simulator: Simulator, operator: Operator
+    start_workers: StartWorkers, building: Project, slow_simulator: SimulatorControl, operator: Operator
 ) -> None:
     building.spec("two", axes=FIFTY, sample=40, **EASY, limits={"max_requests": 100_000, "concurrency": 4})
     start_workers(2)
@@ -270,7 +270,7 @@ def test_a_part_of_a_build_that_is_not_in_this_ledger_is_refused(run_flow: RunFl
 
 
 def test_a_part_of_a_build_that_is_over_has_nothing_to_do(
-    run_flow: RunFlow, run_build: RunFlow, building: Project, simulator: Simulator
+    run_flow: RunFlow, run_build: RunFlow, building: Project, simulator: SimulatorControl
 ) -> None:
     building.spec("over")
     run_build(spec="over", simulate=True, limit=1)
@@ -315,7 +315,7 @@ def test_ids_are_written_as_ranges() -> None:
 
 @long
 def test_four_workers_make_two_hundred_conversations_and_each_once(
-    start_workers: StartWorkers, building: Project, slow_simulator: Simulator
+    start_workers: StartWorkers, building: Project, slow_simulator: SimulatorControl
 ) -> None:
     building.spec("four", axes=FIFTY, per_cell=4, limits=EIGHT_AT_ONCE)
     start_workers(4)
@@ -332,7 +332,7 @@ def test_four_workers_make_two_hundred_conversations_and_each_once(
 def test_four_workers_share_a_ledger_in_postgresql_and_a_bucket(
     start_workers: StartWorkers,
     building: Project,
-    slow_simulator: Simulator,
+    slow_simulator: SimulatorControl,
     postgres: Callable[[str], str],
     s3_environment: dict[str, str],
 ) -> None:
@@ -346,15 +346,15 @@ def test_four_workers_share_a_ledger_in_postgresql_and_a_bucket(
     assert (report["state"], report["accepted"], report["version"], report["failed"]) == ("completed", 200, 1, 0)
     assert report["path"] == "s3://shared/data/versions/simulated/four/v0001"
     assert len(s3fs.S3FileSystem().ls("shared/data/versions/simulated/four/v0001/data")) == 2
-    books = BothBooks(ledger, SimulatorControl(slow_simulator.url))
-    books.check()
-    assert slow_simulator.usage()["requests"] == report["generated"] == books.count("generation_logs")
-    assert len(books.rows("SELECT owner FROM generation_logs GROUP BY owner HAVING count(*) >= 20")) >= 4
+    reconciliation = Reconciliation(ledger, SimulatorControl(slow_simulator.url))
+    reconciliation.check()
+    assert slow_simulator.usage()["requests"] == report["generated"] == reconciliation.count("generation_logs")
+    assert len(reconciliation.rows("SELECT owner FROM generation_logs GROUP BY owner HAVING count(*) >= 20")) >= 4
 
 
 @long
 def test_what_a_killed_worker_had_claimed_is_taken_over(
-    start_workers: StartWorkers, building: Project, slow_simulator: Simulator
+    start_workers: StartWorkers, building: Project, slow_simulator: SimulatorControl
 ) -> None:
     building.spec("killed", axes=FIFTY, per_cell=4, limits=EIGHT_AT_ONCE)
     killed, *_ = start_workers(4)
@@ -385,7 +385,7 @@ def test_what_a_killed_worker_had_claimed_is_taken_over(
 
 @long
 def test_a_run_budget_holds_across_workers_to_the_cent(
-    start_workers: StartWorkers, building: Project, slow_simulator: Simulator
+    start_workers: StartWorkers, building: Project, slow_simulator: SimulatorControl
 ) -> None:
     building.spec("thrifty", axes=FIFTY, per_cell=4, limits=EIGHT_AT_ONCE)
     start_workers(4)
@@ -401,7 +401,7 @@ def test_a_run_budget_holds_across_workers_to_the_cent(
 
 
 @long
-def test_doom_on_one_worker_stops_all(start_workers: StartWorkers, building: Project, slow_simulator: Simulator) -> None:
+def test_doom_on_one_worker_stops_all(start_workers: StartWorkers, building: Project, slow_simulator: SimulatorControl) -> None:
     building.spec("fatal", axes=FIFTY, per_cell=4, limits=EIGHT_AT_ONCE)
     start_workers(2)
     with building_on(building, slow_simulator, "fatal", 2) as process:
@@ -417,7 +417,7 @@ def test_doom_on_one_worker_stops_all(start_workers: StartWorkers, building: Pro
 @long
 @pytest.mark.parametrize("how", ["SIGTERM", "Cancel"])
 def test_a_build_that_is_stopped_stops_its_workers_and_they_drain(
-    start_workers: StartWorkers, building: Project, slow_simulator: Simulator, operator: Operator, how: str
+    start_workers: StartWorkers, building: Project, slow_simulator: SimulatorControl, operator: Operator, how: str
 ) -> None:
     name = f"stopped-{how.lower()}"
     building.spec(name, axes=FIFTY, per_cell=4, limits=EIGHT_AT_ONCE)
@@ -438,7 +438,7 @@ def test_a_build_that_is_stopped_stops_its_workers_and_they_drain(
 
 @long
 def test_workers_end_when_their_build_is_killed(
-    start_workers: StartWorkers, building: Project, slow_simulator: Simulator
+    start_workers: StartWorkers, building: Project, slow_simulator: SimulatorControl
 ) -> None:
     building.spec("orphaned", axes=FIFTY, per_cell=4, limits=EIGHT_AT_ONCE)
     workers = start_workers(2)

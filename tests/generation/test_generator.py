@@ -1,4 +1,4 @@
-"""One request from the limiter to the books, with everything real: ledger, limiter, HTTP, and a simulator that keeps books of its own."""
+"""One request from the limiter to the ledger, with everything real: ledger, limiter, HTTP, and a simulator that counts for itself."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ from convoforge.planning.plan import Cell, worst_cost_pico
 from convoforge.planning.spec import DatasetSpec
 from convoforge.pricing import cost_pico, price_of, usd
 from convoforge.rate import Limits, Need, Permit, WindowRateLimiter, fingerprint
-from convoforge.simulator.client import SimulatorControl as Simulator
+from convoforge.simulator.client import SimulatorControl
 from convoforge.simulator.launch import simulator_process
 
 pytestmark = pytest.mark.anyio
@@ -139,17 +139,6 @@ RESERVE = worst_cost_pico(prompt(0), 4096, PRICE)
 Open = Callable[..., AbstractAsyncContextManager[Run]]
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture(scope="module")
-def simulator_url(_own_environment: None) -> Iterator[str]:
-    with simulator_process() as url:
-        yield url
-
-
 @pytest.fixture(scope="module")
 def slow_url(_own_environment: None) -> Iterator[str]:
     with simulator_process(latency_ms=SLOW_SECONDS * 1000) as url:
@@ -157,16 +146,9 @@ def slow_url(_own_environment: None) -> Iterator[str]:
 
 
 @pytest.fixture
-def simulator(simulator_url: str) -> Simulator:
-    control = Simulator(simulator_url)
-    control.reset()
-    return control
-
-
-@pytest.fixture
-def slow(slow_url: str) -> Simulator:
+def slow(slow_url: str) -> SimulatorControl:
     """Takes a while for each answer, and none for an error."""
-    control = Simulator(slow_url)
+    control = SimulatorControl(slow_url)
     control.reset()
     return control
 
@@ -240,7 +222,7 @@ async def eventually(condition: Callable[[], bool], seconds: float = 10) -> None
             await asyncio.sleep(0.005)
 
 
-def billed(simulator: Simulator) -> dict[str, int]:
+def billed(simulator: SimulatorControl) -> dict[str, int]:
     delivered = simulator.usage()["billed_delivered"]
     return {name: delivered[name] for name in ("requests", "input_tokens", "output_tokens")}
 
@@ -258,7 +240,7 @@ def shared(run: Run, count: int, **settings: Any) -> list[Job]:
 
 
 async def test_of_many_requests_one_writes_the_shared_rules_and_the_others_read_them(
-    simulator: Simulator, open_run: Open
+    simulator: SimulatorControl, open_run: Open
 ) -> None:
     async with open_run(simulator.url) as run:
         await asyncio.gather(*map(run.generator.generate, shared(run, 30)))
@@ -275,13 +257,15 @@ async def test_of_many_requests_one_writes_the_shared_rules_and_the_others_read_
         assert spent == cost_pico(usage, PRICE)
 
 
-async def test_one_setting_turns_the_cache_off(simulator: Simulator, open_run: Open) -> None:
+async def test_one_setting_turns_the_cache_off(simulator: SimulatorControl, open_run: Open) -> None:
     async with open_run(simulator.url) as run:
         await asyncio.gather(*map(run.generator.generate, shared(run, 5, caching=False)))
         assert run.logs("cache_write_5m_tokens", "cache_read_tokens") == [(0, 0)] * 5
 
 
-async def test_where_the_one_ahead_fails_the_others_are_answered_all_the_same(simulator: Simulator, open_run: Open) -> None:
+async def test_where_the_one_ahead_fails_the_others_are_answered_all_the_same(
+    simulator: SimulatorControl, open_run: Open
+) -> None:
     simulator.script("400", "529", "reset")
     async with open_run(simulator.url) as run:
         outcomes = await asyncio.gather(*map(run.generator.generate, shared(run, 10)))
@@ -316,7 +300,9 @@ class HeldLedger:
 # --- one request ---
 
 
-async def test_an_answer_is_in_the_books_before_it_counts(open_run: Open, simulator: Simulator, database_url: str) -> None:
+async def test_an_answer_is_in_the_ledger_before_it_counts(
+    open_run: Open, simulator: SimulatorControl, database_url: str
+) -> None:
     async with open_run(simulator.url, database=database_url) as run:
         (outcome,) = await run.generate()
         (arrived,) = simulator.rows()
@@ -354,7 +340,7 @@ async def test_an_answer_is_in_the_books_before_it_counts(open_run: Open, simula
         assert (run.control.tally["generated"], run.control.cost_pico, run.control.stopped) == (1, spent, None)
 
 
-async def test_each_attempt_is_a_row_and_the_last_brings_the_answer(open_run: Open, simulator: Simulator) -> None:
+async def test_each_attempt_is_a_row_and_the_last_brings_the_answer(open_run: Open, simulator: SimulatorControl) -> None:
     simulator.script("529", {"kind": "529"}, "ok")
     async with open_run(simulator.url) as run:
         (outcome,) = await run.generate()
@@ -368,7 +354,7 @@ async def test_each_attempt_is_a_row_and_the_last_brings_the_answer(open_run: Op
         assert len(simulator.rows()) == 3
 
 
-async def test_attempts_are_numbered_on_over_runs(open_run: Open, simulator: Simulator, database_url: str) -> None:
+async def test_attempts_are_numbered_on_over_runs(open_run: Open, simulator: SimulatorControl, database_url: str) -> None:
     simulator.script("500", "502", "408")
     async with open_run(simulator.url, database=database_url, name="first") as run:
         (outcome,) = await run.generate()
@@ -387,14 +373,14 @@ async def test_attempts_are_numbered_on_over_runs(open_run: Open, simulator: Sim
         ]
 
 
-async def test_overload_is_waited_out_beyond_the_attempts_of_a_fault(open_run: Open, simulator: Simulator) -> None:
+async def test_overload_is_waited_out_beyond_the_attempts_of_a_fault(open_run: Open, simulator: SimulatorControl) -> None:
     simulator.script(*["529"] * 6)
     async with open_run(simulator.url, retry={"max_attempts": 2, "max_delay_seconds": 0.02}) as run:
         (outcome,) = await run.generate()
     assert (outcome.status, outcome.attempts) == (Status.ACCEPTED, 7)
 
 
-async def test_a_429_holds_everybody_back_for_as_long_as_the_api_says(open_run: Open, simulator: Simulator) -> None:
+async def test_a_429_holds_everybody_back_for_as_long_as_the_api_says(open_run: Open, simulator: SimulatorControl) -> None:
     simulator.script({"kind": "429", "retry_after": 0.5}, match=match(0))
     async with open_run(simulator.url) as run:
         (first, second) = run.claim(2)
@@ -408,7 +394,7 @@ async def test_a_429_holds_everybody_back_for_as_long_as_the_api_says(open_run: 
 
 
 async def test_a_429_holds_them_back_before_it_is_written_down(
-    open_run: Open, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+    open_run: Open, simulator: SimulatorControl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     simulator.script({"kind": "429", "retry_after": 0.2})
     async with open_run(simulator.url) as run:
@@ -420,7 +406,7 @@ async def test_a_429_holds_them_back_before_it_is_written_down(
         assert (await task).status is Status.ACCEPTED
 
 
-async def test_what_can_never_work_fails_with_its_reason(open_run: Open, simulator: Simulator) -> None:
+async def test_what_can_never_work_fails_with_its_reason(open_run: Open, simulator: SimulatorControl) -> None:
     simulator.script("413")
     async with open_run(simulator.url) as run:
         (outcome,) = await run.generate()
@@ -442,7 +428,7 @@ async def test_what_can_never_work_fails_with_its_reason(open_run: Open, simulat
     ],
 )
 async def test_an_answer_without_a_conversation_is_paid_kept_and_not_asked_for_again(
-    open_run: Open, simulator: Simulator, fault: Any, kind: AnswerKind, error: type[Exception]
+    open_run: Open, simulator: SimulatorControl, fault: Any, kind: AnswerKind, error: type[Exception]
 ) -> None:
     simulator.script(fault)
     async with open_run(simulator.url) as run:
@@ -456,7 +442,7 @@ async def test_an_answer_without_a_conversation_is_paid_kept_and_not_asked_for_a
 
 
 async def test_an_answer_with_a_letter_that_a_database_does_not_take_is_kept_without_it(
-    open_run: Open, simulator: Simulator, database_url: str
+    open_run: Open, simulator: SimulatorControl, database_url: str
 ) -> None:
     simulator.script({"kind": "ok", "text": "\0 no conversation"})
     async with open_run(simulator.url, database=database_url) as run:
@@ -467,7 +453,7 @@ async def test_an_answer_with_a_letter_that_a_database_does_not_take_is_kept_wit
 
 @pytest.mark.parametrize("fault", ["html", "broken_json", "reset", "hang"])
 async def test_what_broke_on_the_way_may_have_been_billed_and_counts_at_its_worst(
-    open_run: Open, simulator: Simulator, fault: str
+    open_run: Open, simulator: SimulatorControl, fault: str
 ) -> None:
     simulator.script(fault)
     async with open_run(simulator.url, retry={"timeout_seconds": 0.4}) as run:
@@ -483,7 +469,7 @@ async def test_what_broke_on_the_way_may_have_been_billed_and_counts_at_its_wors
 # --- stopping ---
 
 
-async def test_ten_of_the_same_refusal_in_a_row_stop_the_run(open_run: Open, simulator: Simulator) -> None:
+async def test_ten_of_the_same_refusal_in_a_row_stop_the_run(open_run: Open, simulator: SimulatorControl) -> None:
     simulator.script(*["400"] * 20)
     async with open_run(simulator.url) as run:
         jobs = run.claim(SAME_REJECTION_LIMIT + 1)
@@ -499,7 +485,7 @@ async def test_ten_of_the_same_refusal_in_a_row_stop_the_run(open_run: Open, sim
 
 
 async def test_a_longer_wait_than_there_is_patience_for_ends_the_run_short_and_is_kept_no_longer_than_the_patience(
-    open_run: Open, simulator: Simulator
+    open_run: Open, simulator: SimulatorControl
 ) -> None:
     simulator.script({"kind": "429", "retry_after": 999_999})
     async with open_run(simulator.url, retry={"patience_seconds": 60}) as run:
@@ -511,7 +497,7 @@ async def test_a_longer_wait_than_there_is_patience_for_ends_the_run_short_and_i
         assert 0 < key.held_until - time.monotonic() <= 60
 
 
-async def test_where_one_key_has_to_rest_for_long_the_other_goes_on(open_run: Open, simulator: Simulator) -> None:
+async def test_where_one_key_has_to_rest_for_long_the_other_goes_on(open_run: Open, simulator: SimulatorControl) -> None:
     simulator.script({"kind": "429", "retry_after": 999_999})
     async with open_run(simulator.url, keys=(KEY, OTHER)) as run:
         outcomes = [*await run.generate(1), *await run.generate(4, first=1)]
@@ -521,7 +507,9 @@ async def test_where_one_key_has_to_rest_for_long_the_other_goes_on(open_run: Op
         assert min(keys.values()) == 1  # the one that has to rest was asked once
 
 
-async def test_what_the_server_wants_no_second_attempt_for_is_made_once_in_a_run(open_run: Open, simulator: Simulator) -> None:
+async def test_what_the_server_wants_no_second_attempt_for_is_made_once_in_a_run(
+    open_run: Open, simulator: SimulatorControl
+) -> None:
     simulator.script({"kind": "529", "headers": {"x-should-retry": "false"}})
     async with open_run(simulator.url) as run:
         (outcome,) = await run.generate()
@@ -529,7 +517,9 @@ async def test_what_the_server_wants_no_second_attempt_for_is_made_once_in_a_run
         assert len(run.control.final) == 1
 
 
-async def test_an_answer_of_another_model_is_kept_priced_and_named_as_what_it_is(open_run: Open, simulator: Simulator) -> None:
+async def test_an_answer_of_another_model_is_kept_priced_and_named_as_what_it_is(
+    open_run: Open, simulator: SimulatorControl
+) -> None:
     opus, snapshot = {"model": "claude-opus-5-5"}, {"model": f"{MODEL}-20260901"}
     simulator.script(*({"kind": "ok", "fields": fields} for fields in (opus, {"model": "house-model-7"}, snapshot)))
     async with open_run(simulator.url, allow_other_model=True) as run:
@@ -551,7 +541,7 @@ async def test_an_answer_of_another_model_is_kept_priced_and_named_as_what_it_is
 
 
 async def test_a_conversation_without_usage_is_kept_as_maybe_billed_and_marked(
-    open_run: Open, simulator: Simulator, database_url: str
+    open_run: Open, simulator: SimulatorControl, database_url: str
 ) -> None:
     simulator.script({"kind": "ok", "without": ["usage"]})
     async with open_run(simulator.url, database=database_url) as run:
@@ -565,7 +555,7 @@ async def test_a_conversation_without_usage_is_kept_as_maybe_billed_and_marked(
 
 
 @pytest.mark.parametrize("other", ["ok", "413"])
-async def test_nine_and_another_end_do_not_stop_it(open_run: Open, simulator: Simulator, other: str) -> None:
+async def test_nine_and_another_end_do_not_stop_it(open_run: Open, simulator: SimulatorControl, other: str) -> None:
     simulator.script(*["400"] * 9, other, *["400"] * 9)
     async with open_run(simulator.url) as run:
         for one in run.claim(19):
@@ -574,7 +564,7 @@ async def test_nine_and_another_end_do_not_stop_it(open_run: Open, simulator: Si
 
 
 @pytest.mark.parametrize("fault", ["402", "403", {"kind": "429", "error_code": "enforced_spend_limit_reached"}])
-async def test_doom_stops_the_run_and_what_is_in_flight_is_kept(open_run: Open, slow: Simulator, fault: Any) -> None:
+async def test_doom_stops_the_run_and_what_is_in_flight_is_kept(open_run: Open, slow: SimulatorControl, fault: Any) -> None:
     slow.script(fault, match=match(3))
     async with open_run(slow.url, limits={"max_requests": 5}) as run:  # four may go at once
         outcomes = await run.generate(6)
@@ -587,7 +577,7 @@ async def test_doom_stops_the_run_and_what_is_in_flight_is_kept(open_run: Open, 
 
 
 async def test_stopped_while_it_waits_at_the_gate_a_request_stays_pending_and_is_not_sent(
-    open_run: Open, slow: Simulator
+    open_run: Open, slow: SimulatorControl
 ) -> None:
     async with open_run(slow.url, limits={"max_requests": 2}) as run:
         tasks = run.start(*run.claim(3))
@@ -600,7 +590,9 @@ async def test_stopped_while_it_waits_at_the_gate_a_request_stays_pending_and_is
     assert len(slow.rows()) == 1
 
 
-async def test_a_request_that_waits_to_be_tried_again_does_not_hold_a_stop_up(open_run: Open, simulator: Simulator) -> None:
+async def test_a_request_that_waits_to_be_tried_again_does_not_hold_a_stop_up(
+    open_run: Open, simulator: SimulatorControl
+) -> None:
     simulator.script({"kind": "529", "retry_after": 200})
     async with open_run(simulator.url) as run:
         (task,) = run.start(*run.claim(1))
@@ -613,14 +605,14 @@ async def test_a_request_that_waits_to_be_tried_again_does_not_hold_a_stop_up(op
         assert run.states() == {"pending": 1}
 
 
-async def test_a_gate_that_fails_by_itself_stops_the_run(open_run: Open, simulator: Simulator) -> None:
+async def test_a_gate_that_fails_by_itself_stops_the_run(open_run: Open, simulator: SimulatorControl) -> None:
     async with open_run(simulator.url) as run:
         run.limiter.close("a limit was deleted")
         (outcome,) = await run.generate()
         assert (outcome.status, outcome.attempts, run.control.stopped) == (Status.PENDING, 0, "a limit was deleted")
 
 
-async def test_with_the_queue_off_a_request_too_many_stays_pending(open_run: Open, simulator: Simulator) -> None:
+async def test_with_the_queue_off_a_request_too_many_stays_pending(open_run: Open, simulator: SimulatorControl) -> None:
     async with open_run(simulator.url, limits={"max_requests": 2, "queue": False}) as run:
         outcomes = await run.generate(2)
         assert [type(outcome.error) for outcome in outcomes] == [type(None), RateLimitError]
@@ -629,7 +621,7 @@ async def test_with_the_queue_off_a_request_too_many_stays_pending(open_run: Ope
         assert run.control.stopped is None
 
 
-async def test_a_request_larger_than_a_limit_is_told_and_given_back(open_run: Open, simulator: Simulator) -> None:
+async def test_a_request_larger_than_a_limit_is_told_and_given_back(open_run: Open, simulator: SimulatorControl) -> None:
     async with open_run(simulator.url, limits={"max_requests": 9, "input_tokens": 10}) as run:
         with pytest.raises(ConfigError, match="wait for ever"):
             await run.generate()
@@ -639,7 +631,9 @@ async def test_a_request_larger_than_a_limit_is_told_and_given_back(open_run: Op
 # --- keys ---
 
 
-async def test_a_key_that_is_refused_is_dropped_and_the_run_goes_on_with_the_other(open_run: Open, simulator: Simulator) -> None:
+async def test_a_key_that_is_refused_is_dropped_and_the_run_goes_on_with_the_other(
+    open_run: Open, simulator: SimulatorControl
+) -> None:
     async with open_run(simulator.url, keys=(WRONG, KEY)) as run:
         outcomes = await run.generate(8)
         assert {outcome.status for outcome in outcomes} == {Status.ACCEPTED}
@@ -653,7 +647,7 @@ async def test_a_key_that_is_refused_is_dropped_and_the_run_goes_on_with_the_oth
     assert {row["key"] for row in simulator.rows() if row["billed"]} == {fingerprint(KEY)}
 
 
-async def test_without_a_key_left_the_run_is_doomed(open_run: Open, simulator: Simulator) -> None:
+async def test_without_a_key_left_the_run_is_doomed(open_run: Open, simulator: SimulatorControl) -> None:
     async with open_run(simulator.url, keys=(WRONG, WRONG + "2")) as run:
         outcomes = await run.generate(4)
         assert {outcome.status for outcome in outcomes} == {Status.PENDING}
@@ -690,7 +684,7 @@ async def test_a_key_that_a_server_echoes_is_not_in_the_ledger(open_run: Open, t
 
 
 async def test_a_simulator_in_place_of_the_api_stops_the_run_and_is_booked_as_what_it_is(
-    open_run: Open, simulator: Simulator
+    open_run: Open, simulator: SimulatorControl
 ) -> None:
     async with open_run(simulator.url, provider="anthropic") as run:
         (outcome,) = await run.generate()
@@ -715,7 +709,9 @@ def dollars(calls: float) -> float:
     return round(calls * RESERVE / 10**12, 6)
 
 
-async def test_a_call_is_reserved_at_its_worst_before_and_settled_at_its_price_after(open_run: Open, slow: Simulator) -> None:
+async def test_a_call_is_reserved_at_its_worst_before_and_settled_at_its_price_after(
+    open_run: Open, slow: SimulatorControl
+) -> None:
     async with open_run(slow.url, budget={"run_usd": 5}) as run:
         (task,) = run.start(*run.claim(1))
         await eventually(lambda: len(slow.rows()) == 1)
@@ -726,7 +722,7 @@ async def test_a_call_is_reserved_at_its_worst_before_and_settled_at_its_price_a
 
 
 async def test_a_request_waits_while_calls_in_flight_may_give_room_back(
-    open_run: Open, slow: Simulator, monkeypatch: pytest.MonkeyPatch
+    open_run: Open, slow: SimulatorControl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("convoforge.generation.generator.LOOK_AGAIN_SECONDS", 20)
     async with open_run(slow.url, budget={"run_usd": dollars(2.5)}) as run:
@@ -740,7 +736,7 @@ async def test_a_request_waits_while_calls_in_flight_may_give_room_back(
     assert all(third - first >= SLOW_SECONDS - 0.05 for first, third in zip(arrived, arrived[2:], strict=False))
 
 
-async def test_a_budget_that_is_used_up_stops_the_run_and_is_not_passed(open_run: Open, simulator: Simulator) -> None:
+async def test_a_budget_that_is_used_up_stops_the_run_and_is_not_passed(open_run: Open, simulator: SimulatorControl) -> None:
     async with open_run(simulator.url, budget={"run_usd": dollars(2.5)}) as run:
         outcomes = await run.generate(60)
         reserved, spent, maybe = run.budget()
@@ -755,7 +751,7 @@ async def test_a_budget_that_is_used_up_stops_the_run_and_is_not_passed(open_run
     assert len(simulator.rows()) == len(made)
 
 
-async def test_what_may_have_been_billed_counts_against_the_budget(open_run: Open, simulator: Simulator) -> None:
+async def test_what_may_have_been_billed_counts_against_the_budget(open_run: Open, simulator: SimulatorControl) -> None:
     simulator.script("html", "html", "html")
     async with open_run(simulator.url, budget={"run_usd": dollars(2.5)}) as run:
         (outcome,) = await run.generate()
@@ -763,14 +759,14 @@ async def test_what_may_have_been_billed_counts_against_the_budget(open_run: Ope
         assert run.budget() == (0, 0, 2 * RESERVE)
 
 
-async def test_waiting_for_room_takes_little_of_the_rate(open_run: Open, slow: Simulator) -> None:
+async def test_waiting_for_room_takes_little_of_the_rate(open_run: Open, slow: SimulatorControl) -> None:
     async with open_run(slow.url, budget={"run_usd": dollars(2.5)}) as run:
         await run.generate(8)
         # one for each call, one for each first refusal, and now and then one that found the room just taken
         assert len(run.limiter.given) <= 8 + 6 + 4
 
 
-async def test_a_stop_ends_the_wait_for_room_at_once_for_all(open_run: Open, slow: Simulator) -> None:
+async def test_a_stop_ends_the_wait_for_room_at_once_for_all(open_run: Open, slow: SimulatorControl) -> None:
     slow.script("hang")
     async with open_run(slow.url, budget={"run_usd": dollars(1.5)}, retry={"timeout_seconds": 2, "max_attempts": 1}) as run:
         tasks = run.start(*run.claim(8))
@@ -780,7 +776,7 @@ async def test_a_stop_ends_the_wait_for_room_at_once_for_all(open_run: Open, slo
         await eventually(lambda: sum(task.done() for task in tasks) == 7, 0.4)
 
 
-async def test_room_that_another_process_gives_back_is_noticed(open_run: Open, simulator: Simulator) -> None:
+async def test_room_that_another_process_gives_back_is_noticed(open_run: Open, simulator: SimulatorControl) -> None:
     async with open_run(simulator.url, budget={"dataset_usd": dollars(1.5)}) as run:
         ours, theirs = run.claim(2)
         now = datetime.now(UTC)
@@ -809,7 +805,9 @@ async def test_room_that_another_process_gives_back_is_noticed(open_run: Open, s
         assert outcome.status is Status.ACCEPTED
 
 
-async def test_a_full_budget_is_one_caller_s_affair_where_many_share_a_generator(open_run: Open, simulator: Simulator) -> None:
+async def test_a_full_budget_is_one_caller_s_affair_where_many_share_a_generator(
+    open_run: Open, simulator: SimulatorControl
+) -> None:
     async with open_run(simulator.url, control=LastingRunState(), budget={"day_usd": dollars(0.9)}) as run:
         outcomes = await run.generate(4)
         assert {type(outcome.error) for outcome in outcomes} == {BudgetExceeded}
@@ -823,7 +821,7 @@ async def test_a_full_budget_is_one_caller_s_affair_where_many_share_a_generator
 # --- callers that leave ---
 
 
-async def test_a_caller_that_leaves_does_not_take_its_call_along(open_run: Open, slow: Simulator) -> None:
+async def test_a_caller_that_leaves_does_not_take_its_call_along(open_run: Open, slow: SimulatorControl) -> None:
     async with open_run(slow.url) as run:
         (task,) = run.start(*run.claim(1))
         await eventually(lambda: len(slow.rows()) == 1)
@@ -837,7 +835,7 @@ async def test_a_caller_that_leaves_does_not_take_its_call_along(open_run: Open,
         assert run.states() == {"held": 1}
 
 
-async def test_a_caller_that_leaves_at_the_gate_takes_its_place_along(open_run: Open, simulator: Simulator) -> None:
+async def test_a_caller_that_leaves_at_the_gate_takes_its_place_along(open_run: Open, simulator: SimulatorControl) -> None:
     async with open_run(simulator.url, limits={"max_requests": 2}) as run:
         await run.generate(1)
         (task,) = run.start(*run.claim(1, first=1))
@@ -850,7 +848,7 @@ async def test_a_caller_that_leaves_at_the_gate_takes_its_place_along(open_run: 
 
 
 async def test_a_caller_that_leaves_while_its_call_is_being_written_down_leaves_no_reservation_behind(
-    open_run: Open, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+    open_run: Open, simulator: SimulatorControl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with open_run(simulator.url) as run:
         held = HeldLedger(run.ledger, start_attempts, monkeypatch)
@@ -867,7 +865,7 @@ async def test_a_caller_that_leaves_while_its_call_is_being_written_down_leaves_
 
 
 async def test_draining_waits_for_what_has_passed_the_gate_and_is_not_sent_yet(
-    open_run: Open, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+    open_run: Open, simulator: SimulatorControl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with open_run(simulator.url) as run:
         held = HeldLedger(run.ledger, start_attempts, monkeypatch)
@@ -885,7 +883,7 @@ async def test_draining_waits_for_what_has_passed_the_gate_and_is_not_sent_yet(
 # --- what must not happen ---
 
 
-async def test_a_ledger_that_takes_no_answers_stops_the_run(open_run: Open, slow: Simulator) -> None:
+async def test_a_ledger_that_takes_no_answers_stops_the_run(open_run: Open, slow: SimulatorControl) -> None:
     async with open_run(slow.url, limits={"max_requests": 4}) as run:  # three may go at once
         *jobs, last = run.claim(7)
         tasks = run.start(*jobs)
@@ -900,7 +898,7 @@ async def test_a_ledger_that_takes_no_answers_stops_the_run(open_run: Open, slow
     assert len(slow.rows()) == 3
 
 
-async def test_nothing_is_sent_that_cannot_be_written_down_first(open_run: Open, simulator: Simulator) -> None:
+async def test_nothing_is_sent_that_cannot_be_written_down_first(open_run: Open, simulator: SimulatorControl) -> None:
     async with open_run(simulator.url) as run:
         await run.generate(1)
         jobs = run.claim(3, first=1)
@@ -912,7 +910,9 @@ async def test_nothing_is_sent_that_cannot_be_written_down_first(open_run: Open,
     assert len(simulator.rows()) == 1
 
 
-async def test_where_many_share_a_generator_a_ledger_that_is_back_is_used_again(open_run: Open, simulator: Simulator) -> None:
+async def test_where_many_share_a_generator_a_ledger_that_is_back_is_used_again(
+    open_run: Open, simulator: SimulatorControl
+) -> None:
     async with open_run(simulator.url, control=LastingRunState()) as run:
         jobs = run.claim(1)
         run.ledger.write(lambda connection: connection.execute(text("ALTER TABLE generation_logs RENAME TO elsewhere")))
@@ -924,7 +924,7 @@ async def test_where_many_share_a_generator_a_ledger_that_is_back_is_used_again(
 
 
 async def test_a_fault_of_ours_after_the_answer_reaches_the_caller_and_the_answer_is_booked_as_paid(
-    open_run: Open, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+    open_run: Open, simulator: SimulatorControl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(_: str) -> Any:
         raise ZeroDivisionError("a bug")
@@ -945,7 +945,7 @@ async def test_a_fault_of_ours_after_the_answer_reaches_the_caller_and_the_answe
 
 
 async def test_a_fault_of_ours_during_the_call_may_have_been_billed(
-    open_run: Open, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+    open_run: Open, simulator: SimulatorControl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def broken(*_: Any, **__: Any) -> Any:
         raise ZeroDivisionError("a bug")
@@ -960,7 +960,7 @@ async def test_a_fault_of_ours_during_the_call_may_have_been_billed(
 
 
 async def test_a_fault_of_ours_stops_the_run_also_where_the_caller_has_left(
-    open_run: Open, slow: Simulator, monkeypatch: pytest.MonkeyPatch
+    open_run: Open, slow: SimulatorControl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(_: str) -> Any:
         raise ZeroDivisionError("a bug")
@@ -974,7 +974,9 @@ async def test_a_fault_of_ours_stops_the_run_also_where_the_caller_has_left(
         assert "a bug" in (run.control.stopped or "")
 
 
-async def test_a_prompt_that_cannot_be_sent_is_given_back_and_nothing_is_reserved(open_run: Open, simulator: Simulator) -> None:
+async def test_a_prompt_that_cannot_be_sent_is_given_back_and_nothing_is_reserved(
+    open_run: Open, simulator: SimulatorControl
+) -> None:
     async with open_run(simulator.url) as run:
         job = Job(run.claim(1)[0], Prompt("s", "half a pair: \ud800"), run.spec.generation, "advice", "1/x")
         with pytest.raises(UnicodeEncodeError):
@@ -992,10 +994,10 @@ STORM = {
 }  # fmt: skip
 
 
-async def test_in_a_storm_of_faults_the_books_agree_to_the_token(open_run: Open) -> None:
+async def test_in_a_storm_of_faults_the_costs_agree_to_the_token(open_run: Open) -> None:
     count = 300
     with simulator_process(latency_ms=10, jitter_ms=10, fault_rate=STORM, seed=11) as url:
-        simulator = Simulator(url)
+        simulator = SimulatorControl(url)
         retry = {"timeout_seconds": 4, "max_delay_seconds": 0.05}
         ended: Counter[str] = Counter()
         for number in range(3):
@@ -1008,16 +1010,16 @@ async def test_in_a_storm_of_faults_the_books_agree_to_the_token(open_run: Open)
 
                 await asyncio.gather(*(one(claimed) for claimed in run.claim(count)))
                 assert run.control.stopped is None
-        books = simulator.usage()
-        delivered, undelivered = books["billed_delivered"], books["billed_undelivered"]
+        usage = simulator.usage()
+        delivered, undelivered = usage["billed_delivered"], usage["billed_undelivered"]
         ((requests, inputs, outputs),) = run.rows(
             "SELECT count(*), sum(input_tokens), sum(output_tokens) FROM generation_logs WHERE billing = 'billed'"
         )
         assert (requests, inputs, outputs) == tuple(delivered[name] for name in ("requests", "input_tokens", "output_tokens"))
         ((maybe, pico),) = run.rows("SELECT count(*), sum(cost_pico) FROM generation_logs WHERE billing = 'maybe'")
-        assert maybe == undelivered["requests"] + books["outcomes"]["html"] > 0  # a web page may hide an answer that was paid
+        assert maybe == undelivered["requests"] + usage["outcomes"]["html"] > 0  # a web page may hide an answer that was paid
         assert pico == 0
-        assert len(run.logs("attempt")) == books["requests"] > count
+        assert len(run.logs("attempt")) == usage["requests"] > count
         ((spent,),) = run.rows("SELECT sum(cost_pico) FROM generation_logs")
         assert run.budget("dataset") == (0, spent, maybe * RESERVE - surplus(run))
         assert sum(run.states().values()) == count
@@ -1038,7 +1040,7 @@ def surplus(run: Run) -> int:
 # --- thinking ---
 
 
-async def test_what_is_thought_is_paid_written_down_and_part_of_the_output(open_run: Open, simulator: Simulator) -> None:
+async def test_what_is_thought_is_paid_written_down_and_part_of_the_output(open_run: Open, simulator: SimulatorControl) -> None:
     async with open_run(simulator.url, generation={"thinking": "adaptive"}) as run:
         (outcome,) = await run.generate()
         ((status, output, thought, cost),) = run.logs("status", "output_tokens", "thinking_tokens", "cost_pico")
@@ -1048,7 +1050,7 @@ async def test_what_is_thought_is_paid_written_down_and_part_of_the_output(open_
     assert cost == cost_pico(outcome.usage, PRICE)
 
 
-async def test_an_answer_that_thinking_cut_off_says_so_and_what_to_set(open_run: Open, simulator: Simulator) -> None:
+async def test_an_answer_that_thinking_cut_off_says_so_and_what_to_set(open_run: Open, simulator: SimulatorControl) -> None:
     async with open_run(simulator.url, generation={"thinking": "adaptive", "max_tokens": 600}) as run:
         (outcome,) = await run.generate()
         ((thought, output),) = run.logs("thinking_tokens", "output_tokens")
@@ -1057,7 +1059,7 @@ async def test_an_answer_that_thinking_cut_off_says_so_and_what_to_set(open_run:
     assert all(key in outcome.reason for key in ("generation.thinking", "generation.effort", "generation.max_tokens"))
 
 
-async def test_without_a_word_in_the_spec_nothing_is_thought(open_run: Open, simulator: Simulator) -> None:
+async def test_without_a_word_in_the_spec_nothing_is_thought(open_run: Open, simulator: SimulatorControl) -> None:
     async with open_run(simulator.url) as run:
         await run.generate(3)
     assert simulator.usage()["billed_delivered"]["thinking_tokens"] == 0
@@ -1067,7 +1069,7 @@ async def test_without_a_word_in_the_spec_nothing_is_thought(open_run: Open, sim
 
 
 async def test_an_answer_from_the_united_states_is_priced_and_kept_as_such(
-    open_run: Open, simulator: Simulator, caplog: pytest.LogCaptureFixture
+    open_run: Open, simulator: SimulatorControl, caplog: pytest.LogCaptureFixture
 ) -> None:
     simulator.set_usage_fields(inference_geo="us")
     async with open_run(simulator.url, budget={"run_usd": 1}) as run:
@@ -1087,7 +1089,7 @@ async def test_an_answer_from_the_united_states_is_priced_and_kept_as_such(
 
 
 async def test_terms_without_a_known_price_count_at_the_list_price_and_maybe_up_to_the_worst(
-    open_run: Open, simulator: Simulator, caplog: pytest.LogCaptureFixture
+    open_run: Open, simulator: SimulatorControl, caplog: pytest.LogCaptureFixture
 ) -> None:
     simulator.set_usage_fields(service_tier="priority", a_new_key={"of": "the API"})
     async with open_run(simulator.url, budget={"run_usd": 1}) as run:
@@ -1102,7 +1104,9 @@ async def test_terms_without_a_known_price_count_at_the_list_price_and_maybe_up_
 
 
 @pytest.mark.parametrize("tokens", [10**15, 3 * 10**9, 10_000_001, -1, 2**70, 1.5, "many"])
-async def test_usage_that_cannot_be_true_is_that_answer_s_affair_alone(open_run: Open, simulator: Simulator, tokens: Any) -> None:
+async def test_usage_that_cannot_be_true_is_that_answer_s_affair_alone(
+    open_run: Open, simulator: SimulatorControl, tokens: Any
+) -> None:
     async with open_run(simulator.url, budget={"run_usd": 1}) as run:
         for at, name in enumerate(("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")):
             simulator.reset()

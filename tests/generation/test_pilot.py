@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from support import Project, Simulator
+from support import Project
 
 from convoforge.dataset.status import assess_draws, read_status
 from convoforge.generation.pilot import choose_draws, run_pilot
@@ -20,6 +20,7 @@ from convoforge.planning.plan import Plan, make_plan
 from convoforge.planning.spec import change_spec, load_spec
 from convoforge.planning.templates import Library
 from convoforge.settings import Settings
+from convoforge.simulator.client import SimulatorControl
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -44,7 +45,7 @@ def test_draws_are_each_template_s_share_spread_over_the_plan() -> None:
 
 @pytest.mark.parametrize("name", ["financial-advice", "customer-support"])
 def test_after_a_pilot_of_ten_the_forecast_is_within_15_percent_of_the_whole_cost(
-    name: str, simulator: Simulator, tmp_path: Path
+    name: str, simulator: SimulatorControl, tmp_path: Path
 ) -> None:
     """The whole: every draw of the plan by the same simulator, without refills, as the pilot's own answers were priced."""
     settings = Settings(base_url=simulator.url, data_dir=tmp_path, config_dir=ROOT / "configs")
@@ -70,7 +71,7 @@ def test_after_a_pilot_of_ten_the_forecast_is_within_15_percent_of_the_whole_cos
     assert high - low < 1.2 * expected
 
 
-def test_the_command_pays_keeps_and_forecasts(project: Project, simulator: Simulator) -> None:
+def test_the_command_pays_keeps_and_forecasts(project: Project, simulator: SimulatorControl) -> None:
     project.spec("tiny")
     address = {"ANTHROPIC_BASE_URL": simulator.url}
     before = project.run("plan", "tiny", "--simulate", "--json", **address).last
@@ -91,7 +92,7 @@ def test_the_command_pays_keeps_and_forecasts(project: Project, simulator: Simul
     assert "simulated: nothing was paid" in shown.out
 
 
-def test_a_real_pilot_asks_first_and_spends_nothing_where_it_cannot_ask(project: Project, simulator: Simulator) -> None:
+def test_a_real_pilot_asks_first_and_spends_nothing_where_it_cannot_ask(project: Project, simulator: SimulatorControl) -> None:
     project.spec("tiny")
     done = project.run("plan", "tiny", "--pilot", "4", ANTHROPIC_API_KEY="sk-ant-nobody", ANTHROPIC_BASE_URL=simulator.url)
     assert done.code == 2
@@ -101,7 +102,7 @@ def test_a_real_pilot_asks_first_and_spends_nothing_where_it_cannot_ask(project:
     assert project.run("plan", "tiny", "--pilot", "0", "--simulate").code == 2
 
 
-def test_prompts_are_counted_where_there_is_a_key_and_a_failure_is_a_note(project: Project, simulator: Simulator) -> None:
+def test_prompts_are_counted_where_there_is_a_key_and_a_failure_is_a_note(project: Project, simulator: SimulatorControl) -> None:
     project.spec("tiny")
     counted = project.run("plan", "tiny", "--simulate", "--count", "--json", ANTHROPIC_BASE_URL=simulator.url).last
     assert "prompts counted by the API" in counted["estimate_basis"]

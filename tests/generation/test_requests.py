@@ -1,4 +1,4 @@
-"""The Python class: one conversation or up to a hundred, with score, cost and a typed error, and every call in the books."""
+"""The Python class: one conversation or up to a hundred, with score, cost and a typed error, and every call in the ledger."""
 
 from __future__ import annotations
 
@@ -46,22 +46,10 @@ FAST = {"retry": {"base_delay_seconds": 0.01, "jitter_seconds": 0.0, "timeout_se
 Opened = AbstractAsyncContextManager[RequestGenerator]
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.fixture(scope="module")
 def simulator_url(_own_environment: None) -> Iterator[str]:
     with simulator_process(latency_ms=20) as url:
         yield url
-
-
-@pytest.fixture
-def simulator(simulator_url: str) -> SimulatorControl:
-    control = SimulatorControl(simulator_url)
-    control.reset()
-    return control
 
 
 @pytest.fixture
@@ -178,7 +166,7 @@ async def test_an_answer_without_a_conversation_says_why_and_what_it_cost(
     assert outcome.cost_usd == costs(settings).total_cost_usd > 0
 
 
-async def test_a_passing_fault_is_tried_again_and_each_attempt_is_in_the_books(
+async def test_a_passing_fault_is_tried_again_and_each_attempt_is_in_the_ledger(
     generator: Callable[..., Opened], settings: Settings, simulator: SimulatorControl
 ) -> None:
     simulator.script("500", {"kind": "429", "retry_after": 0.05}, "ok")

@@ -1,4 +1,4 @@
-"""Attempts in the books: intent and reservation before, everything else after, together or not at all."""
+"""Attempts in the ledger: intent and reservation before, everything else after, together or not at all."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def enrolled(ledger: Ledger, dataset: int, count: int) -> list[int]:
 
 
 def budget(ledger: Ledger, scope: str = "run:r") -> tuple[int, int, int]:
-    book = ledger.write(read_budgets, [scope])[scope]
-    return book["reserved_pico"], book["spent_pico"], book["maybe_pico"]
+    budget = ledger.write(read_budgets, [scope])[scope]
+    return budget["reserved_pico"], budget["spent_pico"], budget["maybe_pico"]
 
 
 def together(*work: Coroutine[Any, Any, Any]) -> list[Any]:
@@ -85,7 +85,7 @@ def test_64_at_once_get_not_a_cent_over_the_cap(ledger: Ledger, dataset: int, ow
 def test_64_workers_with_connections_of_their_own_get_not_a_cent_over_any_cap(
     database_url: str, ledger: Ledger, dataset: int, owner: Owner
 ) -> None:
-    """Each worker books three calls, one after the other, that end in every way a call can end."""
+    """Each worker records three calls, one after the other, that end in every way a call can end."""
     ids, cap = enrolled(ledger, dataset, 64), 40 * CENT
     endings: list[dict[str, Any]] = [
         {"cost": CENT},

@@ -1,4 +1,4 @@
-"""The ledger is copied while it is written, as data/README.md says, and the copy's books are right: a moment of the original's."""
+"""The ledger is copied while it is written, as data/README.md says, and the copy's costs are right: a moment of the original's."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def rows(ledger: Ledger, query: str) -> list[tuple[object, ...]]:
 
 
 @pytest.mark.parametrize("copy_ledger", [by_vacuum, by_backup])
-def test_a_copy_made_during_a_run_has_the_books_of_a_moment(tmp_path: Path, copy_ledger: Callable[[Path, Path], None]) -> None:
+def test_a_copy_made_during_a_run_has_the_costs_of_a_moment(tmp_path: Path, copy_ledger: Callable[[Path, Path], None]) -> None:
     copies: list[Path] = []
 
     async def run(url: str) -> None:

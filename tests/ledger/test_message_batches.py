@@ -60,8 +60,8 @@ def states(ledger: Ledger) -> list[tuple[str, str | None]]:
 
 
 def budget(ledger: Ledger) -> tuple[int, int, int]:
-    book = ledger.write(read_budgets, ["run:r"])["run:r"]
-    return book["reserved_pico"], book["spent_pico"], book["maybe_pico"]
+    budget = ledger.write(read_budgets, ["run:r"])["run:r"]
+    return budget["reserved_pico"], budget["spent_pico"], budget["maybe_pico"]
 
 
 def test_a_batch_is_written_down_before_it_is_made_and_named_after(ledger: Ledger, dataset: int, owner: Owner) -> None:

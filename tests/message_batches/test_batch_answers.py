@@ -13,7 +13,7 @@ import pytest
 from message_batches.made import MINUTE, Open, Run, match
 
 from convoforge.generation.batch_results import RESULTS_LIVE, SHORT_FOR
-from convoforge.simulator.client import SimulatorControl as Simulator
+from convoforge.simulator.client import SimulatorControl
 
 pytestmark = pytest.mark.anyio
 
@@ -62,7 +62,7 @@ def test_the_table_covers_every_kind_of_outcome() -> None:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=[row.answer for row in ROWS])
-async def test_an_answer_has_the_outcome_that_the_table_says(start_run: Open, simulator: Simulator, row: Row) -> None:
+async def test_an_answer_has_the_outcome_that_the_table_says(start_run: Open, simulator: SimulatorControl, row: Row) -> None:
     async with start_run() as run:
         if row.met_by == "one":
             simulator.script(row.fault, match=match(ONE))

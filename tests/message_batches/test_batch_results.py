@@ -16,13 +16,13 @@ from convoforge.ledger.message_batches import list_open_batches, list_troubled_b
 from convoforge.ledger.requests import claim, read_draws, register_draws
 from convoforge.planning.plan import Cell
 from convoforge.rate import fingerprint
-from convoforge.simulator.client import SimulatorControl as Simulator
+from convoforge.simulator.client import SimulatorControl
 from convoforge.simulator.launch import simulator_process
 
 pytestmark = pytest.mark.anyio
 
 
-async def test_a_404_for_a_batch_passes_however_old_the_batch_is(start_run: Open, simulator: Simulator) -> None:
+async def test_a_404_for_a_batch_passes_however_old_the_batch_is(start_run: Open, simulator: SimulatorControl) -> None:
     async with start_run() as run:
         await run.hand_over()
         simulator.script("404", "404", "404", on="batch_retrieve")
@@ -42,7 +42,7 @@ async def test_a_404_for_a_batch_passes_however_old_the_batch_is(start_run: Open
     assert len(simulator.rows()) == 12  # nothing was asked twice
 
 
-async def test_a_batch_that_the_api_still_lists_is_not_lost(start_run: Open, simulator: Simulator) -> None:
+async def test_a_batch_that_the_api_still_lists_is_not_lost(start_run: Open, simulator: SimulatorControl) -> None:
     async with start_run() as run:
         await run.hand_over()
         simulator.script(*["404"] * 4, on="batch_retrieve")
@@ -52,7 +52,7 @@ async def test_a_batch_that_the_api_still_lists_is_not_lost(start_run: Open, sim
         assert (await run.collect()).tally["generated"] == 12
 
 
-async def test_while_the_list_cannot_be_read_nothing_is_lost(start_run: Open, simulator: Simulator) -> None:
+async def test_while_the_list_cannot_be_read_nothing_is_lost(start_run: Open, simulator: SimulatorControl) -> None:
     async with start_run() as run:
         await run.hand_over()
         simulator.script("404", "404", "404", on="batch_retrieve")
@@ -63,7 +63,7 @@ async def test_while_the_list_cannot_be_read_nothing_is_lost(start_run: Open, si
 
 
 async def test_a_batch_that_the_api_neither_knows_nor_lists_is_given_up_after_hours(
-    start_run: Open, simulator: Simulator
+    start_run: Open, simulator: SimulatorControl
 ) -> None:
     async with start_run() as run:
         await run.hand_over()
@@ -79,7 +79,7 @@ async def test_a_batch_that_the_api_neither_knows_nor_lists_is_given_up_after_ho
 
 
 async def test_a_404_of_another_address_gives_nothing_up(
-    start_run: Open, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+    start_run: Open, simulator: SimulatorControl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with start_run() as run:
         await run.hand_over()
@@ -93,7 +93,7 @@ async def test_a_404_of_another_address_gives_nothing_up(
 
 
 async def test_what_a_simulator_that_is_gone_worked_on_is_asked_again(
-    start_run: Open, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+    start_run: Open, simulator: SimulatorControl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with start_run() as run:
         await run.hand_over()
@@ -114,7 +114,7 @@ async def test_what_a_simulator_that_is_gone_worked_on_is_asked_again(
     ],
 )
 async def test_a_line_that_cannot_be_read_is_one_request_s_failure(
-    start_run: Open, simulator: Simulator, fault: str, billing: str, said: str
+    start_run: Open, simulator: SimulatorControl, fault: str, billing: str, said: str
 ) -> None:
     async with start_run() as run:
         await run.hand_over()
@@ -132,7 +132,7 @@ async def test_a_line_that_cannot_be_read_is_one_request_s_failure(
 
 
 @pytest.mark.parametrize("fault", ["line_bom", "line_nan", "line_twice"])
-async def test_a_line_that_the_sdk_reads_is_read_once(start_run: Open, simulator: Simulator, fault: str) -> None:
+async def test_a_line_that_the_sdk_reads_is_read_once(start_run: Open, simulator: SimulatorControl, fault: str) -> None:
     async with start_run() as run:
         await run.hand_over()
         simulator.script(fault, match=match(4))
@@ -141,7 +141,7 @@ async def test_a_line_that_the_sdk_reads_is_read_once(start_run: Open, simulator
         assert run.states == {"held": 12}
 
 
-async def test_half_a_character_in_a_line_is_judged_like_any_answer(start_run: Open, simulator: Simulator) -> None:
+async def test_half_a_character_in_a_line_is_judged_like_any_answer(start_run: Open, simulator: SimulatorControl) -> None:
     async with start_run() as run:
         await run.hand_over()
         simulator.script("line_half_character", match=match(4))
@@ -153,7 +153,7 @@ async def test_half_a_character_in_a_line_is_judged_like_any_answer(start_run: O
         assert run.failures == []
 
 
-async def test_a_web_page_in_the_midst_is_told_and_the_rest_is_written(start_run: Open, simulator: Simulator) -> None:
+async def test_a_web_page_in_the_midst_is_told_and_the_rest_is_written(start_run: Open, simulator: SimulatorControl) -> None:
     async with start_run() as run:
         await run.hand_over()
         simulator.script("line_html", match=match(4))
@@ -164,7 +164,7 @@ async def test_a_web_page_in_the_midst_is_told_and_the_rest_is_written(start_run
         assert "<!doctype html>" in found.notes[0]
 
 
-async def test_a_web_page_for_results_gives_nothing_up(start_run: Open, simulator: Simulator) -> None:
+async def test_a_web_page_for_results_gives_nothing_up(start_run: Open, simulator: SimulatorControl) -> None:
     async with start_run() as run:
         await run.hand_over()
         simulator.script("html", "html", on="batch_results")
@@ -174,7 +174,9 @@ async def test_a_web_page_for_results_gives_nothing_up(start_run: Open, simulato
         assert (await run.collect()).tally["generated"] == 12
 
 
-async def test_an_ended_batch_with_results_missing_is_closed_an_hour_after_its_end(start_run: Open, simulator: Simulator) -> None:
+async def test_an_ended_batch_with_results_missing_is_closed_an_hour_after_its_end(
+    start_run: Open, simulator: SimulatorControl
+) -> None:
     async with start_run() as run:
         await run.hand_over()
         for number in (2, 5, 7):
@@ -193,7 +195,7 @@ async def test_an_ended_batch_with_results_missing_is_closed_an_hour_after_its_e
         assert run.states == {"held": 9, "pending": 3}
 
 
-async def test_no_results_at_all_are_seen_twice_before_they_are_given_up(start_run: Open, simulator: Simulator) -> None:
+async def test_no_results_at_all_are_seen_twice_before_they_are_given_up(start_run: Open, simulator: SimulatorControl) -> None:
     async with start_run() as run:
         await run.hand_over(3)
         for number in range(3):
@@ -205,7 +207,7 @@ async def test_no_results_at_all_are_seen_twice_before_they_are_given_up(start_r
 
 @pytest.mark.parametrize("fault", ["line_event", "line_stub", "line_nameless"])
 async def test_a_line_without_a_name_alone_is_no_result_and_does_not_hold_its_batch_for_ever(
-    start_run: Open, simulator: Simulator, fault: str
+    start_run: Open, simulator: SimulatorControl, fault: str
 ) -> None:
     async with start_run() as run:
         await run.hand_over(1)
@@ -216,7 +218,7 @@ async def test_a_line_without_a_name_alone_is_no_result_and_does_not_hold_its_ba
 
 
 @pytest.mark.parametrize("fault", ["reset", "broken_json"])
-async def test_a_reading_that_breaks_off_is_taken_up_again(start_run: Open, simulator: Simulator, fault: str) -> None:
+async def test_a_reading_that_breaks_off_is_taken_up_again(start_run: Open, simulator: SimulatorControl, fault: str) -> None:
     async with start_run() as run:
         await run.hand_over()
         simulator.script(fault, fault, on="batch_results")
@@ -229,7 +231,7 @@ async def test_a_reading_that_breaks_off_is_taken_up_again(start_run: Open, simu
         assert run.failures == []
 
 
-async def test_a_last_line_without_its_end_is_given_up_with_its_reason(start_run: Open, simulator: Simulator) -> None:
+async def test_a_last_line_without_its_end_is_given_up_with_its_reason(start_run: Open, simulator: SimulatorControl) -> None:
     async with start_run() as run:
         await run.hand_over()
         simulator.script(*["broken_json"] * 4, on="batch_results")
@@ -239,7 +241,7 @@ async def test_a_last_line_without_its_end_is_given_up_with_its_reason(start_run
         assert "1 could not be read and 5 never came" in found.notes[0]
 
 
-async def test_an_account_at_its_end_stops_the_run_and_uses_up_no_draw(start_run: Open, simulator: Simulator) -> None:
+async def test_an_account_at_its_end_stops_the_run_and_uses_up_no_draw(start_run: Open, simulator: SimulatorControl) -> None:
     empty = {"kind": "400", "message": "You have reached your specified API usage limits. You will regain access on 2026-12-01."}
     async with start_run() as run:
         await run.hand_over()
@@ -252,7 +254,7 @@ async def test_an_account_at_its_end_stops_the_run_and_uses_up_no_draw(start_run
         assert run.maybe_pico == 0
 
 
-async def test_one_batch_s_trouble_does_not_hold_up_another(start_run: Open, simulator: Simulator) -> None:
+async def test_one_batch_s_trouble_does_not_hold_up_another(start_run: Open, simulator: SimulatorControl) -> None:
     async with start_run() as run:
         await run.hand_over(3)
         cells = [Cell(f"{n:032x}", "a", "b", "c", "template", "advice") for n in range(100, 103)]
@@ -270,7 +272,7 @@ async def test_one_batch_s_trouble_does_not_hold_up_another(start_run: Open, sim
         assert (await run.collect()).tally["generated"] == 3
 
 
-async def test_a_batch_is_given_up_when_the_api_keeps_no_results_of_its_age(start_run: Open, simulator: Simulator) -> None:
+async def test_a_batch_is_given_up_when_the_api_keeps_no_results_of_its_age(start_run: Open, simulator: SimulatorControl) -> None:
     async with start_run() as run:
         await run.hand_over()
         simulator.script("404", on="batch_retrieve")
@@ -293,7 +295,7 @@ async def test_a_simulator_may_not_know_a_batch_for_a_while(start_run: Open, _ow
             assert troubles == {(True, False), (False, True)}
 
 
-async def test_deleted_results_are_given_up_at_the_api_s_word(start_run: Open, simulator: Simulator) -> None:
+async def test_deleted_results_are_given_up_at_the_api_s_word(start_run: Open, simulator: SimulatorControl) -> None:
     async with start_run() as run:
         await run.hand_over()
         simulator.script({"kind": "ok", "fields": {"archived_at": "2026-11-26T00:00:00Z"}}, on="batch_retrieve")
@@ -305,7 +307,7 @@ async def test_deleted_results_are_given_up_at_the_api_s_word(start_run: Open, s
 
 @pytest.mark.parametrize("times", [1, 3])
 async def test_a_batch_that_was_made_behind_a_gateway_s_504_is_not_made_again(
-    start_run: Open, simulator: Simulator, times: int
+    start_run: Open, simulator: SimulatorControl, times: int
 ) -> None:
     async with start_run() as run:
         simulator.script(*[{"kind": "html", "status": 504}] * times, on="batch_create")
@@ -316,7 +318,7 @@ async def test_a_batch_that_was_made_behind_a_gateway_s_504_is_not_made_again(
 
 
 async def test_a_batch_that_a_broken_server_did_not_make_is_made_at_another_attempt(
-    start_run: Open, simulator: Simulator
+    start_run: Open, simulator: SimulatorControl
 ) -> None:
     async with start_run() as run:
         simulator.script("500", "503", on="batch_create")
@@ -326,7 +328,7 @@ async def test_a_batch_that_a_broken_server_did_not_make_is_made_at_another_atte
 
 
 async def test_a_batch_that_is_too_large_for_a_server_in_between_is_handed_over_in_parts(
-    start_run: Open, simulator: Simulator
+    start_run: Open, simulator: SimulatorControl
 ) -> None:
     async with start_run() as run:
         simulator.script("413", {"kind": "413", "message": "Request Entity Too Large"}, on="batch_create")
@@ -339,7 +341,7 @@ async def test_a_batch_that_is_too_large_for_a_server_in_between_is_handed_over_
     assert len({row["batch_id"] for row in rows}) > 2
 
 
-async def test_a_single_request_that_is_too_large_stops_the_run(start_run: Open, simulator: Simulator) -> None:
+async def test_a_single_request_that_is_too_large_stops_the_run(start_run: Open, simulator: SimulatorControl) -> None:
     async with start_run() as run:
         simulator.script(*["413"] * 20, on="batch_create")
         handed, failed = await run.hand_over()
@@ -348,7 +350,7 @@ async def test_a_single_request_that_is_too_large_stops_the_run(start_run: Open,
 
 
 async def test_an_old_key_that_is_refused_does_not_stop_the_others(
-    start_run: Open, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+    start_run: Open, simulator: SimulatorControl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with start_run() as run:
         await run.hand_over()
@@ -360,7 +362,7 @@ async def test_an_old_key_that_is_refused_does_not_stop_the_others(
         assert "refused the key" in found.troubles[0]
 
 
-async def test_what_was_thought_in_a_batch_is_recorded_and_paid(start_run: Open, simulator: Simulator) -> None:
+async def test_what_was_thought_in_a_batch_is_recorded_and_paid(start_run: Open, simulator: SimulatorControl) -> None:
     async with start_run(generation={"thinking": "adaptive"}) as run:
         await run.hand_over(3)
         assert (await run.collect()).tally["generated"] == 3
@@ -376,7 +378,7 @@ async def test_what_was_thought_in_a_batch_is_recorded_and_paid(start_run: Open,
     [({"inference_geo": "us"}, "billed", 11), ({"service_tier": "batch"}, "billed", 10), ({"service_tier": "gold"}, "maybe", 10)],
 )
 async def test_what_a_result_says_of_its_terms_decides_its_price_as_online(
-    start_run: Open, simulator: Simulator, told: dict[str, str], billing: str, tenths: int
+    start_run: Open, simulator: SimulatorControl, told: dict[str, str], billing: str, tenths: int
 ) -> None:
     simulator.set_usage_fields(**told)
     async with start_run() as run:

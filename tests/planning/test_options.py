@@ -156,8 +156,8 @@ def test_what_the_day_has_spent_already_counts(ledger: Ledger) -> None:
     spec = small(budget={"run_usd": 5, "day_usd": 20, "dataset_usd": 50})
     dataset = ledger.write(ensure_dataset, spec.name, "anthropic", datetime.now(UTC))
     day = list_budget_scopes("", dataset, datetime.now(UTC))[2]
-    book = {"limit_pico": None, "reserved_pico": 0, "spent_pico": 1999 * 10**10, "maybe_pico": 0}
-    ledger.write(write_budgets, {day: book})
+    budget = {"limit_pico": None, "reserved_pico": 0, "spent_pico": 1999 * 10**10, "maybe_pico": 0}
+    ledger.write(write_budgets, {day: budget})
     (warning,) = of(know(ledger, make_plan(spec, LIBRARY, "anthropic"))).warnings
     assert warning.startswith("what is left of the day budget ($0.0100) is less than one call")
 

@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import S3_KEY, S3_SECRET, Project, Simulator
+from support import S3_KEY, S3_SECRET, Project
 
 from convoforge.errors import ConfigError, ConvoforgeError, LedgerError
 from convoforge.models import Status
 from convoforge.publish import Layout, PublishedRow, check_store, versions_in
 from convoforge.publish.objects import ObjectVersions
 from convoforge.settings import ROOT, ObjectFolder, Settings
+from convoforge.simulator.client import SimulatorControl
 
 Rows = Callable[..., list[PublishedRow]]
 
@@ -497,7 +498,7 @@ def test_with_a_data_folder_in_a_store_the_ledger_needs_an_address_of_its_own(mo
 
 
 def test_a_build_and_a_publish_from_the_command_line_end_in_the_bucket(
-    project: Project, simulator: Simulator, prefect_server: str, bucket: Bucket
+    project: Project, simulator: SimulatorControl, prefect_server: str, bucket: Bucket
 ) -> None:
     ledger = f"sqlite:///{project.folder / 'ledger.db'}"
     project.environment |= {

@@ -14,11 +14,6 @@ OpenLimiter = Callable[..., RateLimiter]
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 def prefect_limiter(prefect_server: str) -> OpenLimiter:
     """Makes limiters that share one set of limits, new for each test."""
     from convoforge.orchestration.rate_limiter import PrefectRateLimiter

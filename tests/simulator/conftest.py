@@ -10,7 +10,6 @@ import pytest
 
 from convoforge.parsing import ANSWER_SCHEMA
 from convoforge.simulator.client import SimulatorControl
-from convoforge.simulator.launch import simulator_process
 
 PROMPT = """Write one conversation as JSON.
 Persona: Anxious Investor
@@ -19,12 +18,6 @@ Topic: market volatility
 Tier: template
 Variant: {}
 """
-
-
-@pytest.fixture(scope="session")
-def simulator_url() -> Iterator[str]:
-    with simulator_process() as url:
-        yield url
 
 
 @pytest.fixture

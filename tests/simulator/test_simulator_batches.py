@@ -32,11 +32,6 @@ HEADERS = {"x-api-key": "sk-sim-test", "anthropic-version": "2026-10-21"}
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 async def client(control: SimulatorControl) -> AsyncIterator[Async]:
     async with open_client(control.url) as client:
         yield client

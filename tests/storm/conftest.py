@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from storm.both_books import BothBooks
+from storm.reconciliation import Reconciliation
 from support import Project
 
 from convoforge.simulator.client import SimulatorControl
@@ -61,5 +61,5 @@ def limits(concurrency: int = CONCURRENCY) -> dict[str, Any]:
     return {"max_requests": 100_000, "window_seconds": 60, "concurrency": concurrency}
 
 
-def books_of(data: Path, server: SimulatorControl) -> BothBooks:
-    return BothBooks(f"sqlite:///{data / 'ledger.db'}", server)
+def reconcile(data: Path, server: SimulatorControl) -> Reconciliation:
+    return Reconciliation(f"sqlite:///{data / 'ledger.db'}", server)

@@ -1,4 +1,4 @@
-"""Everything that can go wrong with a call goes wrong at once, in three calls of ten: the run ends, and the books are right."""
+"""Everything that can go wrong with a call goes wrong at once, in three calls of ten: the run ends, and the costs are right."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from storm.both_books import conversations
-from storm.conftest import AXES, books_of, limits
+from storm.conftest import AXES, limits, reconcile
+from storm.reconciliation import conversations
 from support import Project
 
 from convoforge.simulator.client import SimulatorControl
@@ -63,14 +63,14 @@ def weather(build: Callable[..., subprocess.Popen[str]], server: SimulatorContro
 
 def in_order(project: Project, server: SimulatorControl, report: dict[str, Any]) -> None:
     """Each request has ended accepted, dropped or pending, with its reason, and the dataset is what the ledger says."""
-    books = books_of(project.data, server)
-    books.check()
-    states = {row["state"]: row["n"] for row in books.rows("SELECT state, count(*) AS n FROM requests GROUP BY state")}
+    reconciliation = reconcile(project.data, server)
+    reconciliation.check()
+    states = {row["state"]: row["n"] for row in reconciliation.rows("SELECT state, count(*) AS n FROM requests GROUP BY state")}
     assert set(states) <= {"held", "pending"}
     assert states.get("pending", 0) == report["pending"] == report["failed"]
     assert report["accepted"] + report["needs_revision"] + report["dropped"] + report["pending"] == sum(states.values())
     assert len(conversations(Path(report["path"]))) == report["accepted"]
-    costs = books.check_costs(project)
+    costs = reconciliation.check_costs(project)
     assert costs["total_cost_usd"] == report["cost_usd"]
     assert costs["accepted"] == report["accepted"]
 

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from storm.both_books import conversations
-from storm.conftest import AXES, books_of, limits
+from storm.conftest import AXES, limits, reconcile
+from storm.reconciliation import conversations
 from support import Project
 from watching import wait_for
 
@@ -63,17 +63,17 @@ def test_a_full_disk_stops_the_run_with_everything_kept_and_the_next_goes_on(
         assert process.returncode == 1, out + err
         assert "the disk is full" in err.splitlines()[-1]
         assert "Traceback" not in err
-        books = books_of(small_disk, server)
-        assert books.count("generation_logs", "status <> 'succeeded'") == 0
-        assert books.count("answers") == server.usage()["requests"] < 60
+        reconciliation = reconcile(small_disk, server)
+        assert reconciliation.count("generation_logs", "status <> 'succeeded'") == 0
+        assert reconciliation.count("answers") == server.usage()["requests"] < 60
         # what the run had put by is free again: that too is taken
         with filled(small_disk, "more"), pytest.raises(LedgerError, match="on a disk that is not full"):
-            Ledger(books.url)
+            Ledger(reconciliation.url)
     with pytest.raises(LedgerError, match="the disk is full: make room"), Ledger(f"sqlite:///{small_disk}/none.db") as ledger:
         with filled(small_disk, "all"):
             _ = ledger.writer
     done = building.run("build", "full", "--simulate", "--json", ANTHROPIC_BASE_URL=server.url)
     assert done.code == 0, done.err
     assert len(conversations(Path(done.last["path"]))) == 60
-    assert server.usage()["requests"] == books.count("answers")
-    books.check()
+    assert server.usage()["requests"] == reconciliation.count("answers")
+    reconciliation.check()

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from storm.both_books import BothBooks, conversations, latest_is_good
-from storm.conftest import AXES, CONCURRENCY, books_of, limits
+from storm.conftest import AXES, CONCURRENCY, limits, reconcile
+from storm.reconciliation import Reconciliation, conversations, latest_is_good
 from support import Project
 from watching import wait_for
 
@@ -38,15 +38,15 @@ class Stage:
     data: Path
 
     @property
-    def books(self) -> BothBooks:
-        return books_of(self.data, self.server)
+    def reconciliation(self) -> Reconciliation:
+        return reconcile(self.data, self.server)
 
     @property
     def dataset(self) -> Path:
         return self.data / "simulated" / "killed"
 
     def costs(self) -> dict[str, Any]:
-        return self.books.check_costs(self.project, CONVOFORGE_DATA_DIR=str(self.data))
+        return self.reconciliation.check_costs(self.project, CONVOFORGE_DATA_DIR=str(self.data))
 
     def build(self) -> subprocess.Popen[str]:
         return self.start("killed", self.server.url, CONVOFORGE_DATA_DIR=str(self.data))
@@ -85,13 +85,13 @@ class Stage:
         assert latest_is_good(self.dataset) >= good
 
     def resumed(self, *, kills: int) -> dict[str, list[tuple[str, str]]]:
-        """Build to the end, and compare the books: nothing that was recorded has changed, and nothing was paid for twice but what
+        """Build to the end, and compare the costs: nothing that was recorded has changed, and nothing was paid for twice but what
         was in flight when the build before was killed."""
         before = self.recorded()
         found = self.built()
         after = self.recorded()
         assert {key: after[key] for key in before} == before
-        self.books.check(unheard=kills * CONCURRENCY)
+        self.reconciliation.check(unheard=kills * CONCURRENCY)
         assert self.count("SELECT count(*) FROM generation_logs WHERE status = 'lost'") <= kills * CONCURRENCY
         return found
 
@@ -138,7 +138,7 @@ def test_killed_while_it_generates_and_while_it_publishes_a_build_comes_out_as_a
 ) -> None:
     calm = staged("calm")
     undisturbed = calm.built()
-    calm.books.check()
+    calm.reconciliation.check()
     chance = random.Random(11)
     stage = staged("killed")
     killed_at(stage, answered(20), chance.uniform(0, 0.3))
@@ -156,7 +156,7 @@ def test_killed_at_any_of_twenty_moments_a_build_comes_out_as_an_undisturbed_one
     since = time.monotonic()
     undisturbed = calm.ended(process)
     whole = time.monotonic() - since
-    calm.books.check()
+    calm.reconciliation.check()
     chance = random.Random(2)
     moments = [
         *((begun, whole * (part + chance.random()) / 12) for part in range(12)),

@@ -71,7 +71,7 @@ def test_a_write_whose_commit_went_unanswered_is_there_once(ledger: Ledger, deaf
 
     asyncio.run(run())
     assert deaf.lost == 3
-    book = ledger.write(read_budgets, ["run:r"])["run:r"]
-    assert (book["reserved_pico"], book["spent_pico"], book["maybe_pico"]) == (0, 40, 0)
+    budget = ledger.write(read_budgets, ["run:r"])["run:r"]
+    assert (budget["reserved_pico"], budget["spent_pico"], budget["maybe_pico"]) == (0, 40, 0)
     [held] = ledger.read(read_draws, dataset)
     assert (held.state, held.kind) == ("held", "ok")

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from storm.both_books import BothBooks, conversations
-from storm.conftest import AXES, books_of, limits
+from storm.conftest import AXES, limits, reconcile
+from storm.reconciliation import Reconciliation, conversations
 from storm.wires import Prefect, Wire, pid_of
 from support import Project
 from watching import prefect_home, wait_for
@@ -88,7 +88,7 @@ def test_whatever_a_run_hangs_by_may_go_away_for_a_while(
     own_prefect.kill()
     own_prefect.start()
     ended_well(process, project)
-    BothBooks(ledger, server).check()
+    Reconciliation(ledger, server).check()
 
 
 @pytest.mark.long
@@ -110,9 +110,9 @@ def test_the_api_is_away_for_twenty_seconds(
         time.sleep(20)
         wire.mend()
     ended_well(process, building)
-    books = books_of(building.data, server)
+    reconciliation = reconcile(building.data, server)
     # what it was sent while it was silent it answers when nobody listens any more
-    books.check(unheard=books.count("generation_logs", "error_kind = 'timeout'"))
+    reconciliation.check(unheard=reconciliation.count("generation_logs", "error_kind = 'timeout'"))
 
 
 @pytest.mark.long
@@ -133,7 +133,7 @@ def test_postgresql_is_away_for_twenty_seconds(
     time.sleep(20)
     own_postgres.ensure_postgres_running()
     ended_well(process, building)
-    BothBooks(ledger, server).check()
+    Reconciliation(ledger, server).check()
 
 
 @pytest.mark.long
@@ -148,4 +148,4 @@ def test_the_prefect_server_is_away_for_twenty_seconds(
     time.sleep(20)
     own_prefect.start()
     ended_well(process, project)
-    books_of(project.data, server).check()
+    reconcile(project.data, server).check()

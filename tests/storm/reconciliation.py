@@ -1,4 +1,4 @@
-"""The ledger and the server's own books, side by side. Only what the server counted is believed."""
+"""The ledger and what the server counted, side by side. Only the server is believed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ USAGE = {
 
 
 @dataclass(frozen=True)
-class BothBooks:
+class Reconciliation:
     """One ledger, and the server that answered everything in it."""
 
     url: str
@@ -74,9 +74,9 @@ class BothBooks:
 
         # budgets: nothing is reserved any more, all is spent or maybe spent
         spent = sum(log["cost_pico"] for log in logs)
-        for book in self.rows("SELECT * FROM budgets WHERE scope LIKE 'dataset:%'"):
-            assert (book["reserved_pico"], book["spent_pico"]) == (0, spent)
-            assert (book["maybe_pico"] > 0) == (maybe > 0)
+        for budget in self.rows("SELECT * FROM budgets WHERE scope LIKE 'dataset:%'"):
+            assert (budget["reserved_pico"], budget["spent_pico"]) == (0, spent)
+            assert (budget["maybe_pico"] > 0) == (maybe > 0)
 
     def check_costs(self, project: Project, **environment: str) -> dict[str, Any]:
         """`convoforge costs` says the same as the server."""
