@@ -1,4 +1,4 @@
-"""Who may ask: the name a caller knows this server by, and the token it brings."""
+"""Who may send requests: checks of the Host header and of the token."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ from collections.abc import Collection
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from convoforge.api.bodies import ErrorBody
 from convoforge.api.rendering import refusal
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
-"""What a load balancer asks without a token; it is told less then."""
+"""Paths for a load balancer, which has no token; without one they show less."""
 
 
 class HostCheck:
@@ -34,8 +33,8 @@ class HostCheck:
         if scope["type"] != "http" or self._is_ours(Headers(scope=scope).getlist("host"), scope.get("server")):
             await self._app(scope, receive, send)
             return
-        words = "this server does not go by the host that was asked for: name it with --allowed-host"
-        await refusal(421, ErrorBody(type="MisdirectedRequest", message=words))(scope, receive, send)
+        message = "this server does not go by the host that was asked for: name it with --allowed-host"
+        await refusal(421, "MisdirectedRequest", message)(scope, receive, send)
 
     def _is_ours(self, hosts: list[str], server: tuple[str, int | None] | None) -> bool:
         if len(hosts) != 1:
@@ -60,9 +59,9 @@ class TokenCheck:
         if scope["type"] == "http":
             scope.setdefault("state", {})["trusted"] = trusted = self._is_known(Headers(scope=scope).get("authorization", ""))
             if not trusted and scope["path"] not in OPEN_PATHS:
-                words = "send the header `Authorization: Bearer TOKEN`, with the token of this server"
+                message = "send the header `Authorization: Bearer TOKEN`, with the token of this server"
                 headers = {"www-authenticate": 'Bearer realm="convoforge"'}
-                await refusal(401, ErrorBody(type="Unauthorized", message=words), headers)(scope, receive, send)
+                await refusal(401, "Unauthorized", message, headers)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
@@ -70,8 +69,8 @@ class TokenCheck:
         if not self._digests:
             return True
         scheme, _, token = header.partition(" ")
-        brought = _digest(token.strip().encode("latin-1", "replace"))
-        found = [hmac.compare_digest(brought, digest) for digest in self._digests]
+        given = _digest(token.strip().encode("latin-1", "replace"))
+        found = [hmac.compare_digest(given, digest) for digest in self._digests]
         return scheme.lower() == "bearer" and any(found)
 
 

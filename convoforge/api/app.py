@@ -1,6 +1,6 @@
-"""The application: its routes, the generator behind them, and how what goes wrong is told.
+"""The application: its routes, the generator behind them, and its error responses.
 
-Where `settings` hold API tokens a caller has to bring one. Without one, listen on loopback.
+Where `settings` hold API tokens, every request needs one. Without any, listen on loopback.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from convoforge.api import conversations, operations
 from convoforge.api.access import HostCheck, TokenCheck
-from convoforge.api.bodies import BatchBody, ErrorBody, GenerateBody
+from convoforge.api.bodies import BatchBody, GenerateBody
 from convoforge.api.docs import docs
 from convoforge.api.errors import hidden_in, refuse
 from convoforge.api.idempotency import Keys
 from convoforge.api.methods import Methods, allowed
 from convoforge.api.python import choose_limiter
-from convoforge.api.rendering import failure, refusal
+from convoforge.api.rendering import failure, refusal, show_error
 from convoforge.errors import ConvoforgeError
 from convoforge.generation.requests import open_generator
 from convoforge.planning.spec import DatasetSpec
@@ -39,7 +39,7 @@ def make_app(
     simulate: bool = False,
     allowed_hosts: Collection[str] = (),
 ) -> FastAPI:
-    """The application. `spec` brings model, limits, retries and budget; else the seed's defaults hold (see `open_generator`).
+    """The application. `spec` has model, limits, retries and budget; without it the seed's defaults hold (see `open_generator`).
     `allowed_hosts` are names that callers know it by, beside its own.
 
     The generator is opened when the server starts, which then fails as `open_generator` does, and drains when it stops.
@@ -67,7 +67,7 @@ def make_app(
     app.add_exception_handler(StarletteHTTPException, _unroutable)
     app.add_exception_handler(ConvoforgeError, _failed)
     app.add_exception_handler(Exception, _failed)
-    app.add_middleware(BodyLimit, most=BODY_BYTES)
+    app.add_middleware(BodyLimit, max_bytes=BODY_BYTES)
     app.add_middleware(Methods, routes=app)
     app.add_middleware(TokenCheck, tokens=settings.tokens)
     app.add_middleware(HostCheck, also=allowed_hosts)
@@ -75,11 +75,11 @@ def make_app(
 
 
 class BodyLimit:
-    """Refuses bodies above `most` bytes, while they arrive."""
+    """Refuses bodies of more than `max_bytes`, while they arrive."""
 
-    def __init__(self, app: ASGIApp, most: int) -> None:
+    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
         self._app = app
-        self._most = most
+        self._max_bytes = max_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         size = 0
@@ -88,8 +88,8 @@ class BodyLimit:
             nonlocal size
             message = await receive()
             size += len(message.get("body", b""))
-            if size > self._most:
-                raise HTTPException(413, f"the body is larger than {self._most} bytes")
+            if size > self._max_bytes:
+                raise HTTPException(413, f"the body is larger than {self._max_bytes} bytes")
             return message
 
         await self._app(scope, counted if scope["type"] == "http" else receive, send)
@@ -101,7 +101,7 @@ async def _failed(request: Request, error: Exception) -> JSONResponse:
 
 async def _refused(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    return refusal(400, refuse(error.errors(), BatchBody if request.url.path.endswith("-batch") else GenerateBody))
+    return show_error(400, refuse(error.errors(), BatchBody if request.url.path.endswith("-batch") else GenerateBody))
 
 
 async def _unroutable(request: Request, error: Exception) -> JSONResponse:
@@ -110,4 +110,4 @@ async def _unroutable(request: Request, error: Exception) -> JSONResponse:
     headers = dict(error.headers or {})
     if error.status_code == 405:
         headers["allow"] = ", ".join(allowed(request.app, request.url.path))
-    return refusal(error.status_code, ErrorBody(type=name, message=str(error.detail)), headers)
+    return refusal(error.status_code, name, str(error.detail), headers)

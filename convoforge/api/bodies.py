@@ -117,7 +117,7 @@ class Metadata(Answer):
 
 
 class Generated(Data[ConversationBody]):
-    """The answer to a request that brought a conversation."""
+    """The answer to a request, with its conversation."""
 
     metadata: Metadata
 
@@ -156,7 +156,7 @@ class Summary(Answer):
 
 
 class BatchData(Answer):
-    """The results are in the order of the requests. `GET /api/batches/{batchId}` tells the summary again."""
+    """The results are in the order of the requests. `GET /api/batches/{batchId}` has the summary again."""
 
     batch_id: str
     summary: Summary
@@ -175,7 +175,7 @@ class BatchKept(Answer):
 
 
 class BatchFailed(Data[BatchData]):
-    """The answer to a batch of which nothing succeeded: why, and each failure in its place. The status is that of the worst one."""
+    """The answer to a batch of which nothing succeeded: why, and each failure at its index. The status is that of the worst one."""
 
     error: ErrorBody
 

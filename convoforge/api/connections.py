@@ -1,4 +1,4 @@
-"""Connections that cost little: each has a deadline for its request, for its answer being read, and for its end; and there are so many.
+"""Bounded connections: each has a deadline for its request, for reading its answer, and for its end; and their number is limited.
 
 Uvicorn times out idle connections only. A client that sends half a request, or never reads its answer, would keep a descriptor for
 as long as it likes, and the server from stopping.
@@ -33,7 +33,7 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
-    """Seconds for a request's headers, for its body, and for a client to read some of an answer; and the most connections."""
+    """Seconds for a request's headers, for its body, and for a client to read some of an answer; and the maximum number of connections."""
 
     head_seconds: float = 10.0
     body_seconds: float = 30.0
@@ -69,7 +69,7 @@ def http_protocol(deadlines: Deadlines) -> type[H11Protocol]:
 
 
 class BoundedProtocol(H11Protocol):
-    """HTTP/1.1 within `deadlines`. Over `connections` of them, a new one is told 503 and closed."""
+    """HTTP/1.1 within `deadlines`. Over `connections` of them, a new one is answered with 503 and closed."""
 
     deadlines: Deadlines
     complaints: Complaints
@@ -168,11 +168,11 @@ class BoundedProtocol(H11Protocol):
         self._answer(408, "RequestTimeout", f"the request's {what} did not arrive in time")
 
     def _has_begun(self) -> bool:
-        """Whether something of a request has arrived: who sent nothing is told nothing."""
+        """Whether something of a request has arrived. A client that sent nothing gets no answer."""
         return self.conn.their_state is h11.SEND_BODY or bool(self.conn.trailing_data[0])
 
     def _answer(self, status: int, name: str, message: str) -> None:
-        """Say why, and end the connection. Whoever works on its request is told that the caller has left."""
+        """Send an error, and end the connection. The handler of its request learns that the caller has left."""
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             body = json.dumps(Failure(error=ErrorBody(type=name, message=message)).model_dump()).encode()
             headers = [

@@ -1,4 +1,4 @@
-"""The routes that make conversations, and tell where the rate stands."""
+"""The routes that make conversations, and the state of the rate limit."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from convoforge.api.bodies import (
     BatchData,
     BatchFailed,
     Data,
-    ErrorBody,
     Failure,
     GenerateBody,
     Generated,
@@ -36,8 +35,8 @@ from convoforge.models import ConversationRequest, Outcome
 _LOG = logging.getLogger(__name__)
 
 
-def told(*statuses: int, model: Any = Failure) -> dict[int | str, dict[str, Any]]:
-    """What the API's description says of these statuses."""
+def describe(*statuses: int, model: Any = Failure) -> dict[int | str, dict[str, Any]]:
+    """These statuses in the API's description."""
     return {status: {"model": model, "description": WORDS[status]} for status in statuses}
 
 
@@ -54,11 +53,11 @@ WORDS = {
     422: "The answer holds no valid conversation; it was paid. Or the Idempotency-Key was used for another request",
     429: "The rate is used up and the request may not wait so long; see Retry-After",
     500: "A fault of this server",
-    502: "The Claude API failed, or what it said could not be read",
+    502: "The Claude API failed, or its answer could not be read",
     503: "The server is stopping, or no request can work now, or its budget is used up; see Retry-After",
 }
 BATCH_FAILED = "Nothing in the batch succeeded; the status is that of the worst failure"
-EVERYWHERE = told(401, 404, 405, 408, 421)
+EVERYWHERE = describe(401, 404, 405, 408, 421)
 
 
 def opened(request: Request) -> RequestGenerator:
@@ -88,7 +87,7 @@ Key = Annotated[
 router = APIRouter(prefix="/api/conversations", route_class=BoundedRoute, responses=EVERYWHERE)
 
 
-@router.post("/generate", status_code=201, response_model=Generated, responses=told(400, 409, 413, 422, 429, 500, 502, 503))
+@router.post("/generate", status_code=201, response_model=Generated, responses=describe(400, 409, 413, 422, 429, 500, 502, 503))
 async def generate(body: GenerateBody, request: Request, generator: Opened, idempotency_key: Key = None) -> Response:
     """Generate one conversation. With an `Idempotency-Key` it is made and paid once, however often it is sent."""
 
@@ -104,15 +103,15 @@ async def generate(body: GenerateBody, request: Request, generator: Opened, idem
     status_code=201,
     response_model=Data[BatchData],
     responses={
-        **told(409, 413, 500),
+        **describe(409, 413, 500),
         **{status: {"model": Failure | BatchFailed, "description": f"{WORDS[status]}. {BATCH_FAILED}"} for status in (400, 422)},
         **{status: {"model": BatchFailed, "description": BATCH_FAILED} for status in (429, 502, 503)},
     },
 )
 async def generate_batch(body: BatchBody, request: Request, generator: Opened, idempotency_key: Key = None) -> Response:
-    """Generate 1 to 100 conversations. One that fails is told in its place; the others go on, unless `stopOnError` is set.
+    """Generate 1 to 100 conversations. A failure stands at its index; the others go on, unless `stopOnError` is set.
 
-    With an `Idempotency-Key` each is made and paid once: sent again, only those are tried again that brought no answer.
+    With an `Idempotency-Key` each is made and paid once: sent again, only those without an answer are tried again.
     """
     options = body.options
 
@@ -144,7 +143,7 @@ async def rate_status(generator: Opened) -> Data[RateBody]:
     )
 
 
-@router.get("/{name:conversation}", response_model=Generated, responses=told(202, 422, 502, model=Any))
+@router.get("/{name:conversation}", response_model=Generated, responses=describe(202, 422, 502, model=Any))
 async def find(name: str, request: Request, generator: Opened) -> Response:
     """A conversation that was made before, by its id or by that of its request; what came of it instead, if it is none.
 
@@ -155,10 +154,9 @@ async def find(name: str, request: Request, generator: Opened) -> Response:
         raise HTTPException(404, "there is no conversation, and no request that was sent, with this id")
     asked, state, outcome = found
     if outcome is None:
-        pending = state == "claimed"
-        words = "the request is under way" if pending else "the request was sent and brought no answer: send it again"
-        error = ErrorBody(type="Pending" if pending else "NotFound", message=words)
-        return refusal(202 if pending else 404, error, {"retry-after": "5"} if pending else None)
+        if state == "claimed":
+            return refusal(202, "Pending", "the request is under way", {"retry-after": "5"})
+        return refusal(404, "NotFound", "the request was sent and brought no answer: send it again")
     return _response(request, asked, outcome, generator.model, name, 200)
 
 

@@ -33,36 +33,36 @@ CLIENT_LEFT = 499
 """The status in the log where nobody is left to read it; nginx's number."""
 
 SHOWN = 3
-"""Faults told in the message."""
+"""Maximum number of faults in the message."""
 
 MAX_FAULTS = 10
-"""Faults told in the details: the first ones."""
+"""Maximum number of faults in the details: the first ones."""
 
 MAX_BYTES = 10_000
-"""Maximum size of the answer to bad input: what it repeats comes from whoever sent it."""
+"""Maximum size of the answer to bad input: it repeats what the caller sent."""
 
 MAX_MESSAGE = 2_000
 """Characters of an error's message."""
 
 FULL_SECONDS = 10
-"""When to come back where the disk is full."""
+"""Seconds of Retry-After where the disk is full."""
 
 MAX_NAME = 64
 """Characters shown of a name that a caller made up."""
 
 
 def hidden_in(settings: Settings) -> dict[str, str]:
-    """What no message may show, and what stands in its place: keys and folders."""
+    """What no message may show, keys and folders, with what is shown instead."""
     folders = {settings.config_dir: "configs", settings.data_dir: "data", ROOT: "."}
     return {**dict.fromkeys(settings.keys, "[key]"), **{str(folder): name for folder, name in folders.items()}}
 
 
 def explain(error: Exception, hidden: Mapping[str, str], outcome: Outcome | None = None) -> tuple[int, ErrorBody]:
-    """The HTTP status and body for an error; `outcome` tells what was paid before it."""
-    status, name, details = _sort(error)
+    """The HTTP status and body for an error; `outcome` has what was paid before it."""
+    status, name, details = _classify(error)
     if status == INTERNAL:
         return status, ErrorBody(type=name, message="internal error")
-    message = _NOT_HEARD.get(error.kind, str(error)) if isinstance(error, ClaudeAPIError) and error.status is None else str(error)
+    message = _NO_ANSWER.get(error.kind, str(error)) if isinstance(error, ClaudeAPIError) and error.status is None else str(error)
     for text, shown in hidden.items():
         message = message.replace(text, shown)
     message = _ADDRESS.sub("[address]", message)
@@ -72,30 +72,32 @@ def explain(error: Exception, hidden: Mapping[str, str], outcome: Outcome | None
 
 
 def retry_after(error: Exception) -> dict[str, str]:
-    """The header that tells when to come back, in whole seconds, where an error knows it."""
+    """The Retry-After header in whole seconds, where the error has one."""
     seconds = FULL_SECONDS if isinstance(error, LedgerFullError) else getattr(error, "retry_after", None)
     return {} if seconds is None else {"retry-after": str(ceil(seconds))}
 
 
 def refuse(faults: Sequence[Mapping[str, Any]], expected: type[BaseModel]) -> ErrorBody:
     """The body for a request that is not what was expected; `faults` are pydantic's. The first ten are told, in 10 kB at most."""
-    told = [{"field": _place(fault), "message": clean(_say(fault, expected), MAX_NAME * 8)} for fault in faults[:MAX_FAULTS]]
+    shown = [
+        {"field": _name_field(fault), "message": clean(_describe(fault, expected), MAX_NAME * 8)} for fault in faults[:MAX_FAULTS]
+    ]
     while True:
-        message = "; ".join(f"{one['field']}: {one['message']}".removeprefix(": ") for one in told[:SHOWN])
-        more = "; and more" if len(faults) > min(SHOWN, len(told)) else ""
-        body = ErrorBody(type="ValidationError", message=message + more, details={"fields": told})
-        if len(body.model_dump_json().encode()) < MAX_BYTES or len(told) == 1:
+        message = "; ".join(f"{one['field']}: {one['message']}".removeprefix(": ") for one in shown[:SHOWN])
+        more = "; and more" if len(faults) > min(SHOWN, len(shown)) else ""
+        body = ErrorBody(type="ValidationError", message=message + more, details={"fields": shown})
+        if len(body.model_dump_json().encode()) < MAX_BYTES or len(shown) == 1:
             return body
-        told.pop()
+        shown.pop()
 
 
-def clean(text: str, most: int) -> str:
-    """A text that may hold anything, fit for an answer: whole characters, none that moves a cursor, at most `most` of them."""
-    text = "".join(letter if letter.isprintable() else "\ufffd" for letter in text[: most + 1])
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+def clean(text: str, maximum: int) -> str:
+    """A text that may hold anything, fit for an answer: whole characters, none that moves a cursor, at most `maximum` of them."""
+    text = "".join(letter if letter.isprintable() else "\ufffd" for letter in text[: maximum + 1])
+    return text if len(text) <= maximum else f"{text[: maximum - 1]}…"
 
 
-def _sort(error: Exception) -> tuple[int, str, dict[str, Any]]:
+def _classify(error: Exception) -> tuple[int, str, dict[str, Any]]:
     match error:
         case ConfigError():
             return 400, "ValidationError", {}
@@ -107,20 +109,20 @@ def _sort(error: Exception) -> tuple[int, str, dict[str, Any]]:
         case ParseError():
             return 502, "ParseError", {"content": error.content}
         case ClaudeAPIError():
-            told = {"status": error.status, "kind": error.kind, "requestId": error.request_id}
-            return 502, "ClaudeAPIError", {**told, "retryable": isinstance(error, TransientError | OverloadError)}
+            details = {"status": error.status, "kind": error.kind, "requestId": error.request_id}
+            return 502, "ClaudeAPIError", {**details, "retryable": isinstance(error, TransientError | OverloadError)}
         case BudgetExceeded() | LimiterClosed() | LedgerFullError():
             return 503, type(error).__name__, {}
     return INTERNAL, "InternalError", {}
 
 
-def _place(fault: Mapping[str, Any]) -> str:
+def _name_field(fault: Mapping[str, Any]) -> str:
     """`("body", "requests", 3, "persona")` as `requests[3].persona`; empty where it is the whole body."""
     inside = () if fault["type"] == "json_invalid" else fault["loc"][1:]
     return "".join(f"[{part}]" if isinstance(part, int) else f".{clean(str(part), MAX_NAME)}" for part in inside).lstrip(".")
 
 
-def _say(fault: Mapping[str, Any], expected: type[BaseModel]) -> str:
+def _describe(fault: Mapping[str, Any], expected: type[BaseModel]) -> str:
     loc = fault["loc"]
     if fault["type"] == "extra_forbidden":
         owner = next((model for name, model in _INSIDE.items() if name in loc[:-1]), expected)
@@ -139,12 +141,12 @@ def field_names(model: type[BaseModel]) -> tuple[str, ...]:
     return tuple(model.model_json_schema()["properties"])
 
 
-_NOT_HEARD = {
+_NO_ANSWER = {
     "unreachable": "the Claude API cannot be reached",
     "timeout": "the Claude API did not answer in time",
     "connection": "the connection to the Claude API broke during the call",
 }
-"""What callers are told where no answer came: the operator's words name addresses of the network that this server is in."""
+"""What callers see where no answer came: the message for operators names addresses of the network that this server is in."""
 
 _ADDRESS = re.compile(
     r"https?://[^\s,;)\"'>]+|\[?\b\d{1,3}(?:\.\d{1,3}){3}\b(?:', \d+|:\d+)?|\[[0-9a-fA-F:]*::?[0-9a-fA-F:.]*\](?::\d+)?"

@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable
 
 from fastapi import Request, Response
 
-from convoforge.api.bodies import ErrorBody
 from convoforge.api.rendering import failure, refusal
 from convoforge.errors import LedgerError
 from convoforge.generation.requests import RequestGenerator
@@ -24,7 +23,7 @@ MAX_LETTERS = 255
 _LOG = logging.getLogger(__name__)
 
 Work = Callable[[str], Awaitable[tuple[Response, bool]]]
-"""Does what was asked for under a name: the response, and whether to ask again could bring another."""
+"""Does what was asked for under a name. Returns the response, and whether it is final: sending again would bring the same."""
 
 
 class Keys:
@@ -35,19 +34,18 @@ class Keys:
         self._under_way: dict[str, asyncio.Task[Response]] = {}
 
     async def answer(self, request: Request, key: str, body: str, work: Work) -> Response:
-        """The response to the request that brings `key`: the stored one, that of the same request under way, or a new one."""
+        """The response to a request with `key`: the stored one, that of the same request under way, or a new one."""
         if not 1 <= len(key) <= MAX_LETTERS or not key.isprintable():
-            words = f"Idempotency-Key: give 1 to {MAX_LETTERS} printable characters"
-            return refusal(400, ErrorBody(type="ValidationError", message=words))
+            return refusal(400, "ValidationError", f"Idempotency-Key: give 1 to {MAX_LETTERS} printable characters")
         name = _digest(f"{self._generator.model_provider}\n{key}")
         fingerprint = _digest(f"{request.url.path}\n{body}")
         known = await self._generator.take_key(name, fingerprint)
         if known.fingerprint != fingerprint:
-            words = "Idempotency-Key: this key was used for another request: take a new one for each"
-            return refusal(422, ErrorBody(type="IdempotencyError", message=words))
+            message = "Idempotency-Key: this key was used for another request: take a new one for each"
+            return refusal(422, "IdempotencyError", message)
         if known.taken:
-            words = "Idempotency-Key: another process works on the request with this key"
-            return refusal(409, ErrorBody(type="IdempotencyError", message=words), {"retry-after": "5"})
+            message = "Idempotency-Key: another process works on the request with this key"
+            return refusal(409, "IdempotencyError", message, {"retry-after": "5"})
         if known.status is not None and known.response is not None:
             headers = {"idempotent-replayed": "true"}
             return Response(known.response.encode(), known.status, headers, media_type="application/json")
@@ -61,7 +59,7 @@ class Keys:
         final = False
         try:
             response, final = await work(nonce)
-        except Exception as error:  # noqa: BLE001 - as the routes tell it
+        except Exception as error:  # noqa: BLE001 - as in the routes
             response = failure(request, error)
         stored = (response.status_code, bytes(response.body).decode()) if final else (None, None)
         try:

@@ -1,4 +1,4 @@
-"""The routes for whoever runs the service, and for whoever wants to know what it offers."""
+"""The routes for operators, and for clients that ask what the service offers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
 
 from convoforge.api.bodies import BatchKept, Data, Failure, Health, Summary, TemplateBody
-from convoforge.api.conversations import EVERYWHERE, Opened, told
+from convoforge.api.conversations import EVERYWHERE, Opened, describe
 from convoforge.api.errors import explain, retry_after
 from convoforge.costs.period import GroupBy
 from convoforge.errors import LedgerError, LedgerFullError, LimiterClosed, RateLimitError
@@ -53,14 +53,14 @@ async def batch(batch_id: str, generator: Opened) -> Data[BatchKept]:
     return Data(data=_kept(found[0]))
 
 
-@router.get("/api/costs", responses=told(400))
+@router.get("/api/costs", responses=describe(400))
 async def costs(generator: Opened, period: Period, by: GroupBy | None = None) -> dict[str, Any]:
     """What was spent from `from` to `to` (dates in UTC; the last day is counted), on what, and what came of it: what
     `convoforge costs --json` prints. `by` groups it."""
     return (await generator.costs(*period, by)).as_json()
 
 
-@router.get("/api/metrics", responses=told(400))
+@router.get("/api/metrics", responses=describe(400))
 async def metrics(generator: Opened, period: Period) -> dict[str, Any]:
     """How well it works, in a few figures: rates are shares, durations milliseconds, costs US dollars."""
     found, now = await generator.costs(*period, None), generator.status()
@@ -93,7 +93,7 @@ def _kept(one: BatchSummary) -> BatchKept:
     )
 
 
-@router.get("/healthz", responses=told(503), response_model_exclude_none=True)
+@router.get("/healthz", responses=describe(503), response_model_exclude_none=True)
 async def health(request: Request, generator: Opened) -> Health:
     """Whether requests are served; 503 with the reason, and in `Retry-After` when to ask again, where they are not."""
     trusted = request.state.trusted
@@ -104,11 +104,11 @@ async def health(request: Request, generator: Opened) -> Health:
         raise LimiterClosed(str(error) if trusted else "not now", retry_after=float(seconds) if seconds else None) from None
     if not reason:
         return Health(model=generator.model)
-    words = explain(LimiterClosed(reason), request.app.state.hidden)[1].message
-    return Health(status="trying", model=generator.model, reason=words if trusted else None)
+    message = explain(LimiterClosed(reason), request.app.state.hidden)[1].message
+    return Health(status="trying", model=generator.model, reason=message if trusted else None)
 
 
-@router.get("/readyz", responses=told(503), response_model_exclude_none=True)
+@router.get("/readyz", responses=describe(503), response_model_exclude_none=True)
 async def ready(request: Request, generator: Opened) -> Health:
     """The same, and whether the ledger can be read."""
     try:

@@ -66,8 +66,8 @@ class ConversationGenerator:
 
     ``async with ConversationGenerator() as generator: await generator.generate_single(request)``; without `with`, it opens at the first
     call, and `aclose` ends it. It belongs to the event loop it was opened in. `rate_limit_config` may be a mapping in the guide's
-    words; `config` is the guide's whole one, ``{"rateLimitConfig": {…}}``. `spec` brings model, limits, retries and budget of one's
-    own instead. Raises `ConfigError` where the two exclude each other, or a value cannot work.
+    words; `config` is the guide's whole one, ``{"rateLimitConfig": {…}}``. `spec` has model, limits, retries and
+    budget instead. Raises `ConfigError` where the two exclude each other, or a value cannot work.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class ConversationGenerator:
         return await asyncio.to_thread(cost_summary, from_, to, settings=self._settings, simulate=self._simulate)
 
     def calculate_cost(self, input_tokens: int, output_tokens: int) -> Decimal:
-        """What so many tokens cost with this generator's model, in US dollars."""
+        """The cost of these tokens with this generator's model, in US dollars."""
         return calculate_cost(input_tokens, output_tokens, model=self._spec.model)
 
     async def aclose(self) -> None:
@@ -193,7 +193,7 @@ class SyncConversationGenerator:
         return self._run(self._generator.cost_summary(from_, to))
 
     def calculate_cost(self, input_tokens: int, output_tokens: int) -> Decimal:
-        """What so many tokens cost with this generator's model, in US dollars."""
+        """The cost of these tokens with this generator's model, in US dollars."""
         return self._generator.calculate_cost(input_tokens, output_tokens)
 
     def close(self) -> None:
@@ -241,7 +241,7 @@ def cost_summary(
 
 
 def calculate_cost(input_tokens: int, output_tokens: int, *, model: str = SEED_MODEL) -> Decimal:
-    """What so many tokens cost, in exact US dollars, by the guide's model if no other is named: 1,500 in and 2,000 out are $0.0345.
+    """The cost of these tokens in exact US dollars, by the guide's model if no other is named: 1,500 in and 2,000 out are $0.0345.
 
     Raises `ConfigError` for a model without a known price, or a negative number of tokens.
     """

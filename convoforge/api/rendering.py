@@ -36,7 +36,7 @@ class ApiResponse(JSONResponse):
 
 
 def generated(request: ConversationRequest, outcome: Outcome, model: str, name: str) -> Generated | None:
-    """The body for an outcome that brought a conversation; None for one that did not."""
+    """The body for an outcome with a conversation; None for one without."""
     conversation, quality = outcome.conversation, outcome.quality
     if conversation is None or quality is None:
         return None
@@ -116,10 +116,15 @@ def all_failed(request: Request, data: BatchData, outcomes: Sequence[Outcome | N
 def failure(request: Request, error: Exception | None, outcome: Outcome | None = None) -> ApiResponse:
     """The response for an error; one of ours is logged with its trace."""
     status, body = _explained(request, error, outcome)
-    return refusal(status, body, retry_after(error) if error else {})
+    return show_error(status, body, retry_after(error) if error else {})
 
 
-def refusal(status: int, error: ErrorBody, headers: Mapping[str, str] | None = None) -> ApiResponse:
+def refusal(status: int, type: str, message: str, headers: Mapping[str, str] | None = None) -> ApiResponse:
+    """The response for a request that is not served, with the type of its error."""
+    return show_error(status, ErrorBody(type=type, message=message), headers)
+
+
+def show_error(status: int, error: ErrorBody, headers: Mapping[str, str] | None = None) -> ApiResponse:
     """An error as a response."""
     return ApiResponse({"error": _plain(error)}, status, headers)
 

@@ -1,4 +1,4 @@
-"""The HTTP server in the foreground: it listens, serves until it is told to stop, and then drains."""
+"""The HTTP server in the foreground: it listens, serves until a signal, and then drains."""
 
 from __future__ import annotations
 

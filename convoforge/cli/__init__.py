@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from cyclopts import App, CycloptsError
 
-from convoforge.cli.console import OutputError, Screen, flush_output, name_fault, out, prepare_streams, print_json
+from convoforge.cli.console import OutputError, errors, flush_output, name_fault, out, prepare_streams, print_json
 from convoforge.cli.parameters import DONE, FAILED, STOPPED, WRONG_INPUT
 from convoforge.errors import ConfigError, ConvoforgeError, shown
 from convoforge.printable import is_text, printable_line
@@ -28,7 +28,6 @@ app = App(
     suppress_keyboard_interrupt=False,  # else it would end without a word
     help_epilogue="Exit codes: 0 done; 1 failed; 2 wrong input; 3 ended short (budget, stop, exhausted cells, failures left).",
 )
-errors = Screen(stderr=True, soft_wrap=True)
 
 COMMANDS = {
     "init": "Make a project: specs, templates, personas and settings to start from.",
@@ -98,6 +97,6 @@ def _fail(kind: str, message: str, code: int, *, as_json: bool) -> int:
     message = message if len(message) <= MAX_MESSAGE else f"{message[:MAX_MESSAGE]} …"
     errors.print(f"convoforge: {printable_line(message)}", style="red", markup=False)
     if as_json:
-        with suppress(OutputError):  # then it is what has just been said
+        with suppress(OutputError):  # then that is the error just printed
             print_json({"error": {"type": kind, "message": message}, "exit_code": code})
     return code

@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 import sys
-import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -20,7 +19,7 @@ from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from convoforge.cli.console import Screen, behind, duration, facts, out, print_json
+from convoforge.cli.console import ask, behind, duration, errors, facts, out, print_json, print_notes
 from convoforge.cli.parameters import DONE, ENDED_SHORT, FAILED, AsJson
 from convoforge.errors import ConfigError, ConvoforgeError
 from convoforge.orchestration.local_server import use_server
@@ -33,8 +32,6 @@ if TYPE_CHECKING:
     from convoforge.dataset.forecast import Forecast
     from convoforge.orchestration.build_run import Progress
     from convoforge.tasks.report import BuildReport
-
-screen = Screen(stderr=True, soft_wrap=True)
 
 DELIVERY_SECONDS = 20.0
 """Maximum seconds for the last events and logs of a run to reach Prefect."""
@@ -87,14 +84,14 @@ def build(
         out.print("Nothing was sent.")
         return DONE
     if not (asks or yes or options.simulate) and seen.missing:
-        screen.print("[dim]No terminal to ask at: going on without asking, as with --yes.[/dim]")
-    if asks or yes or options.simulate:  # who was told, and said yes, may take out as much as they like
+        errors.print("[dim]No terminal to ask at: going on without asking, as with --yes.[/dim]")
+    if asks or yes or options.simulate:  # somebody agreed, so as much may leave as the forecast says
         options = options.model_copy(update={"strand": 1.0})
     try:
         with _prepared(own_server=options.workers is None):
             report = asyncio.run(_run({"spec": spec, "options": BuildOptions.of(**dict(options))}))
     except asyncio.CancelledError:  # a second Ctrl-C
-        screen.print("[red]convoforge: stopped at once; calls that were in flight may have been billed[/red]")
+        errors.print("[red]convoforge: stopped at once; calls that were in flight may have been billed[/red]")
         sys.stdout.flush()
         os._exit(130)  # an orderly exit waits for Prefect to deliver to a server that is gone
     if as_json:
@@ -106,32 +103,29 @@ def build(
 
 @contextmanager
 def _prepared(*, own_server: bool) -> Iterator[None]:
-    """A server to report to, and everything imported: what needs no Prefect while the server starts. Raises `ConfigError` where it
-    may not be one of our own, for want of workers there, and no other runs."""
+    """A Prefect server to report to, and the flow imported. Raises `ConfigError` where the build needs workers, which a server of its own
+    has not, and no other server runs."""
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")  # progress is ours to show; the UI keeps the logs
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("DO_NOT_TRACK", "1")  # else Prefect's notice about it comes into the progress
     os.environ.setdefault("PREFECT_PLUGINS_ENABLED", "false")  # ours looks for a server, which `use_server` does here
-    status = screen.status("[dim]Connecting to the Prefect server …[/dim]")
+    status = errors.status("[dim]Connecting to the Prefect server …[/dim]")
 
     def starting() -> None:
         if not own_server:
             raise ConfigError("--workers needs a Prefect server with workers: run `make up`, or set PREFECT_API_URL")
         message = "[dim]Starting a local Prefect server (the first start takes about 15 s) …[/dim]"
-        if screen.is_terminal:
+        if errors.is_terminal:
             status.update(message)
         else:
-            screen.print(message)
+            errors.print(message)
 
     with warnings.catch_warnings(), _ended_like_ctrl_c(signal.SIGTERM):
         warnings.simplefilter("ignore")  # deprecations inside Prefect's own dependencies are no news for whoever builds a dataset
-        ahead = threading.Thread(target=_import_ahead)
-        ahead.start()
-        if screen.is_terminal:
+        if errors.is_terminal:
             status.start()
         try:
             with use_server(starting):
-                ahead.join()
                 import convoforge.flows.build_dataset  # noqa: F401 - Prefect reads PREFECT_API_URL once, when it is imported
 
                 status.stop()
@@ -168,10 +162,6 @@ def _deliver_the_rest(seconds: float) -> None:
         worker.drain_all(timeout=seconds)
 
 
-def _import_ahead() -> None:
-    pass
-
-
 async def _run(parameters: dict[str, Any]) -> BuildReport:
     """The report of the run. Raises what ended it before there was one."""
     from prefect.exceptions import ParameterTypeError
@@ -201,12 +191,12 @@ async def _run(parameters: dict[str, Any]) -> BuildReport:
 async def _show_progress() -> None:
     from convoforge.orchestration.build_run import watch_progress
 
-    if not screen.is_terminal:
+    if not errors.is_terminal:
         while True:
             await asyncio.sleep(PLAIN_SECONDS)
             if (now := watch_progress()) is not None:
-                screen.print(_line(now), markup=False)
-    with Live(console=screen, transient=True, auto_refresh=False) as live:
+                errors.print(_line(now), markup=False)
+    with Live(console=errors, transient=True, auto_refresh=False) as live:
         while True:
             if (now := watch_progress()) is not None:
                 live.update(_panel(now), refresh=True)
@@ -255,21 +245,20 @@ def _announce(seen: Forecast, options: BuildOptions) -> None:
         )
     if seen.stale and not options.refresh:
         out.print(f"{len(seen.stale)} are stale; --refresh would regenerate them for {seen.refresh.cost}.")
-    if seen.stranded.conversations:
-        out.print(f"[yellow]{seen.stranded}.[/yellow]")
-    for warning in seen.warnings:
-        out.print(f"[yellow]{warning}.[/yellow]")
-    for note in plan.notes:
-        out.print(f"[dim]note: {escape(note)}[/dim]")
+    print_notes(plan.notes, list_warnings(seen))
+
+
+def list_warnings(seen: Forecast) -> list[str]:
+    """What somebody should know before a build, what leaves the dataset first."""
+    return [*([str(seen.stranded)] if seen.stranded.conversations else []), *seen.warnings]
 
 
 def _agreed(seen: Forecast) -> bool:
     """Whether somebody says yes to what it costs, and to what leaves the dataset."""
     cap = seen.plan.spec.budget.run_usd
-    most = f", at most {dollars(cap)}" if cap is not None else ""
+    capped = f", at most {dollars(cap)}" if cap is not None else ""
     gone = f" and let {seen.stranded.conversations} conversations leave the dataset" if seen.stranded.conversations else ""
-    question = f"Spend {seen.costs.cost}{most}{gone}? [y/N] "
-    return out.input(question, markup=False).strip().lower() in ("y", "yes")
+    return ask(f"Spend {seen.costs.cost}{capped}{gone}?")
 
 
 def _summarize(report: BuildReport) -> None:
@@ -300,8 +289,7 @@ def _summarize(report: BuildReport) -> None:
             ]
         )
     )
-    for note in report.notes:
-        out.print(f"[dim]note: {escape(note)}[/dim]")
+    print_notes(report.notes)
     if report.load_path:
         out.print("\nLoad it:\n")
         out.print(indent(loading(report.load_path, next(iter(report.splits)), "rows"), "    "), markup=False)

@@ -55,7 +55,7 @@ class Screen(Console):
 
 
 def silence(stream: Any) -> None:
-    """Let nothing that is still to be written to a stream reach the place that does not take it, at exit neither."""
+    """Drop what is still to be written to a stream that cannot be written, also at exit."""
     with suppress(OSError, ValueError, AttributeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
@@ -105,6 +105,23 @@ def _unwritable(error: Exception) -> OutputError:
 out = Screen(soft_wrap=True)
 if not out.is_terminal and "COLUMNS" not in os.environ:
     out = Screen(soft_wrap=True, width=200)  # in a file or a pipe there is no edge to wrap at
+
+
+errors = Screen(stderr=True, soft_wrap=True)
+"""Progress and errors: what is no result."""
+
+
+def ask(question: str) -> bool:
+    """Whether somebody at the terminal answers yes."""
+    return out.input(f"{question} [y/N] ", markup=False).strip().lower() in ("y", "yes")
+
+
+def print_notes(notes: Iterable[str], warnings: Iterable[str] = ()) -> None:
+    """Print warnings and then notes, each on a line of its own."""
+    for warning in warnings:
+        out.print(f"[yellow]{escape(warning)}.[/yellow]")
+    for note in notes:
+        out.print(f"[dim]note: {escape(note)}[/dim]")
 
 
 def facts(rows: Iterable[tuple[str, str]]) -> Table:

@@ -1,4 +1,4 @@
-"""What nobody foresaw, in one line for a person, with its traceback kept where whoever mends it finds it."""
+"""An unexpected error in one line for a person, with its traceback kept in a file for a bug report."""
 
 from __future__ import annotations
 

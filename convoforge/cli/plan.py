@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 from rich.markup import escape
 
-from convoforge.cli.build import UNCHANGED, Options, Spec
-from convoforge.cli.console import Screen, duration, facts, grid, out, print_json
+from convoforge.cli.build import UNCHANGED, Options, Spec, list_warnings
+from convoforge.cli.console import ask, duration, errors, facts, grid, out, print_json, print_notes
 from convoforge.cli.parameters import DONE, ENDED_SHORT, AsJson, Positive
 from convoforge.errors import ConfigError, ConvoforgeError
 from convoforge.models import Status
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from convoforge.dataset.forecast import Known
     from convoforge.generation.pilot import Pilot
     from convoforge.planning.plan import Plan
-
-screen = Screen(stderr=True, soft_wrap=True)
 
 COUNT_SECONDS = 10.0
 """Seconds that a count nobody asked for may take."""
@@ -121,12 +119,7 @@ def plan(
         out.print(f"[dim]from {costs.basis}[/dim]")
     out.print()
     out.print(grid(["tier", "template", "cells"], ([tier, name, str(n)] for (tier, name), n in sorted(per_tier.items())), left=2))
-    if seen.stranded.conversations:
-        out.print(f"[yellow]{seen.stranded}.[/yellow]")
-    for warning in seen.warnings:
-        out.print(f"[yellow]{warning}.[/yellow]")
-    for note in (*made.notes, *trouble):
-        out.print(f"[dim]note: {escape(note)}[/dim]")
+    print_notes([*made.notes, *trouble], list_warnings(seen))
     return _code(made_first)
 
 
@@ -164,12 +157,12 @@ def _fly(known: Known, options: BuildOptions, settings: Settings, count: int, *,
     if not simulate and not yes:
         if not sys.stdin.isatty():
             raise ConfigError(f"{question} There is no terminal to ask at: say --yes")
-        if out.input(f"{escape(question)} Spend it? [y/N] ").strip().lower() not in ("y", "yes"):
+        if not ask(f"{question} Spend it?"):
             return None
     from convoforge.api.python import choose_limiter
     from convoforge.generation.pilot import run_pilot
 
-    with screen.status(f"[dim]Making {first.missing} draws …[/dim]"):
+    with errors.status(f"[dim]Making {first.missing} draws …[/dim]"):
         return asyncio.run(run_pilot(known.plan, settings, first.missing, choose_limiter()))
 
 

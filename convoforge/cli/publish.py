@@ -8,9 +8,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
-from rich.markup import escape
 
-from convoforge.cli.console import behind, facts, out, print_json
+from convoforge.cli.console import behind, facts, out, print_json, print_notes
 from convoforge.cli.parameters import DONE, FAILED, AsJson, Simulated
 from convoforge.cli.show import find_plan
 from convoforge.models import Provider, Status
@@ -84,6 +83,5 @@ def publish(
                 ]
             )
         )
-        for note in published.notes:
-            out.print(f"[dim]note: {escape(note)}[/dim]")
+        print_notes(published.notes)
     return DONE if published.version is not None else FAILED

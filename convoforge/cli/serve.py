@@ -1,4 +1,4 @@
-"""`convoforge serve`: the HTTP API in the foreground, until it is told to stop; then it drains."""
+"""`convoforge serve`: the HTTP API in the foreground, until a signal; then it drains."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from convoforge.settings import Settings
 
 def serve(
     *,
-    host: Annotated[str, Parameter(help="What to listen on; any but loopback needs a token.")] = "127.0.0.1",
+    host: Annotated[str, Parameter(help="Address to listen on; any but loopback needs a token.")] = "127.0.0.1",
     port: Port = 8000,
     allowed_host: Annotated[
         tuple[str, ...], Parameter(help="A name that callers know this server by, besides its own; may be repeated.")
     ] = (),
     token_file: Annotated[
-        Path | None, Parameter(help="A file with the tokens that callers bring, one a line; or set CONVOFORGE_API_TOKEN.")
+        Path | None, Parameter(help="A file with the tokens that callers send, one a line; or set CONVOFORGE_API_TOKEN.")
     ] = None,
     simulate: Simulate = False,
     model: Annotated[str | None, Parameter(help="The model that writes; ANTHROPIC_MODEL, if not given.")] = None,
     max_requests: Annotated[int, Positive, Parameter(help="Requests to the API in any window, per key.")] = 50,
-    window_seconds: Annotated[float, Parameter(help="How long a window is.")] = 60,
-    pause_threshold: Annotated[float, Parameter(help="The share of the rate after which requests wait.")] = 0.9,
+    window_seconds: Annotated[float, Parameter(help="Length of a window, in seconds.")] = 60,
+    pause_threshold: Annotated[float, Parameter(help="Share of the rate after which requests wait.")] = 0.9,
     queue: Annotated[bool, Parameter(help="Let requests wait for the rate, instead of refusing them with 429.")] = True,
     max_wait: Annotated[
         float, Parameter(help="Seconds that a request may wait for the rate; one that would wait longer is refused with 429.")
     ] = 300,
     caching: Annotated[bool, Parameter(help="Use the API's prompt cache: cheaper, but the first of many goes ahead.")] = True,
-    max_connections: Annotated[int, Positive, Parameter(help="Connections at once; more are told 503.")] = 2_000,
-    day_budget: Annotated[Decimal | None, Parameter(help="What may be spent in a UTC day, in US dollars.")] = None,
+    max_connections: Annotated[int, Positive, Parameter(help="Maximum connections at once; more are answered with 503.")] = 2_000,
+    day_budget: Annotated[Decimal | None, Parameter(help="Maximum spend in a UTC day, in US dollars.")] = None,
 ) -> int:
     """Serve the API. Raises `ConfigError` where it cannot listen, and what `open_generator` raises."""
     from convoforge.api.access import is_loopback

@@ -43,7 +43,7 @@ class Batch:
     work: asyncio.Task[None] | None = None
 
     def describe(self, origin: str) -> dict[str, Any]:
-        """The batch as the API tells it; `origin` is scheme and host of the simulator, as the client called it."""
+        """The batch in the form of the API; `origin` is scheme and host of the simulator, as the client called it."""
         return {
             "id": self.id,
             "type": "message_batch",

@@ -45,7 +45,7 @@ class RateBucket:
 
 
 class Rates:
-    """All buckets. `limits` are for `KINDS`, None where unlimited; `wall` tells the time of day in seconds since 1970."""
+    """All buckets. `limits` are for `KINDS`, None where unlimited; `wall` gives the time in seconds since 1970."""
 
     def __init__(self, limits: tuple[int | None, int | None, int | None], wall: Callable[[], float]) -> None:
         self._limits = limits
@@ -62,8 +62,8 @@ class Rates:
         waits = {kind: bucket.wait(need, now) for kind, bucket, need in zip(KINDS, buckets, needs, strict=True) if bucket}
         kind, wait = max(waits.items(), key=lambda item: item[1])
         if wait > 0:
-            words = f"This request would exceed the rate limit of {kind.replace('-', ' ')} per minute for {model}."
-            raise ApiError(429, words, retry_after=math.ceil(wait))
+            message = f"This request would exceed the rate limit of {kind.replace('-', ' ')} per minute for {model}."
+            raise ApiError(429, message, retry_after=math.ceil(wait))
         for bucket, need in zip(buckets[:2], needs, strict=False):
             if bucket:
                 bucket.take(need, now)

@@ -13,7 +13,6 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -47,17 +46,6 @@ BODY_BYTES = 32 * 1024 * 1024
 SHUTDOWN_SECONDS = 0.1
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One call on its way: the state it arrived in, its row of usage, and the headers of its answer."""
-
-    request: web.Request
-    key: str
-    state: SimulatorState
-    row: UsageRow
-    headers: dict[str, str]
-
-
 class Simulator:
     """The routes, and the state behind them. `clock` and `wall` as in `SimulatorState`."""
 
@@ -88,59 +76,16 @@ class Simulator:
 
     async def create(self, request: web.Request) -> web.StreamResponse:
         """POST /v1/messages."""
-        state, key = self._state, read_key(request)
-        row = state.usage.add(state.clock(), fingerprint(key))
+        state = self._state
+        row = state.usage.add(state.clock(), fingerprint(read_key(request)))
         request[HEADERS].update(sign(state.usage.request_id(row)))
         try:
             authenticate(request)
             asked = read_request(await read_body(request), request.headers.get("anthropic-version"))
-            return await self._answer(Call(request, key, state, row, request[HEADERS]), asked)
+            return await _answer(request, asked, row, state)
         except ApiError as error:
             row.settle(error.status, str(error.status))
             raise
-
-    async def _answer(self, call: Call, asked: ParsedRequest) -> web.StreamResponse:
-        state, row, model = call.state, call.row, asked.model.id
-        reading = state.cache.read(asked, row.arrived)
-        try:
-            state.rates.admit(call.key, model, reading.usage.input_tokens + reading.usage.cache_write_tokens, row.arrived)
-        finally:
-            call.headers.update(state.rates.make_headers(call.key, model, row.arrived))
-        fault = state.draw_fault(asked)
-        if fault.kind in BATCHED or fault.kind in LINES:
-            fault = Fault("529")
-        call.headers.update(fault.headers)
-        if fault.kind in ERRORS:
-            raise ApiError.from_fault(fault)
-        if fault.is_page:
-            response = send_page(fault, call.headers)
-            row.settle(response.status, fault.kind)
-            return response
-        if fault.kind == ERROR_IN_200:
-            row.settle(200, fault.kind)
-            return error_response(ApiError(500, fault.message, kind=fault.type), call.headers, status=200)
-
-        answer = write_answer(asked, fault, state.options.seed, state.usage_fields)
-        usage = count_usage(reading.usage, answer, asked)
-        left = True
-        try:
-            await self._wait_latency(row.arrived)
-            left = has_left(call.request)
-        finally:  # a client that left meanwhile is charged all the same
-            now = state.clock()
-            state.cache.keep(reading.writes, now)
-            if fault.kind != "html":
-                state.rates.count_output(call.key, model, usage.output_tokens, now)
-                row.bill(model, usage, delivered=not left and fault.kind not in ("reset", "hang", "broken_json"))
-            status = 0 if left or fault.kind == "hang" else 200
-            row.settle(status, "left" if left and fault.kind == "ok" else fault.kind)
-        return await send(call.request, call.headers, fault, make_message(state.usage.message_id(row), model, answer, usage))
-
-    async def _wait_latency(self, arrived: float) -> None:
-        options = self._state.options
-        if options.latency_ms or options.jitter_ms:
-            latency = options.latency_ms + options.jitter_ms * (2 * self._state.jitter.random() - 1)
-            await asyncio.sleep(max(0.0, arrived + latency / 1000 - self._state.clock()))
 
     async def count_tokens(self, request: web.Request) -> dict[str, Any]:
         """POST /v1/messages/count_tokens."""
@@ -194,6 +139,45 @@ class Simulator:
     async def refuse_path(self, request: web.Request) -> dict[str, Any]:
         """Any other path."""
         raise ApiError(404, f"Not found: {request.method} {request.path}")
+
+
+async def _answer(request: web.Request, asked: ParsedRequest, row: UsageRow, state: SimulatorState) -> web.StreamResponse:
+    """The answer to a request, or the fault it meets. `state` is that of its arrival: a reset does not concern it."""
+    key, model, headers = read_key(request), asked.model.id, request[HEADERS]
+    reading = state.cache.read(asked, row.arrived)
+    try:
+        state.rates.admit(key, model, reading.usage.input_tokens + reading.usage.cache_write_tokens, row.arrived)
+    finally:
+        headers.update(state.rates.make_headers(key, model, row.arrived))
+    fault = state.draw_fault(asked)
+    if fault.kind in BATCHED or fault.kind in LINES:
+        fault = Fault("529")
+    headers.update(fault.headers)
+    if fault.kind in ERRORS:
+        raise ApiError.from_fault(fault)
+    if fault.is_page:
+        response = send_page(fault, headers)
+        row.settle(response.status, fault.kind)
+        return response
+    if fault.kind == ERROR_IN_200:
+        row.settle(200, fault.kind)
+        return error_response(ApiError(500, fault.message, kind=fault.type), headers, status=200)
+
+    answer = write_answer(asked, fault, state.options.seed, state.usage_fields)
+    usage = count_usage(reading.usage, answer, asked)
+    left = True
+    try:
+        await state.wait_latency(row.arrived)
+        left = has_left(request)
+    finally:  # a client that left meanwhile is charged all the same
+        now = state.clock()
+        state.cache.keep(reading.writes, now)
+        if fault.kind != "html":
+            state.rates.count_output(key, model, usage.output_tokens, now)
+            row.bill(model, usage, delivered=not left and fault.kind not in ("reset", "hang", "broken_json"))
+        status = 0 if left or fault.kind == "hang" else 200
+        row.settle(status, "left" if left and fault.kind == "ok" else fault.kind)
+    return await send(request, headers, fault, make_message(state.usage.message_id(row), model, answer, usage))
 
 
 def serve(options: SimulatorOptions) -> None:

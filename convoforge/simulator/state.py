@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import secrets
 from collections.abc import Callable
@@ -47,3 +48,10 @@ class SimulatorState:
     def draw_fault(self, asked: ParsedRequest) -> Fault:
         """The fault that a request meets: the next of the script, or a random one."""
         return self.script.take(asked.prompt) or self.fault_rates.draw(asked.key)
+
+    async def wait_latency(self, arrived: float) -> None:
+        """Wait until a call that arrived then is to be answered."""
+        options = self.options
+        if options.latency_ms or options.jitter_ms:
+            latency = options.latency_ms + options.jitter_ms * (2 * self.jitter.random() - 1)
+            await asyncio.sleep(max(0.0, arrived + latency / 1000 - self.clock()))
