@@ -16,7 +16,7 @@ from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
 
 from convoforge.dataset.acceptance import DatasetStatus
-from convoforge.dataset.forecast import forecast, know
+from convoforge.dataset.forecast import forecast, read_known_of_plan
 from convoforge.dataset.status import is_scored, read_status
 from convoforge.errors import ConvoforgeError
 from convoforge.ledger.message_batches import list_open_batches
@@ -82,7 +82,7 @@ async def _prepare(opened: BuildRun, options: BuildOptions) -> int:
     cost nothing: it is asked again where it would be sent differently today, or by wish. What it will cost is estimated, as the
     command line has announced it."""
     await _score(opened)
-    seen = await asyncio.to_thread(lambda: forecast(know(opened.ledger, opened.plan), options))
+    seen = await asyncio.to_thread(lambda: forecast(read_known_of_plan(opened.ledger, opened.plan), options))
     if seen.again:
         await opened.ledger.awrite(requeue, [draw.request_id for draw in seen.again])
     for warning in seen.warnings:

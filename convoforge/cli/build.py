@@ -70,10 +70,10 @@ def build(
     Before a real build spends, it asks, where there is a terminal to ask at. Without one (a schedule, CI) it says what it will spend
     and goes on, within the spec's budget; then a change of the spec may not take much out of the dataset unless `--yes` was given.
     """
-    from convoforge.dataset.forecast import forecast, look
+    from convoforge.dataset.forecast import forecast, read_known
 
     settings = Settings()
-    seen = forecast(look(resolve_spec(spec, options, settings), options, settings), options)
+    seen = forecast(read_known(resolve_spec(spec, options, settings), options, settings), options)
     if not options.simulate and not settings.accounts:
         raise ConfigError("no API key: set ANTHROPIC_API_KEY, or try it without one: --simulate")
     asks = sys.stdin.isatty() and not yes and not options.simulate

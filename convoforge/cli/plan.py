@@ -45,18 +45,18 @@ def plan(
     as_json: AsJson = False,
 ) -> int:
     """Print the forecast, after a pilot if one is asked for."""
-    from convoforge.dataset.forecast import forecast, look
+    from convoforge.dataset.forecast import forecast, read_known
 
     settings = Settings()
     resolved = resolve_spec(spec, options, settings)
-    known = look(resolved, options, settings)
+    known = read_known(resolved, options, settings)
     made_first = None
     if pilot is not None:
         made_first = _fly(known, options, settings, pilot, yes=yes)
         if made_first is None:
             out.print("Nothing was sent.")
             return DONE
-        known = look(resolved, options, settings)
+        known = read_known(resolved, options, settings)
     counted, trouble = _count(known.plan, settings, wished=count)
     api = "anthropic" if options.simulate else settings.api
     trouble += describe_api(api)
@@ -113,7 +113,7 @@ def plan(
     )
     if seen.missing:
         out.print()
-        rows = [["online", *_amounts(costs.online), f"{duration(costs.seconds)}, limited by {costs.held_up_by}"]]
+        rows = [["online", *_amounts(costs.online), f"{duration(costs.seconds)}, limited by {costs.limited_by}"]]
         rows += [["batch", *_amounts(costs.batch), "within 24 h"]] if costs.batch and api not in WITHOUT_BATCHES else []
         out.print(grid(["cost", "low", "expected", "high", "time"], rows))
         out.print(f"[dim]from {costs.basis}[/dim]")

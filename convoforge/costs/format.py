@@ -33,7 +33,7 @@ def format_summary(summary: CostSummary) -> list[tuple[str, str]]:
         ("tokens", f"{summary.input_tokens:,} in, {summary.output_tokens:,} out{_thought(summary)}"),
         ("prompt cache", f"{summary.cache_read_tokens:,} tokens read, {summary.cache_write_tokens:,} written{_hits(cache)}"),
         ("batches", _paid(summary.batch.cost_usd, summary.batch.attempts, "attempt", "through the batch API")),
-        ("an answer takes", "-" if latency.p50 is None else _seconds(latency)),
+        ("latency", "-" if latency.p50 is None else _seconds(latency)),
     ]
 
 

@@ -37,7 +37,7 @@ class Attempts:
 
 @dataclass(frozen=True, slots=True)
 class MaybeBilled:
-    """Attempts that may have been billed without our being told, and the most that they can have cost, in US dollars."""
+    """Attempts that may have been billed without our knowing, and the most that they can have cost, in US dollars."""
 
     attempts: int
     at_most_usd: Decimal
@@ -76,7 +76,7 @@ class CostSummary:
     """What happened in a period. Money is exact US dollars.
 
     `input_tokens` excludes cached ones; `thinking_tokens` are part of `output_tokens`. `maybe_billed` counts calls that may have been
-    charged without our being told; their cost is in no figure but `waste`. `accepted` are those answers of the period that their dataset
+    charged without our knowing; their cost is in no figure but `waste`. `accepted` are those answers of the period that their dataset
     would publish today.
     """
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """How long successful calls took, in milliseconds; None where there was none. Percentiles are exact, by nearest rank."""
+    """Milliseconds that successful calls took; None where there was none. Percentiles are exact, by nearest rank."""
 
     mean: float | None = None
     p50: int | None = None
@@ -19,7 +19,7 @@ class Latency:
 class Totals:
     """Sums over attempts. Money is in pico-dollars; each count of some attempts or answers is followed by what was paid for them.
 
-    `maybe` may have been billed without our being told, at most for `maybe_pico`. `retried` failed and were billed. `batched` went
+    `maybe` may have been billed without our knowing, at most for `maybe_pico`. `retried` failed and were billed. `batched` went
     through the batch API. `superseded` answers were replaced by a refresh. `saved_pico` is what the prompt cache saved.
     """
 

@@ -53,7 +53,7 @@ class Range:
 @dataclass(frozen=True, slots=True)
 class Estimate:
     """What a build is expected to need. `requests` are draws, refills included; `batch` is the price in batches, None where the model
-    has none; `mode` is the spec's; `seconds` are at the configured limits, of which `held_up_by` is the tightest;
+    has none; `mode` is the spec's; `seconds` are at the configured limits, of which `limited_by` is the tightest;
     `basis` says what was gone by."""
 
     conversations: int
@@ -62,7 +62,7 @@ class Estimate:
     online: Range
     batch: Range | None
     seconds: float
-    held_up_by: str
+    limited_by: str
     basis: str
 
     @property
@@ -82,7 +82,7 @@ class Estimate:
             "online_cost_usd": f"{self.online.expected:.6f}",
             "batch_cost_usd": f"{self.batch.expected:.6f}" if self.batch else None,
             "seconds_at_limits": ceil(self.seconds),
-            "held_up_by": self.held_up_by,
+            "held_up_by": self.limited_by,
             "estimate_basis": self.basis,
         }
 
@@ -105,7 +105,7 @@ class _Draw:
 
 
 def templates_of(plan: Plan, cells: Iterable[str]) -> Counter[str]:
-    """How many draws of each template the cells (one for each draw, by their keys) stand for."""
+    """Number of draws of each template that the cells (one for each draw, by their keys) stand for."""
     template = {cell.key: cell.template for cell in plan.cells}
     return Counter(template[cell] for cell in cells)
 
@@ -157,7 +157,7 @@ def estimate(
         return Range(*map(amount, range(3)))
 
     requests = total * factors[1]
-    seconds, held_up_by = _seconds(plan, known, draws, factors[1])
+    seconds, limited_by = _seconds(plan, known, draws, factors[1])
     return Estimate(
         conversations=total,
         requests=ceil(requests - 1e-9),
@@ -166,7 +166,7 @@ def estimate(
         # a batch is worked on in any order, so that a cache helps by chance
         batch=priced(batch_price, ("1", "0.5", "0")) if batch_price else None,
         seconds=seconds,
-        held_up_by=held_up_by,
+        limited_by=limited_by,
         basis=_basis(known, draws, status, counted),
     )
 
@@ -298,7 +298,7 @@ def _refills(plan: Plan, status: DatasetStatus) -> tuple[float, float, float]:
 
 
 def _draws_each(accepted: float, most: int) -> float:
-    """How many draws a conversation takes where this share is accepted, and there are at most so many: a cut-off geometric mean."""
+    """Expected number of draws for a conversation where this share is accepted, with a maximum: a cut-off geometric mean."""
     return float(most) if accepted <= 0.01 else min(float(most), (1 - (1 - accepted) ** most) / accepted)
 
 
@@ -331,8 +331,8 @@ def _seconds(plan: Plan, known: Mapping[str, _Draw], draws: Mapping[str, int], f
     rates |= {name: tokens / limit for name, tokens in each.items() if (limit := getattr(limits, name))}
     waits = {name: share / limits.pause_threshold * limits.window_seconds for name, share in rates.items()}
     waits["concurrency"] = sum(n * known[name].seconds for name, n in draws.items()) * factor / limits.concurrency
-    held_up_by = max(waits, key=lambda name: waits[name])
-    return waits[held_up_by], f"limits.{held_up_by}"
+    limited_by = max(waits, key=lambda name: waits[name])
+    return waits[limited_by], f"limits.{limited_by}"
 
 
 def _batch_price(plan: Plan) -> Price | None:

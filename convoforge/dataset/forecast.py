@@ -67,17 +67,17 @@ class Known:
     left: Mapping[str, Decimal]
 
 
-def look(spec: DatasetSpec, options: BuildOptions, settings: Settings) -> Known:
+def read_known(spec: DatasetSpec, options: BuildOptions, settings: Settings) -> Known:
     """What a ledger knows of a dataset; where there is none, none is made. Raises `ConfigError` for whatever could not work, with the
     dataset's name, and `ConvoforgeError` for a data folder that cannot be written."""
     check_settings(settings, simulate=options.simulate, batch=spec.mode == "batch")
     try:
-        return _look(spec, options, settings)
+        return _read_known(spec, options, settings)
     except ConfigError as error:
         raise ConfigError(f"dataset '{spec.name}': {error}") from None
 
 
-def _look(spec: DatasetSpec, options: BuildOptions, settings: Settings) -> Known:
+def _read_known(spec: DatasetSpec, options: BuildOptions, settings: Settings) -> Known:
     url, library = make_url(settings.database_url), Library.at(settings.config_dir)
     elsewhere = is_elsewhere(options.provider, settings.endpoint)
     if url.get_backend_name() == "sqlite" and url.database and not Path(url.database).exists():
@@ -88,10 +88,10 @@ def _look(spec: DatasetSpec, options: BuildOptions, settings: Settings) -> Known
     with Ledger(settings.database_url) as ledger:
         plan = plan_dataset(ledger, spec, library, options.provider)
         check_model(plan.facts, spec, elsewhere=elsewhere)
-        return know(ledger, plan, find_stranded(ledger, plan))
+        return read_known_of_plan(ledger, plan, find_stranded(ledger, plan))
 
 
-def know(ledger: Ledger, plan: Plan, stranded: Stranded = NONE_STRANDED) -> Known:
+def read_known_of_plan(ledger: Ledger, plan: Plan, stranded: Stranded = NONE_STRANDED) -> Known:
     """What a ledger knows of a plan's dataset; what is not scored by today's scorers is scored first, as a build would do, for free."""
     spec = plan.spec
     row = ledger.read(find_dataset, spec.name, plan.provider)

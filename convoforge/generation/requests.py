@@ -46,7 +46,7 @@ from convoforge.ledger.requests import Claimed
 from convoforge.ledger.runs import close_run
 from convoforge.models import ConversationRequest, Outcome, Provider, Quality, Status
 from convoforge.planning.model_facts import check_max_tokens
-from convoforge.planning.plan import Cell, shape
+from convoforge.planning.plan import Cell, with_format_instructions
 from convoforge.planning.spec import ADHOC, DatasetSpec
 from convoforge.planning.templates import Library
 from convoforge.pricing import pico, price_of, usd
@@ -273,7 +273,7 @@ class RequestGenerator:
         wish = {name: value for name in ("max_tokens", "temperature") if (value := getattr(request, name)) is not None}
         settings = self._spec.generation.model_copy(update=wish)
         check_max_tokens(self._run.context.facts, settings)
-        prompt = shape(
+        prompt = with_format_instructions(
             template.render(request, self._library.persona(request.persona)),
             structured=self._run.context.facts.uses_schema(settings),
         )

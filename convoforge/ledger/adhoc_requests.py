@@ -23,7 +23,7 @@ from convoforge.planning.plan import Cell
 from convoforge.pricing import usd
 
 KEY_LIFETIME = timedelta(hours=24)
-"""How long a caller's key is known, and the response to it kept."""
+"""Time that a caller's key is known, and the response to it kept."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,7 @@ class Completion:
     """How a call ended. `billing` is billed, none or maybe. `request_state` is what the request becomes: held, failed, pending, or
     None where another attempt follows. `provider` is who answered, and `model` and `price` what, if another did than was meant to;
     `answered_model` is the answer's own name for it where it differs at all. `worst_pico` is what it cost at least where billing is maybe;
-    without `usage_known` no usage was told."""
+    without `usage_known` no usage is known."""
 
     intent: Intent
     status: str
@@ -158,7 +158,7 @@ def finish_attempts(connection: Connection, items: Sequence[Completion]) -> Sequ
             budget = budgets[scope]
             budget["reserved_pico"] -= intent.reserve_pico
             budget["spent_pico"] += item.cost_pico
-            # What may have been billed without our being told counts at its worst case, so that no cap is passed.
+            # What may have been billed without our knowing counts at its worst case, so that no cap is passed.
             budget["maybe_pico"] += maybe
         logs.append(
             {
@@ -250,7 +250,7 @@ def content_values(content_hash: str | None) -> dict[str, str | None]:
 
 
 def score_values(scored: Scored | None) -> dict[str, Any]:
-    """The columns that hold a score, and what each scorer said."""
+    """The columns that hold a score, and the result of each scorer."""
     if scored is None:
         return dict.fromkeys(SCORE_COLUMNS)
     quality = scored.quality

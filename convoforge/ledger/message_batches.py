@@ -210,7 +210,7 @@ def end_batch(connection: Connection, batch_id: str, state: str, now: datetime, 
 
 
 def count_in_batches(connection: Connection, dataset: int) -> int:
-    """How many requests of a dataset are in batches, without a result."""
+    """Number of requests of a dataset that are in batches, without a result."""
     logs = generation_logs.c
     query = (
         select(func.count())

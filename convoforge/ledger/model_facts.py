@@ -14,7 +14,7 @@ from convoforge.ledger.tables import models
 from convoforge.planning.model_facts import ModelFacts, merge_facts, snapshot_facts
 
 KEPT = timedelta(days=1)
-"""How long the API's facts are used before the snapshot's: the date of a retirement may be moved any day."""
+"""Time that the API's facts go before the snapshot's: the date of a retirement may be moved any day."""
 
 
 def keep_facts(connection: Connection, provider: str, model: str, facts: Mapping[str, Any], now: datetime) -> None:

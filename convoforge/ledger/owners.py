@@ -56,7 +56,7 @@ def renew(connection: Connection, owner_id: str, now: datetime) -> None:
 
 
 def retire(connection: Connection, owner_id: str, now: datetime) -> None:
-    """Give back all that an owner still holds; it will not be heard of again."""
+    """Give back all that an owner still holds, and forget it."""
     release(connection, [owner_id], now)
     connection.execute(owners.delete().where(owners.c.id == owner_id))
 
@@ -114,7 +114,7 @@ def release(connection: Connection, ids: Sequence[str], now: datetime) -> None:
     connection.execute(
         update(runs)
         .where(runs.c.owner.in_(ids), runs.c.state.in_(("running", "stopping")))
-        .values(state="failed", finished_at=now, message="the process ended without a word: killed, or the machine went down")
+        .values(state="failed", finished_at=now, message="the process ended unexpectedly: killed, or the machine went down")
     )
     connection.execute(owners.delete().where(owners.c.id.in_(ids)))
 

@@ -80,7 +80,7 @@ class LedgerKey(Key):
         return bool(self.corrections) or self.pause_until > now
 
     def looked(self, counted: Counted, now: float) -> None:
-        """Remember what counts, as the ledger said at `now`."""
+        """Remember what counts, as read from the ledger at `now`."""
         self._counted, self.looked_at = counted, now
         if counted.pause_seconds:
             self.hold(now + counted.pause_seconds)

@@ -246,7 +246,7 @@ _SCORED = (
 
 
 def write_scores(connection: Connection, scores: Sequence[tuple[int, int, Scored, str]]) -> None:
-    """Keep what scorers said, and by which hash a content is known again: (request, attempt, results, hash)."""
+    """Keep the scorers' results and the hash by which a content is known again: (request, attempt, results, hash)."""
     rows = [
         {"b_request": request, "b_attempt": attempt, **score_values(scored), **content_values(content_hash)}
         for request, attempt, scored, content_hash in scores

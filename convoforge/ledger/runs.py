@@ -139,7 +139,7 @@ def keep_version(
 
 @dataclass(frozen=True, slots=True)
 class Remarks:
-    """What was odd about a run's answers: how many told no usage that can be true, how many came from which other model, and how many were
+    """What was odd about a run's answers: how many gave no plausible usage, how many came from which other model, and how many were
     billed under which terms, where those are not plain."""
 
     without_usage: int

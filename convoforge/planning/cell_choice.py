@@ -76,7 +76,7 @@ class _Shares:
 
     @property
     def worth(self) -> int:
-        """How many conversations its cells hold."""
+        """Number of conversations that its cells hold."""
         return sum(self._held.get(cell, 0) for cell in self.cells)
 
     def take(self, cell: Cell) -> None:
@@ -122,7 +122,7 @@ def _keep(
 
     surpluses = [sum(max(0, shares.over(index, value)) for value in range(len(axis))) for index, axis in enumerate(labels)]
     left, surplus = sum(surpluses), max(surpluses)
-    # how much a value has left is told in a few steps: a key that changed with every cell that is dropped would be made anew as often
+    # how much a value has left is counted in a few steps: a key that changed with every cell that is dropped would be made anew as often
     steps = [1 + surplus // (2 * len(axis)) for axis in labels]
 
     def key(cell: Cell) -> tuple[bool, int, int, int, bytes]:
@@ -140,14 +140,14 @@ def _keep(
     heap = [(key(cell), cell) for cell in start if any(shares.over(axis, value) > 0 for axis, value in enumerate(cell))]
     heapq.heapify(heap)
     while left:
-        said, cell = heapq.heappop(heap)
+        before, cell = heapq.heappop(heap)
         now = key(cell)
         if now[0]:
             continue  # none of its values has too many any more
-        if now > said:  # counts only fall, so keys only grow: another one may be due before it
+        if now > before:  # counts only fall, so keys only grow: another one may be due before it
             heapq.heappush(heap, (now, cell))
         else:
-            left += now[2]  # it relieved so many values, told as a negative number
+            left += now[2]  # minus the number of values that it relieves
             shares.drop(cell)
     shares.add(by_worth)
     return shares
@@ -162,7 +162,7 @@ def _count(cells: Iterable[Cell], labels: Sequence[Sequence[str]]) -> list[list[
 
 
 def _quotas(axis: Sequence[str], count: int, counts: Sequence[Sequence[int]], rank: Rank) -> list[int]:
-    """How many cells each value gets. What a division leaves over goes to those that have more than the rest already."""
+    """Number of cells that each value gets. What a division leaves over goes to those that have more than the rest already."""
     share, more = divmod(count, len(axis))
     start, *others = counts
     order = sorted(
@@ -252,8 +252,8 @@ def _take_least_uneven(
         heap = [(key(cell), cell) for cell in product(*map(range, sizes)) if cell not in shares.cells]
         heapq.heapify(heap)
         while lost:
-            said, cell = heapq.heappop(heap)
-            if (now := key(cell)) > said:  # counts only rise, so keys only grow
+            before, cell = heapq.heappop(heap)
+            if (now := key(cell)) > before:  # counts only rise, so keys only grow
                 heapq.heappush(heap, (now, cell))
             else:
                 shares.take(cell)

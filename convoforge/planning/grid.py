@@ -44,7 +44,7 @@ class Grid:
 
     @property
     def sizes(self) -> tuple[int, int, int, int]:
-        """How many values each axis has."""
+        """Number of values of each axis."""
         return len(self.persona), len(self.emotion), len(self.topic), len(self.last)
 
     def values(self, cell: Cell) -> Values:

@@ -89,7 +89,7 @@ class Plan:
             parameters=_parameters(self.spec, template),
         )
         rendered = template.render(request, self.library.persona(cell.persona), draw)
-        return shape(rendered, structured=self.facts.uses_schema(self.spec.generation))
+        return with_format_instructions(rendered, structured=self.facts.uses_schema(self.spec.generation))
 
     def fingerprint(self, cell: Cell, draw: int) -> str:
         """The request fingerprint of draw number `draw` of a cell today."""
@@ -210,8 +210,8 @@ def _parameters(spec: DatasetSpec, template: Template) -> dict[str, Scalar]:
     return {name: value for name, value in spec.parameters.items() if name in template.parameters}
 
 
-def shape(prompt: Prompt, *, structured: bool) -> Prompt:
-    """The prompt with the answer's format told in words where the model takes no schema."""
+def with_format_instructions(prompt: Prompt, *, structured: bool) -> Prompt:
+    """The prompt, with the answer's format described in words where the model takes no schema."""
     if structured:
         return prompt
     return replace(prompt, user=f"{prompt.user}\n\n{ANSWER_FORMAT}")

@@ -169,7 +169,7 @@ class Retry(SpecSection):
 class Budget(SpecSection):
     """What may be spent, in US dollars: per run, on the dataset per UTC day, on the dataset over all runs. None is no cap.
 
-    `alert_at` are the shares of a cap at which somebody wants to be told.
+    `alert_at` are the shares of a cap at which an alert is sent.
     """
 
     run_usd: Dollars | None = None

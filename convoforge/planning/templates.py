@@ -135,7 +135,7 @@ class Template(SpecSection):
 
     @property
     def variations(self) -> int:
-        """How many draws of a cell differ before the first prompt returns."""
+        """Number of draws of a cell that differ before the first prompt returns."""
         return prod(map(len, self.variation.values()))
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Whether and how much a model thinks before it answers, and how it is told so: each takes it in its own way.
+"""Whether and how much a model thinks before it answers, and how each model is asked for it.
 
 Thinking is billed as output and counts toward `max_tokens`, and the newest models think unless they are told not to.
 """
@@ -44,7 +44,7 @@ class Thinking:
 
 
 def thinking_of(facts: ModelFacts, settings: Generation) -> Thinking:
-    """How a model is told what a spec says of thinking. Raises `ConfigError` for what it would refuse."""
+    """What a request to a model says for what a spec says of thinking. Raises `ConfigError` for what it would refuse."""
     wanted, effort = settings.thinking, settings.effort
     if not facts.known:  # a server of one's own: what the spec says is sent, its default is not
         return Thinking(None if wanted == "off" else wanted, effort, wanted != "off", level=effort)

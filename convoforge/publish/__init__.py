@@ -132,7 +132,7 @@ def versions_in(layout: Layout) -> Versions:
 
 
 def check_store(layout: Layout) -> None:
-    """Raises ConvoforgeError where a dataset's object store cannot be opened or read: better told before paying than after."""
+    """Raises ConvoforgeError where a dataset's object store cannot be opened or read: better before paying than after."""
     if isinstance(layout.data, ObjectFolder):
         ObjectVersions(layout, layout.data).sizes()
 

@@ -55,7 +55,7 @@ class ObjectVersions(Versions):
         folders = {**_numbered(sizes, self._layout.folder), **_numbered(sizes, self._layout.versions)}
         paths = [path for _, path in sorted(folders.items()) if f"{path}/{manifests.NAME}" in sizes]
         unread = [path for path in paths if path not in self._manifests]
-        with self._told("read"):  # all at once: one after the other, a hundred versions take seconds
+        with self._map_errors("read"):  # all at once: one after the other, a hundred versions take seconds
             texts = self._store.cat_ranges(
                 [f"{self._root}/{path}/{manifests.NAME}" for path in unread], None, None, on_error="raise"
             )
@@ -71,7 +71,7 @@ class ObjectVersions(Versions):
         if stage.rejected.exists():
             here[stage.rejected] = self._layout.rejected(number)
         first, last = stage.version / card.NAME, stage.version / manifests.NAME
-        with self._told("written"):
+        with self._map_errors("written"):
             for path in sorted(here, key=lambda path: (path == last, path != first, here[path])):
                 mode = "create" if path == first else "overwrite"
                 try:
@@ -91,7 +91,7 @@ class ObjectVersions(Versions):
         return self._sizes(self._layout.folder) | self._sizes(self._layout.versions)
 
     def _sizes(self, folder: str) -> dict[str, int]:
-        with self._told("read"):
+        with self._map_errors("read"):
             found = self._store.find(f"{self._root}/{folder}", detail=True)
         return {path.removeprefix(f"{self._root}/"): entry["size"] for path, entry in found.items()}
 
@@ -99,7 +99,7 @@ class ObjectVersions(Versions):
         return {number: self._data / path for number, path in _numbered(self._sizes(folder), folder).items()}
 
     def _latest(self) -> str | None:
-        with self._told("read"):
+        with self._map_errors("read"):
             try:
                 text: bytes = self._store.cat_file(f"{self._root}/{self._layout.folder}/{LATEST}")
             except FileNotFoundError:
@@ -107,11 +107,11 @@ class ObjectVersions(Versions):
         return text.decode(errors="replace").strip()
 
     def _note_latest(self, version: Version) -> None:
-        with self._told("written"):
+        with self._map_errors("written"):
             self._store.pipe_file(f"{self._root}/{self._layout.folder}/{LATEST}", f"{version.path.name}\n".encode())
 
     @contextmanager
-    def _told(self, what: str) -> Iterator[None]:
+    def _map_errors(self, what: str) -> Iterator[None]:
         try:
             yield
         except ConvoforgeError:
@@ -128,9 +128,9 @@ def _numbered(files: Iterable[str], folder: str) -> dict[int, str]:
 
 def _line(error: Exception) -> str:
     """What a library says, as a line without credentials: in addresses they stand before an @ or after a question mark."""
-    said = re.sub(r"//[^/\s@]*@", "//", " ".join(str(error).split()))
-    said = re.sub(r"[?]\S*", "", said).rstrip(".: ")
-    return f"{type(error).__name__}: {said}"
+    text = re.sub(r"//[^/\s@]*@", "//", " ".join(str(error).split()))
+    text = re.sub(r"[?]\S*", "", text).rstrip(".: ")
+    return f"{type(error).__name__}: {text}"
 
 
 def _advice(error: Exception) -> str:

@@ -41,7 +41,7 @@ Rows = Callable[[], Iterator[PublishedRow]]
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What was written, by split, without the splits that hold nothing; and what to tell about the splits."""
+    """What was written, by split, without the splits that hold nothing; and notes about the splits for a person."""
 
     files: Mapping[str, Sequence[Path]]
     rows: Mapping[str, int]

@@ -19,7 +19,7 @@ from convoforge.errors import ConfigError
 
 @dataclass(frozen=True, slots=True)
 class SplitPlan:
-    """Where each group goes (`groups`: group → split), which of them not by their hash (`moved`), and what to tell about it."""
+    """Where each group goes (`groups`: group → split), which of them not by their hash (`moved`), and notes about it for a person."""
 
     groups: Mapping[str, str]
     moved: Mapping[str, str]

@@ -86,7 +86,7 @@ class Versions(ABC):
 
     @abstractmethod
     def latest_path(self, version: Version) -> Folder:
-        """How `latest` is loaded, where it leads to this version."""
+        """What to load for `latest`, where it leads to this version."""
 
     @abstractmethod
     def _numbered(self, folder: str) -> dict[int, Folder]:
@@ -101,7 +101,7 @@ class Versions(ABC):
         """Notes it down, in one step."""
 
     def note_mixed(self) -> str | None:
-        """What to tell where versions of an older release lie beside `latest`, where a reader's glob meets them."""
+        """The note for a person where versions of an older release lie beside `latest`, where a reader's glob meets them."""
         if not (found := self._numbered(self._layout.folder)):
             return None
         return (
@@ -178,11 +178,11 @@ def number_of(name: str) -> int | None:
 def trusted(path: Folder, manifest: bytes, size: Callable[[str], int | None]) -> Version | None:
     """The version at `path`, if its manifest can be read and `size` (bytes) of every file it names is right."""
     try:
-        told = Manifest.model_validate_json(manifest)
+        found = Manifest.model_validate_json(manifest)
     except ValueError:
         return None
-    whole = all(size(file.path) == file.bytes for file in told.files)
-    return Version(path, told) if whole and told.version == number_of(path.name) else None
+    whole = all(size(file.path) == file.bytes for file in found.files)
+    return Version(path, found) if whole and found.version == number_of(path.name) else None
 
 
 class LocalVersions(Versions):

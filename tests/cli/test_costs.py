@@ -68,7 +68,7 @@ def test_every_figure_has_a_line_in_words(spent: Project) -> None:
         "tokens               300 in, 60 out",
         "prompt cache         1,800 tokens read, 900 written: 60.0% hits, $0.0030 saved",
         "batches              nothing",
-        "an answer takes      12.3 s in half of the calls, up to 12.3 s in 95%, up to 12.3 s in 99%",
+        "latency              12.3 s in half of the calls, up to 12.3 s in 95%, up to 12.3 s in 99%",
     ]
 
 

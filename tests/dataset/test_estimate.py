@@ -127,7 +127,7 @@ def test_a_cache_makes_it_cheaper_but_not_at_worst() -> None:
 )
 def test_the_time_is_that_of_the_tightest_limit(limits: dict[str, int], seconds: float, by: str) -> None:
     seen = of(plan_of(limits=limits), {"advice": MADE}, status=judged(plan_of(), 400, 0))
-    assert (seen.seconds, seen.held_up_by) == (pytest.approx(seconds, rel=0.01), by)
+    assert (seen.seconds, seen.limited_by) == (pytest.approx(seconds, rel=0.01), by)
 
 
 @given(
