@@ -141,29 +141,22 @@ def _rows(ledger: Ledger, ids: Sequence[int], verdicts: Mapping[int, tuple[Statu
             yield _row(row, *verdicts.get(row.id, (Status.ACCEPTED, "")))
 
 
+_COLUMNS = (
+    *("conversation_id", "template", "template_version", "persona", "emotion", "topic", "tier", "provider", "model"),
+    *("api_request_id", "input_tokens", "output_tokens", "run_id", "generated_at", "raw_text"),
+)
+"""Columns that are called as the ledger's."""
+
+
 def _row(row: Any, status: Status, why: str) -> PublishedRow:
     quality = read_quality(row.score, row.results)
     reasons = quality.reasons if quality else ()
     return PublishedRow(
-        conversation_id=row.conversation_id,
+        **{name: getattr(row, name) for name in _COLUMNS},
         conversation=read_conversation(row.turns, row.system) if row.turns else None,
-        template=row.template,
-        template_version=row.template_version,
-        persona=row.persona,
-        emotion=row.emotion,
-        topic=row.topic,
-        tier=row.tier,
         quality=quality,
-        provider=row.provider,
-        model=row.model,
         prompt_sha256=row.fingerprint_1,
-        api_request_id=row.api_request_id,
-        input_tokens=row.input_tokens,
-        output_tokens=row.output_tokens,
         cost_usd=usd(row.cost_pico),
-        run_id=row.run_id,
-        generated_at=row.generated_at,
         status=status,
         reasons=tuple(dict.fromkeys((why, *reasons))) if why else (),
-        raw_text=row.raw_text,
     )

@@ -109,6 +109,11 @@ def _pick(value: object, names: Iterable[str]) -> dict[str, Any]:
     return {name: getattr(value, name) for name in names}
 
 
+def read_intent(row: Any, limits: Mapping[str, int | None]) -> Intent:
+    """The intent of an attempt that is open, from its row in the log."""
+    return Intent(**_pick(row, _OF_INTENT), reserve_pico=row.reserved_pico, limits=limits)
+
+
 def start_attempts(connection: Connection, items: Sequence[Intent]) -> Sequence[Denied | None]:
     """Write intents and reserve their worst case, in order; `Denied` for one that does not fit into a budget."""
     budgets = read_budgets(connection, {scope for item in items for scope in item.limits})

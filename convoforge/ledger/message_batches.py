@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, Select, and_, bindparam, func, insert, select, update
 
-from convoforge.ledger.attempts import Completion, Intent, finish_attempts, start_attempts
+from convoforge.ledger.attempts import Completion, Intent, finish_attempts, read_intent, start_attempts
 from convoforge.ledger.budgets import Denied, list_budget_scopes
 from convoforge.ledger.tables import batches, datasets, generation_logs, requests, runs
 from convoforge.models import Asked, Provider
@@ -167,22 +167,7 @@ def read_parts(connection: Connection, batch_id: str) -> dict[str, BatchRequest]
     found = {}
     for row in connection.execute(query):
         name = make_custom_id(row.cell, row.draw, row.attempt)
-        intent = Intent(
-            request_id=row.request_id,
-            attempt=row.attempt,
-            run_id=row.run_id,
-            dataset_id=row.dataset_id,
-            owner=row.owner,
-            provider=row.provider,
-            model=row.model,
-            template=row.template,
-            api_key=row.api_key,
-            price=row.price,
-            started_at=row.started_at,
-            reserve_pico=row.reserved_pico,
-            limits=_limits(row),
-            batch_id=batch_id,
-        )
+        intent = read_intent(row, _limits(row))
         context = ScoringContext("", row.template, row.persona, row.emotion, row.topic, row.tier)
         found[name] = BatchRequest(name, row.cell, row.draw, Asked(**orjson.loads(row.request)), intent, context)
     return found
