@@ -3,6 +3,7 @@ second line is shown as an escape, as Python and JSON write it, instead of being
 
 from __future__ import annotations
 
+import json
 import re
 
 _FORMATS = "\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"
@@ -10,8 +11,6 @@ _FORMATS = "\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufff
 
 _ALL = re.compile(f"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff{_FORMATS}]")
 _BUT_LINES = re.compile(f"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff{_FORMATS}]")
-
-_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 def printable(text: str) -> str:
@@ -26,7 +25,7 @@ def printable_line(text: str) -> str:
 
 def escape_json(text: str) -> str:
     """JSON text that means the same, with every control character in JSON's own escapes."""
-    return _ALL.sub(lambda found: "".join(f"\\u{unit:04x}" for unit in _utf16(found[0])), text)
+    return _ALL.sub(lambda found: json.dumps(found[0])[1:-1], text)
 
 
 def is_text(text: str) -> bool:
@@ -39,10 +38,4 @@ def is_text(text: str) -> bool:
 
 
 def _escape(found: re.Match[str]) -> str:
-    char, code = found[0], ord(found[0])
-    return _SHORT.get(char) or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}")
-
-
-def _utf16(char: str) -> tuple[int, ...]:
-    code = ord(char)
-    return (code,) if code < 0x10000 else (0xD800 + ((code - 0x10000) >> 10), 0xDC00 + ((code - 0x10000) & 0x3FF))
+    return found[0].encode("unicode_escape").decode()

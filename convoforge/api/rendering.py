@@ -58,9 +58,7 @@ def generated(request: ConversationRequest, outcome: Outcome, model: str, name: 
             status="generated" if outcome.status is Status.ACCEPTED else "needs_revision",
             quality_score=quality.score,
             quality_breakdown=Breakdown(
-                turns=quality.points("turns"),
-                length=quality.points("length"),
-                structure=quality.points("structure"),
+                **{name: quality.points(name) for name in ("turns", "length", "structure")},
                 reasons=list(quality.reasons),
                 scorers=list(quality.results),
             ),
