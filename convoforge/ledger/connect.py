@@ -142,7 +142,7 @@ def _refuse(found: str, shown: str) -> str:
             "upgrade convoforge"
         )
     return (
-        f"the ledger at {shown} is from before the first release of convoforge (schema {found}, this one knows {HEAD}) and cannot "
+        f"the ledger at {shown} is from an earlier preliminary version of convoforge (schema {found}, this one knows {HEAD}) and cannot "
         "be migrated: move it elsewhere, or set CONVOFORGE_DATABASE_URL to another database, and build again"
     )
 

@@ -1,4 +1,4 @@
-"""A ledger of an older release is brought up to date when it is opened; one from before the first release is refused."""
+"""A ledger of an older release is brought up to date when it is opened; one of a preliminary version is refused."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_a_ledger_of_an_older_release_is_migrated_with_all_it_holds(
 
 
 @pytest.mark.parametrize("version", ["0001", "0005"])
-def test_a_ledger_from_before_the_first_release_is_refused_unchanged(database_url: str, version: str) -> None:
+def test_a_ledger_of_a_preliminary_version_is_refused_unchanged(database_url: str, version: str) -> None:
     with Ledger(database_url) as ledger:
         ledger.write(stamp, version)
         before = inspect(ledger.engine).get_table_names()
@@ -59,7 +59,7 @@ def test_a_ledger_from_before_the_first_release_is_refused_unchanged(database_ur
         Ledger(database_url)
     assert str(caught.value).startswith("the ledger at ")
     assert str(caught.value).endswith(
-        f" is from before the first release of convoforge (schema {version}, this one knows {HEAD}) and cannot be migrated: "
+        f" is from an earlier preliminary version of convoforge (schema {version}, this one knows {HEAD}) and cannot be migrated: "
         "move it elsewhere, or set CONVOFORGE_DATABASE_URL to another database, and build again"
     )
     assert "\n" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""Schema changes since the first release, append-only. `connect` runs them when a ledger is opened."""
+"""Schema changes since 1.0, append-only. `connect` runs them when a ledger is opened."""
 
 from __future__ import annotations
 

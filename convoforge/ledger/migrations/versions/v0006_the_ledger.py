@@ -1,4 +1,4 @@
-"""The schema of the first release: where later migrations start. Nothing runs it: `connect` makes a new ledger from `tables.py`."""
+"""Where later migrations start: the schema of 1.0. Nothing runs it: `connect` makes a new ledger from `tables.py`."""
 
 revision = "0006"
 down_revision = None
