@@ -340,6 +340,7 @@ def test_a_prefect_home_that_cannot_be_used(project: Project) -> None:
     assert "/dev/null" in lines[0]
 
 
+@pytest.mark.server
 def test_installed_without_a_project_it_says_what_to_do(tmp_path: Path) -> None:
     """As from a wheel: the packages alone, outside the repository."""
     package = Path(cli.__file__).parent.parent

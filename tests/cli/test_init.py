@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from support import Project
 
+pytestmark = pytest.mark.server
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 

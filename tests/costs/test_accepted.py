@@ -92,7 +92,7 @@ def write(connection: Connection, some: list[dict[str, Any]]) -> None:
                     connection.execute(insert(reviews), said)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(worlds, min_size=1, max_size=2))
 def test_what_is_counted_as_accepted_is_what_the_rule_accepts(ledger: Ledger, some: list[dict[str, Any]]) -> None:
     ledger.write(write, some)

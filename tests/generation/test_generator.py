@@ -994,6 +994,7 @@ STORM = {
 }  # fmt: skip
 
 
+@pytest.mark.server
 async def test_in_a_storm_of_faults_the_costs_agree_to_the_token(open_run: Open) -> None:
     count = 300
     with simulator_process(latency_ms=10, jitter_ms=10, fault_rate=STORM, seed=11) as url:

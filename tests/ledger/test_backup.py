@@ -43,6 +43,7 @@ def rows(ledger: Ledger, query: str) -> list[tuple[object, ...]]:
     return [tuple(row) for row in ledger.read(lambda connection: connection.execute(text(query)).all())]
 
 
+@pytest.mark.server
 @pytest.mark.parametrize("copy_ledger", [by_vacuum, by_backup])
 def test_a_copy_made_during_a_run_has_the_costs_of_a_moment(tmp_path: Path, copy_ledger: Callable[[Path, Path], None]) -> None:
     copies: list[Path] = []

@@ -223,6 +223,7 @@ def open_with(url: str, folder: Path, max_tokens: int | None = None, model: str 
     return asyncio.run(run())
 
 
+@pytest.mark.server
 def test_a_run_asks_the_api_and_keeps_what_it_says(tmp_path: Path) -> None:
     with simulator_process() as url:
         outcome = open_with(url, tmp_path)
