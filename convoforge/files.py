@@ -36,9 +36,9 @@ def create_file(path: Path) -> None:
         os.close(handle)
 
 
-def make_private(place: Path) -> None:
+def make_private(folder: Path) -> None:
     """Take a file of ours, or a folder with all that is in it, away from everybody else."""
-    for path in (place, *place.rglob("*")):
+    for path in (folder, *folder.rglob("*")):
         if not path.is_symlink():
             path.chmod(PRIVATE_FOLDER if path.is_dir() else PRIVATE_FILE)
 

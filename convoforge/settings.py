@@ -52,12 +52,12 @@ class ObjectFolder:
 Folder = Path | ObjectFolder
 
 
-def read_data_folder(place: object) -> object:
+def read_data_folder(path: object) -> object:
     """A folder as a person writes it: a path and `file://` are local, any other URL is in an object store.
 
     Raises ConfigError for a URL that cannot be a folder, without showing what may be a password.
     """
-    text = str(place) if isinstance(place, Path) else place
+    text = str(path) if isinstance(path, Path) else path
     if not isinstance(text, str) or "://" not in text or text.startswith("file:"):
         return _read_local(text, "CONVOFORGE_DATA_DIR")
     url = urlsplit(text)
@@ -70,8 +70,8 @@ def read_data_folder(place: object) -> object:
     return ObjectFolder("/".join([f"{url.scheme}://{url.netloc}", *filter(None, url.path.split("/"))]))
 
 
-def _read_config_folder(place: object) -> object:
-    text = str(place) if isinstance(place, Path) else place
+def _read_config_folder(path: object) -> object:
+    text = str(path) if isinstance(path, Path) else path
     if isinstance(text, str) and "://" in text and not text.startswith("file:"):
         raise ConfigError(
             f"CONVOFORGE_CONFIG_DIR={text}: specs, templates and personas are read from a local folder: give its path"

@@ -41,14 +41,14 @@ _FIELD = re.compile(r"(?:messages|system|model|tools|metadata|thinking|temperatu
 """How the API begins where a field of the request is at fault. What stands behind it may be the request's own text."""
 
 
-def is_about_empty_account(kind: str, said: str, *, refusal: bool) -> bool:
+def is_about_empty_account(kind: str, message: str, *, refusal: bool) -> bool:
     """Whether an error of this type and text is about the account. `refusal`: it came with a status that refuses the request (400,
     402, 403 …), and not with one that also a server in trouble or a full one answers."""
-    text = f"{kind} {said}".replace("_", " ")
+    text = f"{kind} {message}".replace("_", " ")
     if kind == "billing_error":
         return True
-    if _FIELD.match(said):
+    if _FIELD.match(message):
         return False
     if _SURE.search(text):
         return True
-    return refusal and ("billing" in said.lower() or bool(_THING.search(said) and _USED_UP.search(said)))
+    return refusal and ("billing" in message.lower() or bool(_THING.search(message) and _USED_UP.search(message)))

@@ -91,10 +91,10 @@ class MessageBatches:
 
     def _result(self, text: bytes, response: httpx2.Response, applied: bool) -> BatchResult | UnreadableLine:
         try:
-            told = parse_json(text)
-            if not isinstance(told, dict):
+            data = parse_json(text)
+            if not isinstance(data, dict):
                 raise TypeError("it is no JSON object")
-            custom_id, result = told["custom_id"], told["result"]
+            custom_id, result = data["custom_id"], data["result"]
             if not isinstance(custom_id, str):
                 raise TypeError("its custom_id is no text")
         except (ValueError, KeyError, TypeError) as error:
@@ -120,9 +120,9 @@ def _fault(kind: object, result: Mapping[str, Any]) -> ClaudeAPIError:
         words = f"the batch brought a result of the unknown type '{word}'; it may have been billed"
         return TransientError(words, kind="unknown_result", maybe_billed=True)
     error = result["error"].get("error") or result["error"]
-    kind, said = clean_line(error.get("type", "error"), (), 64), clean_line(error.get("message", ""), ())
-    found, _ = classify_by_type(kind, said)
-    return found(f"the API could not answer in a batch ({kind}): {said}", kind=kind)
+    kind, message = clean_line(error.get("type", "error"), (), 64), clean_line(error.get("message", ""), ())
+    found, _ = classify_by_type(kind, message)
+    return found(f"the API could not answer in a batch ({kind}): {message}", kind=kind)
 
 
 def _unreadable(text: bytes, response: httpx2.Response, why: Exception) -> UnreadableLine:
@@ -140,35 +140,35 @@ def _unreadable(text: bytes, response: httpx2.Response, why: Exception) -> Unrea
     )
 
 
-def _state(told: Any, response: httpx2.Response) -> BatchState:
+def _state(data: Any, response: httpx2.Response) -> BatchState:
     """A batch as the API describes it. What is needed is its name and where it stands; of the rest a new API may say less or more."""
-    if not isinstance(told, dict):
+    if not isinstance(data, dict):
         raise unreadable(response, "a batch is no JSON object")
-    name, status = told.get("id"), told.get("processing_status")
+    name, status = data.get("id"), data.get("processing_status")
     if not isinstance(name, str) or not _BATCH_ID.fullmatch(name):
         raise unreadable(response, "a batch has no id")
     if not isinstance(status, str):
         raise unreadable(response, "a batch has no processing_status")
-    given = told.get("request_counts")
+    given = data.get("request_counts")
     counts = {str(kind): number for kind, number in given.items() if type(number) is int} if isinstance(given, dict) else {}
-    ended_at = _time(told.get("ended_at"))
+    ended_at = _time(data.get("ended_at"))
     return BatchState(
         id=name,
         status=clean_line(status, (), 32),
         ended=status == "ended" or ended_at is not None,  # a new word for an end is one, too
         requests=sum(counts.values()) or None,
         counts=counts,
-        created_at=_time(told.get("created_at")),
+        created_at=_time(data.get("created_at")),
         ended_at=ended_at,
-        archived=_time(told.get("archived_at")) is not None,
+        archived=_time(data.get("archived_at")) is not None,
         provider=read_provider(response.headers),
     )
 
 
-def _time(told: object) -> datetime | None:
+def _time(data: object) -> datetime | None:
     """A time of the API, aware; None where there is none, or none that can be read."""
     try:
-        found = datetime.fromisoformat(told) if isinstance(told, str) else None
+        found = datetime.fromisoformat(data) if isinstance(data, str) else None
     except ValueError:
         return None
     return found.replace(tzinfo=UTC) if found is not None and found.tzinfo is None else found

@@ -88,26 +88,26 @@ def make_connection_error(error: Exception, where: str, keys: Sequence[str] = ()
     whose words. What never got there billed nothing."""
     error = _find_cause(error)
     words = clean_line(error, keys, 200) or type(error).__name__
-    for cause, said in _UNREACHED.items():
+    for cause, message in _UNREACHED.items():
         if isinstance(error, cause):
-            return TransientError(f"no answer from {where}: {said} ({words})", kind="unreachable")
+            return TransientError(f"no answer from {where}: {message} ({words})", kind="unreachable")
     if isinstance(error, TimeoutError | anthropic.APITimeoutError | httpx2.TimeoutException):
         return TransientError("the API did not answer in time", kind="timeout", maybe_billed=True)
     if isinstance(error, httpx2.DecodingError):
-        said = f"the answer from {where} is not compressed as it claims to be ({words})"
-        return UnreadableError(said, kind="bad_encoding", maybe_billed=True)
+        message = f"the answer from {where} is not compressed as it claims to be ({words})"
+        return UnreadableError(message, kind="bad_encoding", maybe_billed=True)
     if isinstance(error, aiohttp.ClientResponseError):
         what = "has a header that is too large" if "more than" in words or "too long" in words else "is no HTTP that can be read"
         return UnreadableError(f"the answer from {where} {what} ({words})", kind="bad_header", maybe_billed=True)
     if isinstance(error, aiohttp.ServerDisconnectedError):
-        said = "the server closed the connection before it answered"
+        message = "the server closed the connection before it answered"
     elif isinstance(error, aiohttp.ClientPayloadError):
-        said = "the connection ended in the midst of the answer"
+        message = "the connection ended in the midst of the answer"
     elif isinstance(error, ConnectionResetError | BrokenPipeError) or isinstance(error.__cause__, ConnectionResetError):
-        said = "the connection was reset"
+        message = "the connection was reset"
     else:
-        said = "the connection broke during the call"
-    return TransientError(f"no answer from {where}: {said} ({words})", kind="connection", maybe_billed=True)
+        message = "the connection broke during the call"
+    return TransientError(f"no answer from {where}: {message} ({words})", kind="connection", maybe_billed=True)
 
 
 def _find_cause(error: Exception) -> Exception:
@@ -134,39 +134,39 @@ _UNREACHED: Mapping[type[Exception], str] = {
 
 
 def classify(
-    status: int, kind: str, said: str, *, code: str = "", retry_after: float | None = None, page: bool = False
+    status: int, kind: str, message: str, *, code: str = "", retry_after: float | None = None, page: bool = False
 ) -> tuple[type[ClaudeAPIError], str]:
     """What an answer that is an error means, and how to say it. `kind` and `code` are the API's own words for it, `page`: it is a web
     page, and not the API's. The order matters: what is said of the account first, then what passes, then the status."""
     if code in _FATAL_CODES:
-        return FatalAPIError, f"{_FATAL_CODES[code]} ({status}): {said}"
+        return FatalAPIError, f"{_FATAL_CODES[code]} ({status}): {message}"
     if page and 400 <= status < 500 and status not in (429, *_OWN_REFUSALS):
-        return UnreadableError, f"a web page came instead of the API's answer ({status}), as from a proxy: {said}"
-    if status == 402 or _is_account_empty(status, kind, said, retry_after):
-        return FatalAPIError, f"{CANNOT_PAY} ({status}): {said}"
+        return UnreadableError, f"a web page came instead of the API's answer ({status}), as from a proxy: {message}"
+    if status == 402 or _is_account_empty(status, kind, message, retry_after):
+        return FatalAPIError, f"{CANNOT_PAY} ({status}): {message}"
     if code == "request_body_timeout":
-        return TransientError, f"the request did not get through ({status}): {said}"
-    if status in (429, 529) or kind in ("overloaded_error", "rate_limit_error") or said.lower().startswith("overloaded"):
+        return TransientError, f"the request did not get through ({status}): {message}"
+    if status in (429, 529) or kind in ("overloaded_error", "rate_limit_error") or message.lower().startswith("overloaded"):
         wait = f"; it asks to wait {span(retry_after)}" if retry_after and retry_after >= 60 else ""
-        return OverloadError, f"the API has no room ({status}): {said}{wait}"
+        return OverloadError, f"the API has no room ({status}): {message}{wait}"
     if status == 401:
-        return FatalAPIError, f"the API refused the key ({status}): {said}. Check ANTHROPIC_API_KEY"
+        return FatalAPIError, f"the API refused the key ({status}): {message}. Check ANTHROPIC_API_KEY"
     if status == 403:
-        return FatalAPIError, f"the key may not do this ({status}): {said}"
+        return FatalAPIError, f"the key may not do this ({status}): {message}"
     if status == 407:
-        return FatalAPIError, f"the proxy wants a password ({status}): {said}. Check HTTPS_PROXY"
-    if status == 404 and _UNKNOWN_MODEL.search(said):
-        return FatalAPIError, f"unknown model ({status}): {said}"
+        return FatalAPIError, f"the proxy wants a password ({status}): {message}. Check HTTPS_PROXY"
+    if status == 404 and _UNKNOWN_MODEL.search(message):
+        return FatalAPIError, f"unknown model ({status}): {message}"
     if status == 499:
-        return TransientError, f"the call was cut off ({status}): {said}"
+        return TransientError, f"the call was cut off ({status}): {message}"
     if status >= 500 or status in _TEMPORARY or kind in ("api_error", "timeout_error"):
-        return TransientError, f"the API failed ({status}): {said}"
-    return RejectedError, f"the API refused the request ({status}): {said}"
+        return TransientError, f"the API failed ({status}): {message}"
+    return RejectedError, f"the API refused the request ({status}): {message}"
 
 
-def classify_by_type(kind: str, said: str) -> tuple[type[ClaudeAPIError], str]:
+def classify_by_type(kind: str, message: str) -> tuple[type[ClaudeAPIError], str]:
     """The same where there is no status: in a batch's results. A type that is new may pass."""
-    return classify(_STATUS_OF.get(kind, 500), kind, said)
+    return classify(_STATUS_OF.get(kind, 500), kind, message)
 
 
 def _translate_status(
@@ -176,8 +176,8 @@ def _translate_status(
     code = clean_line(error.error_code or "", keys, 64)
     kind = clean_line(error.type or type(error).__name__, keys, 64)
     page = is_page(error.response.content, headers.get("content-type", ""))
-    said = clean_line(_read_title(error.message) if page else error.api_message or error.message, keys)
-    told: dict[str, Any] = {
+    message = clean_line(_read_title(error.message) if page else error.api_message or error.message, keys)
+    fields: dict[str, Any] = {
         "status": status,
         "kind": "page" if page else kind,
         "request_id": clean_line(error.request_id, keys, 128) if error.request_id else None,
@@ -189,13 +189,13 @@ def _translate_status(
     if 300 <= status < 400:
         where = clean_line(headers.get("location", "nowhere"), keys, 128)
         return FatalAPIError(
-            f"the server sends one elsewhere ({status}), to {where}: set ANTHROPIC_BASE_URL to the API's own address", **told
+            f"the server sends one elsewhere ({status}), to {where}: set ANTHROPIC_BASE_URL to the API's own address", **fields
         )
     counts = _STATUS_OF.get(kind, 500) if status < 300 else status
-    found, words = classify(counts, kind, said, code=code, retry_after=told["retry_after"], page=page)
+    found, words = classify(counts, kind, message, code=code, retry_after=fields["retry_after"], page=page)
     if status < 300:
         words = f"an error came with status {status}: {words}"
-    return _apply_should_retry(found, headers.get("x-should-retry", ""), status, words)(words, **told)
+    return _apply_should_retry(found, headers.get("x-should-retry", ""), status, words)(words, **fields)
 
 
 def _apply_should_retry(found: type[ClaudeAPIError], wish: str, status: int, words: str) -> Callable[..., ClaudeAPIError]:
@@ -204,7 +204,7 @@ def _apply_should_retry(found: type[ClaudeAPIError], wish: str, status: int, wor
     if wish == "true" and status >= 400 and not words.startswith(CANNOT_PAY) and not issubclass(found, _RETRIED):
         return TransientError
     if wish == "false" and issubclass(found, _RETRIED):
-        return lambda said, **told: found(said, final=True, **told)
+        return lambda message, **fields: found(message, final=True, **fields)
     return found
 
 
@@ -214,21 +214,21 @@ def is_page(body: bytes, content_type: str = "") -> bool:
     return first == b"<" or (first not in (b"", b"{", b"[") and "html" in content_type.lower())
 
 
-def _read_title(said: str) -> str:
-    found = _TITLE.search(said)
-    return found[1] if found else said
+def _read_title(message: str) -> str:
+    found = _TITLE.search(message)
+    return found[1] if found else message
 
 
-def _is_account_empty(status: int, kind: str, said: str, retry_after: float | None) -> bool:
+def _is_account_empty(status: int, kind: str, message: str, retry_after: float | None) -> bool:
     """A 429 that says when to come back is about a rate, whatever it calls it."""
     if status == 429 and retry_after is not None and kind != "billing_error":
         return False
-    return is_about_empty_account(kind, said, refusal=400 <= status < 500 and status != 429)
+    return is_about_empty_account(kind, message, refusal=400 <= status < 500 and status != 429)
 
 
-def clean_line(said: object, keys: Sequence[str], most: int = 400) -> str:
+def clean_line(message: object, keys: Sequence[str], most: int = 400) -> str:
     """What somebody else said, fit for a message and for a column of the ledger: one line, without our keys, cut."""
-    text = str(said).encode(errors="replace").decode()
+    text = str(message).encode(errors="replace").decode()
     for key in keys:
         text = text.replace(key, "[key]")
     text = "".join(letter if letter.isprintable() else " " for letter in text[: 4 * most])

@@ -33,7 +33,7 @@ def price_answered(answered: str, *, batch: bool) -> Price | None:
     return None
 
 
-def tell_other_model(asked: str, answered: str) -> str | None:
+def describe_other_model(asked: str, answered: str) -> str | None:
     """What to say where another model has answered."""
     if not is_other_model(asked, answered):
         return None

@@ -17,7 +17,7 @@ from functools import partial
 from convoforge.claude import MessageBatchClient
 from convoforge.claude.batches import HANDOVER_SECONDS
 from convoforge.errors import ClaudeAPIError, ConfigError, FatalAPIError, RejectedError, TransientError
-from convoforge.generation.answering_model import tell_other_model
+from convoforge.generation.answering_model import describe_other_model
 from convoforge.generation.endpoint import wrong_provider
 from convoforge.generation.recording import RecordedAnswer, check_usable, record_answer, record_failure
 from convoforge.generation.run_context import RunContext
@@ -287,7 +287,7 @@ class Collector:
 
     async def _write(self, batch: OpenBatch, results: Sequence[tuple[BatchRequest, BatchResult]], found: Collected) -> None:
         """Write down some results, and count them in this run."""
-        at, least = self._now(), self._run.spec.quality.min_score
+        at, min_score = self._now(), self._run.spec.quality.min_score
         latency = max(0, round((at - batch.created_at).total_seconds() * 1000))
         completions: list[Completion] = []
         recorded: dict[tuple[int, int], RecordedAnswer] = {}
@@ -302,7 +302,7 @@ class Collector:
                 if isinstance(error, FatalAPIError):
                     self._run.state.stop(str(error), fatal=True)
                 if isinstance(error, RejectedError):
-                    self._run.state.answered(error)
+                    self._run.state.note_answer(error)
                 continue
             reply = replace(one.reply, request_id=one.message_id)
             context = replace(part.context, dataset=self._run.spec.name, parameters=self._run.spec.parameters)
@@ -318,17 +318,17 @@ class Collector:
                 )
                 found.failed.add(part.intent.request_id)
                 continue
-            self._run.state.answered(None)
+            self._run.state.note_answer(None)
             if answer.unscored is not None:
                 self._run.state.stop(str(answer.unscored), fatal=True)
-            if not self._run.spec.allow_other_model and (said := tell_other_model(part.intent.model, reply.model)):
-                self._run.state.other_model(said)
+            if not self._run.spec.allow_other_model and (message := describe_other_model(part.intent.model, reply.model)):
+                self._run.state.other_model(message)
             completions.append(answer.completion)
             recorded[part.intent.request_id, part.intent.attempt] = answer
         for key in await self._run.ledger.awrite(finish_parts, completions):
             if key in recorded:
                 answer = recorded[key]
-                status = self._run.state.judged(answer.status(least), answer.faults(least), answer.content_hash)
+                status = self._run.state.count_answer(answer.status(min_score), answer.faults(min_score), answer.content_hash)
                 found.count(status, answer.completion, ours=batch.run_id == self._run.run_id)
 
     async def _fail(self, failed: Sequence[tuple[BatchRequest, ClaudeAPIError]]) -> set[int]:

@@ -30,7 +30,7 @@ from convoforge.errors import (
     TransientError,
     span,
 )
-from convoforge.generation.answering_model import tell_other_model
+from convoforge.generation.answering_model import describe_other_model
 from convoforge.generation.endpoint import wrong_provider
 from convoforge.generation.prompt_cache import CacheTurn, PromptCache, worth_seconds
 from convoforge.generation.recording import MAX_ERROR_CHARS, asked_of, check_usable, record_answer, record_failure
@@ -84,7 +84,7 @@ class Generator:
         self._rubric = Rubric.of(run.spec.quality.scorers)
         self._now = now
         self._dead_keys: set[int] = set()
-        self._told_terms: set[Terms] = set()
+        self._logged_terms: set[Terms] = set()
         self._resting: dict[int, float] = {}
         self._room = asyncio.Lock()
         self._in_flight = asyncio.Semaphore(concurrency)
@@ -198,8 +198,8 @@ class Generator:
         self._run.state.in_flight.discard(task)
         error = None if task.cancelled() else task.exception()
         if error is not None and not isinstance(error, ClaudeAPIError):
-            said = str(error) if isinstance(error, LedgerError) else f"an internal error: {repr(error)[:MAX_ERROR_CHARS]}"
-            self._run.state.stop(said)
+            message = str(error) if isinstance(error, LedgerError) else f"an internal error: {repr(error)[:MAX_ERROR_CHARS]}"
+            self._run.state.stop(message)
 
     async def _give_back(self, job: Job, reason: str) -> None:
         await self._run.ledger.awrite(release_claims, self._run.owner, [job.claimed.request_id], reason)
@@ -242,7 +242,7 @@ class Generator:
             latency = _elapsed_ms(begun)
             _check_reply(reply, self._run.provider)
             if turn.keep:
-                self._cache.heard(job.prompt.system, reply.usage)
+                self._cache.note_usage(job.prompt.system, reply.usage)
             self._run.limiter.learn(permit, reply.rate_headers)
             asked = asked_of(job.prompt, self._run.spec.model, job.settings, job.template_version)
             cell, draw = job.claimed.cell, job.claimed.draw
@@ -251,30 +251,30 @@ class Generator:
                 intent, asked, cell, draw, reply, self._run.price, self._now(), latency, score=score, keep_score=job.keep_score
             )
             check_usable(reply, recorded)
-            self._run.state.answered(None)
+            self._run.state.note_answer(None)
         except Exception as error:  # noqa: BLE001 - a fault of ours is recorded like any other, and raised again
-            felt = self._react(permit, error)
+            raised = self._react(permit, error)
             await self._record(self._failure(job, intent, error, reply, _elapsed_ms(begun)))
             self._run.state.tally["errors"] += 1
-            raise felt from None
-        self._tell_terms(reply)
-        if not self._run.spec.allow_other_model and (said := tell_other_model(self._run.spec.model, reply.model)):
-            self._run.state.other_model(said)
+            raise raised from None
+        self._log_terms(reply)
+        if not self._run.spec.allow_other_model and (message := describe_other_model(self._run.spec.model, reply.model)):
+            self._run.state.other_model(message)
         if recorded.unscored is not None:
             self._run.state.stop(str(recorded.unscored), fatal=True)
-        least = self._run.spec.quality.min_score
+        min_score = self._run.spec.quality.min_score
         # before it is recorded: other calls begin meanwhile
-        status = self._run.state.judged(recorded.status(least), recorded.faults(least), recorded.content_hash)
+        status = self._run.state.count_answer(recorded.status(min_score), recorded.faults(min_score), recorded.content_hash)
         await self._record(recorded.completion)
         self._count(job, status)
-        return recorded.outcome(least, intent.attempt - job.claimed.attempts)
+        return recorded.outcome(min_score, intent.attempt - job.claimed.attempts)
 
-    def _tell_terms(self, reply: Reply) -> None:
+    def _log_terms(self, reply: Reply) -> None:
         """Say once in the log what answers are billed under, where that is not the plain price."""
-        if reply.terms not in self._told_terms:
-            self._told_terms.add(reply.terms)
-            if said := describe_terms(reply.model or self._run.spec.model, reply.terms):
-                _LOG.warning("answers are billed with %s", said)
+        if reply.terms not in self._logged_terms:
+            self._logged_terms.add(reply.terms)
+            if message := describe_terms(reply.model or self._run.spec.model, reply.terms):
+                _LOG.warning("answers are billed with %s", message)
 
     async def _in_time(self, permit: Permit) -> Permit:
         """The permit, or another one where writing the intent took too long: a request sent late would not be counted in its window."""
@@ -286,7 +286,7 @@ class Generator:
     async def _record(self, completion: Completion) -> None:
         await self._run.ledger.batched(finish_attempts, completion)
         self._run.state.cost_pico += completion.cost_pico
-        self._run.state.recorded()
+        self._run.state.wake_waiting()
 
     def _count(self, job: Job, status: Status) -> None:
         self._run.state.unanswered.discard(job.claimed.request_id)
@@ -299,7 +299,7 @@ class Generator:
 
     def _react(self, permit: Permit, error: Exception) -> Exception:
         """What an error means beyond its request, at once; returns the error as the retry loop should see it."""
-        self._run.state.answered(error)
+        self._run.state.note_answer(error)
         match error:
             case OverloadError() | TransientError() if (error.retry_after or 0) > self._run.spec.retry.patience_seconds:
                 return self._rest(permit, error)

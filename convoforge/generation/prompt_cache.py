@@ -102,7 +102,7 @@ class PromptCache:
                 ahead.set()
                 known.ahead = None
 
-    def heard(self, text: str | None, usage: Usage) -> None:
+    def note_usage(self, text: str | None, usage: Usage) -> None:
         """A marked request with `text` was answered."""
         if text is None:
             return

@@ -168,11 +168,11 @@ def check_usable(reply: Reply, recorded: RecordedAnswer) -> None:
     ended before it was complete. A conversation that is there was paid, and is kept whatever else is missing."""
     if recorded.conversation is not None:
         return
-    told: dict[str, Any] = {"request_id": reply.request_id, "maybe_billed": True}
+    facts: dict[str, Any] = {"request_id": reply.request_id, "maybe_billed": True}
     if not reply.usage_known:
-        raise UnreadableError("the answer tells no usage that can be true, and holds no conversation", kind="bad_usage", **told)
+        raise UnreadableError("the answer tells no usage that can be true, and holds no conversation", kind="bad_usage", **facts)
     if reply.stop_reason is None:
-        raise TransientError("the answer ended before it was complete", kind="incomplete", **told)
+        raise TransientError("the answer ended before it was complete", kind="incomplete", **facts)
 
 
 def _charged(intent: Intent, reply: Reply, price: Price) -> dict[str, Any]:
@@ -215,22 +215,24 @@ def record_failure(
     """A call that failed. An answer that cannot be used was paid all the same; a fault of ours may have been. `pending`: nobody tries
     again now, and the request is given back."""
     unsent = isinstance(error, LimiterClosed | RateLimitError)
-    said = error if isinstance(error, ClaudeAPIError) else ClaudeAPIError(repr(error)[:MAX_ERROR_CHARS], maybe_billed=not unsent)
+    failure = (
+        error if isinstance(error, ClaudeAPIError) else ClaudeAPIError(repr(error)[:MAX_ERROR_CHARS], maybe_billed=not unsent)
+    )
     rejected = isinstance(error, RejectedError)
     return Completion(
         intent,
         status="failed",
-        **(_charged(intent, reply, price) if reply else {"billing": "maybe" if said.maybe_billed else "none"}),
+        **(_charged(intent, reply, price) if reply else {"billing": "maybe" if failure.maybe_billed else "none"}),
         finished_at=finished_at,
         latency_ms=latency_ms,
         provider=reply.provider if reply else None,
-        error_kind=said.kind or type(error).__name__,
-        error=str(said),
-        http_status=said.status,
-        api_request_id=said.request_id,
+        error_kind=failure.kind or type(error).__name__,
+        error=str(failure),
+        http_status=failure.status,
+        api_request_id=failure.request_id,
         request_state="failed" if rejected else "pending" if pending else None,
         fingerprint=fingerprint if rejected else None,
-        reason=str(said) if rejected or pending else None,
+        reason=str(failure) if rejected or pending else None,
     )
 
 

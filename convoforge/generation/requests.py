@@ -97,7 +97,7 @@ class LastingRunState(RunState):
         """Told in the answer's metadata, and in the log: it is no reason to serve nobody."""
         _LOG.warning("%s", reason)
 
-    def answered(self, error: Exception | None) -> None:
+    def note_answer(self, error: Exception | None) -> None:
         """Ten of the same refusal say nothing here: they may be one caller's. Neither do ten pages of a proxy that passes."""
 
 

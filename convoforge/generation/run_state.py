@@ -48,7 +48,7 @@ class RunState:
             self.stopped = reason
             if self.limiter is not None:
                 self.limiter.close(reason)
-            self.recorded()
+            self.wake_waiting()
 
     def allow(self, epoch: int) -> None:
         """Raises `LimiterClosed` where what came in this epoch is not sent any more. A run has one epoch, and its limiter is closed."""
@@ -61,22 +61,22 @@ class RunState:
         """Another model answers than was asked for, and the spec does not allow it."""
         self.stop(reason, fatal=True)
 
-    def recorded(self) -> None:
+    def wake_waiting(self) -> None:
         """Wake those who wait for room in a budget."""
         self.settled.set()
         self.settled = asyncio.Event()
 
-    def judged(self, status: Status, faults: Sequence[str], content_hash: str | None) -> Status:
+    def count_answer(self, status: Status, faults: Sequence[str], content_hash: str | None) -> Status:
         """Count what an answer turned out to be: why it is not accepted, if it is not. Returns what it counts as, as far as this process
         knows: what repeats an accepted one is not accepted."""
         if self.recent is None:
             return status
         copy = status is Status.ACCEPTED and self.recent.repeats(content_hash)
-        if (said := self.recent.add(faults, content_hash)) is not None:
-            self.stop(said)
+        if (message := self.recent.add(faults, content_hash)) is not None:
+            self.stop(message)
         return Status.DROPPED if copy else status
 
-    def answered(self, error: Exception | None) -> None:
+    def note_answer(self, error: Exception | None) -> None:
         """Count refusals of the same kind in a row, and answers in a row that cannot be read. None is an answer that is none of these;
         an error of another kind says nothing of them."""
         if isinstance(error, UnreadableError):
@@ -86,8 +86,8 @@ class RunState:
             return
         if error is None or isinstance(error, RejectedError):
             self._unreadable = 0
-            said = f"{error.status} {error.kind}: {error}" if error else ""
-            count = self._rejection[1] + 1 if said and said == self._rejection[0] else int(bool(said))
-            self._rejection = (said, count)
+            message = f"{error.status} {error.kind}: {error}" if error else ""
+            count = self._rejection[1] + 1 if message and message == self._rejection[0] else int(bool(message))
+            self._rejection = (message, count)
             if error is not None and count >= SAME_REJECTION_LIMIT:
                 self.stop(f"{count} requests in a row were refused alike: {error}", fatal=True)

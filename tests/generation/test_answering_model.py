@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from convoforge.generation.answering_model import is_other_model, price_answered, tell_other_model
+from convoforge.generation.answering_model import describe_other_model, is_other_model, price_answered
 from convoforge.pricing import price_of
 
 
@@ -25,7 +25,7 @@ from convoforge.pricing import price_of
 )
 def test_an_alias_a_snapshot_and_a_cloud_s_name_are_one_model(asked: str, answered: str) -> None:
     assert not is_other_model(asked, answered)
-    assert tell_other_model(asked, answered) is None
+    assert describe_other_model(asked, answered) is None
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_an_alias_a_snapshot_and_a_cloud_s_name_are_one_model(asked: str, answer
 )
 def test_another_name_or_another_date_is_another_model_and_is_told(asked: str, answered: str) -> None:
     assert is_other_model(asked, answered)
-    said = tell_other_model(asked, answered) or ""
+    said = describe_other_model(asked, answered) or ""
     assert asked in said and answered in said and "allow_other_model" in said
 
 

@@ -41,7 +41,7 @@ async def ask(
         await asyncio.sleep(0.01)
         usage = answers(turn)
         if turn.keep and usage is not None:
-            cache.heard(text, usage)
+            cache.note_usage(text, usage)
         return turn
 
 

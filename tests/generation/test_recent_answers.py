@@ -75,8 +75,8 @@ def test_a_copy_of_what_was_accepted_is_no_accepted_one_in_the_progress_either()
     recent = RecentAnswers("")
     recent.know([bytes.fromhex("ab" * 32)])
     control = RunState(recent=recent)
-    assert control.judged(Status.ACCEPTED, (), "cd" * 32) is Status.ACCEPTED
+    assert control.count_answer(Status.ACCEPTED, (), "cd" * 32) is Status.ACCEPTED
     for known in ("ab" * 32, "cd" * 32):
-        assert control.judged(Status.ACCEPTED, (), known) is Status.DROPPED
-    assert control.judged(Status.NEEDS_REVISION, ("too short",), "ab" * 32) is Status.NEEDS_REVISION
-    assert RunState().judged(Status.ACCEPTED, (), "ab" * 32) is Status.ACCEPTED
+        assert control.count_answer(Status.ACCEPTED, (), known) is Status.DROPPED
+    assert control.count_answer(Status.NEEDS_REVISION, ("too short",), "ab" * 32) is Status.NEEDS_REVISION
+    assert RunState().count_answer(Status.ACCEPTED, (), "ab" * 32) is Status.ACCEPTED
