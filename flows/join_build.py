@@ -52,7 +52,7 @@ async def join_build(
     try:
         settings = Settings()
         with Ledger(settings.database_url) as ledger:
-            rows = ledger.read(read_runs, run=run_id, most=1)
+            rows = ledger.read(read_runs, run=run_id, limit=1)
             if not rows:
                 raise ConfigError(
                     f"run {run_id} is not in this worker's ledger: give it the CONVOFORGE_DATABASE_URL and CONVOFORGE_DATA_DIR of the build"

@@ -52,8 +52,8 @@ def read_accepted(connection: Connection) -> Accepted:
         draws = read_cell_draws(connection, row.id, cells)
         judged.update(draw.request_id for draw in draws)
         if row.min_score is not None:
-            most = len(draws) if per_cell is None else per_cell  # requests that belong to no plan are all wanted
-            status = assess(sorted(cells - outside), draws, min_score=row.min_score, per_cell=most, max_draws=0)
+            quota = len(draws) if per_cell is None else per_cell  # all requests that belong to no plan may be accepted
+            status = assess(sorted(cells - outside), draws, min_score=row.min_score, per_cell=quota, max_draws=0)
             accepted.update(draw.request_id for draw in status.accepted)
     return Accepted(frozenset(judged), frozenset(accepted))
 

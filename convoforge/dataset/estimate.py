@@ -244,16 +244,16 @@ def _draw(
     """One draw, of which `prompt` tokens are sent. `own`: what was `made` is of this very template."""
     text = kept_text(example, plan.facts, plan.spec.generation)
     shared = min(prompt, len(text) / plan.facts.characters_a_token) if text else 0.0
-    most = float(plan.spec.generation.max_tokens)
+    limit = float(plan.spec.generation.max_tokens)
     thought = float(plan.thinking.expected_tokens)
     if made is None:
-        low, expected, high = (min(most, tokens + share * thought) for tokens, share in zip(target, _THOUGHT, strict=True))
+        low, expected, high = (min(limit, tokens + share * thought) for tokens, share in zip(target, _THOUGHT, strict=True))
         return _Draw(prompt, shared, (low, expected, high), _unmeasured(plan, expected), 0, measured=False)
     if plan.thinking.thinks and made.thinking_tokens:
         thought = made.thinking_tokens
     off = _SURE * made.spread * sqrt(1 / made.answers + 1 / max(1, plan.planned))
-    mean = min(most, made.output_tokens - made.thinking_tokens + thought)
-    output = (max(min(1.0, mean), mean - off), mean, min(most, mean + off))
+    mean = min(limit, made.output_tokens - made.thinking_tokens + thought)
+    output = (max(min(1.0, mean), mean - off), mean, min(limit, mean + off))
     hits = _sure_hits(made, shared) if own else 0.0
     return _Draw(prompt, shared, output, made.seconds, made.answers if own else 0, measured=True, hits=hits)
 
@@ -289,17 +289,17 @@ def _refills(plan: Plan, status: DatasetStatus) -> tuple[float, float, float]:
     """Draws for each conversation that is wanted: low, expected, high; by what was accepted of what was judged so far."""
     accepted = status.counts[Status.ACCEPTED]
     judged = accepted + status.counts[Status.NEEDS_REVISION] + status.counts[Status.DROPPED]
-    most = plan.spec.max_draws
+    max_draws = plan.spec.max_draws
     if not judged:
-        return 1.0, 1.0, _draws_each(1 - _REFUSED_AT_WORST, most)
+        return 1.0, 1.0, _draws_each(1 - _REFUSED_AT_WORST, max_draws)
     share = (accepted + 1) / (judged + 1)
     off = _SURE * sqrt(share * (1 - share) / judged) + 1 / (judged + 1)
-    return _draws_each(min(1.0, share + off), most), _draws_each(share, most), _draws_each(share - off, most)
+    return _draws_each(min(1.0, share + off), max_draws), _draws_each(share, max_draws), _draws_each(share - off, max_draws)
 
 
-def _draws_each(accepted: float, most: int) -> float:
+def _draws_each(accepted: float, max_draws: int) -> float:
     """Expected number of draws for a conversation where this share is accepted, with a maximum: a cut-off geometric mean."""
-    return float(most) if accepted <= 0.01 else min(float(most), (1 - (1 - accepted) ** most) / accepted)
+    return float(max_draws) if accepted <= 0.01 else min(float(max_draws), (1 - (1 - accepted) ** max_draws) / accepted)
 
 
 def _cost(draw: _Draw, count: float, at: int, price: Price, hits: Decimal) -> Decimal:

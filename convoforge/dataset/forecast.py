@@ -139,7 +139,7 @@ def _warnings(plan: Plan, sent: int, costs: Estimate, left: Mapping[str, Decimal
         return
     kind, room = min(left.items(), key=lambda one: one[1])
     named = f"the {kind} budget" if kind == "run" else f"what is left of the {kind} budget"
-    least = usd(
+    worst = usd(
         min(
             worst_cost_pico(prompt, plan.spec.generation.max_tokens, plan.price)
             for prompts in samples(plan).values()
@@ -147,9 +147,9 @@ def _warnings(plan: Plan, sent: int, costs: Estimate, left: Mapping[str, Decimal
         )
     )
     cost = costs.cost
-    if room < least:
+    if room < worst:
         yield (
-            f"{named} ({dollars(max(room, Decimal(0)))}) is less than one call may cost at worst ({dollars(least)}), which is set "
+            f"{named} ({dollars(max(room, Decimal(0)))}) is less than one call may cost at worst ({dollars(worst)}), which is set "
             f"aside before it is sent: nothing would be generated. Raise it"
         )
     elif cost.expected > room:

@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 class Ledger:
-    """An open ledger. Functions of this package that take a connection run through it: ``ledger.read(read_runs, most=5)``.
+    """An open ledger. Functions of this package that take a connection run through it: ``ledger.read(read_runs, limit=5)``.
 
     `read` and `write` block; a running event loop uses `aread`, `awrite` and `batched`. Close it, or use it in `with`.
     """

@@ -180,10 +180,10 @@ class BatchSummary:
     cost_usd: Decimal
 
 
-def read_batches(connection: Connection, dataset: int, *, batch: str | None = None, most: int = 50) -> list[BatchSummary]:
+def read_batches(connection: Connection, dataset: int, *, batch: str | None = None, limit: int = 50) -> list[BatchSummary]:
     """The newest batches, or the one with this id."""
     table = request_batches.c
-    query = select(request_batches).where(table.dataset_id == dataset).order_by(table.started_at.desc()).limit(most)
+    query = select(request_batches).where(table.dataset_id == dataset).order_by(table.started_at.desc()).limit(limit)
     if batch is not None:
         query = query.where(table.id == batch)
     return [

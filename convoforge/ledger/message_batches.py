@@ -116,10 +116,10 @@ def list_open_batches(connection: Connection, dataset: int | None = None) -> lis
     return _read(connection, query if dataset is None else query.where(runs.c.dataset_id == dataset))
 
 
-def list_troubled_batches(connection: Connection, most: int) -> list[OpenBatch]:
+def list_troubled_batches(connection: Connection, limit: int) -> list[OpenBatch]:
     """The batches that have ended with something wrong, the latest first."""
     over = (batches.c.state.not_in(OPEN), batches.c.trouble.is_not(None))
-    return _read(connection, _batches().where(*over).order_by(batches.c.ended_at.desc(), batches.c.id).limit(most))
+    return _read(connection, _batches().where(*over).order_by(batches.c.ended_at.desc(), batches.c.id).limit(limit))
 
 
 def _batches() -> Select[Any]:
@@ -177,15 +177,15 @@ def finish_parts(connection: Connection, completions: Sequence[Completion]) -> s
     """Write what became of requests of a batch, of those that nobody has written yet: results may be read twice, and by two at once.
     Returns which were new, as (request, attempt)."""
     logs = generation_logs.c
-    wanted = {(one.intent.request_id, one.intent.attempt): one for one in completions}
+    by_key = {(one.intent.request_id, one.intent.attempt): one for one in completions}
     open_ = connection.execute(
         select(logs.request_id, logs.attempt)
-        .where(logs.status == "open", logs.request_id.in_([request for request, _ in wanted]))
+        .where(logs.status == "open", logs.request_id.in_([request for request, _ in by_key]))
         .with_for_update()
     ).all()
-    new = {(row.request_id, row.attempt) for row in open_} & wanted.keys()
+    new = {(row.request_id, row.attempt) for row in open_} & by_key.keys()
     if new:
-        finish_attempts(connection, [wanted[key] for key in sorted(new)])
+        finish_attempts(connection, [by_key[key] for key in sorted(new)])
     return new
 
 

@@ -90,7 +90,10 @@ def fit(needs: Sequence[Amounts], counted: Counted, capacities: tuple[float, flo
     used = list(_sum(amounts for _, amounts in counted.entries))
     granted = 0
     for need in needs:
-        if any(kind_used + min(amount, most) > most for kind_used, amount, most in zip(used, need, capacities, strict=True)):
+        if any(
+            kind_used + min(amount, capacity) > capacity
+            for kind_used, amount, capacity in zip(used, need, capacities, strict=True)
+        ):
             break
         used = [kind_used + amount for kind_used, amount in zip(used, need, strict=True)]
         granted += 1
@@ -98,8 +101,8 @@ def fit(needs: Sequence[Amounts], counted: Counted, capacities: tuple[float, flo
         return granted, 0.0
     entries = [*counted.entries, (seconds, _sum(needs[:granted]))]
     return granted, max(
-        _wait(min(amount, most) - most, [(left, amounts[kind]) for left, amounts in entries])
-        for kind, (amount, most) in enumerate(zip(needs[granted], capacities, strict=True))
+        _wait(min(amount, capacity) - capacity, [(left, amounts[kind]) for left, amounts in entries])
+        for kind, (amount, capacity) in enumerate(zip(needs[granted], capacities, strict=True))
     )
 
 

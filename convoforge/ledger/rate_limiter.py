@@ -70,7 +70,7 @@ class LedgerKey(Key):
 
     def charge(self, permit: int, more: Sequence[int]) -> None:
         """Let a permit have been for so much more, of the kinds that are limited."""
-        more = [amount if math.isfinite(most) else 0 for amount, most in zip(more, self._capacities, strict=True)]
+        more = [amount if math.isfinite(capacity) else 0 for amount, capacity in zip(more, self._capacities, strict=True)]
         if any(more):
             before = self.corrections.get(permit, _NOTHING)
             self.corrections[permit] = (before[0] + more[0], before[1] + more[1], before[2] + more[2])

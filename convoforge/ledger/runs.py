@@ -100,13 +100,13 @@ def read_run_usage(connection: Connection, run_id: str) -> dict[str, Usage]:
     return {row[0]: Usage(*map(int, row[1:])) for row in connection.execute(query)}
 
 
-def read_runs(connection: Connection, *, run: str | None = None, most: int = 20) -> list[Row[Any]]:
+def read_runs(connection: Connection, *, run: str | None = None, limit: int = 20) -> list[Row[Any]]:
     """The newest runs with their dataset, or the one whose id begins with `run`."""
     query = (
         select(runs, datasets.c.name.label("dataset"), datasets.c.provider)
         .join(datasets, datasets.c.id == runs.c.dataset_id)
         .order_by(runs.c.started_at.desc())
-        .limit(most)
+        .limit(limit)
     )
     if run is not None:
         query = query.where(runs.c.id.startswith(run, autoescape=True))
@@ -125,7 +125,7 @@ def reserve_version(connection: Connection, dataset: int, run_id: str | None, no
 def keep_version(
     connection: Connection, dataset: int, number: int, path: str, sha256: str, rows: int, run_id: str | None, now: datetime
 ) -> None:
-    """Write down that a version is visible. The first word stays: a version never changes."""
+    """Write down that a version is visible. The first record stays: a version never changes."""
     found = connection.execute(
         select(versions.c.published_at).where(versions.c.dataset_id == dataset, versions.c.number == number)
     ).one_or_none()

@@ -102,9 +102,9 @@ class Target(SpecSection):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        for name, (least, most) in (("turns", self.turns), ("characters", self.characters)):
-            if not 0 < least <= most <= 100_000:
-                raise ValueError(f"{name} {least} to {most}: give the least and the most, as in [8, 16]")
+        for name, (low, high) in (("turns", self.turns), ("characters", self.characters)):
+            if not 0 < low <= high <= 100_000:
+                raise ValueError(f"{name} {low} to {high}: give the least and the most, as in [8, 16]")
         return self
 
 

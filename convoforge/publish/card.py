@@ -53,7 +53,7 @@ def loading(address: str, split: str, name: str) -> str:
 
 def recommended_length(tokens: Spread) -> int:
     """A `max_length` (tokens) that cuts no conversation: a quarter above the longest estimate, in whole 256s."""
-    return -(-tokens.most * 5 // 4 // 256) * 256
+    return -(-tokens.maximum * 5 // 4 // 256) * 256
 
 
 def _front_matter(manifest: Manifest) -> str:
@@ -119,7 +119,7 @@ def _coverage(manifest: Manifest, measures: Measures) -> str:
 
 def _lengths(measures: Measures) -> str:
     rows = [
-        (name, *(f"{value:,}" for value in (spread.least, spread.median, spread.p95, spread.p99, spread.most)))
+        (name, *(f"{value:,}" for value in (spread.minimum, spread.median, spread.p95, spread.p99, spread.maximum)))
         for name, spread in (("n_turns", measures.turns), ("n_tokens", measures.tokens))
     ]
     return (
@@ -130,10 +130,11 @@ def _lengths(measures: Measures) -> str:
 
 
 def _scores(measures: Measures) -> str:
-    most = max(measures.scores.values())
+    highest = max(measures.scores.values())
     ranked = sorted(measures.scores.items(), key=lambda item: (item[0] is None, item[0]))
     rows = (
-        ("none" if score is None else str(score), f"{count:,}", "█" * max(1, round(30 * count / most))) for score, count in ranked
+        ("none" if score is None else str(score), f"{count:,}", "█" * max(1, round(30 * count / highest)))
+        for score, count in ranked
     )
     return f"## Score\n\n{_table(('score', 'conversations', ''), rows)}"
 

@@ -20,11 +20,11 @@ _COVERED = ("persona", "emotion", "topic", "tier", "template", "model")
 class Spread:
     """How a count of tokens or turns is spread over conversations."""
 
-    least: int
+    minimum: int
     median: int
     p95: int
     p99: int
-    most: int
+    maximum: int
 
 
 @dataclass(frozen=True, slots=True)
