@@ -21,17 +21,18 @@ from convoforge.dataset.status import is_scored, read_status
 from convoforge.errors import ConvoforgeError
 from convoforge.ledger.message_batches import list_open_batches
 from convoforge.ledger.requests import claim, register_draws, requeue
-from convoforge.ledger.runs import read_remarks, read_run_usage
-from convoforge.orchestration.build_run import BuildRun, open_build_run
+from convoforge.orchestration.build_run import BuildRun
 from convoforge.orchestration.cancellation import end_state
-from convoforge.orchestration.workers import find_deployment, generate_on_workers
+from convoforge.orchestration.joining import count_workers, divide_concurrency, find_deployment, let_others_join, stop_others
+from convoforge.orchestration.open_build import open_build_run
 from convoforge.planning.draws import Draw
 from convoforge.planning.options import BuildOptions, resolve_spec
 from convoforge.settings import Settings
 from convoforge.tasks.generate import SINGLY_UP_TO, generate
 from convoforge.tasks.message_batches import collect_results, submit_message_batch
+from convoforge.tasks.progress import show_progress
 from convoforge.tasks.publish import publish
-from convoforge.tasks.report import BuildReport, build_report, one_line, show_progress, write_report
+from convoforge.tasks.report import BuildReport, one_line, report_run
 from convoforge.tasks.score import score_answers
 
 
@@ -51,20 +52,22 @@ async def build_dataset(spec: str, options: BuildOptions = BuildOptions()) -> St
         what = resolve_spec(spec, options, Settings())
         if options.workers is not None:
             await find_deployment()
+        workers = count_workers(what, options)
+        if options.workers is not None and not workers:
+            get_run_logger().warning(
+                "no worker joins: a limit is counted in one process, and each process needs a call in flight"
+            )
+        what = divide_concurrency(what, workers + 1)
         async with open_build_run(what, simulate=options.simulate, strand=options.strand) as opened:
-            held = await _prepare(opened, options)
+            held = await _prepare(opened, options, workers)
             async with show_progress(opened):
                 await _fill(opened, options)
+                if opened.state.stopped is not None:
+                    await stop_others(opened, opened.state.stopped)
                 await _score(opened)
             opened.state.stage = "publishing"
             release = await publish(opened)
-            limited = options.limit is not None and opened.state.tally["generated"] >= options.limit
-            used = await opened.ledger.aread(read_run_usage, opened.run_id)
-            remarks = await opened.ledger.aread(read_remarks, opened.run_id, what.model)
-            report = build_report(
-                opened, release, held=held, limited=limited, seconds=monotonic() - begun, used=used, remarks=remarks
-            )
-            await write_report(report)
+            report = await report_run(opened, release, held=held, limit=options.limit, begun=begun)
             return await end_state(ending(report))
     except ConvoforgeError as error:
         return Failed(message=one_line(error), data=error)
@@ -77,10 +80,10 @@ def ending(report: BuildReport) -> State[Any]:
     return Completed(name=report.state.capitalize(), message=report.message, data=report)
 
 
-async def _prepare(opened: BuildRun, options: BuildOptions) -> int:
+async def _prepare(opened: BuildRun, options: BuildOptions, workers: int) -> int:
     """How many accepted conversations are held already. Stale ones are counted, and with a refresh asked for again. What the API refused
     cost nothing: it is asked again where it would be sent differently today, or by wish. What it will cost is estimated, as the
-    command line has announced it."""
+    command line has announced it. Other processes may join from now on."""
     await _score(opened)
     seen = await asyncio.to_thread(lambda: forecast(read_known_of_plan(opened.ledger, opened.plan), options))
     if seen.again:
@@ -90,11 +93,14 @@ async def _prepare(opened: BuildRun, options: BuildOptions) -> int:
     opened.state.stale = 0 if options.refresh else len(seen.stale)
     opened.know_accepted(seen.status, {draw.request_id for draw in seen.again})
     opened.state.estimate = seen.costs
+    if options.limit is None and opened.plan.spec.mode != "batch":
+        missing = len(seen.status.pending) + len(seen.status.to_request)
+        await let_others_join(opened, workers, missing)
     return len(seen.status.accepted)
 
 
 @dataclass(frozen=True, slots=True)
-class _Step:
+class Step:
     """What is to be done next: draws to register, requests to generate, answers to score. Of a large dataset's status nothing else stays
     in memory."""
 
@@ -113,7 +119,7 @@ async def _fill(opened: BuildRun, options: BuildOptions) -> None:
     last_pass = crowded = scored = False
     while opened.state.stopped is None:
         left = None if options.limit is None else options.limit - opened.state.tally["generated"] - opened.state.in_batches
-        step = await _next_step(opened, left, tried)
+        step = await next_step(opened, left, tried)
         if step.unscored and not scored:  # once, then what is missing: another build of the dataset may answer all the time
             await _score(opened)
             scored = True
@@ -122,7 +128,7 @@ async def _fill(opened: BuildRun, options: BuildOptions) -> None:
         if step.ask:
             await opened.ledger.awrite(register_draws, opened.dataset_id, [(opened.cells[cell], draw) for cell, draw in step.ask])
         elif step.todo and not crowded:
-            tried |= (now := await _generate(opened, step, options.workers))
+            tried |= (now := await generate_missing(opened, step))
             crowded = opened.plan.spec.mode == "batch" and not now  # a budget has no room until something comes back
         elif await opened.ledger.aread(list_open_batches, opened.dataset_id):
             opened.state.generating_since = opened.state.generating_since or monotonic()
@@ -135,7 +141,7 @@ async def _fill(opened: BuildRun, options: BuildOptions) -> None:
         elif left is not None and left <= 0:
             return
         elif step.elsewhere:
-            opened.state.stage = "waiting for another build of this dataset"
+            opened.state.stage = "waiting for what other processes have begun"
             await opened.ledger.awrite(claim, opened.context.owner, (), datetime.now(UTC))  # gives back what a dead one held
             await asyncio.sleep(1.0)
         elif step.unscored:
@@ -146,13 +152,13 @@ async def _fill(opened: BuildRun, options: BuildOptions) -> None:
             last_pass, tried = True, set(opened.state.final)
 
 
-async def _next_step(opened: BuildRun, left: int | None, tried: Collection[int]) -> _Step:
+async def next_step(opened: BuildRun, left: int | None, tried: Collection[int]) -> Step:
     """What is missing, at most `left` of it, without what this run has tried."""
     status = await _status(opened)
     todo = [draw for draw in status.pending if draw.state == "pending" and draw.request_id not in tried]
     ask = status.to_request if left is None else status.to_request[: max(0, left - len(todo))]
     todo = todo if left is None else todo[: max(0, left)]
-    return _Step(
+    return Step(
         ask=ask,
         todo=array("q", [draw.request_id for draw in todo]),
         names={draw.request_id: _name(opened, draw) for draw in todo[:SINGLY_UP_TO]},
@@ -167,17 +173,18 @@ def _name(opened: BuildRun, draw: Draw) -> str:
     return f"{cell.persona} · {cell.emotion} · {cell.topic} · {cell.tier} #{draw.draw + 1}"
 
 
-async def _generate(opened: BuildRun, step: _Step, workers: int | None) -> set[int]:
-    """Generate what a step asks for. Returns the ids that were tried and stay without an answer."""
+async def generate_missing(opened: BuildRun, step: Step) -> set[int]:
+    """Generate what a step asks for. Returns the ids that were tried here and stay without an answer."""
     todo = step.todo
     opened.state.stage = "generating"
     opened.state.unanswered.difference_update(todo)
-    opened.state.todo = opened.state.tally["generated"] + len(opened.state.unanswered) + len(todo)
+    await opened.count_others()
+    opened.state.todo = opened.generated + len(opened.state.unanswered) + len(todo)
     opened.state.generating_since = opened.state.generating_since or monotonic()
     if opened.plan.spec.mode == "batch":
         opened.state.stage = "handing over a batch"
         return set(await submit_message_batch(list(todo), f"{len(todo)} requests"))
-    return await (generate(opened, todo, step.names) if workers is None else generate_on_workers(opened, todo, workers))
+    return await generate(opened, todo, step.names)
 
 
 async def _score(opened: BuildRun) -> None:

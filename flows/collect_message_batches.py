@@ -14,13 +14,13 @@ from convoforge.dataset.status import read_status
 from convoforge.errors import ConvoforgeError
 from convoforge.ledger import Ledger
 from convoforge.ledger.message_batches import list_open_batches
-from convoforge.ledger.runs import find_dataset, read_remarks, read_run_usage
-from convoforge.orchestration.build_run import open_build_run
+from convoforge.ledger.runs import find_dataset
+from convoforge.orchestration.open_build import open_build_run
 from convoforge.planning.spec import DatasetSpec
 from convoforge.settings import Settings
 from convoforge.tasks.message_batches import collect_results
 from convoforge.tasks.publish import publish
-from convoforge.tasks.report import BuildReport, build_report, one_line, write_report
+from convoforge.tasks.report import BuildReport, one_line, report_run
 from convoforge.tasks.score import score_answers
 
 
@@ -43,17 +43,17 @@ async def collect_message_batches(dataset: str | None = None, simulate: bool = F
             specs = [ledger.read(find_dataset, name, provider) for name in names]
     except ConvoforgeError as error:
         return Failed(message=one_line(error), data=error)
-    said: list[str] = []
+    collected: list[str] = []
     failed: list[str] = []
     for row in specs:
         assert row is not None  # a batch has a run, and a run a dataset
         try:
             report = await _collect(DatasetSpec.from_text(row.spec), simulate=simulate)
-            (failed if report.state == "failed" else said).append(f"{row.name}: {report.message}")
+            (failed if report.state == "failed" else collected).append(f"{row.name}: {report.message}")
         except ConvoforgeError as error:  # one dataset's trouble is not another's
             failed.append(f"{row.name}: {one_line(error)}")
             get_run_logger().warning("%s", failed[-1])
-    message = "; ".join([*said, *failed]) or "no batch is open"
+    message = "; ".join([*collected, *failed]) or "no batch is open"
     return Failed(message=message) if failed else Completed(message=message)
 
 
@@ -64,8 +64,4 @@ async def _collect(spec: DatasetSpec, *, simulate: bool) -> BuildReport:
         await collect_results(wait=False)
         await score_answers()
         release = await publish(opened)
-        used = await opened.ledger.aread(read_run_usage, opened.run_id)
-        remarks = await opened.ledger.aread(read_remarks, opened.run_id, opened.plan.spec.model)
-        report = build_report(opened, release, held=held, limited=False, seconds=monotonic() - begun, used=used, remarks=remarks)
-        await write_report(report)
-        return report
+        return await report_run(opened, release, held=held, limit=None, begun=begun)

@@ -24,7 +24,7 @@ from convoforge.tasks.report import format_usd, one_line
 class RequestsReport(BaseModel):
     """What came of a batch: `successful` brought a conversation, `failed` did not, `skipped` were not begun.
 
-    `reasons` and `error_types` (the names in `convoforge.errors`) say why, by place in the batch, counted from 0.
+    `reasons` and `error_types` (the names in `convoforge.errors`) say why, by index of the request, counted from 0.
     """
 
     total: int
@@ -90,15 +90,15 @@ def summarize(outcomes: Sequence[Outcome | None]) -> RequestsReport:
     """The summary of a batch's outcomes."""
     begun = [one for one in outcomes if one is not None and not isinstance(one.error, LimiterClosed)]
     made = [one for one in begun if one.conversation is not None]
-    lost = {place: one for place, one in enumerate(outcomes) if one is not None and one.conversation is None}
+    lost = {index: one for index, one in enumerate(outcomes) if one is not None and one.conversation is None}
     return RequestsReport(
         total=len(outcomes),
         successful=len(made),
         failed=len(begun) - len(made),
         skipped=len(outcomes) - len(begun),
         total_cost_usd=format_usd(sum((one.cost_usd for one in begun), start=Decimal(0))),
-        reasons={place: one.reason for place, one in lost.items()},
-        error_types={place: type(one.error).__name__ for place, one in lost.items() if one.error is not None},
+        reasons={index: one.reason for index, one in lost.items()},
+        error_types={index: type(one.error).__name__ for index, one in lost.items() if one.error is not None},
         conversation_ids=[one.conversation_id for one in made if one.conversation_id],
     )
 

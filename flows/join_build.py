@@ -1,86 +1,78 @@
-"""One worker's part in a build: `build_dataset` starts these runs when it is given `workers`. Nobody else needs to."""
+"""One worker's part in a build: `build_dataset` starts these runs when it is given `workers`. Anybody may start more."""
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Any
 
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed, Failed
-from pydantic import Field
 
-from convoforge.errors import ConfigError, ConvoforgeError
+from convoforge.errors import ConvoforgeError
+from convoforge.flows.build_dataset import generate_missing, next_step
 from convoforge.ledger import Ledger
-from convoforge.ledger.runs import read_runs, read_stop
-from convoforge.orchestration.build_run import BuildRun, open_build_run
+from convoforge.ledger.requests import list_unanswered
+from convoforge.ledger.runs import read_stop
+from convoforge.orchestration.build_run import BuildRun
 from convoforge.orchestration.cancellation import end_state
-from convoforge.orchestration.workers import check_sources, expand, turned
-from convoforge.planning.spec import DatasetSpec, change_spec
+from convoforge.orchestration.joining import check_sources, read_joinable
+from convoforge.orchestration.open_build import WATCH_SECONDS, open_build_run
 from convoforge.settings import Settings
-from convoforge.tasks.generate import generate_share
 from convoforge.tasks.report import one_line
 
 
 @flow(name="join-build", validate_parameters=True)
-async def join_build(
-    run_id: str,
-    requests: str,
-    since: datetime,
-    sources: dict[str, str],
-    part: Annotated[int, Field(ge=0)] = 0,
-    parts: Annotated[int, Field(ge=1)] = 1,
-    concurrency: Annotated[int, Field(ge=1)] = 1,
-    simulator: str | None = None,
-) -> State[Any]:
-    """Generate a share of a build's requests on this worker. A build with `workers` starts these runs; nobody else needs to.
+async def join_build(run_id: str) -> State[Any]:
+    """Generate what is missing in a build's dataset on this worker too, until the build ends. It plans, scores and publishes.
 
-    Ends as Completed; as Partial if a budget stops the whole build; as Cancelled if it was told to stop; as Failed if no request can
-    work here.
+    Ends as Completed; as Partial if a budget stops it; as Cancelled if it was cancelled, or the build was over already; as Failed if no
+    request can work here.
 
     Args:
         run_id: Id of the build's run in the ledger.
-        requests: Ids of the build's requests, as ranges: 1-500,510.
-        since: Requests whose attempts have failed after this moment are not tried again.
-        sources: The build's templates and personas, with the hash of each.
-        part: Index of this share, counted from 0.
-        parts: Number of runs that share the requests.
-        concurrency: Maximum number of calls in flight at once.
-        simulator: Address of the simulator if the build is simulated.
 
     """
     try:
         settings = Settings()
         with Ledger(settings.database_url) as ledger:
-            rows = ledger.read(read_runs, run=run_id, limit=1)
-            if not rows:
-                raise ConfigError(
-                    f"run {run_id} is not in this worker's ledger: give it the CONVOFORGE_DATABASE_URL and CONVOFORGE_DATA_DIR of the build"
-                )
-            if over := ledger.read(read_stop, run_id, datetime.now(UTC)):
-                return Cancelled(message=one_line(f"there is nothing to do for run {run_id}: {over}"))
-        spec = change_spec(DatasetSpec.from_text(rows[0].spec), limits={"concurrency": concurrency})
-        if simulator is not None:
-            settings = settings.model_copy(update={"base_url": simulator})
-        async with open_build_run(spec, simulate=simulator is not None, settings=settings, part_of=run_id) as opened:
-            check_sources(opened.plan, sources)
-            await generate_share(opened, turned(expand(requests), part, parts), parts, since)
-        return await end_state(ending(opened))
+            build = read_joinable(ledger, run_id)
+        if build.over:
+            return Cancelled(message=one_line(f"there is nothing to do for run {run_id}: {build.over}"))
+        simulated = build.provider == "simulator"
+        if simulated:
+            settings = settings.model_copy(update={"base_url": build.endpoint})
+        async with open_build_run(build.spec, simulate=simulated, settings=settings, part_of=run_id) as opened:
+            check_sources(opened.plan, build.sources)
+            await _generate_until_over(opened)
+            end = await _ending(opened)
+        return await end_state(end)
     except ConvoforgeError as error:
         return Failed(message=one_line(error), data=error)
 
 
-def ending(opened: BuildRun) -> State[Any]:
-    """The state that says what happened, and counts: answers, failures, US dollars."""
-    run_state = opened.state
-    counts = {"generated": run_state.tally["generated"], "failed": len(run_state.unanswered)}
-    if run_state.stopped is None:
-        return Completed(message=f"{counts['generated']} generated, {counts['failed']} failed", data=counts)
-    message = one_line(run_state.stopped)
-    if run_state.fatal:
-        return Failed(message=message, data=counts)
-    return (
-        Cancelled(message=message, data=counts)
-        if opened.state.interrupted
-        else Completed(name="Partial", message=message, data=counts)
-    )
+async def _generate_until_over(opened: BuildRun) -> None:
+    """Generate what is pending, until this run stops, as it does when the build is over. What any process of the build has tried in
+    vain is left to the build."""
+    while opened.state.stopped is None:
+        step = await next_step(opened, None, await opened.ledger.aread(list_unanswered, opened.run_id))
+        if step.todo:
+            await generate_missing(opened, step)
+        else:
+            opened.state.stage = "waiting for the build"
+            await asyncio.sleep(WATCH_SECONDS)
+
+
+async def _ending(opened: BuildRun) -> State[Any]:
+    """The state that says what happened, and counts: answers, failures."""
+    state = opened.state
+    counts = {"generated": state.tally["generated"], "failed": len(state.unanswered)}
+    if state.fatal:
+        return Failed(message=one_line(state.stopped), data=counts)
+    if state.interrupted:
+        return Cancelled(message=one_line(state.stopped), data=counts)
+    if over := await opened.ledger.aread(read_stop, opened.run_id, datetime.now(UTC)):
+        figures = f"{counts['generated']} generated, {counts['failed']} failed"
+        return Completed(message=one_line(f"{figures}; the build is over: {over}"), data=counts)
+    return Completed(name="Partial", message=one_line(state.stopped), data=counts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from math import ceil
 from typing import Any, TypeVar
@@ -12,7 +12,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from convoforge.errors import BudgetExceeded, ConvoforgeError, LimiterClosed
-from convoforge.ledger.requests import Claimed, claim, list_untried
+from convoforge.ledger.requests import Claimed, claim
 from convoforge.orchestration.build_run import BuildRun, current_run
 
 T = TypeVar("T")
@@ -21,13 +21,7 @@ SINGLY_UP_TO = 100
 """Maximum number of requests that are a task run each, so that each is seen in the UI. More go in shards."""
 
 _MIN, _SHARDS = 200, 400
-"""Requests of a shard at least, and shards of a run at most: a task run costs Prefect and us some 50 ms of CPU."""
-
-_SHARED = 100
-"""Requests of a shard at most where processes share them: what a slow one has taken nobody else can."""
-
-_LANES = 3
-"""Shards at once of a process that shares the work: a shard is at least half of what it may have in flight."""
+"""Minimum number of requests in a shard, and maximum number of shards in a run: a task run costs some 50 ms of CPU."""
 
 
 def shard(ids: Sequence[T], total: int) -> list[Sequence[T]]:
@@ -35,8 +29,8 @@ def shard(ids: Sequence[T], total: int) -> list[Sequence[T]]:
     least 200, or the 400th part of what it has asked for: so a run's refills add few task runs to its first round's."""
     if not ids:
         return []
-    least = 1 if total <= SINGLY_UP_TO else max(_MIN, ceil(total / _SHARDS))
-    count = max(1, len(ids) // least)
+    smallest = 1 if total <= SINGLY_UP_TO else max(_MIN, ceil(total / _SHARDS))
+    count = max(1, len(ids) // smallest)
     return [ids[len(ids) * n // count : len(ids) * (n + 1) // count] for n in range(count)]
 
 
@@ -58,7 +52,7 @@ async def generate(opened: BuildRun, ids: Sequence[int], names: Mapping[int, str
     shards = shard(ids, opened.state.todo)
     if not shards:
         return set()
-    # Enough shards at once that what begins, is written down or ends slowly in some leaves no place in flight idle.
+    # Enough shards at once that what begins, is written down or ends slowly in some leaves no call in flight unused.
     width = asyncio.Semaphore(ceil(1.5 * opened.plan.spec.limits.concurrency / len(shards[0])) + 2)
 
     async def run(number: int, some: Sequence[int]) -> list[int]:
@@ -72,39 +66,9 @@ async def generate(opened: BuildRun, ids: Sequence[int], names: Mapping[int, str
     return {request_id for failed in await _all(run(n, some) for n, some in enumerate(shards, 1)) for request_id in failed}
 
 
-async def generate_share(opened: BuildRun, ids: Sequence[int], parts: int, since: datetime) -> None:
-    """Generate `ids` together with `parts - 1` other processes, each of which begins at another place in them: a shard at a time of
-    what nobody else has taken, until there is nothing left that no attempt of the run has failed `since` then."""
-    tried: set[int] = set()
-    least = ceil(opened.plan.spec.limits.concurrency / 2)
-
-    async def lane(shards: Iterator[list[int]]) -> None:
-        for some in shards:
-            if opened.state.stopped is not None:
-                return
-            if free := await opened.ledger.aread(list_untried, some, opened.run_id, since):
-                tried.update(await generate_shard(free, f"{len(free)} requests from {free[0]} on"))
-
-    while opened.state.stopped is None:
-        left = [one for one in await opened.ledger.aread(list_untried, ids, opened.run_id, since) if one not in tried]
-        if not left:
-            return
-        shards = shrinking(left, parts, least)
-        await _all(lane(shards) for _ in range(_LANES))
-
-
-def shrinking(ids: Sequence[T], parts: int, least: int) -> Iterator[list[T]]:
-    """Shards of at most 100, and towards the end of `least`: so nobody waits long for a slower process that took a large one last."""
-    start = 0
-    while start < len(ids):
-        size = max(least, min(_SHARED, (len(ids) - start) // (4 * parts)))
-        yield list(ids[start : start + size])
-        start += size
-
-
 async def _generate(opened: BuildRun, ids: list[int]) -> list[int]:
     """Claims a part of `ids` whenever the run has few requests under way: so builds that share the work, and a rate, each find some of
-    it, and no request is made ready long before there is a place for it."""
+    it, and no request is prepared long before it can be sent."""
     part = ceil(opened.plan.spec.limits.concurrency / 2)
     jobs: list[asyncio.Task[None]] = []
     ours: list[int] = []

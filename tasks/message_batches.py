@@ -52,16 +52,16 @@ async def collect_results(*, wait: bool) -> list[int]:
     Returns the ids of requests that came back without an answer."""
     opened = current_run()
     failed: set[int] = set()
-    pause, told = FIRST_LOOK_SECONDS, set[str]()
+    pause, reported = FIRST_LOOK_SECONDS, set[str]()
     while True:
         found = await opened.batcher.collect()
         failed |= found.failed
-        _tell(opened, found)
+        _add_results(opened, found)
         await _count(opened)
         for trouble in found.troubles:
-            if trouble not in told:
+            if trouble not in reported:
                 get_run_logger().warning("%s", trouble)
-        told = set(found.troubles)
+        reported = set(found.troubles)
         opened.state.batch_troubles = tuple(found.troubles)
         if not found.going_on or not wait or opened.state.stopped is not None:
             return sorted(failed)
@@ -72,7 +72,7 @@ async def collect_results(*, wait: bool) -> list[int]:
         pause = min(LAST_LOOK_SECONDS, pause * 1.5)
 
 
-def _tell(opened: BuildRun, found: Collected) -> None:
+def _add_results(opened: BuildRun, found: Collected) -> None:
     run_state = opened.state
     run_state.tally.update(found.tally)
     run_state.cost_pico += found.cost_pico
@@ -84,7 +84,7 @@ def _tell(opened: BuildRun, found: Collected) -> None:
 
 
 async def _count(opened: BuildRun) -> None:
-    opened.state.in_batches = opened.state.elsewhere = await opened.ledger.aread(count_in_batches, opened.dataset_id)
+    opened.state.in_batches = await opened.ledger.aread(count_in_batches, opened.dataset_id)
 
 
 async def _nap(opened: BuildRun, seconds: float) -> None:

@@ -4,44 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
+from time import monotonic
 from typing import Any
-from uuid import UUID
 
 from prefect import task
 from prefect.artifacts import (
     acreate_markdown_artifact,
-    acreate_progress_artifact,
     acreate_table_artifact,
-    aupdate_progress_artifact,
 )
 from prefect.cache_policies import NO_CACHE
-from prefect.events import emit_event
 from prefect.logging import get_run_logger
 from pydantic import BaseModel, ConfigDict
 
-from convoforge.background import background_task
 from convoforge.billing_terms import describe_terms
 from convoforge.dataset.acceptance import StatusSummary
 from convoforge.dataset.estimate import Estimate
 from convoforge.generation.answering_model import price_answered
-from convoforge.ledger.budgets import list_budget_scopes, read_budgets
-from convoforge.ledger.runs import Remarks, close_run
+from convoforge.ledger.runs import Remarks, close_run, read_remarks, read_run_usage
 from convoforge.markdown import fenced, inline, table_row
 from convoforge.models import Provider, Status, Usage
-from convoforge.orchestration.build_run import BuildRun, Progress, current_run
+from convoforge.orchestration.build_run import BuildRun, current_run
 from convoforge.pricing import Price, cache_saving, usd
 from convoforge.publish.card import loading
 from convoforge.tasks.publish import Release
 from convoforge.tasks.retries import DELAYS, RETRIES, is_worth_a_retry
-
-PROGRESS_SECONDS = 5.0
-
-BUDGET_EVENT = "convoforge.budget.reached"
-"""An automation can listen for it: see deployments/README.md."""
 
 
 class BuildReport(BaseModel):
@@ -86,13 +75,30 @@ class BuildReport(BaseModel):
     thinking_tokens: int = 0
 
 
-def build_report(
-    opened: BuildRun, release: Release, *, held: int, limited: bool, seconds: float, used: Mapping[str, Usage], remarks: Remarks
+async def report_run(opened: BuildRun, release: Release, *, held: int, limit: int | None, begun: float) -> BuildReport:
+    """Write the report of a run that reached its end, whether it made everything or not: of all its processes, as the ledger has it."""
+    await opened.count_run()
+    used = await opened.ledger.aread(read_run_usage, opened.run_id)
+    remarks = await opened.ledger.aread(read_remarks, opened.run_id, opened.plan.spec.model)
+    limited = limit is not None and opened.generated >= limit
+    report = _build_report(opened, release, held, used, remarks, limited=limited, seconds=monotonic() - begun)
+    await write_report(report)
+    return report
+
+
+def _build_report(
+    opened: BuildRun,
+    release: Release,
+    held: int,
+    used: Mapping[str, Usage],
+    remarks: Remarks,
+    *,
+    limited: bool,
+    seconds: float,
 ) -> BuildReport:
-    """The report of a run that reached its end, whether it made everything or not. `used` are its tokens, by their price; `remarks` is
-    what was odd about its answers."""
+    """`used` are the run's tokens, by their price; `remarks` is what was odd about its answers."""
     published, found = release.published, release.summary
-    tally, run_state = opened.state.tally, opened.state
+    run_state = opened.state
     accepted, planned = found.counts[Status.ACCEPTED], opened.plan.planned
     short = f"{accepted} of {planned}"
     if run_state.stopped is not None:
@@ -121,7 +127,7 @@ def build_report(
         provider=opened.plan.provider,
         planned=planned,
         held=held,
-        generated=tally["generated"],
+        generated=opened.generated,
         accepted=accepted,
         needs_revision=found.counts[Status.NEEDS_REVISION],
         dropped=found.counts[Status.DROPPED] + found.counts[Status.FAILED],
@@ -129,7 +135,7 @@ def build_report(
         pending=found.pending,
         stale=opened.state.stale,
         exhausted=found.exhausted,
-        cost_usd=format_usd(usd(run_state.cost_pico)),
+        cost_usd=format_usd(usd(opened.cost_pico)),
         seconds=round(seconds, 2),
         state=state,
         message=message,
@@ -175,16 +181,16 @@ def _odd(remarks: Remarks, opened: BuildRun) -> Iterator[str]:
         )
         yield f"{answers} answers are of another model than was asked for: '{model}' instead of '{asked}', counted {cost}"
     for terms, answers in remarks.terms.items():
-        if said := describe_terms(asked, terms):
-            yield f"{answers} answers were billed with {said}"
+        if special := describe_terms(asked, terms):
+            yield f"{answers} answers were billed with {special}"
 
 
 def _refused(found: StatusSummary) -> tuple[str, ...]:
     if not found.refused:
         return ()
     why = one_line(found.why_refused)
-    said = f"{found.refused} requests were refused, at no cost, and are not asked again unchanged: {why}"
-    return (f"{said}. Change what is at fault, or ask once more with --retry-refused",)
+    refused = f"{found.refused} requests were refused, at no cost, and are not asked again unchanged: {why}"
+    return (f"{refused}. Change what is at fault, or ask once more with --retry-refused",)
 
 
 def _estimated(before: Estimate | None) -> dict[str, Any]:
@@ -288,77 +294,3 @@ def format_usd(amount: Decimal) -> str:
     text = f"{amount.normalize():f}"
     whole, _, part = text.partition(".")
     return f"{whole}.{part.ljust(2, '0')}"
-
-
-@asynccontextmanager
-async def show_progress(opened: BuildRun) -> AsyncIterator[None]:
-    """Keep a progress bar in Prefect's UI while a run goes on, and tell of budgets that have been used up to one of their `alert_at`."""
-    watch = _Watch(opened, {name for name, _ in await _reached(opened)})
-    async with background_task(watch.go_on()):
-        yield
-    await watch.look()
-
-
-class _Watch:
-    def __init__(self, opened: BuildRun, told: set[str]) -> None:
-        self._opened = opened
-        self._artifact: UUID | None = None
-        self._told = told
-
-    async def go_on(self) -> None:
-        while True:
-            await self.look()
-            await asyncio.sleep(PROGRESS_SECONDS)
-
-    async def look(self) -> None:
-        """Draw the bar, send the alerts. Neither is a reason to stop paid work."""
-        now = self._opened.progress()
-        share = 100.0 * min(1.0, now.done / now.todo) if now.todo else 0.0
-        try:
-            for name, alert in await _reached(self._opened):
-                if name not in self._told:
-                    self._told.add(name)
-                    get_run_logger().warning(alert["message"])
-                    emit_event(BUDGET_EVENT, resource=_resource(self._opened), payload=alert)
-            if self._artifact is None:
-                self._artifact = await acreate_progress_artifact(share, description=describe(now))
-            else:
-                await aupdate_progress_artifact(self._artifact, share, description=describe(now))
-        except Exception as error:  # noqa: BLE001 - as said above
-            get_run_logger().debug("no progress: %s", error)
-
-
-async def _reached(opened: BuildRun) -> list[tuple[str, dict[str, str]]]:
-    """Which budgets are used up to which of their `alert_at`: a name for each, and what to tell about it."""
-    budget = opened.plan.spec.budget
-    names = list_budget_scopes(opened.run_id, opened.dataset_id, datetime.now(UTC))
-    books = await opened.ledger.awrite(read_budgets, names)
-    found = []
-    for name, cap in zip(names, (budget.run_usd, budget.dataset_usd, budget.day_usd), strict=True):
-        if cap is None:
-            continue
-        kind, spent = name.partition(":")[0], usd(books[name]["spent_pico"] + books[name]["maybe_pico"])
-        for at in budget.alert_at:
-            if spent >= cap * Decimal(str(at)):
-                said = f"{at:.0%} of the {kind} budget is spent: ${spent:.2f} of ${cap:.2f}"
-                told = {"budget": kind, "share": f"{at:g}", "spent_usd": f"{spent:f}", "cap_usd": f"{cap:f}", "message": said}
-                found.append((f"{name} {at}", told))
-    return found
-
-
-def _resource(opened: BuildRun) -> dict[str, str]:
-    name = opened.plan.spec.name
-    return {
-        "prefect.resource.id": f"convoforge.dataset.{name}",
-        "prefect.resource.name": name,
-        "convoforge.provider": opened.plan.provider,
-    }
-
-
-def describe(now: Progress) -> str:
-    """A run's progress as one line."""
-    budget = f" of ${now.budget_usd:.2f}" if now.budget_usd is not None else ""
-    return (
-        f"{now.dataset}: {now.done} of {now.todo} done, {now.accepted} accepted, {now.needs_revision} need revision, "
-        f"{now.failed} failed, ${now.cost_usd:.4f}{budget}, {now.requests_per_minute:.0f} requests a minute"
-    )

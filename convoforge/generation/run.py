@@ -63,17 +63,16 @@ async def open_run(
     """A run of the dataset that `spec` names. Without `open_limiter` the rate is counted in the ledger.
 
     `flow_run_id` is Prefect's, where there is one. `part_of` is the id of a run that another process has begun, and will end: this one
-    takes part in it, under its budget, as the owner that is named after `flow_run_id`. Without `sends` no
-    request will be made: what was paid is collected though the model is gone. Raises `ConfigError`, `FatalAPIError` or
-    `LedgerError`: one line each, for a person. Who opened it waits for its calls in flight before it is closed.
+    takes part in it, under its budget. Without `sends` no request will be made: what was paid is collected though the model is gone.
+    Raises `ConfigError`, `FatalAPIError` or `LedgerError`: one line each, for a person. Who opened it waits for its calls in flight
+    before it is closed.
     """
     simulate = provider == "simulator"
     accounts = check_account(settings, simulate=simulate)
-    own_id = uuid.UUID(flow_run_id).hex if flow_run_id else uuid.uuid4().hex
-    run_id = part_of or own_id
+    run_id = part_of or (uuid.UUID(flow_run_id).hex if flow_run_id else uuid.uuid4().hex)
     async with AsyncExitStack() as stack:
         ledger = stack.enter_context(Ledger(settings.database_url))
-        now, owner = datetime.now(UTC), make_owner(own_id if part_of else None)
+        now, owner = datetime.now(UTC), make_owner(run_id)
         dataset = ledger.write(ensure_dataset, spec.name, provider, now)
         ledger.write(register, owner, now)
         stack.callback(lambda: ledger.write(retire, owner.id, datetime.now(UTC)))

@@ -6,13 +6,13 @@ import os
 import socket
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
 
 import psutil
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, and_, func, insert, select, update
 
 from convoforge.ledger.budgets import list_budget_scopes, read_budgets, write_budgets
 from convoforge.ledger.tables import generation_logs, owners, requests, runs
@@ -23,12 +23,13 @@ RENEW_SECONDS = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """This process, as others can check on it: host (with its boot), pid, and when the process started."""
+    """This process, as others can check on it: host (with its boot), pid, when the process started, and the run it works on."""
 
     id: str
     host: str
     pid: int
     started: float
+    run_id: str | None = None
 
 
 @cache
@@ -38,16 +39,15 @@ def identify_host() -> str:
     return f"{socket.gethostname()}/{boot.read_text().strip() if boot.exists() else int(psutil.boot_time())}"
 
 
-def make_owner(known_as: str | None = None) -> Owner:
-    """An owner for work in this process; `known_as` is its id where somebody else is to recognise it."""
-    return Owner(known_as or uuid.uuid4().hex, identify_host(), os.getpid(), psutil.Process().create_time())
+def make_owner(run_id: str | None = None) -> Owner:
+    """An owner for work on a run in this process."""
+    return Owner(uuid.uuid4().hex, identify_host(), os.getpid(), psutil.Process().create_time(), run_id)
 
 
 def register(connection: Connection, owner: Owner, now: datetime) -> None:
     """Make an owner known, with a fresh lease. What dead ones left is put right first: perhaps nobody has a reason to claim anything."""
-    release(connection, [*list_dead_owners(connection, now), owner.id], now)  # a run that is begun again is known by its old id
-    values = {"id": owner.id, "host": owner.host, "pid": owner.pid, "started": owner.started, "lease_until": now + LEASE}
-    connection.execute(insert(owners), values)
+    release(connection, list_dead_owners(connection, now), now)
+    connection.execute(insert(owners), {**asdict(owner), "lease_until": now + LEASE})
 
 
 def renew(connection: Connection, owner_id: str, now: datetime) -> None:
@@ -69,7 +69,16 @@ def list_dead_owners(connection: Connection, now: datetime, *, but: str | None =
 
 def list_living_owners(connection: Connection, ids: Sequence[str], now: datetime) -> set[str]:
     """Those of `ids` that are at work."""
-    rows = connection.execute(select(owners).where(owners.c.id.in_(ids), owners.c.lease_until >= now)).all()
+    return _list_living(connection, owners.c.id.in_(ids), now)
+
+
+def list_other_owners(connection: Connection, run_id: str, owner_id: str, now: datetime) -> set[str]:
+    """The owners that are at work on a run beside `owner_id`."""
+    return _list_living(connection, and_(owners.c.run_id == run_id, owners.c.id != owner_id), now)
+
+
+def _list_living(connection: Connection, which: ColumnElement[bool], now: datetime) -> set[str]:
+    rows = connection.execute(select(owners).where(which, owners.c.lease_until >= now)).all()
     return {row.id for row in rows if not _gone(row.host, row.pid, row.started)}
 
 

@@ -97,25 +97,15 @@ def release_claims(connection: Connection, owner: str, ids: Sequence[int], reaso
         )
 
 
-def list_untried(connection: Connection, ids: Sequence[int], run_id: str, since: datetime) -> list[int]:
-    """Those of `ids`, in their order, that are pending and that no attempt of this run has failed since then."""
-    failed = _failed(run_id, since).where(generation_logs.c.request_id == requests.c.id)
-    found: set[int] = set()
-    for chunk in split_chunks(ids):
-        query = select(requests.c.id).where(requests.c.id.in_(chunk), requests.c.state == "pending", ~failed.exists())
-        found.update(connection.execute(query).scalars())
-    return [one for one in ids if one in found]
-
-
-def list_unanswered(connection: Connection, run_id: str, since: datetime | None = None) -> set[int]:
-    """The requests without an answer that attempts of this run (since then) have failed."""
-    query = _failed(run_id, since).join(requests, requests.c.id == generation_logs.c.request_id)
-    return set(connection.execute(query.where(requests.c.state.in_(("pending", "failed")))).scalars())
-
-
-def _failed(run_id: str, since: datetime | None) -> Select[int]:
-    query = select(generation_logs.c.request_id).where(generation_logs.c.run_id == run_id, generation_logs.c.status == "failed")
-    return query if since is None else query.where(generation_logs.c.started_at >= since)
+def list_unanswered(connection: Connection, run_id: str) -> set[int]:
+    """The requests without an answer that attempts of this run have failed."""
+    query = (
+        select(requests.c.id)
+        .join(generation_logs, generation_logs.c.request_id == requests.c.id)
+        .where(generation_logs.c.run_id == run_id, generation_logs.c.status == "failed")
+        .where(requests.c.state.in_(("pending", "failed")))
+    )
+    return set(connection.execute(query).scalars())
 
 
 def requeue(connection: Connection, ids: Sequence[int]) -> None:

@@ -70,6 +70,11 @@ def begin_run(
     connection.execute(insert(runs), values)
 
 
+def keep_sources(connection: Connection, run_id: str, endpoint: str, sources: Mapping[str, str]) -> None:
+    """Keep what a process checks that joins a run: where its requests go, and the hash of each file that its prompts come from."""
+    connection.execute(update(runs).where(runs.c.id == run_id).values(endpoint=endpoint, sources=json.dumps(sources)))
+
+
 def close_run(connection: Connection, run_id: str, state: str, message: str, report: Mapping[str, Any], now: datetime) -> None:
     """Write down how a run ended."""
     values = {"state": state, "message": message, "report": json.dumps(report, default=str), "finished_at": now}
@@ -77,7 +82,7 @@ def close_run(connection: Connection, run_id: str, state: str, message: str, rep
 
 
 def stop_run(connection: Connection, run_id: str, reason: str) -> None:
-    """Tell whoever works on a run that it stops."""
+    """Let every process that works on a run stop."""
     update_ = update(runs).where(runs.c.id == run_id, runs.c.state == "running")
     connection.execute(update_.values(state="stopping", message=reason))
 

@@ -94,6 +94,7 @@ owners = Table(
     Column("pid", Integer, nullable=False),
     Column("started", Float, nullable=False),
     Column("lease_until", UTCDateTime, nullable=False),
+    Column("run_id", String(32)),  # the run that it works on
 )
 
 runs = Table(
@@ -111,6 +112,8 @@ runs = Table(
     Column("message", Text),
     Column("report", Text),
     Column("plan_id", _Id),
+    Column("endpoint", String(300)),  # where its requests go
+    Column("sources", Text),  # the files that its prompts come from, with the hash of each, as JSON
     Index("ix_runs_dataset", "dataset_id", "started_at"),
 )
 

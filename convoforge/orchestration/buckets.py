@@ -45,11 +45,11 @@ class Bucket:
     owed: int = 0
 
     def __post_init__(self) -> None:
-        self._place = KINDS.index(self.kind)
+        self._index = KINDS.index(self.kind)
 
     def of(self, amounts: Sequence[int]) -> int:
         """The amount that is of this bucket's kind."""
-        return amounts[self._place]
+        return amounts[self._index]
 
     def in_use(self, now: float) -> float:
         """Slots in use."""
@@ -125,8 +125,8 @@ class SharedKey(Key):
     def rooms(self, now: float) -> list[float]:
         rooms = super().rooms(now)
         for bucket in self.buckets:
-            place = KINDS.index(bucket.kind)
-            rooms[place] = min(rooms[place], bucket.room(now))
+            index = KINDS.index(bucket.kind)
+            rooms[index] = min(rooms[index], bucket.room(now))
         return rooms
 
     def take_leased(self, need: Need, now: float) -> Permit | None:

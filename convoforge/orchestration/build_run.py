@@ -2,57 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
-import gc
-import sys
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
-from math import ceil
 from time import monotonic
 
-from prefect.logging import get_logger, get_run_logger
-from prefect.runtime import flow_run
-
-from convoforge.background import background_task
+from convoforge.costs.run_totals import RunTotals, read_totals_of_others
 from convoforge.dataset.acceptance import DatasetStatus
 from convoforge.dataset.estimate import Estimate
-from convoforge.dataset.release import check_data_folder
-from convoforge.dataset.status import find_stranded, plan_dataset, settle_plan
-from convoforge.errors import ConfigError, LedgerError
+from convoforge.errors import ConfigError
 from convoforge.generation.generator import Generator, Job, make_job
 from convoforge.generation.message_batches import Batcher
-from convoforge.generation.recent_answers import RecentAnswers
-from convoforge.generation.run import open_run
 from convoforge.generation.run_context import RunContext
 from convoforge.generation.run_state import RunState
 from convoforge.ledger import Ledger
-from convoforge.ledger.requests import Claimed
-from convoforge.ledger.runs import close_run, read_stop
-from convoforge.models import Provider
-from convoforge.orchestration.cancellation import handle_signals, watch_prefect
+from convoforge.ledger.owners import list_other_owners
+from convoforge.ledger.requests import Claimed, list_unanswered
 from convoforge.orchestration.claims import Claims
-from convoforge.orchestration.rate_limiter import prefect_limiter
-from convoforge.planning.model_facts import ModelFacts
 from convoforge.planning.plan import Cell, Plan
-from convoforge.planning.spec import DatasetSpec
-from convoforge.planning.templates import Library
 from convoforge.pricing import usd
 from convoforge.settings import Settings
-
-GRACE_SECONDS = 10.0
-"""Seconds, beyond one call's timeout, that a run waits for its calls in flight when it ends."""
-
-WATCH_SECONDS = 2.0
-"""Seconds until a process notices that the build it has joined is stopping."""
-
-_TURN_SECONDS = 0.0005
-
-_COLLECT_AFTER = 20_000
-"""New objects between two looks for garbage in cycles: some ten megabytes of it at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +54,15 @@ class Progress:
 class BuildState(RunState):
     """What changes while a build runs.
 
-    `elsewhere` counts its calls in flight in other processes, `in_batches` its dataset's requests in message batches, `collected` the
-    answers that batches of earlier runs brought. `batch_notes` say what was wrong with batches that are over, `batch_troubles` with those
-    that go on. `interrupted` is a stop that was asked for from outside. `estimate` is what the run was expected to cost.
+    `others` is what other processes have done for the run. `in_batches` counts its dataset's requests in message batches, `collected`
+    the answers that batches of earlier runs brought; `batch_notes` say what was wrong with batches that are over, `batch_troubles` with
+    those that go on. `interrupted` is a stop that was asked for from outside. `estimate` is what the run was expected to cost.
     """
 
     stage: str = "planning"
     stale: int = 0
     todo: int = 0
-    elsewhere: int = 0
+    others: RunTotals = RunTotals()
     interrupted: bool = False
     generating_since: float | None = None
     estimate: Estimate | None = None
@@ -102,7 +74,8 @@ class BuildState(RunState):
 
 @dataclass(frozen=True, slots=True)
 class BuildRun:
-    """A build in this process: its run's context, the plan, and who makes its calls. Only `state` changes; it is the context's own."""
+    """A build in this process: its run's context, the plan, and who makes its calls. `joined` is one that another process has begun.
+    Only `state` changes; it is the context's own."""
 
     context: RunContext
     state: BuildState
@@ -112,6 +85,7 @@ class BuildRun:
     settings: Settings
     claims: Claims
     cells: Mapping[str, Cell]
+    joined: bool = False
 
     @property
     def run_id(self) -> str:
@@ -129,8 +103,40 @@ class BuildRun:
         return self.context.dataset_id
 
     def job(self, claimed: Claimed) -> Job:
-        """What a claimed draw sends today."""
-        return make_job(self.plan, self.cells[claimed.cell], claimed)
+        """What a claimed draw sends today. What a process that has joined scores is kept, for the progress of the build."""
+        return replace(make_job(self.plan, self.cells[claimed.cell], claimed), keep_score=self.joined)
+
+    @property
+    def generated(self) -> int:
+        """How many answers the run has brought, in all its processes."""
+        return self.state.tally["generated"] + self.state.others.generated
+
+    @property
+    def cost_pico(self) -> int:
+        """What they cost, in pico-dollars."""
+        return self.state.cost_pico + self.state.others.cost_pico
+
+    async def list_others(self) -> set[str]:
+        """The owners of other processes that are at work on the run now."""
+        return await self.ledger.aread(list_other_owners, self.run_id, self.context.owner, datetime.now(UTC))
+
+    async def count_others(self) -> None:
+        """Read from the ledger what other processes have done for the run, if there are any."""
+        if self.state.others != RunTotals() or await self.list_others():
+            await self._count_others()
+
+    async def count_run(self) -> None:
+        """Bring the state to what the whole run has done, in all its processes, also in those that are gone."""
+        if self.plan.spec.mode == "batch":  # no two processes share it
+            return
+        await self._count_others()
+        if self.state.others != RunTotals():
+            self.state.unanswered = await self.ledger.aread(list_unanswered, self.run_id)
+
+    async def _count_others(self) -> None:
+        self.state.others = await self.ledger.aread(
+            read_totals_of_others, self.run_id, self.context.owner, self.plan.spec.quality.min_score
+        )
 
     def interrupt(self, reason: str) -> None:
         """Stop, as somebody outside wishes."""
@@ -149,9 +155,9 @@ class BuildRun:
 
     def progress(self) -> Progress:
         """Where the run is now."""
-        tally, spec = self.state.tally, self.plan.spec
+        tally, others, spec = self.state.tally, self.state.others, self.plan.spec
         failed = len(self.state.unanswered)
-        done = tally["generated"] + failed
+        done = self.generated + failed
         spent = monotonic() - self.state.generating_since if self.state.generating_since else 0.0
         rate = done / spent if spent > 0.5 else 0.0
         left = max(0, self.state.todo - done)
@@ -161,12 +167,12 @@ class BuildRun:
             planned=self.plan.planned,
             todo=self.state.todo,
             done=done,
-            accepted=tally["accepted"],
-            needs_revision=tally["needs_revision"],
-            dropped=tally["dropped"],
+            accepted=tally["accepted"] + others.accepted,
+            needs_revision=tally["needs_revision"] + others.needs_revision,
+            dropped=tally["dropped"] + others.dropped,
             failed=failed,
-            in_flight=len(self.state.in_flight) + self.state.elsewhere,
-            cost_usd=usd(self.state.cost_pico),
+            in_flight=len(self.state.in_flight) + self.state.in_batches + others.in_flight,
+            cost_usd=usd(self.cost_pico),
             budget_usd=spec.budget.run_usd,
             requests_per_minute=rate * 60,
             limit_per_minute=spec.limits.max_requests * 60 / spec.limits.window_seconds,
@@ -188,159 +194,18 @@ def current_run() -> BuildRun:
         raise ConfigError("no build is open here: start a build instead of its tasks") from None
 
 
+@contextmanager
+def make_current(opened: BuildRun) -> Iterator[None]:
+    """Let tasks find a build, and whoever watches its progress."""
+    token = _CURRENT.set(opened)
+    _OPEN.append(opened)
+    try:
+        yield
+    finally:
+        _OPEN.remove(opened)
+        _CURRENT.reset(token)
+
+
 def watch_progress() -> Progress | None:
     """The progress of the newest build of this process, for whoever watches from outside of it."""
     return _OPEN[-1].progress() if _OPEN else None
-
-
-@asynccontextmanager
-async def open_build_run(
-    spec: DatasetSpec,
-    *,
-    simulate: bool,
-    settings: Settings | None = None,
-    part_of: str | None = None,
-    strand: float = 1.0,
-    sends: bool = True,
-) -> AsyncIterator[BuildRun]:
-    """Everything a run needs, checked before a cent is spent, and closed again whatever happens. `part_of` is a run that another
-    process has begun: this one takes part in it, and stops when that run does. `strand` is the share of the accepted conversations
-    that a change of the spec may take out of the dataset. Without `sends` no request will be made, and the model may be gone.
-
-    Raises `ConfigError`, `FatalAPIError` or `LedgerError`, or `ConvoforgeError` for an object store: one line each, for a person.
-    """
-    settings = settings or Settings()
-    provider: Provider = "simulator" if simulate else "anthropic"
-    plan = await asyncio.to_thread(_plan, spec, settings, provider, part_of, strand)
-    if part_of is None:  # who takes part publishes nothing
-        await asyncio.to_thread(check_data_folder, settings.data_dir, plan)
-    state = BuildState(recent=RecentAnswers(_how_to_look(plan)))
-    log = get_run_logger() if flow_run.id else get_logger()
-    async with AsyncExitStack() as stack:
-        run = await stack.enter_async_context(
-            open_run(
-                spec,
-                provider=provider,
-                price=plan.price,
-                settings=settings,
-                run_state=state,
-                concurrency=spec.limits.concurrency,
-                open_limiter=prefect_limiter(log),
-                flow_run_id=str(flow_run.id) if flow_run.id else None,
-                part_of=part_of,
-                sends=sends,
-                log=log,
-            )
-        )
-        if run.context.facts != plan.facts:  # the API says otherwise than was known before
-            plan = await asyncio.to_thread(_plan, spec, settings, provider, part_of, strand, run.context.facts)
-        if part_of is None:
-            plan = await asyncio.to_thread(
-                settle_plan, run.context.ledger, run.context.dataset_id, run.context.run_id, plan, datetime.now(UTC)
-            )
-        opened = BuildRun(
-            context=run.context,
-            state=state,
-            generator=run.generator,
-            batcher=run.batcher,
-            plan=plan,
-            settings=settings,
-            claims=Claims(ceil(1.5 * spec.limits.concurrency)),
-            cells={cell.key: cell for cell in plan.cells},
-        )
-        token = _CURRENT.set(opened)
-        stack.callback(_CURRENT.reset, token)
-        _OPEN.append(opened)
-        stack.callback(_OPEN.remove, opened)
-        if part_of is None:
-            stack.push(_close_unfinished(opened))
-        else:
-            await stack.enter_async_context(background_task(_watch_run(opened)))
-        await stack.enter_async_context(watch_prefect(opened.interrupt))
-        stack.enter_context(handle_signals(opened.interrupt, opened.give_up))
-        stack.push_async_callback(run.generator.drain, spec.retry.timeout_seconds + GRACE_SECONDS)
-        stack.enter_context(_light_collections())
-        stack.enter_context(_short_turns())
-        yield opened
-
-
-def _plan(
-    spec: DatasetSpec,
-    settings: Settings,
-    provider: Provider,
-    part_of: str | None,
-    strand: float,
-    facts: ModelFacts | None = None,
-) -> Plan:
-    """The plan for what the ledger holds. Raises `ConfigError` where it would leave more of the dataset behind than may be."""
-    with Ledger(settings.database_url) as ledger:
-        plan = plan_dataset(ledger, spec, Library.at(settings.config_dir), provider, run=part_of, facts=facts)
-        gone = find_stranded(ledger, plan) if part_of is None and strand < 1 else None
-    if gone is not None and gone.share > strand:
-        raise ConfigError(
-            f"{gone}; more than {strand:.0%} is not taken out without being asked: undo the change, or build once with "
-            f"`convoforge build {spec.name} --yes`, or with the parameter strand=1"
-        )
-    return plan
-
-
-def _how_to_look(plan: Plan) -> str:
-    simulated = " --simulated" if plan.provider == "simulator" else ""
-    return (
-        f"`convoforge show {plan.spec.name} --rejected{simulated}` prints them: change the templates, `generation` or `quality`. "
-        "Another build stops after as many more"
-    )
-
-
-async def _watch_run(opened: BuildRun) -> None:
-    """Stop when the run stops that this process takes part in. It says so in the ledger: a Cancel in Prefect would kill this process
-    30 s later, with the calls it has in flight."""
-    while True:
-        with suppress(LedgerError):  # the calls themselves find out about a ledger that is away
-            if over := await opened.ledger.aread(read_stop, opened.run_id, datetime.now(UTC)):
-                opened.interrupt(f"the build stops: {over}")
-                return
-        await asyncio.sleep(WATCH_SECONDS)
-
-
-@contextmanager
-def _light_collections() -> Iterator[None]:
-    """Let the garbage collector seldom look, and never at what imports have made: a full collection walks half a million objects of
-    Prefect and the SDK, and thousands of calls bring many (4,000 conversations: 16.4 → 10.9 s of CPU without, measured), the small
-    ones that 700 new objects trigger were another sixth."""
-    before = gc.get_threshold()
-    gc.freeze()
-    gc.set_threshold(_COLLECT_AFTER, *before[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
-        gc.unfreeze()
-
-
-@contextmanager
-def _short_turns() -> Iterator[None]:
-    """Let threads take turns every half millisecond. The ledger's thread lets go of the interpreter at every row it writes, and would
-    wait 5 ms each time to have it back while answers come in: places in flight stayed empty (5,000 conversations: 11.1 → 10.3 s)."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(_TURN_SECONDS)
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(before)
-
-
-def _close_unfinished(opened: BuildRun) -> Callable[..., None]:
-    """Writes down how a run ended that did not come to its report."""
-
-    def close(_kind: object, error: BaseException | None, _trace: object) -> None:
-        if error is None:
-            return
-        state = opened.state
-        end = "failed" if isinstance(error, Exception) else "partial"
-        message = state.stopped or str(error) or "stopped at once"
-        report = {"generated": state.tally["generated"], "cost_usd": f"{usd(state.cost_pico):f}"}
-        with suppress(LedgerError):
-            opened.ledger.write(close_run, opened.run_id, end, message, report, datetime.now(UTC))
-
-    return close

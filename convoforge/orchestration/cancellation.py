@@ -1,4 +1,4 @@
-"""How a run is asked to stop from outside: by Ctrl-C and SIGTERM, by Prefect's Cancel and Pause. It ends what it has begun, always."""
+"""How a run is stopped from outside: by Ctrl-C and SIGTERM, by Prefect's Cancel and Pause. It always finishes what it has begun."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from uuid import UUID
 
+from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.exceptions import ObjectNotFound, Pause
 from prefect.logging import get_run_logger
@@ -16,15 +17,14 @@ from prefect.runtime import flow_run
 from prefect.states import Cancelled, Running
 
 from convoforge.background import background_task
-from convoforge.orchestration.prefect_api import prefect_client
 
 WATCH_SECONDS = 4.0
-"""Seconds between two looks at a run's state: a Cancel or Pause takes effect within 5 s."""
+"""Seconds between two reads of a run's state: a Cancel or Pause takes effect within 5 s."""
 
 
 @contextmanager
 def handle_signals(stop: Callable[[str], None], give_up: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Ctrl-C and SIGTERM call `stop` with what to say; a second one gives up what is under way, and cancels the flow.
+    """Ctrl-C and SIGTERM call `stop` with the reason; a second one gives up what is under way, and cancels the flow.
 
     Used inside a flow: handlers set outside are lost in it.
     """
@@ -57,7 +57,7 @@ def handle_signals(stop: Callable[[str], None], give_up: Callable[[], None] = la
 
 @asynccontextmanager
 async def watch_prefect(stop: Callable[[str], None]) -> AsyncIterator[None]:
-    """Cancel and Pause in Prefect call `stop`. They do not stop a running flow by themselves, so it looks every few seconds."""
+    """Cancel and Pause in Prefect call `stop`. They do not stop a running flow by themselves, so its state is read every few seconds."""
     if not flow_run.id:
         yield
         return
@@ -74,7 +74,7 @@ async def end_state(state: State) -> State:
     if not flow_run.id:
         return state
     try:
-        async with prefect_client() as client:
+        async with get_client() as client:
             run = await client.read_flow_run(UUID(str(flow_run.id)))
             asked = run.state
             if asked is None or not asked.is_paused():
@@ -91,7 +91,7 @@ async def end_state(state: State) -> State:
 
 async def _watch(run: UUID, stop: Callable[[str], None]) -> None:
     silent = False
-    async with prefect_client() as client:
+    async with get_client() as client:
         while True:
             await asyncio.sleep(WATCH_SECONDS)
             try:
@@ -105,13 +105,13 @@ async def _watch(run: UUID, stop: Callable[[str], None]) -> None:
                 silent = True
                 continue
             silent = False
-            if state is not None and (said := _asked(state)):
-                stop(f"{said} in Prefect")
+            if state is not None and (change := _describe_change(state)):
+                stop(f"{change} in Prefect")
                 return
 
 
-def _asked(state: State) -> str:
-    """What somebody outside has done to a run in this state; empty where it simply runs."""
+def _describe_change(state: State) -> str:
+    """What somebody outside has done to a run in this state; empty if it simply runs."""
     if state.is_cancelling() or state.is_cancelled():
         return "cancelled"
     if state.is_paused():

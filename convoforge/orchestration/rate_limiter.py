@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Self
 
 import httpx
-from prefect.client.orchestration import PrefectClient
+from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, GlobalConcurrencyLimitUpdate
 from prefect.client.schemas.responses import GlobalConcurrencyLimitResponse
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
@@ -28,7 +28,6 @@ from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from convoforge.errors import ConfigError, LimiterClosed
 from convoforge.generation.run import Log, OpenLimiter
 from convoforge.orchestration.buckets import SLOTS, Bucket, SharedKey, bucket_numbers
-from convoforge.orchestration.prefect_api import prefect_client
 from convoforge.rate import KINDS, Limits, Need, Permit
 from convoforge.rate.keys import limit_name
 from convoforge.rate.queueing import QueueingGate
@@ -94,7 +93,7 @@ class PrefectRateLimiter(QueueingGate[SharedKey]):
 
     async def __aenter__(self) -> Self:
         # a client of its own: the one a flow has in its context may be closed before this
-        client = prefect_client(timeout=30.0, event_hooks={"response": [self._refuse_to_sleep]})
+        client = get_client(httpx_settings={"timeout": 30.0, "event_hooks": {"response": [self._refuse_to_sleep]}})
         self._client = await self._stack.enter_async_context(client)
         try:
             for key in self._keys:
@@ -146,11 +145,11 @@ class PrefectRateLimiter(QueueingGate[SharedKey]):
         return min(waits, default=None)
 
     def _largest(self) -> Sequence[float]:
-        most = [0.0] * len(KINDS)
+        largest = [0.0] * len(KINDS)
         for key in self._alive:
             limits = {bucket.kind: bucket.limit / SLOTS[bucket.kind] for bucket in key.buckets}
-            most = [max(one, limits.get(kind, math.inf)) for one, kind in zip(most, KINDS, strict=True)]
-        return most
+            largest = [max(one, limits.get(kind, math.inf)) for one, kind in zip(largest, KINDS, strict=True)]
+        return largest
 
     async def _refuse_to_sleep(self, response: httpx.Response) -> None:
         # a busy SQLite answers 503 now and then; the client would sleep 2 s and more on it, even without retries

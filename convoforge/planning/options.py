@@ -29,7 +29,7 @@ class BuildOptions(Frozen):
     refresh: bool = Field(default=False, description="Regenerate, and pay for, conversations whose prompt has changed.")
     retry_refused: bool = Field(default=False, description="Send again, unchanged, what the API refused in earlier runs.")
     workers: int | None = Field(
-        default=None, ge=1, le=100, description="Let this many workers of the work pool generate, instead of this run alone."
+        default=None, ge=1, le=100, description="Let this many workers of the work pool generate beside this run."
     )
     batch: bool = Field(default=False, description="Use message batches: half the price, answers within a day.")
     wait: bool = Field(

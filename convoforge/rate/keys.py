@@ -26,9 +26,9 @@ def limit_name(endpoint: str, key_fingerprint: str, model: str, kind: Kind) -> s
     and ``#`` would cut it short: all but letters, digits and ``. _ -`` becomes a hyphen.
     """
     url = urlsplit(endpoint)
-    place = url.netloc.rpartition("@")[2] + url.path.rstrip("/") if url.netloc else endpoint
+    address = url.netloc.rpartition("@")[2] + url.path.rstrip("/") if url.netloc else endpoint
     return ":".join(
-        ["convoforge", *(re.sub(r"[^\w.-]+", "-", part, flags=re.ASCII) for part in (model, place, key_fingerprint, kind))]
+        ["convoforge", *(re.sub(r"[^\w.-]+", "-", part, flags=re.ASCII) for part in (model, address, key_fingerprint, kind))]
     )
 
 

@@ -54,8 +54,8 @@ class QueueingGate(ABC, Generic[K]):
         self._line[future] = need
         if len(self._line) == 1:
             self._serve()
-        most = self.limits.max_wait_seconds
-        alarm = None if most is None or future.done() else future.get_loop().call_later(most, self._tire, future)
+        longest = self.limits.max_wait_seconds
+        alarm = None if longest is None or future.done() else future.get_loop().call_later(longest, self._tire, future)
         try:
             return await future
         except asyncio.CancelledError:
@@ -78,8 +78,8 @@ class QueueingGate(ABC, Generic[K]):
 
     def pause(self, seconds: float, permit: Permit) -> None:
         self._keys[permit.key].hold(self._clock() + seconds)
-        most = self.limits.max_wait_seconds
-        if most is not None and (held := self._held()) > most:
+        longest = self.limits.max_wait_seconds
+        if longest is not None and (held := self._held()) > longest:
             self.turn_away(lambda: _too_long(held))
 
     def drop(self, permit: Permit) -> None:
@@ -139,21 +139,21 @@ class QueueingGate(ABC, Generic[K]):
         """The most one request may need of each of `KINDS`."""
 
     def _refuse_larger(self, need: Need) -> None:
-        for kind, amount, most in zip(KINDS, need.amounts, self._largest(), strict=True):
-            if amount > most:
+        for kind, amount, largest in zip(KINDS, need.amounts, self._largest(), strict=True):
+            if amount > largest:
                 raise ConfigError(
-                    f"a request needs {amount} {kind} and the limit admits {most:.0f} at once: it would wait for ever."
+                    f"a request needs {amount} {kind} and the limit admits {largest:.0f} at once: it would wait for ever."
                     f" Raise limits.{kind.replace('-', '_')} or ask for less"
                 )
 
     def _refuse_longer(self, need: Need) -> None:
         """Refuse at once what would wait too long: until the key has room, and for those ahead in the line."""
-        most = self.limits.max_wait_seconds
-        if most is None or not self.limits.queue:
+        longest = self.limits.max_wait_seconds
+        if longest is None or not self.limits.queue:
             return
         per_window = max(1.0, self.limits.max_requests * self.limits.pause_threshold * len(self._alive))
         ahead = len(self._line) // per_window * self.limits.window_seconds
-        if (wait := self._best(need, self._clock())[0] + ahead) > most:
+        if (wait := self._best(need, self._clock())[0] + ahead) > longest:
             raise _too_long(wait)
 
     def _tire(self, future: asyncio.Future[Permit]) -> None:
@@ -173,8 +173,8 @@ class QueueingGate(ABC, Generic[K]):
         """The key to use and the seconds until it has room."""
         if len(self._alive) == 1:
             return self._alive[0].wait(need, now), self._alive[0]
-        wait, _, place = min((key.wait(need, now), -key.room(now), place) for place, key in enumerate(self._alive))
-        return wait, self._alive[place]
+        wait, _, index = min((key.wait(need, now), -key.room(now), index) for index, key in enumerate(self._alive))
+        return wait, self._alive[index]
 
     def _correct(self, permit: Permit, amounts: tuple[int, int, int]) -> None:
         self._keys[permit.key].correct(permit, amounts, self._clock())

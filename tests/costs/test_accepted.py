@@ -12,7 +12,7 @@ from ledger.plain_costs import plain_accepted
 from sqlalchemy import Connection, delete, insert, select
 
 from convoforge.costs.accepted import is_accepted_by_score, read_accepted
-from convoforge.costs.run_totals import read_run_totals
+from convoforge.costs.run_totals import RunTotals, read_totals_of_others
 from convoforge.ledger import Ledger
 from convoforge.ledger.tables import answers, datasets, generation_logs, metadata, plans, requests, reviews, runs
 from convoforge.planning.grid import Grid
@@ -109,7 +109,7 @@ def test_what_is_counted_as_accepted_is_what_the_rule_accepts(ledger: Ledger, so
     assert ledger.read(counted) == by_rule
 
 
-def test_a_run_counts_a_copy_and_a_draw_in_reserve_as_what_they_are(ledger: Ledger) -> None:
+def test_what_other_processes_did_for_a_run_goes_by_score_and_leaves_out_ones_own(ledger: Ledger) -> None:
     good = {"kind": "ok", "score": 9, "content": 1}
 
     def draw(topic: str, number: int, **answer: Any) -> dict[str, Any]:
@@ -126,5 +126,5 @@ def test_a_run_counts_a_copy_and_a_draw_in_reserve_as_what_they_are(ledger: Ledg
             connection.execute(insert(generation_logs), {**log, **how})
 
     ledger.write(with_logs)
-    totals = ledger.read(read_run_totals, "r1", 6)
-    assert (totals.generated, totals.accepted, totals.needs_revision) == (5, 2, 1)
+    assert ledger.read(read_totals_of_others, "r1", "me", 6) == RunTotals(generated=5, accepted=4, needs_revision=1)
+    assert ledger.read(read_totals_of_others, "r1", "o", 6) == RunTotals()

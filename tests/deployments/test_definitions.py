@@ -14,7 +14,7 @@ from prefect.events.schemas.automations import AutomationCore
 from server_logs import RECORD, is_error
 
 from convoforge.planning.spec import load_spec
-from convoforge.tasks.report import BUDGET_EVENT
+from convoforge.tasks.progress import BUDGET_EVENT
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PROJECT = yaml.safe_load((ROOT / "deployments" / "prefect.yaml").read_text())
