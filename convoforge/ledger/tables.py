@@ -6,7 +6,6 @@ One schema for SQLite and PostgreSQL. A new ledger is made from it; once 1.0 is 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -57,8 +56,16 @@ metadata = MetaData()
 _Id = BigInteger().with_variant(Integer, "sqlite")
 
 
-def _pico(name: str, **options: Any) -> Column[int]:
-    return Column(name, BigInteger, nullable=False, server_default="0", **options)
+def _pico(name: str) -> Column[int]:
+    return Column(name, BigInteger, nullable=False, server_default="0")
+
+
+def _counts(*names: str) -> list[Column[int]]:
+    return [Column(name, Integer, nullable=False, server_default="0") for name in names]
+
+
+def _amounts(*names: str) -> list[Column[int]]:
+    return [Column(name, BigInteger, nullable=False) for name in names]
 
 
 datasets = Table(
@@ -125,10 +132,7 @@ requests = Table(
     Column("draw_key", String(80), nullable=False, unique=True),
     Column("cell", String(64), nullable=False),
     Column("draw", Integer, nullable=False),
-    Column("persona", String(200), nullable=False),
-    Column("emotion", String(200), nullable=False),
-    Column("topic", String(200), nullable=False),
-    Column("tier", String(200), nullable=False),
+    *(Column(axis, String(200), nullable=False) for axis in ("persona", "emotion", "topic", "tier")),
     Column("template", String(64), nullable=False),
     Column("request", Text),
     Column("state", String(12), nullable=False),
@@ -169,12 +173,8 @@ generation_logs = Table(
     Column("started_at", UTCDateTime, nullable=False),
     Column("finished_at", UTCDateTime),
     Column("latency_ms", Integer),
-    Column("input_tokens", Integer, nullable=False, server_default="0"),
-    Column("output_tokens", Integer, nullable=False, server_default="0"),
-    Column("cache_read_tokens", Integer, nullable=False, server_default="0"),
-    Column("cache_write_5m_tokens", Integer, nullable=False, server_default="0"),
-    Column("cache_write_1h_tokens", Integer, nullable=False, server_default="0"),
-    Column("thinking_tokens", Integer, nullable=False, server_default="0"),  # of the output tokens
+    *_counts("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens"),
+    *_counts("thinking_tokens"),  # of the output tokens
     Column("price", String(128)),
     _pico("cost_pico"),
     _pico("reserved_pico"),  # while it is open
@@ -305,11 +305,8 @@ permits = Table(
     metadata,
     Column("id", _Id, primary_key=True),
     Column("limit_name", String(400), nullable=False),
-    # microseconds since 1970
-    Column("at", BigInteger, nullable=False),
-    Column("requests", BigInteger, nullable=False),
-    Column("input_tokens", BigInteger, nullable=False),
-    Column("output_tokens", BigInteger, nullable=False),
+    # `at` is in microseconds since 1970
+    *_amounts("at", "requests", "input_tokens", "output_tokens"),
     Index("ix_permits", "limit_name", "at"),
 )
 
@@ -337,9 +334,7 @@ request_batches = Table(
     Column("started_at", UTCDateTime, nullable=False),
     Column("finished_at", UTCDateTime),
     Column("total", Integer, nullable=False),
-    Column("successful", Integer, nullable=False, server_default="0"),
-    Column("failed", Integer, nullable=False, server_default="0"),
-    Column("skipped", Integer, nullable=False, server_default="0"),
+    *_counts("successful", "failed", "skipped"),
     _pico("cost_pico"),
     Column("requests", Text, nullable=False),
     Index("ix_request_batches_dataset", "dataset_id", "started_at"),
