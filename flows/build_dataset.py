@@ -94,7 +94,7 @@ async def _prepare(opened: BuildRun, options: BuildOptions, workers: int) -> int
     opened.know_accepted(seen.status, {draw.request_id for draw in seen.again})
     opened.state.estimate = seen.costs
     if options.limit is None and opened.plan.spec.mode != "batch":
-        missing = len(seen.status.pending) + len(seen.status.to_request)
+        missing = len(seen.status.pending) + len(seen.status.to_request) + len(seen.again)
         await let_others_join(opened, workers, missing)
     return len(seen.status.accepted)
 

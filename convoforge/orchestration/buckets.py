@@ -103,6 +103,26 @@ class Bucket:
         self.active, self.at = limit.active_slots, now
 
     @property
+    def vanished(self) -> str:
+        """Why nothing may be sent once the limit is gone."""
+        return (
+            f"the limit {self.name} was deleted in Prefect, and a limit that is not there lets everything through."
+            " Run again: it is created anew"
+        )
+
+    def find_trouble(self, limit: GlobalConcurrencyLimitResponse) -> str | None:
+        """Why nothing may be sent under the limit as Prefect has it; None if all is well."""
+        if not limit.active:
+            return f"the limit {self.name} is switched off in Prefect, and so would let everything through. Switch it on"
+        if limit.slot_decay_per_second <= 0:
+            return f"the limit {self.name} has no permit decay in Prefect, and so would never let anything through. Set one"
+        if self.kind == "requests" and limit.limit < SLOTS["requests"]:
+            return (
+                f"the limit {self.name} has {limit.limit} slots in Prefect, and one request takes {SLOTS['requests']}. Raise it"
+            )
+        return None
+
+    @property
     def numbers(self) -> str:
         """The limit for people."""
         return f"bursts of {self.limit / SLOTS[self.kind]:g} {self.kind}, {60 * self.decay / SLOTS[self.kind]:g} a minute"

@@ -21,7 +21,6 @@ from typing import Self
 import httpx
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, GlobalConcurrencyLimitUpdate
-from prefect.client.schemas.responses import GlobalConcurrencyLimitResponse
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
@@ -256,7 +255,7 @@ class PrefectRateLimiter(QueueingGate[SharedKey]):
                 await self._read_bucket(bucket)
                 return False
             if bucket.name not in [limit["name"] for limit in reply.json()]:
-                raise LimiterClosed(_vanished(bucket))
+                raise LimiterClosed(bucket.vanished)
             bucket.leased(slots, now)
         return bucket.covers(amount)
 
@@ -270,8 +269,8 @@ class PrefectRateLimiter(QueueingGate[SharedKey]):
         try:
             found = await self._client.read_global_concurrency_limit_by_name(bucket.name)
         except ObjectNotFound as error:
-            raise LimiterClosed(_vanished(bucket)) from error
-        if trouble := _trouble(bucket, found):
+            raise LimiterClosed(bucket.vanished) from error
+        if trouble := bucket.find_trouble(found):
             raise LimiterClosed(trouble)
         before = bucket.numbers
         bucket.found(found, self._clock())
@@ -317,21 +316,3 @@ def prefect_limiter(log: Log) -> OpenLimiter:
 def _passes(status: int) -> bool:
     """Whether an error of the Prefect server passes by itself. A 403 does: the client renews its CSRF token."""
     return status >= 500 or status == 403
-
-
-def _vanished(bucket: Bucket) -> str:
-    return (
-        f"the limit {bucket.name} was deleted in Prefect, and a limit that is not there lets everything through."
-        " Run again: it is created anew"
-    )
-
-
-def _trouble(bucket: Bucket, found: GlobalConcurrencyLimitResponse) -> str | None:
-    """Why nothing may be sent under the limit as it was found."""
-    if not found.active:
-        return f"the limit {bucket.name} is switched off in Prefect, and so would let everything through. Switch it on"
-    if found.slot_decay_per_second <= 0:
-        return f"the limit {bucket.name} has no permit decay in Prefect, and so would never let anything through. Set one"
-    if bucket.kind == "requests" and found.limit < SLOTS["requests"]:
-        return f"the limit {bucket.name} has {found.limit} slots in Prefect, and one request takes {SLOTS['requests']}. Raise it"
-    return None
