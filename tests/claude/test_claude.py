@@ -36,7 +36,7 @@ from convoforge.errors import (
 from convoforge.generation.endpoint import api_address, check_provider
 from convoforge.models import Prompt, Usage
 from convoforge.parsing import parse_conversation
-from convoforge.planning.plan import shape
+from convoforge.planning.plan import with_format_instructions
 from convoforge.planning.spec import Generation, Retry
 from convoforge.rate import fingerprint
 from convoforge.settings import Settings
@@ -298,7 +298,7 @@ async def test_a_shape_is_asked_for_only_where_the_model_takes_one(model: str, s
 
 async def test_asked_in_words_a_model_without_schemas_answers_with_a_conversation(simulator: SimulatorControl) -> None:
     async with client(simulator.url, model="claude-mythos-preview") as claude:
-        reply = await claude.send(shape(PROMPT, structured=False), SETTINGS)
+        reply = await claude.send(with_format_instructions(PROMPT, structured=False), SETTINGS)
     assert len(parse_conversation(reply.text).turns) >= 2
 
 

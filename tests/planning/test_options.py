@@ -21,7 +21,7 @@ from recorded import LIBRARY, Dataset
 from convoforge.cli import main
 from convoforge.cli.build import CommandOptions, _agreed, build
 from convoforge.cli.plan import plan
-from convoforge.dataset.forecast import Forecast, forecast, know, look
+from convoforge.dataset.forecast import Forecast, forecast, read_known, read_known_of_plan
 from convoforge.errors import ConfigError
 from convoforge.flows.build_dataset import build_dataset
 from convoforge.ledger import Ledger
@@ -116,19 +116,19 @@ def test_a_higher_threshold_on_a_finished_dataset_is_announced_with_its_price(
     path = written(spec, tmp_path)
     done = BuildOptions.of(simulate=True)
     raised = BuildOptions.of(simulate=True, min_score=10)
-    assert forecast(look(resolve_spec(str(path), done, settings), done, settings), done).missing == 0
-    seen = forecast(look(resolve_spec(str(path), raised, settings), raised, settings), raised)
+    assert forecast(read_known(resolve_spec(str(path), done, settings), done, settings), done).missing == 0
+    seen = forecast(read_known(resolve_spec(str(path), raised, settings), raised, settings), raised)
     assert seen.missing == 24
     assert seen.costs.cost.expected > 0
     # what the flow finds is what was announced: the same function over the same plan
-    assert of(know(ledger, seen.plan), simulate=True, min_score=10).costs == seen.costs
-    assert of(know(ledger, seen.plan), simulate=True, min_score=10, limit=5).missing == 5
+    assert of(read_known_of_plan(ledger, seen.plan), simulate=True, min_score=10).costs == seen.costs
+    assert of(read_known_of_plan(ledger, seen.plan), simulate=True, min_score=10, limit=5).missing == 5
 
 
 def test_the_question_names_the_amount_and_what_no_answer_means(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    seen = of(know(ledger, make_plan(small(budget={"run_usd": 5}), LIBRARY, "anthropic")))
+    seen = of(read_known_of_plan(ledger, make_plan(small(budget={"run_usd": 5}), LIBRARY, "anthropic")))
     monkeypatch.setattr("builtins.input", lambda *_: "")
     assert not _agreed(seen)
     asked = " ".join(capsys.readouterr().out.split())
@@ -148,7 +148,7 @@ def test_the_question_names_the_amount_and_what_no_answer_means(
 )
 def test_a_budget_that_cannot_do_it_is_said_before(ledger: Ledger, budget: str, said: str | None) -> None:
     spec = small(budget={"run_usd": Decimal(budget), "day_usd": None, "dataset_usd": None})
-    warnings = of(know(ledger, make_plan(spec, LIBRARY, "anthropic"))).warnings
+    warnings = of(read_known_of_plan(ledger, make_plan(spec, LIBRARY, "anthropic"))).warnings
     assert [said in one for one in warnings] == ([True] if said else [])
 
 
@@ -158,7 +158,7 @@ def test_what_the_day_has_spent_already_counts(ledger: Ledger) -> None:
     day = list_budget_scopes("", dataset, datetime.now(UTC))[2]
     budget = {"limit_pico": None, "reserved_pico": 0, "spent_pico": 1999 * 10**10, "maybe_pico": 0}
     ledger.write(write_budgets, {day: budget})
-    (warning,) = of(know(ledger, make_plan(spec, LIBRARY, "anthropic"))).warnings
+    (warning,) = of(read_known_of_plan(ledger, make_plan(spec, LIBRARY, "anthropic"))).warnings
     assert warning.startswith("what is left of the day budget ($0.0100) is less than one call")
 
 
