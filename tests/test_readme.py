@@ -109,9 +109,10 @@ def test_nothing_heavy_is_imported_to_look(project: Project, command: list[str])
     assert done.returncode == 0, done.stderr
 
 
-def test_the_help_of_a_command_imports_nothing_heavy(project: Project) -> None:
+def test_help_and_completion_import_nothing_heavy(project: Project) -> None:
     code = (
-        "import sys; from convoforge.cli import COMMANDS, main\n"
+        "import sys; from convoforge.cli import COMMANDS, app, main\n"
+        "assert '--retry-refused' in app.generate_completion(shell='bash')\n"
         "for command in COMMANDS:\n"
         "    try: main([command, '--help'])\n"
         "    except SystemExit as end: assert not end.code, end.code\n"

@@ -12,8 +12,9 @@ from typing import Any
 
 import orjson
 
+from convoforge.simulator.faults import ApiError
 from convoforge.simulator.options import DAY_SECONDS
-from convoforge.simulator.reading import ApiError, read_object
+from convoforge.simulator.reading import read_object
 from convoforge.simulator.usage import UsageRow
 from convoforge.simulator.wire import HTML
 

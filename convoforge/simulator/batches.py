@@ -18,8 +18,8 @@ from aiohttp import web
 from convoforge.rate import fingerprint
 from convoforge.simulator.answers import count_usage, make_message, write_answer
 from convoforge.simulator.batch import Batch, read_requests, write_line
-from convoforge.simulator.faults import BATCHED, BROKEN, ERRORS, OK, Fault
-from convoforge.simulator.reading import ApiError, check_version, read_request
+from convoforge.simulator.faults import BATCHED, BROKEN, ERRORS, OK, ApiError, Fault
+from convoforge.simulator.reading import check_version, read_request
 from convoforge.simulator.state import SimulatorState
 from convoforge.simulator.usage import UsageRow
 from convoforge.simulator.wire import HEADERS, Handler, authenticate, hang_up, read_body, read_key, send, send_page

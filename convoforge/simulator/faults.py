@@ -95,6 +95,39 @@ class Fault:
         return {name: value for name, value in {**body, **self.fields}.items() if name not in self.without}
 
 
+class ApiError(Exception):
+    """An answer that is an error: status, and type, message and code as the API words them; `retry_after` in seconds."""
+
+    def __init__(
+        self,
+        status: int,
+        message: str | None = None,
+        *,
+        kind: str | None = None,
+        retry_after: float | None = None,
+        error_code: str | None = None,
+    ) -> None:
+        usual_kind, usual_message = ERRORS[str(status)]
+        super().__init__(message or usual_message)
+        self.status = status
+        self.kind = kind or usual_kind
+        self.retry_after = retry_after
+        self.error_code = error_code
+
+    @classmethod
+    def from_fault(cls, fault: Fault) -> ApiError:
+        """The error that a fault is. A fault that is no error of the API becomes the 500 of a server that broke."""
+        status = fault.kind if fault.kind in ERRORS else "500"
+        return cls(int(status), fault.message, kind=fault.type, retry_after=fault.retry_after, error_code=fault.error_code)
+
+    def body(self, request_id: str | None) -> dict[str, Any]:
+        """The body of the answer."""
+        error: dict[str, Any] = {"type": self.kind, "message": str(self)}
+        if self.error_code:
+            error["details"] = {"error_code": self.error_code}
+        return {"type": "error", "error": error, "request_id": request_id}
+
+
 def check_kind(kind: str) -> str:
     """The kind itself. Raises ConfigError for an unknown one."""
     if kind not in KINDS:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from convoforge.simulator.reading import ApiError
+from convoforge.simulator.faults import ApiError
 
 KINDS = ("requests", "input-tokens", "output-tokens")
 UNLIMITED = {"requests": 1_000_000, "input-tokens": 1_000_000_000, "output-tokens": 1_000_000_000}

@@ -11,8 +11,8 @@ import orjson
 
 from convoforge.parsing import ANSWER_SCHEMA
 from convoforge.simulator.catalogue import MODELS, Model
-from convoforge.simulator.faults import ERRORS, Fault
-from convoforge.simulator.thinking import SimulatedThinking, ThinkingRefused, read_thinking
+from convoforge.simulator.faults import ApiError
+from convoforge.simulator.thinking import SimulatedThinking, read_thinking
 
 CURRENT_VERSION = "2026-10-21"
 VERSIONS = ("2023-06-01", CURRENT_VERSION)
@@ -25,39 +25,6 @@ FIELDS = {
 }  # fmt: skip
 SCHEMA_TEXT = orjson.dumps(ANSWER_SCHEMA).decode()
 CACHE_MARK = {"type": "ephemeral"}
-
-
-class ApiError(Exception):
-    """An answer that is an error: status, and type, message and code as the API words them; `retry_after` in seconds."""
-
-    def __init__(
-        self,
-        status: int,
-        message: str | None = None,
-        *,
-        kind: str | None = None,
-        retry_after: float | None = None,
-        error_code: str | None = None,
-    ) -> None:
-        usual_kind, usual_message = ERRORS[str(status)]
-        super().__init__(message or usual_message)
-        self.status = status
-        self.kind = kind or usual_kind
-        self.retry_after = retry_after
-        self.error_code = error_code
-
-    @classmethod
-    def from_fault(cls, fault: Fault) -> ApiError:
-        """The error that a fault is. A fault that is no error of the API becomes the 500 of a server that broke."""
-        status = fault.kind if fault.kind in ERRORS else "500"
-        return cls(int(status), fault.message, kind=fault.type, retry_after=fault.retry_after, error_code=fault.error_code)
-
-    def body(self, request_id: str | None) -> dict[str, Any]:
-        """The body of the answer."""
-        error: dict[str, Any] = {"type": self.kind, "message": str(self)}
-        if self.error_code:
-            error["details"] = {"error_code": self.error_code}
-        return {"type": "error", "error": error, "request_id": request_id}
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,10 +138,7 @@ def _read_max_tokens(body: Mapping[str, Any], model: Model) -> int:
 
 
 def _read_thinking(body: Mapping[str, Any], output: Mapping[str, Any], model: Model) -> SimulatedThinking:
-    try:
-        thinking = read_thinking(body.get("thinking") or {}, output.get("effort"), model)
-    except ThinkingRefused as error:
-        raise ApiError(400, str(error)) from None
+    thinking = read_thinking(body.get("thinking") or {}, output.get("effort"), model)
     if thinking.effort is not None and body.get("temperature", 1) != 1:
         raise ApiError(400, "`temperature` may only be set to 1 when thinking is enabled.")
     return thinking

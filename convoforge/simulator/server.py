@@ -23,9 +23,9 @@ from convoforge.rate import fingerprint
 from convoforge.simulator.answers import count_usage, make_message, write_answer
 from convoforge.simulator.batches import SimulatedBatches, make_routes
 from convoforge.simulator.catalogue import MODELS
-from convoforge.simulator.faults import BATCHED, ERROR_IN_200, ERRORS, LINES, Fault, read_fault
+from convoforge.simulator.faults import BATCHED, ERROR_IN_200, ERRORS, LINES, ApiError, Fault, read_fault
 from convoforge.simulator.options import SimulatorOptions
-from convoforge.simulator.reading import ApiError, ParsedRequest, read_object, read_request
+from convoforge.simulator.reading import ParsedRequest, read_object, read_request
 from convoforge.simulator.state import SimulatorState
 from convoforge.simulator.usage import UsageRow
 from convoforge.simulator.wire import (

@@ -7,13 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from convoforge.simulator.catalogue import EFFORTS, THINKING, Model
+from convoforge.simulator.faults import ApiError
 
 TYPICAL = {"low": 150, "medium": 500, "high": 1_200, "xhigh": 3_000, "max": 8_000}
 """Typical tokens of thinking before an answer, by effort. One answer takes from half to one and a half times as many."""
-
-
-class ThinkingRefused(ValueError):
-    """Why the API refuses what a request says about thinking, in its words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,28 +27,26 @@ class SimulatedThinking:
 
 
 def read_thinking(given: Mapping[str, Any], effort: object, model: Model) -> SimulatedThinking:
-    """What a request says with `thinking` and with the `effort` of its `output_config`. Raises `ThinkingRefused`; also for thinking with
-    a budget, which some older models take and no client here sends."""
+    """What a request says with `thinking` and with the `effort` of its `output_config`. Raises ApiError as the API would, and for
+    thinking with a budget, which some older models take and no client here sends."""
     kind = given.get("type")
     if given and kind not in THINKING:
-        raise ThinkingRefused(f"thinking.type: Input should be {', '.join(map(repr, THINKING))}")
+        raise ApiError(400, f"thinking.type: Input should be {', '.join(map(repr, THINKING))}")
     if kind is not None and kind not in model.thinking:
-        raise ThinkingRefused(f'"thinking.type.{kind}" is not supported for this model. {_suggest(model)}')
+        raise ApiError(400, f'"thinking.type.{kind}" is not supported for this model. {_suggest(model)}')
     if effort is not None and effort not in EFFORTS:
-        raise ThinkingRefused(f"output_config.effort: Input should be {', '.join(map(repr, EFFORTS))}")
+        raise ApiError(400, f"output_config.effort: Input should be {', '.join(map(repr, EFFORTS))}")
     if effort is not None and not model.efforts:
-        raise ThinkingRefused("This model does not support the effort parameter.")
+        raise ApiError(400, "This model does not support the effort parameter.")
     if effort is not None and effort not in model.efforts:
-        raise ThinkingRefused(
-            f"This model does not support effort level '{effort}'. Supported levels: {', '.join(model.efforts)}."
-        )
+        raise ApiError(400, f"This model does not support effort level '{effort}'. Supported levels: {', '.join(model.efforts)}.")
     if kind in ("disabled", "between_tools"):
         if effort is not None and effort not in model.efforts_when_off:
             levels = ", ".join(model.efforts_when_off)
-            raise ThinkingRefused(f"output_config.effort: '{effort}' cannot be used with thinking turned off; use {levels}")
+            raise ApiError(400, f"output_config.effort: '{effort}' cannot be used with thinking turned off; use {levels}")
         return SimulatedThinking()
     if kind == "enabled":
-        raise ThinkingRefused("thinking.type: the simulator takes no thinking with a budget")
+        raise ApiError(400, "thinking.type: the simulator takes no thinking with a budget")
     if kind is None and not model.thinks:
         return SimulatedThinking()
     level = effort if isinstance(effort, str) else model.default_effort or "high"

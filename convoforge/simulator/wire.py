@@ -10,8 +10,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from convoforge.simulator.faults import REFUSALS, Fault
-from convoforge.simulator.reading import ApiError
+from convoforge.simulator.faults import REFUSALS, ApiError, Fault
 
 SIGNATURE = "x-convoforge-simulator"
 HEADERS = web.RequestKey("headers", dict[str, str])

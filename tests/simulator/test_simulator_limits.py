@@ -11,9 +11,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from convoforge.simulator.faults import ApiError
 from convoforge.simulator.launch import simulator_process
 from convoforge.simulator.rates import KINDS, RateBucket, Rates
-from convoforge.simulator.reading import ApiError
 
 Connect = Callable[..., anthropic.Anthropic]
 Wanted = Callable[..., dict[str, Any]]

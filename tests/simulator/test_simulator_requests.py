@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from convoforge.simulator.caching import SimulatedCache
 from convoforge.simulator.catalogue import MODELS
 from convoforge.simulator.client import SimulatorControl
-from convoforge.simulator.reading import ApiError, InputBlock, ParsedRequest, read_request
+from convoforge.simulator.faults import ApiError
+from convoforge.simulator.reading import InputBlock, ParsedRequest, read_request
 
 Ask = Callable[..., anthropic.types.Message]
 Wanted = Callable[..., dict[str, Any]]
