@@ -22,6 +22,7 @@ from rich.table import Table
 from convoforge.cli.console import ask, behind, duration, errors, facts, out, print_json, print_notes
 from convoforge.cli.parameters import DONE, ENDED_SHORT, FAILED, AsJson
 from convoforge.errors import ConfigError, ConvoforgeError
+from convoforge.orchestration.event_loop import run_build
 from convoforge.orchestration.local_server import use_server
 from convoforge.planning.options import STRAND, BuildOptions, resolve_spec
 from convoforge.pricing import dollars
@@ -89,7 +90,7 @@ def build(
         options = options.model_copy(update={"strand": 1.0})
     try:
         with _prepared(own_server=options.workers is None):
-            report = asyncio.run(_run({"spec": spec, "options": BuildOptions.of(**dict(options))}))
+            report = run_build(_run({"spec": spec, "options": BuildOptions.of(**dict(options))}))
     except asyncio.CancelledError:  # a second Ctrl-C
         errors.print("[red]convoforge: stopped at once; calls that were in flight may have been billed[/red]")
         sys.stdout.flush()
