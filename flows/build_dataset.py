@@ -68,12 +68,12 @@ async def build_dataset(spec: str, options: BuildOptions = BuildOptions()) -> St
             opened.state.stage = "publishing"
             release = await publish(opened)
             report = await report_run(opened, release, held=held, limit=options.limit, begun=begun)
-            return await end_state(ending(report))
+            return await end_state(make_end(report))
     except ConvoforgeError as error:
         return Failed(message=one_line(error), data=error)
 
 
-def ending(report: BuildReport) -> State[Any]:
+def make_end(report: BuildReport) -> State[Any]:
     """The state that says what happened."""
     if report.state == "failed":
         return Failed(message=report.message, data=report)

@@ -74,10 +74,10 @@ async def generate_requests(
         )
     except Exception as error:  # noqa: BLE001 - the conversations are in the ledger whether or not Prefect shows them
         get_run_logger().warning("the artifact could not be written: %s", error)
-    return await end_state(ending(summary, simulated=simulate))
+    return await end_state(make_end(summary, simulated=simulate))
 
 
-def ending(summary: RequestsReport, *, simulated: bool) -> State[Any]:
+def make_end(summary: RequestsReport, *, simulated: bool) -> State[Any]:
     """The state that says what happened."""
     paid = " (simulated: nothing was paid)" if simulated else ""
     message = f"{summary.successful} of {summary.total} generated, ${summary.total_cost_usd}{paid}"

@@ -253,14 +253,14 @@ def summary(report: BuildReport) -> list[tuple[str, str]]:
         ("pending", str(report.pending)),
         ("stale", str(report.stale)),
         ("cost of this run", f"${report.cost_usd}{simulated}"),
-        *compared(report),
+        *compare_with_estimate(report),
         ("seconds", f"{report.seconds:.1f}"),
         ("latest", f"version {report.latest_version}" if report.latest_version else "nothing published"),
         ("path", report.path or "nothing published"),
     ]
 
 
-def compared(report: BuildReport) -> Iterator[tuple[str, str]]:
+def compare_with_estimate(report: BuildReport) -> Iterator[tuple[str, str]]:
     """What was expected of the run's cost, and what its cache was good for."""
     if report.estimated_cost_usd is not None and report.generated:
         expected, low, high = (Decimal(report.estimated_cost_usd), report.estimated_low_usd, report.estimated_high_usd)

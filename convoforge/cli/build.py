@@ -264,7 +264,7 @@ def _agreed(seen: Forecast) -> bool:
 
 def _summarize(report: BuildReport) -> None:
     from convoforge.publish.card import loading
-    from convoforge.tasks.report import compared
+    from convoforge.tasks.report import compare_with_estimate
 
     simulated = report.provider == "simulator"
     cost = f"${report.cost_usd}" + (" (what it would have cost; it was simulated and nothing was paid)" if simulated else "")
@@ -283,7 +283,7 @@ def _summarize(report: BuildReport) -> None:
                     f"{report.needs_revision} below the threshold, {report.dropped} dropped, {report.pending} pending",
                 ),
                 ("cost", cost),
-                *compared(report),
+                *compare_with_estimate(report),
                 ("version", f"{report.version} ({what})" if report.version else "none yet: nothing is accepted"),
                 *behind(report.version, report.latest_version),
                 ("where", report.path or "-"),

@@ -110,7 +110,7 @@ def templates_of(plan: Plan, cells: Iterable[str]) -> Counter[str]:
     return Counter(template[cell] for cell in cells)
 
 
-def missing(plan: Plan, status: DatasetStatus, limit: int | None = None, again: Sequence[Draw] = ()) -> Counter[str]:
+def count_missing(plan: Plan, status: DatasetStatus, limit: int | None = None, again: Sequence[Draw] = ()) -> Counter[str]:
     """The draws that a build generates, at most `limit` of them, by template: what is pending, what was refused and is asked `again`,
     and what is asked for next, which a refused one that is asked again takes the place of."""
     taken = Counter(draw.cell for draw in again)
@@ -123,7 +123,7 @@ def missing(plan: Plan, status: DatasetStatus, limit: int | None = None, again: 
     return templates_of(plan, cells[:limit])
 
 
-def samples(plan: Plan) -> dict[str, list[Prompt]]:
+def pick_samples(plan: Plan) -> dict[str, list[Prompt]]:
     """A few prompts of each template, spread over the axes."""
     found: dict[str, list[Cell]] = {}
     for cell in plan.cells:
@@ -173,7 +173,7 @@ def estimate(
 
 def _draws(plan: Plan, history: Mapping[str, Made], counted: Mapping[str, float] | None) -> dict[str, _Draw]:
     """What one draw of each template needs. What some templates' answers were like is expected of the others, too."""
-    prompts = samples(plan)
+    prompts = pick_samples(plan)
     letters = {
         name: sum(expected_usage(prompt, plan.facts).input_tokens for prompt in some) / len(some)
         for name, some in prompts.items()

@@ -11,7 +11,7 @@ from pathlib import Path
 from sqlalchemy.engine import make_url
 
 from convoforge.dataset.acceptance import DatasetStatus
-from convoforge.dataset.estimate import Estimate, estimate, missing, samples, templates_of
+from convoforge.dataset.estimate import Estimate, count_missing, estimate, pick_samples, templates_of
 from convoforge.dataset.status import (
     NONE_STRANDED,
     Stranded,
@@ -118,7 +118,7 @@ def forecast(known: Known, options: BuildOptions, counted: Mapping[str, float] |
     waiting = {draw.request_id for draw in status.pending}
     refused = find_refused(plan, status) if options.retry_refused else find_mended(plan, status)
     again = [*(draw for draw in stale if options.refresh and draw.request_id not in waiting), *refused]
-    draws = missing(plan, status, options.limit, again)
+    draws = count_missing(plan, status, options.limit, again)
     costs = estimate(plan, draws, status, history, counted=counted, refills=options.limit is None)
     return Forecast(
         plan=plan,
@@ -142,7 +142,7 @@ def _warnings(plan: Plan, sent: int, costs: Estimate, left: Mapping[str, Decimal
     worst = usd(
         min(
             worst_cost_pico(prompt, plan.spec.generation.max_tokens, plan.price)
-            for prompts in samples(plan).values()
+            for prompts in pick_samples(plan).values()
             for prompt in prompts
         )
     )

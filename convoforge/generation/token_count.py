@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from convoforge.claude.retry import Policy
-from convoforge.dataset.estimate import samples
+from convoforge.dataset.estimate import pick_samples
 from convoforge.generation.endpoint import check_provider, open_client
 from convoforge.models import Prompt
 from convoforge.planning.plan import Plan
@@ -34,6 +34,6 @@ async def _count(plan: Plan, settings: Settings) -> dict[str, float]:
         await check_provider(claude, plan.provider, policy)
         return {
             name: sum(counts) / len(counts)
-            for name, prompts in samples(plan).items()
+            for name, prompts in pick_samples(plan).items()
             if (counts := await asyncio.gather(*map(one, prompts)))
         }

@@ -38,7 +38,7 @@ ADHOC = "adhoc"
 """The dataset that holds requests which belong to none."""
 
 
-def distinct(values: tuple[str, ...]) -> tuple[str, ...]:
+def check_distinct(values: tuple[str, ...]) -> tuple[str, ...]:
     """The values as they are. Raises `ValueError` where there is none, or two are the same to the eye of a person."""
     if not values:
         raise ValueError("may not be empty")
@@ -78,7 +78,7 @@ Slug = Annotated[str, matching(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", "up to 64 lett
 SplitName = Annotated[str, matching(r"[A-Za-z][A-Za-z0-9_]{0,31}", "up to 32 letters, digits and _, a letter first")]
 """What `datasets` takes as the name of a split."""
 
-Values = Annotated[tuple[Label, ...], Strict(False), AfterValidator(distinct)]
+Values = Annotated[tuple[Label, ...], Strict(False), AfterValidator(check_distinct)]
 Dollars = Annotated[Decimal, Strict(False), BeforeValidator(_dollars), Field(gt=0, le=1_000_000, decimal_places=6)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 
@@ -138,7 +138,7 @@ class QualityRule(SpecSection):
     """A conversation is accepted from `min_score` (1–10) upwards, where no filter among the `scorers` rejects it."""
 
     min_score: int = Field(default=6, ge=1, le=10)
-    scorers: Annotated[tuple[ScorerName, ...], Strict(False), AfterValidator(distinct)] = ("turns", "length", "structure")
+    scorers: Annotated[tuple[ScorerName, ...], Strict(False), AfterValidator(check_distinct)] = ("turns", "length", "structure")
 
 
 class RateLimits(SpecSection):
@@ -194,14 +194,14 @@ class Publish(SpecSection):
     splits: dict[SplitName, Annotated[float, Field(gt=0, le=1)]] = Field(
         default_factory=lambda: {"train": 0.9, "validation": 0.1}, min_length=1
     )
-    group_by: Annotated[tuple[str, ...], Strict(False), AfterValidator(distinct)] = ("persona", "topic")
+    group_by: Annotated[tuple[str, ...], Strict(False), AfterValidator(check_distinct)] = ("persona", "topic")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         total = sum(self.splits.values())
         if abs(total - 1) > 1e-6:
             raise ValueError(f"splits add up to {total:.9g}, not to 1")
-        if "all" in map(str.lower, distinct(tuple(self.splits))):
+        if "all" in map(str.lower, check_distinct(tuple(self.splits))):
             raise ValueError("a split cannot be called 'all', which `datasets` takes for all splits together")
         for axis in self.group_by:
             if axis not in AXES:
@@ -215,7 +215,7 @@ class DatasetSpec(SpecSection):
 
     name: Slug
     model: Label
-    templates: Annotated[tuple[Slug, ...], Strict(False), AfterValidator(distinct)]
+    templates: Annotated[tuple[Slug, ...], Strict(False), AfterValidator(check_distinct)]
     axes: Axes
     parameters: dict[Slug, Scalar] = Field(default_factory=dict)
     per_cell: int = Field(default=1, ge=1, le=10_000)

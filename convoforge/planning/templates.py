@@ -27,7 +27,7 @@ from convoforge.files import find_file
 from convoforge.models import ConversationRequest, Label, Prompt, Scalar
 from convoforge.planning.config_files import check, check_folder, read_yaml
 from convoforge.planning.sampling import walk
-from convoforge.planning.spec import Slug, SpecSection, Values, distinct, matching
+from convoforge.planning.spec import Slug, SpecSection, Values, check_distinct, matching
 
 _GIVEN = {"persona", "emotion", "topic", "tier", "parameters", "variation"}
 _TEXTS = ("system", "prompt", "conversation_system")
@@ -64,7 +64,7 @@ Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max
 Name = Annotated[str, matching(r"[A-Za-z][A-Za-z0-9_]{0,63}", "up to 64 letters, digits and _, a letter first")]
 """What a template can write after `parameters.` and `variation.`."""
 
-Lines = Annotated[tuple[Text, ...], Strict(False), AfterValidator(distinct)]
+Lines = Annotated[tuple[Text, ...], Strict(False), AfterValidator(check_distinct)]
 
 
 class Persona(SpecSection):

@@ -121,7 +121,7 @@ def publish(
             (stage.version / card.NAME).write_text(card.render(manifest, figures, layout.shown(number)), encoding="utf-8")
             manifest = manifest.model_copy(update={"files": (*files, *manifests.describe(stage.version, card.NAME))})
             (stage.version / manifests.NAME).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
-            path = versions.reveal(stage, number)
+            path = versions.make_visible(stage, number)
             return _published(versions, path, manifest, allow_fewer, unchanged=False)
 
 
@@ -166,7 +166,7 @@ def _nothing(versions: Versions) -> Published:
 
 
 def _published(versions: Versions, path: Folder, manifest: Manifest, allow_fewer: bool, *, unchanged: bool) -> Published:
-    latest = versions.follow(manifest.version, allow_fewer=allow_fewer)
+    latest = versions.move_latest(manifest.version, allow_fewer=allow_fewer)
     leads_here = latest.version.manifest.version == manifest.version
     return Published(
         manifest.version,

@@ -63,7 +63,7 @@ class ObjectVersions(Versions):
         found = (trusted(self._data / path, self._manifests[path], lambda file: sizes.get(f"{path}/{file}")) for path in paths)  # noqa: B023
         return [version for version in found if version]
 
-    def reveal(self, stage: Stage, number: int) -> ObjectFolder:
+    def make_visible(self, stage: Stage, number: int) -> ObjectFolder:
         version = f"{self._layout.versions}/{version_name(number)}"
         here = {
             path: f"{version}/{path.relative_to(stage.version).as_posix()}" for path in stage.version.rglob("*") if path.is_file()

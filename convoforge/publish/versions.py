@@ -81,7 +81,7 @@ class Versions(ABC):
         """The versions that can be trusted, oldest first, those that an older release left beside `latest` among them."""
 
     @abstractmethod
-    def reveal(self, stage: Stage, number: int) -> Folder:
+    def make_visible(self, stage: Stage, number: int) -> Folder:
         """Makes what is staged version `number`, at once and for good, and returns where it is. The caller holds the lock."""
 
     @abstractmethod
@@ -127,7 +127,7 @@ class Versions(ABC):
         noted = self._latest()
         return next((version for version in self.good() if version.path.name == noted), None)
 
-    def follow(self, number: int, *, allow_fewer: bool) -> Latest:
+    def move_latest(self, number: int, *, allow_fewer: bool) -> Latest:
         """Points `latest` at the newest good version, unless that has too few rows. The caller holds the lock.
 
         From where `latest` is (or from the oldest version, if it is nowhere) it moves through the newer ones, one by one, to each
@@ -230,7 +230,7 @@ class LocalVersions(Versions):
                 found.append(version)
         return found
 
-    def reveal(self, stage: Stage, number: int) -> Path:
+    def make_visible(self, stage: Stage, number: int) -> Path:
         if stage.rejected.exists():  # first, as a version is whole once it is seen; without its version it is nothing to anybody
             _sync(stage.rejected)
             beside = self._data / self._layout.rejected(number)

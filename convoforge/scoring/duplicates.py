@@ -1,4 +1,4 @@
-"""The same conversation twice: the fingerprint by which it is known. `standing` keeps the first of each that is published."""
+"""The same conversation twice: the fingerprint by which it is known. the first of each is accepted."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from support import Project
 
 from convoforge.dataset.acceptance import DatasetStatus, assess
-from convoforge.dataset.estimate import Estimate, estimate, missing, target_tokens
+from convoforge.dataset.estimate import Estimate, count_missing, estimate, target_tokens
 from convoforge.errors import ConfigError
 from convoforge.ledger.history import Made
 from convoforge.models import Provider, Status
@@ -55,7 +55,7 @@ def judged(plan: Plan, accepted: int, others: int) -> DatasetStatus:
 
 def of(plan: Plan, history: dict[str, Made] | None = None, status: DatasetStatus | None = None, **wishes: Any) -> Estimate:
     status = status or nothing(plan)
-    return estimate(plan, missing(plan, nothing(plan)), status, history or {}, **wishes)
+    return estimate(plan, count_missing(plan, nothing(plan)), status, history or {}, **wishes)
 
 
 def test_without_a_past_it_goes_by_what_the_template_asks_for() -> None:

@@ -52,13 +52,13 @@ def test_after_a_pilot_of_ten_the_forecast_is_within_15_percent_of_the_whole_cos
     plan = plan_of(name)
 
     def forecast() -> tuple[float, float, float]:
-        from convoforge.dataset.estimate import estimate, missing
+        from convoforge.dataset.estimate import count_missing, estimate
         from convoforge.ledger.history import read_history
 
         with Ledger(settings.database_url) as ledger:
             history = ledger.read(read_history, "simulator", plan.spec.model, plan.spec.templates)
         status = assess_draws(plan, [])
-        cost = estimate(plan, missing(plan, status), status, history, refills=False).online
+        cost = estimate(plan, count_missing(plan, status), status, history, refills=False).online
         return float(cost.low), float(cost.expected), float(cost.high)
 
     pilot = asyncio.run(run_pilot(plan, settings, 10))

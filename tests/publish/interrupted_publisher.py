@@ -47,11 +47,11 @@ match moment:
     case "while rows are written":
         rows = rows_without_end
     case "before the version is shown":
-        LocalVersions.reveal = wait_to_be_killed
+        LocalVersions.make_visible = wait_to_be_killed
     case "while the version is flushed":
         versions._sync = wait_to_be_killed
     case "before latest has moved":
-        LocalVersions.follow = wait_to_be_killed
+        LocalVersions.move_latest = wait_to_be_killed
     case "while its data is uploaded":
         stop_at_upload_of("validation-00000-of-00001.parquet")
     case "before its manifest is uploaded":

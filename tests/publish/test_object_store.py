@@ -323,14 +323,14 @@ def test_what_is_allowed_for_one_version_is_not_allowed_for_a_newer_one(
 ) -> None:
     stored.publish(make_rows(24))
     stored.publish(make_rows(18), fingerprint="fewer")
-    follow = ObjectVersions.follow
+    move_latest = ObjectVersions.move_latest
 
     def overtaken(versions: ObjectVersions, number: int, *, allow_fewer: bool) -> str | None:
-        monkeypatch.setattr(ObjectVersions, "follow", follow)
+        monkeypatch.setattr(ObjectVersions, "move_latest", move_latest)
         stored.publish(make_rows(6))
-        return follow(versions, number, allow_fewer=allow_fewer)
+        return move_latest(versions, number, allow_fewer=allow_fewer)
 
-    monkeypatch.setattr(ObjectVersions, "follow", overtaken)
+    monkeypatch.setattr(ObjectVersions, "move_latest", overtaken)
     stored.publish(make_rows(18), fingerprint="fewer", allow_fewer=True)
     assert bucket.latest == "v0002\n"
 
