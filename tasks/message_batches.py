@@ -9,7 +9,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
-from convoforge.generation.batch_results import Collected
+from convoforge.generation.batch_reading import Collected
 from convoforge.generation.message_batches import MAX_REQUESTS
 from convoforge.ledger.message_batches import count_in_batches
 from convoforge.ledger.requests import claim

@@ -13,8 +13,6 @@ from convoforge.cli.console import out
 from convoforge.cli.parameters import DONE, Port, Positive, Simulate
 from convoforge.errors import ConfigError
 from convoforge.logs import set_up_logs
-from convoforge.planning.spec import change_spec
-from convoforge.settings import Settings
 
 
 def serve(
@@ -45,6 +43,8 @@ def serve(
     from convoforge.api.app import make_app
     from convoforge.api.server import listen, serve_app
     from convoforge.generation.requests import DEFAULT_MODEL, default_spec
+    from convoforge.planning.spec import change_spec
+    from convoforge.settings import Settings
 
     set_up_logs()
     settings = Settings()

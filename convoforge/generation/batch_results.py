@@ -7,36 +7,29 @@ request's failure. Nothing here depends on who made a batch: any process with it
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
-from functools import partial
 
 from convoforge.claude import MessageBatchClient
 from convoforge.claude.batches import HANDOVER_SECONDS
-from convoforge.errors import ClaudeAPIError, ConfigError, FatalAPIError, RejectedError, TransientError
-from convoforge.generation.answering_model import describe_other_model
+from convoforge.errors import ClaudeAPIError, ConfigError, FatalAPIError, RejectedError
+from convoforge.generation.batch_reading import WRITTEN_AT_ONCE, Collected, Reading, ResultReader
+from convoforge.generation.batch_search import BatchSearch
 from convoforge.generation.endpoint import wrong_provider
-from convoforge.generation.recording import RecordedAnswer, check_usable, record_answer, record_failure
+from convoforge.generation.recording import record_failure
 from convoforge.generation.run_context import RunContext
-from convoforge.ledger.attempts import Completion
 from convoforge.ledger.message_batches import (
     BatchRequest,
     OpenBatch,
     Seen,
     end_batch,
     finish_parts,
-    list_known_batches,
-    name_batch,
     read_parts,
     write_seen,
 )
 from convoforge.ledger.runs import read_stop
-from convoforge.models import BatchResult, BatchState, Status, UnreadableLine
 from convoforge.pricing import Price
-from convoforge.scoring import Rubric
 
 MISSING_FOR = timedelta(hours=6)
 """How long the API may answer 404 for a batch that it has named, before its list decides. Such answers were met two minutes after the
@@ -48,73 +41,8 @@ SHORT_FOR = timedelta(hours=1)
 RESULTS_LIVE = timedelta(days=29)
 """How long after the making of a batch the API keeps its results."""
 
-SKEW = timedelta(minutes=10)
-"""How far this machine's clock and the API's may differ."""
-
 SETTLE = timedelta(seconds=5)
 """How long after its making a batch may take to be listed."""
-
-WRITTEN_AT_ONCE = 200
-"""Maximum results in one transaction."""
-
-READINGS = 2
-"""Times that results are read at one look, where something in them was missing or unreadable at first."""
-
-RECOGNIZED_WITHIN = 100
-"""Results to look into to tell one's own batch from another with as many requests."""
-
-
-@dataclass(slots=True)
-class Collected:
-    """What one look at the open batches has found: answers to this run's requests by what they count as, and what they cost; how many
-    were to requests of other runs; requests that stay without an answer; how many batches go on. `troubles` say why batches that go on
-    have brought nothing, `notes` what was wrong with batches that are over."""
-
-    tally: Counter[str] = field(default_factory=Counter)
-    failed: set[int] = field(default_factory=set)
-    cost_pico: int = 0
-    earlier: int = 0
-    going_on: int = 0
-    troubles: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    def count(self, status: Status, done: Completion, *, ours: bool) -> None:
-        """Count one answer."""
-        if not ours:
-            self.earlier += 1
-            return
-        self.tally[status] += 1
-        self.tally["generated"] += 1
-        self.cost_pico += done.cost_pico
-
-
-@dataclass(slots=True)
-class _Reading:
-    """One reading of a batch's results from beginning to end. `names` have a result, `unreadable` a line that says nothing else;
-    `nameless` lines may stand in place of a result, `foreign` ones do not; `cut` names the last line, if its end is missing."""
-
-    names: set[str] = field(default_factory=set)
-    unreadable: dict[str, ClaudeAPIError] = field(default_factory=dict)
-    nameless: list[ClaudeAPIError] = field(default_factory=list)
-    foreign: list[ClaudeAPIError] = field(default_factory=list)
-    cut: str | None = None
-
-    def take(self, line: UnreadableLine) -> None:
-        if line.custom_id is not None:
-            self.unreadable.setdefault(line.custom_id, line.error)
-            self.cut = line.custom_id if line.cut else None
-        else:
-            (self.nameless if line.in_place_of_one and not line.cut else self.foreign).append(line.error)
-
-    @property
-    def named(self) -> int:
-        """How many results there were of which it is known whose they are."""
-        return len(self.names | self.unreadable.keys())
-
-    @property
-    def came(self) -> int:
-        """How many results there were, readable or not. Lines without a name count beside others only: alone they are no results."""
-        return self.named and self.named + len(self.nameless)
 
 
 class Collector:
@@ -122,9 +50,9 @@ class Collector:
 
     def __init__(self, run: RunContext, now: Callable[[], datetime]) -> None:
         self._run = run
-        self._rubric = Rubric.of(run.spec.quality.scorers)
         self._now = now
-        self._not_ours: set[tuple[str, str]] = set()
+        self._reader = ResultReader(run, now)
+        self._search = BatchSearch(run)
 
     async def collect(self, batches: Iterable[OpenBatch]) -> Collected:
         """Look at each of `batches` once, and write down the results of those that have ended.
@@ -159,7 +87,7 @@ class Collector:
                 return await self._end(batch, seen)
             if batch.api_id is None and self._is_deleted(batch):
                 return await self._lose(batch, parts, found, f"batch {batch.id} was never found at the API")
-            api_id = batch.api_id or await self._find(api, batch, parts)
+            api_id = batch.api_id or await self._search.find(api, batch, parts)
             if api_id is None:
                 return await self._never_made(batch, seen, parts, found)
             named = replace(batch, api_id=api_id)
@@ -195,7 +123,7 @@ class Collector:
         ended_at = batch.seen.api_ended_at or min(state.ended_at or self._now(), self._now())
         seen = replace(seen, api_ended_at=ended_at)
         try:
-            reading = await self._read(api, batch, parts, found)
+            reading = await self._reader.read(api, batch, parts, found)
         except RejectedError as error:
             if error.status == 404 and state.archived:
                 return await self._lose(batch, parts, found, f"the API has deleted the results of batch {batch.api_id}")
@@ -210,7 +138,7 @@ class Collector:
         return await self._settle(batch, seen, parts, found, reading, state.requests or batch.requests)
 
     async def _settle(
-        self, batch: OpenBatch, seen: Seen, parts: dict[str, BatchRequest], found: Collected, reading: _Reading, expected: int
+        self, batch: OpenBatch, seen: Seen, parts: dict[str, BatchRequest], found: Collected, reading: Reading, expected: int
     ) -> bool:
         """What to do with the requests of which no readable result came: whether the batch is over."""
         assert seen.api_ended_at is not None
@@ -235,101 +163,6 @@ class Collector:
             f"and may have been billed{f' ({reasons[0]})' if reasons else ''}"
         )
         return await self._end(batch, seen, found, note)
-
-    async def _read(
-        self, api: MessageBatchClient, batch: OpenBatch, parts: dict[str, BatchRequest], found: Collected
-    ) -> _Reading:
-        """Read and write down the results of a batch, and again at once where some were missing or unreadable. What is read stays out of
-        `parts`, also where the reading breaks off, which raises a `ClaudeAPIError`."""
-        reading = await self._read_once(api, batch, parts, found)
-        for _ in range(READINGS - 1):
-            if parts:
-                reading = await self._read_once(api, batch, parts, found)
-        if reading.foreign and not reading.named:
-            raise reading.foreign[0]  # not a word of it was of the API's results
-        return reading
-
-    async def _read_once(
-        self, api: MessageBatchClient, batch: OpenBatch, parts: dict[str, BatchRequest], found: Collected
-    ) -> _Reading:
-        assert batch.api_id is not None
-        reading, failures = _Reading(), dict[str, BatchResult]()
-        answers: list[tuple[BatchRequest, BatchResult]] = []
-        try:
-            async with aclosing(api.results(batch.api_id, self._run.spec.generation)) as results:
-                async for one in results:
-                    if isinstance(one, UnreadableLine):
-                        reading.take(one)
-                        continue
-                    reading.names.add(one.custom_id)
-                    if one.custom_id not in parts:
-                        continue  # it is written down already, or nobody has asked for it
-                    if one.reply is None:
-                        failures.setdefault(one.custom_id, one)  # written at the end: another line may hold the answer
-                        continue
-                    if one.reply.provider != batch.provider:
-                        raise FatalAPIError(wrong_provider(one.reply.provider, batch.provider), kind="provider")
-                    answers.append((parts.pop(one.custom_id), one))
-                    if len(answers) == WRITTEN_AT_ONCE:
-                        some, answers = answers, []
-                        await self._write(batch, some, found)
-        finally:
-            for name, one in failures.items():
-                if name not in parts:
-                    continue
-                if isinstance(one.error, TransientError) and one.error.maybe_billed:
-                    reading.unreadable[name] = one.error
-                else:
-                    answers.append((parts.pop(name), one))
-            for at in range(0, len(answers), WRITTEN_AT_ONCE):
-                await self._write(batch, answers[at : at + WRITTEN_AT_ONCE], found)
-        return reading
-
-    async def _write(self, batch: OpenBatch, results: Sequence[tuple[BatchRequest, BatchResult]], found: Collected) -> None:
-        """Write down some results, and count them in this run."""
-        at, min_score = self._now(), self._run.spec.quality.min_score
-        latency = max(0, round((at - batch.created_at).total_seconds() * 1000))
-        completions: list[Completion] = []
-        recorded: dict[tuple[int, int], RecordedAnswer] = {}
-        for part, one in results:
-            price = Price.parse(part.intent.price)
-            if one.reply is None:
-                error = one.error or ClaudeAPIError("no result")
-                completions.append(
-                    record_failure(part.intent, error, None, price, at, latency, fingerprint=part.asked.fingerprint, pending=True)
-                )
-                found.failed.add(part.intent.request_id)
-                if isinstance(error, FatalAPIError):
-                    self._run.state.stop(str(error), fatal=True)
-                if isinstance(error, RejectedError):
-                    self._run.state.note_answer(error)
-                continue
-            reply = replace(one.reply, request_id=one.message_id)
-            context = replace(part.context, dataset=self._run.spec.name, parameters=self._run.spec.parameters)
-            score = partial(self._rubric.score, context=context)
-            answer = record_answer(part.intent, part.asked, part.cell, part.draw, reply, price, at, latency, score=score)
-            try:
-                check_usable(reply, answer)
-            except TransientError as error:  # it will be no better another time
-                completions.append(
-                    record_failure(
-                        part.intent, error, reply, price, at, latency, fingerprint=part.asked.fingerprint, pending=True
-                    )
-                )
-                found.failed.add(part.intent.request_id)
-                continue
-            self._run.state.note_answer(None)
-            if answer.unscored is not None:
-                self._run.state.stop(str(answer.unscored), fatal=True)
-            if not self._run.spec.allow_other_model and (message := describe_other_model(part.intent.model, reply.model)):
-                self._run.state.other_model(message)
-            completions.append(answer.completion)
-            recorded[part.intent.request_id, part.intent.attempt] = answer
-        for key in await self._run.ledger.awrite(finish_parts, completions):
-            if key in recorded:
-                answer = recorded[key]
-                status = self._run.state.count_answer(answer.status(min_score), answer.faults(min_score), answer.content_hash)
-                found.count(status, answer.completion, ours=batch.run_id == self._run.run_id)
 
     async def _fail(self, failed: Sequence[tuple[BatchRequest, ClaudeAPIError]]) -> set[int]:
         """Give requests back, pending, each with the reason why it has no answer. Returns their ids."""
@@ -370,16 +203,13 @@ class Collector:
             )
             given_up_at = batch.created_at + RESULTS_LIVE
         elif now >= given_up_at:
-            if not await self._is_listed(api, batch):
+            if not await self._search.is_listed(api, batch):
                 why = f"the API has not known batch {batch.api_id} for {MISSING_FOR.total_seconds() / 3600:g} hours, and does not list it"
                 return await self._lose(batch, parts, found, why)
             trouble = f"{trouble}; yet it is in the list of batches"
             given_up_at = batch.created_at + RESULTS_LIVE
         seen = replace(seen, missing_since=since, trouble=trouble, given_up_at=given_up_at)
         return await self._go_on(batch, seen, found)
-
-    async def _is_listed(self, api: MessageBatchClient, batch: OpenBatch) -> bool:
-        return batch.api_id in {one.id async for one in api.list_since(batch.created_at - SKEW)}
 
     def _is_deleted(self, batch: OpenBatch) -> bool:
         """Whether the API keeps no results of a batch so old."""
@@ -392,44 +222,6 @@ class Collector:
         )
         note = f"{why}: its {len(parts)} requests are asked again, and may have been billed"
         return await self._end(batch, batch.seen, found, note)
-
-    async def _find(self, api: MessageBatchClient, batch: OpenBatch, parts: Mapping[str, BatchRequest]) -> str | None:
-        """What the API calls a batch whose name was never written down, as the process died or the answer was lost: it is known by the
-        names in its results. Raises `ClaudeAPIError` while one may be it, and has no results yet."""
-        alike = [one async for one in self._unnamed(api, batch.requests, batch.created_at)]
-        like_it = [one for one in alike if (batch.id, one.id) not in self._not_ours]
-        for one in like_it:
-            if one.ended and await self._is_it(api, one, parts):
-                await self._run.ledger.awrite(name_batch, batch.id, one.id)
-                return one.id
-            if one.ended:
-                self._not_ours.add((batch.id, one.id))
-        if any(not one.ended for one in like_it):
-            raise TransientError(
-                "the answer to its making was lost: it is known by its results, once it has ended", kind="nameless"
-            )
-        return None
-
-    async def may_be_made(self, api: MessageBatchClient, requests: int, since: datetime) -> bool:
-        """Whether the API lists a batch of so many requests, made since then, that nobody has named. Raises a `ClaudeAPIError`."""
-        return bool([one async for one in self._unnamed(api, requests, since)])
-
-    async def _unnamed(self, api: MessageBatchClient, requests: int, since: datetime) -> AsyncIterator[BatchState]:
-        known = await self._run.ledger.aread(list_known_batches)
-        async for one in api.list_since(since - SKEW):
-            if one.requests in (None, requests) and one.id not in known:
-                yield one
-
-    async def _is_it(self, api: MessageBatchClient, state: BatchState, parts: Mapping[str, BatchRequest]) -> bool:
-        looked_into = 0
-        async with aclosing(api.results(state.id, self._run.spec.generation)) as results:
-            async for one in results:
-                if one.custom_id in parts:
-                    return True
-                looked_into += one.custom_id is not None
-                if looked_into >= RECOGNIZED_WITHIN:
-                    break
-        return False
 
     async def _never_made(self, batch: OpenBatch, seen: Seen, parts: Mapping[str, BatchRequest], found: Collected) -> bool:
         """Give the requests of a batch back that the API does not have, once nobody can be about to make it any more."""

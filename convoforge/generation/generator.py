@@ -62,7 +62,7 @@ LOOK_AGAIN_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One request to generate, claimed by this process. `epoch` is the run_state's, when the request came."""
+    """One request to generate, claimed by this process. `epoch` is that of the run's state when the request came."""
 
     claimed: Claimed
     prompt: Prompt

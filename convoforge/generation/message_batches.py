@@ -14,7 +14,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from convoforge.errors import ClaudeAPIError, FatalAPIError, RejectedError, TransientError, span
-from convoforge.generation.batch_results import Collected, Collector
+from convoforge.generation.batch_reading import Collected
+from convoforge.generation.batch_results import Collector
+from convoforge.generation.batch_search import BatchSearch
 from convoforge.generation.endpoint import wrong_provider
 from convoforge.generation.generator import Job, make_intent
 from convoforge.generation.recording import asked_of
@@ -41,6 +43,7 @@ class Batcher:
         self._now = now
         self._most_bytes = MAX_BYTES
         self._collector = Collector(run, now)
+        self._search = BatchSearch(run)
 
     async def submit(self, jobs: Sequence[Job]) -> tuple[set[int], set[int]]:
         """Hand over claimed requests, as many as the budgets have room for; the others are pending again. Returns the ids of those that
@@ -133,7 +136,7 @@ class Batcher:
 
         async def create() -> BatchState | None:
             nonlocal doubt
-            if doubt and await self._collector.may_be_made(api, len(requests), since):
+            if doubt and await self._search.may_be_made(api, len(requests), since):
                 return None
             try:
                 return await api.create(requests, settings)

@@ -9,12 +9,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-import math
 import time
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -24,10 +23,9 @@ from convoforge.background import background_task
 from convoforge.costs.summary import CostSummary, GroupBy, cost_summary
 from convoforge.dataset.acceptance import judge_quality
 from convoforge.errors import ConfigError, ConvoforgeError, LedgerError, LimiterClosed, RateLimitError, RejectedError
-from convoforge.generation.circuit_breaker import CircuitBreaker
 from convoforge.generation.generator import Job
+from convoforge.generation.lasting_run_state import LastingRunState
 from convoforge.generation.run import OpenLimiter, Run, open_run
-from convoforge.generation.run_state import RunState
 from convoforge.ledger.adhoc_requests import (
     BatchSummary,
     KnownKey,
@@ -58,47 +56,6 @@ MAX_IN_A_BATCH = 100
 DEFAULT_MODEL = "claude-sonnet-5-5"
 
 _LOG = logging.getLogger(__name__)
-
-
-@dataclass
-class LastingRunState(RunState):
-    """The run_state of many callers: a refused request or a budget that is full today is its caller's affair. After an error that no
-    request survives the `breaker` is open for a while. Until `rests_until` (seconds on the monotonic clock) the API wants no calls, as
-    `rests_why` says."""
-
-    rests_until: float = -math.inf
-    rests_why: str = ""
-    breaker: CircuitBreaker = field(default_factory=CircuitBreaker)
-
-    def stop(self, reason: str, *, fatal: bool = False) -> None:
-        """Send nothing for a while, if no request can work now: those that wait are told at once."""
-        if fatal and self.stopped is None:
-            self.breaker.trip(reason)
-            if self.limiter is not None:
-                self.limiter.turn_away(lambda: self.breaker.refusal() or LimiterClosed(reason))
-
-    def allow(self, epoch: int) -> None:
-        """What came before the breaker opened is told so, wherever it waited: it does not try in its turn."""
-        if self.breaker.reason and epoch != self.breaker.trips:
-            raise self.breaker.refusal() or LimiterClosed(self.breaker.reason, retry_after=1)
-
-    def end(self, reason: str, *, fatal: bool = False) -> None:
-        """Send nothing new, whatever the reason."""
-        super().stop(reason, fatal=fatal)
-
-    def rest(self, seconds: float, reason: str) -> None:
-        """The API asks for a longer wait than there is patience for: callers are told at once, those that wait already, too; after
-        `seconds` the next one asks again."""
-        self.rests_until, self.rests_why = time.monotonic() + seconds, reason
-        if self.limiter is not None:
-            self.limiter.turn_away(lambda: RateLimitError(reason, retry_after=seconds))
-
-    def other_model(self, reason: str) -> None:
-        """Told in the answer's metadata, and in the log: it is no reason to serve nobody."""
-        _LOG.warning("%s", reason)
-
-    def note_answer(self, error: Exception | None) -> None:
-        """Ten of the same refusal say nothing here: they may be one caller's. Neither do ten pages of a proxy that passes."""
 
 
 class RequestGenerator:

@@ -32,7 +32,7 @@ from convoforge.errors import (
     TransientError,
 )
 from convoforge.generation.generator import Generator, Job
-from convoforge.generation.requests import LastingRunState
+from convoforge.generation.lasting_run_state import LastingRunState
 from convoforge.generation.run_context import RunContext
 from convoforge.generation.run_state import SAME_REJECTION_LIMIT, RunState
 from convoforge.ledger import Ledger

@@ -15,7 +15,7 @@ from sqlalchemy import text
 
 from convoforge.claude import Claude
 from convoforge.claude.retry import Policy
-from convoforge.generation.batch_results import Collected
+from convoforge.generation.batch_reading import Collected
 from convoforge.generation.generator import Job
 from convoforge.generation.message_batches import Batcher
 from convoforge.generation.run_context import RunContext
