@@ -26,8 +26,8 @@ class Writer(curator.LLM):
     """One prompt in, one conversation out."""
 
     def prompt(self, row: dict[str, str]) -> list[dict[str, str]]:
-        """The messages of a row."""
-        return [{"role": "system", "content": row["system"]}, {"role": "user", "content": row["user"]}]
+        """The messages of a row: one, as it hands a system text over as a message, which the API refuses."""
+        return [{"role": "user", "content": f"{row['system']}\n\n{row['user']}"}]
 
     def parse(self, row: dict[str, str], answer: str) -> dict[str, Any]:
         """The conversation, whatever is said around its JSON; a row whose answer holds none is dropped by the library."""
