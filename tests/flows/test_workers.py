@@ -370,6 +370,7 @@ def test_four_workers_share_a_ledger_in_postgresql_and_a_bucket(
     assert report["path"] == "s3://shared/data/versions/simulated/four/v0001"
     assert len(s3fs.S3FileSystem().ls("shared/data/versions/simulated/four/v0001/data")) == 2
     reconciliation = Reconciliation(ledger, SimulatorControl(slow_simulator.url))
+    wait_for(lambda: reconciliation.count("owners") == 0, "an end of the workers: the build waits for none of them")
     reconciliation.check()
     assert slow_simulator.usage()["requests"] == report["generated"] == reconciliation.count("generation_logs")
     assert len(reconciliation.rows("SELECT owner FROM generation_logs GROUP BY owner HAVING count(*) >= 20")) >= 4
