@@ -31,7 +31,7 @@ from convoforge.orchestration.server_home import prepare_client
 from convoforge.planning.config_files import check
 from convoforge.planning.spec import DatasetSpec, change_spec
 from convoforge.pricing import cost_pico, price_of, usd
-from convoforge.rate import GateStatus
+from convoforge.rate import LimiterStatus
 from convoforge.settings import Settings
 
 T = TypeVar("T")
@@ -107,7 +107,7 @@ class ConversationGenerator:
         read = [read_request(request) for request in requests]
         return await (await self._open()).generate_batch(read, concurrency=concurrency, stop_on_error=stop_on_error)
 
-    async def rate_limit_status(self) -> GateStatus:
+    async def rate_limit_status(self) -> LimiterStatus:
         """Where the rate stands: used, remaining, reset_at, queue_length, is_paused."""
         return (await self._open()).status()
 
@@ -184,7 +184,7 @@ class SyncConversationGenerator:
         """See `ConversationGenerator.generate_batch`."""
         return self._run(self._generator.generate_batch(requests, concurrency=concurrency, stop_on_error=stop_on_error))
 
-    def rate_limit_status(self) -> GateStatus:
+    def rate_limit_status(self) -> LimiterStatus:
         """See `ConversationGenerator.rate_limit_status`."""
         return self._run(self._generator.rate_limit_status())
 

@@ -48,7 +48,7 @@ from convoforge.planning.plan import Cell, with_format_instructions
 from convoforge.planning.spec import ADHOC, DatasetSpec
 from convoforge.planning.templates import Library
 from convoforge.pricing import pico, price_of, usd
-from convoforge.rate import GateStatus
+from convoforge.rate import LimiterStatus
 from convoforge.scoring import ScoringContext
 from convoforge.settings import Settings
 
@@ -186,7 +186,7 @@ class RequestGenerator:
         """Read something from the ledger. Raises `LedgerError` where that cannot be."""
         await self._run.context.ledger.aread(lambda connection: connection.execute(select(1)).all())
 
-    def status(self) -> GateStatus:
+    def status(self) -> LimiterStatus:
         """Where the rate stands: used, remaining, reset_at, queue_length, is_paused. Whoever waits for anything is in the queue."""
         limiter = self._run.context.limiter.status()
         return replace(limiter, queue_length=max(limiter.queue_length, len(self._under_way) - self._run.generator.flying))

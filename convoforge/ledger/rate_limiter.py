@@ -21,7 +21,7 @@ from convoforge.ledger import Ledger
 from convoforge.ledger.permits import Amounts, Ask, Counted, Grant, fit, read_permits, take_permits
 from convoforge.rate import KINDS, Limits, Need, Permit
 from convoforge.rate.keys import Key, Window, limit_name
-from convoforge.rate.queueing import QueueingGate
+from convoforge.rate.queueing import QueueingLimiter
 
 REREAD_SECONDS = 5.0
 """Seconds between two looks at what other processes have used, and given back."""
@@ -91,7 +91,7 @@ class LedgerKey(Key):
         return [(end, amounts) for end, amounts in ends if end > now]
 
 
-class LedgerRateLimiter(QueueingGate[LedgerKey]):
+class LedgerRateLimiter(QueueingLimiter[LedgerKey]):
     """The promise of `Limits` for each key, kept by all processes together that use the same ledger, endpoint, key and model.
 
     `endpoint` is the API's URL or a label; `fingerprints` name the keys, in the caller's order. Each process holds what all have used

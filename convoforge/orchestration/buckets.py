@@ -75,7 +75,7 @@ class Bucket:
         if self.owed > 0:  # a debt may be larger than the bucket, so it is paid in parts
             wanted = min(wanted, max(1, self.limit // 10))
         missing = wanted - free
-        # one permit more: at every lease the server forgets the fraction of a permit that had flowed back
+        # one slot more: at every lease the server forgets the fraction of a slot that had flowed back
         return (missing + 1) / self.decay if missing > 0 else 0.0
 
     @property
@@ -115,7 +115,7 @@ class Bucket:
         if not limit.active:
             return f"the limit {self.name} is switched off in Prefect, and so would let everything through. Switch it on"
         if limit.slot_decay_per_second <= 0:
-            return f"the limit {self.name} has no permit decay in Prefect, and so would never let anything through. Set one"
+            return f"the limit {self.name} has no slot decay in Prefect, and so would never let anything through. Set one"
         if self.kind == "requests" and limit.limit < SLOTS["requests"]:
             return (
                 f"the limit {self.name} has {limit.limit} slots in Prefect, and one request takes {SLOTS['requests']}. Raise it"

@@ -29,7 +29,7 @@ from convoforge.generation.run import Log, OpenLimiter
 from convoforge.orchestration.buckets import SLOTS, Bucket, SharedKey, bucket_numbers
 from convoforge.rate import KINDS, Limits, Need, Permit
 from convoforge.rate.keys import limit_name
-from convoforge.rate.queueing import QueueingGate
+from convoforge.rate.queueing import QueueingLimiter
 
 REREAD_SECONDS = 4.0
 """Seconds between two looks for an operator's edits: they take effect within 5 s."""
@@ -42,7 +42,7 @@ _LOG = logging.getLogger(__name__)
 _MAX_SLOTS = 2**31 - 1  # what PostgreSQL's integer column holds
 
 
-class PrefectRateLimiter(QueueingGate[SharedKey]):
+class PrefectRateLimiter(QueueingLimiter[SharedKey]):
     """The promise of `Limits` for each key, kept by all processes together that use the same endpoint, key and model.
 
     Limits that Prefect does not have yet are created; where it has other numbers than `limits`, its numbers win, as an operator
@@ -202,7 +202,7 @@ class PrefectRateLimiter(QueueingGate[SharedKey]):
             return await self._short_of(key, head, wait, now)
         needs = list(islice(self._line.values(), max(1, key.fitting(self._line.values(), now))))
         key.leased_at = now  # of asking: the slots count at the server from some moment after it
-        for bucket in reversed(key.buckets):  # the request permit last: it is the one that others wait for
+        for bucket in reversed(key.buckets):  # the bucket of requests last: it is the one that others wait for
             if not await self._lease(bucket, sum(bucket.of(need.amounts) for need in needs)):
                 return 0.0
         if self._clock() - key.read_at > REREAD_SECONDS:

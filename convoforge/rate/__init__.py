@@ -1,14 +1,14 @@
 """The one door to the API: how many requests may go, and when."""
 
 from convoforge.rate.keys import fingerprint
-from convoforge.rate.limiter import KINDS, SEND_WITHIN_SECONDS, GateStatus, Kind, Limits, Need, Permit, RateLimiter
+from convoforge.rate.limiter import KINDS, SEND_WITHIN_SECONDS, Kind, LimiterStatus, Limits, Need, Permit, RateLimiter
 from convoforge.rate.window import WindowRateLimiter
 
 __all__ = [
     "KINDS",
     "SEND_WITHIN_SECONDS",
-    "GateStatus",
     "Kind",
+    "LimiterStatus",
     "Limits",
     "Need",
     "Permit",

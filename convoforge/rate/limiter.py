@@ -110,7 +110,7 @@ class Permit:
 
 
 @dataclass(frozen=True, slots=True)
-class GateStatus:
+class LimiterStatus:
     """The limiter at one moment, over all its keys.
 
     `used`: requests admitted here in the last window. `remaining`: how many more its count allows. `reset_at`: when `remaining`
@@ -133,7 +133,7 @@ class RateLimiter(Protocol):
     """
 
     async def acquire(self, need: Need) -> Permit:
-        """Wait for leave to send one request, first come first served.
+        """Wait for a permit to send one request, first come first served.
 
         Raises LimiterClosed once the limiter is closed (also while waiting), RateLimitError instead of waiting where `queue` is off,
         and ConfigError for a request that is larger than a limit and so could wait for ever. Cancelling gives everything back.
@@ -164,7 +164,7 @@ class RateLimiter(Protocol):
         """Admit nothing from now on: whoever waits or comes gets LimiterClosed(reason). The first reason stays."""
         ...
 
-    def status(self) -> GateStatus:
+    def status(self) -> LimiterStatus:
         """Where the limiter stands; reads nothing from elsewhere."""
         ...
 

@@ -14,12 +14,12 @@ from typing import Generic, Self, TypeVar
 from convoforge.errors import ConfigError, LimiterClosed, RateLimitError
 from convoforge.models import Usage
 from convoforge.rate.keys import Key
-from convoforge.rate.limiter import KINDS, GateStatus, Limits, Need, Permit
+from convoforge.rate.limiter import KINDS, LimiterStatus, Limits, Need, Permit
 
 K = TypeVar("K", bound=Key)
 
 
-class QueueingGate(ABC, Generic[K]):
+class QueueingLimiter(ABC, Generic[K]):
     """Requests in one line, keys side by side: the head of the line takes the key that has room first, then most room."""
 
     def __init__(
@@ -99,10 +99,10 @@ class QueueingGate(ABC, Generic[K]):
         closed = self._closed
         self.turn_away(lambda: LimiterClosed(closed))
 
-    def status(self) -> GateStatus:
+    def status(self) -> LimiterStatus:
         now = self._clock()
         grows = self._grows_in(now)
-        return GateStatus(
+        return LimiterStatus(
             used=self._used(now),
             remaining=self._remaining(now),
             reset_at=None if grows is None else self._utcnow() + timedelta(seconds=grows),

@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 
 from convoforge.rate.keys import Key
 from convoforge.rate.limiter import Limits
-from convoforge.rate.queueing import QueueingGate
+from convoforge.rate.queueing import QueueingLimiter
 
 
-class WindowRateLimiter(QueueingGate[Key]):
+class WindowRateLimiter(QueueingLimiter[Key]):
     """At most `max_requests` in any window, for each key; in fact its floor times `pause_threshold`, after which it pauses.
 
     `fingerprints` name the keys, in the caller's order. `clock` and `sleep` are in seconds. See `RateLimiter` for what it answers.

@@ -165,7 +165,7 @@ async def test_a_deleted_limit_closes_the_gate_instead_of_opening_it(prefect_lim
     ("numbers", "reason"),
     [
         ({"active": False}, "is switched off in Prefect"),
-        ({"slot_decay_per_second": 0.0}, "has no permit decay"),
+        ({"slot_decay_per_second": 0.0}, "has no slot decay"),
         ({"limit": 50}, "has 50 slots in Prefect, and one request takes 100"),
     ],
 )
