@@ -20,7 +20,7 @@ setup: $(READY)  ## make .venv with the versions in constraints.txt
 
 $(READY): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "convoforge needs Python 3.11 or newer: install it, or say make PYTHON=/path/to/python"; exit 1; }
-	@echo "setting up $(VENV) with $(PYTHON) (about a minute) …"
+	@echo "setting up $(VENV) with $(PYTHON) (one to three minutes) …"
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
