@@ -20,6 +20,7 @@ import psutil
 from convoforge.errors import ConvoforgeError
 from convoforge.orchestration.local_server import find_server, start_server, stop_server, usual_port
 from convoforge.orchestration.processes import Process
+from convoforge.orchestration.schedules import Schedule, await_schedules, describe
 from convoforge.orchestration.server_api import admits, ask
 from convoforge.orchestration.server_home import (
     AUTH,
@@ -31,7 +32,6 @@ from convoforge.orchestration.server_home import (
     open_private,
     prefect_home,
 )
-from deployments.schedules import Schedule, await_schedules, describe
 
 ROOT = Path(__file__).resolve().parent.parent
 POOL = "convoforge"

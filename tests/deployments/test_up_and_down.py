@@ -23,9 +23,9 @@ from support import Done
 from watching import free_port, prefect_home, wait_for
 
 from convoforge.orchestration.processes import Process
+from convoforge.orchestration.schedules import read_schedules
 from convoforge.simulator.client import SimulatorControl
 from convoforge.simulator.launch import simulator_process
-from deployments.schedules import read_schedules
 
 pytestmark = pytest.mark.timeout(600)  # a server, a worker and a dozen `prefect` commands, on a machine that may be busy
 ROOT = Path(__file__).resolve().parent.parent.parent
