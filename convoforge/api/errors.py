@@ -25,6 +25,7 @@ from convoforge.errors import (
     nearest,
 )
 from convoforge.models import Outcome
+from convoforge.planning.value_faults import describe_value_fault
 from convoforge.settings import ROOT, Settings
 
 INTERNAL = 500
@@ -132,7 +133,7 @@ def _describe(fault: Mapping[str, Any], expected: type[BaseModel]) -> str:
         return f"the body is not JSON: {fault['ctx']['error']}, at character {loc[1]}"
     if len(loc) == 1 and fault["type"] != "bound":
         return "send a JSON object, with the header content-type: application/json"
-    return str(fault["msg"]).removeprefix("Value error, ")
+    return describe_value_fault({name: value for name, value in fault.items() if name != "input"})  # which may be a megabyte
 
 
 @cache

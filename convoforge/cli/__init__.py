@@ -8,11 +8,12 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from importlib.metadata import version
 from typing import NoReturn
 
 from cyclopts import App, CycloptsError
 
-from convoforge.cli.console import OutputError, errors, flush_output, name_fault, out, prepare_streams, print_json
+from convoforge.cli.console import OutputError, errors, flush_output, out, prepare_streams, print_json
 from convoforge.cli.parameters import DONE, FAILED, STOPPED, WRONG_INPUT
 from convoforge.errors import ConfigError, ConvoforgeError, shown
 from convoforge.printable import is_text, printable_line
@@ -23,7 +24,7 @@ MAX_MESSAGE = 1_200
 app = App(
     name="convoforge",
     help="Training conversations with Claude: a spec in, a priced, scored, trainable dataset out.",
-    version_flags=[],
+    version=lambda: f"convoforge {version('convoforge')}",
     console=out,
     help_format="plaintext",
     suppress_keyboard_interrupt=False,  # else it would end without a word
@@ -32,20 +33,21 @@ app = App(
 
 COMMANDS = {
     "init": "Make a project: specs, templates, personas and settings to start from.",
-    "build": "Plan, price, generate with live progress, score, publish; print where it lies.",
     "plan": "Show what a build would do and cost; spend nothing but for a pilot.",
-    "generate": "Generate one conversation and print it.",
+    "build": "Plan, price, generate with live progress, score, publish; print where it lies.",
     "status": "Show the latest runs, or one run with its cells and rate.",
     "show": "Print accepted conversations of a dataset, to be read.",
     "costs": "Show what was spent, on what, and what came of it.",
     "publish": "Publish a new version from what the ledger holds; generate nothing.",
+    "generate": "Generate one conversation and print it.",
     "serve": "Serve the HTTP API: single conversations and batches, for products. Without a token it listens on loopback only.",
     "simulate": "Run the simulator alone, and print how to use it instead of the Claude API.",
 }
-"""The help of each command; the command itself is the function of its name in the file of its name."""
+"""The help of each command, in the order in which a person meets them; the command itself is the function of its name in the file of
+its name."""
 
-for _name, _help in COMMANDS.items():
-    app.command(f"convoforge.cli.{_name}:{_name}", help=_help)
+for _place, (_name, _help) in enumerate(COMMANDS.items()):
+    app.command(f"convoforge.cli.{_name}:{_name}", help=_help, sort_key=_place)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -78,9 +80,9 @@ def _guarded(command: Callable[[], int], *, as_json: bool) -> int:
     try:
         return command()
     except CycloptsError as error:
-        faults = getattr(error.__cause__, "errors", None)  # of pydantic, where a model declares the options
-        message = name_fault(faults()[0]) if faults else " ".join(str(error).split())
-        return _fail("UsageError", message, WRONG_INPUT, as_json=as_json)
+        from convoforge.cli.usage import explain_usage
+
+        return _fail("UsageError", explain_usage(error), WRONG_INPUT, as_json=as_json)
     except ConfigError as error:
         return _fail(type(error).__name__, str(error), WRONG_INPUT, as_json=as_json)
     except ConvoforgeError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -147,11 +147,6 @@ def grid(columns: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1
 def behind(version: int | None, latest: int | None) -> list[tuple[str, str]]:
     """The line that says so where `latest` does not lead to the version that holds today's rows."""
     return [] if latest == version else [("latest", f"version {latest}, NOT {version or 'what is accepted today'}")]
-
-
-def name_fault(fault: Mapping[str, Any]) -> str:
-    """What is wrong with an option, from an error of pydantic."""
-    return f"--{'.'.join(map(str, fault['loc'])).replace('_', '-')}: {fault['msg']}"
 
 
 def print_turns(turns: Iterable[Turn]) -> None:

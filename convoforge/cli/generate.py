@@ -10,8 +10,9 @@ from cyclopts import Parameter
 from pydantic import ValidationError
 from rich.markup import escape
 
-from convoforge.cli.console import name_fault, out, print_json, print_turns
+from convoforge.cli.console import out, print_json, print_turns
 from convoforge.cli.parameters import DONE, FAILED, AsJson, Positive, Simulate
+from convoforge.cli.usage import name_fault
 from convoforge.errors import ConfigError
 from convoforge.models import ConversationRequest, Outcome
 from convoforge.pricing import dollars

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from convoforge.errors import ConfigError, nearest, shown
 from convoforge.models import BareWord
+from convoforge.planning.value_faults import describe_value_fault
 
 LARGEST_FILE = 1_000_000
 """Maximum size of a YAML file in bytes: ten times the largest spec, and small enough to be read before anything is known of it."""
@@ -58,7 +59,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except (ValueError, LookupError, TypeError, AttributeError) as error:  # what a loader lets through: 2024-13-45, !!bool x, …
         raise ConfigError(f"{path}: a value is not what it looks like: {error}") from None
     if not isinstance(raw, dict):
-        found = "nothing" if raw is None else f"a {type(raw).__name__}"
+        found = "nothing" if raw is None else "a list" if isinstance(raw, list) else shown(raw)
         raise ConfigError(f"{path}: expected keys and values (name: …), found {found}")
     return raw
 
@@ -148,19 +149,6 @@ def check_folder(config_dir: Path) -> None:
         )
 
 
-_EXPECTED = {
-    "tuple_type": "expected a list, as in [a, b]",
-    "model_type": "expected keys and values",
-    "dict_type": "expected keys and values",
-    "int_type": "expected a whole number",
-    "float_type": "expected a number",
-    "bool_type": "expected true or false",
-    "string_type": "expected a text",
-    "too_short": "may not be empty",
-    "string_too_short": "may not be empty",
-}
-
-
 def list_faults(error: ValidationError, model: type[BaseModel]) -> str:
     """The first faults of a value, on one line."""
     faults = [_fault(fault, model) for fault in error.errors(include_url=False)]
@@ -176,10 +164,7 @@ def _fault(fault: Any, model: type[BaseModel]) -> str:
     if fault["type"] == "missing":
         return f"'{where}' is missing"
     prefix = f"{where}: " if where else ""
-    if fault["type"] == "value_error":
-        return prefix + str(fault["ctx"]["error"])
-    message = _EXPECTED.get(fault["type"]) or str(fault["msg"]).replace("Input should", "must")
-    return f"{prefix}{message} (found {shown(fault['input'])})"
+    return f"{prefix}{describe_value_fault(fault)}"
 
 
 def _keys_at(model: type[BaseModel], loc: tuple[str | int, ...]) -> list[str]:

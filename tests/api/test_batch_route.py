@@ -135,10 +135,10 @@ def test_a_batch_that_the_rate_refuses_as_a_whole_is_told_when_to_come_back(serv
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        ({"requests": []}, "requests: List should have at least 1 item"),
+        ({"requests": []}, "requests: may not be empty"),
         ({"requests": [wanted("x")] * 101}, "at most 100"),
         ({"requests": wanted("x")}, "requests"),
-        ({}, "requests: Field required"),
+        ({}, "requests: is missing"),
         ({"requests": [wanted("x"), wanted("x", persona=None)]}, "requests[1].persona"),
         ({"requests": [wanted("x", personna="y")]}, "did you mean 'persona'"),
         ({"requests": [wanted("x")], "options": {"concurrency": 0}}, "options.concurrency"),

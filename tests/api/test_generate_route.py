@@ -144,7 +144,7 @@ def test_a_poor_conversation_needs_revision(serve: Serve, simulator: SimulatorCo
         (wanted(maxTokens=True), "maxTokens"),
         (wanted(maxTokens=100_000), "maxTokens"),
         (wanted(maxTokns=1000), "did you mean 'maxTokens'"),
-        ({}, "templateId: Field required"),
+        ({}, "templateId: is missing"),
         ([wanted()], "JSON object"),
         (None, "JSON object"),
     ],

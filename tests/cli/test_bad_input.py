@@ -81,14 +81,31 @@ def test_a_dataset_nobody_knows(run_here: RunHere) -> None:
     one_line(run_here("publish", "dmeo"), 2, "dmeo")
 
 
-def test_words_the_command_line_does_not_know(run_here: RunHere) -> None:
-    one_line(run_here("biuld", "demo"), 2, "biuld")
-    one_line(run_here("build", "demo", "--simulat"), 2, "--simulat")
-    one_line(run_here("build", "demo", "--limit", "0"), 2, "limit")
-    one_line(run_here("build", "demo", "--min-score", "11"), 2, "min-score")
-    one_line(run_here("build", "demo", "--budget", "-3"), 2, "budget")
-    one_line(run_here("costs", "--from", "yesterday"), 2, "--from", "YYYY-MM-DD")
-    one_line(run_here("costs", "--by", "color"), 2, "color")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("biuld demo", 'Unknown command "biuld". Did you mean "build"?'),
+        ("build demo --simulat", "Unknown option: --simulat. Did you mean --simulate?"),
+        ("plan demo extra", "unexpected argument 'extra': `convoforge plan --help` lists what it takes"),
+        ("build", "SPEC is missing: `convoforge build --help` lists what it takes"),
+        ("build demo --limit", "--limit needs a value: `convoforge build --help` lists what it takes"),
+        ("generate --persona a", "--emotion is missing: `convoforge generate --help` lists what it takes"),
+        ("generate --persona= --emotion b --topic c", "--persona: may not be empty (found '')"),
+        ("build demo --limit 0", "--limit: must be at least 1 (found '0')"),
+        ("build demo --limit ten", "--limit: expected a whole number (found 'ten')"),
+        ("build demo --min-score 11", "--min-score: must be at most 10 (found '11')"),
+        ("build demo --budget -3", "--budget: must be more than 0 (found '-3')"),
+        ("build demo --budget abc", "--budget: expected a number (found 'abc')"),
+        ("build demo --simulate=maybe", "--simulate: expected true or false (found 'maybe')"),
+        ("serve --port x", "--port: expected a whole number (found 'x')"),
+        ("serve --port 70000", "--port: must be at most 65535 (found '70000')"),
+        ("serve --day-budget x", "--day-budget: expected a number (found 'x')"),
+        ("costs --from yesterday", "--from"),
+        ("costs --by color", 'Invalid value "color" for --by. Choose from: "run"'),
+    ],
+)
+def test_words_the_command_line_does_not_know(run_here: RunHere, arguments: str, message: str) -> None:
+    one_line(run_here(*arguments.split()), 2, message)
 
 
 def test_batches_and_workers_exclude_each_other(project: Project, run_here: RunHere) -> None:

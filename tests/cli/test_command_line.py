@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,10 @@ def test_whatever_is_given_ends_in_one_line(
             assert line.startswith("convoforge: ")
             assert line.isprintable()
             assert len(line) < 1_400
+
+
+def test_it_says_its_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, "--version") == (0, f"convoforge {version('convoforge')}\n", "")
 
 
 def test_ctrl_c_ends_it_though_a_thread_never_ends() -> None:

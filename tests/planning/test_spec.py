@@ -104,7 +104,7 @@ def test_a_spec_needs_no_more_than_a_name_a_model_templates_and_axes(tmp_path: P
         ),
         ({"axes": '{persona: ["e\\u0301", "é"], emotion: [B], topic: [C]}'}, "are the same: take one out"),
         ({"axes": '{persona: ["a\\nb"], emotion: [B], topic: [C]}'}, "axes.persona[0]: 'a\\nb' holds a line break or a control"),
-        ({"axes": f"{{persona: [{'a' * 201}], emotion: [B], topic: [C]}}"}, "axes.persona[0]: String should have at most 200"),
+        ({"axes": f"{{persona: [{'a' * 201}], emotion: [B], topic: [C]}}"}, "axes.persona[0]: may have at most 200"),
         ({"templates": "[]"}, "templates: may not be empty"),
         ({"templates": "[advice, advice]"}, "templates: 'advice' stands twice"),
         ({"templates": "[advice, Advice]"}, "templates: 'advice' and 'Advice' are the same: take one out"),
@@ -118,19 +118,19 @@ def test_a_spec_needs_no_more_than_a_name_a_model_templates_and_axes(tmp_path: P
         ({"name": "x" * 65}, "cannot be a name here: up to 64 letters"),
         ({"name": "2024"}, "name: expected a text (found 2024)"),
         ({"model": "null"}, "model: nothing stands there: give a text"),
-        ({"per_cell": "0"}, "per_cell: must be greater than or equal to 1 (found 0)"),
+        ({"per_cell": "0"}, "per_cell: must be at least 1 (found 0)"),
         ({"per_cell": "true"}, "per_cell: expected a whole number (found true)"),
         ({"per_cell": '"5"'}, "per_cell: expected a whole number (found '5')"),
         ({"per_cell": "1.5"}, "per_cell: expected a whole number (found 1.5)"),
-        ({"per_cell": "1" + "0" * 400}, "per_cell: must be less than or equal to 10000 (found 1000000"),
-        ({"per_cell": "0x" + "f" * 9000}, "per_cell: must be less than or equal to 10000 (found a huge number)"),
-        ({"max_draws": "0"}, "max_draws: must be greater than or equal to 1 (found 0)"),
-        ({"seed": "-1"}, "seed: must be greater than or equal to 0 (found -1)"),
-        ({"sample": "0"}, "sample: must be greater than or equal to 1 (found 0)"),
-        ({"quality": "{min_score: 11}"}, "quality.min_score: must be less than or equal to 10 (found 11)"),
-        ({"quality": "{min_score: 0}"}, "quality.min_score: must be greater than or equal to 1 (found 0)"),
+        ({"per_cell": "1" + "0" * 400}, "per_cell: must be at most 10000 (found 1000000"),
+        ({"per_cell": "0x" + "f" * 9000}, "per_cell: must be at most 10000 (found a huge number)"),
+        ({"max_draws": "0"}, "max_draws: must be at least 1 (found 0)"),
+        ({"seed": "-1"}, "seed: must be at least 0 (found -1)"),
+        ({"sample": "0"}, "sample: must be at least 1 (found 0)"),
+        ({"quality": "{min_score: 11}"}, "quality.min_score: must be at most 10 (found 11)"),
+        ({"quality": "{min_score: 0}"}, "quality.min_score: must be at least 1 (found 0)"),
         ({"limits": "{pause_threshold: 1}"}, "limits.pause_threshold: must be less than 1 (found 1)"),
-        ({"limits": "{pause_threshold: 0}"}, "limits.pause_threshold: must be greater than 0 (found 0)"),
+        ({"limits": "{pause_threshold: 0}"}, "limits.pause_threshold: must be more than 0 (found 0)"),
         ({"limits": "{window_seconds: .nan}"}, "limits.window_seconds: must be a finite number (found "),
         ({"limits": "{window_seconds: .inf}"}, "limits.window_seconds: must be a finite number (found "),
         ({"limits": "{window_seconds: true}"}, "limits.window_seconds: expected a number (found true)"),
@@ -138,10 +138,10 @@ def test_a_spec_needs_no_more_than_a_name_a_model_templates_and_axes(tmp_path: P
         ({"limits": "{queue: 1}"}, "limits.queue: expected true or false (found 1)"),
         ({"limits": "5"}, "limits: expected keys and values (found 5)"),
         ({"limits": "null"}, "limits: expected keys and values (found null)"),
-        ({"generation": "{max_tokens: 100}"}, "generation.max_tokens: must be greater than or equal to 256 (found 100)"),
+        ({"generation": "{max_tokens: 100}"}, "generation.max_tokens: must be at least 256 (found 100)"),
         ({"generation": "{temperature: true}"}, "generation.temperature: expected a number (found true)"),
-        ({"budget": "{run_usd: -5}"}, "budget.run_usd: must be greater than 0 (found -5)"),
-        ({"budget": "{run_usd: 0}"}, "budget.run_usd: must be greater than 0 (found 0)"),
+        ({"budget": "{run_usd: -5}"}, "budget.run_usd: must be more than 0 (found -5)"),
+        ({"budget": "{run_usd: 0}"}, "budget.run_usd: must be more than 0 (found 0)"),
         ({"budget": "{run_usd: true}"}, "budget.run_usd: true is no amount in US dollars, such as 5 or 0.25"),
         ({"budget": '{run_usd: "5"}'}, "budget.run_usd: '5' is no amount in US dollars, such as 5 or 0.25"),
         ({"budget": "{run_usd: .nan}"}, "budget.run_usd: must be a finite number (found "),
@@ -163,7 +163,7 @@ def test_a_spec_needs_no_more_than_a_name_a_model_templates_and_axes(tmp_path: P
         ),
         ({"publish": "{splits: {all: 1}}"}, "publish: a split cannot be called 'all', which `datasets` takes for all splits"),
         ({"publish": "{splits: {train: 0.5, Train: 0.5}}"}, "publish: 'train' and 'Train' are the same: take one out"),
-        ({"publish": "{splits: {train: 1.5}}"}, "publish.splits.train: must be less than or equal to 1 (found 1.5)"),
+        ({"publish": "{splits: {train: 1.5}}"}, "publish.splits.train: must be at most 1 (found 1.5)"),
         (
             {"publish": "{group_by: [persna]}"},
             "publish: group_by: unknown axis 'persna'; did you mean 'persona'? Known: emotion, persona",
@@ -193,9 +193,7 @@ def test_an_axis_value_that_yaml_takes_for_something_else_is_to_be_quoted(tmp_pa
 
 def test_several_faults_are_told_at_once_but_not_hundreds(tmp_path: Path) -> None:
     said = refusal_of(tmp_path, per_cell="0", max_draws="0")
-    assert (
-        said == "per_cell: must be greater than or equal to 1 (found 0); max_draws: must be greater than or equal to 1 (found 0)"
-    )
+    assert said == "per_cell: must be at least 1 (found 0); max_draws: must be at least 1 (found 0)"
     many = refusal_of(tmp_path, axes=f"{{persona: [{', '.join(map(str, range(100)))}], emotion: [B], topic: [C]}}")
     assert many.endswith("; and 95 more")
 
@@ -354,7 +352,7 @@ def test_a_spec_can_be_changed_in_parts_and_is_checked_again(tmp_path: Path) -> 
     assert changed.model == "claude-haiku-5-5"
     assert spec.limits.concurrency == 5
     for change, said in (
-        ({"limits": {"concurrency": 0}}, "limits.concurrency: must be greater than or equal to 1"),
+        ({"limits": {"concurrency": 0}}, "limits.concurrency: must be at least 1"),
         ({"limit": {"concurrency": 1}}, "unknown key 'limit'; did you mean 'limits'?"),
         ({"budget": {"run_usd": 21}}, "day_usd 20 is below run_usd 21"),
         ({"prices": {"input": 1}}, "'prices.output' is missing"),
