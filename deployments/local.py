@@ -9,9 +9,7 @@ import json
 import os
 import subprocess
 import sys
-import time
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 from urllib.error import HTTPError
 
@@ -22,24 +20,21 @@ from convoforge.orchestration.local_server import find_server, start_server, sto
 from convoforge.orchestration.processes import Process
 from convoforge.orchestration.schedules import Schedule, await_schedules, describe
 from convoforge.orchestration.server_api import admits, ask
-from convoforge.orchestration.server_home import (
-    AUTH,
-    URL,
-    Server,
-    access_to,
-    auth_path,
-    log_path,
-    open_private,
-    prefect_home,
+from convoforge.orchestration.server_home import AUTH, URL, Server, access_to, auth_path, log_path, prefect_home, read_note
+from deployments.local_worker import (
+    POOL,
+    ROOT,
+    STOP_SECONDS,
+    drain,
+    find_worker,
+    list_accounts,
+    list_kept,
+    make_environment,
+    note_path,
+    read_worker,
+    ready_worker,
+    worker_log,
 )
-
-ROOT = Path(__file__).resolve().parent.parent
-POOL = "convoforge"
-DRAIN_SECONDS = 150.0
-"""How long runs may take to end: a call takes 120 s at most, where a spec does not say otherwise."""
-
-START_SECONDS = 60.0
-STOP_SECONDS = 10.0
 
 
 def up() -> None:
@@ -55,11 +50,11 @@ def up() -> None:
     os.environ.update(access_to(server, prefect_home()))
     _make_pool(server.url)
     _prefect("--no-prompt", "deploy", "--all", "--prefect-file", "deployments/prefect.yaml")
-    worker = _worker() or _start_worker()
     try:
+        worker = ready_worker()
         schedules = await_schedules(server.url, os.environ.get(AUTH))
     except OSError as error:
-        sys.exit(f"the Prefect server does not tell its schedules: {error}")
+        sys.exit(f"the Prefect server does not answer: {error}")
     _show(server, worker, schedules)
     if unscheduled := [one.name for one in schedules if one.active and one.next_run is None]:
         sys.exit(f"\nthe Prefect server schedules no run of {', '.join(unscheduled)}: see its log, {log_path(prefect_home())}")
@@ -67,11 +62,11 @@ def up() -> None:
 
 def down() -> None:
     """Let the worker's runs drain, then stop it, then the server."""
-    worker = _worker()
+    worker = find_worker()
     if worker is not None:
-        _drain(worker)
+        drain(worker)
         worker.end(STOP_SECONDS)
-    _note().unlink(missing_ok=True)
+    note_path(prefect_home()).unlink(missing_ok=True)
     match stop_server():
         case "in use":
             print("the worker is stopped; a build still uses the server, which ends with it")
@@ -80,6 +75,8 @@ def down() -> None:
             _show_other_server()
         case "stopped":
             print("stopped")
+    for home in _list_other_homes():
+        print(f"what belongs to another Prefect folder goes on: PREFECT_HOME={home} make down")
 
 
 def _show(server: Server, worker: Process, schedules: list[Schedule]) -> None:
@@ -87,7 +84,13 @@ def _show(server: Server, worker: Process, schedules: list[Schedule]) -> None:
     print(f"\nPrefect UI  {url}")
     if server.process is not None:
         print(f"password    the UI asks for it once; it is in {auth_path(prefect_home())}")
-    print(f"worker      pid {worker.pid}, log {_log()}")
+    print(f"worker      pid {worker.pid}, log {worker_log()}")
+    accounts = list_accounts(worker)
+    print(f"API key     {', '.join(accounts) or 'none: runs that are not simulated fail. Set ANTHROPIC_API_KEY, then: make up'}")
+    if kept := list_kept(worker):
+        print(
+            f"            the worker keeps {', '.join(kept)}, which this shell has not set. To take it away: make down, make up"
+        )
     if admits(server.url, None):
         print(
             "\nCAUTION     this Prefect server was not started by this `make up` and answers everybody: any web page in a browser of this\n"
@@ -98,13 +101,6 @@ def _show(server: Server, worker: Process, schedules: list[Schedule]) -> None:
         print(f"  {line}")
     word = "pause" if any(one.active for one in schedules) else "resume"
     print(f"  to {word} them: .venv/bin/prefect deployment schedule {word} --all")
-    if not _has_key(worker):
-        print("\nThe worker has no API key, so runs that are not simulated fail. Set ANTHROPIC_API_KEY, then: make down, make up")
-    if others := _differing(worker):
-        print(
-            f"\nThe worker was started with another {', '.join(others)} than this shell has, and keeps it. To hand this one over: "
-            "make down, make up"
-        )
     print(
         """\nTry: .venv/bin/prefect deployment run 'build-dataset/build' -p spec=demo -p options='{"simulate": true}' --watch"""
     )
@@ -123,28 +119,18 @@ def _show_other_server() -> None:
     if home == prefect_home().resolve():
         print(f"the Prefect server at port {port} was not started by `make up`, and goes on")
     elif home is not None:
-        print(f"the Prefect server at port {port} belongs to another folder: PREFECT_HOME={home} make down")
+        print(f"the Prefect server at port {port} belongs to another folder, {home}")
 
 
-def _has_key(worker: Process) -> bool:
-    """Whether the runs of a worker find an API key: in its environment, or where settings come from otherwise."""
-    ask = "from convoforge.settings import Settings; raise SystemExit(not Settings().accounts)"
-    done = subprocess.run([sys.executable, "-c", ask], cwd=ROOT, env=_environment_of(worker), capture_output=True, check=False)
-    return done.returncode == 0
-
-
-def _differing(worker: Process) -> list[str]:
-    """The variables of ours that a worker was started with otherwise than they are set here."""
-    theirs = _environment_of(worker)
-    names = sorted(name for name in {*theirs, *os.environ} if name.startswith(("ANTHROPIC_", "CONVOFORGE_")))
-    return [name for name in names if theirs.get(name) != os.environ.get(name)]
-
-
-def _environment_of(worker: Process) -> dict[str, str]:
-    try:
-        return psutil.Process(worker.pid).environ()
-    except psutil.Error:
-        return dict(os.environ)
+def _list_other_homes() -> list[Path]:
+    """The other Prefect folders of this user whose server or worker, started by us, runs: `make down` stops those of one folder."""
+    homes = set()
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.uids().real == os.getuid() and {"prefect", "start"} <= set(process.cmdline()):
+                homes.add((Path(process.cwd()) / (process.environ().get("PREFECT_HOME") or Path.home() / ".prefect")).resolve())
+    noted = {home: [server.process if (server := read_note(home)) else None, read_worker(home)] for home in homes}
+    return sorted(home for home in homes - {prefect_home().resolve()} if any(one and one.runs for one in noted[home]))
 
 
 def _make_pool(url: str) -> None:
@@ -167,7 +153,7 @@ def _prefect(*arguments: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "prefect", *arguments],
         cwd=ROOT,
-        env=_environment(),
+        env=make_environment(os.environ),
         capture_output=True,
         text=True,
         check=False,
@@ -176,71 +162,14 @@ def _prefect(*arguments: str) -> None:
         sys.exit(f"`prefect {' '.join(arguments)}` failed:\n{done.stdout}{done.stderr}")
 
 
-def _environment() -> dict[str, str]:
-    return {**os.environ, "PREFECT_PLUGINS_ENABLED": "false", "DO_NOT_TRACK": "1"}
-
-
-def _start_worker() -> Process:
-    with open_private(_log(), "ab") as log:
-        before = log.tell()
-        started = subprocess.Popen(
-            [sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL, "--name", "local"],
-            cwd=ROOT,
-            env=_environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    worker = Process.of(started.pid)
-    with open_private(_note(), "w") as note:
-        json.dump(asdict(worker), note)
-    deadline = time.monotonic() + START_SECONDS
-    while b"started!" not in _log().read_bytes()[before:]:
-        if not worker.runs or time.monotonic() > deadline:
-            worker.end(STOP_SECONDS)
-            sys.exit(f"the worker did not start; see the end of {_log()}")
-        time.sleep(0.2)
-    return worker
-
-
-def _drain(worker: Process) -> None:
-    """A worker that is stopped kills its runs, and what they have paid for is lost: so they are asked first, and waited for."""
-    asked: set[psutil.Process] = set()
-    deadline = time.monotonic() + DRAIN_SECONDS
-    while worker.runs and time.monotonic() < deadline:
-        with suppress(psutil.NoSuchProcess):
-            runs = [one for one in psutil.Process(worker.pid).children() if one.status() != psutil.STATUS_ZOMBIE]
-            if not runs:
-                return
-            for run in set(runs) - asked:
-                print("letting a run drain …", flush=True)
-                run.terminate()
-            asked.update(runs)
-        time.sleep(0.2)
-
-
-def _worker() -> Process | None:
-    try:
-        noted = Process(**json.loads(_note().read_text()))
-    except (OSError, ValueError, TypeError):
-        return None
-    return noted if noted.runs else None
-
-
-def _note() -> Path:
-    return prefect_home() / "convoforge-worker.json"
-
-
-def _log() -> Path:
-    return prefect_home() / "convoforge-worker.log"
-
-
 if __name__ == "__main__":
-    match sys.argv[1:]:
-        case ["up"]:
-            up()
-        case ["down"]:
-            down()
-        case _:
-            sys.exit("usage: python -m deployments.local up|down")
+    try:
+        match sys.argv[1:]:
+            case ["up"]:
+                up()
+            case ["down"]:
+                down()
+            case _:
+                sys.exit("usage: python -m deployments.local up|down")
+    except KeyboardInterrupt:
+        sys.exit("stopped")

@@ -24,6 +24,7 @@ from watching import free_port, prefect_home, wait_for
 
 from convoforge.orchestration.processes import Process
 from convoforge.orchestration.schedules import read_schedules
+from convoforge.rate import fingerprint
 from convoforge.simulator.client import SimulatorControl
 from convoforge.simulator.launch import simulator_process
 
@@ -149,7 +150,7 @@ def up(house: House) -> Done:
 
 @dataclass(frozen=True)
 class Again:
-    """A second `make up`, by a shell with a key, of a house whose pool takes commands again, and the processes and pool before."""
+    """A second `make up`, by a shell with a key, of a house whose pool takes commands again, and the processes and the pool before it."""
 
     up: Done
     before: list[Process]
@@ -168,14 +169,16 @@ def again(up: Done, house: House) -> Again:
 
 
 def test_down_without_up_says_so(house: House) -> None:
-    assert house.local("down") == Done(0, f"nothing was running (PREFECT_HOME={house.home})\n", "")
+    down = house.local("down")
+    assert (down.code, down.err) == (0, "")
+    assert down.out.splitlines()[0] == f"nothing was running (PREFECT_HOME={house.home})"
 
 
 def test_up_makes_a_house_that_builds(up: Done, house: House) -> None:
     assert up.code == 0, up.out + up.err
     assert f"Prefect UI  http://127.0.0.1:{house.port}\n" in up.out
     assert f"the UI asks for it once; it is in {house.home}/convoforge-server.auth\n" in up.out
-    assert "The worker has no API key" in up.out
+    assert "API key     none: runs that are not simulated fail. Set ANTHROPIC_API_KEY, then: make up" in up.out
     names = {one["name"] for one in house.ask("/deployments/filter")}
     assert names == {"build", "nightly", "requests", "worker", "collect", "costs"}
     done = house.prefect(
@@ -326,24 +329,44 @@ def test_a_pool_of_before_loses_its_overrides_by_up(again: Again, house: House) 
     assert house.template() == again.template
 
 
-def test_up_says_what_the_running_worker_has_not_what_this_shell_has(again: Again) -> None:
-    assert "The worker has no API key" in again.up.out
-    assert "The worker was started with another ANTHROPIC_API_KEY than this shell has, and keeps it." in again.up.out
+def test_up_hands_the_key_that_it_prints_about_to_the_worker_that_runs_also_the_second_time(again: Again, house: House) -> None:
+    assert "handing ANTHROPIC_API_KEY of this shell over to the worker" in again.up.out
+    assert f"API key     {fingerprint('sk-of-this-shell')}\n" in again.up.out
     assert "sk-of-this-shell" not in again.up.out
+    server, worker = house.processes()
+    assert psutil.Process(worker.pid).environ()["ANTHROPIC_API_KEY"] == "sk-of-this-shell"
+    assert [one.runs for one in again.before] == [True, False]
+    assert (server, worker.runs) == (again.before[0], True)
 
 
-def test_up_again_starts_nothing_again(again: Again, house: House) -> None:
-    assert [one.runs for one in again.before] == [True, True]
-    assert house.processes() == again.before
+@pytest.mark.long
+def test_up_waits_for_the_runs_of_a_worker_that_it_hands_a_key_and_starts_nothing_where_nothing_is_new(
+    again: Again, house: House
+) -> None:
+    before, processes = house.simulator.usage()["requests"], house.processes()
+    slow = write_slow_spec(house)
+    build = house.deployment("build")
+    run = house.ask(f"/deployments/{build}/create_flow_run", parameters={"spec": str(slow), "options": {"simulate": True}})
+    wait_for(lambda: house.simulator.usage()["requests"] > before, "calls of the slow run")
+    same = house.local("up")  # by a shell without a key: the worker keeps its own
+    assert "the worker keeps ANTHROPIC_API_KEY, which this shell has not set" in same.out
+    assert house.processes() == processes
+    other = house.local("up", ANTHROPIC_API_KEY="sk-of-another-shell")
+    assert "waiting for the runs of the worker to end" in other.out
+    [ended] = house.runs(id={"any_": [run["id"]]})
+    assert (ended["state"]["type"], house.processes() == processes) == ("COMPLETED", False)
+    assert house.send("GET", "/work_pools/convoforge", auth=house.auth)[1]["is_paused"] is False
 
 
 def test_down_from_another_home_says_where_the_server_belongs(house: House, tmp_path: Path) -> None:
     down = house.local("down", PREFECT_HOME=str(tmp_path))
     assert down.code == 0
-    assert down.out.splitlines() == [
+    assert down.out.splitlines()[:2] == [
         f"nothing was running (PREFECT_HOME={tmp_path})",
-        f"the Prefect server at port {house.port} belongs to another folder: PREFECT_HOME={house.home} make down",
+        f"the Prefect server at port {house.port} belongs to another folder, {house.home}",
     ]
+    # it is found at whatever port it listens, since one that is taken makes it take another
+    assert f"what belongs to another Prefect folder goes on: PREFECT_HOME={house.home} make down" in down.out.splitlines()
     assert [one.runs for one in house.processes()] == [True, True]
 
 
@@ -364,17 +387,22 @@ def test_up_does_not_take_the_place_of_a_server_that_is_named(house: House) -> N
     assert up.err.startswith("PREFECT_API_URL=http://127.0.0.1:9/api names a server already")
 
 
-def test_down_lets_runs_drain_and_leaves_no_process_and_no_port(house: House) -> None:
+def write_slow_spec(house: House) -> Path:
     spec = (ROOT / "configs" / "datasets" / "demo.yaml").read_text().replace("concurrency: 20", "concurrency: 1")
     slow = house.folder / "slow.yaml"
     slow.write_text(spec.replace("name: demo", "name: slow"))
+    return slow
+
+
+def test_down_lets_runs_drain_and_leaves_no_process_and_no_port(house: House) -> None:
+    slow = write_slow_spec(house)
     before = house.simulator.usage()["requests"]
     [build] = house.ask("/deployments/filter", deployments={"name": {"any_": ["build"]}})
     house.ask(f"/deployments/{build['id']}/create_flow_run", parameters={"spec": str(slow), "options": {"simulate": True}})
     wait_for(lambda: house.simulator.usage()["requests"] > before, "calls of the slow run")
     processes = house.processes()
     down = house.local("down")
-    assert down.out.splitlines() == ["letting a run drain …", "stopped"]
+    assert down.out.splitlines()[:2] == ["letting a run drain …", "stopped"]
     assert [one.runs for one in processes] == [False, False]
     assert house.processes() == []
     with pytest.raises(OSError, match="refused"):
