@@ -13,7 +13,8 @@ from typing import NoReturn
 
 from cyclopts import App, CycloptsError
 
-from convoforge.cli.console import OutputError, errors, flush_output, out, prepare_streams, print_json
+from convoforge.cli import console  # its `errors` would be replaced here by the command of that name
+from convoforge.cli.console import OutputError, flush_output, out, prepare_streams, print_json
 from convoforge.cli.parameters import DONE, FAILED, STOPPED, WRONG_INPUT
 from convoforge.errors import ConfigError, ConvoforgeError, shown
 from convoforge.printable import is_text, printable_line
@@ -36,6 +37,7 @@ COMMANDS = {
     "plan": "Show what a build would do and cost; spend nothing but for a pilot.",
     "build": "Plan, price, generate with live progress, score, publish; print where it lies.",
     "status": "Show the latest runs, or one run with its cells and rate.",
+    "errors": "Show what was refused, failed or not accepted, how often, and what to do; of a run or a dataset.",
     "show": "Print accepted conversations of a dataset, to be read.",
     "costs": "Show what was spent, on what, and what came of it.",
     "publish": "Publish a new version from what the ledger holds; generate nothing.",
@@ -99,7 +101,7 @@ def _guarded(command: Callable[[], int], *, as_json: bool) -> int:
 
 def _fail(kind: str, message: str, code: int, *, as_json: bool) -> int:
     message = message if len(message) <= MAX_MESSAGE else f"{message[:MAX_MESSAGE]} …"
-    errors.print(f"convoforge: {printable_line(message)}", style="red", markup=False)
+    console.errors.print(f"convoforge: {printable_line(message)}", style="red", markup=False)
     if as_json:
         with suppress(OutputError):  # then that is the error just printed
             print_json({"error": {"type": kind, "message": message}, "exit_code": code})

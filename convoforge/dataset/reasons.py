@@ -61,7 +61,7 @@ def _read_failures(connection: Connection, which: ColumnElement[bool]) -> Iterat
         .group_by(*columns)
     )
     for what, billing, error, count, request_id in connection.execute(query):
-        words = error or "the answer says no usage or no price that is known"
+        words = error or ("the answer says no usage or no price that is known" if what == "answered" else "no reason was kept")
         if what in ("refused", "failed") or (what == "retried" and billing != "maybe"):
             yield Incident(what, words, request_id, count)
         if billing == "maybe":

@@ -67,6 +67,7 @@ PLACES: tuple[tuple[str, ...], ...] = (
     ("show", "demo", "--limit"),
     ("publish",),
     ("status",),
+    ("errors",),
     ("costs", "--to"),
     ("costs", "--by"),
     ("build",),
