@@ -26,6 +26,7 @@ from convoforge.orchestration.cancellation import end_state
 from convoforge.orchestration.joining import count_workers, divide_concurrency, find_deployment, let_others_join, stop_others
 from convoforge.orchestration.open_build import open_build_run
 from convoforge.planning.draws import Draw
+from convoforge.planning.forms import SpecName
 from convoforge.planning.options import BuildOptions, resolve_spec
 from convoforge.settings import Settings
 from convoforge.tasks.generate import SINGLY_UP_TO, generate
@@ -37,13 +38,13 @@ from convoforge.tasks.score import score_answers
 
 
 @flow(name="build-dataset", flow_run_name="{spec}", validate_parameters=True)
-async def build_dataset(spec: str, options: BuildOptions = BuildOptions()) -> State[Any]:
+async def build_dataset(spec: SpecName, options: BuildOptions = BuildOptions()) -> State[Any]:
     """Generate what is missing in a dataset, score it, and publish a new version.
 
     Ends as Completed, as Completed with the name Partial, or as Failed, with one line that says why.
 
     Args:
-        spec: Name of a spec in configs/datasets, or path of a .yaml file.
+        spec: The dataset to build: name of a spec in configs/datasets, or path of a .yaml file on the worker.
         options: What this run does otherwise than the spec says.
 
     """

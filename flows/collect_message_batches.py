@@ -9,6 +9,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
+from pydantic import Field
 
 from convoforge.dataset.status import read_status
 from convoforge.errors import ConvoforgeError
@@ -16,6 +17,7 @@ from convoforge.ledger import Ledger
 from convoforge.ledger.message_batches import list_open_batches
 from convoforge.ledger.runs import find_dataset
 from convoforge.orchestration.open_build import open_build_run
+from convoforge.planning.forms import DatasetName, FormSection
 from convoforge.planning.spec import DatasetSpec
 from convoforge.settings import Settings
 from convoforge.tasks.message_batches import collect_results
@@ -24,17 +26,24 @@ from convoforge.tasks.report import BuildReport, one_line, report_run
 from convoforge.tasks.score import score_answers
 
 
+class CollectOptions(FormSection):
+    """Which message batches are collected."""
+
+    simulate: bool = Field(default=False, description="Those of simulated datasets instead of real ones.")
+    dataset: DatasetName | None = Field(default=None, description="Those of this dataset; where it is not set, of all.")
+
+
 @flow(name="collect-message-batches", validate_parameters=True)
-async def collect_message_batches(dataset: str | None = None, simulate: bool = False) -> State[Any]:
+async def collect_message_batches(options: CollectOptions = CollectOptions()) -> State[Any]:
     """Write down the results of message batches that have ended, and publish their datasets. Sends nothing, pays nothing.
 
     Ends as Completed with a line for each dataset, or as Failed with what went wrong. A batch that goes on is left to the next time.
 
     Args:
-        dataset: Name of the dataset whose batches are collected; all datasets if empty.
-        simulate: Collect the batches of simulated datasets instead of real ones.
+        options: Which batches are collected.
 
     """
+    dataset, simulate = options.dataset, options.simulate
     provider = "simulator" if simulate else "anthropic"
     try:
         with Ledger(Settings().database_url) as ledger:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Annotated, Any
+from typing import Any
 
 from prefect import flow
 from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
@@ -19,19 +19,32 @@ from convoforge.costs.summary import CostSummary, GroupBy, cost_summary
 from convoforge.errors import ConvoforgeError
 from convoforge.ledger import Ledger
 from convoforge.markdown import table_row
+from convoforge.planning.forms import FormSection
 from convoforge.settings import Settings
 from convoforge.tasks.report import one_line
 
 
+class CostOptions(FormSection):
+    """Which costs are summed up."""
+
+    simulated: bool = Field(default=False, description="What the simulator wrote, instead of real spending.")
+    since: date | None = Field(default=None, description="The first day, UTC; from the beginning, where it is not set.")
+    until: date | None = Field(default=None, description="The last day, UTC; until now, where it is not set.")
+    by: GroupBy = Field(default="dataset", description="What the figures are grouped by.")
+
+
 @flow(name="cost-report", validate_parameters=True)
-async def cost_report(
-    since: Annotated[date | None, Field(description="The first day, UTC; from the beginning, if not given")] = None,
-    until: Annotated[date | None, Field(description="The last day, UTC; until now, if not given")] = None,
-    by: Annotated[GroupBy, Field(description="What the figures are grouped by")] = "dataset",
-    simulated: Annotated[bool, Field(description="What the simulator wrote, instead of real spending")] = False,
-) -> State[Any]:
-    """Sum up the costs and leave them as a table and a page. Ends Completed with the total, what an accepted conversation costs and what
-    was wasted, and with what `convoforge costs --json` prints as its result; Failed where the ledger cannot be read."""
+async def cost_report(options: CostOptions = CostOptions()) -> State[Any]:
+    """Sum up the costs and leave them as a table and a page. Sends nothing, pays nothing.
+
+    Ends as Completed with the total, what an accepted conversation costs and what was wasted, and with what `convoforge costs --json`
+    prints as its result; as Failed where the ledger cannot be read.
+
+    Args:
+        options: What the report covers.
+
+    """
+    since, until, by, simulated = options.since, options.until, options.by, options.simulated
     if since and until and since > until:
         return Failed(message=f"the period begins on {since}, after its last day {until}")
     end = None if until is None else until + timedelta(days=1)

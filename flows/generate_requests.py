@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Annotated, Any
 
@@ -11,13 +11,15 @@ from prefect.artifacts import acreate_table_artifact
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from convoforge.errors import ConvoforgeError, LimiterClosed
 from convoforge.generation.requests import open_generator
-from convoforge.models import ConversationRequest, Outcome
+from convoforge.models import ConversationRequest, Label, Outcome, ParameterName, Scalar
 from convoforge.orchestration.cancellation import end_state, handle_signals, watch_prefect
 from convoforge.orchestration.rate_limiter import prefect_limiter
+from convoforge.planning.forms import FormSection, ModelName, Offered, arrange_form
+from convoforge.planning.templates import Library
 from convoforge.tasks.report import format_usd, one_line
 
 
@@ -37,33 +39,63 @@ class RequestsReport(BaseModel):
     conversation_ids: list[str]
 
 
+class RequestForm(ConversationRequest):
+    """One conversation to make."""
+
+    model_config = ConfigDict(json_schema_extra=arrange_form)
+
+    template: Annotated[Label, Offered(lambda folder: Library.at(folder).names())] = Field(
+        description="Name of a template in configs/templates."
+    )
+    persona: Annotated[Label, Offered(lambda folder: Library.at(folder).list_personas())] = Field(
+        description="Who speaks: a persona of configs/personas, which brings its description, or free text."
+    )
+    emotion: Label = Field(description="What the speaker feels, in free text, such as Fear.")
+    topic: Label = Field(description="What the conversation is about, in free text, such as retirement planning.")
+    tier: Label = Field(default="template", description="A tier that the template serves, such as template or edge_case.")
+    parameters: Mapping[ParameterName, Scalar] = Field(
+        default_factory=dict, max_length=100, description='Values of the template\'s parameters, such as {"complexity": "high"}.'
+    )
+    max_tokens: int | None = Field(default=None, ge=256, le=21_000, description="Maximum length of the answer, in tokens.")
+    temperature: float | None = Field(
+        default=None, ge=0, le=1, description="0 to 1; recorded as not applied where the model takes none."
+    )
+
+
+class RequestOptions(FormSection):
+    """How the requests are made."""
+
+    simulate: bool = Field(default=False, description="Let a local simulator answer: no key, no cost.")
+    model: ModelName | None = Field(default=None, description="Use this model instead of ANTHROPIC_MODEL or the default.")
+    concurrency: int = Field(default=3, ge=1, le=100, description="Maximum number of calls in flight at once.")
+    stop_on_error: bool = Field(default=False, description="Begin nothing new after the first failure.")
+
+
 @flow(name="generate-requests", validate_parameters=True)
 async def generate_requests(
-    requests: Annotated[list[ConversationRequest], Field(min_length=1, max_length=100)],
-    simulate: bool = False,
-    model: str | None = None,
-    concurrency: Annotated[int, Field(ge=1, le=100)] = 3,
-    stop_on_error: bool = False,
+    requests: Annotated[list[RequestForm], Field(min_length=1, max_length=100)],
+    options: RequestOptions = RequestOptions(),
 ) -> State[Any]:
     """Generate 1 to 100 requests of your own at once, at full price, outside any dataset.
 
     Ends as Completed, as Completed with the name Partial, or as Failed if no request brought a conversation.
 
     Args:
-        requests: The requests, 1 to 100.
-        simulate: Let a local simulator answer: no key, no cost.
-        model: Use this model instead of ANTHROPIC_MODEL or the default.
-        concurrency: Maximum number of calls in flight at once.
-        stop_on_error: Begin nothing new after the first failure.
+        requests: The conversations to make, 1 to 100.
+        options: How they are made.
 
     """
     try:
         async with (
-            open_generator(model=model, simulate=simulate, open_limiter=prefect_limiter(get_run_logger())) as generator,
+            open_generator(
+                model=options.model, simulate=options.simulate, open_limiter=prefect_limiter(get_run_logger())
+            ) as generator,
             watch_prefect(generator.stop),
         ):
             with handle_signals(generator.stop):
-                outcomes = await generator.generate_batch(requests, concurrency=concurrency, stop_on_error=stop_on_error)
+                outcomes = await generator.generate_batch(
+                    requests, concurrency=options.concurrency, stop_on_error=options.stop_on_error
+                )
     except ConvoforgeError as error:
         return Failed(message=one_line(error), data=error)
     summary = summarize(outcomes)
@@ -74,7 +106,7 @@ async def generate_requests(
         )
     except Exception as error:  # noqa: BLE001 - the conversations are in the ledger whether or not Prefect shows them
         get_run_logger().warning("the artifact could not be written: %s", error)
-    return await end_state(make_end(summary, simulated=simulate))
+    return await end_state(make_end(summary, simulated=options.simulate))
 
 
 def make_end(summary: RequestsReport, *, simulated: bool) -> State[Any]:

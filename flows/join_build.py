@@ -31,7 +31,7 @@ async def join_build(run_id: str) -> State[Any]:
     request can work here.
 
     Args:
-        run_id: Id of the build's run in the ledger.
+        run_id: Id of the build's run in the ledger, 32 characters, as `convoforge status` and the log of the build show it.
 
     """
     try:

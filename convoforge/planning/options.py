@@ -4,12 +4,13 @@ so what is announced is what runs."""
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
-from convoforge.models import Frozen, Provider
+from convoforge.models import Provider
 from convoforge.planning.config_files import check
+from convoforge.planning.forms import FormSection, ModelName, UsDollars
 from convoforge.planning.spec import DatasetSpec, change_spec, check_workers, load_spec
 from convoforge.settings import Settings
 
@@ -17,28 +18,49 @@ STRAND = 0.1
 """The share of a dataset that a change of its spec may take out without anybody being asked."""
 
 
-class BuildOptions(Frozen):
+class BuildOptions(FormSection):
     """What this run does otherwise than the spec says. What is left out is as in the spec."""
 
     simulate: bool = Field(default=False, description="Let a local simulator answer: no key, no cost.")
-    limit: int | None = Field(default=None, ge=1, description="Maximum number of conversations to generate in this run.")
-    model: str | None = Field(default=None, description="Use this model instead of the spec's.")
-    concurrency: int | None = Field(default=None, ge=1, le=1_000, description="Maximum number of calls in flight at once.")
-    budget: Decimal | None = Field(default=None, gt=0, description="Maximum spend of this run, in US dollars.")
-    min_score: int | None = Field(default=None, ge=1, le=10, description="Lowest accepted score, 1 to 10.")
-    refresh: bool = Field(default=False, description="Regenerate, and pay for, conversations whose prompt has changed.")
-    retry_refused: bool = Field(default=False, description="Send again, unchanged, what the API refused in earlier runs.")
-    workers: int | None = Field(
-        default=None, ge=1, le=100, description="Let this many workers of the work pool generate beside this run."
+    limit: int | None = Field(
+        default=None, ge=1, title="What: limit", description="Maximum number of conversations to generate in this run."
     )
-    batch: bool = Field(default=False, description="Use message batches: half the price, answers within a day.")
+    model: ModelName | None = Field(default=None, title="What: model", description="Use this model instead of the spec's.")
+    min_score: int | None = Field(
+        default=None, ge=1, le=10, title="What: min_score", description="Lowest accepted score, 1 to 10."
+    )
+    budget: Annotated[Decimal, UsDollars] | None = Field(
+        default=None, gt=0, title="Money: budget", description="Maximum spend of this run, in US dollars."
+    )
+    concurrency: int | None = Field(
+        default=None, ge=1, le=1_000, title="Speed: concurrency", description="Maximum number of calls in flight at once."
+    )
+    workers: int | None = Field(
+        default=None,
+        ge=1,
+        le=100,
+        title="Speed: workers",
+        description="Let this many workers of the work pool generate beside this run.",
+    )
+    batch: bool = Field(
+        default=False, title="Speed: batch", description="Use message batches: half the price, answers within a day."
+    )
     wait: bool = Field(
-        default=True, description="Wait for message batches. Otherwise the next build or the collector picks them up."
+        default=True,
+        title="Speed: wait",
+        description="Wait for message batches. Otherwise the next build or the collector picks them up.",
+    )
+    refresh: bool = Field(
+        default=False, title="Again: refresh", description="Regenerate, and pay for, conversations whose prompt has changed."
+    )
+    retry_refused: bool = Field(
+        default=False, title="Again: retry_refused", description="Send again, unchanged, what the API refused in earlier runs."
     )
     strand: float = Field(
         default=STRAND,
         ge=0,
         le=1,
+        title="Safety: strand",
         description="Maximum share of the accepted conversations that a changed spec may take out of the dataset: 0.1 is 10 percent.",
     )
 

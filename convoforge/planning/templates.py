@@ -228,6 +228,10 @@ class Library:
         files = (path for path in (self.folder / "templates").glob("*.yaml") if path.is_file())
         return sorted(path.stem for path in files if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", path.stem))
 
+    def list_personas(self) -> list[str]:
+        """The names of the personas that have a file, in order. Raises `ConfigError` for a wrong file."""
+        return sorted(_read_persona(path).name for path in (self.folder / "personas").glob("*.yaml"))
+
     def persona(self, name: str) -> Persona:
         """The persona called `name`: as the file with that name describes it, else as it stands. Raises `ConfigError` for a wrong file.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,11 @@ import yaml
 from prefect import Flow
 from prefect.client.schemas.schedules import construct_schedule
 from prefect.events.schemas.automations import AutomationCore
+from prefect.utilities.callables import parameter_schema
 from server_logs import RECORD, is_error
 
+from convoforge.flows.build_dataset import build_dataset
+from convoforge.flows.generate_requests import generate_requests
 from convoforge.planning.spec import load_spec
 from convoforge.tasks.progress import BUDGET_EVENT
 
@@ -80,3 +84,31 @@ def test_what_a_servers_log_says_of_a_scheduler_that_fails_is_an_error_and_a_bus
     )
     records = RECORD.split(log)
     assert [is_error(one) for one in records if one] == [False, True, False]
+
+
+def test_each_field_of_a_form_is_described_and_has_its_place(deployment: dict[str, Any]) -> None:
+    schema = flow_of(deployment).parameters.model_dump()
+    for form in (schema, *schema["definitions"].values()):
+        fields = form["properties"]
+        assert [one["position"] for one in fields.values()] == list(range(len(fields)))
+        assert all(one["description"].endswith(".") for one in fields.values())
+        assert all(tab["title"] for one in fields.values() for tab in one.get("anyOf", ()))
+        assert "simulate" not in fields or next(iter(fields)) == "simulate"
+        assert not form.get("required") or form["title"] in ("Parameters", "RequestForm")  # options may be left out
+
+
+def test_forms_offer_what_the_configs_hold_and_take_other_texts_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    build = parameter_schema(build_dataset).model_dump()
+    [known, other] = build["properties"]["spec"]["anyOf"]
+    assert known["enum"] == ["customer-support", "demo", "financial-advice"]
+    model = build["definitions"]["BuildOptions"]["properties"]["model"]["anyOf"]
+    assert [one["title"] for one in model] == ["Known", "Other", "Not set"]
+    assert "claude-sonnet-5-5" in model[0]["enum"]
+    assert "claude-3-opus-20240229" not in model[0]["enum"]  # retired
+    request = parameter_schema(generate_requests).model_dump()["definitions"]["RequestForm"]["properties"]
+    assert {"advice", "support-edge"} < set(request["template"]["anyOf"][0]["enum"])
+    assert {"Anxious Investor", "Warm Front Desk"} < set(request["persona"]["anyOf"][0]["enum"])
+    for text, fits in (("demo-2", True), ("/somewhere/a b.yaml", True), ("a b", False), ("", False)):
+        assert bool(re.search(other["pattern"], text)) == fits
+    monkeypatch.setenv("CONVOFORGE_CONFIG_DIR", str(tmp_path))
+    assert "anyOf" not in parameter_schema(build_dataset).model_dump()["properties"]["spec"]

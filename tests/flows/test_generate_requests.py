@@ -52,7 +52,9 @@ def summary_in(state: State[Any]) -> RequestsReport:
 def test_a_batch_of_a_hundred_is_completed(
     run_flow: RunFlow, building: Project, simulator: SimulatorControl, operator: Operator
 ) -> None:
-    state = run_flow(generate_requests, requests=requests(*(f"topic {n}" for n in range(100))), simulate=True, concurrency=20)
+    state = run_flow(
+        generate_requests, requests=requests(*(f"topic {n}" for n in range(100))), options={"simulate": True, "concurrency": 20}
+    )
     summary = summary_in(state)
     assert (state.name, summary.successful, summary.failed, summary.skipped) == ("Completed", 100, 0, 0)
     assert state.message == f"100 of 100 generated, ${summary.total_cost_usd} (simulated: nothing was paid)"
@@ -63,7 +65,7 @@ def test_a_batch_of_a_hundred_is_completed(
 
 @pytest.mark.parametrize("count", [0, 101])
 def test_no_request_and_a_hundred_and_one_are_refused(count: int, run_flow: RunFlow, simulator: SimulatorControl) -> None:
-    state = run_flow(generate_requests, requests=requests(*["topic one"] * count), simulate=True)
+    state = run_flow(generate_requests, requests=requests(*["topic one"] * count), options={"simulate": True})
     assert isinstance(result_in(state), ParameterTypeError)
     assert simulator.usage()["requests"] == 0
 
@@ -72,7 +74,7 @@ def test_failures_have_their_type_and_their_reason(run_flow: RunFlow, building: 
     for topic, fault in (("topic one", "prose"), ("topic two", "400"), ("topic three", "wrong_roles")):
         simulator.script(fault, match=topic)
     asked = [*requests("topic one", "topic two", "topic three", "topic four"), *requests("topic four", template="advise")]
-    state = run_flow(generate_requests, requests=asked, simulate=True)
+    state = run_flow(generate_requests, requests=asked, options={"simulate": True})
     summary = summary_in(state)
     assert (state.name, summary.total, summary.successful, summary.failed) == ("Partial", 5, 1, 4)
     assert summary.error_types == {0: "ParseError", 1: "RejectedError", 2: "GenerationValidationError", 4: "ConfigError"}
@@ -82,7 +84,7 @@ def test_failures_have_their_type_and_their_reason(run_flow: RunFlow, building: 
 def test_stop_on_error_begins_nothing_more(run_flow: RunFlow, simulator: SimulatorControl) -> None:
     simulator.script("prose", match="topic one")
     asked = requests("topic four", "topic one", "topic two", "topic three")
-    state = run_flow(generate_requests, requests=asked, simulate=True, concurrency=1, stop_on_error=True)
+    state = run_flow(generate_requests, requests=asked, options={"simulate": True, "concurrency": 1, "stop_on_error": True})
     summary = summary_in(state)
     assert (state.name, summary.successful, summary.failed, summary.skipped) == ("Partial", 1, 1, 2)
     assert simulator.usage()["requests"] == 2
@@ -90,7 +92,7 @@ def test_stop_on_error_begins_nothing_more(run_flow: RunFlow, simulator: Simulat
 
 def test_a_batch_that_brings_nothing_has_failed(run_flow: RunFlow, building: Project, simulator: SimulatorControl) -> None:
     simulator.script("402")
-    state = run_flow(generate_requests, requests=requests("topic one", "topic two"), simulate=True, concurrency=1)
+    state = run_flow(generate_requests, requests=requests("topic one", "topic two"), options={"simulate": True, "concurrency": 1})
     summary = summary_in(state)
     assert (state.type.value, summary.successful, summary.failed, summary.skipped) == ("FAILED", 0, 1, 1)
     assert state.message is not None and "402" in state.message and "\n" not in state.message
@@ -116,7 +118,9 @@ def test_sigterm_lets_a_batch_end_what_it_has_begun(
 
     operator = threading.Thread(target=terminate)
     operator.start()
-    state = run_flow(generate_requests, requests=requests(*(f"topic {n}" for n in range(20))), simulate=True, concurrency=2)
+    state = run_flow(
+        generate_requests, requests=requests(*(f"topic {n}" for n in range(20))), options={"simulate": True, "concurrency": 2}
+    )
     operator.join()
     summary = summary_in(state)
     assert state.name == "Partial"

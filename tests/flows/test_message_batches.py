@@ -234,15 +234,18 @@ def _later(run_flow: RunFlow, run_build: RunFlow, building: Project, slow: Simul
     assert batch["last_look"] is not None  # `--no-wait` looks once
     assert (batch["api_status"], batch["trouble"]) == ("in_progress", None)
     assert "the API works on it" in listed.out
-    early = run_flow(collect_message_batches, simulate=True)
+    early = run_flow(collect_message_batches, options={"simulate": True})
     assert early.message == "batch-later: 0 of 8 accepted; 8 are in batches: build again to collect them"
-    assert run_flow(collect_message_batches, simulate=False).message == "no batch is open"  # real ones are another matter
+    assert (
+        run_flow(collect_message_batches, options={"simulate": False}).message == "no batch is open"
+    )  # real ones are another matter
     late = wait_for(
-        lambda: (state := run_flow(collect_message_batches, simulate=True)).message != early.message and state, "its end"
+        lambda: (state := run_flow(collect_message_batches, options={"simulate": True})).message != early.message and state,
+        "its end",
     )
     assert (late.name, late.message) == ("Completed", "batch-later: all 8 accepted")
     assert len(said_in(building, "batch-later")) == 8
-    assert run_flow(collect_message_batches, simulate=True).message == "no batch is open"
+    assert run_flow(collect_message_batches, options={"simulate": True}).message == "no batch is open"
     check_costs(building, slow)
     [(run,)] = rows(building, "SELECT DISTINCT run_id FROM generation_logs")
     assert run == report.run_id  # who asked has paid, whoever collected
@@ -259,7 +262,7 @@ def test_what_was_paid_is_collected_though_its_model_has_been_retired(
         server.set_model_fields("claude-sonnet-5-5", lifecycle="retired", retires_at="2026-11-26T00:00:00Z")
 
         def collected() -> bool:
-            state = run_flow(collect_message_batches, simulate=True)
+            state = run_flow(collect_message_batches, options={"simulate": True})
             assert state.is_completed(), state.message
             return rows(building, "SELECT count(*) FROM answers") == [(8,)]
 
