@@ -50,11 +50,17 @@ def usd(pico: int) -> Decimal:
     return Decimal(f"{Decimal(f'{pico}e-12'):f}".rstrip("0").rstrip("."))
 
 
+_A_CENT, _SHOWN_AT_LEAST = Decimal("0.00995"), Decimal("0.00005")
+"""From these amounts on, in US dollars, two and four digits after the point show more than nothing."""
+
+
 def dollars(amount: Decimal | None) -> str:
-    """An amount for people: cents from a dollar upwards, more digits below."""
+    """An amount for people: whole cents ($0.37), four digits below a cent ($0.0042); never $0.00 for what is more than nothing."""
     if amount is None:
         return "-"
-    return f"${amount:,.2f}" if amount >= 1 or amount == 0 else f"${amount:.4f}"
+    if amount == 0 or abs(amount) >= _A_CENT:
+        return f"${amount:,.2f}"
+    return f"${amount:.4f}" if abs(amount) >= _SHOWN_AT_LEAST else "less than $0.0001"
 
 
 def _whole(amount: Decimal, units: int) -> int:

@@ -20,7 +20,8 @@ from convoforge.orchestration.cancellation import end_state, handle_signals, wat
 from convoforge.orchestration.rate_limiter import prefect_limiter
 from convoforge.planning.forms import FormSection, ModelName, Offered, arrange_form
 from convoforge.planning.templates import Library
-from convoforge.tasks.report import format_usd, one_line
+from convoforge.pricing import dollars
+from convoforge.tasks.report import format_usd, one_line, show_usd
 
 
 class RequestsReport(BaseModel):
@@ -112,7 +113,7 @@ async def generate_requests(
 def make_end(summary: RequestsReport, *, simulated: bool) -> State[Any]:
     """The state that says what happened."""
     paid = " (simulated: nothing was paid)" if simulated else ""
-    message = f"{summary.successful} of {summary.total} generated, ${summary.total_cost_usd}{paid}"
+    message = f"{summary.successful} of {summary.total} generated, {show_usd(summary.total_cost_usd)}{paid}"
     if not summary.successful:
         return Failed(message=f"{message}: {one_line(next(iter(summary.reasons.values())))}", data=summary)
     return Completed(name="Completed" if summary.successful == summary.total else "Partial", message=message, data=summary)
@@ -144,6 +145,6 @@ def _row(request: ConversationRequest, outcome: Outcome | None) -> dict[str, str
         "tier": request.tier,
         "status": status,
         "score": str(outcome.quality.score) if outcome and outcome.quality else "-",
-        "cost": f"${outcome.cost_usd:f}" if outcome else "-",
+        "cost": dollars(outcome.cost_usd) if outcome else "-",
         "reason": outcome.reason if outcome else "",
     }

@@ -16,7 +16,7 @@ from prefect.logging import get_run_logger
 from convoforge.background import background_task
 from convoforge.ledger.budgets import list_budget_scopes, read_budgets
 from convoforge.orchestration.build_run import BuildRun, Progress
-from convoforge.pricing import usd
+from convoforge.pricing import dollars, usd
 
 PROGRESS_SECONDS = 5.0
 
@@ -75,7 +75,7 @@ async def _reached(opened: BuildRun) -> list[tuple[str, dict[str, str]]]:
         kind, spent = name.partition(":")[0], usd(budgets[name]["spent_pico"] + budgets[name]["maybe_pico"])
         for at in budget.alert_at:
             if spent >= cap * Decimal(str(at)):
-                message = f"{at:.0%} of the {kind} budget is spent: ${spent:.2f} of ${cap:.2f}"
+                message = f"{at:.0%} of the {kind} budget is spent: {dollars(spent)} of {dollars(cap)}"
                 payload = {
                     "budget": kind,
                     "share": f"{at:g}",
@@ -98,8 +98,8 @@ def _resource(opened: BuildRun) -> dict[str, str]:
 
 def describe(now: Progress) -> str:
     """A run's progress as one line."""
-    budget = f" of ${now.budget_usd:.2f}" if now.budget_usd is not None else ""
+    budget = f" of {dollars(now.budget_usd)}" if now.budget_usd is not None else ""
     return (
         f"{now.dataset}: {now.done} of {now.todo} done, {now.accepted} accepted, {now.needs_revision} need revision, "
-        f"{now.failed} failed, ${now.cost_usd:.4f}{budget}, {now.requests_per_minute:.0f} requests a minute"
+        f"{now.failed} failed, {dollars(now.cost_usd)}{budget}, {now.requests_per_minute:.0f} requests a minute"
     )

@@ -27,7 +27,7 @@ from convoforge.ledger.runs import Remarks, close_run, read_remarks, read_run_us
 from convoforge.markdown import fenced, inline, table_row
 from convoforge.models import Provider, Status, Usage
 from convoforge.orchestration.build_run import BuildRun, current_run
-from convoforge.pricing import Price, cache_saving, usd
+from convoforge.pricing import Price, cache_saving, dollars, usd
 from convoforge.publish.card import loading
 from convoforge.tasks.publish import Release
 from convoforge.tasks.retries import DELAYS, RETRIES, is_worth_a_retry
@@ -252,7 +252,7 @@ def summary(report: BuildReport) -> list[tuple[str, str]]:
         ("dropped", str(report.dropped)),
         ("pending", str(report.pending)),
         ("stale", str(report.stale)),
-        ("cost of this run", f"${report.cost_usd}{simulated}"),
+        ("cost of this run", f"{show_usd(report.cost_usd)}{simulated}"),
         *compare_with_estimate(report),
         ("seconds", f"{report.seconds:.1f}"),
         ("latest", f"version {report.latest_version}" if report.latest_version else "nothing published"),
@@ -265,9 +265,12 @@ def compare_with_estimate(report: BuildReport) -> Iterator[tuple[str, str]]:
     if report.estimated_cost_usd is not None and report.generated:
         expected, low, high = (Decimal(report.estimated_cost_usd), report.estimated_low_usd, report.estimated_high_usd)
         ratio = f": actual {Decimal(report.cost_usd) / expected:.2f} × of it" if expected else ""
-        yield "estimated before", f"${expected:.4f} (${Decimal(low or 0):.4f} to ${Decimal(high or 0):.4f}){ratio}"
+        yield "estimated before", f"{dollars(expected)} ({show_usd(low)} to {show_usd(high)}){ratio}"
     if report.cache_hit_rate is not None:
-        yield "prompt cache", f"{report.cache_hit_rate:.0%} of the input was read from it, ${report.cache_saved_usd} saved"
+        yield (
+            "prompt cache",
+            f"{report.cache_hit_rate:.0%} of the input was read from it, {show_usd(report.cache_saved_usd)} saved",
+        )
     if report.thinking_tokens:
         share = report.thinking_tokens / report.output_tokens
         yield "thinking", f"{report.thinking_tokens:,} of {report.output_tokens:,} output tokens ({share:.0%})"
@@ -287,6 +290,11 @@ def markdown(report: BuildReport) -> str:
     load = f"\n\n{fenced(lines, 'python')}\n" if lines else ""
     notes = "".join(f"\n- {inline(note)}" for note in report.notes)
     return f"# {report.dataset}: {inline(report.message)}\n\n{banner}| | |\n|---|---|\n{rows}{load}{notes}\n"
+
+
+def show_usd(exact: str | None) -> str:
+    """An exact amount as people read it."""
+    return dollars(Decimal(exact or 0))
 
 
 def format_usd(amount: Decimal) -> str:

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from convoforge.errors import ConfigError
 from convoforge.models import Usage
-from convoforge.pricing import Price, PriceOverride, cost, cost_pico, pico, price_of, usd
+from convoforge.pricing import Price, PriceOverride, cost, cost_pico, dollars, pico, price_of, usd
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 ANTHROPIC = next(provider for provider in get_snapshot().providers if provider.id == "anthropic")
@@ -245,3 +245,21 @@ def test_a_text_that_is_no_price_is_refused(text: str) -> None:
 def test_the_price_list_is_not_loaded_before_a_price_is_asked_for() -> None:
     check = "import sys, convoforge.pricing; sys.exit('genai_prices' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("amount", "shown"),
+    [
+        (None, "-"),
+        ("0", "$0.00"),
+        ("0.3738444", "$0.37"),
+        ("1234.5", "$1,234.50"),
+        ("0.0100", "$0.01"),
+        ("0.00999", "$0.01"),
+        ("0.0042", "$0.0042"),
+        ("0.000001", "less than $0.0001"),
+        ("-0.0042", "$-0.0042"),
+    ],
+)
+def test_an_amount_has_one_form_and_is_never_nothing_where_it_is_something(amount: str | None, shown: str) -> None:
+    assert dollars(None if amount is None else Decimal(amount)) == shown

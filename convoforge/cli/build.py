@@ -9,6 +9,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from decimal import Decimal
 from textwrap import indent
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -267,7 +268,9 @@ def _summarize(report: BuildReport) -> None:
     from convoforge.tasks.report import compare_with_estimate
 
     simulated = report.provider == "simulator"
-    cost = f"${report.cost_usd}" + (" (what it would have cost; it was simulated and nothing was paid)" if simulated else "")
+    cost = dollars(Decimal(report.cost_usd)) + (
+        " (what it would have cost; it was simulated and nothing was paid)" if simulated else ""
+    )
     if report.generated == 0 and not report.published:
         out.print(f"[bold]Nothing to do:[/bold] {escape(report.message)}. Nothing was generated, paid or published.")
     else:

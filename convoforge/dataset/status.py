@@ -21,7 +21,7 @@ from convoforge.planning.model_facts import ModelFacts
 from convoforge.planning.plan import Plan, make_plan
 from convoforge.planning.spec import DatasetSpec
 from convoforge.planning.templates import Library
-from convoforge.pricing import usd
+from convoforge.pricing import dollars, usd
 from convoforge.scoring import Rubric, content_hash
 
 _SCORED_AT_ONCE = 1_000
@@ -88,7 +88,7 @@ class Stranded:
 
     def __str__(self) -> str:
         return (
-            f"{self.conversations} of {self.accepted} accepted conversations, ${self.paid_usd:.2f} already paid, leave the dataset "
+            f"{self.conversations} of {self.accepted} accepted conversations, {dollars(self.paid_usd)} already paid, leave the dataset "
             "with this change of the spec (they stay in the ledger)"
         )
 

@@ -43,7 +43,7 @@ from convoforge.planning.keys import request_fingerprint
 from convoforge.planning.plan import Cell, Plan, expected_usage, kept_text, worst_cost_pico
 from convoforge.planning.spec import Generation
 from convoforge.planning.thinking import thinking_of
-from convoforge.pricing import pico, usd
+from convoforge.pricing import dollars, pico, usd
 from convoforge.rate import Need, Permit
 from convoforge.scoring import Rubric, ScoringContext
 
@@ -213,8 +213,8 @@ class Generator:
             spent = book["spent_pico"] + book["maybe_pico"]
             if spent + reserve > denied.limit_pico:
                 error = BudgetExceeded(
-                    f"{denied.scope.partition(':')[0]} budget reached at ${usd(spent):.2f} of ${usd(denied.limit_pico):.2f}; "
-                    f"the next call may cost ${usd(reserve):.4f}"
+                    f"{denied.scope.partition(':')[0]} budget reached at {dollars(usd(spent))} of {dollars(usd(denied.limit_pico))}; "
+                    f"the next call may cost {dollars(usd(reserve))}"
                 )
                 run_state.stop(str(error))
                 raise error

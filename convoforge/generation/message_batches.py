@@ -28,7 +28,7 @@ from convoforge.ledger.requests import claim, release_claims
 from convoforge.models import BatchState
 from convoforge.planning.plan import kept_text, worst_cost_pico
 from convoforge.planning.spec import Generation
-from convoforge.pricing import usd
+from convoforge.pricing import dollars, usd
 
 MAX_REQUESTS = 10_000
 MAX_BYTES = 64_000_000
@@ -158,7 +158,7 @@ class Batcher:
         if await self._run.ledger.aread(list_open_batches, self._run.dataset_id):
             return
         spent, limit = usd(denied.spent_pico), usd(denied.limit_pico)
-        self._run.state.stop(f"{denied.scope.partition(':')[0]} budget reached at ${spent:.2f} of ${limit:.2f}")
+        self._run.state.stop(f"{denied.scope.partition(':')[0]} budget reached at {dollars(spent)} of {dollars(limit)}")
 
     def _intent(self, job: Job, batch_id: str, at: datetime) -> Intent:
         reserve = worst_cost_pico(job.prompt, job.settings.max_tokens, self._run.price)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from decimal import Decimal
 
 import yaml
 
 from convoforge.markdown import code, fenced, inline, table_row
+from convoforge.pricing import dollars
 from convoforge.printable import printable
 from convoforge.publish.manifest import Manifest
 from convoforge.publish.measures import Measures, Spread
@@ -150,12 +150,12 @@ def _left_out(manifest: Manifest, measures: Measures) -> str:
 
 def _cost(manifest: Manifest, measures: Measures) -> str:
     rows = [
-        ("the accepted conversations", _dollars(measures.cost_usd)),
-        ("with those that were not accepted", _dollars(measures.spent_usd)),
-        ("of that, for each accepted conversation", _dollars(measures.spent_usd / manifest.rows)),
+        ("the accepted conversations", dollars(measures.cost_usd)),
+        ("with those that were not accepted", dollars(measures.spent_usd)),
+        ("of that, for each accepted conversation", dollars(measures.spent_usd / manifest.rows)),
     ]
     return (
-        f"## Cost\n\n{_table(('', 'US dollars'), rows)}\n\n{measures.input_tokens:,} input tokens (without cached ones) and "
+        f"## Cost\n\n{_table(('', 'cost'), rows)}\n\n{measures.input_tokens:,} input tokens (without cached ones) and "
         f"{measures.output_tokens:,} output tokens. Calls that gave no answer are in the ledger (`convoforge costs`), not in here."
     )
 
@@ -186,7 +186,3 @@ def _shorten(rows: Sequence[tuple[str, ...]]) -> Sequence[tuple[str, ...]]:
     half = _LONGEST_TABLE // 2
     between = (f"… {len(rows) - 2 * half:,} more …", *[""] * (len(rows[0]) - 1))
     return [*rows[:half], between, *rows[-half:]]
-
-
-def _dollars(amount: Decimal) -> str:
-    return f"{amount:,.6f}"

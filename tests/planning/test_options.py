@@ -141,7 +141,7 @@ def test_the_question_names_the_amount_and_what_no_answer_means(
 @pytest.mark.parametrize(
     ("budget", "said"),
     [
-        ("0.01", "the run budget ($0.0100) is less than one call may cost at worst"),
+        ("0.01", "the run budget ($0.01) is less than one call may cost at worst"),
         ("0.10", "of 24: the estimate is"),
         ("100", None),
     ],
@@ -159,7 +159,7 @@ def test_what_the_day_has_spent_already_counts(ledger: Ledger) -> None:
     budget = {"limit_pico": None, "reserved_pico": 0, "spent_pico": 1999 * 10**10, "maybe_pico": 0}
     ledger.write(write_budgets, {day: budget})
     (warning,) = of(read_known_of_plan(ledger, make_plan(spec, LIBRARY, "anthropic"))).warnings
-    assert warning.startswith("what is left of the day budget ($0.0100) is less than one call")
+    assert warning.startswith("what is left of the day budget ($0.01) is less than one call")
 
 
 def test_without_a_terminal_a_build_goes_on_and_takes_little_out_unless_told_to(

@@ -93,9 +93,9 @@ def test_costs_add_up_and_count_what_was_not_accepted(dataset: Any, make_rows: R
     accepted = make_rows(10, cost_usd=Decimal("0.01"))
     revise = make_rows(5, status=Status.DROPPED, cost_usd=Decimal("0.002"), reasons=("parse error",))
     card = card_of(dataset.publish(accepted, revise))
-    assert "| the accepted conversations | 0.100000 |" in card
-    assert "| with those that were not accepted | 0.110000 |" in card
-    assert "| of that, for each accepted conversation | 0.011000 |" in card
+    assert "| the accepted conversations | $0.10 |" in card
+    assert "| with those that were not accepted | $0.11 |" in card
+    assert "| of that, for each accepted conversation | $0.01 |" in card
     assert "1,000 input tokens (without cached ones) and 2,000 output tokens" in card
     assert "5 dropped; with their reasons" in card
     assert "| parse error | 5 |" in card
