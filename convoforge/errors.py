@@ -2,13 +2,13 @@
 
 ConvoforgeError
 ├── ConfigError                  what a person wrote cannot work: spec, template, setting, argument
-├── ClaudeAPIError               the API said no, or nothing usable
+├── ClaudeAPIError               the API refused, or its answer is unusable
 │   ├── TransientError           408, 409, 5xx, connection, time-out: worth another attempt
 │   │   └── UnreadableError      an answer that is none of the API's, or cannot be read; ten in a row stop a run
 │   ├── OverloadError            429 and 529: not the request's fault; never before `retry_after`
 │   ├── RejectedError            400, 404, 413, 422: this request can never work
 │   └── FatalAPIError                401, 402, 403, unknown model, spend limit: no request can work
-├── RateLimitError               the limiter would have to wait, and was told not to
+├── RateLimitError               the limiter would have to wait, and the caller does not want to
 ├── LimiterClosed                   the run is stopping: nothing new is sent
 ├── ParseError                   an answer holds no conversation
 ├── GenerationValidationError    a conversation breaks the rules (roles, empty turns)
@@ -39,7 +39,7 @@ class ClaudeAPIError(ConvoforgeError):
     """The API answered with an error, or with nothing usable.
 
     `status` is the HTTP status (None where no answer came), `kind` the API's own error type or ours ("timeout",
-    "connection"), `maybe_billed` whether the call may have been charged although no usage was told, `final` that the server wants
+    "connection"), `maybe_billed` whether the call may have been charged although no usage is known, `final` that the server wants
     no other attempt in this run.
     """
 

@@ -32,17 +32,17 @@ from convoforge.ledger.runs import read_stop
 from convoforge.pricing import Price
 
 MISSING_FOR = timedelta(hours=6)
-"""How long the API may answer 404 for a batch that it has named, before its list decides. Such answers were met two minutes after the
-making of batches that were fine, and after their end."""
+"""Time during which the API may answer 404 for a batch it has created, before its list decides. Such answers were met two
+minutes after the creation of batches that were fine, and after their end."""
 
 SHORT_FOR = timedelta(hours=1)
-"""How long after its end a batch may have fewer results than requests."""
+"""Time after its end during which a batch may have fewer results than requests."""
 
 RESULTS_LIVE = timedelta(days=29)
-"""How long after the making of a batch the API keeps its results."""
+"""Time after its creation for which the API keeps a batch's results."""
 
 SETTLE = timedelta(seconds=5)
-"""How long after its making a batch may take to be listed."""
+"""Maximum time from the creation of a batch to its listing."""
 
 
 class Collector:
@@ -77,7 +77,7 @@ class Collector:
         return await self._fail([(part, error) for part in parts.values()])
 
     async def _look(self, batch: OpenBatch, found: Collected) -> bool:
-        """Whether a batch is over, its results written."""
+        """Look at one batch and write its results. Returns whether it is done with."""
         assert batch.api_key is not None
         api = self._run.claude.message_batches(self._run.key_names.index(batch.api_key))
         parts = await self._run.ledger.aread(read_parts, batch.id)

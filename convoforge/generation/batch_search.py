@@ -13,10 +13,10 @@ from convoforge.ledger.message_batches import BatchRequest, OpenBatch, list_know
 from convoforge.models import BatchState
 
 SKEW = timedelta(minutes=10)
-"""How far this machine's clock and the API's may differ."""
+"""Maximum difference between this machine's clock and the API's."""
 
 RECOGNIZED_WITHIN = 100
-"""Results to look into to tell one's own batch from another with as many requests."""
+"""Number of results to read before a batch is known to be ours or another's."""
 
 
 class BatchSearch:

@@ -35,7 +35,7 @@ class CircuitBreaker:
     _wait: float = 0.0
 
     def trip(self, reason: str) -> None:
-        """No request can work. What was sent before the first word of it says nothing new."""
+        """Open the breaker: no request can work. A failure of a request sent before it opened changes nothing."""
         now = self.clock()
         if self.reason and now < self.until and not self.probing:
             return

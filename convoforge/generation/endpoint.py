@@ -1,4 +1,4 @@
-"""Who answers, and where: the real API or a simulator, never one taken for the other."""
+"""Where requests go: the real API or a simulator, never one mistaken for the other."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ async def open_client(settings: Settings, spec: DatasetSpec, *, simulate: bool) 
 
 
 async def check_provider(claude: ModelClient, expected: Provider, policy: Policy) -> None:
-    """Ask the API, at no cost, whether it would answer. Raises `FatalAPIError` with what to do about it."""
+    """Check, at no cost, that the API accepts the key and knows the model. Raises `FatalAPIError` with what to do."""
 
     async def check() -> Provider:
         try:
@@ -85,7 +85,7 @@ def limit_label(spec: DatasetSpec, base_url: str, provider: Provider) -> str:
 
 
 def wrong_provider(found: Provider, expected: Provider) -> str:
-    """What to say where the real API was meant and a simulator answers, or the other way round."""
+    """The message for a simulator that answers where the real API was meant, or the reverse."""
     if found == "simulator":
         return "a simulator answers at ANTHROPIC_BASE_URL, but a real build was asked for: use --simulate, or unset ANTHROPIC_BASE_URL"
     return f"--simulate was asked for, but the answer is signed by no simulator (expected {expected}): nothing more is sent"

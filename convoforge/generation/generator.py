@@ -93,16 +93,16 @@ class Generator:
 
     @property
     def flying(self) -> int:
-        """How many calls have been sent and not been answered."""
+        """Number of calls that have been sent and not answered."""
         return self._flying
 
     @property
     def waiting_for_cache(self) -> int:
-        """How many requests wait for one that goes ahead to write their common text to the prompt cache."""
+        """Number of requests that wait for the first one to write their common text to the prompt cache."""
         return self._cache.waiting
 
     async def generate(self, job: Job) -> Outcome:
-        """What became of one request. Never raises for what the API does: the outcome says it.
+        """Generate one request and return its outcome. Never raises for what the API does: the outcome says it.
 
         Raises `LedgerError`, and `ConfigError` for a request that is larger than a limit.
         """
@@ -171,7 +171,7 @@ class Generator:
     async def _reserve(
         self, job: Job, number: int, reserve: int, permit: Permit, turn: CacheTurn
     ) -> asyncio.Task[Outcome] | Denied:
-        """Write the intent, and begin the call: both or neither, also where the caller leaves in between."""
+        """Write the intent and begin the call: both or neither, even if the caller is cancelled in between."""
         try:
             intent = make_intent(self._run, job, number, self._now(), reserve, self._run.owner, permit.fingerprint)
             denied = await self._run.ledger.batched(start_attempts, intent)
@@ -194,7 +194,7 @@ class Generator:
         return task
 
     def _landed(self, task: asyncio.Task[Any]) -> None:
-        """Stop after what no other request would fare better with: a ledger that fails, a fault of ours. The caller may have left."""
+        """Stop the run after an error that every other request would meet too: a failing ledger, a bug of ours. The caller may be gone."""
         self._run.state.in_flight.discard(task)
         error = None if task.cancelled() else task.exception()
         if error is not None and not isinstance(error, ClaudeAPIError):
@@ -270,7 +270,7 @@ class Generator:
         return recorded.outcome(min_score, intent.attempt - job.claimed.attempts)
 
     def _log_terms(self, reply: Reply) -> None:
-        """Say once in the log what answers are billed under, where that is not the plain price."""
+        """Log once the terms that answers are billed under, if they differ from the list price."""
         if reply.terms not in self._logged_terms:
             self._logged_terms.add(reply.terms)
             if message := describe_terms(reply.model or self._run.spec.model, reply.terms):

@@ -25,14 +25,14 @@ class LastingRunState(RunState):
     breaker: CircuitBreaker = field(default_factory=CircuitBreaker)
 
     def stop(self, reason: str, *, fatal: bool = False) -> None:
-        """Send nothing for a while, if no request can work now: those that wait are told at once."""
+        """Send nothing for a while if no request can work now. Waiting requests fail at once."""
         if fatal and self.stopped is None:
             self.breaker.trip(reason)
             if self.limiter is not None:
                 self.limiter.turn_away(lambda: self.breaker.refusal() or LimiterClosed(reason))
 
     def allow(self, epoch: int) -> None:
-        """What came before the breaker opened is told so, wherever it waited: it does not try in its turn."""
+        """Raise for a request that came before the breaker opened, wherever it waited: it is not tried later."""
         if self.breaker.reason and epoch != self.breaker.trips:
             raise self.breaker.refusal() or LimiterClosed(self.breaker.reason, retry_after=1)
 
@@ -41,14 +41,14 @@ class LastingRunState(RunState):
         super().stop(reason, fatal=fatal)
 
     def rest(self, seconds: float, reason: str) -> None:
-        """The API asks for a longer wait than there is patience for: callers are told at once, those that wait already, too; after
+        """The API asks for a longer wait than there is patience for: callers get the error at once, waiting ones too; after
         `seconds` the next one asks again."""
         self.rests_until, self.rests_why = time.monotonic() + seconds, reason
         if self.limiter is not None:
             self.limiter.turn_away(lambda: RateLimitError(reason, retry_after=seconds))
 
     def other_model(self, reason: str) -> None:
-        """Told in the answer's metadata, and in the log: it is no reason to serve nobody."""
+        """Do not stop: the answer's metadata and the log name the other model."""
         _LOG.warning("%s", reason)
 
     def note_answer(self, error: Exception | None) -> None:

@@ -127,7 +127,7 @@ class Batcher:
         ]
 
     async def _create(self, requests: Sequence[bytes], settings: Generation, since: datetime) -> BatchState | None:
-        """The batch, made; None where nobody knows whether it was: `collect` looks for it. Raises what the API said where it was not.
+        """Create the batch. Returns None if that is unclear: `collect` looks for it then. Raises the API's error if it refused.
 
         A server that broke may have made it all the same: before another attempt the API's list is looked at, as a second batch is
         paid in full.

@@ -1,4 +1,4 @@
-"""The API's prompt cache, used so that it pays: who marks a request for it, and who goes ahead of whom.
+"""When the API's prompt cache pays: which requests are marked for it, and which one goes first to fill it.
 
 Reading a kept text costs a tenth or less of sending it, keeping it a quarter more. A text can be read once the first answer to it has
 begun, and is forgotten five minutes after it was last used. So of many requests with one text the first goes ahead, and the others
@@ -59,7 +59,7 @@ class _Text:
 
 
 class PromptCache:
-    """The texts of one process's requests. `clock` tells seconds and never goes back. Belongs to one event loop."""
+    """The texts of one process's requests. `clock` gives monotonic seconds. Belongs to one event loop."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -103,7 +103,7 @@ class PromptCache:
                 known.ahead = None
 
     def note_usage(self, text: str | None, usage: Usage) -> None:
-        """A marked request with `text` was answered."""
+        """Record that a marked request with `text` was answered."""
         if text is None:
             return
         known = self._texts.setdefault(text, _Text())

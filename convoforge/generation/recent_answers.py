@@ -11,10 +11,10 @@ from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 
 LOOK_BACK = 50
-"""Answers that are looked at; a run with fewer is not judged."""
+"""Number of last answers that are judged; a run with fewer is not judged."""
 
 MIN_ACCEPTED = 20
-"""Percent of them that have to be accepted."""
+"""Minimum percentage of them that must be accepted."""
 
 _MAX_REASONS = 3
 _MAX_QUOTED = 160
@@ -36,7 +36,7 @@ class RecentAnswers:
         self._accepted: set[bytes] = set()
 
     def know(self, contents: Iterable[bytes | None]) -> None:
-        """Remember what was accepted before: the hashes of contents."""
+        """Remember the content hashes of conversations accepted earlier."""
         self._accepted.update(content[:_KEY_BYTES] for content in contents if content)
 
     def repeats(self, content_hash: str | None) -> bool:

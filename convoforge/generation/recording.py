@@ -1,4 +1,4 @@
-"""What came of a call, as the ledger keeps it: an answer read and priced; a failure with what it may have cost. Pure."""
+"""The result of a call as the ledger keeps it: an answer, parsed and priced, or a failure with what it may have cost. Pure functions."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _MAX_QUOTED = 200
 """Characters of a system turn that the model wrote: enough to see what it wanted."""
 
 _MUCH_THOUGHT = 0.2
-"""The share of an answer that was cut off from which on thinking is the reason that is told."""
+"""Share of the output tokens of a cut-off answer above which thinking is named as the reason."""
 
 _STOPS = {
     "refusal": AnswerKind.REFUSED,
@@ -64,13 +64,13 @@ class RecordedAnswer:
     unscored: ConvoforgeError | None = None
 
     def status(self, min_score: int) -> Status:
-        """Where the draw stands that it answers, duplicates aside."""
+        """Status of the answered draw, before duplicates are looked for."""
         if self.quality is None:
             return Status.DROPPED if self.conversation is None else Status.NEEDS_REVISION
         return judge_quality(self.quality, min_score)[0]
 
     def faults(self, min_score: int) -> tuple[str, ...]:
-        """Why the answer is not accepted, duplicates aside; empty where it is."""
+        """Reasons why the answer is not accepted, before duplicates are looked for; empty if it is."""
         if self.quality is None:
             return (str(self.fault or self.unscored),)
         status, why = judge_quality(self.quality, min_score)
@@ -78,7 +78,7 @@ class RecordedAnswer:
 
     @property
     def content_hash(self) -> str | None:
-        """By which the conversation is known again; None where there is none."""
+        """Hash of the conversation's content, to find duplicates; None if there is no conversation."""
         return self.completion.answer.content_hash if self.completion.answer else None
 
     def outcome(self, min_score: int, attempts: int) -> Outcome:
@@ -105,7 +105,7 @@ class RecordedAnswer:
 
 
 def asked_of(prompt: Prompt, model: str, settings: Generation, template_version: str) -> Asked:
-    """What is kept of a request that is sent."""
+    """The part of a sent request that the ledger keeps."""
     return Asked(request_fingerprint(model, prompt, settings), template_version, prompt.conversation_system, settings.temperature)
 
 
@@ -164,19 +164,19 @@ def record_answer(
 
 
 def check_usable(reply: Reply, recorded: RecordedAnswer) -> None:
-    """Raises `TransientError` for an answer that holds no conversation and is no whole answer either: its usage was not told, or it
+    """Raises `TransientError` for an answer that holds no conversation and is no whole answer either: its usage is missing, or it
     ended before it was complete. A conversation that is there was paid, and is kept whatever else is missing."""
     if recorded.conversation is not None:
         return
     facts: dict[str, Any] = {"request_id": reply.request_id, "maybe_billed": True}
     if not reply.usage_known:
-        raise UnreadableError("the answer tells no usage that can be true, and holds no conversation", kind="bad_usage", **facts)
+        raise UnreadableError("the answer has no plausible usage and holds no conversation", kind="bad_usage", **facts)
     if reply.stop_reason is None:
         raise TransientError("the answer ended before it was complete", kind="incomplete", **facts)
 
 
 def _charged(intent: Intent, reply: Reply, price: Price) -> dict[str, Any]:
-    """What a reply cost, by the price of the model that gave it and under the terms that it names. Where its usage was not told, or no
+    """What a reply cost, by the price of the model that gave it and under the terms that it names. Where its usage is missing, or no
     price of that model or of those terms is known, it is maybe billed at the worst: nobody knows what it cost."""
     other = is_other_model(intent.model, reply.model)
     paid = price_answered(reply.model, batch=intent.batch_id is not None) if other else price
@@ -197,7 +197,7 @@ def _charged(intent: Intent, reply: Reply, price: Price) -> dict[str, Any]:
 
 
 def _storable(text: str) -> str:
-    """A text as databases and HTTP take it: no NUL, no half of a surrogate pair."""
+    """The text without NUL and lone surrogates, which databases and HTTP refuse."""
     return text.replace("\0", "\ufffd").encode(errors="replace").decode()
 
 

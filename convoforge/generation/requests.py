@@ -87,12 +87,12 @@ class RequestGenerator:
 
     @property
     def in_flight(self) -> int:
-        """How many calls are under way."""
+        """Number of calls in flight."""
         return self._run.generator.flying
 
     @property
     def stopped(self) -> str | None:
-        """Why nothing is sent any more: `stop`. None while it works."""
+        """The reason given to `stop`, after which nothing is sent. None while it works."""
         return self._run_state.stopped
 
     def resting(self) -> RateLimitError | None:
@@ -110,7 +110,7 @@ class RequestGenerator:
     async def check(self) -> str:
         """Whether requests are served: a few words where one has to show it first, empty while all is well.
 
-        Raises what a caller would be told: `LimiterClosed`, `RateLimitError`, `LedgerError`.
+        Raises what a caller would get: `LimiterClosed`, `RateLimitError`, `LedgerError`.
         """
         ledger = self._run.context.ledger
         await ledger.check_room()
@@ -121,7 +121,7 @@ class RequestGenerator:
         return self._run_state.breaker.reason
 
     async def generate(self, request: ConversationRequest, *, name: str | None = None) -> Outcome:
-        """What became of one request: its conversation with quality and cost, or an error of ours in `error`.
+        """Generate one request and return its outcome: a conversation with quality and cost, or one of our errors in `error`.
 
         Raises `ConfigError` for a request that cannot work (unknown template, parameter, tier): nothing was paid then; and
         `LedgerError`. Cancelling takes back a request that still waits. A call that was sent is paid: it goes on, and is recorded.
@@ -143,7 +143,7 @@ class RequestGenerator:
         stop_on_error: bool = False,
         batch: str | None = None,
     ) -> list[Outcome | None]:
-        """What became of 1 to 100 requests, in their order, `concurrency` at a time.
+        """Generate 1 to 100 requests, `concurrency` at a time, and return their outcomes in the order of the requests.
 
         One that raises brings its error in `error`. With `stop_on_error` nothing new is begun after the first that brings no
         conversation; None stands for those that were not begun. Its summary is kept under the id `batch` (32 characters; a new one if not
@@ -193,7 +193,7 @@ class RequestGenerator:
 
     @property
     def waiting_for_cache(self) -> int:
-        """How many of those in the queue wait for one that goes ahead to fill the prompt cache."""
+        """Number of queued requests that wait for the first one to fill the prompt cache."""
         return self._run.generator.waiting_for_cache
 
     def stop(self, reason: str) -> None:
@@ -201,7 +201,7 @@ class RequestGenerator:
         self._run_state.end(reason)
 
     async def drain(self, grace_seconds: float) -> None:
-        """Wait until nothing is under way. What is still in flight after `grace_seconds` is given up, and kept as maybe billed."""
+        """Wait until no call is in flight. Calls still open after `grace_seconds` are abandoned and recorded as maybe billed."""
         if under_way := self._under_way | self._run_state.in_flight:
             await asyncio.wait(under_way, timeout=grace_seconds)
         for call in self._run_state.in_flight:
@@ -210,7 +210,7 @@ class RequestGenerator:
             await asyncio.wait(under_way)
 
     async def _try(self, request: ConversationRequest, name: str) -> Outcome:
-        """Generate, and tell the breaker how it went if it is this request that it let through."""
+        """Generate, and report the outcome to the circuit breaker if this is the request that it let through."""
         breaker = self._run_state.breaker
         if not breaker.enter():
             return await self._generate(request, name)
@@ -272,7 +272,7 @@ class RequestGenerator:
             self._unanswered.put_nowait(registering.result()[0])
 
     async def tidy(self) -> None:
-        """Requests that end without an answer leave no claim, and no row if they were never sent. Runs as long as the generator does."""
+        """Release the claims of requests that ended without an answer, and delete the rows of those never sent. Runs until cancelled."""
         while True:
             await self._tidy_once([await self._unanswered.get()])
 
@@ -288,7 +288,7 @@ class RequestGenerator:
             _LOG.warning("%d requests that were not answered could not be cleared away: %s", len(ids), error)
 
     async def find(self, name: str) -> tuple[ConversationRequest, str, Outcome | None] | None:
-        """The request with this name, or whose conversation has this id; its state in the ledger, and what became of it."""
+        """The request with this name or conversation id: its state in the ledger and its outcome."""
         ledger, dataset = self._run.context.ledger, self._run.context.dataset_id
         row = await ledger.aread(find_request, dataset, name)
         if row is None:
@@ -363,7 +363,7 @@ def name_in_batch(batch: str, index: int) -> str:
 
 
 def _summary(run_state: LastingRunState) -> tuple[str, str, dict[str, object]]:
-    """How a run ended: state, message, report."""
+    """A run's end state, message and report."""
     generated = run_state.tally["generated"]
     report = {"generated": generated, "cost_usd": f"{usd(run_state.cost_pico):f}"}
     return (

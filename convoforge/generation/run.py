@@ -1,4 +1,4 @@
-"""What one process holds open to generate with: ledger, owner, client, limiter, generator. Checked before a cent is spent."""
+"""The open resources of one generating process: ledger, owner, client, limiter, generator. All are checked before a cent is spent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run's calls in this process: what stops them, and what has become of them so far. Shared by all who make calls for the run."""
+"""The state of a run in this process: why it stopped, and counts of what its calls brought. Shared by everything that makes its calls."""
 
 from __future__ import annotations
 

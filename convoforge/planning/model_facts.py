@@ -1,8 +1,8 @@
-"""What each model takes and how it behaves: facts, told and dated, never inferred from a name.
+"""What each model takes and how it behaves: facts with a source and a date, never inferred from a name.
 
-A run asks the API (`GET /v1/models/{id}`), and what it says goes first. A snapshot lies in the package (`model_facts.json`, with its date
-and sources): for plans, which call nothing, for servers without that route, and for what the API does not tell (the least length that is
-cached, whether a model thinks by itself, whether it takes a temperature).
+A run asks the API (`GET /v1/models/{id}`), whose answer takes precedence. A snapshot lies in the package (`model_facts.json`, with its date
+and sources): for plans, which call nothing, for servers without that route, and for what the API does not
+report (the minimum length that is cached, whether a model thinks by default, whether it takes a temperature).
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ _CACHED_FROM = 512
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """One model. Tokens are those of one request; None where nobody has said.
+    """One model. Tokens are those of one request; None where unknown.
 
-    `thinking` are the values that the request's `thinking.type` may have; `thinks` is whether the model thinks where the request says
-    nothing; `efforts` are the levels it takes, `efforts_when_off` those it takes together with thinking turned off. `known` is false
-    for a model that nobody has told anything of: the plainest request is made of it. `characters_a_token` is of English text: about 3
-    since Opus 4.7, whose tokenizer gives 30 % more tokens than the one before (4). `told` is whether
-    the API itself has said so.
+    `thinking` are the values that the request's `thinking.type` may have; `thinks` is whether the model thinks by
+    default; `efforts` are the levels it takes, `efforts_when_off` those it takes together with thinking turned off. `known` is false
+    for a model without any facts: it is sent the plainest request. `characters_a_token` is of English text: about 3
+    since Opus 4.7, whose tokenizer gives 30 % more tokens than the one before (4). `reported` is whether
+    the API itself has reported the facts.
     """
 
     id: str
@@ -58,33 +58,33 @@ class ModelFacts:
     retires_at: date | None = None
     characters_a_token: int = 3
     known: bool = True
-    told: bool = field(default=False, compare=False)
+    reported: bool = field(default=False, compare=False)
 
     def uses_schema(self, settings: Generation) -> bool:
-        """Whether an answer's format is asked for as a schema, or in words."""
+        """Whether the answer's format is requested as a schema (else described in the prompt)."""
         return settings.structured and self.structured
 
 
 def snapshot_facts(model: str) -> ModelFacts:
     """What the package's snapshot says of a model; the plainest facts where it says nothing."""
-    told = snapshot_models().get(model) or snapshot_models().get(bare_model(model).replace("@", "-"))
-    if told is None:
+    entry = snapshot_models().get(model) or snapshot_models().get(bare_model(model).replace("@", "-"))
+    if entry is None:
         return ModelFacts(model, known=False)
-    found: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in told.items()}
+    found: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in entry.items()}
     facts = {name: found[name] for name in ModelFacts.__dataclass_fields__ if name in found}
-    return ModelFacts(**{**facts, "id": model, "retires_at": _date(told["retires_at"])})
+    return ModelFacts(**{**facts, "id": model, "retires_at": _date(entry["retires_at"])})
 
 
-def pick_facts(told: Mapping[str, Any]) -> dict[str, Any]:
-    """What matters of a model as `GET /v1/models/{id}` tells it, small enough to be kept; whatever is not what it should be is left out."""
+def pick_facts(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """The facts that matter in an answer of `GET /v1/models/{id}`, small enough to be stored. Values of a wrong type are left out."""
     found: dict[str, Any] = {}
     for name in ("max_tokens", "max_input_tokens"):
-        if type(told.get(name)) is int and 0 < told[name] < 2**31:
-            found[name] = told[name]
-    if told.get("lifecycle") in LIFECYCLES:
-        found["lifecycle"] = told["lifecycle"]
-        found["retires_at"] = _day(told.get("retires_at"))
-    can = _branch(told, "capabilities")
+        if type(answer.get(name)) is int and 0 < answer[name] < 2**31:
+            found[name] = answer[name]
+    if answer.get("lifecycle") in LIFECYCLES:
+        found["lifecycle"] = answer["lifecycle"]
+        found["retires_at"] = _day(answer.get("retires_at"))
+    can = _branch(answer, "capabilities")
     for name, capability in (("structured", "structured_outputs"), ("batch", "batch")):
         if (supported := _supported(can, capability)) is not None:
             found[name] = supported
@@ -96,15 +96,15 @@ def pick_facts(told: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def merge_facts(snapshot: ModelFacts, told: Mapping[str, Any]) -> ModelFacts:
-    """What the API has told of a model (as `pick_facts` left it), completed by the snapshot. A model that the snapshot does not know is
-    taken to be a new one: it thinks unless it is told not to, and with thinking off takes no more than high effort."""
-    if not told:
+def merge_facts(snapshot: ModelFacts, reported: Mapping[str, Any]) -> ModelFacts:
+    """What the API reports of a model (see `pick_facts`), completed from the snapshot. A model that the snapshot does not know is assumed
+    to be new: it thinks unless thinking is turned off, and takes no more than high effort then."""
+    if not reported:
         return snapshot
-    found: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in told.items()}
-    if "lifecycle" in told:
-        found["retires_at"] = _date(told.get("retires_at"))
-    facts = replace(snapshot, **found, known=True, told=True)
+    found: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in reported.items()}
+    if "lifecycle" in reported:
+        found["retires_at"] = _date(reported.get("retires_at"))
+    facts = replace(snapshot, **found, known=True, reported=True)
     if snapshot.known:
         return replace(facts, efforts_when_off=tuple(level for level in snapshot.efforts_when_off if level in facts.efforts))
     return replace(
@@ -124,7 +124,7 @@ def is_elsewhere(provider: Provider, base_url: str) -> bool:
 def check_model(facts: ModelFacts, spec: DatasetSpec, *, elsewhere: bool) -> None:
     """Raises `ConfigError` for a spec that cannot work with its model. `elsewhere` is whether another server than Anthropic's answers: of
     what is retired there the snapshot knows nothing."""
-    if facts.lifecycle == "retired" and (facts.told or not elsewhere):
+    if facts.lifecycle == "retired" and (facts.reported or not elsewhere):
         raise ConfigError(
             f"the model {facts.id} is retired{_since(facts)}: no request to it is answered. Change `model` in the spec"
         )
@@ -134,7 +134,7 @@ def check_model(facts: ModelFacts, spec: DatasetSpec, *, elsewhere: bool) -> Non
 
 
 def check_max_tokens(facts: ModelFacts, settings: Generation) -> None:
-    """Raises `ConfigError` for more tokens than the model gives."""
+    """Raises `ConfigError` if `max_tokens` is more than the model can give."""
     if facts.max_tokens is not None and settings.max_tokens > facts.max_tokens:
         raise ConfigError(
             f"generation.max_tokens: {settings.max_tokens:,} is more than the {facts.max_tokens:,} tokens that the model {facts.id} gives"
@@ -142,14 +142,14 @@ def check_max_tokens(facts: ModelFacts, settings: Generation) -> None:
 
 
 def describe_model(facts: ModelFacts, settings: Generation) -> Iterator[str]:
-    """What a person should know of a model before it is paid."""
+    """Warnings about a model, before anything is spent."""
     if not facts.known:
         yield (
-            f"nothing is known of the model {facts.id}: it is asked in the plainest way, with the answer's format told in words; "
-            "what it thinks by itself is paid"
+            f"nothing is known of the model {facts.id}: requests are kept plain, with the answer's format described in the prompt; "
+            "thinking that it does by default is billed"
         )
     elif settings.structured and not facts.structured:
-        yield f"the model {facts.id} takes no structured output: the answer's format is told in words"
+        yield f"the model {facts.id} takes no structured output: the answer's format is described in the prompt"
     if facts.lifecycle == "deprecated":
         when = f", and will be retired on {_written(facts.retires_at)}" if facts.retires_at else ""
         yield f"the model {facts.id} is deprecated{when}: choose a newer one"
@@ -165,15 +165,15 @@ def _written(day: date) -> str:
     return f"{day.day} {day:%B %Y}"
 
 
-def _branch(told: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
+def _branch(answer: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
     for name in names:
-        inner = told.get(name)
-        told = inner if isinstance(inner, Mapping) else {}
-    return told
+        inner = answer.get(name)
+        answer = inner if isinstance(inner, Mapping) else {}
+    return answer
 
 
-def _supported(told: Mapping[str, Any], name: str) -> bool | None:
-    supported = _branch(told, name).get("supported")
+def _supported(answer: Mapping[str, Any], name: str) -> bool | None:
+    supported = _branch(answer, name).get("supported")
     return supported if isinstance(supported, bool) else None
 
 
@@ -190,14 +190,14 @@ def _day(moment: object) -> str | None:
 
 @cache
 def snapshot_models() -> dict[str, dict[str, Any]]:
-    """The snapshot by model, each also under its other names."""
+    """The snapshot by model id and alias."""
     older = set(_snapshot()["older_tokenizer"])
-    models = [{**told, "characters_a_token": 4 if told["id"] in older else 3} for told in _snapshot()["models"]]
-    return {name: told for told in models for name in (told["id"], *told["aliases"])}
+    models = [{**facts, "characters_a_token": 4 if facts["id"] in older else 3} for facts in _snapshot()["models"]]
+    return {name: facts for facts in models for name in (facts["id"], *facts["aliases"])}
 
 
 def snapshot_date() -> date:
-    """The day that the snapshot was taken."""
+    """Date of the snapshot."""
     return date.fromisoformat(_snapshot()["as_of"])
 
 

@@ -1,6 +1,6 @@
 """Whether and how much a model thinks before it answers, and how each model is asked for it.
 
-Thinking is billed as output and counts toward `max_tokens`, and the newest models think unless they are told not to.
+Thinking is billed as output and counts toward `max_tokens`, and the newest models think unless thinking is turned off.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def takes_temperature(facts: ModelFacts, settings: Generation) -> bool:
 
 
 def describe_thinking(facts: ModelFacts, settings: Generation) -> str | None:
-    """What a person should know before it is paid; None where nothing is thought."""
+    """A warning about what thinking costs; None if the model will not think."""
     thinking = thinking_of(facts, settings)
     if not thinking.thinks:
         return None
@@ -83,7 +83,7 @@ def describe_thinking(facts: ModelFacts, settings: Generation) -> str | None:
     until = "" if thinking.forced else " where nothing is known yet"
     return (
         f"{facts.id} {thinks}, which is billed as output and counts toward max_tokens ({settings.max_tokens:,}); "
-        f"about {thinking.expected_tokens:,} tokens an answer are reckoned with{until}"
+        f"the estimate counts about {thinking.expected_tokens:,} tokens an answer{until}"
     )
 
 

@@ -15,7 +15,7 @@ from convoforge.rate.limiter import KINDS, Entry, Kind, Limits, Need, Permit
 
 
 def fingerprint(key: str) -> str:
-    """Six hex digits that tell keys apart in names and logs and give nothing of the key away."""
+    """Six hex digits that distinguish keys in names and logs, and reveal nothing of the key."""
     return hashlib.sha256(key.encode()).hexdigest()[:6]
 
 

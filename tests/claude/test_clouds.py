@@ -127,7 +127,7 @@ async def made(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Any]:
 async def test_a_cloud_is_where_the_sdk_s_own_environment_says(api: Api, made: Any) -> None:
     claude = made(api)
     assert (claude.base_url, claude.keys) == (ADDRESSES[api], 1)
-    assert claude.facts.known and not claude.facts.told
+    assert claude.facts.known and not claude.facts.reported
 
 
 @pytest.mark.parametrize("api", CLOUDS)
@@ -225,7 +225,7 @@ async def test_a_check_asks_only_a_cloud_that_tells_of_its_models(api: Api, made
     claude = made(api, server.url)
     await check_provider(claude, "anthropic", Policy(Retry()))
     assert [path for path, _, _ in server.seen] == ([f"/v1/models/{MODEL}"] if api == "aws" else [])
-    assert (claude.facts.max_tokens == 99) == claude.facts.told == (api == "aws")
+    assert (claude.facts.max_tokens == 99) == claude.facts.reported == (api == "aws")
 
 
 @pytest.mark.parametrize("api", CLOUDS)

@@ -84,7 +84,7 @@ def test_what_the_api_tells_goes_first() -> None:
     )
     assert (facts.max_tokens, facts.lifecycle, facts.retires_at) == (2_048, "deprecated", date(2027, 3, 1))
     assert facts.structured  # what it does not tell is as the snapshot has it
-    assert facts.told
+    assert facts.reported
 
 
 def test_a_model_newer_than_the_snapshot_is_asked_as_the_api_says() -> None:
@@ -230,7 +230,7 @@ def test_a_run_asks_the_api_and_keeps_what_it_says(tmp_path: Path) -> None:
     assert outcome.conversation is not None
     with Ledger(Settings(data_dir=tmp_path).database_url) as ledger:
         facts = ledger.read(read_facts, "simulator", "claude-sonnet-5-5", datetime.now(UTC))
-    assert facts.told
+    assert facts.reported
     assert facts == snapshot_facts("claude-sonnet-5-5")
 
 
@@ -261,7 +261,7 @@ def test_a_server_without_that_route_leaves_the_snapshot(tmp_path: Path, status:
     with models_route({"detail": "Not Found"}, status) as url:
         found = asyncio.run(facts(url))
     assert found == snapshot_facts("claude-opus-5-5")
-    assert not found.told
+    assert not found.reported
 
 
 # --- the command ---
