@@ -35,7 +35,7 @@ lint: $(READY)  ## lint, types and import contracts
 	$(BIN)/lint-imports
 
 check: lint  ## lint, and every test that needs no server and starts no command: before each commit
-	$(PYTEST) -m 'not long and not server'
+	$(PYTEST) -m 'not long and not server' --hypothesis-profile=check
 
 test: lint  ## everything that checks: lint, and all tests but the long ones
 	$(PYTEST)

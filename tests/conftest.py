@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from forked import stop_fork_servers
+from hypothesis import settings
 from server_logs import new_errors, output_into, watch_log
 from support import S3_KEY, S3_SECRET, Done, Project
 
@@ -31,6 +32,8 @@ SERVER_PARAMETERS = {"prefect", "postgresql"}
 
 SERVER_FOLDERS = {"api", "deployments", "flows", "orchestration", "simulator", "storm"}
 """Folders whose tests start servers themselves."""
+
+settings.register_profile("check", max_examples=20)  # for `make check`; `make test` draws a hundred
 
 LONGEST_FOLDERS = {"flows", "deployments", "orchestration", "cli", "generation"}
 """They begin: each of their files may take minutes."""

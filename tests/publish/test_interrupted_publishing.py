@@ -27,6 +27,7 @@ def kill_at(data: Path, moment: str) -> None:
             publisher.kill()
 
 
+@pytest.mark.server
 @pytest.mark.parametrize("moment", ["while rows are written", "before the version is shown", "while the version is flushed"])
 def test_a_publisher_killed_before_the_version_is_visible_leaves_none(
     dataset: Any, make_rows: Rows, load: Callable[..., Any], moment: str
@@ -41,6 +42,7 @@ def test_a_publisher_killed_before_the_version_is_visible_leaves_none(
     assert load(str(dataset.folder / "latest"), split="train").num_rows == published.splits["train"]
 
 
+@pytest.mark.server
 def test_a_publisher_killed_before_latest_moved_leaves_a_whole_version(dataset: Any, make_rows: Rows) -> None:
     kill_at(dataset.layout.data, "before latest has moved")
     assert dataset.visible == ["v0001"]
