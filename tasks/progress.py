@@ -101,5 +101,5 @@ def describe(now: Progress) -> str:
     budget = f" of {dollars(now.budget_usd)}" if now.budget_usd is not None else ""
     return (
         f"{now.dataset}: {now.done} of {now.todo} done, {now.accepted} accepted, {now.needs_revision} need revision, "
-        f"{now.failed} failed, {dollars(now.cost_usd)}{budget}, {now.requests_per_minute:.0f} requests a minute"
+        f"{now.failed} failed, {dollars(now.cost_usd)}{budget}, {now.rate}"
     )

@@ -214,7 +214,7 @@ def _panel(now: Progress) -> Table:
         f"[green]{now.accepted} accepted[/]  [yellow]{now.needs_revision} need revision[/]  "
         f"[dim]{now.dropped} dropped[/]  [red]{now.failed} failed[/]",
         _money(now),
-        f"{now.requests_per_minute:,.0f} of {now.limit_per_minute:,.0f} requests/min",
+        now.rate,
     )
     stopping = now.stopped and f"stopping: {now.stopped}; waiting for {now.in_flight} calls in flight"
     table.add_row(f"[dim]{escape(stopping or now.waiting or now.stage)}[/]", "", "")
@@ -225,7 +225,7 @@ def _line(now: Progress) -> str:
     stage = f"stopping: {now.stopped}" if now.stopped else now.waiting or now.stage
     return (
         f"{now.done}/{now.todo} done, {now.accepted} accepted, {now.needs_revision} need revision, {now.failed} failed, "
-        f"{_money(now)}, {now.requests_per_minute:,.0f} of {now.limit_per_minute:,.0f} requests/min, {stage}"
+        f"{_money(now)}, {now.rate}, {stage}"
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from time import monotonic
 
@@ -24,12 +24,13 @@ from convoforge.ledger.requests import Claimed, list_unanswered
 from convoforge.orchestration.claims import Claims
 from convoforge.planning.plan import Cell, Plan
 from convoforge.pricing import usd
+from convoforge.rate import describe_rate
 from convoforge.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """A run at one moment, for whoever watches. Money in US dollars, rates per minute."""
+    """A run at one moment, for whoever watches. Money in US dollars; `rate` is that of the last window, in words."""
 
     dataset: str
     stage: str
@@ -43,8 +44,7 @@ class Progress:
     in_flight: int
     cost_usd: Decimal
     budget_usd: Decimal | None
-    requests_per_minute: float
-    limit_per_minute: float
+    rate: str
     seconds_left: float | None
     waiting: str
     stopped: str | None
@@ -135,8 +135,16 @@ class BuildRun:
 
     async def _count_others(self) -> None:
         self.state.others = await self.ledger.aread(
-            read_totals_of_others, self.run_id, self.context.owner, self.plan.spec.quality.min_score
+            read_totals_of_others,
+            self.run_id,
+            self.context.owner,
+            self.plan.spec.quality.min_score,
+            datetime.now(UTC) - timedelta(seconds=self.plan.spec.limits.window_seconds),
         )
+
+    def _describe_rate(self) -> str:
+        limiter = self.context.limiter.status()
+        return describe_rate(limiter.used + self.state.others.in_window, limiter.allowed, self.plan.spec.limits.window_seconds)
 
     def interrupt(self, reason: str) -> None:
         """Stop, as somebody outside wishes."""
@@ -174,8 +182,7 @@ class BuildRun:
             in_flight=len(self.state.in_flight) + self.state.in_batches + others.in_flight,
             cost_usd=usd(self.cost_pico),
             budget_usd=spec.budget.run_usd,
-            requests_per_minute=rate * 60,
-            limit_per_minute=spec.limits.max_requests * 60 / spec.limits.window_seconds,
+            rate=self._describe_rate(),
             seconds_left=left / rate if rate else None,
             waiting=self.ledger.waiting or self.context.limiter.waiting,
             stopped=self.state.stopped,

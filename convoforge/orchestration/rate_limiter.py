@@ -27,7 +27,7 @@ from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from convoforge.errors import ConfigError, LimiterClosed
 from convoforge.generation.run import Log, OpenLimiter
 from convoforge.orchestration.buckets import SLOTS, Bucket, SharedKey, bucket_numbers
-from convoforge.rate import KINDS, Limits, Need, Permit
+from convoforge.rate import KINDS, SEND_WITHIN_SECONDS, Limits, Need, Permit
 from convoforge.rate.keys import limit_name
 from convoforge.rate.queueing import QueueingLimiter
 
@@ -133,6 +133,14 @@ class PrefectRateLimiter(QueueingLimiter[SharedKey]):
 
     def _remaining(self, now: float) -> int:
         return sum(max(0, int(key.room(now))) for key in self._alive)
+
+    def _allowed(self) -> int:
+        # what a bucket lets through in a window: its size, and what flows back until the last of it must be sent
+        window = self.limits.window_seconds + SEND_WITHIN_SECONDS
+        return sum(
+            round(min(key.windows[0].total, (key.buckets[0].limit + key.buckets[0].decay * window) / SLOTS["requests"]))
+            for key in self._alive
+        )
 
     def _grows_in(self, now: float) -> float | None:
         waits = []

@@ -1,7 +1,17 @@
 """The one door to the API: how many requests may go, and when."""
 
 from convoforge.rate.keys import fingerprint
-from convoforge.rate.limiter import KINDS, SEND_WITHIN_SECONDS, Kind, LimiterStatus, Limits, Need, Permit, RateLimiter
+from convoforge.rate.limiter import (
+    KINDS,
+    SEND_WITHIN_SECONDS,
+    Kind,
+    LimiterStatus,
+    Limits,
+    Need,
+    Permit,
+    RateLimiter,
+    describe_rate,
+)
 from convoforge.rate.window import WindowRateLimiter
 
 __all__ = [
@@ -14,5 +24,6 @@ __all__ = [
     "Permit",
     "RateLimiter",
     "WindowRateLimiter",
+    "describe_rate",
     "fingerprint",
 ]

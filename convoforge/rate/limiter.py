@@ -12,7 +12,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import Literal, Protocol, Self
 
-from convoforge.errors import ConfigError
+from convoforge.errors import ConfigError, span
 from convoforge.models import Usage
 
 SEND_WITHIN_SECONDS = 0.25
@@ -115,7 +115,8 @@ class LimiterStatus:
 
     `used`: requests admitted here in the last window. `remaining`: how many more its count allows. `reset_at`: when `remaining`
     next grows, None if nothing is used. `queue_length`: requests waiting. `is_paused`: a new request would have to wait for room.
-    `held_seconds`: how long the API asked to be left alone, from now on.
+    `held_seconds`: how long the API asked to be left alone, from now on. `allowed`: requests that a window may hold, as the limits
+    stand now: an operator may have edited them.
     """
 
     used: int
@@ -124,6 +125,15 @@ class LimiterStatus:
     queue_length: int
     is_paused: bool
     held_seconds: float = 0.0
+    allowed: int = 0
+
+
+def describe_rate(used: int, allowed: int, window_seconds: float) -> str:
+    """The rate of the last window for people: ``45 of 50 requests in the last minute``. No window holds more than is allowed: where a count
+    says so, an edit has just lowered the limit, or times were taken on two clocks."""
+    named: Mapping[float, str] = {1: "second", 60: "minute", 3600: "hour"}
+    window = named.get(window_seconds) or span(window_seconds)
+    return f"{min(used, allowed):,} of {allowed:,} requests in the last {window}"
 
 
 class RateLimiter(Protocol):

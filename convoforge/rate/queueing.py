@@ -109,6 +109,7 @@ class QueueingLimiter(ABC, Generic[K]):
             queue_length=len(self._line),
             is_paused=self._closed is not None or self._best(Need(), now)[0] > 0,
             held_seconds=self._held(),
+            allowed=self._allowed(),
         )
 
     @property
@@ -126,6 +127,10 @@ class QueueingLimiter(ABC, Generic[K]):
 
     def _used(self, now: float) -> int:
         return sum(int(key.windows[0].used(now)) for key in self._alive)
+
+    def _allowed(self) -> int:
+        """How many requests a window may hold, over all keys."""
+        return sum(int(min(key.windows[0].total, self.limits.max_requests)) for key in self._alive)
 
     @abstractmethod
     def _remaining(self, now: float) -> int: ...

@@ -11,7 +11,7 @@ import pytest
 
 from convoforge.errors import ConfigError, LimiterClosed, RateLimitError
 from convoforge.models import Usage
-from convoforge.rate import SEND_WITHIN_SECONDS, Limits, Need, Permit, RateLimiter
+from convoforge.rate import SEND_WITHIN_SECONDS, Limits, Need, Permit, RateLimiter, describe_rate
 
 pytestmark = pytest.mark.anyio
 
@@ -50,8 +50,15 @@ async def test_no_window_holds_more_than_the_limit_and_the_line_moves_in_order(o
 
     times, numbers = zip(*arrivals, strict=True)
     assert most_in_any_window(list(times), 1.0) <= 20
+    assert limiter.status().allowed == 20
     assert list(numbers) == sorted(numbers)
     assert times[-1] - times[0] < 20  # it takes 2 s; a machine may be busy
+
+
+def test_the_rate_is_that_of_the_last_window_and_never_above_what_is_allowed() -> None:
+    assert describe_rate(45, 50, 60) == "45 of 50 requests in the last minute"
+    assert describe_rate(101, 50, 10) == "50 of 50 requests in the last 10 s"
+    assert describe_rate(1200, 6000, 3600) == "1,200 of 6,000 requests in the last hour"
 
 
 async def test_with_the_queue_off_a_request_too_many_is_told_when_to_come_back(open_limiter: OpenLimiter) -> None:

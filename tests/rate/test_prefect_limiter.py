@@ -135,6 +135,7 @@ async def test_an_operator_s_numbers_win_over_the_spec_s_with_one_line_saying_so
     assert not caplog.messages
     async with prefect_limiter(Limits(30, 60.0)) as limiter:
         assert limiter.status().remaining == 3
+        assert limiter.status().allowed == 6  # of the operator's numbers, not 30
     assert len(caplog.messages) == 1
     assert caplog.messages[0].startswith(
         f"{name_of(limiter)}: the numbers set in Prefect win: bursts of 3 requests, 3 a minute (not bursts of 2.88 requests, 27 a minute)."
