@@ -19,7 +19,7 @@ _WORDS = {
     "decimal_parsing": _NUMBER,
     "decimal_type": _NUMBER,
     "dict_type": _KEYS,
-    "finite_number": "expected a finite number",
+    "finite_number": "must be a finite number",
     "float_parsing": _NUMBER,
     "float_type": _NUMBER,
     "greater_than": "must be more than {gt}",
@@ -49,4 +49,5 @@ def describe_value_fault(fault: Mapping[str, Any]) -> str:
     if fault["type"] == "value_error":
         return str(fault["ctx"]["error"])
     found = f" (found {shown(fault['input'])})" if "input" in fault and fault["type"] != "missing" else ""
-    return words.format(**fault.get("ctx", {})) + found
+    bounds = {name: int(value) if value == 1 or value == 0 else value for name, value in fault.get("ctx", {}).items()}  # not 1.0
+    return words.format(**bounds) + found

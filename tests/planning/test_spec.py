@@ -204,7 +204,7 @@ def test_several_faults_are_told_at_once_but_not_hundreds(tmp_path: Path) -> Non
         (b"", "expected keys and values (name: …), found nothing"),
         (b"# nothing\n", "expected keys and values (name: …), found nothing"),
         (b"- a\n- b\n", "expected keys and values (name: …), found a list"),
-        (b"just words", "expected keys and values (name: …), found a str"),
+        (b"just words", "expected keys and values (name: …), found 'just words'"),
         (b"\x89PNG\r\n\x1a\n\x00\xff\xfe", "cannot be read (not UTF-8 text)"),
         (b"name: a\x00b", "not valid YAML: unacceptable character #x0000"),
         (b"name: [a", "line 2, column 1: not valid YAML: did not find expected"),
