@@ -210,7 +210,7 @@ def check_settings(settings: Settings, *, simulate: bool, batch: bool = False) -
 def check_batches(api: Api) -> None:
     """Raises `ConfigError` for a cloud that has no message batches."""
     if api in WITHOUT_BATCHES:
-        raise ConfigError(f"CONVOFORGE_API={api} has no message batches: set mode to online, and leave out --batch")
+        raise ConfigError(f"CONVOFORGE_API={api} has no message batches: set mode to online, and leave out the option `batch`")
 
 
 def describe_api(api: Api) -> Iterator[str]:

@@ -104,7 +104,7 @@ def _build_report(
     if run_state.stopped is not None:
         state, message = "failed" if run_state.fatal else "partial", one_line(f"{run_state.stopped}; {short} accepted")
     elif limited and accepted < planned:
-        state, message = "limited", f"as far as --limit goes: {short} accepted"
+        state, message = "limited", f"as far as the option `limit` goes: {short} accepted"
     elif found.exhausted or found.pending or accepted < planned:
         failed = found.pending - opened.state.in_batches
         parts = [
@@ -190,7 +190,7 @@ def _refused(found: StatusSummary) -> tuple[str, ...]:
         return ()
     why = one_line(found.why_refused)
     refused = f"{found.refused} requests were refused, at no cost, and are not asked again unchanged: {why}"
-    return (f"{refused}. Change what is at fault, or ask once more with --retry-refused",)
+    return (f"{refused}. Change what is at fault, or ask once more with the option `retry_refused`",)
 
 
 def _estimated(before: Estimate | None) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,3 +41,25 @@ def test_flows_and_tasks_have_names_of_their_own() -> None:
                         names += [key.value.value for key in one.keywords if key.arg == "name"]
     assert len(names) > 8
     assert len(names) == len(set(names))
+
+
+def test_messages_of_a_run_name_options_as_its_form_does() -> None:
+    """What Prefect's UI shows names a field of the form; `--x` belongs to a command, which stands in backticks with it."""
+    command_line = ("cli", "api", "simulator", "claude")
+    found = []
+    for path, tree in sources():
+        room = path.relative_to(ROOT).parts[1]
+        if path.is_relative_to(ROOT / "deployments") or room in command_line:
+            continue
+        docs = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        inside = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+        for node in ast.walk(tree):
+            if id(node) in docs | inside or not isinstance(node, ast.JoinedStr | ast.Constant):
+                continue
+            parts = node.values if isinstance(node, ast.JoinedStr) else [node]
+            text = "".join(
+                part.value if isinstance(part, ast.Constant) and isinstance(part.value, str) else "…" for part in parts
+            )
+            if re.search(r"--[a-z]", re.sub(r"`[^`]* [^`]*`", "", text)) and " " in text.strip():
+                found.append(f"{path.relative_to(ROOT)}:{node.lineno} {text}")
+    assert found == []

@@ -14,7 +14,7 @@ from typing import NoReturn
 from cyclopts import App, CycloptsError
 
 from convoforge.cli import console  # its `errors` would be replaced here by the command of that name
-from convoforge.cli.console import OutputError, flush_output, out, prepare_streams, print_json
+from convoforge.cli.console import OutputError, flush_output, name_options, out, prepare_streams, print_json
 from convoforge.cli.parameters import DONE, FAILED, STOPPED, WRONG_INPUT
 from convoforge.errors import ConfigError, ConvoforgeError, shown
 from convoforge.printable import is_text, printable_line
@@ -100,6 +100,7 @@ def _guarded(command: Callable[[], int], *, as_json: bool) -> int:
 
 
 def _fail(kind: str, message: str, code: int, *, as_json: bool) -> int:
+    message = name_options(message)
     message = message if len(message) <= MAX_MESSAGE else f"{message[:MAX_MESSAGE]} …"
     console.errors.print(f"convoforge: {printable_line(message)}", style="red", markup=False)
     if as_json:

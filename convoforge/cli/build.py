@@ -20,7 +20,7 @@ from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from convoforge.cli.console import ask, behind, duration, errors, facts, out, print_json, print_notes
+from convoforge.cli.console import ask, behind, duration, errors, facts, name_options, out, print_json, print_notes
 from convoforge.cli.parameters import DONE, ENDED_SHORT, FAILED, AsJson
 from convoforge.errors import ConfigError, ConvoforgeError
 from convoforge.orchestration.event_loop import run_build
@@ -69,8 +69,8 @@ def build(
 ) -> int:
     """Build a dataset from here, with a Prefect server found or started for it.
 
-    Before a real build spends, it asks, where there is a terminal to ask at. Without one (a schedule, CI) it says what it will spend
-    and goes on, within the spec's budget; then a change of the spec may not take much out of the dataset unless `--yes` was given.
+    Before a real build spends, it asks. Without a terminal to ask at (cron, CI) it spends nothing unless `--yes` was given; what it
+    may do for free it does, and then a change of the spec may not take much out of the dataset.
     """
     from convoforge.dataset.forecast import forecast, read_known
 
@@ -78,16 +78,15 @@ def build(
     seen = forecast(read_known(resolve_spec(spec, options, settings), options, settings), options)
     if not options.simulate and not settings.accounts:
         raise ConfigError("no API key: set ANTHROPIC_API_KEY, or try it without one: --simulate")
-    asks = sys.stdin.isatty() and not yes and not options.simulate
+    asks = not yes and not options.simulate
+    spends = bool(seen.missing or seen.status.unscored)
     if not as_json:
         out.print(f"[dim]ledger: {escape(show_database(settings.database_url))}[/dim]")
         _announce(seen, options)
-    if asks and (seen.missing or seen.stranded.conversations or seen.status.unscored) and not _agreed(seen):
+    if asks and (spends or (seen.stranded.conversations and sys.stdin.isatty())) and not _agreed(seen):
         out.print("Nothing was sent.")
         return DONE
-    if not (asks or yes or options.simulate) and seen.missing:
-        errors.print("[dim]No terminal to ask at: going on without asking, as with --yes.[/dim]")
-    if asks or yes or options.simulate:  # somebody agreed, so as much may leave as the forecast says
+    if not asks or sys.stdin.isatty():  # somebody agreed, so as much may leave as the forecast says
         options = options.model_copy(update={"strand": 1.0})
     try:
         with _prepared(own_server=options.workers is None):
@@ -271,10 +270,11 @@ def _summarize(report: BuildReport) -> None:
     cost = dollars(Decimal(report.cost_usd)) + (
         " (what it would have cost; it was simulated and nothing was paid)" if simulated else ""
     )
+    message = name_options(report.message)
     if report.generated == 0 and not report.published:
-        out.print(f"[bold]Nothing to do:[/bold] {escape(report.message)}. Nothing was generated, paid or published.")
+        out.print(f"[bold]Nothing to do:[/bold] {escape(message)}. Nothing was generated, paid or published.")
     else:
-        out.print(f"[bold]{escape(report.message[:1].upper() + report.message[1:])}.[/bold]")
+        out.print(f"[bold]{escape(message[:1].upper() + message[1:])}.[/bold]")
     what = "published now" if report.published else "unchanged"
     out.print(
         facts(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -15,7 +16,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from convoforge.errors import ConvoforgeError
+from convoforge.errors import ConfigError, ConvoforgeError
 from convoforge.printable import escape_json, printable
 
 if TYPE_CHECKING:
@@ -112,16 +113,24 @@ errors = Screen(stderr=True, soft_wrap=True)
 
 
 def ask(question: str) -> bool:
-    """Whether somebody at the terminal answers yes."""
+    """Whether somebody at the terminal answers yes. Raises `ConfigError` where there is none: nobody has agreed to spend."""
+    if not sys.stdin.isatty():
+        raise ConfigError(f"{question} There is no terminal to ask at: --yes answers it")
     return out.input(f"{question} [y/N] ", markup=False).strip().lower() in ("y", "yes")
+
+
+def name_options(text: str) -> str:
+    """A message of flows and API, where an option is a field of a form, as the command line has it: "the option `retry_refused`" is
+    `--retry-refused`."""
+    return re.sub(r"(?:the )?option `(\w+)`", lambda found: f"--{found[1].replace('_', '-')}", text)
 
 
 def print_notes(notes: Iterable[str], warnings: Iterable[str] = ()) -> None:
     """Print warnings and then notes, each on a line of its own."""
     for warning in warnings:
-        out.print(f"[yellow]{escape(warning)}.[/yellow]")
+        out.print(f"[yellow]{escape(name_options(warning))}.[/yellow]")
     for note in notes:
-        out.print(f"[dim]note: {escape(note)}[/dim]")
+        out.print(f"[dim]note: {escape(name_options(note))}[/dim]")
 
 
 def facts(rows: Iterable[tuple[str, str]]) -> Table:

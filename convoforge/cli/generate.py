@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -36,10 +37,15 @@ def generate(
     max_tokens: Annotated[int | None, Positive] = None,
     temperature: Annotated[float | None, Parameter(help="Sent where the model takes it.")] = None,
     simulate: Simulate = False,
+    yes: Annotated[bool, Parameter(name=["--yes", "-y"], negative="", help="Spend also where no terminal is.")] = False,
     as_json: AsJson = False,
 ) -> int:
-    """Generate one conversation outside any dataset."""
+    """Generate one conversation outside any dataset. At a terminal the command itself is the consent; without one, `--yes` is.
+
+    Raises `ConfigError` for what cannot work.
+    """
     from convoforge.api.python import choose_limiter
+    from convoforge.generation.endpoint import check_account
     from convoforge.generation.requests import open_generator
     from convoforge.planning.templates import Library
 
@@ -58,6 +64,10 @@ def generate(
         )
     except ValidationError as error:
         raise ConfigError(name_fault(error.errors()[0])) from None
+
+    check_account(settings, simulate=simulate)
+    if not (simulate or yes or sys.stdin.isatty()):
+        raise ConfigError("one conversation is paid for, and there is no terminal where somebody agreed to that: say --yes")
 
     async def run() -> Outcome:
         async with open_generator(settings=settings, model=model, simulate=simulate, open_limiter=choose_limiter()) as generator:

@@ -4,7 +4,6 @@ spends."""
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -154,11 +153,8 @@ def _fly(known: Known, options: BuildOptions, settings: Settings, count: int, *,
     question = (
         f"A pilot of {first.missing} draws with {known.plan.spec.model} will cost {first.costs.online}, and the build keeps them."
     )
-    if not simulate and not yes:
-        if not sys.stdin.isatty():
-            raise ConfigError(f"{question} There is no terminal to ask at: say --yes")
-        if not ask(f"{question} Spend it?"):
-            return None
+    if not simulate and not yes and not ask(f"{question} Spend it?"):
+        return None
     from convoforge.api.python import choose_limiter
     from convoforge.generation.pilot import run_pilot
 

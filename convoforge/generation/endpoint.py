@@ -29,7 +29,7 @@ def check_account(settings: Settings, *, simulate: bool) -> tuple[str, ...]:
     """What calls are sent under: API keys, or a cloud's name. Raises `ConfigError` where there is none."""
     accounts = (SIMULATOR_KEY,) if simulate else settings.accounts
     if not accounts:
-        raise ConfigError("no API key: set ANTHROPIC_API_KEY, or try it without one: --simulate")
+        raise ConfigError("no API key: set ANTHROPIC_API_KEY, or try it without one: the option `simulate`")
     return accounts
 
 
@@ -87,5 +87,10 @@ def limit_label(spec: DatasetSpec, base_url: str, provider: Provider) -> str:
 def wrong_provider(found: Provider, expected: Provider) -> str:
     """The message for a simulator that answers where the real API was meant, or the reverse."""
     if found == "simulator":
-        return "a simulator answers at ANTHROPIC_BASE_URL, but a real build was asked for: use --simulate, or unset ANTHROPIC_BASE_URL"
-    return f"--simulate was asked for, but the answer is signed by no simulator (expected {expected}): nothing more is sent"
+        return (
+            "a simulator answers at ANTHROPIC_BASE_URL, but a real build was asked for: choose the option `simulate`, or unset "
+            "ANTHROPIC_BASE_URL"
+        )
+    return (
+        f"the option `simulate` was chosen, but the answer is signed by no simulator (expected {expected}): nothing more is sent"
+    )

@@ -90,11 +90,13 @@ async def find_deployment() -> None:
             await client.read_deployment_by_name(DEPLOYMENT)
         except ObjectNotFound:
             raise ConfigError(
-                f"--workers needs the deployment {DEPLOYMENT}, which the Prefect server at {client.api_url} does not have: "
+                f"the option `workers` needs the deployment {DEPLOYMENT}, which the Prefect server at {client.api_url} does not have: "
                 "run `make up`, or deploy as deployments/README.md says"
             ) from None
         except _AWAY as error:
-            raise ConvoforgeError(f"--workers needs Prefect, which does not answer at {client.api_url}: {error!r}") from error
+            raise ConvoforgeError(
+                f"the option `workers` needs Prefect, which does not answer at {client.api_url}: {error!r}"
+            ) from error
 
 
 def count_workers(spec: DatasetSpec, options: BuildOptions) -> int:

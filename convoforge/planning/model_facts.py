@@ -130,7 +130,9 @@ def check_model(facts: ModelFacts, spec: DatasetSpec, *, elsewhere: bool) -> Non
         )
     check_max_tokens(facts, spec.generation)
     if spec.mode == "batch" and not facts.batch:
-        raise ConfigError(f"mode: the model {facts.id} takes no message batches: set mode to online, and leave out --batch")
+        raise ConfigError(
+            f"mode: the model {facts.id} takes no message batches: set mode to online, and leave out the option `batch`"
+        )
 
 
 def check_max_tokens(facts: ModelFacts, settings: Generation) -> None:

@@ -49,5 +49,7 @@ def describe_value_fault(fault: Mapping[str, Any]) -> str:
     if fault["type"] == "value_error":
         return str(fault["ctx"]["error"])
     found = f" (found {shown(fault['input'])})" if "input" in fault and fault["type"] != "missing" else ""
-    bounds = {name: int(value) if value == 1 or value == 0 else value for name, value in fault.get("ctx", {}).items()}  # not 1.0
+    bounds = {
+        name: f"{value:g}" if isinstance(value, float) else value for name, value in fault.get("ctx", {}).items()
+    }  # 1, not 1.0
     return words.format(**bounds) + found

@@ -19,6 +19,7 @@ from support import Project
 
 from convoforge import cli
 from convoforge.cli import main
+from convoforge.cli.console import name_options
 from convoforge.logs import ONE_LINE
 
 ODD = (
@@ -137,6 +138,22 @@ def test_whatever_is_given_ends_in_one_line(
 
 def test_it_says_its_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(capsys, "--version") == (0, f"convoforge {version('convoforge')}\n", "")
+
+
+def test_an_option_has_the_name_of_where_it_is_read() -> None:
+    said = "asked once more with the option `retry_refused`; as far as the option `limit` goes"
+    assert name_options(said) == "asked once more with --retry-refused; as far as --limit goes"
+
+
+def test_one_conversation_is_not_paid_for_where_nobody_can_have_agreed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, _data: None
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-x")
+    monkeypatch.setattr("convoforge.generation.requests.open_generator", _interrupt)
+    monkeypatch.setattr("convoforge.cli._leave_at_once", sys.exit)
+    code, _, err = run(capsys, *GENERATE)
+    assert (code, "say --yes" in err) == (2, True)
+    assert run(capsys, *GENERATE, "--yes")[0] == 130  # it went on
 
 
 def test_ctrl_c_ends_it_though_a_thread_never_ends() -> None:

@@ -97,7 +97,7 @@ def test_a_real_pilot_asks_first_and_spends_nothing_where_it_cannot_ask(project:
     done = project.run("plan", "tiny", "--pilot", "4", ANTHROPIC_API_KEY="sk-ant-nobody", ANTHROPIC_BASE_URL=simulator.url)
     assert done.code == 2
     assert "A pilot of 4 draws with claude-sonnet-5-5 will cost about $0.0" in done.err
-    assert "say --yes" in done.err
+    assert "--yes answers it" in done.err
     assert project.run("plan", "tiny", "--pilot", "4").code == 2
     assert project.run("plan", "tiny", "--pilot", "0", "--simulate").code == 2
 

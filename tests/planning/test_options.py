@@ -129,6 +129,9 @@ def test_the_question_names_the_amount_and_what_no_answer_means(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     seen = of(read_known_of_plan(ledger, make_plan(small(budget={"run_usd": 5}), LIBRARY, "anthropic")))
+    with pytest.raises(ConfigError, match=r"Spend .*, at most \$5.00\? There is no terminal to ask at: --yes answers it"):
+        _agreed(seen)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     monkeypatch.setattr("builtins.input", lambda *_: "")
     assert not _agreed(seen)
     asked = " ".join(capsys.readouterr().out.split())
@@ -162,10 +165,10 @@ def test_what_the_day_has_spent_already_counts(ledger: Ledger) -> None:
     assert warning.startswith("what is left of the day budget ($0.01) is less than one call")
 
 
-def test_without_a_terminal_a_build_goes_on_and_takes_little_out_unless_told_to(
-    monkeypatch: pytest.MonkeyPatch, settings: Settings, tmp_path: Path, ledger: Ledger, capsys: pytest.CaptureFixture[str]
+def test_without_a_terminal_a_build_spends_nothing_unless_told_to(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings, tmp_path: Path, ledger: Ledger
 ) -> None:
-    path = written(small(), tmp_path)
+    spec = small()
     sent: list[dict[str, Any]] = []
 
     def stop(parameters: dict[str, Any]) -> Any:
@@ -177,11 +180,16 @@ def test_without_a_terminal_a_build_goes_on_and_takes_little_out_unless_told_to(
     monkeypatch.setattr("convoforge.cli.build._run", stop)
     monkeypatch.setattr("convoforge.cli.build._prepared", lambda **_: nullcontext())
     monkeypatch.setattr("sys.stdin", io.StringIO())
-    for yes, strand in ((False, 0.1), (True, 1.0)):
-        with pytest.raises(ConfigError, match="far enough"):
-            build(str(path), options=CommandOptions(min_score=7), yes=yes, as_json=True)
-        assert (sent[-1]["options"].strand, sent[-1]["options"].min_score) == (strand, 7)
-    assert "No terminal to ask at" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match=r"Spend .* There is no terminal to ask at: --yes answers it"):
+        build(str(written(spec, tmp_path)), options=CommandOptions(min_score=7), as_json=True)
+    assert sent == []
+    with pytest.raises(ConfigError, match="far enough"):
+        build(str(written(spec, tmp_path)), options=CommandOptions(min_score=7), yes=True, as_json=True)
+    assert (sent[-1]["options"].strand, sent[-1]["options"].min_score) == (1.0, 7)
+    Dataset(ledger, "anthropic").build(spec)
+    with pytest.raises(ConfigError, match="far enough"):  # nothing is missing, so nothing can be spent
+        build(str(written(spec, tmp_path)), as_json=True)
+    assert sent[-1]["options"].strand == 0.1
 
 
 def test_plan_takes_what_a_build_would_be_given(
