@@ -21,6 +21,7 @@ from convoforge.orchestration.processes import Process
 from convoforge.orchestration.schedules import Schedule, await_schedules, describe
 from convoforge.orchestration.server_api import admits, ask
 from convoforge.orchestration.server_home import AUTH, URL, Server, access_to, auth_path, log_path, prefect_home, read_note
+from convoforge.orchestration.server_log import measure_log, summarize_errors
 from deployments.local_worker import (
     POOL,
     ROOT,
@@ -43,6 +44,7 @@ def up() -> None:
         sys.exit(
             f"PREFECT_API_URL={named} names a server already: unset it, or see deployments/README.md for the commands by hand"
         )
+    log_start = measure_log(log_path(prefect_home()))
     try:
         server = start_server(lambda: print("starting the Prefect server (the first start takes about 15 s) …", flush=True))
     except ConvoforgeError as error:
@@ -56,6 +58,8 @@ def up() -> None:
     except OSError as error:
         sys.exit(f"the Prefect server does not answer: {error}")
     _show(server, worker, schedules)
+    if trouble := summarize_errors(log_path(prefect_home()), log_start):
+        print(f"\n{trouble}")
     if unscheduled := [one.name for one in schedules if one.active and one.next_run is None]:
         sys.exit(f"\nthe Prefect server schedules no run of {', '.join(unscheduled)}: see its log, {log_path(prefect_home())}")
 

@@ -82,6 +82,7 @@ def _own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
         home = tmp_path_factory.mktemp("home")
         patch.setenv("CONVOFORGE_DATA_DIR", str(home / "data"))
         patch.setenv("PREFECT_HOME", str(home / "prefect"))
+        patch.setenv("CONVOFORGE_SERVER_IDLE_SECONDS", "0")  # no test leaves a server behind
         watch_log(home / "prefect" / "convoforge-server.log")
         patch.setenv("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
         patch.setenv("DO_NOT_TRACK", "1")

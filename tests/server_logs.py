@@ -4,19 +4,12 @@ scheduler that failed once a minute, for months."""
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-RECORD = re.compile(r"^(?=\d\d:\d\d:\d\d\.\d{3} \| )", re.MULTILINE)
-ERROR = re.compile(r"\| (ERROR|CRITICAL) +\||^Traceback \(most recent call last\)|service failed", re.MULTILINE)
-EXPECTED = (
-    "database is locked",  # SQLite refuses a write while another is at work, on a busy machine now and then: it is tried again
-    "concurrency_limit_v2.name",  # two that make one limit at once: the second is told 409, and uses the first one's
-)
-"""What Prefect logs as an error and answers as its callers expect."""
+from convoforge.orchestration.server_log import measure_log, read_errors
 
 _read: dict[Path, int] = {}
 
@@ -30,19 +23,9 @@ def new_errors() -> list[str]:
     """The records that tell of an error, of those that were written into the logs since the last time."""
     found = []
     for log, start in _read.items():
-        if not log.exists():
-            continue
-        with log.open(errors="replace") as file:
-            file.seek(start)
-            text = file.read()
-            _read[log] = file.tell()
-        found += [f"{log}:\n{record}" for record in RECORD.split(text) if is_error(record)]
+        _read[log] = measure_log(log)
+        found += [f"{log}:\n{record}" for record in read_errors(log, start)]
     return found
-
-
-def is_error(record: str) -> bool:
-    """Whether a record of a server's log is one that somebody must look into."""
-    return bool(ERROR.search(record)) and not any(text in record for text in EXPECTED)
 
 
 @contextmanager

@@ -41,6 +41,7 @@ COMMANDS = {
     "show": "Print accepted conversations of a dataset, to be read.",
     "costs": "Show what was spent, on what, and what came of it.",
     "publish": "Publish a new version from what the ledger holds; generate nothing.",
+    "limits": "Show the rate limits that all runs share, in requests a minute, or change one while they go on.",
     "generate": "Generate one conversation and print it.",
     "serve": "Serve the HTTP API: single conversations and batches, for products. Without a token it listens on loopback only.",
     "simulate": "Run the simulator alone, and print how to use it instead of the Claude API.",

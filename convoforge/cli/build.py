@@ -21,10 +21,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from convoforge.cli.console import ask, behind, duration, errors, facts, name_options, out, print_json, print_notes
+from convoforge.cli.local_server import open_server
 from convoforge.cli.parameters import DONE, ENDED_SHORT, FAILED, AsJson
 from convoforge.errors import ConfigError, ConvoforgeError
 from convoforge.orchestration.event_loop import run_build
-from convoforge.orchestration.local_server import use_server
 from convoforge.planning.options import STRAND, BuildOptions, resolve_spec
 from convoforge.pricing import dollars
 from convoforge.project import show_database
@@ -109,7 +109,7 @@ def _prepared(*, own_server: bool) -> Iterator[None]:
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")  # progress is ours to show; the UI keeps the logs
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("DO_NOT_TRACK", "1")  # else Prefect's notice about it comes into the progress
-    os.environ.setdefault("PREFECT_PLUGINS_ENABLED", "false")  # ours looks for a server, which `use_server` does here
+    os.environ.setdefault("PREFECT_PLUGINS_ENABLED", "false")  # ours looks for a server, which `open_server` does here
     status = errors.status("[dim]Connecting to the Prefect server …[/dim]")
 
     def starting() -> None:
@@ -126,7 +126,7 @@ def _prepared(*, own_server: bool) -> Iterator[None]:
         if errors.is_terminal:
             status.start()
         try:
-            with use_server(starting):
+            with open_server(starting):
                 import convoforge.flows.build_dataset  # noqa: F401 - Prefect reads PREFECT_API_URL once, when it is imported
 
                 status.stop()

@@ -15,17 +15,9 @@ from dataclasses import dataclass
 
 from prefect.client.schemas.responses import GlobalConcurrencyLimitResponse
 
+from convoforge.orchestration.shared_limits import SLOTS
 from convoforge.rate import KINDS, SEND_WITHIN_SECONDS, Kind, Limits, Need, Permit
 from convoforge.rate.keys import Key
-
-SLOTS: dict[Kind, int] = {"requests": 100, "input-tokens": 1, "output-tokens": 1}
-"""What one of a kind takes from its Prefect limit."""
-
-
-def bucket_numbers(limits: Limits, kind: Kind) -> tuple[int, float]:
-    """The Prefect limit (slots) and its decay (slots per second) that keep the promise of `limits`."""
-    size, rate = limits.bucket(kind)
-    return max(1, int(size * SLOTS[kind] + 1e-6)), rate * SLOTS[kind]
 
 
 @dataclass

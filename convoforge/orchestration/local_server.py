@@ -1,7 +1,8 @@
-"""The embedded Prefect server: found or started, shared by builds that run at the same time, stopped by the last of them.
+"""The embedded Prefect server: found or started, shared by builds that run at the same time, stopped some minutes after the last.
 
 `PREFECT_API_URL` names a server to use instead. `make up` starts one that stays. Who uses the server holds a lock on a file,
-which the operating system lets go of when a process dies, however it dies: so nobody has to be asked who is still there.
+which the operating system lets go of when a process dies, however it dies: so nobody has to be asked who is still there. The file's
+time says since when nobody is; a process of its own (see `idle_server`) looks at both, and ends the server.
 
 A server that we start answers only who brings its auth string (see `server_home`), and web pages of its own origin.
 """
@@ -41,6 +42,7 @@ from convoforge.orchestration.server_home import (
     read_note,
     write_note,
 )
+from convoforge.orchestration.server_log import measure_log
 
 START_SECONDS = 120.0
 """A first start migrates Prefect's database; it takes about 13 s on two idle cores."""
@@ -49,8 +51,9 @@ STOP_SECONDS = 10.0
 
 
 @contextmanager
-def use_server(starting: Callable[[], None] = lambda: None) -> Iterator[Server]:
+def use_server(starting: Callable[[], None] = lambda: None, *, idle_seconds: float = 0.0) -> Iterator[Server]:
     """A Prefect server to run a flow against; the environment leads to it inside. `starting` is called if one must be started.
+    One that we start goes on for `idle_seconds` when nobody uses it any more.
 
     Raises `ConfigError` where `PREFECT_API_URL` names a server that does not answer, `ConvoforgeError` where none can be started.
     """
@@ -72,13 +75,15 @@ def use_server(starting: Callable[[], None] = lambda: None) -> Iterator[Server]:
         try:
             with _locked(home):
                 fcntl.flock(users, fcntl.LOCK_SH)
-                server = _find(home) or _start(home, starting, stays=False)
+                server = _find(home) or _start(home, starting, idle_seconds)
+                server = _let_go_on(home, server, idle_seconds)
             with _environment(access_to(server, home)):
                 yield server
         finally:
             with _locked(home):
+                os.utime(users.fileno())
                 fcntl.flock(users, fcntl.LOCK_UN)
-                _stop_unused(home)
+                _end_idle(home)
 
 
 def start_server(starting: Callable[[], None] = lambda: None) -> Server:
@@ -88,9 +93,9 @@ def start_server(starting: Callable[[], None] = lambda: None) -> Server:
     with _locked(home):
         server = _find(home)
         if server is None:
-            return _start(home, starting, stays=True)
+            return _start(home, starting, None)
         if server.process is not None:
-            write_note(home, replace(server, stays=True))
+            write_note(home, replace(server, idle_seconds=None))
         return server
 
 
@@ -103,8 +108,8 @@ def stop_server() -> Literal["stopped", "in use", "none"]:
         server = read_note(home)
         if server is None or server.process is None or not server.process.runs:
             return "none"
-        write_note(home, replace(server, stays=False))
-        _stop_unused(home)
+        write_note(home, replace(server, idle_seconds=0.0))
+        _end_idle(home)
         return "in use" if server.process.runs else "stopped"
 
 
@@ -171,26 +176,55 @@ def find_server(port: int) -> Path | None:
         return None
 
 
-def _stop_unused(home: Path) -> None:
+def watch_idle_server(home: Path) -> bool:
+    """End the server if nobody has used it for as long as was wanted. Returns whether there is still something to watch."""
+    with _locked(home):
+        _end_idle(home)
+        server = read_note(home)
+        return server is not None and server.process is not None and server.process.runs and server.idle_seconds is not None
+
+
+def _let_go_on(home: Path, server: Server, idle_seconds: float) -> Server:
+    """The server, with somebody to end it when it has been idle for so long, or for as long as others have said."""
+    if server.process is None or server.idle_seconds is None or not idle_seconds:
+        return server
+    server = replace(server, idle_seconds=max(server.idle_seconds, idle_seconds))
+    write_note(home, server)
+    with open_private(home / "convoforge-server.watcher", "a") as watcher:
+        try:
+            fcntl.flock(watcher, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return server  # one is at it
+    nowhere = subprocess.DEVNULL
+    command = [sys.executable, "-m", "convoforge.orchestration.idle_server", str(home)]
+    subprocess.Popen(command, stdin=nowhere, stdout=nowhere, stderr=nowhere, start_new_session=True)
+    return server
+
+
+def _end_idle(home: Path) -> None:
     server = read_note(home)
-    if server is None or server.stays or server.process is None:
+    if server is None or server.idle_seconds is None or server.process is None:
         return
     with open_private(home / "convoforge-server.users", "a") as users:
         try:
             fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return  # somebody else is at work
+        except BlockingIOError:  # somebody is at work, who may be killed
+            os.utime(users.fileno())
+            return
+        if time.time() - os.fstat(users.fileno()).st_mtime < server.idle_seconds:
+            return
     forget_note(home)
     server.process.end(STOP_SECONDS)
 
 
-def _start(home: Path, starting: Callable[[], None], *, stays: bool) -> Server:
+def _start(home: Path, starting: Callable[[], None], idle_seconds: float | None) -> Server:
     starting()
     usual = usual_port()
     port = usual if usual and is_free(usual) else any_free_port()
     for database in home.glob("prefect.db*"):  # one of before may be open to others
         database.chmod(0o600)
     # The server must outlive a Ctrl-C at the terminal: the run is still draining and reports to it. Hence a session of its own.
+    log_start = measure_log(log_path(home))
     with open_private(log_path(home), "ab") as out:
         started = subprocess.Popen(
             [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)],
@@ -203,7 +237,7 @@ def _start(home: Path, starting: Callable[[], None], *, stays: bool) -> Server:
         )
     try:  # from here on: whatever ends the wait, Ctrl-C too, nothing is left behind
         process = Process.of(started.pid)
-        server = Server(_url(port), process, stays)
+        server = Server(_url(port), process, idle_seconds, log_start)
         write_note(home, server)
         _await(home, server, process)
     except BaseException:

@@ -26,7 +26,8 @@ from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from convoforge.errors import ConfigError, LimiterClosed
 from convoforge.generation.run import Log, OpenLimiter
-from convoforge.orchestration.buckets import SLOTS, Bucket, SharedKey, bucket_numbers
+from convoforge.orchestration.buckets import Bucket, SharedKey
+from convoforge.orchestration.shared_limits import SLOTS, bucket_numbers
 from convoforge.rate import KINDS, SEND_WITHIN_SECONDS, Limits, Need, Permit
 from convoforge.rate.keys import limit_name
 from convoforge.rate.queueing import QueueingLimiter

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from convoforge.errors import ConfigError
+from convoforge.errors import ConfigError, shown
 from convoforge.files import make_folder
 from convoforge.orchestration.processes import Process
+
+IDLE_SECONDS = 300.0
+"""Seconds that the server of a build goes on after the last one, so that the next one need not wait for it."""
 
 URL = "PREFECT_API_URL"
 AUTH = "PREFECT_API_AUTH_STRING"
@@ -24,16 +28,28 @@ AUTH = "PREFECT_API_AUTH_STRING"
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A running server: where; its process if we started it; and whether it stays when builds are done."""
+    """A running server: where; its process if we started it; seconds that it goes on when nobody uses it any more, None: until it is
+    stopped; and the bytes that its log had before it was started."""
 
     url: str
     process: Process | None = None
-    stays: bool = False
+    idle_seconds: float | None = 0.0
+    log_start: int = 0
 
 
 def prefect_home() -> Path:
     """Prefect's folder: its database, and here what we note about the server."""
     return Path(os.environ.get("PREFECT_HOME") or "~/.prefect").expanduser()
+
+
+def read_idle_seconds() -> float:
+    """Seconds that the server of a build goes on after the last one. Raises `ConfigError` for what is no number of seconds."""
+    text = os.environ.get("CONVOFORGE_SERVER_IDLE_SECONDS") or str(IDLE_SECONDS)
+    if not re.fullmatch(r"\d{1,9}(\.\d+)?", text):
+        raise ConfigError(
+            f"CONVOFORGE_SERVER_IDLE_SECONDS={shown(text)} is no number of seconds: write 300, or 0 to stop it at once"
+        )
+    return float(text)
 
 
 def make_home() -> Path:
@@ -60,7 +76,7 @@ def read_note(home: Path) -> Server | None:
     """The server that was noted last; it may be gone by now."""
     try:
         noted = json.loads((home / "convoforge-server.json").read_text())
-        return Server(noted["url"], Process(**noted["process"]), noted["stays"])
+        return Server(**{**noted, "process": Process(**noted["process"])})
     except (OSError, ValueError, TypeError, KeyError):
         return None
 

@@ -271,7 +271,7 @@ def test_what_cannot_work_is_said_before_anything_starts(
 
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-x")
     monkeypatch.setenv(variable, value)
-    monkeypatch.setattr("convoforge.cli.build.use_server", no_server)
+    monkeypatch.setattr("convoforge.cli.build.open_server", no_server)
     commands = (
         [["serve", "--simulate", "--port", "0"]]
         if variable == "CONVOFORGE_LOG"

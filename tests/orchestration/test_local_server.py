@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +24,8 @@ from watching import free_port, prefect_home, wait_for
 from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 
+from convoforge.cli.console import errors
+from convoforge.cli.local_server import open_server
 from convoforge.errors import ConfigError
 from convoforge.orchestration import local_server as server
 from convoforge.orchestration.local_server import find_server, stop_server, use_server
@@ -36,15 +40,26 @@ from convoforge.orchestration.server_home import (
     make_auth,
     make_home,
     read_auth,
+    read_idle_seconds,
     write_note,
 )
 
 HOLD = """
 import sys
 from convoforge.orchestration.local_server import use_server
-with use_server() as server:
+with use_server(idle_seconds=float(sys.argv[1])) as server:
     print(server.url, server.process.pid if server.process else 0, flush=True)
     sys.stdin.readline()
+"""
+
+
+SCHEDULER = """\
+04:05:06.789 | WARNING | prefect.server.services - slow
+04:05:07.000 | ERROR   | prefect.server.services.scheduler - Unexpected error in: InvalidRequestError("Can't evaluate bulk DML statement")
+Traceback (most recent call last):
+  File "deployments.py", line 1009, in _insert_scheduled_flow_runs
+sqlalchemy.exc.InvalidRequestError: Can't evaluate bulk DML
+04:05:08.000 | ERROR   | prefect.server - database is locked
 """
 
 
@@ -80,9 +95,9 @@ def answers(url: str) -> bool:
 class User:
     """A process that uses the server until it is told to leave."""
 
-    def __init__(self, **environment: str) -> None:
+    def __init__(self, *, idle_seconds: float = 0, **environment: str) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-c", HOLD],
+            [sys.executable, "-c", HOLD, str(idle_seconds)],
             env={**os.environ, **environment},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -155,6 +170,79 @@ def test_a_server_whose_starter_was_killed_is_used_by_the_next_one_and_stopped(h
         second.kill()
     assert not started.runs
     assert not answers(url)
+
+
+def test_a_server_goes_on_for_the_next_build_however_the_last_one_ended_and_leaves_when_none_came(home: Path) -> None:
+    def starting() -> None:
+        raise AssertionError("a server was started")
+
+    first = User(idle_seconds=4)
+    url, pid = first.server()
+    first.kill()
+    with use_server(starting, idle_seconds=4) as second:
+        assert second.process is not None
+        assert (second.url, second.process.pid) == (url, pid)
+        watchers = [one for one in psutil.process_iter() if is_watcher(one, home)]
+        assert len(watchers) == 1  # the second one found it at work
+        time.sleep(5)
+        assert answers(url)  # not while somebody uses it
+    left = time.monotonic()
+    wait_for(lambda: not second.process.runs, "the end of a server that nobody uses", 30)
+    assert time.monotonic() - left > 3
+    assert note(home) is None
+    wait_for(lambda: not watchers[0].is_running() or watchers[0].status() == psutil.STATUS_ZOMBIE, "the watcher's end", 10)
+
+
+def is_watcher(process: psutil.Process, home: Path) -> bool:
+    try:
+        return process.cmdline()[-2:] == ["convoforge.orchestration.idle_server", str(home)]
+    except psutil.Error:
+        return False
+
+
+def test_a_server_that_waits_for_the_next_build_can_be_stopped_and_does_not_outlive_its_folder(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting = [subprocess.Popen(["sleep", "60"], start_new_session=True) for _ in range(2)]
+    first, second = (Server("http://127.0.0.1:9/api", Process.of(one.pid), 300) for one in waiting)
+    write_note(home, first)
+    assert stop_server() == "stopped"
+    assert waiting[0].wait(5) is not None
+    assert note(home) is None
+    other = tmp_path / "other"
+    other.mkdir()
+    write_note(other, second)
+    command = [sys.executable, "-m", "convoforge.orchestration.idle_server", str(other)]
+    with subprocess.Popen(command) as watcher:
+        wait_for(lambda: (other / "convoforge-server.lock").exists(), "a look of the watcher", 20)
+        shutil.rmtree(other)
+        assert (waiting[1].wait(20), watcher.wait(20)) == (-signal.SIGTERM, 0)
+
+
+@pytest.mark.parametrize("seconds", ["soon", "-1", "1e3", "inf"])
+def test_how_long_a_server_waits_is_a_number_of_seconds(seconds: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert read_idle_seconds() == 0  # in this suite
+    monkeypatch.setenv("CONVOFORGE_SERVER_IDLE_SECONDS", seconds)
+    with pytest.raises(ConfigError, match="is no number of seconds: write 300"):
+        read_idle_seconds()
+    monkeypatch.setenv("CONVOFORGE_SERVER_IDLE_SECONDS", "")
+    assert read_idle_seconds() == 300
+
+
+def test_an_error_in_the_servers_log_is_told_where_a_command_used_it(
+    prefect_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
+    monkeypatch.setenv("PREFECT_API_URL", prefect_server)
+    monkeypatch.setattr(errors, "width", 400)
+    log_path(tmp_path).write_text("01:02:03.456 | ERROR   | prefect.server - of yesterday\n")
+    with open_server(lambda: None), log_path(tmp_path).open("a") as log:
+        log.write(SCHEDULER)
+    [told] = capsys.readouterr().err.splitlines()
+    assert told == (
+        'the Prefect server logged an error: prefect.server.services.scheduler - Unexpected error in: InvalidRequestError("Can\'t evaluate bulk DML statement") '
+        f"sqlalchemy.exc.InvalidRequestError: Can't evaluate bulk DML (see {log_path(tmp_path)})"
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convoforge.errors import ConfigError, LimiterClosed, RateLimitError
-from convoforge.orchestration.buckets import SLOTS, bucket_numbers
 from convoforge.orchestration.rate_limiter import CALLS_AT_ONCE, CALLS_PER_SECOND, REREAD_SECONDS, PrefectRateLimiter
+from convoforge.orchestration.shared_limits import SLOTS, bucket_numbers
 from convoforge.rate import KINDS, SEND_WITHIN_SECONDS, Kind, Limits, Need
 from convoforge.rate.keys import limit_name
 
