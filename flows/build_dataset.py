@@ -25,7 +25,6 @@ from convoforge.orchestration.build_run import BuildRun
 from convoforge.orchestration.cancellation import end_state
 from convoforge.orchestration.joining import count_workers, divide_concurrency, find_deployment, let_others_join, stop_others
 from convoforge.orchestration.open_build import open_build_run
-from convoforge.planning.draws import Draw
 from convoforge.planning.forms import SpecName
 from convoforge.planning.options import BuildOptions, resolve_spec
 from convoforge.settings import Settings
@@ -35,9 +34,10 @@ from convoforge.tasks.progress import show_progress
 from convoforge.tasks.publish import publish
 from convoforge.tasks.report import BuildReport, one_line, report_run
 from convoforge.tasks.score import score_answers
+from convoforge.tasks.story import name_run, tell_plan
 
 
-@flow(name="build-dataset", flow_run_name="{spec}", validate_parameters=True)
+@flow(name="build-dataset", validate_parameters=True)
 async def build_dataset(spec: SpecName, options: BuildOptions = BuildOptions()) -> State[Any]:
     """Generate what is missing in a dataset, score it, and publish a new version.
 
@@ -71,6 +71,7 @@ async def build_dataset(spec: SpecName, options: BuildOptions = BuildOptions()) 
             report = await report_run(opened, release, held=held, limit=options.limit, begun=begun)
             return await end_state(make_end(report))
     except ConvoforgeError as error:
+        await name_run(spec, simulated=options.simulate)
         return Failed(message=one_line(error), data=error)
 
 
@@ -89,8 +90,7 @@ async def _prepare(opened: BuildRun, options: BuildOptions, workers: int) -> int
     seen = await asyncio.to_thread(lambda: forecast(read_known_of_plan(opened.ledger, opened.plan), options))
     if seen.again:
         await opened.ledger.awrite(requeue, [draw.request_id for draw in seen.again])
-    for warning in seen.warnings:
-        get_run_logger().warning("%s", warning)
+    await tell_plan(seen, simulated=options.simulate)
     opened.state.stale = 0 if options.refresh else len(seen.stale)
     opened.know_accepted(seen.status, {draw.request_id for draw in seen.again})
     opened.state.estimate = seen.costs
@@ -162,16 +162,11 @@ async def next_step(opened: BuildRun, left: int | None, tried: Collection[int]) 
     return Step(
         ask=ask,
         todo=array("q", [draw.request_id for draw in todo]),
-        names={draw.request_id: _name(opened, draw) for draw in todo[:SINGLY_UP_TO]},
+        names={draw.request_id: opened.cells[draw.cell].name_draw(draw.draw) for draw in todo[:SINGLY_UP_TO]},
         elsewhere=any(draw.state == "claimed" for draw in status.pending),
         pending=bool(status.pending),
         unscored=bool(status.unscored),
     )
-
-
-def _name(opened: BuildRun, draw: Draw) -> str:
-    cell = opened.cells[draw.cell]
-    return f"{cell.persona} · {cell.emotion} · {cell.topic} · {cell.tier} #{draw.draw + 1}"
 
 
 async def generate_missing(opened: BuildRun, step: Step) -> set[int]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from uuid import UUID
 
 from prefect.artifacts import acreate_progress_artifact, aupdate_progress_artifact
+from prefect.client.orchestration import get_client
 from prefect.events import emit_event
 from prefect.logging import get_run_logger
 
@@ -17,6 +18,7 @@ from convoforge.background import background_task
 from convoforge.ledger.budgets import list_budget_scopes, read_budgets
 from convoforge.orchestration.build_run import BuildRun, Progress
 from convoforge.pricing import dollars, usd
+from convoforge.tasks.story import Teller
 
 PROGRESS_SECONDS = 5.0
 
@@ -26,11 +28,13 @@ BUDGET_EVENT = "convoforge.budget.reached"
 
 @asynccontextmanager
 async def show_progress(opened: BuildRun) -> AsyncIterator[None]:
-    """Keep a progress bar in Prefect's UI while a run goes on, and report budgets that have been used up to one of their `alert_at`."""
+    """Keep a progress bar in Prefect's UI while a run goes on, and report budgets that have been used up to one of their `alert_at`.
+    The bar goes when the run has ended: its report is the artifact that stays."""
     watch = _Watch(opened, {name for name, _ in await _reached(opened)})
     async with background_task(watch.go_on()):
         yield
     await watch.look()
+    await watch.take_away()
 
 
 class _Watch:
@@ -38,6 +42,7 @@ class _Watch:
         self._opened = opened
         self._artifact: UUID | None = None
         self._reported = reported
+        self._teller = Teller()
 
     async def go_on(self) -> None:
         while True:
@@ -55,12 +60,20 @@ class _Watch:
                     self._reported.add(name)
                     get_run_logger().warning(alert["message"])
                     emit_event(BUDGET_EVENT, resource=_resource(self._opened), payload=alert)
+            self._teller.tell(now, describe(now))
             if self._artifact is None:
                 self._artifact = await acreate_progress_artifact(share, description=describe(now))
             else:
                 await aupdate_progress_artifact(self._artifact, share, description=describe(now))
         except Exception as error:  # noqa: BLE001 - as said above
             get_run_logger().debug("no progress: %s", error)
+
+    async def take_away(self) -> None:
+        """Delete the bar."""
+        if self._artifact is not None:
+            with suppress(Exception):
+                async with get_client() as client:
+                    await client.delete_artifact(self._artifact)
 
 
 async def _reached(opened: BuildRun) -> list[tuple[str, dict[str, str]]]:

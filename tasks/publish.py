@@ -8,6 +8,7 @@ from typing import Any
 
 from prefect.assets import Asset, add_asset_metadata, materialize
 from prefect.cache_policies import NO_CACHE
+from prefect.logging import get_run_logger
 from prefect.states import Completed
 
 from convoforge.dataset.acceptance import StatusSummary
@@ -16,6 +17,7 @@ from convoforge.orchestration.build_run import BuildRun, current_run
 from convoforge.planning.plan import Plan
 from convoforge.publish import Published
 from convoforge.tasks.retries import DELAYS, RETRIES, is_worth_a_retry
+from convoforge.tasks.story import tell_version
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ async def publish(opened: BuildRun) -> Release:
 @materialize(
     "convoforge://datasets",
     name="publish",
+    task_run_name="publish",
     cache_policy=NO_CACHE,
     persist_result=False,
     retries=RETRIES,
@@ -60,7 +63,9 @@ async def publish_version() -> Any:
         add_asset_metadata(
             asset_of(opened.plan), {"version": published.version, "path": str(published.path), "run_id": opened.run_id}
         )
-    return Completed(name="Completed" if new else "Cached", data=Release(published, summary))
+    message = tell_version(published)
+    get_run_logger().info("%s", message[:1].upper() + message[1:])
+    return Completed(name="Completed" if new else "Cached", message=message, data=Release(published, summary))
 
 
 def asset_of(plan: Plan) -> Asset:

@@ -6,17 +6,27 @@ import asyncio
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
 
 from convoforge.dataset.status import score_dataset
 from convoforge.orchestration.build_run import current_run
 from convoforge.tasks.retries import DELAYS, RETRIES, is_worth_a_retry
 
 
-@task(name="score", cache_policy=NO_CACHE, retries=RETRIES, retry_delay_seconds=DELAYS, retry_condition_fn=is_worth_a_retry)
-async def score_answers() -> int:
-    """Score what has no results of the spec's scorers, in their versions of today. Returns how many there were.
+@task(
+    name="score",
+    task_run_name="score",
+    cache_policy=NO_CACHE,
+    retries=RETRIES,
+    retry_delay_seconds=DELAYS,
+    retry_condition_fn=is_worth_a_retry,
+)
+async def score_answers() -> State[int]:
+    """Score what has no results of the spec's scorers, in their versions of today. Ends with how many there were.
 
     What it writes down decides what is accepted, and so what is asked for next. Raises `ConfigError` where a scorer fails.
     """
     opened = current_run()
-    return await asyncio.to_thread(score_dataset, opened.ledger, opened.plan.spec, opened.dataset_id)
+    scored = await asyncio.to_thread(score_dataset, opened.ledger, opened.plan.spec, opened.dataset_id)
+    return Completed(message=f"{scored:,} conversations scored by {', '.join(opened.plan.spec.quality.scorers)}", data=scored)

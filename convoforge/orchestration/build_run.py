@@ -56,7 +56,8 @@ class BuildState(RunState):
 
     `others` is what other processes have done for the run. `in_batches` counts its dataset's requests in message batches, `collected`
     the answers that batches of earlier runs brought; `batch_notes` say what was wrong with batches that are over, `batch_troubles` with
-    those that go on. `interrupted` is a stop that was asked for from outside. `estimate` is what the run was expected to cost.
+    those that go on. `interrupted` is a stop that was asked for from outside. `estimate` is what the run was expected to cost, `rounds`
+    how often this process began to generate, `logged` how many lines the log has about single requests.
     """
 
     stage: str = "planning"
@@ -70,6 +71,8 @@ class BuildState(RunState):
     collected: int = 0
     batch_notes: list[str] = field(default_factory=list)
     batch_troubles: tuple[str, ...] = ()
+    rounds: int = 0
+    logged: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,10 @@ class Cell:
         """What it is, apart from any dataset."""
         return self.persona, self.emotion, self.topic, self.tier, self.template
 
+    def name_draw(self, draw: int) -> str:
+        """One of its draws, counted from 0, for people."""
+        return f"{self.persona} · {self.emotion} · {self.topic} · {self.tier} #{draw + 1}"
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:

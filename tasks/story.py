@@ -1,0 +1,74 @@
+"""A run as its log tells it: plan, price, rounds, what it waits for, how far it is, the version. And what it is called in Prefect."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from prefect.logging import get_run_logger
+
+from convoforge.dataset.forecast import Forecast
+from convoforge.orchestration.build_run import BuildRun, Progress
+from convoforge.orchestration.run_names import present_run
+from convoforge.pricing import dollars
+from convoforge.publish import Published
+
+TENTH = 0.1
+"""The share of a run's requests after which its log says how far it is."""
+
+
+async def name_run(subject: str, *does: str, simulated: bool) -> None:
+    """Call the run by its subject, as a dataset, and what it does: `demo · 60 to make · simulated`."""
+    mark = ("simulated",) if simulated else ()
+    await present_run(" · ".join((subject, *does, *mark)), subject, *mark)
+
+
+async def tell_plan(seen: Forecast, *, simulated: bool) -> None:
+    """Call the run by what it does, and begin its log with the plan and the price."""
+    spec, log = seen.plan.spec, get_run_logger()
+    to_make = f"{seen.missing:,} to make" if seen.missing else "nothing to make"
+    await name_run(spec.name, to_make, simulated=simulated)
+    cells, accepted = len(seen.plan.cells), len(seen.status.accepted)
+    plan = f"{seen.plan.planned:,} conversations in {cells:,} cells with {spec.model}; {accepted:,} accepted already, {to_make}"
+    log.info("Plan: %s", plan)
+    if seen.missing:
+        caps = {"run": spec.budget.run_usd, "dataset": spec.budget.dataset_usd, "day": spec.budget.day_usd}
+        budgets = ", ".join(f"{dollars(cap)} for the {kind}" for kind, cap in caps.items() if cap is not None)
+        paid = " (simulated: nothing is paid)" if simulated else ""
+        log.info("Price: %s%s; budget: %s", seen.costs.cost, paid, budgets or "none")
+    for warning in seen.warnings:
+        log.warning("%s", warning)
+
+
+def tell_round(opened: BuildRun, requests: int, task_runs: int) -> None:
+    """Say that a round begins."""
+    opened.state.rounds += 1
+    how = f" in {task_runs:,} shards" if task_runs < requests else ""
+    get_run_logger().info("Round %d: %s requests%s", opened.state.rounds, f"{requests:,}", how)
+
+
+def tell_version(published: Published) -> str:
+    """What was published, or why not, in words."""
+    if published.version is None:
+        return "nothing published: no conversation is accepted"
+    said = f"version {published.version}: {published.rows:,} conversations in {published.path}"
+    return f"nothing new; {said}" if published.unchanged else said
+
+
+@dataclass
+class Teller:
+    """Tells in the log of a run how far it is, each tenth of the way, and what it waits for, once for each cause."""
+
+    told: int = 0
+    causes: set[str] = field(default_factory=set)
+
+    def tell(self, now: Progress, line: str) -> None:
+        """Say what is news about the run; `line` is its progress in words."""
+        tenths = int(now.done / now.todo / TENTH + 1e-9) if now.todo else 0
+        if tenths > self.told:
+            get_run_logger().info("%s", line)
+        self.told = tenths
+        cause = re.sub(r"[\d.]+", "…", now.waiting)
+        if cause and cause not in self.causes:
+            self.causes.add(cause)
+            get_run_logger().info("%s", now.waiting[:1].upper() + now.waiting[1:])
