@@ -16,7 +16,9 @@ from prefect.artifacts import (
     acreate_table_artifact,
 )
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
+from prefect.states import Completed
 from pydantic import BaseModel, ConfigDict
 
 from convoforge.billing_terms import describe_terms
@@ -210,8 +212,15 @@ def _cached(used: Mapping[str, Usage]) -> dict[str, Any]:
     return {"cache_hit_rate": round(total.cache_read_tokens / prompt, 4), "cache_saved_usd": format_usd(saved)}
 
 
-@task(name="report", cache_policy=NO_CACHE, retries=RETRIES, retry_delay_seconds=DELAYS, retry_condition_fn=is_worth_a_retry)
-async def write_report(report: BuildReport) -> None:
+@task(
+    name="report",
+    task_run_name="report",
+    cache_policy=NO_CACHE,
+    retries=RETRIES,
+    retry_delay_seconds=DELAYS,
+    retry_condition_fn=is_worth_a_retry,
+)
+async def write_report(report: BuildReport) -> State[None]:
     """Keep the report in the ledger, and show it in Prefect as a table and as a page to read."""
     opened = current_run()
     await opened.ledger.awrite(
@@ -226,6 +235,8 @@ async def write_report(report: BuildReport) -> None:
         )
     except Exception as error:  # noqa: BLE001 - what was made is published and in the ledger: a Prefect server that is away changes none of it
         get_run_logger().warning("the artifacts could not be written: %s", error)
+        return Completed(message=f"the report is in the ledger alone: {one_line(error)}", data=None)
+    return Completed(message=f"the artifact {key}-report", data=None)
 
 
 def one_line(text: object) -> str:

@@ -79,7 +79,8 @@ class Operator:
         return self.client.read_flow_run(UUID(run_id))
 
     def newest(self, name: str) -> FlowRun | None:
-        named = FlowRunFilter(name=FlowRunFilterName(any_=[name]))
+        """The newest run whose name begins so."""
+        named = FlowRunFilter(name=FlowRunFilterName(like_=name))
         runs = self.client.read_flow_runs(flow_run_filter=named, sort=FlowRunSort.EXPECTED_START_TIME_DESC, limit=1)
         return runs[0] if runs else None
 
@@ -99,6 +100,20 @@ class Operator:
 
         names: list[str] = wait_for(all_of_them, f"{count} task runs")
         return names
+
+    def task_states(self, run_id: str, count: int) -> dict[str, tuple[str, str]]:
+        """Name → state and message of a run's `count` task runs, once all have ended."""
+        mine = FlowRunFilter(id=FlowRunFilterId(any_=[UUID(run_id)]))
+
+        def all_of_them() -> dict[str, tuple[str, str]] | None:
+            runs = self.client.read_task_runs(flow_run_filter=mine)
+            ended = {
+                run.name: (run.state.name or "", run.state.message or "") for run in runs if run.state and run.state.is_final()
+            }
+            return ended if len(runs) >= count and len(ended) == len(runs) else None
+
+        states: dict[str, tuple[str, str]] = wait_for(all_of_them, f"the ends of {count} task runs")
+        return states
 
     def artifacts(self, run_id: str) -> dict[str, Any]:
         """type → artifact, of those that a run has left."""

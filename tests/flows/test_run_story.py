@@ -1,0 +1,87 @@
+"""A run in Prefect as it tells what it does: its name and tags, the states of its tasks, its log."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from prefect.client.schemas.objects import State
+from prefect.utilities.names import generate_slug
+from support import Project
+from watching import Operator, wait_for
+
+from convoforge.orchestration.run_names import is_made_up
+from convoforge.simulator.client import SimulatorControl
+from convoforge.tasks.report import BuildReport
+
+RunFlow = Callable[..., State[Any]]
+REFUSED = {"kind": "400", "message": "this prompt is not to our taste"}
+
+
+def report_in(state: State[Any]) -> BuildReport:
+    found = state.data.result if hasattr(state.data, "result") else state.data
+    assert isinstance(found, BuildReport), found
+    return found
+
+
+def test_a_larger_run_fans_out_and_its_shards_and_its_log_say_what_came_of_it(
+    run_build: RunFlow, building: Project, simulator: SimulatorControl, operator: Operator
+) -> None:
+    building.spec("story", per_cell=13, max_draws=1, budget={"run_usd": 5})
+    simulator.script(REFUSED, "short", "refusal")
+    report = report_in(run_build(spec="story", simulate=True))
+    run = operator.run(report.run_id)
+    assert run.name == "story · 104 to make · simulated"
+    assert {"convoforge", "story", "simulated"} <= set(run.tags)
+    states = operator.task_states(report.run_id, 6)
+    shards = [message for name, (_, message) in states.items() if name.startswith("shard ")]
+    assert sorted(name for name in states if name.startswith("shard ")) == [
+        "shard 1 of 3: 34 requests",
+        "shard 2 of 3: 35 requests",
+        "shard 3 of 3: 35 requests",
+    ]
+    assert sum(int(count) for message in shards for count in re.findall(r"(\d+) accepted", message)) == report.accepted
+    assert any("1 failed" in message and message.endswith("this prompt is not to our taste") for message in shards), shards
+    assert re.fullmatch(r"\d+ conversations scored by turns, length, structure", states["score"][1])
+    assert states["publish"][1] == f"version 1: {report.accepted} conversations in {report.path}"
+    log = wait_for(lambda: (said := operator.log(report.run_id)) and "Finished in state" in said and said, "the whole log", 20)
+    assert "Plan: 104 conversations in 8 cells with claude-sonnet-5-5; 0 accepted already, 104 to make\n" in log
+    assert re.search(r"Price: about \$\S+ \(\$\S+ to \$\S+\) \(simulated: nothing is paid\); budget: \$5.00 for the run\n", log)
+    assert "Round 1: 104 requests in 3 shards\n" in log
+    assert re.search(r"#\d+: failed, .*this prompt is not to our taste\n", log)
+    assert re.search(r"#\d+: needs revision, score \d, \$0\.\d+, ", log)
+    assert re.search(r"story: 104 of 104 done, \d+ accepted", log)
+    assert f"Version 1: {report.accepted} conversations in {report.path}\n" in log
+
+
+def test_each_task_of_a_small_run_says_what_became_of_its_request(
+    run_build: RunFlow, building: Project, simulator: SimulatorControl, operator: Operator
+) -> None:
+    axes = {"persona": ["A"], "emotion": ["Fear"], "topic": ["x", "y", "z"], "tier": ["template"]}
+    building.spec("story-small", axes=axes, max_draws=1, limits={"max_requests": 100_000, "concurrency": 1})
+    simulator.script(REFUSED, "short")
+    report = report_in(run_build(spec="story-small", simulate=True))
+    states = operator.task_states(report.run_id, 6)
+    told = dict(states[f"A · Fear · {topic} · template #1"] for topic in "xyz")
+    assert set(told) == {"Failed", "Needs revision", "Accepted"}
+    assert told["Failed"].endswith("this prompt is not to our taste")
+    assert re.match(r"score \d, \$0\.\d+, ", told["Needs revision"])
+    assert re.fullmatch(r"score \d+, \$0\.\d+", told["Accepted"])
+    assert states.keys() >= {"score", "publish", "report"}
+    assert all(message for _, message in states.values()), states
+    log = wait_for(lambda: (said := operator.log(report.run_id)) and "Finished in state P" in said and said, "the whole log", 20)
+    assert "Task run failed with" not in log  # Prefect's own line, with everything twice and `NoneType: None`
+    again = report_in(run_build(spec="story-small", simulate=True))
+    assert operator.run(again.run_id).name == "story-small · nothing to make · simulated"
+
+
+@pytest.mark.parametrize("typed", ["my own name", "night-test", "beta-test", "demo", "demo · 5 to make", "first night"])
+def test_a_typed_name_is_kept(typed: str) -> None:
+    assert not is_made_up(typed)
+
+
+def test_what_prefect_makes_up_is_no_name() -> None:
+    assert all(is_made_up(generate_slug(2)) for _ in range(500))
+    assert is_made_up("theta4-lyrae-cluster")
