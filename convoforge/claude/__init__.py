@@ -1,5 +1,5 @@
-"""The one boundary to the Claude API, and the only room that knows the SDK. All that the SDK can raise leaves here as an error of
-ours, an answer of any kind as a `Reply`. `protocol` is what the rooms above see of it.
+"""The boundary to the Claude API, and the only package that imports the SDK. Every SDK error leaves here as one of our errors,
+every answer as a `Reply`. `protocol` is the interface for the packages above.
 
 The SDK's own retries are off: `retry` is the only policy. The keys are in the client and nowhere else.
 """

@@ -1,7 +1,8 @@
-"""Whether an error says that the account has no money or no allowance left. Then no request can work, whatever the status is.
+"""Recognizes errors that say that the account has no credit or allowance left. Then no request can work, whatever the status is.
 
-The API says so with 402 `billing_error`, and as well with 400 `invalid_request_error`, in words that change; proxies have words of
-their own. So it is read from the text: a thing that pays (credits, a balance, a usage limit, …) together with a word for used up.
+The API reports this as 402 `billing_error`, but also as 400 `invalid_request_error`, in wording that changes; proxies have
+wording of their own. So the text decides: a noun for means of payment (credits, balance, usage limit, …) together with a word for
+used up.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _SURE = re.compile(
     r"(?:disabled|suspended|deactivated|on hold|terminated|blocked|locked|banned|expired)",
     re.IGNORECASE,
 )
-"""What is said of nothing else."""
+"""Phrases that are only used about an account."""
 
 _THING = re.compile(
     rf"\b(?:credits?|balance(?! of)|funds|quota|{_BUDGET}|spend|spending|cost|payments?|invoices?|prepaid|prepayment|usage|allowance"
@@ -35,15 +36,15 @@ _USED_UP = re.compile(
     r"|no remaining|inactive|unpaid)\b",
     re.IGNORECASE,
 )
-"""What may be said of other things, too: it counts only together, and only of a refusal."""
+"""Words that are also used about other things: they count only together with `_THING`, and only for a refusal."""
 
 _FIELD = re.compile(r"(?:messages|system|model|tools|metadata|thinking|temperature|requests|[a-z]+(?:[._][\w\[\]]+)+): ")
-"""How the API begins where a field of the request is at fault. What stands behind it may be the request's own text."""
+"""Start of an API error about a field of the request. The text after it may be quoted from the request."""
 
 
 def is_about_empty_account(kind: str, message: str, *, refusal: bool) -> bool:
-    """Whether an error of this type and text is about the account. `refusal`: it came with a status that refuses the request (400,
-    402, 403 …), and not with one that also a server in trouble or a full one answers."""
+    """Whether an error of this type and text is about the account. `refusal`: its status refuses the request (400, 402, 403 …); a
+    failing or overloaded server does not answer with it."""
     text = f"{kind} {message}".replace("_", " ")
     if kind == "billing_error":
         return True

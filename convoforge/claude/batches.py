@@ -1,6 +1,6 @@
-"""Message batches: many requests handed over at once, answered within a day, at half price.
+"""Message batches: many requests uploaded at once, answered within a day, at half price.
 
-A batch carries nothing of ours but each request's `custom_id`; results come in any order.
+The only identifier of ours in a batch is each request's `custom_id`; results come in any order.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from convoforge.claude.client import Claude
 
 HANDOVER_SECONDS = 600.0
-"""How long a batch may take on its way to the API: it can be some hundred megabytes."""
+"""Maximum seconds to upload a batch: it can be a few hundred megabytes."""
 
 _PATH = "/v1/messages/batches"
 _LISTED_AT_ONCE = 100
@@ -33,34 +33,35 @@ _BATCH_ID = re.compile("[!-~]{1,128}")
 _CUSTOM_ID = re.compile(rb'"custom_id"\s*:\s*"([a-zA-Z0-9_-]{1,64})"')
 
 _UNBILLED = ("canceled", "expired")
-"""The types of results, beside `errored`, that the API does not bill."""
+"""Result types, besides `errored`, that the API does not bill."""
 
 
 class MessageBatches:
-    """The batches of one of a client's keys. Everything raises a `ClaudeAPIError`."""
+    """The message batches of one key of a client. Every method raises a `ClaudeAPIError`."""
 
     def __init__(self, claude: Claude, key: int = 0) -> None:
         self._claude = claude
         self._key = key
 
     def request(self, custom_id: str, prompt: Prompt, settings: Generation, *, keep: bool = False) -> bytes:
-        """One request of a batch, as it is handed over."""
+        """Serialize one request of a batch."""
         return orjson.dumps({"custom_id": custom_id, "params": self._claude.body(prompt, settings, keep=keep)})
 
     async def create(self, requests: Sequence[bytes], settings: Generation) -> BatchState:
-        """Hand over a batch. After a `TransientError` nobody knows whether there is one: look for it with `list_since`."""
+        """Create a batch. After a `TransientError` it may or may not exist: look for it with `list_since`."""
         content = b'{"requests":[' + b",".join(requests) + b"]}"
         old = self._claude.applies_temperature(settings)
         response = await self._claude.call("POST", _PATH, self._key, content=content, old_version=old, seconds=HANDOVER_SECONDS)
         return _state(read_json(response), response)
 
     async def retrieve(self, batch_id: str) -> BatchState:
-        """Where a batch stands."""
+        """Current state of a batch."""
         response = await self._claude.call("GET", f"{_PATH}/{quote(batch_id, safe='')}", self._key)
         return _state(read_json(response), response)
 
     async def list_since(self, moment: datetime) -> AsyncIterator[BatchState]:
-        """The batches created from a moment on, and those of which the API does not say when; newest first, as the API lists them."""
+        """Yield the batches created at or after `moment`, and those without a creation time; newest first, as the API lists
+        them."""
         query, seen = f"limit={_LISTED_AT_ONCE}", set[str]()
         while True:
             response = await self._claude.call("GET", f"{_PATH}?{query}", self._key)
@@ -79,9 +80,9 @@ class MessageBatches:
             query = f"limit={_LISTED_AT_ONCE}&after_id={quote(found[-1].id, safe='')}"
 
     async def results(self, batch_id: str, settings: Generation) -> AsyncGenerator[BatchResult | UnreadableLine]:
-        """What became of the requests of a batch that has ended, in any order, as it streams in. A line that cannot be read ends nothing.
+        """Stream the results of an ended batch, in any order. An unreadable line does not end the stream.
 
-        The address is our own, not the one that the API names: a key goes nowhere else than to the API.
+        The URL is built here, not taken from the API's `results_url`, so that a key is sent to no other server.
         """
         applied = self._claude.applies_temperature(settings)
         async with self._claude.stream(f"{_PATH}/{quote(batch_id, safe='')}/results", self._key) as (response, lines):
@@ -112,7 +113,7 @@ class MessageBatches:
 
 
 def _fault(kind: object, result: Mapping[str, Any]) -> ClaudeAPIError:
-    """What a result is that is no answer."""
+    """The error for a result that is not an answer."""
     if kind != "errored":
         word = clean_line(kind, (), 64)
         if kind in _UNBILLED:
@@ -141,7 +142,7 @@ def _unreadable(text: bytes, response: httpx2.Response, why: Exception) -> Unrea
 
 
 def _state(data: Any, response: httpx2.Response) -> BatchState:
-    """A batch as the API describes it. What is needed is its name and where it stands; of the rest a new API may say less or more."""
+    """Read a batch from the API's JSON. Only its id and status are required; a newer API may add or leave out the rest."""
     if not isinstance(data, dict):
         raise unreadable(response, "a batch is no JSON object")
     name, status = data.get("id"), data.get("processing_status")
@@ -155,7 +156,7 @@ def _state(data: Any, response: httpx2.Response) -> BatchState:
     return BatchState(
         id=name,
         status=clean_line(status, (), 32),
-        ended=status == "ended" or ended_at is not None,  # a new word for an end is one, too
+        ended=status == "ended" or ended_at is not None,  # `ended_at` also covers a status for ended batches that is new
         requests=sum(counts.values()) or None,
         counts=counts,
         created_at=_time(data.get("created_at")),
@@ -166,7 +167,7 @@ def _state(data: Any, response: httpx2.Response) -> BatchState:
 
 
 def _time(data: object) -> datetime | None:
-    """A time of the API, aware; None where there is none, or none that can be read."""
+    """Read a time of the API as an aware datetime; None if missing or unreadable."""
     try:
         found = datetime.fromisoformat(data) if isinstance(data, str) else None
     except ValueError:

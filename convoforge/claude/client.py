@@ -1,4 +1,4 @@
-"""The client: one conversation requested, tokens counted, a batch's calls. Every call is sent by the SDK's own clients."""
+"""The client: requests conversations, counts tokens, makes the calls for message batches. The SDK's clients send every call."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from convoforge.settings import WITHOUT_MODEL_FACTS, WITHOUT_TOKEN_COUNTS, Api, 
 
 SIMULATOR_KEY = "sk-simulated"
 _OLD_VERSION = "2023-06-01"
-"""The last version of the API that takes a temperature."""
+"""Last API version that accepts a temperature."""
 
 _REWRITTEN = ("bedrock", "vertex")
-"""Clouds whose SDK client rewrites a body: the model goes into the address, the version into the body."""
+"""Clouds whose SDK client rewrites a body: it moves the model into the URL and the version into the body."""
 
 _OUTPUT = {"format": {"type": "json_schema", "schema": ANSWER_SCHEMA}}
 _KEEP = {"type": "ephemeral"}
@@ -41,12 +41,12 @@ _NOT_COUNTED = ("max_tokens", "temperature")
 
 
 class Claude:
-    """A client for one model under one or more keys. Made inside a running event loop; close it. `facts` are what is known of the model,
-    from the API itself once `check` has asked it; `reported` is what it reported.
+    """A client for one model with one or more keys. Create it inside a running event loop, and close it. `facts` holds the known
+    facts about the model, including the API's own after `check`; `reported` holds only the API's.
 
-    `api` is Anthropic's own or a cloud's, which has one set of credentials, in the SDK's own environment variables, and needs no
-    `base_url`. `timeout_seconds` is for a call from its beginning to its end. Raises `ConfigError` for an address or a key that can be
-    none, and for what a cloud needs and is not there.
+    `api` is Anthropic's own or a cloud's. A cloud has one set of credentials, read from the SDK's environment variables, and
+    needs no `base_url`. `timeout_seconds` limits a whole call. Raises `ConfigError` for a malformed address or key, and for a
+    missing package or setting of a cloud.
     """
 
     def __init__(
@@ -73,19 +73,19 @@ class Claude:
 
     @property
     def keys(self) -> int:
-        """How many keys there are."""
+        """Number of keys."""
         return len(self._clients)
 
     @property
     def base_url(self) -> str:
-        """Where requests go, without a slash at the end."""
+        """Base URL of requests, without a trailing slash."""
         return str(self._clients[0].base_url).rstrip("/")
 
     async def check(self) -> Provider:
-        """Who answers at the base URL, at no cost, and what it says of the model: also finds a wrong key, an unknown model, a server that
-        is not there. A cloud without model facts is not asked.
+        """Ask the server, at no cost, for its facts about the model, and return which provider answers. A cloud without model
+        facts is not asked.
 
-        Raises `FatalAPIError` for the first two (only if all keys are wrong), and `TransientError` for the last.
+        Raises `FatalAPIError` for an unknown model and if all keys are wrong, `TransientError` for an unreachable server.
         """
         if self._api in WITHOUT_MODEL_FACTS:
             return "anthropic"
@@ -104,7 +104,7 @@ class Claude:
         except anthropic.APIStatusError as refused:
             error = self._translate(refused)
             if refused.status_code in (404, 405, 501) and error.kind != "not_found_error":
-                return read_provider(refused.response.headers)  # a server that speaks Messages, but keeps no list of models
+                return read_provider(refused.response.headers)  # it serves the Messages API, but no list of models
             if refused.status_code != 404:
                 raise error from None
             words = f"the API knows no model '{self.model}': change `model` in the spec"
@@ -114,7 +114,7 @@ class Claude:
         return read_provider(response.headers)
 
     def body(self, prompt: Prompt, settings: Generation, *, keep: bool = False) -> dict[str, Any]:
-        """What asks for one conversation. With `keep` the system text is marked for the API's prompt cache, for five minutes."""
+        """Body of a request for one conversation. `keep` marks the system text for the API's prompt cache (five minutes)."""
         system: Any = [{"type": "text", "text": prompt.system, "cache_control": _KEEP}] if keep else prompt.system
         body: dict[str, Any] = {
             "model": self.model,
@@ -132,17 +132,17 @@ class Claude:
         return body
 
     def applies_temperature(self, settings: Generation) -> bool:
-        """Whether a temperature is asked for and sent."""
+        """Whether the settings have a temperature and the model takes it."""
         return settings.temperature is not None and takes_temperature(self.facts, settings)
 
     async def send(self, prompt: Prompt, settings: Generation, key: int = 0, *, keep: bool = False) -> Reply:
-        """One conversation requested. Raises a `ClaudeAPIError`; an answer of any kind is a `Reply`."""
+        """Request one conversation. Returns any kind of answer as a `Reply`; raises a `ClaudeAPIError`."""
         body, applied = self.body(prompt, settings, keep=keep), self.applies_temperature(settings)
         response = await self.call("POST", "/v1/messages", key, body=body, old_version=applied)
         return read_reply(self._read_message(response), response, temperature_applied=applied)
 
     def _read_message(self, response: httpx2.Response) -> Mapping[str, Any]:
-        """The body of an answer that succeeded. Raises what it says where it is an error all the same."""
+        """Body of an answer with a success status. Raises its error if it contains one nevertheless."""
         streamed = is_event_stream(response.content, response.headers.get("content-type", ""))
         message = assemble_message(response.content) if streamed else read_json(response)
         if message is None:
@@ -153,8 +153,8 @@ class Claude:
         return message
 
     async def count_tokens(self, prompt: Prompt, settings: Generation, key: int = 0) -> int:
-        """The input tokens that a request would be billed for, by the API's own free count. Raises a `ClaudeAPIError`, and `ConfigError`
-        for a cloud that counts none."""
+        """Number of input tokens that a request would be billed for, counted by the API for free. Raises a `ClaudeAPIError`, and
+        `ConfigError` for a cloud that cannot count."""
         if self._api in WITHOUT_TOKEN_COUNTS:
             raise ConfigError(f"CONVOFORGE_API={self._api} counts no tokens: leave out --count")
         body = {name: value for name, value in self.body(prompt, settings).items() if name not in _NOT_COUNTED}
@@ -165,7 +165,7 @@ class Claude:
         return counted
 
     def message_batches(self, key: int = 0) -> MessageBatches:
-        """The message batches of the key with this index. Raises `ConfigError` for a cloud that has none."""
+        """The message batches of the key with this index. Raises `ConfigError` for a cloud without message batches."""
         check_batches(self._api)
         return MessageBatches(self, key)
 
@@ -180,7 +180,7 @@ class Claude:
         old_version: bool = False,
         seconds: float | None = None,
     ) -> httpx2.Response:
-        """One call under the key with this index: an answer that succeeded. Raises a `ClaudeAPIError`."""
+        """Make one call with the key of this index and return the successful response. Raises a `ClaudeAPIError`."""
         try:
             return await self._request(key, method, path, body=body, content=content, old_version=old_version, seconds=seconds)
         except anthropic.APIStatusError as error:
@@ -188,7 +188,7 @@ class Claude:
 
     @asynccontextmanager
     async def stream(self, path: str, key: int = 0) -> AsyncIterator[tuple[httpx2.Response, AsyncIterator[bytes]]]:
-        """An answer that succeeded, with its lines still to come, however long they take, so long as it does not stop. Raises a
+        """A successful response and its lines as they arrive. There is no limit on the total time, only on a pause. Raises a
         `ClaudeAPIError`."""
         options: anthropic.RequestOptions = {"timeout": make_timeout(self._seconds, read=self._seconds)}
         try:
@@ -215,7 +215,7 @@ class Claude:
         old_version: bool = False,
         seconds: float | None = None,
     ) -> httpx2.Response:
-        """The same, but for a status that refuses: this is raised as the SDK's `APIStatusError`."""
+        """As `call`, but an error status is raised as the SDK's `APIStatusError`."""
         client = self._clients[key]
         options: anthropic.RequestOptions = {"headers": {"anthropic-version": _OLD_VERSION}} if old_version else {}
         if body is not None and self._api not in _REWRITTEN:  # the SDK copies and writes it in 0.1 ms

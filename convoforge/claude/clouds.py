@@ -1,6 +1,6 @@
-"""The SDK's client for each way to Claude: Anthropic's own API, and the clouds that sell it (`CONVOFORGE_API`).
+"""The SDK's clients: one for Anthropic's own API, and one for each cloud that sells Claude (`CONVOFORGE_API`).
 
-A cloud's credentials, region and address are the SDK's to find, by its own environment variables. What is missing is said on one line.
+The SDK finds a cloud's credentials, region and address in its own environment variables. One error line names what is missing.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ SdkClient = (
 
 @dataclass(frozen=True, slots=True)
 class Cloud:
-    """One cloud. `package` signs calls, and is needed unless one of the variables `keys` is set; `extra` of ours brings it.
-    `settings` is what to set, for a person. `required` are variables that the SDK asks for no sooner than at a call."""
+    """One cloud. `package` signs calls; it comes with our `extra`, and is not needed if one of the variables `keys` is set.
+    `settings` tells a person what to set. `required` are variables that the SDK itself checks only when a call is made."""
 
     client: type[Any]
     settings: str
@@ -73,9 +73,9 @@ _CLOUDS: dict[Api, Cloud] = {
 def make_clients(
     api: Api, keys: Sequence[str], base_url: str | None, http_client: httpx2.AsyncClient, timeout: httpx2.Timeout
 ) -> list[SdkClient]:
-    """The SDK's clients: one a key for Anthropic's own API, one for a cloud. Without `base_url` the address is the SDK's to find.
+    """Make the SDK's clients: one per key for Anthropic's own API, one for a cloud. Without `base_url` the SDK finds the address.
 
-    Raises `ConfigError` for what a cloud needs and is not there.
+    Raises `ConfigError` for a missing package or setting of a cloud.
     """
     options: dict[str, Any] = {
         "http_client": http_client,
@@ -94,12 +94,12 @@ def make_clients(
         raise ConfigError(f"CONVOFORGE_API={api}: {', '.join(missing)} is not set: {cloud.settings}")
     try:
         return [cloud.client(**options)]
-    except Exception as error:  # noqa: BLE001 - the SDK and the cloud's own library raise what has no common root
+    except Exception as error:  # noqa: BLE001 - the SDK's and the cloud library's errors share no base class
         raise ConfigError(f"CONVOFORGE_API={api}: {cloud.settings}. The SDK says: {_shorten(error)}") from None
 
 
 def translate_credentials(api: Api, error: Exception) -> ClaudeAPIError:
-    """The error of ours for what a cloud's own library raised before anything was sent. It may say itself that it will pass."""
+    """Translate an error that a cloud's library raised before anything was sent. Its `retryable` attribute makes it transient."""
     words = _shorten(error)
     if getattr(error, "retryable", False):
         return TransientError(f"the credentials for CONVOFORGE_API={api} could not be fetched: {words}", kind="credentials")
@@ -107,7 +107,7 @@ def translate_credentials(api: Api, error: Exception) -> ClaudeAPIError:
 
 
 def list_secrets(keys: Sequence[str], clients: Sequence[SdkClient]) -> tuple[str, ...]:
-    """What calls may carry and no text may show: keys, and tokens that a cloud's library has fetched meanwhile."""
+    """Secrets that no text may show: the keys, and tokens that a cloud's library has fetched meanwhile."""
     client = clients[0]
     found = [getattr(client, name, None) for name in ("api_key", "access_token")]
     found += [getattr(getattr(client, "credentials", None), "token", None), os.environ.get("AWS_SESSION_TOKEN")]
@@ -119,7 +119,7 @@ def _check_package(api: Api, cloud: Cloud) -> None:
         return
     try:
         there = find_spec(cloud.package) is not None
-    except ModuleNotFoundError:  # the package around it is missing
+    except ModuleNotFoundError:  # its parent package is missing
         there = False
     if not there:
         other = f", or set {cloud.keys[0]}" if cloud.keys else ""

@@ -1,6 +1,6 @@
-"""What an API or a proxy answers instead of a message, as errors of ours: by status, by the error's own type and words, by its headers.
+"""Translates the error answers of the API or a proxy into our errors, by status, by the error's type and text, and by headers.
 
-`docs/api-answers.md` is the table of all of it. Every class of the SDK's errors is thought of: the tests find them by reflection.
+`docs/api-answers.md` has the whole table. Every error class of the SDK is covered: the tests find them by reflection.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _FATAL_CODES = {
     "cmek_key_disabled": "the workspace's encryption key is disabled",
     "cmek_key_network_blocked": "the workspace's encryption key cannot be reached",
 }
-"""Causes for which no request can work, whatever their status says."""
+"""Error codes after which no request can work, whatever the status."""
 
 _STATUS_OF = {
     "invalid_request_error": 400,
@@ -41,15 +41,15 @@ _STATUS_OF = {
     "timeout_error": 504,
     "overloaded_error": 529,
 }
-"""The status that an error's type goes with: what counts where there is none of its own (inside a stream, a batch, a 200)."""
+"""Status for each error type, used where the error has no status of its own (inside a stream, a batch, a 200)."""
 
 CANNOT_PAY = "the account cannot pay, or a limit that it has set is reached"
 
 _TEMPORARY = (408, 409, 421, 423, 425)
-"""Refusals that are about the moment, not about the request."""
+"""Refusals that are temporary, and not the request's fault."""
 
 _OWN_REFUSALS = (405, 407, 411, 413, 414, 415, 431)
-"""What a web server rightly says for itself, and will say again."""
+"""Refusals that a web server itself gives rightly, and will give again."""
 
 _UNKNOWN_MODEL = re.compile(
     r"^model\b|\bmodel\b.*\b(?:not found|not exist|unknown|not available|unavailable|not supported|unsupported|retired)\b"
@@ -65,8 +65,8 @@ _TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 def translate(
     error: anthropic.AnthropicError, keys: Sequence[str] = (), *, begun: bool = False, now: Callable[[], float] = time.time
 ) -> ClaudeAPIError:
-    """The error of ours for one of the SDK's. `keys` are in none of its texts: a server may echo what it was sent. `begun`: an answer
-    had begun before, and may be billed. `now` is in seconds since 1970: a Retry-After may be a date."""
+    """Translate an error of the SDK into ours. `keys` are removed from its text: a server may echo what it was sent. `begun`: an
+    answer had begun before, and may be billed. `now` is in seconds since 1970: a Retry-After may be a date."""
     if isinstance(error, anthropic.APIConnectionError):
         url = error.request.url
         return make_connection_error(error, f"{url.scheme}://{url.netloc.decode()}", keys)
@@ -84,8 +84,8 @@ def translate(
 
 
 def make_connection_error(error: Exception, where: str, keys: Sequence[str] = ()) -> TransientError:
-    """The error of ours where no answer came from the server at `where`: the SDK's, or what it was made of. It says what broke, and in
-    whose words. What never got there billed nothing."""
+    """Make our error for a call to the server at `where` that got no answer. Its message says what failed, and quotes the cause.
+    A call that never reached the server is not billed."""
     error = _find_cause(error)
     words = clean_line(error, keys, 200) or type(error).__name__
     for cause, message in _UNREACHED.items():
@@ -111,7 +111,8 @@ def make_connection_error(error: Exception, where: str, keys: Sequence[str] = ()
 
 
 def _find_cause(error: Exception) -> Exception:
-    """What an error of the SDK was made of: aiohttp's error or the system's, which tell apart what the SDK and httpx2 call one."""
+    """The error of aiohttp or the system that caused an SDK error: they tell cases apart that are one class in the SDK and
+    httpx2."""
     while isinstance(error.__cause__, Exception) and not isinstance(error, _SAYING):
         error = error.__cause__
     return error
@@ -130,14 +131,14 @@ _UNREACHED: Mapping[type[Exception], str] = {
     aiohttp.ClientConnectorError: "nothing listens there, or the network is down",
     aiohttp.InvalidURL: "it is no address",
 }
-"""Why a call never got there, the narrower before the wider."""
+"""Reasons why a call never reached the server, subclasses first."""
 
 
 def classify(
     status: int, kind: str, message: str, *, code: str = "", retry_after: float | None = None, page: bool = False
 ) -> tuple[type[ClaudeAPIError], str]:
-    """What an answer that is an error means, and how to say it. `kind` and `code` are the API's own words for it, `page`: it is a web
-    page, and not the API's. The order matters: what is said of the account first, then what passes, then the status."""
+    """The class and the message for an error answer. `kind` and `code` are the API's own type and code, `page`: it is a web page,
+    not the API's. The order matters: first the account, then temporary errors, then the status."""
     if code in _FATAL_CODES:
         return FatalAPIError, f"{_FATAL_CODES[code]} ({status}): {message}"
     if page and 400 <= status < 500 and status not in (429, *_OWN_REFUSALS):
@@ -165,7 +166,7 @@ def classify(
 
 
 def classify_by_type(kind: str, message: str) -> tuple[type[ClaudeAPIError], str]:
-    """The same where there is no status: in a batch's results. A type that is new may pass."""
+    """As `classify`, for an error without a status (a batch's results). An unknown type counts as temporary."""
     return classify(_STATUS_OF.get(kind, 500), kind, message)
 
 
@@ -183,7 +184,7 @@ def _translate_status(
         "request_id": clean_line(error.request_id, keys, 128) if error.request_id else None,
         "retry_after": read_retry_after(headers, now),
         "details": {"error_code": code} if code else None,
-        # 499: cut off while it went on
+        # 499: the call was cut off while the server worked on it
         "maybe_billed": status == 499 or begun,
     }
     if 300 <= status < 400:
@@ -199,7 +200,7 @@ def _translate_status(
 
 
 def _apply_should_retry(found: type[ClaudeAPIError], wish: str, status: int, words: str) -> Callable[..., ClaudeAPIError]:
-    """The server's own word on whether to try again, `x-should-retry`, as the SDK obeys it. What is said of the account stays."""
+    """Apply the server's `x-should-retry` header, as the SDK does. Errors about the account are not changed to retryable ones."""
     wish = wish.strip().lower()
     if wish == "true" and status >= 400 and not words.startswith(CANNOT_PAY) and not issubclass(found, _RETRIED):
         return TransientError
@@ -220,20 +221,20 @@ def _read_title(message: str) -> str:
 
 
 def _is_account_empty(status: int, kind: str, message: str, retry_after: float | None) -> bool:
-    """A 429 that says when to come back is about a rate, whatever it calls it."""
+    """Whether an error is about the account. A 429 with Retry-After is about a rate limit, whatever its text says."""
     if status == 429 and retry_after is not None and kind != "billing_error":
         return False
     return is_about_empty_account(kind, message, refusal=400 <= status < 500 and status != 429)
 
 
-def clean_line(message: object, keys: Sequence[str], most: int = 400) -> str:
-    """What somebody else said, fit for a message and for a column of the ledger: one line, without our keys, cut."""
+def clean_line(message: object, keys: Sequence[str], limit: int = 400) -> str:
+    """Another party's text, made safe for a message and a ledger column: one line, without our keys, truncated."""
     text = str(message).encode(errors="replace").decode()
     for key in keys:
         text = text.replace(key, "[key]")
-    text = "".join(letter if letter.isprintable() else " " for letter in text[: 4 * most])
+    text = "".join(letter if letter.isprintable() else " " for letter in text[: 4 * limit])
     text = " ".join(text.split())
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
 def read_retry_after(headers: Mapping[str, str], now: Callable[[], float] = time.time) -> float | None:
@@ -248,5 +249,5 @@ def read_retry_after(headers: Mapping[str, str], now: Callable[[], float] = time
     date = email.utils.parsedate_tz(headers.get("retry-after", ""))
     try:
         return max(0.0, email.utils.mktime_tz(date) - now()) if date else None
-    except (ValueError, OverflowError):  # a date that no calendar has
+    except (ValueError, OverflowError):  # no valid date
         return None

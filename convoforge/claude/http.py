@@ -1,4 +1,4 @@
-"""How the SDK reaches a server: its aiohttp client, with the limits, the certificates and the proxy that calls need."""
+"""The SDK's aiohttp client, with our limits, certificates and proxy."""
 
 from __future__ import annotations
 
@@ -18,22 +18,23 @@ MAX_LINE = 16 * 1024 * 1024
 
 _CONNECT_SECONDS = 10.0
 _MAX_CONNECTIONS = 1_000
-"""As many as the SDK keeps."""
+"""Maximum number of connections: the SDK's own default."""
 
 _MAX_HEADER_BYTES = 65_536
-"""Maximum bytes of a line or a field of an answer's head. aiohttp's 8,190 are too few for some proxies."""
+"""Maximum bytes of a status line or a header field. aiohttp's 8,190 are too few for some proxies."""
 
 _IDLE_SECONDS = 5.0
-"""Seconds to keep an idle connection, as the SDK does: a server closes it sooner or later, and a call must not meet that moment."""
+"""Seconds to keep an idle connection, as the SDK does: short, so that no call uses one that the server is just closing."""
 
 
 def make_http_client(read_root: Callable[[], str], *, secure: bool) -> httpx2.AsyncClient:
-    """A client for the SDK. `read_root` is asked for the server's address at the first call. `secure`: that address may be HTTPS.
+    """Make an HTTP client for the SDK. `read_root` gives the server's address at the first call. `secure`: that address may be
+    HTTPS.
 
-    Redirects are not followed: a key goes to no other server than the one it was given for. The transport is the one that the SDK
-    uses itself. It is named here because only so a session with other limits can be handed to it.
+    Redirects are not followed, so that a key reaches no server but the one it was given for. The transport is the SDK's own; it
+    is created here because there is no other way to give it a session with our limits.
     """
-    # certificates as the SDK reads them: 50 ms that a server without TLS does not cost
+    # certificates as the SDK loads them, which takes 50 ms: skipped for a server without TLS
     tls: ssl.SSLContext | bool = httpx2.create_ssl_context() if secure else False
 
     def open_session() -> aiohttp.ClientSession:
@@ -49,14 +50,14 @@ def make_http_client(read_root: Callable[[], str], *, secure: bool) -> httpx2.As
 
 
 def make_timeout(seconds: float, *, read: float | None = None) -> httpx2.Timeout:
-    """The SDK's timeout for calls that may take `seconds`: to connect, and between two pieces of an answer. The time of a whole call
-    is limited by who makes it, as no HTTP client counts that."""
+    """The SDK's timeouts for calls that may take `seconds`: to connect, and between two chunks of an answer. The caller limits
+    the time of the whole call, as no HTTP client does that."""
     return httpx2.Timeout(None, connect=min(_CONNECT_SECONDS, seconds / 2), read=read)
 
 
 async def split_lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Lines of any length up to `MAX_LINE`, with their line feed. Text has other ends of lines, which may stand in the midst of JSON:
-    they end none. What is longer is cut, so that no server fills the memory."""
+    """Split bytes at line feeds, which are kept. Other line separators do not split: they may occur inside JSON. A line longer
+    than `MAX_LINE` is cut, so that no server can fill the memory."""
     rest = bytearray()
     async for chunk in chunks:
         *whole, last = chunk.split(b"\n")
@@ -70,7 +71,7 @@ async def split_lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 
 
 def find_proxy(root: str) -> str | None:
-    """The proxy that the environment names for an address. This machine's own addresses need none."""
+    """The proxy that the environment sets for an address; None for loopback addresses."""
     parts = urlsplit(root)
     if is_loopback(root) or proxy_bypass(parts.netloc):
         return None
@@ -80,7 +81,7 @@ def find_proxy(root: str) -> str | None:
 
 
 def is_loopback(url: str) -> bool:
-    """Whether an address is this machine's own."""
+    """Whether an address is a loopback address."""
     try:
         host = urlsplit(url).hostname or ""
         return host == "localhost" or ip_address(host).is_loopback

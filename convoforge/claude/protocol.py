@@ -1,4 +1,4 @@
-"""What generation needs of whoever answers: a client for one model. `Claude` is the one there is; another vendor's is one more class."""
+"""The model client that generation needs. `Claude` is the only implementation; another vendor's would be one more class."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from convoforge.planning.spec import Generation
 
 
 class MessageBatchClient(Protocol):
-    """The message batches of one key. Everything raises a `ClaudeAPIError`."""
+    """The message batches of one key. Every method raises a `ClaudeAPIError`."""
 
     def request(self, custom_id: str, prompt: Prompt, settings: Generation, *, keep: bool = False) -> bytes:
-        """One request of a batch, as it is handed over."""
+        """Serialize one request of a batch."""
 
     async def create(self, requests: Sequence[bytes], settings: Generation) -> BatchState:
-        """Hand over a batch."""
+        """Create a batch."""
 
     async def retrieve(self, batch_id: str) -> BatchState:
-        """Where a batch stands."""
+        """Current state of a batch."""
 
     def list_since(self, moment: datetime) -> AsyncIterator[BatchState]:
-        """The batches created from a moment on, newest first."""
+        """Yield the batches created at or after `moment`, newest first."""
 
     def results(self, batch_id: str, settings: Generation) -> AsyncGenerator[BatchResult | UnreadableLine]:
-        """What became of a batch's requests, as it streams in. A line that cannot be read ends nothing."""
+        """Stream the results of an ended batch. An unreadable line does not end the stream."""
 
 
 class ModelClient(Protocol):
-    """A client for one model under one or more keys. Calls raise a `ClaudeAPIError`."""
+    """A client for one model with one or more keys. Calls raise a `ClaudeAPIError`."""
 
     model: str
     facts: ModelFacts
@@ -39,20 +39,20 @@ class ModelClient(Protocol):
 
     @property
     def keys(self) -> int:
-        """How many keys there are."""
+        """Number of keys."""
 
     @property
     def base_url(self) -> str:
-        """Where requests go."""
+        """Base URL of requests."""
 
     async def check(self) -> Provider:
-        """Who answers, at no cost; `facts` and `reported` are known then."""
+        """Ask the server, at no cost, which provider it is; sets `facts` and `reported`."""
 
     async def send(self, prompt: Prompt, settings: Generation, key: int = 0, *, keep: bool = False) -> Reply:
-        """One conversation requested; an answer of any kind is a `Reply`."""
+        """Request one conversation. Returns any kind of answer as a `Reply`."""
 
     async def count_tokens(self, prompt: Prompt, settings: Generation, key: int = 0) -> int:
-        """The input tokens that a request would be billed for. Raises `ConfigError` where nobody counts them."""
+        """Number of input tokens that a request would be billed for. Raises `ConfigError` if the API cannot count."""
 
     def message_batches(self, key: int = 0) -> MessageBatchClient:
-        """The message batches of the key with this index. Raises `ConfigError` where there are none."""
+        """The message batches of the key with this index. Raises `ConfigError` if the API has none."""

@@ -1,4 +1,4 @@
-"""What the API sends, as values of ours. Whatever is not what it should be is said to be unreadable, and never half believed."""
+"""Reads the API's answers into our values. An answer that is not as it should be is unreadable as a whole."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from convoforge.models import Provider, Reply, Terms, Usage
 
 SIMULATOR_HEADER = "x-convoforge-simulator"
 MAX_TOKENS = 10_000_000
-"""Maximum tokens of one kind that an answer is believed to have taken: ten times the largest context window there is, and all kinds
-together fit into 32 bits."""
+"""Maximum plausible number of tokens of one kind in an answer: ten times the largest context window, and the sum of all kinds
+fits into 32 bits."""
 
 _RATE_PREFIX = b"anthropic-ratelimit-"
 
 
 def read_reply(message: Mapping[str, Any], response: httpx2.Response, *, temperature_applied: bool) -> Reply:
-    """A message of the API, and what the headers it came with say of it. Raises `UnreadableError` where it is none."""
+    """Read a message of the API and its response headers. Raises `UnreadableError` if it is not a message."""
     headers = response.headers
     details = message.get("stop_details")
     usage = _usage(message)
@@ -47,7 +47,7 @@ def _is_rate_header(name: bytes) -> bool:
 
 
 def _text(message: Mapping[str, Any], response: httpx2.Response) -> str:
-    """What was written: the blocks of text, whatever else is among them."""
+    """The joined text blocks; other blocks are skipped."""
     content = message.get("content")
     if isinstance(content, str):
         return content
@@ -58,7 +58,7 @@ def _text(message: Mapping[str, Any], response: httpx2.Response) -> str:
 
 
 def _usage(message: Mapping[str, Any]) -> Usage | None:
-    """What was billed; None where that is not said, or cannot be true."""
+    """The billed usage; None if it is missing or implausible."""
     try:
         return read_usage(message["usage"])
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError):
@@ -66,15 +66,15 @@ def _usage(message: Mapping[str, Any]) -> Usage | None:
 
 
 def _terms(usage: object) -> Terms:
-    """What was billed by beside the tokens."""
-    told = usage if isinstance(usage, Mapping) else {}
-    return Terms(*(read_word(told.get(field.name), 32) for field in fields(Terms)))
+    """The terms, besides token counts, that decide the price."""
+    found = usage if isinstance(usage, Mapping) else {}
+    return Terms(*(read_word(found.get(field.name), 32) for field in fields(Terms)))
 
 
 def read_usage(usage: Mapping[str, Any]) -> Usage:
-    """The API's usage block as a value. A cache write without a lifetime is one of five minutes.
+    """Read the API's usage block. A cache write without a lifetime counts as five minutes.
 
-    Raises `KeyError`, `TypeError`, `AttributeError` or `ValueError` where it is none, or cannot be true.
+    Raises `KeyError`, `TypeError`, `AttributeError` or `ValueError` if it is malformed or implausible.
     """
     by_life = usage.get("cache_creation") or {}
     one_hour = _tokens(by_life.get("ephemeral_1h_input_tokens") or 0)
@@ -92,7 +92,8 @@ def read_usage(usage: Mapping[str, Any]) -> Usage:
 
 
 def _thinking(details: object, output: int) -> int:
-    """How much of the output was thought. It decides no price, so what cannot be read is none: no answer is given up for it."""
+    """Number of thinking tokens in the output; 0 if unreadable. They do not change the price, so no answer is rejected for
+    them."""
     thought = details.get("thinking_tokens") if isinstance(details, Mapping) else None
     return min(max(0, thought), output) if type(thought) is int else 0
 
@@ -105,13 +106,13 @@ def _tokens(value: object) -> int:
     return value
 
 
-def read_word(value: object, most: int) -> str | None:
-    """A word of the API, cut, fit for a ledger; None where there is none."""
-    return value.encode(errors="replace").decode().replace("\0", "\ufffd")[:most] if isinstance(value, str) else None
+def read_word(value: object, limit: int) -> str | None:
+    """A short text of the API, truncated and made safe for a ledger; None if it is not text."""
+    return value.encode(errors="replace").decode().replace("\0", "\ufffd")[:limit] if isinstance(value, str) else None
 
 
 def read_json(response: httpx2.Response) -> dict[str, Any]:
-    """The JSON object that a response is. Raises `UnreadableError` where it is none."""
+    """Read a response as a JSON object. Raises `UnreadableError` if it is not one."""
     try:
         body = parse_json(response.content)
     except ValueError:
@@ -123,8 +124,8 @@ def read_json(response: httpx2.Response) -> dict[str, Any]:
 
 
 def parse_json(text: bytes) -> Any:
-    """JSON as the SDK reads it, which is laxer than the standard: after a byte order mark, with NaN, with half a surrogate pair in a
-    text. Raises `ValueError`."""
+    """Parse JSON as the SDK does, laxer than the standard: a byte order mark, NaN and lone surrogates are allowed. Raises
+    `ValueError`."""
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
@@ -135,7 +136,7 @@ def parse_json(text: bytes) -> Any:
 
 
 def unreadable(response: httpx2.Response, why: str) -> UnreadableError:
-    """What to raise where an answer that succeeded cannot be read: it may have been billed."""
+    """Make the error for a successful but unreadable answer: it may have been billed."""
     return UnreadableError(
         f"the API answered {response.status_code} with something unreadable: {why}",
         status=response.status_code,
@@ -146,5 +147,5 @@ def unreadable(response: httpx2.Response, why: str) -> UnreadableError:
 
 
 def read_provider(headers: Mapping[str, str]) -> Provider:
-    """Who has signed an answer."""
+    """Which provider answered, by its headers."""
     return "simulator" if SIMULATOR_HEADER in headers else "anthropic"

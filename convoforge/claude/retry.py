@@ -1,8 +1,8 @@
-"""When a call is tried again. It looks at the type of an error, never at its status.
+"""When a call is retried. The type of an error decides, never its status.
 
-Transient faults: `max_attempts` times, after ``min(max_delay, base_delay · 2ⁿ) + U(0, jitter)``. A full or overloaded API is not the
-request's fault: as often as `patience_seconds` of waiting allow. Never before Retry-After. Everything else is final at once, as is
-what the server wants no second attempt for.
+Transient errors: up to `max_attempts` attempts, after ``min(max_delay, base_delay · 2ⁿ) + U(0, jitter)``. An overloaded API is
+not the request's fault: it is retried until `patience_seconds` of waiting are used up. Never before Retry-After. All other errors
+are final at once, and so is an error that the server wants no retry for.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ T = TypeVar("T")
 _PASSING = (TransientError, OverloadError)
 
 _NAP = 1.0
-"""Seconds between two looks at whether the run is stopping: a wait can be minutes, a person who stops a run waits for it."""
+"""Seconds between two checks whether the run is stopping: a wait can take minutes, and whoever stops the run waits for it."""
 
 
 @dataclass(slots=True)
 class Policy:
-    """The rule of one spec. Sleep and randomness are passed in."""
+    """The retry policy of one spec. Sleep and randomness are passed in."""
 
     rule: Retry
     random: Callable[[], float] = random.random
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
     async def run(self, call: Callable[[], Awaitable[T]], may_go_on: Callable[[], bool] = lambda: True) -> T:
-        """What `call` returns, made again for one request as often as the rule allows; raises its last error. Once `may_go_on` says
-        no, the error at hand is final; a wait ends within a second, and the next call finds the limiter closed."""
-        try:  # nearly always all there is to do; tenacity's loop is 45 objects that wait for the garbage collector
+        """Call `call` until it succeeds or the rule allows no more attempts; returns its result, or raises its last error. Once
+        `may_go_on` returns False, an error is final and a wait ends within a second; the next call finds the limiter closed."""
+        try:  # nearly always enough; tenacity's loop creates 45 objects for the garbage collector
             return await call()
         except _PASSING as error:
             failed: ClaudeAPIError | None = error
@@ -53,7 +53,7 @@ class Policy:
 
     def _loop(self, may_go_on: Callable[[], bool]) -> AsyncRetrying:
         transient = 0
-        waited = 0.0  # for an API that has no room; time in the limiter's queue is not patience used up
+        waited = 0.0  # seconds, for an overloaded API only; time in the limiter's queue does not count
 
         def wait(state: RetryCallState) -> float:
             rule, error = self.rule, _error(state)

@@ -1,4 +1,4 @@
-"""An answer that came as a stream of events, though none was asked for: some proxies always stream. It is paid, so it is put together."""
+"""Assembles an answer that came as a stream of events: some proxies always stream, even if not asked to. The answer is paid."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ def is_event_stream(body: bytes, content_type: str) -> bool:
 
 
 def assemble_message(body: bytes) -> Mapping[str, Any] | None:
-    """The message that the events are, as far as it came: without a `stop_reason` where they end early. An error among them is returned
-    instead, as the API words one: `{"type": "error", …}`. None where there is no message in them."""
+    """Assemble the message from its events; without a `stop_reason` if they end early. An error event is returned instead, as the
+    API sends it: `{"type": "error", …}`. None if the events hold no message."""
     try:
         return _message(body)
-    except (KeyError, IndexError, TypeError, AttributeError):  # events that are none of the API's
+    except (KeyError, IndexError, TypeError, AttributeError):  # not the API's events
         return None
 
 
@@ -46,7 +46,7 @@ def _events(body: bytes) -> Iterator[dict[str, Any]]:
         data = b"\n".join(line.removeprefix(b"data:").strip() for line in text.split(b"\n") if line.startswith(b"data:"))
         try:
             event = orjson.loads(data)
-        except orjson.JSONDecodeError:  # the last one may be cut; `[DONE]` is another dialect's end
+        except orjson.JSONDecodeError:  # the last event may be cut off; other APIs end with `[DONE]`
             continue
         if isinstance(event, dict):
             yield event
