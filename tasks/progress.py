@@ -15,7 +15,7 @@ from prefect.events import emit_event
 from prefect.logging import get_run_logger
 
 from convoforge.background import background_task
-from convoforge.ledger.budgets import list_budget_scopes, read_budgets
+from convoforge.ledger.budgets import describe_budget, list_budget_scopes, name_account, read_budgets
 from convoforge.orchestration.build_run import BuildRun, Progress
 from convoforge.pricing import dollars, usd
 from convoforge.tasks.story import Teller
@@ -79,7 +79,8 @@ class _Watch:
 async def _reached(opened: BuildRun) -> list[tuple[str, dict[str, str]]]:
     """Which budgets are used up to which of their `alert_at`: a name for each, and the payload of its event."""
     budget = opened.plan.spec.budget
-    names = list_budget_scopes(opened.run_id, opened.dataset_id, datetime.now(UTC))
+    account = name_account(budget.account, opened.plan.provider)
+    names = list_budget_scopes(opened.run_id, opened.dataset_id, datetime.now(UTC), account)
     budgets = await opened.ledger.awrite(read_budgets, names)
     found = []
     for name, cap in zip(names, (budget.run_usd, budget.dataset_usd, budget.day_usd), strict=True):
@@ -88,7 +89,7 @@ async def _reached(opened: BuildRun) -> list[tuple[str, dict[str, str]]]:
         kind, spent = name.partition(":")[0], usd(budgets[name]["spent_pico"] + budgets[name]["maybe_pico"])
         for at in budget.alert_at:
             if spent >= cap * Decimal(str(at)):
-                message = f"{at:.0%} of the {kind} budget is spent: {dollars(spent)} of {dollars(cap)}"
+                message = f"{at:.0%} of the {describe_budget(name)} is spent: {dollars(spent)} of {dollars(cap)}"
                 payload = {
                     "budget": kind,
                     "share": f"{at:g}",

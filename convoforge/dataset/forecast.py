@@ -26,7 +26,7 @@ from convoforge.dataset.status import (
 )
 from convoforge.errors import ConfigError
 from convoforge.ledger import Ledger
-from convoforge.ledger.budgets import list_budget_scopes, read_spent
+from convoforge.ledger.budgets import list_budget_scopes, name_account, read_spent
 from convoforge.ledger.history import Made, read_history
 from convoforge.ledger.runs import find_dataset
 from convoforge.planning.draws import Draw
@@ -96,12 +96,13 @@ def read_known_of_plan(ledger: Ledger, plan: Plan, stranded: Stranded = NONE_STR
     spec = plan.spec
     row = ledger.read(find_dataset, spec.name, plan.provider)
     history = ledger.read(read_history, plan.provider, spec.model, spec.templates)
-    if row is None:
-        return Known(plan, assess_draws(plan, []), history, stranded, _left(spec, {}))
-    score_dataset(ledger, spec, int(row.id))
-    _, dataset, day = list_budget_scopes("", int(row.id), datetime.now(UTC))
-    spent = ledger.read(read_spent, (dataset, day))
+    account = name_account(spec.budget.account, plan.provider)
+    _, dataset, day = list_budget_scopes("", int(row.id) if row else 0, datetime.now(UTC), account)
+    spent = ledger.read(read_spent, (dataset, day))  # of the account perhaps, though nothing of this dataset
     left = _left(spec, {"dataset": spent[dataset], "day": spent[day]})
+    if row is None:
+        return Known(plan, assess_draws(plan, []), history, stranded, left)
+    score_dataset(ledger, spec, int(row.id))
     return Known(plan, read_status(ledger, plan, int(row.id)), history, stranded, left)
 
 

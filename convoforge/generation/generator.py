@@ -36,7 +36,7 @@ from convoforge.generation.prompt_cache import CacheTurn, PromptCache, worth_sec
 from convoforge.generation.recording import MAX_ERROR_CHARS, asked_of, check_usable, record_answer, record_failure
 from convoforge.generation.run_context import RunContext
 from convoforge.ledger.attempts import Completion, Intent, finish_attempts, start_attempts
-from convoforge.ledger.budgets import Denied, list_budget_scopes, read_budgets
+from convoforge.ledger.budgets import Denied, describe_budget, list_budget_scopes, name_account, read_budgets
 from convoforge.ledger.requests import Claimed, release_claims
 from convoforge.models import Outcome, Prompt, Provider, Reply, Status, Terms
 from convoforge.planning.keys import request_fingerprint
@@ -213,7 +213,7 @@ class Generator:
             spent = book["spent_pico"] + book["maybe_pico"]
             if spent + reserve > denied.limit_pico:
                 error = BudgetExceeded(
-                    f"{denied.scope.partition(':')[0]} budget reached at {dollars(usd(spent))} of {dollars(usd(denied.limit_pico))}; "
+                    f"{describe_budget(denied.scope)} reached at {dollars(usd(spent))} of {dollars(usd(denied.limit_pico))}; "
                     f"the next call may cost {dollars(usd(reserve))}"
                 )
                 run_state.stop(str(error))
@@ -355,7 +355,7 @@ def make_intent(
     """A call of a run that is about to be made, with the caps that it must fit into."""
     budget = run.spec.budget
     caps = (budget.run_usd, budget.dataset_usd, budget.day_usd)
-    scopes = list_budget_scopes(run.run_id, run.dataset_id, at)
+    scopes = list_budget_scopes(run.run_id, run.dataset_id, at, name_account(budget.account, run.provider))
     return Intent(
         request_id=job.claimed.request_id,
         attempt=attempt,

@@ -1,7 +1,9 @@
-"""Budgets: what a run, a dataset and a dataset's UTC day have reserved, spent and may have been billed, against their caps."""
+"""Budgets: what a run, a dataset and a UTC day of a dataset or of an account have reserved, spent and may have been billed, against
+their caps."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from convoforge.ledger.connect import upsert
-from convoforge.ledger.tables import budgets
+from convoforge.ledger.tables import budgets, datasets, runs
 
 _COLUMNS = ("limit_pico", "reserved_pico", "spent_pico", "maybe_pico")
 
@@ -25,9 +27,28 @@ class Denied:
     in_flight_pico: int
 
 
-def list_budget_scopes(run_id: str, dataset_id: int, at: datetime) -> tuple[str, str, str]:
-    """The three budgets a call counts against: its run, its dataset, its dataset's UTC day."""
-    return f"run:{run_id}", f"dataset:{dataset_id}", f"day:{dataset_id}:{at:%Y-%m-%d}"
+def list_budget_scopes(run_id: str, dataset_id: int, at: datetime, account: str | None = None) -> tuple[str, str, str]:
+    """The three budgets a call counts against: its run, its dataset, and the UTC day of its dataset or, where its spec names an account
+    (see `name_account`), of all datasets that name it."""
+    return f"run:{run_id}", f"dataset:{dataset_id}", f"day:{account or dataset_id}:{at:%Y-%m-%d}"
+
+
+def name_account(account: str | None, provider: str) -> str | None:
+    """An account of a spec as budgets know it: what was simulated never counts as real."""
+    return f"{account}:{provider}" if account else None
+
+
+def find_accounts(connection: Connection, run_ids: Iterable[str]) -> dict[str, str | None]:
+    """The account that each run's spec names."""
+    query = select(runs.c.id, runs.c.spec, datasets.c.provider).join(datasets, datasets.c.id == runs.c.dataset_id)
+    found = connection.execute(query.where(runs.c.id.in_(list(run_ids)), runs.c.spec.is_not(None)))
+    return {row.id: name_account(json.loads(row.spec)["budget"].get("account"), row.provider) for row in found}
+
+
+def describe_budget(scope: str) -> str:
+    """A budget as a person knows it."""
+    kind, of, *rest = scope.split(":")
+    return f"{kind} budget of account '{of}'" if len(rest) == 2 else f"{kind} budget"
 
 
 def check_budget(budget: Mapping[str, Any], scope: str, limit: int | None, reserve: int) -> Denied | None:

@@ -15,7 +15,7 @@ import orjson
 from sqlalchemy import Connection, Select, and_, bindparam, func, insert, select, update
 
 from convoforge.ledger.attempts import Completion, Intent, finish_attempts, read_intent, start_attempts
-from convoforge.ledger.budgets import Denied, list_budget_scopes
+from convoforge.ledger.budgets import Denied, find_accounts, list_budget_scopes
 from convoforge.ledger.tables import batches, datasets, generation_logs, requests, runs
 from convoforge.models import Asked, Provider
 from convoforge.scoring import ScoringContext
@@ -164,10 +164,11 @@ def read_parts(connection: Connection, batch_id: str) -> dict[str, BatchRequest]
         .join(requests, requests.c.id == logs.request_id)
         .where(logs.status == "open", logs.owner == batch_id)
     )
-    found = {}
-    for row in connection.execute(query):
+    rows, found = connection.execute(query).all(), {}
+    accounts = find_accounts(connection, {row.run_id for row in rows})
+    for row in rows:
         name = make_custom_id(row.cell, row.draw, row.attempt)
-        intent = read_intent(row, _limits(row))
+        intent = read_intent(row, _limits(row, accounts.get(row.run_id)))
         context = ScoringContext("", row.template, row.persona, row.emotion, row.topic, row.tier)
         found[name] = BatchRequest(name, row.cell, row.draw, Asked(**orjson.loads(row.request)), intent, context)
     return found
@@ -207,6 +208,6 @@ def count_in_batches(connection: Connection, dataset: int) -> int:
     return int(connection.execute(query).scalar_one())
 
 
-def _limits(row: Any) -> Mapping[str, int | None]:
+def _limits(row: Any, account: str | None) -> Mapping[str, int | None]:
     """The budgets that a part was reserved in; their caps do not matter any more."""
-    return dict.fromkeys(list_budget_scopes(row.run_id, row.dataset_id, row.started_at))
+    return dict.fromkeys(list_budget_scopes(row.run_id, row.dataset_id, row.started_at, account))

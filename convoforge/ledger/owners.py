@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 from sqlalchemy import ColumnElement, Connection, and_, func, insert, select, update
 
-from convoforge.ledger.budgets import list_budget_scopes, read_budgets, write_budgets
+from convoforge.ledger.budgets import find_accounts, list_budget_scopes, read_budgets, write_budgets
 from convoforge.ledger.tables import generation_logs, owners, requests, runs
 
 LEASE = timedelta(seconds=90)
@@ -101,11 +101,11 @@ def release(connection: Connection, ids: Sequence[str], now: datetime) -> None:
         .where(*open_)
         .group_by(generation_logs.c.run_id, generation_logs.c.dataset_id, generation_logs.c.started_at)
     ).all()
-    budgets = read_budgets(
-        connection, {scope for row in lost for scope in list_budget_scopes(row.run_id, row.dataset_id, row.started_at)}
-    )
-    for row in lost:
-        for scope in list_budget_scopes(row.run_id, row.dataset_id, row.started_at):
+    accounts = find_accounts(connection, {row.run_id for row in lost})
+    scopes = [list_budget_scopes(row.run_id, row.dataset_id, row.started_at, accounts.get(row.run_id)) for row in lost]
+    budgets = read_budgets(connection, {scope for listed in scopes for scope in listed})
+    for row, listed in zip(lost, scopes, strict=True):
+        for scope in listed:
             budgets[scope]["reserved_pico"] -= int(row.pico)
             budgets[scope]["maybe_pico"] += int(row.pico)
     write_budgets(connection, budgets)

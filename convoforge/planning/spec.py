@@ -75,6 +75,9 @@ def matching(pattern: str, words: str) -> AfterValidator:
 Slug = Annotated[str, matching(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", "up to 64 letters, digits, - and _")]
 """A name that may become a folder, a file or a limit."""
 
+AccountName = Annotated[str, matching(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}", "up to 40 letters, digits, - and _")]
+"""Who pays: what datasets name that share the budget of a day."""
+
 SplitName = Annotated[str, matching(r"[A-Za-z][A-Za-z0-9_]{0,31}", "up to 32 letters, digits and _, a letter first")]
 """What `datasets` takes as the name of a split."""
 
@@ -169,12 +172,14 @@ class Retry(SpecSection):
 class Budget(SpecSection):
     """What may be spent, in US dollars: per run, on the dataset per UTC day, on the dataset over all runs. None is no cap.
 
-    `alert_at` are the shares of a cap at which an alert is sent.
+    With an `account`, `day_usd` is what all datasets that name it may spend in a UTC day together. `alert_at` are the shares of a cap at
+    which an alert is sent.
     """
 
     run_usd: Dollars | None = None
     day_usd: Dollars | None = None
     dataset_usd: Dollars | None = None
+    account: AccountName | None = None
     alert_at: Annotated[tuple[Share, ...], Strict(False)] = (0.5, 0.8)
 
     @model_validator(mode="after")
@@ -185,6 +190,10 @@ class Budget(SpecSection):
                 raise ValueError(
                     f"{wider} {cap} is below run_usd {self.run_usd}: no run could spend that much; change one of them"
                 )
+        if self.account is not None and self.day_usd is None:
+            raise ValueError(
+                f"account '{self.account}' shares the budget of a day: give day_usd, the same in each of its datasets"
+            )
         return self
 
 

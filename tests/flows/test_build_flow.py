@@ -250,6 +250,20 @@ def test_a_budget_tells_when_it_is_used_up_to_its_shares(run_build: RunFlow, bui
     assert sorted(one["budget"] for one in again) == ["dataset", "dataset", *["run"] * 4]  # the dataset's were told already
 
 
+def test_datasets_of_one_account_share_its_budget_of_the_day(run_build: RunFlow, building: Project, operator: Operator) -> None:
+    shared = {"account": "team", "day_usd": 0.2, "alert_at": [0.9]}
+    for name, budget in (("account-a", shared), ("account-b", shared), ("account-c", {"account": "others", "day_usd": 0.2})):
+        building.spec(name, budget=budget, per_cell=2, limits={"max_requests": 100_000, "concurrency": 1})
+    first, second, third = (report_in(run_build(spec=f"account-{name}", simulate=True)) for name in "abc")
+    assert (first.state, third.state) == ("completed", "completed")
+    assert second.state == "partial"
+    assert second.message.startswith("day budget of account 'team' reached at $0.1")
+    assert second.generated > 0
+    assert Decimal("0.1") < Decimal(first.cost_usd) + Decimal(second.cost_usd) <= Decimal("0.2")
+    again = report_in(run_build(spec="account-b", simulate=True))
+    assert (again.generated, again.cost_usd) == (0, "0.00")  # the day is not over
+
+
 @given(ids=st.lists(st.integers(), max_size=3_000), more=st.integers(0, 100_000))
 def test_shards_hold_every_request_once_and_are_of_one_or_at_most_fifty(ids: list[int], more: int) -> None:
     total = len(ids) + more

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,11 +16,14 @@ from sqlalchemy import Connection, select, text
 from convoforge.errors import LedgerError
 from convoforge.ledger import Ledger
 from convoforge.ledger.attempts import finish_attempts, start_attempts
-from convoforge.ledger.budgets import Denied, read_budgets
+from convoforge.ledger.budgets import Denied, list_budget_scopes, name_account, read_budgets
 from convoforge.ledger.owners import LEASE, Owner, list_dead_owners, register, renew, retire
 from convoforge.ledger.requests import Claimed, claim, read_draws, register_draws, release_claims
+from convoforge.ledger.runs import begin_run
 from convoforge.ledger.tables import generation_logs, requests
 from convoforge.models import Usage
+from convoforge.planning.spec import change_spec, load_spec
+from convoforge.settings import ROOT
 
 
 def enrolled(ledger: Ledger, dataset: int, count: int) -> list[int]:
@@ -197,6 +201,18 @@ def test_a_dead_owners_claims_and_reservations_go_back_and_its_open_calls_are_lo
     assert budget(ledger) == (0, 0, CENT)
     (log,) = ledger.read(lambda c: c.execute(select(generation_logs)).all())
     assert (log.status, log.billing, log.reserved_pico) == ("lost", "maybe", 0)
+
+
+def test_what_a_dead_owner_had_reserved_may_have_been_billed_to_its_account(ledger: Ledger, dataset: int, owner: Owner) -> None:
+    spec = change_spec(load_spec("demo", ROOT / "configs"), budget={"account": "a" * 40})
+    scopes = list_budget_scopes("r", dataset, NOW, name_account(spec.budget.account, "anthropic"))
+    assert all(len(scope) <= 80 for scope in scopes)  # the column of a PostgreSQL holds no more
+    ledger.write(begin_run, "r", dataset, spec, owner.id, None, NOW)
+    (request,) = enrolled(ledger, dataset, 1)
+    ledger.write(start_attempts, [replace(intent(request, dataset, owner), limits=dict.fromkeys(scopes, 9 * CENT))])
+    assert [budget(ledger, scope) for scope in scopes] == [(CENT, 0, 0)] * 3
+    ledger.write(retire, owner.id, NOW)
+    assert [budget(ledger, scope) for scope in scopes] == [(0, 0, CENT)] * 3
 
 
 def test_an_owner_that_retires_gives_back_what_it_holds(ledger: Ledger, dataset: int, owner: Owner) -> None:
