@@ -175,5 +175,7 @@ if __name__ == "__main__":
                 down()
             case _:
                 sys.exit("usage: python -m deployments.local up|down")
+    except ConvoforgeError as error:
+        sys.exit(str(error))
     except KeyboardInterrupt:
         sys.exit("stopped")

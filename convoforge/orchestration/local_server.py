@@ -100,10 +100,11 @@ def start_server(starting: Callable[[], None] = lambda: None) -> Server:
 
 
 def stop_server() -> Literal["stopped", "in use", "none"]:
-    """End the server that we started; one that builds still use ends with the last of them."""
-    home = prefect_home()
-    if not home.is_dir():
+    """End the server that we started; one that builds still use ends with the last of them. Raises `ConfigError` for a folder that cannot
+    be used."""
+    if not prefect_home().is_dir():
         return "none"
+    home = make_home()
     with _locked(home):
         server = read_note(home)
         if server is None or server.process is None or not server.process.runs:

@@ -22,6 +22,7 @@ from convoforge.cli import main
 from convoforge.cli.console import name_options
 from convoforge.logs import ONE_LINE
 
+ROOT = Path(__file__).resolve().parents[2]
 ODD = (
     *(
         "",
@@ -361,6 +362,23 @@ def test_a_prefect_home_that_cannot_be_used(project: Project) -> None:
     assert len(lines) == 1
     assert lines[0].startswith("convoforge: ")
     assert "/dev/null" in lines[0]
+
+
+@pytest.mark.parametrize(
+    "command", [["convoforge", "build", "demo", "--simulate"], ["deployments.local", "up"], ["deployments.local", "down"]]
+)
+def test_a_prefect_home_that_cannot_be_written(project: Project, command: list[str]) -> None:
+    home = project.folder / "read-only"
+    (home / "convoforge-server.lock").mkdir(parents=True)  # root may write where nobody may, but opens no folder
+    home.chmod(0o555)
+    environment = {**os.environ, **project.environment, "PREFECT_HOME": str(home)}
+    done = subprocess.run(
+        [sys.executable, "-m", *command], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
+    (line,) = done.stderr.splitlines()
+    assert done.returncode in (1, 2)
+    assert f"Prefect's folder {home} cannot be used" in line
+    assert "set PREFECT_HOME to another one" in line
 
 
 @pytest.mark.server
