@@ -21,7 +21,8 @@ from convoforge.orchestration.rate_limiter import prefect_limiter
 from convoforge.planning.forms import FormSection, ModelName, Offered, arrange_form
 from convoforge.planning.templates import Library
 from convoforge.pricing import dollars
-from convoforge.tasks.report import format_usd, one_line, show_usd
+from convoforge.tasks.report import format_usd, one_line
+from convoforge.tasks.run_page import show_usd
 
 
 class RequestsReport(BaseModel):

@@ -11,10 +11,7 @@ from time import monotonic
 from typing import Any
 
 from prefect import task
-from prefect.artifacts import (
-    acreate_markdown_artifact,
-    acreate_table_artifact,
-)
+from prefect.artifacts import acreate_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
@@ -26,13 +23,12 @@ from convoforge.dataset.acceptance import StatusSummary
 from convoforge.dataset.estimate import Estimate
 from convoforge.generation.answering_model import price_answered
 from convoforge.ledger.runs import Remarks, close_run, read_remarks, read_run_usage
-from convoforge.markdown import fenced, inline, table_row
 from convoforge.models import Provider, Status, Usage
 from convoforge.orchestration.build_run import BuildRun, current_run
-from convoforge.pricing import Price, cache_saving, dollars, usd
-from convoforge.publish.card import loading
+from convoforge.pricing import Price, cache_saving, usd
 from convoforge.tasks.publish import Release
 from convoforge.tasks.retries import DELAYS, RETRIES, is_worth_a_retry
+from convoforge.tasks.run_page import format_page, read_facts
 
 
 class BuildReport(BaseModel):
@@ -221,22 +217,19 @@ def _cached(used: Mapping[str, Usage]) -> dict[str, Any]:
     retry_condition_fn=is_worth_a_retry,
 )
 async def write_report(report: BuildReport) -> State[None]:
-    """Keep the report in the ledger, and show it in Prefect as a table and as a page to read."""
+    """Keep the report in the ledger, and leave it in Prefect as a page to read."""
     opened = current_run()
     await opened.ledger.awrite(
         close_run, opened.run_id, report.state, report.message, report.model_dump(mode="json"), datetime.now(UTC)
     )
-    key = artifact_key(report)
-    rows = [{"what": what, "value": value} for what, value in summary(report)]
+    key = f"{artifact_key(report)}-report"
+    page = format_page(report, await asyncio.to_thread(read_facts, opened))
     try:
-        await asyncio.gather(
-            acreate_table_artifact(rows, key=f"{key}-summary", description=f"{report.dataset}: {report.message}"),
-            acreate_markdown_artifact(markdown(report), key=f"{key}-report", description=f"Build of {report.dataset}"),
-        )
+        await acreate_markdown_artifact(page, key=key, description=f"{report.dataset}: {report.message}")
     except Exception as error:  # noqa: BLE001 - what was made is published and in the ledger: a Prefect server that is away changes none of it
-        get_run_logger().warning("the artifacts could not be written: %s", error)
+        get_run_logger().warning("the artifact could not be written: %s", error)
         return Completed(message=f"the report is in the ledger alone: {one_line(error)}", data=None)
-    return Completed(message=f"the artifact {key}-report", data=None)
+    return Completed(message=f"the artifact {key}", data=None)
 
 
 def one_line(text: object) -> str:
@@ -249,63 +242,6 @@ def artifact_key(report: BuildReport) -> str:
     return re.sub(r"[^a-z0-9]+", "-", f"{report.dataset}{'-simulated' if report.provider == 'simulator' else ''}".lower()).strip(
         "-"
     )
-
-
-def summary(report: BuildReport) -> list[tuple[str, str]]:
-    """The report in words and figures that line up."""
-    simulated = " (simulated: nothing was paid)" if report.provider == "simulator" else ""
-    return [
-        ("dataset", f"{report.dataset}, version {report.version}" if report.version else report.dataset),
-        ("state", report.message),
-        ("generated in this run", str(report.generated)),
-        ("accepted", f"{report.accepted} of {report.planned} planned"),
-        ("needs revision", str(report.needs_revision)),
-        ("dropped", str(report.dropped)),
-        ("pending", str(report.pending)),
-        ("stale", str(report.stale)),
-        ("cost of this run", f"{show_usd(report.cost_usd)}{simulated}"),
-        *compare_with_estimate(report),
-        ("seconds", f"{report.seconds:.1f}"),
-        ("latest", f"version {report.latest_version}" if report.latest_version else "nothing published"),
-        ("path", report.path or "nothing published"),
-    ]
-
-
-def compare_with_estimate(report: BuildReport) -> Iterator[tuple[str, str]]:
-    """What was expected of the run's cost, and what its cache was good for."""
-    if report.estimated_cost_usd is not None and report.generated:
-        expected, low, high = (Decimal(report.estimated_cost_usd), report.estimated_low_usd, report.estimated_high_usd)
-        ratio = f": actual {Decimal(report.cost_usd) / expected:.2f} × of it" if expected else ""
-        yield "estimated before", f"{dollars(expected)} ({show_usd(low)} to {show_usd(high)}){ratio}"
-    if report.cache_hit_rate is not None:
-        yield (
-            "prompt cache",
-            f"{report.cache_hit_rate:.0%} of the input was read from it, {show_usd(report.cache_saved_usd)} saved",
-        )
-    if report.thinking_tokens:
-        share = report.thinking_tokens / report.output_tokens
-        yield "thinking", f"{report.thinking_tokens:,} of {report.output_tokens:,} output tokens ({share:.0%})"
-    if report.in_batches:
-        yield "in batches", f"{report.in_batches} requests are being worked on"
-
-
-def markdown(report: BuildReport) -> str:
-    """The report as a page."""
-    rows = "\n".join(map(table_row, summary(report)))
-    banner = (
-        "> **Simulated data.** A local simulator wrote these conversations. Do not train on them.\n\n"
-        if report.provider == "simulator"
-        else ""
-    )
-    lines = loading(report.load_path, next(iter(report.splits)), "rows") if report.load_path else ""
-    load = f"\n\n{fenced(lines, 'python')}\n" if lines else ""
-    notes = "".join(f"\n- {inline(note)}" for note in report.notes)
-    return f"# {report.dataset}: {inline(report.message)}\n\n{banner}| | |\n|---|---|\n{rows}{load}{notes}\n"
-
-
-def show_usd(exact: str | None) -> str:
-    """An exact amount as people read it."""
-    return dollars(Decimal(exact or 0))
 
 
 def format_usd(amount: Decimal) -> str:

@@ -264,7 +264,7 @@ def _agreed(seen: Forecast) -> bool:
 
 def _summarize(report: BuildReport) -> None:
     from convoforge.publish.card import loading
-    from convoforge.tasks.report import compare_with_estimate
+    from convoforge.tasks.run_page import compare_with_estimate
 
     simulated = report.provider == "simulator"
     cost = dollars(Decimal(report.cost_usd)) + (

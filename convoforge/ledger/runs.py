@@ -105,6 +105,12 @@ def read_run_usage(connection: Connection, run_id: str) -> dict[str, Usage]:
     return {row[0]: Usage(*map(int, row[1:])) for row in connection.execute(query)}
 
 
+def list_answered_by(connection: Connection, run_id: str) -> set[int]:
+    """The requests that a run has brought an answer to, in all its processes."""
+    logs = generation_logs.c
+    return set(connection.execute(select(logs.request_id).where(logs.run_id == run_id, logs.status == "succeeded")).scalars())
+
+
 def read_runs(connection: Connection, *, run: str | None = None, limit: int = 20) -> list[Row[Any]]:
     """The newest runs with their dataset, or the one whose id begins with `run`."""
     query = (

@@ -50,20 +50,6 @@ def test_a_build_that_makes_everything_is_completed(run_build: RunFlow, building
     assert kept is not None and (kept.type.value, kept.name, kept.message) == ("COMPLETED", "Completed", "all 8 accepted")
 
 
-def test_the_artifacts_are_a_table_and_a_page(run_build: RunFlow, building: Project, operator: Operator) -> None:
-    building.spec("states artifacts".replace(" ", "_"), axes=ONE)
-    report = report_in(run_build(spec="states_artifacts", simulate=True))
-    left = operator.artifacts(report.run_id)
-    assert set(left) == {"table", "markdown"}
-    assert left["table"].key == "states-artifacts-simulated-summary"
-    assert f'"accepted", "value": "{report.accepted} of {report.planned} planned"' in left["table"].data
-    page = left["markdown"].data.splitlines()
-    assert page[0] == "# states_artifacts: all 2 accepted"
-    assert not [line for line in page if line.startswith(" ")]
-    assert page[2].startswith("> **Simulated data.**")
-    assert f"| path | {report.path} |" in page
-
-
 def test_a_new_version_is_announced_as_an_asset_and_an_unchanged_one_is_not(
     run_build: RunFlow, building: Project, operator: Operator
 ) -> None:

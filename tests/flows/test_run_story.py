@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from collections.abc import Callable
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from prefect.client.schemas.objects import State
@@ -73,6 +75,25 @@ def test_each_task_of_a_small_run_says_what_became_of_its_request(
     assert all(message for _, message in states.values()), states
     log = wait_for(lambda: (said := operator.log(report.run_id)) and "Finished in state P" in said and said, "the whole log", 20)
     assert "Task run failed with" not in log  # Prefect's own line, with everything twice and `NoneType: None`
+    left = operator.artifacts(report.run_id)
+    assert set(left) == {"markdown"}  # the bar is gone
+    assert left["markdown"].key == "story-small-simulated-report"
+    page = left["markdown"].data.splitlines()
+    assert page[0] == f"# story-small: {report.message}"
+    assert page[2].startswith("> **Simulated data.**")
+    assert not [line for line in page if line.startswith(" ")]
+    assert f"| version | {report.path} |" in page
+    assert [line for line in page if line.startswith("| estimated before | $") and "× of it" in line]
+    table = page[page.index("## Not accepted, refused or failed") :]
+    assert [line.split(" |")[0] for line in table[4:6]] == [
+        "| refused: the API refused the request (400): this prompt is not to our taste",
+        "| needs revision: score below 6: turns, length",
+    ]
+    assert [line for line in page if line.startswith("### A · Fear · ") and line.endswith("template: score 10")]
+    assert [line for line in page if line.startswith("**assistant:** ")]
+    [image] = [line for line in page if line.startswith("![accepted conversations by cell](data:image/svg+xml;base64,")]
+    drawn = ElementTree.fromstring(b64decode(image.partition("base64,")[2].rstrip(")")))
+    assert [text.text for text in drawn.iter("{http://www.w3.org/2000/svg}text")].count("1/1") == 1
     again = report_in(run_build(spec="story-small", simulate=True))
     assert operator.run(again.run_id).name == "story-small · nothing to make · simulated"
 
