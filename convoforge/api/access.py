@@ -14,14 +14,15 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from convoforge.api.rendering import refusal
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
-"""Paths for a load balancer, which has no token; without one they show less."""
+"""Paths for a load balancer, which has no token; without a token they show less."""
 
 
 class HostCheck:
-    """Refuses requests to another host than this server is: a web page whose name was pointed at this address may not use it.
+    """Refuses requests whose Host header names another server, to stop web pages whose name was pointed at this address (DNS
+    rebinding).
 
-    On loopback that is loopback's names. On another address it is any literal address, which no page's name is, and this machine's
-    name. `also` are names that a proxy or a name server gives it.
+    On loopback, only loopback names are accepted. On another address, any literal IP address (never a web page's name) and this
+    machine's name are. `also` are further names, given by a proxy or a name server.
     """
 
     def __init__(self, app: ASGIApp, also: Collection[str]) -> None:
@@ -49,7 +50,7 @@ class HostCheck:
 
 
 class TokenCheck:
-    """Refuses requests without one of `tokens`, where there are any. Comparing takes the same time for every wrong one."""
+    """Refuses requests without one of `tokens`, if there are any. The comparison takes the same time for every wrong token."""
 
     def __init__(self, app: ASGIApp, tokens: Collection[str]) -> None:
         self._app = app
@@ -75,7 +76,7 @@ class TokenCheck:
 
 
 def host_name(host: str) -> str:
-    """The name in a Host header, without its port, in lower case; an IPv6 address without its brackets."""
+    """The name in a Host header in lower case, without port; an IPv6 address without brackets."""
     host = host.strip().lower()
     if host.startswith("["):
         return host[1:].partition("]")[0]
@@ -83,7 +84,7 @@ def host_name(host: str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches `host`, an address or `localhost`."""
+    """Whether `host` is a loopback address or `localhost`."""
     address = _address(host)
     return host.lower() == "localhost" if address is None else address.is_loopback
 

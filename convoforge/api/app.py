@@ -1,6 +1,6 @@
 """The application: its routes, the generator behind them, and its error responses.
 
-Where `settings` hold API tokens, every request needs one. Without any, listen on loopback.
+If `settings` hold API tokens, every request needs one. Without tokens, listen on loopback only.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ def make_app(
     simulate: bool = False,
     allowed_hosts: Collection[str] = (),
 ) -> FastAPI:
-    """The application. `spec` has model, limits, retries and budget; without it the seed's defaults hold (see `open_generator`).
-    `allowed_hosts` are names that callers know it by, beside its own.
+    """Make the application. `spec` has model, limits, retries and budget; without it the seed's defaults apply (see
+    `open_generator`). `allowed_hosts` are further names that callers use for this server.
 
-    The generator is opened when the server starts, which then fails as `open_generator` does, and drains when it stops.
+    The generator opens when the server starts, which raises what `open_generator` raises, and drains when the server stops.
     """
     settings = settings or Settings()
 
@@ -75,7 +75,7 @@ def make_app(
 
 
 class BodyLimit:
-    """Refuses bodies of more than `max_bytes`, while they arrive."""
+    """Refuses bodies larger than `max_bytes` while they arrive."""
 
     def __init__(self, app: ASGIApp, max_bytes: int) -> None:
         self._app = app

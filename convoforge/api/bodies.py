@@ -1,4 +1,4 @@
-"""What comes in and what goes out as JSON: the seed's names, in camelCase. Requests may write snake_case as well.
+"""JSON bodies of requests and responses, with the seed's names in camelCase. Requests may use snake_case as well.
 
 Money is in US dollars as a JSON number, durations are milliseconds, times are UTC.
 """
@@ -30,19 +30,19 @@ T = TypeVar("T")
 
 
 class Answer(BaseModel):
-    """A JSON object that goes out. It can be made of any value that has its fields."""
+    """A JSON object in a response. It can be validated from any object with the same attributes."""
 
     model_config = _ANSWER
 
 
 class Data(Answer, Generic[T]):
-    """What was asked for."""
+    """The requested data."""
 
     data: T
 
 
 class GenerateBody(ConversationRequest):
-    """One conversation to make. `templateId` is a template's name or id, as `GET /api/templates` lists them."""
+    """A request for one conversation. `templateId` is a template's name or id, as listed by `GET /api/templates`."""
 
     model_config = _REQUEST
 
@@ -50,7 +50,7 @@ class GenerateBody(ConversationRequest):
 
 
 class BatchOptions(BaseModel):
-    """How a batch is worked off: how many requests at a time, and whether the first failure keeps the rest from being begun."""
+    """Options of a batch: number of requests at a time, and whether requests not yet started are skipped after a failure."""
 
     model_config = _REQUEST
 
@@ -59,7 +59,7 @@ class BatchOptions(BaseModel):
 
 
 class BatchBody(BaseModel):
-    """1 to 100 conversations to make."""
+    """A request for 1 to 100 conversations."""
 
     model_config = _REQUEST
 
@@ -68,7 +68,7 @@ class BatchBody(BaseModel):
 
 
 class ConversationBody(Answer):
-    """A conversation, and what was asked for. `system` is what a model should be trained under."""
+    """A conversation and the values that were requested. `system` is the system prompt to train a model with."""
 
     conversation_id: str
     template_id: str
@@ -81,7 +81,8 @@ class ConversationBody(Answer):
 
 
 class Breakdown(Answer):
-    """The parts of a score, and why points were lost. `scorers` has them all; the first three are null where they did not score."""
+    """The parts of a score, and why points were lost. `scorers` has all parts; the first three are null if that scorer did not
+    run."""
 
     turns: int | None
     length: int | None
@@ -91,11 +92,11 @@ class Breakdown(Answer):
 
 
 class Metadata(Answer):
-    """How good a conversation is, and what it cost.
+    """Quality and cost of a conversation.
 
-    `status` is the seed's: `generated` from the accepted score upwards, else `needs_revision`. `inputTokens` excludes cached ones.
-    `temperatureApplied` is null where none was asked for, and false where the model takes none. `requestId` finds it again:
-    `GET /api/conversations/{requestId}`, as the conversation's id does.
+    `status` is the seed's: `generated` from the minimum score upwards, else `needs_revision`. `inputTokens` excludes cached
+    tokens. `temperatureApplied` is null if none was requested, and false if the model takes none. `requestId` can be looked up
+    like the conversation's id: `GET /api/conversations/{requestId}`.
     """
 
     status: Literal["generated", "needs_revision"]
@@ -117,13 +118,13 @@ class Metadata(Answer):
 
 
 class Generated(Data[ConversationBody]):
-    """The answer to a request, with its conversation."""
+    """The response to a request that brought a conversation."""
 
     metadata: Metadata
 
 
 class ErrorBody(Answer):
-    """What went wrong. `details` differ by type; `costUsd` among them is what was paid nevertheless."""
+    """An error. `details` depend on its type; their `costUsd` is what was paid nevertheless."""
 
     type: str
     message: str
@@ -131,13 +132,13 @@ class ErrorBody(Answer):
 
 
 class Failure(Answer):
-    """The one shape of every error."""
+    """The body of every error response."""
 
     error: ErrorBody
 
 
 class BatchItem(Answer):
-    """What became of one request of a batch: a conversation, or an error, or neither where it was skipped."""
+    """The result of one request of a batch: a conversation, an error, or neither if it was skipped."""
 
     status: Literal["generated", "needs_revision", "failed", "skipped"]
     data: ConversationBody | None = None
@@ -146,7 +147,7 @@ class BatchItem(Answer):
 
 
 class Summary(Answer):
-    """A batch in figures. `totalCost` (US dollars) counts what failed after it was paid, too."""
+    """Counts and cost of a batch. `totalCost` (US dollars) includes requests that failed after they were paid."""
 
     total: int
     successful: int
@@ -156,7 +157,7 @@ class Summary(Answer):
 
 
 class BatchData(Answer):
-    """The results are in the order of the requests. `GET /api/batches/{batchId}` has the summary again."""
+    """A batch's results, in the order of its requests. `GET /api/batches/{batchId}` returns the summary again."""
 
     batch_id: str
     summary: Summary
@@ -164,8 +165,8 @@ class BatchData(Answer):
 
 
 class BatchKept(Answer):
-    """A batch of the past: its summary, and the ids its requests are found by. `finishedAt` is null while it is under way, and where
-    its caller left."""
+    """A recorded batch: its summary and the ids of its requests. `finishedAt` is null while it is in progress, and if its caller
+    left early."""
 
     batch_id: str
     started_at: datetime
@@ -175,14 +176,15 @@ class BatchKept(Answer):
 
 
 class BatchFailed(Data[BatchData]):
-    """The answer to a batch of which nothing succeeded: why, and each failure at its index. The status is that of the worst one."""
+    """The response to a batch in which no request succeeded: the reason, and each failure at its index. The worst failure sets
+    the status."""
 
     error: ErrorBody
 
 
 class RateBody(Answer):
-    """Where the rate stands: `remaining` requests before the limit, which grows at `resetAt` (now, where nothing is used);
-    `queueLength` requests wait, `waitingForCache` of them for one that fills the prompt cache first."""
+    """Current use of the rate limit. `remaining` requests are left before the limit; the number grows at `resetAt` (now, if
+    nothing is used). `queueLength` requests wait, `waitingForCache` of them for one that fills the prompt cache first."""
 
     used: int
     remaining: int
@@ -193,7 +195,7 @@ class RateBody(Answer):
 
 
 class TemplateBody(Answer):
-    """A template: `templateId` takes its `id` or its `name`."""
+    """A template. `templateId` accepts its `id` or its `name`."""
 
     id: str
     name: str
@@ -204,7 +206,8 @@ class TemplateBody(Answer):
 
 
 class Health(Answer):
-    """The process serves. `trying`: the last requests failed for a reason that concerned all, and the next one shows whether it lasts."""
+    """The process serves requests. `trying`: the last requests failed for a reason common to all, and the next one tests it
+    again."""
 
     status: Literal["ok", "trying"] = "ok"
     model: str

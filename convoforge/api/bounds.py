@@ -1,7 +1,7 @@
-"""What a body may hold, checked before anything else looks at it: depth, numbers, whole characters, and at most ten faults shown.
+"""Limits on a body, checked before validation: depth, number of fields, valid Unicode, and at most ten faults in the response.
 
-Validation reports every fault, and a megabyte holds a hundred thousand of them: so a body is counted first, and its requests are
-validated one after the other until the answer is full.
+Validation reports every fault, and a megabyte can hold a hundred thousand of them. So a body is measured first, and its requests
+are validated one by one until the response is full.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ MAX_QUOTES = 50_000
 """Maximum number of quotes in a body, before it is parsed: a hundred requests with a hundred parameters each have 43,200."""
 
 MAX_BRACKETS = 50_000
-"""Maximum number of opening brackets in a body, before it is parsed; most of them can only be in texts."""
+"""Maximum number of opening brackets in a body, before it is parsed; in a valid body most of them are in texts."""
 
 Fault = dict[str, Any]
 """A fault in pydantic's shape: `type`, `loc`, `msg`."""
 
 
 class BoundedRoute(APIRoute):
-    """A route whose JSON body is within bounds when it is validated. Raises `RequestValidationError` with a few faults."""
+    """A route that checks the limits of its JSON body before validation. Raises `RequestValidationError` with a few faults."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
@@ -60,11 +60,11 @@ class BoundedRoute(APIRoute):
 
 
 def find_faults(content: bytes, body: type[BaseModel]) -> list[Fault]:
-    """Why `content` is not validated at all; empty where that is cheap, and says the rest."""
+    """Faults for which `content` is refused before full validation; empty if that is cheap enough to report the rest."""
     if content.count(b'"') > MAX_QUOTES or content.count(b"{") + content.count(b"[") > MAX_BRACKETS:
         return [_fault((), "the body holds far more names than a request can have")]
     try:
-        value = orjson.loads(content)  # takes 1,024 levels, and no half of a character
+        value = orjson.loads(content)  # accepts 1,024 levels, and no lone surrogates
     except orjson.JSONDecodeError as error:
         return [
             {"type": "json_invalid", "loc": ("body", error.pos), "msg": "", "ctx": {"error": error.msg.partition(": line")[0]}}
@@ -111,6 +111,6 @@ def _fault(path: tuple[str | int, ...], message: str) -> Fault:
 
 
 def _is_deep(value: object, levels: int = MAX_DEPTH - 1) -> bool:
-    """Whether objects and lists are nested deeper than `MAX_DEPTH`. Takes milliseconds, as brackets are counted before."""
+    """Whether objects and lists are nested deeper than `MAX_DEPTH`. Takes milliseconds, as the number of brackets is limited."""
     inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return levels < 0 or any(_is_deep(one, levels - 1) for one in inside if isinstance(one, dict | list))

@@ -1,7 +1,7 @@
-"""Bounded connections: each has a deadline for its request, for reading its answer, and for its end; and their number is limited.
+"""Bounded connections: deadlines for sending the request, reading the response and closing, and a maximum number of connections.
 
-Uvicorn times out idle connections only. A client that sends half a request, or never reads its answer, would keep a descriptor for
-as long as it likes, and the server from stopping.
+Uvicorn times out idle connections only. A client that sends half a request, or never reads its response, could hold a descriptor
+forever and keep the server from stopping.
 """
 
 from __future__ import annotations
@@ -20,20 +20,21 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from convoforge.api.bodies import ErrorBody, Failure
 
 LINGER_SECONDS = 5.0
-"""Seconds that a closed connection has to take what was written to it."""
+"""Seconds that a closing connection has to receive what was written to it."""
 
 QUIET_SECONDS = 10.0
-"""Seconds between two lines in the log about connections that were turned away."""
+"""Minimum seconds between two log lines with the same message."""
 
 SPARE_DESCRIPTORS = 64
-"""Descriptors for the ledger, logs and whatever else a process opens."""
+"""Number of descriptors reserved for the ledger, logs and other files."""
 
 _LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
-    """Seconds for a request's headers, for its body, and for a client to read some of an answer; and the maximum number of connections."""
+    """Maximum seconds for a request's headers, for its body, and for a client to read more of a response; maximum number of
+    connections."""
 
     head_seconds: float = 10.0
     body_seconds: float = 30.0
@@ -42,14 +43,14 @@ class Deadlines:
 
 
 class Complaints:
-    """Messages for the log that may come a thousand times a second: each is written once in `QUIET_SECONDS`, with how often it came."""
+    """Log messages that may occur a thousand times a second: each is written at most once in `QUIET_SECONDS`, with its count."""
 
     def __init__(self) -> None:
         self._written: dict[str, float] = {}
         self._counts: Counter[str] = Counter()
 
     def add(self, message: str, now: float, level: int = logging.WARNING, error: Exception | None = None) -> None:
-        """Write the message, or count it for the next time. `now` is in seconds of the event loop."""
+        """Write the message, or count it for the next line. `now` is in seconds of the event loop."""
         self._counts[message] += 1
         if now - self._written.get(message, float("-inf")) >= QUIET_SECONDS:
             _LOG.log(level, "%s (%d times)", message, self._counts.pop(message), exc_info=error)
@@ -57,7 +58,7 @@ class Complaints:
 
 
 def http_protocol(deadlines: Deadlines) -> type[H11Protocol]:
-    """The protocol that uvicorn is to speak, with these deadlines."""
+    """Make the protocol class for uvicorn, with these deadlines."""
     complaints = Complaints()
 
     class Bounded(BoundedProtocol):
@@ -69,7 +70,7 @@ def http_protocol(deadlines: Deadlines) -> type[H11Protocol]:
 
 
 class BoundedProtocol(H11Protocol):
-    """HTTP/1.1 within `deadlines`. Over `connections` of them, a new one is answered with 503 and closed."""
+    """HTTP/1.1 within `deadlines`. A connection above the maximum number is answered with 503 and closed."""
 
     deadlines: Deadlines
     complaints: Complaints
@@ -101,7 +102,7 @@ class BoundedProtocol(H11Protocol):
         self._watch()
 
     def eof_received(self) -> None:
-        # asyncio closes the connection now: half of a request will never be whole, and nobody reads an answer
+        # asyncio closes the connection now: an incomplete request stays incomplete, and nobody reads a response
         return
 
     def on_response_complete(self) -> None:
@@ -122,7 +123,7 @@ class BoundedProtocol(H11Protocol):
             self._read_alarm = None
 
     def shutdown(self) -> None:
-        """Nothing new; a request that has not arrived in full is not waited for."""
+        """Take no new requests, and close the connection if its request has not fully arrived."""
         super().shutdown()
         if self._is_arriving():
             self._disconnect()
@@ -140,7 +141,7 @@ class BoundedProtocol(H11Protocol):
         return self.conn.their_state in (h11.IDLE, h11.SEND_BODY)
 
     def _watch(self) -> None:
-        """Set the alarm for what is awaited of the client now; each phase of each request has one."""
+        """Set the timer for the part of the request that the client has to send next."""
         phase = (self.conn.their_state, self.cycle)
         if phase == self._phase:
             return
@@ -168,11 +169,11 @@ class BoundedProtocol(H11Protocol):
         self._answer(408, "RequestTimeout", f"the request's {what} did not arrive in time")
 
     def _has_begun(self) -> bool:
-        """Whether something of a request has arrived. A client that sent nothing gets no answer."""
+        """Whether part of a request has arrived. A client that sent nothing gets no response."""
         return self.conn.their_state is h11.SEND_BODY or bool(self.conn.trailing_data[0])
 
     def _answer(self, status: int, name: str, message: str) -> None:
-        """Send an error, and end the connection. The handler of its request learns that the caller has left."""
+        """Send an error and close the connection. The request's handler sees a disconnected caller."""
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             body = json.dumps(Failure(error=ErrorBody(type=name, message=message)).model_dump()).encode()
             headers = [
@@ -202,7 +203,8 @@ class BoundedProtocol(H11Protocol):
 
 
 def most_connections(wanted: int, calls: int) -> int:
-    """How many connections the process can hold beside `calls` to the API; the limit on descriptors is raised as far as it may be."""
+    """Number of connections, at most `wanted`, that the process can hold besides `calls` to the API. Raises its limit on open
+    files if necessary and allowed."""
     needed = wanted + calls + SPARE_DESCRIPTORS
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < needed:

@@ -1,4 +1,4 @@
-"""The routes that make conversations, and the state of the rate limit."""
+"""Routes that generate and find conversations, and show the rate limit."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _LOG = logging.getLogger(__name__)
 
 
 def describe(*statuses: int, model: Any = Failure) -> dict[int | str, dict[str, Any]]:
-    """These statuses in the API's description."""
+    """The OpenAPI descriptions of these statuses."""
     return {status: {"model": model, "description": WORDS[status]} for status in statuses}
 
 
@@ -89,7 +89,7 @@ router = APIRouter(prefix="/api/conversations", route_class=BoundedRoute, respon
 
 @router.post("/generate", status_code=201, response_model=Generated, responses=describe(400, 409, 413, 422, 429, 500, 502, 503))
 async def generate(body: GenerateBody, request: Request, generator: Opened, idempotency_key: Key = None) -> Response:
-    """Generate one conversation. With an `Idempotency-Key` it is made and paid once, however often it is sent."""
+    """Generate one conversation. With an `Idempotency-Key` it is generated and paid once, however often it is sent."""
 
     async def work(name: str) -> tuple[Response, bool]:
         outcome = await generator.generate(body, name=name)
@@ -109,9 +109,10 @@ async def generate(body: GenerateBody, request: Request, generator: Opened, idem
     },
 )
 async def generate_batch(body: BatchBody, request: Request, generator: Opened, idempotency_key: Key = None) -> Response:
-    """Generate 1 to 100 conversations. A failure stands at its index; the others go on, unless `stopOnError` is set.
+    """Generate 1 to 100 conversations. A failed request has an error at its index; the others continue unless `stopOnError` is
+    set.
 
-    With an `Idempotency-Key` each is made and paid once: sent again, only those without an answer are tried again.
+    With an `Idempotency-Key` each is generated and paid once: if sent again, only those without an answer are tried again.
     """
     options = body.options
 
@@ -129,7 +130,7 @@ async def generate_batch(body: BatchBody, request: Request, generator: Opened, i
 
 @router.get("/generate")
 async def rate_status(generator: Opened) -> Data[RateBody]:
-    """Where the rate stands."""
+    """Current use of the rate limit."""
     now = generator.status()
     return Data(
         data=RateBody(
@@ -145,9 +146,9 @@ async def rate_status(generator: Opened) -> Data[RateBody]:
 
 @router.get("/{name:conversation}", response_model=Generated, responses=describe(202, 422, 502, model=Any))
 async def find(name: str, request: Request, generator: Opened) -> Response:
-    """A conversation that was made before, by its id or by that of its request; what came of it instead, if it is none.
+    """Find an earlier conversation by its id or its request's id; returns the request's error if it brought no conversation.
 
-    202 while it is under way; 404 where nothing was ever sent.
+    202 while it is in progress; 404 if nothing was ever sent.
     """
     found = await generator.find(name)
     if found is None:
@@ -170,7 +171,7 @@ def _response(
 
 
 async def _answer(request: Request, key: str | None, body: BaseModel, work: Work) -> Response:
-    """The response to one request, which its caller may leave at any time."""
+    """The response to one request. Stops waiting when the caller disconnects."""
     keys: Keys = request.app.state.keys
     began, name = time.monotonic(), uuid.uuid4().hex
     if key is None:
@@ -188,7 +189,7 @@ async def _answer(request: Request, key: str | None, body: BaseModel, work: Work
         return task.result()
     finally:
         leaving.cancel()
-        task.cancel()  # what still waits is taken back: nobody pays for what nobody waits for
+        task.cancel()  # requests still in the queue are withdrawn: nobody waits for them, so nobody pays
 
 
 async def _keyless(work: Awaitable[tuple[Response, bool]]) -> Response:

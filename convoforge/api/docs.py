@@ -1,4 +1,4 @@
-"""`/docs`: what the routes are, on one page that loads nothing from anywhere. `/openapi.json` has all of it for programs."""
+"""`/docs`: one page that lists the routes and loads nothing else. `/openapi.json` is the complete description for programs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ code{{background:#eee;padding:0 .2rem}}table{{border-collapse:collapse}}td{{padd
 
 
 async def docs(request: Request) -> HTMLResponse:
-    """The routes in words."""
+    """The page that lists the routes."""
     described = request.app.openapi()
     routes = "".join(
         _route(method, path, operation) for path, methods in described["paths"].items() for method, operation in methods.items()

@@ -1,4 +1,4 @@
-"""Errors as HTTP answers: the seed's status codes and names, and nothing in them that is not the caller's business."""
+"""Errors as HTTP responses: the seed's status codes and names, without internals that do not concern the caller."""
 
 from __future__ import annotations
 
@@ -31,35 +31,35 @@ from convoforge.settings import ROOT, Settings
 INTERNAL = 500
 
 CLIENT_LEFT = 499
-"""The status in the log where nobody is left to read it; nginx's number."""
+"""Status in the log for a request whose caller has left; nginx's number."""
 
 SHOWN = 3
 """Maximum number of faults in the message."""
 
 MAX_FAULTS = 10
-"""Maximum number of faults in the details: the first ones."""
+"""Maximum number of faults in the details; later ones are dropped."""
 
 MAX_BYTES = 10_000
-"""Maximum size of the answer to bad input: it repeats what the caller sent."""
+"""Maximum bytes of the response to bad input: it repeats what the caller sent."""
 
 MAX_MESSAGE = 2_000
-"""Characters of an error's message."""
+"""Maximum characters of an error's message."""
 
 FULL_SECONDS = 10
-"""Seconds of Retry-After where the disk is full."""
+"""Seconds of Retry-After if the disk is full."""
 
 MAX_NAME = 64
-"""Characters shown of a name that a caller made up."""
+"""Maximum characters shown of a name that the caller sent."""
 
 
 def hidden_in(settings: Settings) -> dict[str, str]:
-    """What no message may show, keys and folders, with what is shown instead."""
+    """Keys and folders that no message may show, each with its replacement."""
     folders = {settings.config_dir: "configs", settings.data_dir: "data", ROOT: "."}
     return {**dict.fromkeys(settings.keys, "[key]"), **{str(folder): name for folder, name in folders.items()}}
 
 
 def explain(error: Exception, hidden: Mapping[str, str], outcome: Outcome | None = None) -> tuple[int, ErrorBody]:
-    """The HTTP status and body for an error; `outcome` has what was paid before it."""
+    """The HTTP status and body for an error; `outcome` has its cost and attempts."""
     status, name, details = _classify(error)
     if status == INTERNAL:
         return status, ErrorBody(type=name, message="internal error")
@@ -73,13 +73,13 @@ def explain(error: Exception, hidden: Mapping[str, str], outcome: Outcome | None
 
 
 def retry_after(error: Exception) -> dict[str, str]:
-    """The Retry-After header in whole seconds, where the error has one."""
+    """The Retry-After header in whole seconds; empty if the error has no time."""
     seconds = FULL_SECONDS if isinstance(error, LedgerFullError) else getattr(error, "retry_after", None)
     return {} if seconds is None else {"retry-after": str(ceil(seconds))}
 
 
 def refuse(faults: Sequence[Mapping[str, Any]], expected: type[BaseModel]) -> ErrorBody:
-    """The body for a request that is not what was expected; `faults` are pydantic's. The first ten are told, in 10 kB at most."""
+    """The body for an invalid request; `faults` are pydantic's. Shows the first ten, in 10 kB at most."""
     shown = [
         {"field": _name_field(fault), "message": clean(_describe(fault, expected), MAX_NAME * 8)} for fault in faults[:MAX_FAULTS]
     ]
@@ -93,7 +93,7 @@ def refuse(faults: Sequence[Mapping[str, Any]], expected: type[BaseModel]) -> Er
 
 
 def clean(text: str, maximum: int) -> str:
-    """A text that may hold anything, fit for an answer: whole characters, none that moves a cursor, at most `maximum` of them."""
+    """Make any text safe for a response: printable characters only, at most `maximum`."""
     text = "".join(letter if letter.isprintable() else "\ufffd" for letter in text[: maximum + 1])
     return text if len(text) <= maximum else f"{text[: maximum - 1]}…"
 
@@ -118,7 +118,7 @@ def _classify(error: Exception) -> tuple[int, str, dict[str, Any]]:
 
 
 def _name_field(fault: Mapping[str, Any]) -> str:
-    """`("body", "requests", 3, "persona")` as `requests[3].persona`; empty where it is the whole body."""
+    """`("body", "requests", 3, "persona")` as `requests[3].persona`; empty for the whole body."""
     inside = () if fault["type"] == "json_invalid" else fault["loc"][1:]
     return "".join(f"[{part}]" if isinstance(part, int) else f".{clean(str(part), MAX_NAME)}" for part in inside).lstrip(".")
 
@@ -138,7 +138,7 @@ def _describe(fault: Mapping[str, Any], expected: type[BaseModel]) -> str:
 
 @cache
 def field_names(model: type[BaseModel]) -> tuple[str, ...]:
-    """The names of a body's fields, as they are documented. Made once: a schema takes half a millisecond."""
+    """The documented names of a body's fields. Cached: a schema takes half a millisecond."""
     return tuple(model.model_json_schema()["properties"])
 
 
@@ -147,7 +147,7 @@ _NO_ANSWER = {
     "timeout": "the Claude API did not answer in time",
     "connection": "the connection to the Claude API broke during the call",
 }
-"""What callers see where no answer came: the message for operators names addresses of the network that this server is in."""
+"""Messages for callers if the API did not answer: the operators' message contains addresses of the server's network."""
 
 _ADDRESS = re.compile(
     r"https?://[^\s,;)\"'>]+|\[?\b\d{1,3}(?:\.\d{1,3}){3}\b(?:', \d+|:\d+)?|\[[0-9a-fA-F:]*::?[0-9a-fA-F:.]*\](?::\d+)?"

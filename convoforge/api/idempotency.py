@@ -1,7 +1,7 @@
-"""A caller's key for a request: however often it is sent, and whatever broke meanwhile, it is done and paid once.
+"""Idempotency keys: a request with a key is done and paid once, however often it is sent and whatever fails in between.
 
-The work goes on when its caller leaves: a key says that it will be asked for again. What a key asked for is named after it, so that
-after a crash the part that was answered is found, and only the rest is sent.
+The work continues when its caller leaves: with a key, the caller can ask for it again. Its requests have fixed names, so that
+after a crash the answered ones are found and only the rest is sent.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from convoforge.errors import LedgerError
 from convoforge.generation.requests import RequestGenerator
 
 MAX_LETTERS = 255
-"""Maximum length of a key."""
+"""Maximum characters of a key."""
 
 _LOG = logging.getLogger(__name__)
 
 Work = Callable[[str], Awaitable[tuple[Response, bool]]]
-"""Does what was asked for under a name. Returns the response, and whether it is final: sending again would bring the same."""
+"""Does the work under a name. Returns the response, and whether it is final: sending the request again would not change it."""
 
 
 class Keys:
-    """The keys of one server: what is under way in this process, and in the ledger what is done."""
+    """The keys of one server: requests in progress are in this process, finished ones in the ledger."""
 
     def __init__(self, generator: RequestGenerator) -> None:
         self._generator = generator
         self._under_way: dict[str, asyncio.Task[Response]] = {}
 
     async def answer(self, request: Request, key: str, body: str, work: Work) -> Response:
-        """The response to a request with `key`: the stored one, that of the same request under way, or a new one."""
+        """The response to a request with `key`: the stored one, that of the same request in progress, or a new one."""
         if not 1 <= len(key) <= MAX_LETTERS or not key.isprintable():
             return refusal(400, "ValidationError", f"Idempotency-Key: give 1 to {MAX_LETTERS} printable characters")
         name = _digest(f"{self._generator.model_provider}\n{key}")
@@ -69,7 +69,7 @@ class Keys:
         return response
 
     async def finish(self) -> None:
-        """Wait until nothing is under way."""
+        """Wait until no request is in progress."""
         while self._under_way:
             await asyncio.wait(set(self._under_way.values()))
 

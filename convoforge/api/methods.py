@@ -1,4 +1,4 @@
-"""HTTP's own methods: HEAD wherever there is GET, OPTIONS everywhere, and a 405 that names all that a path takes."""
+"""HTTP's own methods: HEAD for every GET, OPTIONS everywhere, and a 405 that lists a path's methods."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class Methods:
-    """Answers HEAD as GET without its body, and OPTIONS with what a path takes."""
+    """Answers HEAD like GET without the body, and OPTIONS with the path's methods."""
 
     def __init__(self, app: ASGIApp, routes: FastAPI) -> None:
         self._app = app
@@ -25,7 +25,7 @@ class Methods:
 
 
 def allowed(app: FastAPI, path: str) -> list[str]:
-    """The methods that a path takes; none where there is no such path."""
+    """The methods that a path takes; empty if there is no such path."""
     found: set[str] = set()
     for method in ("GET", "POST"):
         scope: Scope = {"type": "http", "method": method, "path": path, "headers": [], "root_path": ""}

@@ -1,4 +1,4 @@
-"""The routes for operators, and for clients that ask what the service offers."""
+"""Routes for operators (costs, metrics, health), and the lists of templates and batches."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from convoforge.ledger.adhoc_requests import BatchSummary
 from convoforge.periods import read_period
 
 LEDGER_SECONDS = 5.0
-"""Seconds that the ledger has to answer."""
+"""Maximum seconds for the ledger to answer."""
 
 
 def _period(
@@ -34,7 +34,7 @@ router = APIRouter(responses={**EVERYWHERE, "default": {"model": Failure, "descr
 
 @router.get("/api/templates")
 async def templates(generator: Opened) -> Data[list[TemplateBody]]:
-    """The templates that requests can name, with what they take."""
+    """The templates that requests can name, with their parameters."""
     return Data(data=[TemplateBody.model_validate(generator.library.template(name)) for name in generator.library.names()])
 
 
@@ -55,14 +55,14 @@ async def batch(batch_id: str, generator: Opened) -> Data[BatchKept]:
 
 @router.get("/api/costs", responses=describe(400))
 async def costs(generator: Opened, period: Period, by: GroupBy | None = None) -> dict[str, Any]:
-    """What was spent from `from` to `to` (dates in UTC; the last day is counted), on what, and what came of it: what
-    `convoforge costs --json` prints. `by` groups it."""
+    """Costs and results from `from` to `to` (dates in UTC, both included), as `convoforge costs --json` prints them. `by` groups
+    them."""
     return (await generator.costs(*period, by)).as_json()
 
 
 @router.get("/api/metrics", responses=describe(400))
 async def metrics(generator: Opened, period: Period) -> dict[str, Any]:
-    """How well it works, in a few figures: rates are shares, durations milliseconds, costs US dollars."""
+    """Key figures of the service: rates from 0 to 1, durations in milliseconds, costs in US dollars."""
     found, now = await generator.costs(*period, None), generator.status()
     latency = found.latency_ms
     return {
@@ -95,7 +95,7 @@ def _kept(one: BatchSummary) -> BatchKept:
 
 @router.get("/healthz", responses=describe(503), response_model_exclude_none=True)
 async def health(request: Request, generator: Opened) -> Health:
-    """Whether requests are served; 503 with the reason, and in `Retry-After` when to ask again, where they are not."""
+    """Whether requests are served. If not: 503 with the reason, and in `Retry-After` when to ask again."""
     trusted = request.state.trusted
     try:
         reason = await generator.check()
@@ -110,7 +110,7 @@ async def health(request: Request, generator: Opened) -> Health:
 
 @router.get("/readyz", responses=describe(503), response_model_exclude_none=True)
 async def ready(request: Request, generator: Opened) -> Health:
-    """The same, and whether the ledger can be read."""
+    """As `/healthz`, but also checks that the ledger can be read."""
     try:
         async with asyncio.timeout(LEDGER_SECONDS):
             await generator.ping()

@@ -1,7 +1,7 @@
-"""The Python door: the seed's `ConversationGenerator`, for code that runs an event loop and for code that does not.
+"""The Python API: the seed's `ConversationGenerator`, for asynchronous and for synchronous code.
 
-Both open what they need at the first call: ledger, API client, rate limiter. The rate is shared with every other process by Prefect's
-limits where `PREFECT_API_URL` is set, else by the ledger.
+Both open ledger, API client and rate limiter at the first call. The rate limit is shared with other processes, through Prefect if
+`PREFECT_API_URL` is set, else through the ledger.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ from convoforge.settings import Settings
 T = TypeVar("T")
 
 SEED_MODEL = "claude-3-5-sonnet-20241022"
-"""The model whose price the guide calculates with. It is retired."""
+"""The model whose price the guide uses. It is retired."""
 
 _NAMES = {"templateId": "template", "template_id": "template", "maxTokens": "max_tokens"}
 
 
 class RateLimitConfig(Frozen):
-    """The rate promised, in the guide's words: at most `max_requests` in any `window_ms` (milliseconds), paused when the share
-    `pause_threshold` of them is used. Without `enable_queue` a request that finds no room raises `RateLimitError`.
+    """The guide's rate limit: at most `max_requests` in any `window_ms` (milliseconds), paused once the share `pause_threshold`
+    of them is used. Without `enable_queue`, a request above the limit raises `RateLimitError`.
 
     Names are accepted in snake_case and, in a mapping, in the guide's camelCase.
     """
@@ -58,16 +58,16 @@ class RateLimitConfig(Frozen):
 
 
 RequestLike = ConversationRequest | Mapping[str, Any]
-"""A request, or a mapping with its fields; the guide's `templateId` and `maxTokens` are understood."""
+"""A request, or a mapping with its fields; the guide's `templateId` and `maxTokens` are accepted."""
 
 
 class ConversationGenerator:
-    """Generates single requests and up to 100 at once, at the rate allowed; every call and its cost is in the ledger.
+    """Generates one conversation, or up to 100 at once, within the rate limit. Records every call and its cost in the ledger.
 
-    ``async with ConversationGenerator() as generator: await generator.generate_single(request)``; without `with`, it opens at the first
-    call, and `aclose` ends it. It belongs to the event loop it was opened in. `rate_limit_config` may be a mapping in the guide's
-    words; `config` is the guide's whole one, ``{"rateLimitConfig": {…}}``. `spec` has model, limits, retries and
-    budget instead. Raises `ConfigError` where the two exclude each other, or a value cannot work.
+    ``async with ConversationGenerator() as generator: await generator.generate_single(request)``; without `with`, it opens at the
+    first call, and `aclose` closes it. It belongs to the event loop that opened it. `rate_limit_config` may be a mapping with the
+    guide's names; `config` is the guide's whole configuration, ``{"rateLimitConfig": {…}}``. Alternatively, `spec` has model,
+    limits, retries and budget. Raises `ConfigError` if arguments exclude each other, or for an invalid value.
     """
 
     def __init__(
@@ -89,10 +89,11 @@ class ConversationGenerator:
         self._opened: requests.RequestGenerator | None = None
 
     async def generate_single(self, request: RequestLike) -> Outcome:
-        """One conversation, with quality, usage and cost in US dollars.
+        """Generate one conversation, with quality, usage and cost in US dollars.
 
-        Raises `ConfigError` before anything is paid (unknown template, wrong parameter), and what the guide names where no conversation
-        came of it: `ClaudeAPIError`, `RateLimitError`, `ParseError`, `GenerationValidationError`; `LedgerError`, `BudgetExceeded`.
+        Raises `ConfigError` before anything is paid (unknown template, wrong parameter), and the guide's errors if there is no
+        conversation: `ClaudeAPIError`, `RateLimitError`, `ParseError`, `GenerationValidationError`; also `LedgerError`,
+        `BudgetExceeded`.
         """
         outcome = await (await self._open()).generate(read_request(request))
         if outcome.error is not None and outcome.conversation is None:
@@ -102,17 +103,18 @@ class ConversationGenerator:
     async def generate_batch(
         self, requests: Sequence[RequestLike], *, concurrency: int = 3, stop_on_error: bool = False
     ) -> list[Outcome | None]:
-        """What became of 1 to 100 requests, in their order, `concurrency` at a time. One that failed has its `error`, and raises nothing;
-        None stands for those that `stop_on_error` kept from being begun. Raises `ConfigError` for what cannot work."""
+        """Generate 1 to 100 requests, `concurrency` at a time, and return their outcomes in order. The outcome of a failed
+        request has an `error`; None stands for a request skipped because of `stop_on_error`. Raises `ConfigError` for invalid
+        requests."""
         read = [read_request(request) for request in requests]
         return await (await self._open()).generate_batch(read, concurrency=concurrency, stop_on_error=stop_on_error)
 
     async def rate_limit_status(self) -> LimiterStatus:
-        """Where the rate stands: used, remaining, reset_at, queue_length, is_paused."""
+        """Current use of the rate limit: used, remaining, reset_at, queue_length, is_paused."""
         return (await self._open()).status()
 
     async def cost_summary(self, from_: date | None = None, to: date | None = None) -> CostSummary:
-        """What was spent from `from_` up to `to`, as `total_cost_usd`, `cost_per_request_usd` and more. See `cost_summary`."""
+        """The costs from `from_` up to `to`: `total_cost_usd`, `cost_per_request_usd` and more. See `cost_summary`."""
         return await asyncio.to_thread(cost_summary, from_, to, settings=self._settings, simulate=self._simulate)
 
     def calculate_cost(self, input_tokens: int, output_tokens: int) -> Decimal:
@@ -120,7 +122,7 @@ class ConversationGenerator:
         return calculate_cost(input_tokens, output_tokens, model=self._spec.model)
 
     async def aclose(self) -> None:
-        """Wait for the calls in flight, which are paid, and let go of everything."""
+        """Wait for the calls in flight, which are paid, and close everything."""
         context, self._context, self._opened = self._context, None, None
         if context is not None:
             await context.__aexit__(None, None, None)
@@ -152,9 +154,9 @@ class ConversationGenerator:
 
 
 class SyncConversationGenerator:
-    """`ConversationGenerator` for code without an event loop: the same arguments, methods that block. Any thread may call it.
+    """`ConversationGenerator` for code without an event loop: same arguments, blocking methods. Any thread may call it.
 
-    ``with SyncConversationGenerator() as generator: generator.generate_single(request)``; without `with`, `close` ends it.
+    ``with SyncConversationGenerator() as generator: generator.generate_single(request)``; without `with`, `close` closes it.
     """
 
     def __init__(
@@ -197,7 +199,7 @@ class SyncConversationGenerator:
         return self._generator.calculate_cost(input_tokens, output_tokens)
 
     def close(self) -> None:
-        """Wait for the calls in flight, which are paid, and let go of everything. A second call does nothing."""
+        """Wait for the calls in flight, which are paid, and close everything. A second call does nothing."""
         if self._loop.is_closed():
             return
         try:
@@ -221,17 +223,17 @@ class SyncConversationGenerator:
         try:
             return future.result()
         except BaseException:
-            future.cancel()  # after Ctrl-C nobody waits: what was sent goes on, and is recorded
+            future.cancel()  # after Ctrl-C nobody waits; a call already sent continues and is recorded
             raise
 
 
 def cost_summary(
     from_: date | None = None, to: date | None = None, *, settings: Settings | None = None, simulate: bool = False
 ) -> CostSummary:
-    """What was spent from `from_` (inclusive) up to `to` (exclusive), in UTC: total, per request, per conversation, waste. A date is its
-    first moment, a time without a zone is UTC, None sets no bound. `simulate`: what simulated calls would have cost.
+    """The costs from `from_` (inclusive) up to `to` (exclusive), in UTC: total, per request, per conversation, waste. A date
+    means its first moment, a time without a zone is UTC, None sets no bound. `simulate`: what simulated calls would have cost.
 
-    Raises `ConfigError` where `from_` is not before `to`, and `LedgerError`.
+    Raises `ConfigError` if `from_` is not before `to`, and `LedgerError`.
     """
     start, end = _moment(from_), _moment(to)
     if start and end and start >= end:
@@ -241,7 +243,7 @@ def cost_summary(
 
 
 def calculate_cost(input_tokens: int, output_tokens: int, *, model: str = SEED_MODEL) -> Decimal:
-    """The cost of these tokens in exact US dollars, by the guide's model if no other is named: 1,500 in and 2,000 out are $0.0345.
+    """The exact cost of these tokens in US dollars, by default with the guide's model: 1,500 in and 2,000 out cost $0.0345.
 
     Raises `ConfigError` for a model without a known price, or a negative number of tokens.
     """
@@ -251,7 +253,8 @@ def calculate_cost(input_tokens: int, output_tokens: int, *, model: str = SEED_M
 
 
 def choose_limiter() -> OpenLimiter | None:
-    """How processes share the rate: Prefect's limits where `PREFECT_API_URL` is set; None, which is the ledger, where it is not."""
+    """Choose how processes share the rate limit: through Prefect if `PREFECT_API_URL` is set; else None, which means the
+    ledger."""
     if not os.environ.get("PREFECT_API_URL"):
         return None
     prepare_client()
@@ -261,7 +264,7 @@ def choose_limiter() -> OpenLimiter | None:
 
 
 def read_request(request: RequestLike) -> ConversationRequest:
-    """A request from a mapping. Raises `ConfigError` that names the field."""
+    """Read a request from a mapping. Raises `ConfigError` that names the invalid field."""
     if isinstance(request, ConversationRequest):
         return request
     return check(ConversationRequest, {_NAMES.get(name, name): value for name, value in request.items()}, "request: ")

@@ -1,4 +1,4 @@
-"""Outcomes and errors as what goes out: bodies, and responses that can always be encoded."""
+"""Turns outcomes and errors into response bodies, and into responses that can always be encoded."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ _LOG = logging.getLogger(__name__)
 
 
 class ApiResponse(JSONResponse):
-    """JSON that can be encoded whatever is in it: half a character becomes a question mark."""
+    """A JSON response that can always be encoded: a lone surrogate becomes a question mark."""
 
     def render(self, content: Any) -> bytes:
         return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode(errors="replace")
 
 
 def generated(request: ConversationRequest, outcome: Outcome, model: str, name: str) -> Generated | None:
-    """The body for an outcome with a conversation; None for one without."""
+    """The body for an outcome with a conversation; None for an outcome without."""
     conversation, quality = outcome.conversation, outcome.quality
     if conversation is None or quality is None:
         return None
@@ -98,7 +98,7 @@ def batch_data(
 
 
 def all_failed(request: Request, data: BatchData, outcomes: Sequence[Outcome | None]) -> ApiResponse:
-    """The response to a batch of which nothing succeeded: the worst status among its failures, and when to come back if one knows."""
+    """The response to a batch in which no request succeeded: the worst status of its failures, and the longest Retry-After."""
     errors = [outcome.error for outcome in outcomes if outcome and outcome.error]
     worst = max(errors, key=lambda error: explain(error, {})[0])
     status, body = explain(worst, request.app.state.hidden)
@@ -112,18 +112,18 @@ def all_failed(request: Request, data: BatchData, outcomes: Sequence[Outcome | N
 
 
 def failure(request: Request, error: Exception | None, outcome: Outcome | None = None) -> ApiResponse:
-    """The response for an error; one of ours is logged with its trace."""
+    """The response for an error; an internal error is logged with its traceback."""
     status, body = _explained(request, error, outcome)
     return show_error(status, body, retry_after(error) if error else {})
 
 
 def refusal(status: int, type: str, message: str, headers: Mapping[str, str] | None = None) -> ApiResponse:
-    """The response for a request that is not served, with the type of its error."""
+    """The response for a refused request, with the error's type."""
     return show_error(status, ErrorBody(type=type, message=message), headers)
 
 
 def show_error(status: int, error: ErrorBody, headers: Mapping[str, str] | None = None) -> ApiResponse:
-    """An error as a response."""
+    """The response for an error body."""
     return ApiResponse({"error": _plain(error)}, status, headers)
 
 
@@ -145,7 +145,7 @@ def _explained(request: Request, error: Exception | None, outcome: Outcome | Non
 
 
 def success(body: Any, status: int = 201, headers: Mapping[str, str] | None = None) -> ApiResponse:
-    """A body as a response."""
+    """The response for a body."""
     return ApiResponse(_plain(body), status, headers)
 
 

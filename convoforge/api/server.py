@@ -1,4 +1,4 @@
-"""The HTTP server in the foreground: it listens, serves until a signal, and then drains."""
+"""The HTTP server in the foreground: listens, serves until a signal, then drains."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from convoforge.errors import ConfigError
 from convoforge.generation.generator import MAX_IN_FLIGHT
 
 BACKLOG = 2_048
-"""Maximum number of connections that the system keeps until they are accepted."""
+"""Maximum number of connections that the system queues until they are accepted."""
 
 ACCEPT_AT_ONCE = 32
-"""Connections accepted before the first of them is looked at, and perhaps turned away: no more descriptors than that are used beyond
-the bound."""
+"""Number of connections accepted before the first one is checked against the maximum, and so the number of descriptors that may
+be used above it."""
 
 _LOG = logging.getLogger(__name__)
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens at an address. Raises `ConfigError` where it cannot."""
+    """Open a socket that listens at an address. Raises `ConfigError` if it cannot."""
     try:
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=BACKLOG)
     except (OSError, OverflowError) as error:
@@ -39,8 +39,8 @@ def listen(host: str, port: int) -> socket.socket:
 async def serve_app(
     app: FastAPI, listener: socket.socket, *, max_connections: int, grace_seconds: float, announce: Callable[[str], None]
 ) -> None:
-    """Serve until SIGINT or SIGTERM; then let requests under way finish, for `grace_seconds` at most. `announce` is called with the
-    server's address once it is ready. Raises what the application raises when it starts."""
+    """Serve until SIGINT or SIGTERM, then let requests in progress finish for up to `grace_seconds`. `announce` is called with
+    the server's URL once it is ready. Raises what the application raises when it starts."""
     deadlines = Deadlines(connections=most_connections(max_connections, MAX_IN_FLIGHT))
     if deadlines.connections < max_connections:
         _LOG.warning("%d connections at once: the limit on open files (ulimit -n) allows no more", deadlines.connections)
@@ -68,10 +68,10 @@ async def serve_app(
     def stop() -> None:
         app.state.generator.stop("the server is stopping")
         server.should_exit = True
-        for number in signals:  # a second one ends it at once
+        for number in signals:  # a second signal ends the process at once
             loop.remove_signal_handler(number)
 
-    # Entered here and not by uvicorn, which would print a stack trace where we say in one line why it cannot start.
+    # Entered here and not by uvicorn, which would print a traceback if the start fails; our error is one line.
     async with app.router.lifespan_context(app):
         for number in signals:
             loop.add_signal_handler(number, stop)
@@ -81,7 +81,7 @@ async def serve_app(
 
 
 class _Server(uvicorn.Server):
-    """Leaves signals to us: uvicorn raises them again when it has ended, before what was opened around it is closed."""
+    """Leaves signals to us: uvicorn would raise them again when it ends, before the resources opened around it are closed."""
 
     def __init__(self, config: uvicorn.Config, listener: socket.socket) -> None:
         super().__init__(config)

@@ -1,4 +1,4 @@
-"""Is a conversation good enough? Scorers and filters by name, and the score that comes of them. Pure: scoring again is free."""
+"""Scores a conversation with the scorers and filters that a spec names. Pure functions: scoring again is free."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A conversation's quality, and the version of the rubric that it is by."""
+    """A conversation's quality, and the version of the rubric that gave it."""
 
     rubric: str
     quality: Quality
@@ -40,21 +40,22 @@ class Rubric:
 
     @classmethod
     def of(cls, names: Sequence[str]) -> Rubric:
-        """The rubric of a spec's `quality.scorers`. Raises `ConfigError`, on one line."""
+        """Make the rubric from a spec's `quality.scorers`. Raises `ConfigError`."""
         return cls(find_scorers(names))
 
     @property
     def version(self) -> str:
-        """The scorers' names and versions: `turns=1,length=1,structure=1`. What was scored by another one is scored again."""
+        """The scorers' names and versions: `turns=1,length=1,structure=1`. Conversations scored by another version are scored
+        again."""
         return ",".join(f"{one.name}={one.version}" for one in self.scorers)
 
     def score(self, conversation: Conversation, context: ScoringContext) -> Scored:
-        """What the scorers say of a conversation. Raises `ConfigError` where one fails."""
+        """Score a conversation. Raises `ConfigError` if a scorer fails."""
         results = tuple(one.result(conversation, context) for one in self.scorers)
         return Scored(self.version, Quality(_total(results), results))
 
 
 def _total(results: Sequence[ScorerResult]) -> int:
-    """The sum of points, scaled from the sum of maxima to 10, to the nearest whole number (halves up), at least 1; 10 without points."""
+    """The points scaled to a maximum of 10, rounded to a whole number (halves up), at least 1; 10 if there are only filters."""
     points, maximum = (sum(getattr(one, name) or 0 for one in results) for name in ("points", "maximum"))
     return max(1, (20 * points + maximum) // (2 * maximum)) if maximum else 10

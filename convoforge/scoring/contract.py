@@ -1,7 +1,8 @@
-"""What a scorer or filter is: a function of one conversation, with a name and a version.
+"""The contract of scorers and filters: a function of one conversation, with a name and a version.
 
-It returns `Points` out of a maximum, or a `FilterVerdict`; each with a reason in words where the conversation falls short. It is pure: the
-same conversation always gives the same result, so a stored one holds until the version goes up. A new one is one small file.
+It returns `Points` out of a maximum, or a `FilterVerdict`, each with a reason if the conversation falls short. It must be pure:
+the same conversation always gives the same result, so a stored result is valid until the version changes. A new scorer is one
+small file.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from convoforge.models import Conversation, Scalar, ScorerResult
 
 @dataclass(frozen=True, slots=True)
 class ScoringContext:
-    """What a conversation was asked for: its cell's values, and the template's parameters. Empty is what is not known."""
+    """The values a conversation was requested with: its cell's, and the template's parameters. Unknown values are empty."""
 
     dataset: str = ""
     template: str = ""
@@ -30,7 +31,7 @@ class ScoringContext:
 
 @dataclass(frozen=True, slots=True)
 class Points:
-    """Points out of `maximum` (1 or more), and why they are not all ("" where they are)."""
+    """Points out of `maximum` (1 or more), and why some are missing ("" if none are)."""
 
     points: int
     maximum: int
@@ -39,7 +40,8 @@ class Points:
 
 @dataclass(frozen=True, slots=True)
 class FilterVerdict:
-    """Whether a conversation may be accepted, and why not ("" where it may). `drop` takes it out, `revise` sets it aside for a person."""
+    """Whether a conversation may be accepted, and why not ("" if it may). `drop` rejects it, `revise` sets it aside for a
+    person."""
 
     verdict: Literal["keep", "drop", "revise"]
     reason: str = ""
@@ -52,7 +54,7 @@ Judge = Callable[[Conversation, ScoringContext], Points | FilterVerdict]
 
 @dataclass(frozen=True, slots=True)
 class Scorer:
-    """A scorer or filter. `version` goes up whenever any conversation could get another result than before: stored results of an older
+    """A scorer or filter. Increase `version` whenever any conversation could get a different result: results stored with an older
     version are computed again, for free."""
 
     name: str
@@ -60,7 +62,8 @@ class Scorer:
     judge: Judge
 
     def result(self, conversation: Conversation, context: ScoringContext) -> ScorerResult:
-        """What it says of a conversation. Raises `ConfigError`, as a person has to mend it, where it fails or returns what it may not."""
+        """Score one conversation. Raises `ConfigError`, as a person has to fix the scorer, if it fails or returns an invalid
+        value."""
         try:
             found = self.judge(conversation, context)
         except Exception as error:
@@ -76,7 +79,8 @@ class Scorer:
 
 
 def scorer(name: str, *, version: int) -> Callable[[Judge], Scorer]:
-    """Make a scorer of a function. Raises `ConfigError` for a name that is not of letters, digits, `_`, `.` and `-`."""
+    """Make a scorer from a function. Raises `ConfigError` for a name with other characters than letters, digits, `_`, `.` and
+    `-`."""
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,63}", name, re.ASCII):
         raise ConfigError(f"scorer {name!r}: a name has up to 64 letters, digits, '_', '.' and '-'")
     return lambda judge: Scorer(name, version, judge)

@@ -1,4 +1,4 @@
-"""How long a turn is on average: 0–3 points, by the seed's rubric."""
+"""Average length of a turn: 0–3 points, by the seed's rubric."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ def average_length(conversation: Conversation, _context: ScoringContext) -> Poin
     if 100 * n <= total <= 400 * n:
         return Points(3, 3)
     points = 2 if 50 * n <= total <= 600 * n else 1 if total >= 20 * n else 0
-    # Away from the range: 99.9 must not be called 100, which would be fine.
+    # Rounded away from the range: 99.9 must not be shown as 100, which would be inside it.
     shown = total // n if total < 100 * n else -(-total // n)
     return Points(points, 3, f"{shown} characters a turn on average; 100 to 400 are best")

@@ -1,4 +1,4 @@
-"""Which scorers there are: ours, those of installed packages (entry points `convoforge.scorers`), and any `module:function`."""
+"""Finds scorers by name: ours, those of installed packages (entry points `convoforge.scorers`), and any `module:function`."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from convoforge.scoring.turns import turn_count
 GROUP = "convoforge.scorers"
 
 OURS: Mapping[str, Scorer] = {one.name: one for one in (turn_count, average_length, alternation)}
-"""Found without a look at what is installed, which takes 30 ms."""
+"""Our own scorers, found without listing installed packages, which takes 30 ms."""
 
 
 def find_scorers(names: Sequence[str]) -> tuple[Scorer, ...]:
-    """The scorers that a spec names, in its order. Raises `ConfigError`, on one line, for one that is unknown, cannot be loaded, or has
-    the name of another."""
+    """The scorers that a spec names, in its order. Raises `ConfigError` for one that is unknown, cannot be loaded, or has the
+    same name as another."""
     found = tuple(_find(name) for name in names)
     for number, one in enumerate(found):
         if twin := next((name for name, other in zip(names, found[:number], strict=False) if other.name == one.name), None):
@@ -49,7 +49,7 @@ def _load(name: str, where: EntryPoint) -> Scorer:
     try:
         with _project_on_path():
             found = where.load()
-    except Exception as error:  # whatever a module does while it is imported
+    except Exception as error:  # importing a module may raise anything
         raise ConfigError(f"quality.scorers: '{name}' cannot be loaded: {type(error).__name__}: {error}") from error
     if not isinstance(found, Scorer):
         raise ConfigError(f"quality.scorers: '{name}' is no scorer: put @scorer(\"NAME\", version=1) above the function")
@@ -58,7 +58,7 @@ def _load(name: str, where: EntryPoint) -> Scorer:
 
 @contextmanager
 def _project_on_path() -> Iterator[None]:
-    """Let the project's own modules be imported, wherever the command was started; after all others, so that none is hidden."""
+    """Make the project's own modules importable, wherever the command was started; after all others, so that none is hidden."""
     project = find_project()
     if project is None or str(project) in sys.path:
         yield

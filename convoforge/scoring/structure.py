@@ -8,7 +8,7 @@ from convoforge.scoring.contract import Points, ScoringContext, scorer
 
 @scorer("structure", version=1)
 def alternation(conversation: Conversation, _context: ScoringContext) -> Points:
-    """4 points if user and assistant take turns and the user begins; a conversation without turns has no structure."""
+    """4 points if user and assistant alternate and the user begins; else 0, also without turns."""
     previous = "assistant"
     for number, turn in enumerate(conversation.turns, 1):
         if turn.role == previous:

@@ -1,4 +1,4 @@
-"""How many turns: 0–3 points, by the seed's rubric."""
+"""Number of turns: 0–3 points, by the seed's rubric."""
 
 from __future__ import annotations
 
