@@ -1,4 +1,4 @@
-"""The one door to the API: how many requests may go, and when."""
+"""The rate limiter that every request to the API passes: how many requests may be sent, and when."""
 
 from convoforge.rate.keys import fingerprint
 from convoforge.rate.limiter import (

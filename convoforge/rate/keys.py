@@ -1,4 +1,4 @@
-"""An API key as the limiter sees it: its own count, what the API taught about it, and whether it has to rest."""
+"""An API key in the limiter: its counts, the limits that the API announced for it, and whether it is paused."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from convoforge.rate.limiter import KINDS, Entry, Kind, Limits, Need, Permit
 
 
 def fingerprint(key: str) -> str:
-    """Six hex digits that distinguish keys in names and logs, and reveal nothing of the key."""
+    """Six hex digits that identify a key in names and logs without revealing it."""
     return hashlib.sha256(key.encode()).hexdigest()[:6]
 
 
 def limit_name(endpoint: str, key_fingerprint: str, model: str, kind: Kind) -> str:
     """The name of a limit in Prefect: ``convoforge:claude-sonnet-5-5:api.anthropic.com:3f2a9c:requests``.
 
-    `endpoint` is a URL or any label. Prefect forbids ``/ % & < >`` in a name and puts it into a URL's path as it stands, where ``?``
-    and ``#`` would cut it short: all but letters, digits and ``. _ -`` becomes a hyphen.
+    `endpoint` is a URL or any label. Prefect forbids ``/ % & < >`` in a name and puts it unescaped into a URL's path, where ``?``
+    and ``#`` would cut it off: all characters but letters, digits and ``. _ -`` become a hyphen.
     """
     url = urlsplit(endpoint)
     address = url.netloc.rpartition("@")[2] + url.path.rstrip("/") if url.netloc else endpoint
@@ -33,11 +33,11 @@ def limit_name(endpoint: str, key_fingerprint: str, model: str, kind: Kind) -> s
 
 
 class Window:
-    """An exact sliding window: what was taken counts for `seconds`, and no half-open window ever holds more than `capacity`.
+    """An exact sliding window: an amount taken counts for `seconds`, and no half-open window ever holds more than `capacity`.
 
-    `total` is the promise, `capacity` what is admitted of it. The seed pauses when the used share of the total has reached the
-    threshold; a request that would step over it waits here, so `capacity` is the floor of total × threshold, but at least 1.
-    Times are seconds on any clock that never goes back. Amortised O(1) per call.
+    `total` is the limit, `capacity` the part of it that is admitted. The seed pauses when the used share of the total has reached
+    the threshold; here a request that would exceed it waits, so `capacity` is the floor of total × threshold, but at least 1.
+    Times are seconds on any monotonic clock. Amortized O(1) per call.
     """
 
     __slots__ = ("_entries", "_threshold", "_used", "capacity", "seconds", "total")
@@ -51,20 +51,20 @@ class Window:
         self.lower(total)
 
     def lower(self, total: float) -> None:
-        """Promise `total` if that is less than what is promised already."""
+        """Set the limit to `total` if that is lower."""
         if total < self.total:
             self.total = total
-            # the millionth undoes binary fractions: 0.29 × 100 is 28.999…
+            # the millionth corrects float rounding: 0.29 × 100 is 28.999…
             self.capacity = max(1, math.floor(total * self._threshold + 1e-6))
 
     def used(self, now: float) -> float:
-        """What counts at `now`."""
+        """The amount used at `now`."""
         while self._entries and self._entries[0].expires <= now:
             self._used -= self._entries.popleft().amount
         return self._used
 
     def wait(self, amount: float, now: float) -> float:
-        """Seconds until `amount` fits: 0 if it does. More than the whole capacity fits when nothing else counts."""
+        """Seconds until `amount` fits; 0 if it does. More than the whole capacity fits into an empty window."""
         excess = self.used(now) + min(amount, self.capacity) - self.capacity
         if excess <= 0:
             return 0.0
@@ -75,18 +75,18 @@ class Window:
         return self.seconds
 
     def next_expiry(self, now: float) -> float:
-        """Seconds until something is forgotten; 0 if nothing counts."""
+        """Seconds until the oldest entry expires; 0 if nothing is used."""
         return self._entries[0].expires - now if self.used(now) else 0.0
 
     def take(self, amount: float, now: float) -> Entry:
-        """Count `amount` from now on; the entry returned can be corrected."""
+        """Count `amount` from `now` on; the returned entry can be corrected later."""
         entry = Entry(now + self.seconds, amount)
         self._entries.append(entry)
         self._used += amount
         return entry
 
     def correct(self, entry: Entry, amount: float, now: float) -> None:
-        """Let `entry` have been `amount`. What was used beyond an entry already forgotten counts from now."""
+        """Change the amount of `entry`. If the entry has expired, an excess over it counts from `now`."""
         self.used(now)
         excess = amount - entry.amount
         if entry.expires > now:
@@ -97,7 +97,7 @@ class Window:
 
 
 class Key:
-    """One API key's windows, one for each of `KINDS`; `held_until` is the end of its rest."""
+    """One API key's windows, one for each of `KINDS`; `held_until` is the end of its pause."""
 
     def __init__(self, index: int, name: str, totals: Iterable[float | None], limits: Limits) -> None:
         self.index = index
@@ -108,22 +108,22 @@ class Key:
         self.held_until = -math.inf
 
     def wait(self, need: Need, now: float) -> float:
-        """Seconds until `need` fits, infinite if it never will."""
+        """Seconds until `need` fits; infinite if it never will."""
         wait = self.held_until - now
         for window, amount in zip(self.windows, need.amounts, strict=True):
             wait = max(wait, window.wait(amount, now))
         return max(0.0, wait)
 
     def room(self, now: float) -> float:
-        """How many requests fit now."""
+        """Number of requests that fit now."""
         return self.windows[0].capacity - self.windows[0].used(now)
 
     def rooms(self, now: float) -> list[float]:
-        """What fits now of each of `KINDS`; negative if more is owed than there is."""
+        """The amount of each of `KINDS` that fits now; negative if more is used than the capacity."""
         return [window.capacity - window.used(now) for window in self.windows]
 
     def fitting(self, needs: Iterable[Need], now: float) -> int:
-        """How many of `needs`, in order, fit together now."""
+        """Number of `needs`, in order, that fit together now."""
         rooms = self.rooms(now)
         count = 0
         for need in needs:
@@ -134,28 +134,29 @@ class Key:
         return count
 
     def take(self, need: Need, now: float, until: float = math.inf) -> Permit:
-        """Count `need`; whether it fits was asked before."""
+        """Count `need`. Does not check that it fits: the caller has."""
         entries = tuple(window.take(amount, now) for window, amount in zip(self.windows, need.amounts, strict=True))
         return Permit(self.index, self.fingerprint, need, until, entries=entries)
 
     def correct(self, permit: Permit, amounts: tuple[int, int, int], now: float) -> None:
-        """Let `permit` have taken `amounts` of each of `KINDS`."""
+        """Change the amounts that `permit` has taken of each of `KINDS`."""
         for window, entry, amount in zip(self.windows, permit.entries, amounts, strict=True):
             window.correct(entry, amount, now)
 
     def hold(self, until: float) -> None:
-        """Rest, at least until then."""
+        """Pause the key at least until then."""
         self.held_until = max(self.held_until, until)
 
     def learn(self, need: Need, headers: Mapping[str, str], now: float) -> None:
-        """Lower the windows to what the API announces for a minute; where it says nothing is left, rest until `need` flowed back."""
+        """Lower the windows to the API's limits per minute. If nothing is left there, pause until enough for `need` has been
+        refilled."""
         for kind, window, amount in zip(KINDS, self.windows, need.amounts, strict=True):
             limit = _number(headers, f"anthropic-ratelimit-{kind}-limit")
             if not limit:
                 continue
             window.lower(limit * window.seconds / 60)
             if _number(headers, f"anthropic-ratelimit-{kind}-remaining") == 0:
-                self.hold(now + min(60.0, amount * 60 / limit))  # in a minute all of it has flowed back
+                self.hold(now + min(60.0, amount * 60 / limit))  # a minute refills the whole limit
 
 
 def _number(headers: Mapping[str, str], name: str) -> float | None:

@@ -1,6 +1,6 @@
-"""What a rate limiter is, whoever keeps the count: the values that pass through it and the calls it answers.
+"""The rate limiter's interface and values, whatever keeps the count.
 
-Every request to the API passes `acquire` first. What it admits keeps the promise of `Limits`: at most `max_requests` in any window.
+Every request to the API calls `acquire` first, which keeps within `Limits`: at most `max_requests` in any window.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from convoforge.errors import ConfigError, span
 from convoforge.models import Usage
 
 SEND_WITHIN_SECONDS = 0.25
-"""A request is sent within this time of being let through, so that counts kept here hold at the server, too."""
+"""Maximum seconds between a permit and the sending of its request, so that counts kept here also hold at the server."""
 
 Kind = Literal["requests", "input-tokens", "output-tokens"]
 KINDS: tuple[Kind, ...] = ("requests", "input-tokens", "output-tokens")
-"""What is counted, in the words of the API's own rate headers (``anthropic-ratelimit-requests-limit`` …)."""
+"""The kinds of limits, named as in the API's rate-limit headers (``anthropic-ratelimit-requests-limit`` …)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one API key may do in any window of `window_seconds`.
+    """The limits of one API key in any window of `window_seconds`.
 
-    `pause_threshold` (between 0 and 1) is the share of a limit that may be used at once. `queue` off means: never wait, raise
-    `RateLimitError`. `input_tokens` and `output_tokens` are per window too; None sets no limit. A request that would wait longer than
-    `max_wait_seconds`, or has, gets `RateLimitError` as well. Raises ConfigError.
+    `pause_threshold` (between 0 and 1) is the share of a limit that may be used at once. Without `queue`, a request never waits,
+    but raises `RateLimitError`. `input_tokens` and `output_tokens` are per window too; None sets no limit. A request that would
+    wait, or has waited, longer than `max_wait_seconds` raises `RateLimitError` as well. Raises ConfigError for invalid values.
     """
 
     max_requests: int = 50
@@ -49,16 +49,17 @@ class Limits:
 
     @property
     def totals(self) -> tuple[int, int | None, int | None]:
-        """What a window may hold of each of `KINDS`."""
+        """Maximum amount of each of `KINDS` in a window."""
         return (self.max_requests, self.input_tokens, self.output_tokens)
 
     def bucket(self, kind: Kind) -> tuple[float, float]:
-        """The token bucket, as size and refill a second, that keeps the promise for a kind that is limited.
+        """The token bucket (size, and refill per second) that keeps within the limit of a kind that has one.
 
-        A bucket of B that refills with R a second lets through at most B + R·t in any t seconds. The share that `pause_threshold`
-        leaves free is B, the rest spread over the window is R. What was let through may be on its way for `SEND_WITHIN_SECONDS`,
-        so that B + R · (window + that) must not pass the promise either: it is taken from B, and from R where B would be less than one
-        request. Tokens are counted when they have been used, which is later than that anyway.
+        A bucket of size B that refills with R per second admits at most B + R·t in any t seconds. B is the share that
+        `pause_threshold` leaves free; R is the rest, spread over the window. A permitted request may take up to
+        `SEND_WITHIN_SECONDS` to be sent, so B + R · (window + `SEND_WITHIN_SECONDS`) must not exceed the limit either: the
+        difference is taken from B, or from R if B would be less than one request. Tokens are counted after use, which is later
+        than that anyway.
         """
         total = self.totals[KINDS.index(kind)]
         assert total is not None
@@ -67,27 +68,27 @@ class Limits:
         if kind == "requests":
             size -= rate * SEND_WITHIN_SECONDS
             if size < 1:
-                # a total of one request leaves nothing to refill with; one a window keeps the promise, too: a window is half-open
+                # a total of one request would leave no refill; one per window stays within the limit, as a window is half-open
                 size, rate = 1, (total - 1 or 1) / (self.window_seconds + SEND_WITHIN_SECONDS)
         return size, rate
 
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What one request is expected to use, in tokens."""
+    """The tokens that one request is expected to use."""
 
     input_tokens: int = 0
     output_tokens: int = 0
 
     @property
     def amounts(self) -> tuple[int, int, int]:
-        """What it takes of each of `KINDS`."""
+        """The amount of each of `KINDS`."""
         return (1, self.input_tokens, self.output_tokens)
 
 
 @dataclass(slots=True)
 class Entry:
-    """What a request took of one kind, and when that is forgotten. The only value here that changes: what was used is learnt later."""
+    """The amount of one kind that a request took, and when it expires. Mutable, as the amount used is only known later."""
 
     expires: float
     amount: float
@@ -95,10 +96,11 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """Leave to send one request, now, with the key at place `key` of the caller's list. Settle it once, when the call has ended.
+    """Permission to send one request now, with the key at index `key` of the caller's list. Settle it once, when the call has
+    ended.
 
-    A request that cannot be sent before `until` (seconds on the limiter's clock) settles it as not used and asks again. `permit` is
-    where it is counted, for the limiter that gave it.
+    If the request cannot be sent before `until` (seconds on the limiter's clock), settle it as unused and acquire another.
+    `permit` is the id under which the limiter counts it.
     """
 
     key: int
@@ -113,10 +115,10 @@ class Permit:
 class LimiterStatus:
     """The limiter at one moment, over all its keys.
 
-    `used`: requests admitted here in the last window. `remaining`: how many more its count allows. `reset_at`: when `remaining`
-    next grows, None if nothing is used. `queue_length`: requests waiting. `is_paused`: a new request would have to wait for room.
-    `held_seconds`: how long the API asked to be left alone, from now on. `allowed`: requests that a window may hold, as the limits
-    stand now: an operator may have edited them.
+    `used`: requests admitted here in the last window. `remaining`: how many more are allowed. `reset_at`: when `remaining` next
+    grows, None if nothing is used. `queue_length`: requests waiting. `is_paused`: a new request would have to wait.
+    `held_seconds`: seconds from now that the API asked to send nothing. `allowed`: maximum requests in a window, by the current
+    limits: an operator may have edited them.
     """
 
     used: int
@@ -129,53 +131,55 @@ class LimiterStatus:
 
 
 def describe_rate(used: int, allowed: int, window_seconds: float) -> str:
-    """The rate of the last window for people: ``45 of 50 requests in the last minute``. No window holds more than is allowed: where a count
-    says so, an edit has just lowered the limit, or times were taken on two clocks."""
+    """Describe the use of the last window: ``45 of 50 requests in the last minute``. `used` is shown as at most `allowed`: a
+    higher count means that the limit was just lowered, or that times come from two clocks."""
     named: Mapping[float, str] = {1: "second", 60: "minute", 3600: "hour"}
     window = named.get(window_seconds) or span(window_seconds)
     return f"{min(used, allowed):,} of {allowed:,} requests in the last {window}"
 
 
 class RateLimiter(Protocol):
-    """The one door to the API. Belongs to one event loop; open between `async with` and its end.
+    """The interface of a rate limiter. Belongs to one event loop; open inside `async with`.
 
-    `waiting` says in a few words what requests wait for now, and is empty when none does: what a progress display shows.
+    `waiting` describes for a progress display what requests wait for now; empty if none waits.
     """
 
     async def acquire(self, need: Need) -> Permit:
         """Wait for a permit to send one request, first come first served.
 
-        Raises LimiterClosed once the limiter is closed (also while waiting), RateLimitError instead of waiting where `queue` is off,
-        and ConfigError for a request that is larger than a limit and so could wait for ever. Cancelling gives everything back.
+        Raises LimiterClosed once the limiter is closed (also while waiting), RateLimitError instead of waiting if `queue` is off,
+        and ConfigError for a request larger than a limit, which would wait forever. Cancelling takes nothing.
         """
         ...
 
     def settle(self, permit: Permit, usage: Usage | None) -> None:
-        """Tell what the call used. None: it failed without use, its tokens are given back. The request itself stays counted."""
+        """Record the call's usage. None: it failed without usage, and its tokens are returned. The request itself stays
+        counted."""
         ...
 
     def learn(self, permit: Permit, headers: Mapping[str, str]) -> None:
-        """Apply the API's rate headers (lower-case names): a limit below ours replaces it in this process, none above ever does."""
+        """Apply the API's rate-limit headers (lower-case names): in this process, a lower limit replaces ours, a higher one does
+        not."""
         ...
 
     def pause(self, seconds: float, permit: Permit) -> None:
-        """Nothing more with this permit's key for so long, for everyone who shares its count: what a 429's Retry-After asks for."""
+        """Pause this permit's key for `seconds`, for all processes that share its count: what a 429's Retry-After asks for."""
         ...
 
     def drop(self, permit: Permit) -> None:
-        """Never use this permit's key again: the API does not know it. Without a key left the limiter closes."""
+        """Never use this permit's key again: the API refused it. If no key is left, the limiter closes."""
         ...
 
     def turn_away(self, why: Callable[[], Exception]) -> None:
-        """Let nobody wait who waits now: each gets the error that `why` makes. Who comes later is admitted as ever."""
+        """Fail all requests that wait now, each with an error from `why`. Later requests are admitted as usual."""
         ...
 
     def close(self, reason: str) -> None:
-        """Admit nothing from now on: whoever waits or comes gets LimiterClosed(reason). The first reason stays."""
+        """Admit no requests from now on: waiting and new ones get LimiterClosed(reason). The first reason is kept."""
         ...
 
     def status(self) -> LimiterStatus:
-        """Where the limiter stands; reads nothing from elsewhere."""
+        """Current state of the limiter, from memory only."""
         ...
 
     @property

@@ -1,4 +1,4 @@
-"""What every limiter does alike: the queue, the keys, and being closed. Where the count is kept is its subclass's affair."""
+"""The common part of all limiters: queue, keys, closing. Subclasses keep the count."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ K = TypeVar("K", bound=Key)
 
 
 class QueueingLimiter(ABC, Generic[K]):
-    """Requests in one line, keys side by side: the head of the line takes the key that has room first, then most room."""
+    """One queue for all keys: its head takes the key that has room first; among several, the one with most room."""
 
     def __init__(
         self,
@@ -37,13 +37,13 @@ class QueueingLimiter(ABC, Generic[K]):
         self._alive = list(keys)
         self._clock = clock
         self._utcnow = utcnow
-        # ordered by arrival; a cancelled request leaves in O(1)
+        # in order of arrival; removing a cancelled request is O(1)
         self._line: OrderedDict[asyncio.Future[Permit], Need] = OrderedDict()
         self._closed: str | None = None
 
     @abstractmethod
     def _serve(self) -> None:
-        """Somebody waits, or something changed that may let the head go sooner."""
+        """Admit waiting requests that fit. Called when one starts to wait, and when the head might fit sooner."""
 
     async def acquire(self, need: Need) -> Permit:
         if self._closed is not None:
@@ -70,7 +70,7 @@ class QueueingLimiter(ABC, Generic[K]):
 
     def settle(self, permit: Permit, usage: Usage | None) -> None:
         usage = usage or Usage()
-        # what is read from the cache does not count against the API's input limit; what is written does
+        # tokens read from the cache do not count against the API's input limit; tokens written to it do
         self._correct(permit, (1, usage.input_tokens + usage.cache_write_tokens, usage.output_tokens))
 
     def learn(self, permit: Permit, headers: Mapping[str, str]) -> None:
@@ -129,7 +129,7 @@ class QueueingLimiter(ABC, Generic[K]):
         return sum(int(key.windows[0].used(now)) for key in self._alive)
 
     def _allowed(self) -> int:
-        """How many requests a window may hold, over all keys."""
+        """Maximum number of requests in a window, over all keys."""
         return sum(int(min(key.windows[0].total, self.limits.max_requests)) for key in self._alive)
 
     @abstractmethod
@@ -141,7 +141,7 @@ class QueueingLimiter(ABC, Generic[K]):
 
     @abstractmethod
     def _largest(self) -> Sequence[float]:
-        """The most one request may need of each of `KINDS`."""
+        """Maximum amount of each of `KINDS` that one request may need."""
 
     def _refuse_larger(self, need: Need) -> None:
         for kind, amount, largest in zip(KINDS, need.amounts, self._largest(), strict=True):
@@ -152,7 +152,7 @@ class QueueingLimiter(ABC, Generic[K]):
                 )
 
     def _refuse_longer(self, need: Need) -> None:
-        """Refuse at once what would wait too long: until the key has room, and for those ahead in the line."""
+        """Refuse at once a request that would wait too long: until a key has room, and for the requests ahead of it."""
         longest = self.limits.max_wait_seconds
         if longest is None or not self.limits.queue:
             return
@@ -162,7 +162,7 @@ class QueueingLimiter(ABC, Generic[K]):
             raise _too_long(wait)
 
     def _tire(self, future: asyncio.Future[Permit]) -> None:
-        """One has waited as long as it may."""
+        """Fail a request that has waited for `max_wait_seconds`."""
         need = self._line.pop(future, None)
         if need is None or future.done():
             return
@@ -171,11 +171,11 @@ class QueueingLimiter(ABC, Generic[K]):
             self._serve()
 
     def _held(self) -> float:
-        """Seconds until a key may be used again that the API asked to rest."""
+        """Seconds until the API's pause ends for the first key; 0 if any key is not paused."""
         return max(0.0, min((key.held_until for key in self._alive), default=0.0) - self._clock())
 
     def _best(self, need: Need, now: float) -> tuple[float, K]:
-        """The key to use and the seconds until it has room."""
+        """Seconds until the best key has room, and that key."""
         if len(self._alive) == 1:
             return self._alive[0].wait(need, now), self._alive[0]
         wait, _, index = min((key.wait(need, now), -key.room(now), index) for index, key in enumerate(self._alive))

@@ -1,4 +1,4 @@
-"""The limiter of a single process: exact sliding windows, counted here."""
+"""The rate limiter for a single process: exact sliding windows in memory."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from convoforge.rate.queueing import QueueingLimiter
 
 
 class WindowRateLimiter(QueueingLimiter[Key]):
-    """At most `max_requests` in any window, for each key; in fact its floor times `pause_threshold`, after which it pauses.
+    """At most the floor of `max_requests` × `pause_threshold` in any window, for each key.
 
-    `fingerprints` name the keys, in the caller's order. `clock` and `sleep` are in seconds. See `RateLimiter` for what it answers.
+    `fingerprints` name the keys, in the caller's order. `clock` and `sleep` are in seconds. See `RateLimiter` for the methods.
     """
 
     def __init__(

@@ -1,5 +1,5 @@
-"""A local server that speaks the Claude Messages API: the same client, no key, no cost, and every fault on demand.
+"""A local server that implements the Claude Messages API: used with the same client, no key, no cost, and every fault on demand.
 
-`launch.simulator_process` runs one beside this process, `server.serve` is one, and `client.SimulatorControl` scripts its faults and
-reads its usage.
+`launch.simulator_process` runs one in a child process, `server.serve` runs one in this process, and `client.SimulatorControl`
+scripts its faults and reads its usage.
 """

@@ -1,4 +1,4 @@
-"""`python -m convoforge.simulator OPTIONS`: a simulator until a signal. OPTIONS are `SimulatorOptions` as a JSON object."""
+"""`python -m convoforge.simulator OPTIONS` runs a simulator until a signal. OPTIONS are `SimulatorOptions` as a JSON object."""
 
 from __future__ import annotations
 

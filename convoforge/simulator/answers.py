@@ -1,4 +1,4 @@
-"""What the model answers, and the body that carries it."""
+"""Writes the model's answers, and the response bodies for them."""
 
 from __future__ import annotations
 
@@ -31,14 +31,15 @@ class WrittenAnswer:
 
     @property
     def blocks(self) -> list[dict[str, Any]]:
-        """The content: the thinking with its signature, then the text, each where there is any."""
+        """The content blocks: the thinking with its signature, then the text, each only if there is any."""
         thinking = {"type": "thinking", "thinking": "", "signature": THINKING_SIGNATURE}
         text = {"type": "text", "text": self.text}
         return [block for block, is_there in ((thinking, self.thinking_tokens), (text, self.text)) if is_there]
 
 
 def write_answer(asked: ParsedRequest, fault: Fault, seed: int, usage_fields: Mapping[str, Any]) -> WrittenAnswer:
-    """The answer to a request, with the fault in it if it is one of `ODD`. The same for the same prompt and seed."""
+    """Write the answer to a request, with the fault in it if it is one of `ODD`. The same prompt and seed give the same
+    answer."""
     if fault.kind == "refusal":
         details = {"type": "refusal", "category": fault.category or "general_harms", "explanation": EXPLANATION}
         return WrittenAnswer("", "refusal", details, usage_fields=usage_fields)
@@ -67,13 +68,13 @@ def _write_text(asked: ParsedRequest, kind: str, seed: int) -> str:
 
 
 def count_usage(read: Usage, answer: WrittenAnswer, asked: ParsedRequest) -> Usage:
-    """What an answer is billed for: the input as it was read, and the output, where even an empty answer is one token."""
+    """The billed usage of an answer: the input from `read`, and the output, which is at least one token."""
     output = max(answer.thinking_tokens + asked.model.count_tokens(len(answer.text)), 1)
     return replace(read, output_tokens=output, thinking_tokens=answer.thinking_tokens)
 
 
 def make_message(message_id: str, model: str, answer: WrittenAnswer, usage: Usage, tier: str = "standard") -> dict[str, Any]:
-    """The body of an answer; `tier` is `batch` in a message batch."""
+    """Make the response body of an answer; `tier` is `batch` in a message batch."""
     return {
         "id": message_id,
         "type": "message",

@@ -1,4 +1,4 @@
-"""One message batch: how its requests are read, what the API says about it, and how its results are written."""
+"""One message batch: reads its requests, describes it as the API does, and writes its results."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ COUNTED = ("processing", "succeeded", "errored", "canceled", "expired")
 
 @dataclass(slots=True)
 class Batch:
-    """A message batch of `key`, made in the API's `version`. It ends at the first look after `due`.
+    """A message batch of `key`, created in the API's `version`. It ends at the first call about it after `due`.
 
-    `created` and `ended` are seconds since 1970, `begun` and `due` are seconds on a steady clock. `requests` are the rows of its
-    requests with their unread bodies, empty once it has ended; `lines` are its results with their rows, None until then.
+    `created` and `ended` are seconds since 1970, `begun` and `due` are seconds on a monotonic clock. `requests` are the rows of
+    its requests with their unparsed bodies, empty once it has ended; `lines` are its results with their rows, None until then.
     """
 
     id: str
@@ -44,7 +44,7 @@ class Batch:
     work: asyncio.Task[None] | None = None
 
     def describe(self, origin: str) -> dict[str, Any]:
-        """The batch in the form of the API; `origin` is scheme and host of the simulator, as the client called it."""
+        """Describe the batch in the API's format; `origin` is scheme and host of the simulator, as the client called it."""
         return {
             "id": self.id,
             "type": "message_batch",
@@ -62,10 +62,10 @@ class Batch:
 def read_requests(raw: bytes) -> list[tuple[str, bytes]]:
     """Custom ids and bodies of the requests in a create call. Raises ApiError as the API would.
 
-    The bodies stay unread: the API says what is wrong with them in the results.
+    The bodies are not parsed yet: the API reports their errors in the results.
     """
     try:
-        # as text a body takes a fifth of the memory that it takes as objects
+        # as bytes, a body takes a fifth of the memory
         found = [(item["custom_id"], orjson.dumps(item["params"])) for item in read_object(raw)["requests"]]
         unfit = next((custom_id for custom_id, _ in found if not CUSTOM_ID.fullmatch(custom_id)), None)
     except (TypeError, KeyError):
@@ -81,7 +81,8 @@ def read_requests(raw: bytes) -> list[tuple[str, bytes]]:
 
 
 def write_line(custom_id: str | None, result: dict[str, Any], kind: str) -> bytes:
-    """The line or lines of one result, each with its line feed, with a fault that people have met in real results."""
+    """Write the line or lines of one result, each with a line feed. `kind` may be a fault that people have seen in real
+    results."""
     whole = orjson.dumps({"custom_id": custom_id, "result": result})
     line = {
         "line_cut": whole[: len(whole) // 2],

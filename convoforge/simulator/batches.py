@@ -1,8 +1,8 @@
-"""The Message Batches API: what each of its calls answers, and how a batch is processed.
+"""The Message Batches API: its calls, and how a batch is processed.
 
-A batch is processed at the first look at it (retrieve, list, results) once its time is over: one request after the other, so that one
-writes the prompt cache for the next. A request gets what it would get online: the same answer for the same prompt, and the same faults.
-Only rate limits do not count.
+A batch is processed at the first call about it (retrieve, list, results) after its time is over: one request after the other, so
+that one fills the prompt cache for the next. A request gets the same answer and the same faults as online, but has no rate
+limits.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from convoforge.simulator.wire import HEADERS, Handler, authenticate, hang_up, r
 
 BATCH_BYTES = 256 * 1024 * 1024
 LINES_AT_ONCE = 16
-"""Result lines that are sent in one piece of their stream."""
+"""Number of result lines sent in one chunk."""
 
 
 class SimulatedBatches:
-    """The batches since the last reset."""
+    """The message batches created since the last reset."""
 
     def __init__(self, state: SimulatorState) -> None:
         self._state = state
         self._batches: dict[str, Batch] = {}
 
     def take_fault(self, call: str) -> Fault:
-        """The fault that is scripted for this call. Raises it where it is an error."""
+        """The scripted fault for this call. Raises it if it is an error."""
         fault = self._state.script.take("", call) or Fault()
         if fault.kind in ERRORS:
             raise ApiError.from_fault(fault)
@@ -60,7 +60,7 @@ class SimulatedBatches:
         return (await self._find(request)).describe(_origin(request))
 
     async def list(self, request: web.Request) -> dict[str, Any]:
-        """GET /v1/messages/batches: the newest first, `limit` of them (20), from behind `after_id`."""
+        """GET /v1/messages/batches: newest first, at most `limit` (default 20), starting after `after_id`."""
         limit, after = request.query.get("limit", "20"), request.query.get("after_id")
         if not (limit.isdecimal() and 1 <= int(limit) <= 1000):
             raise ApiError(400, "limit: Input should be a valid integer from 1 to 1000")
@@ -80,7 +80,8 @@ class SimulatedBatches:
         }
 
     async def send_results(self, request: web.Request) -> web.StreamResponse:
-        """GET /v1/messages/batches/{id}/results: a line for each request, in pieces. A fault breaks off in the middle of a line."""
+        """GET /v1/messages/batches/{id}/results: one line per request, in chunks. A fault ends the stream in the middle of a
+        line."""
         authenticate(request)
         headers, fault, batch = request[HEADERS], self.take_fault("batch_results"), await self._find(request)
         late = self._state.clock() - batch.due < self._state.options.batch_results_late_seconds
@@ -109,14 +110,14 @@ class SimulatedBatches:
         batch_id, options = request.match_info["id"], self._state.options
         batch = self._batches.get(batch_id)
         if batch is not None:
-            is_unknown = self._state.clock() - batch.begun < options.batch_unknown_seconds  # though listed, as people have met it
+            is_unknown = self._state.clock() - batch.begun < options.batch_unknown_seconds  # though listed, as seen at the API
         if batch is None or batch.key != read_key(request) or is_unknown:
             raise ApiError(404, f"Message Batch {batch_id} not found.")
         await self._process_when_due(batch)
         return batch
 
     async def _process_when_due(self, batch: Batch) -> None:
-        """Have a batch processed if it is time. Everyone who looks meanwhile waits, and nobody who leaves stops it."""
+        """Process a batch if it is due. Other calls wait meanwhile; a caller that disconnects does not stop it."""
         if batch.ended is None and self._state.clock() >= batch.due:
             batch.work = batch.work or asyncio.create_task(self._process(batch))
             await asyncio.shield(batch.work)
@@ -133,7 +134,7 @@ class SimulatedBatches:
         batch.lines = _shuffle(lines, f"{self._state.options.seed} {batch.id[-6:]}")
 
     def _answer(self, batch: Batch, row: UsageRow, params: bytes) -> tuple[str, dict[str, Any]]:
-        """The fault that a request meets and its result; its row is settled, and billed where there is an answer."""
+        """A request's fault and result. Settles its row, and bills it if there is an answer."""
         state = self._state
         try:
             asked = read_request(params, batch.version)
@@ -170,9 +171,9 @@ def make_routes(current: Callable[[], SimulatedBatches]) -> list[web.RouteDef]:
             authenticate(request)
             fault = batches.take_fault(call)
             body = await method(batches, request)
-            if fault.is_page:  # it was done, and a server in between says something else
+            if fault.is_page:  # the call was done, but a proxy sends another answer
                 return send_page(fault, {**headers, **fault.headers})
-            if fault.kind == "reset":  # it was done, and the client is not told a byte of it
+            if fault.kind == "reset":  # the call was done, but the client gets no byte of the answer
                 hang_up(request)
                 fault = Fault()
             return await send(request, headers, fault, body)
@@ -192,7 +193,7 @@ def make_routes(current: Callable[[], SimulatedBatches]) -> list[web.RouteDef]:
 
 
 def _shuffle(lines: list[tuple[UsageRow, bytes]], seed: str) -> list[tuple[UsageRow, bytes]]:
-    """The lines in an order that follows from the seed, never the one they came in where there are two or more."""
+    """Shuffle the lines by the seed; two or more lines never keep their order."""
     mixed = random.Random(seed).sample(lines, len(lines))
     return mixed if mixed != lines else [*lines[1:], *lines[:1]]
 

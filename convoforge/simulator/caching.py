@@ -1,4 +1,4 @@
-"""Prompt caching: which part of an input was seen before, and which part is written for the next request."""
+"""Prompt caching: which part of an input is read from the cache, and which part is written to it."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ MAX_ENTRIES = 20_000
 
 @dataclass(frozen=True, slots=True)
 class CacheReading:
-    """The usage of the input, and digests of the prefixes to keep once the answer begins."""
+    """Usage of the input, and digests of the prefixes to store once the answer begins."""
 
     usage: Usage
     writes: tuple[bytes, ...] = ()
 
 
 class SimulatedCache:
-    """Prefixes of inputs per model. A prefix is readable once the first answer to it has begun, until its lifetime ends."""
+    """Stored prefixes of inputs, per model. A prefix can be read from the start of the first answer to it until its lifetime
+    ends."""
 
     def __init__(self) -> None:
         self._kept: dict[bytes, float] = {}
 
     def read(self, asked: ParsedRequest, now: float) -> CacheReading:
-        """How the input is billed at `now` (seconds on a steady clock). A prefix that is read is kept for another lifetime."""
+        """Bill the input at `now` (seconds on a monotonic clock). A prefix that is read is stored for another lifetime."""
         total = asked.input_tokens
         digest = blake2b(asked.model.id.encode(), digest_size=16)
         length = 0
@@ -46,7 +47,7 @@ class SimulatedCache:
         return CacheReading(usage, tuple(key for key, _ in writes))
 
     def keep(self, writes: tuple[bytes, ...], now: float) -> None:
-        """Keep prefixes for their lifetime from `now` on; the least recently used give way."""
+        """Store prefixes for their lifetime from `now` on; drops the least recently used if there are too many."""
         for key in writes:
             self._kept.pop(key, None)
             self._kept[key] = now + LIFETIME_SECONDS

@@ -1,4 +1,4 @@
-"""The models the simulator knows, and what each takes."""
+"""The models that the simulator knows, with their parameters and limits."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ THINKING = ("adaptive", "between_tools", "disabled", "enabled")
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """One model, with the facts of the snapshot under the same names. Token figures are per request.
+    """One model, with the facts of the snapshot under the same names. Token limits are per request.
 
-    `thinking` holds the types it takes, `thinks` is whether it thinks when a request says nothing, and `efforts_when_off` holds the
-    efforts it takes when thinking is off.
+    `thinking` holds the types it takes, `thinks` is whether it thinks by default, and `efforts_when_off` holds the efforts it
+    takes when thinking is off.
     """
 
     id: str
@@ -41,11 +41,11 @@ class Model:
     characters_a_token: int
 
     def count_tokens(self, characters: int) -> int:
-        """Tokens of a text with this number of characters, rounded up."""
+        """Number of tokens in a text with this number of characters, rounded up."""
         return -(-characters // self.characters_a_token)
 
     def describe(self) -> dict[str, Any]:
-        """The answer of `GET /v1/models/{id}`."""
+        """The response body of `GET /v1/models/{id}`."""
 
         def supported(value: bool) -> dict[str, bool]:
             return {"supported": value}

@@ -1,4 +1,4 @@
-"""A running simulator from outside: script its faults, read its usage."""
+"""Controls a running simulator over HTTP: scripts its faults, reads its usage."""
 
 from __future__ import annotations
 
@@ -10,48 +10,50 @@ from urllib.request import ProxyHandler, Request, build_opener
 
 @dataclass(frozen=True, slots=True)
 class SimulatorControl:
-    """The simulator at `url`, as `simulator_process` yields it. Every method raises `OSError` where none answers there."""
+    """The simulator at `url`, as `simulator_process` yields it. Every method raises `OSError` if none answers there."""
 
     url: str
 
     def script(self, *faults: str | dict[str, Any], match: str | None = None, on: str | None = None) -> None:
-        """The next requests (whose prompt holds `match`) meet these faults: kinds, or objects like `{"kind": "429", "retry_after": 2}`.
+        """Script faults for the next requests (whose prompt contains `match`): kinds, or objects like
+        `{"kind": "429", "retry_after": 2}`.
 
-        Requests in message batches meet them when they are processed. With `on` (`batch_create`, `batch_retrieve`, `batch_list`,
-        `batch_results`) the next such calls meet them instead.
+        Requests in message batches get them when they are processed. With `on` (`batch_create`, `batch_retrieve`, `batch_list`,
+        `batch_results`) the next such calls get them instead.
         """
         self._call("script", {"faults": faults, "match": match, "on": on})
 
     def forget(self) -> None:
-        """Forget the faults that nothing has met yet."""
+        """Drop the scripted faults that are still pending."""
         self._call("script", {"faults": [], "clear": True})
 
     def usage(self) -> dict[str, Any]:
-        """`requests`, `outcomes` by word, `billed_delivered` and `billed_undelivered`: requests and tokens, in all and by model.
+        """Read `requests`, `outcomes` by name, `billed_delivered` and `billed_undelivered`: requests and tokens, in total and by
+        model.
 
         These count online requests only; `batch` holds the same four for requests in message batches.
         """
         return self._call("usage")
 
     def rows(self) -> list[dict[str, Any]]:
-        """Every request in order of arrival: ids, times, status, outcome, key fingerprint, usage, and its message batch."""
+        """Read every request in order of arrival: ids, times, status, outcome, key fingerprint, usage, and its message batch."""
         rows: list[dict[str, Any]] = self._call("usage?requests=1")["rows"]
         return rows
 
     def set_usage_fields(self, **fields: Any) -> None:
-        """Fields that the usage of each answer has from now on, or replaces: `inference_geo="us"`."""
+        """Add or replace fields in the usage of each answer from now on: `inference_geo="us"`."""
         self._call("usage-fields", fields)
 
     def set_model_fields(self, model: str, **fields: Any) -> None:
-        """Fields that `GET /v1/models/{id}` replaces from now on for a model: `lifecycle="retired"`."""
+        """Replace fields in `GET /v1/models/{id}` from now on: `lifecycle="retired"`."""
         self._call(f"models/{model}", fields)
 
     def reset(self) -> None:
-        """Forget everything, as if just started."""
+        """Reset the simulator to the state after its start."""
         self._call("reset", {})
 
     def _call(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         request = Request(f"{self.url}/_simulator/{path}", None if body is None else json.dumps(body).encode())
-        with build_opener(ProxyHandler({})).open(request, timeout=30) as response:  # never by way of a proxy
+        with build_opener(ProxyHandler({})).open(request, timeout=30) as response:  # never through a proxy
             answer: dict[str, Any] = json.load(response)
             return answer

@@ -1,4 +1,4 @@
-"""Conversations as a model might write them, put together from `dialogue.yaml`. The same prompt and seed always give the same one."""
+"""Composes conversations as a model might write them from `dialogue.yaml`. The same prompt and seed always give the same one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from convoforge.simulator.prompt_fields import PromptFields, lower_label, read_p
 WEAK_SHARE = 0.08
 SHORT_SHARE = 0.1
 EXCHANGES = (5, 5, 5, 6, 6, 6, 7, 7)
-"""Lengths of a usual conversation, in pairs of turns. A short one has three pairs, a weak one has one."""
+"""Lengths of a normal conversation, in pairs of turns. A short one has three pairs, a weak one has one."""
 
 ALTERNATIVES = re.compile(r"\[([^\[\]]*)\]")
 SENTENCE_START = re.compile(r"(?:^|[.?!] )[a-z]")
@@ -32,9 +32,9 @@ Exchange = tuple[list[str], list[str]]
 
 
 def write_conversation(prompt: str, seed: int, *, weak: bool = False) -> list[TurnDict]:
-    """Turns with `role` and `content` about what the prompt asks for, the user's first and the assistant's last.
+    """Write turns with `role` and `content` on the prompt's topic, the first by the user and the last by the assistant.
 
-    Eight in a hundred are weak: they score under 6 in the rubric. With `weak`, this one is.
+    8% are weak: they score below 6 in the rubric. `weak` forces this.
     """
     rng, fields = Random(seed), read_prompt_fields(prompt)
     weak = rng.random() < WEAK_SHARE or weak
@@ -45,18 +45,18 @@ def write_conversation(prompt: str, seed: int, *, weak: bool = False) -> list[Tu
 
 
 def write_prose(prompt: str, seed: int) -> str:
-    """A paragraph about the topic, without JSON."""
+    """Write a paragraph about the topic, without JSON."""
     lines = choose_domain(read_prompt_fields(prompt))["explanations"]
     return " ".join(_write_lines(prompt, seed, read_bank()["prose"], *(lines[number::3] for number in range(3))))
 
 
 def write_plain(prompt: str, seed: int) -> str:
-    """A short answer to a prompt that asks for no conversation."""
+    """Write a short answer to a prompt that asks for no conversation."""
     return _write_lines(prompt, seed, read_bank()["plain"])[0]
 
 
 def add_fence(text: str, prompt: str, seed: int) -> str:
-    """The text in a code fence, with a line of prose before and after it."""
+    """Put the text into a code fence, with a line of prose before and after it."""
     before, after = _write_lines(prompt, seed, read_bank()["before"], read_bank()["after"])
     return f"{before}\n\n```json\n{text}\n```\n\n{after}"
 
@@ -68,7 +68,7 @@ def _write_lines(prompt: str, seed: int, *options: Lines) -> list[str]:
 
 
 def choose_domain(fields: PromptFields) -> Bank:
-    """The lines that suit topic and persona: those of the domain, and first those of the theme within it."""
+    """Choose the lines that suit topic and persona: the theme's lines, then the domain's."""
 
     def count_words(domain: Bank) -> int:
         return 3 * len(domain["words"].findall(fields.topic)) + len(domain["words"].findall(fields.persona))
@@ -81,7 +81,7 @@ def choose_domain(fields: PromptFields) -> Bank:
 
 
 def plays_assistant(fields: PromptFields) -> bool:
-    """Whether the persona is the assistant: the prompt says so, or it is one who gives advice or support."""
+    """Whether the persona is the assistant: the prompt says so, or the persona gives advice or support."""
     if fields.plays:
         return fields.plays.lower().startswith("the assistant")
     return bool(
@@ -90,13 +90,13 @@ def plays_assistant(fields: PromptFields) -> bool:
 
 
 def say(line: str, rng: Random, facts: Mapping[str, str]) -> str:
-    """A line with one of each of its alternatives, and with the facts; sentences begin with a capital."""
+    """Fill in a line: choose among its alternatives, insert the facts, and capitalize sentences."""
     text = ALTERNATIVES.sub(lambda found: rng.choice(found[1].split("|")), line).format_map(facts)
     return SENTENCE_START.sub(lambda found: found[0].upper(), text)
 
 
 class Facts(dict[str, str]):
-    """What is true throughout one conversation. A fact that the prompt does not give is drawn when it is first needed."""
+    """The facts that stay the same in one conversation. A fact that the prompt does not give is drawn when it is first needed."""
 
     def __init__(self, fields: PromptFields, rng: Random) -> None:
         topic = re.sub("^my ", "the ", lower_label(fields.topic)) or "this"
@@ -159,7 +159,7 @@ def _outline(fields: PromptFields, rng: Random) -> Iterator[Exchange]:
 
 
 def _choose_manners(fields: PromptFields) -> Lines:
-    """How a persona that is the user speaks of itself; a single word that is no occupation is a name, such as `Sarah`."""
+    """Lines in which a user persona introduces itself; a single word that is not an occupation is a name, such as `Sarah`."""
     if plays_assistant(fields) or not fields.persona:
         return ()
     if fields.persona.istitle() and " " not in fields.persona and not OCCUPATION.search(fields.persona):
@@ -179,7 +179,7 @@ def _draw_pair(lines: Lines, rng: Random) -> Exchange:
 
 @cache
 def read_bank() -> dict[str, Any]:
-    """`dialogue.yaml`, ready to draw from: blocks as lists of lines, words as patterns, and all values that each fact can have."""
+    """Read `dialogue.yaml`: blocks as lists of lines, words as patterns, and each fact with all its values."""
     bank = yaml.safe_load(files("convoforge.simulator").joinpath("dialogue.yaml").read_text())
     facts = {name: _list_values(fact) for name, fact in bank.pop("facts").items()}
     return {**_split_blocks(bank), "facts": facts}

@@ -1,4 +1,4 @@
-"""What can go wrong with a call: the kinds of faults, the script that orders them, and random ones by rate."""
+"""The kinds of faults that a call can have, scripted faults, and random faults by rate."""
 
 from __future__ import annotations
 
@@ -27,29 +27,29 @@ ERRORS: Mapping[str, tuple[str, str]] = {
     "504": ("timeout_error", "The request timed out while processing."),
     "529": ("overloaded_error", "Overloaded"),
 }
-"""Error answers by status, with type and message as the API words them. Not billed."""
+"""Error answers by status, with the API's own type and message. Not billed."""
 
 REFUSALS: Mapping[str, tuple[int, str]] = {"425": (425, "Too Early"), "302": (302, "Found")}
-"""Plain-text answers of a server in between, with a status that the API never uses. Not billed."""
+"""Plain-text answers of a proxy, with a status that the API never uses. Not billed."""
 
 SPOILED = ("bom", "nan", "surrogate", "cut", "event_stream", "event_error", "bad_gzip", "big_header")
-"""A good answer in a bad form: after a byte order mark, with NaN or half a surrogate pair in an extra key, cut, as a stream of events
-(which may end in an error), not compressed as claimed, under a header of 60 kB. Billed."""
+"""A good answer in a bad form: after a byte order mark, with NaN or a lone surrogate in an extra key, cut off, as a stream of
+events (which may end in an error), not compressed as claimed, with a header of 60 kB. Billed."""
 
 BROKEN = ("reset", "hang", "html", "broken_json")
-"""The call breaks on its way: dropped halfway, never answered, a web page, half a JSON text."""
+"""The answer fails in transit: dropped halfway, never sent, a web page, half a JSON text."""
 
 ODD = ("truncation", "refusal", "overflow", "prose", "fenced", "wrong_roles", "short")
-"""A complete answer that holds no good conversation. Billed."""
+"""A complete answer without a good conversation. Billed."""
 
 BATCHED = ("expired", "canceled")
-"""What becomes of a request in a message batch without an answer. Not billed. Online it is a 529."""
+"""Results of a request in a message batch that gets no answer. Not billed. Online it is a 529."""
 
 LINES = (
     "line_cut", "line_stub", "line_half_character", "line_bom", "line_nan", "line_event", "line_nameless", "line_stranger",
     "line_twice", "line_html", "line_missing", "line_unknown_type",
 )  # fmt: skip
-"""What becomes of the result line of a request that was answered and billed; see `batch_lines`. Online it is a 529."""
+"""Faults in the result line of a request that was answered and billed; see `write_line` in `batch`. Online it is a 529."""
 
 OK = "ok"
 ERROR_IN_200 = "error_in_200"
@@ -58,19 +58,19 @@ ERROR_IN_200 = "error_in_200"
 KINDS = (OK, *ERRORS, *REFUSALS, ERROR_IN_200, *SPOILED, *BROKEN, *ODD, *BATCHED, *LINES)
 
 BATCH_CALLS = ("batch_create", "batch_retrieve", "batch_list", "batch_results")
-"""Calls about message batches, for which faults can be scripted with `on`."""
+"""Calls of the Message Batches API, for which faults can be scripted with `on`."""
 
 BATCH_CALL_KINDS = (OK, *ERRORS, *REFUSALS, *BROKEN)
 REMEMBERED = 100_000
-"""Maximum prompts whose tries are counted for random faults."""
+"""Maximum number of prompts whose tries are counted for random faults."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
     """How a call ends. Every field but `kind` changes a part of the answer.
 
-    `retry_after` is in seconds. `category` is a refusal's. `text` replaces what the model writes. `type` and `message` are an error's,
-    `status` is a web page's. `headers` are sent as well. `fields` replace fields of the answer, and those in `without` are left out.
+    `retry_after` is in seconds. `category` is a refusal's. `text` replaces the model's text. `type` and `message` are an error's,
+    `status` is a web page's. `headers` are added. `fields` replace fields of the answer, and those in `without` are left out.
     """
 
     kind: str = OK
@@ -87,16 +87,16 @@ class Fault:
 
     @property
     def is_page(self) -> bool:
-        """Whether a server in between answers, and no model writes anything."""
+        """Whether a proxy answers instead of the API."""
         return self.kind in REFUSALS or (self.kind == "html" and self.status is not None)
 
     def apply_fields(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """The body with the fields of this fault, and without those it leaves out."""
+        """The body with this fault's `fields`, and without the fields in `without`."""
         return {name: value for name, value in {**body, **self.fields}.items() if name not in self.without}
 
 
 class ApiError(Exception):
-    """An answer that is an error: status, and type, message and code as the API words them; `retry_after` in seconds."""
+    """An error answer: status, and the API's type, message and code; `retry_after` in seconds."""
 
     def __init__(
         self,
@@ -116,12 +116,12 @@ class ApiError(Exception):
 
     @classmethod
     def from_fault(cls, fault: Fault) -> ApiError:
-        """The error that a fault is. A fault that is no error of the API becomes the 500 of a server that broke."""
+        """Make the error for a fault. A fault that is not an error of the API becomes a 500."""
         status = fault.kind if fault.kind in ERRORS else "500"
         return cls(int(status), fault.message, kind=fault.type, retry_after=fault.retry_after, error_code=fault.error_code)
 
     def body(self, request_id: str | None) -> dict[str, Any]:
-        """The body of the answer."""
+        """The response body."""
         error: dict[str, Any] = {"type": self.kind, "message": str(self)}
         if self.error_code:
             error["details"] = {"error_code": self.error_code}
@@ -129,14 +129,15 @@ class ApiError(Exception):
 
 
 def check_kind(kind: str) -> str:
-    """The kind itself. Raises ConfigError for an unknown one."""
+    """Return the kind. Raises ConfigError if it is unknown."""
     if kind not in KINDS:
         raise ConfigError(f"unknown fault '{kind}'{nearest(str(kind), KINDS)}")
     return kind
 
 
 def read_fault(given: Any) -> Fault:
-    """A fault from its kind, or from a mapping with `kind` and other fields of `Fault`. Raises ConfigError for anything else."""
+    """Read a fault from its kind, or from a mapping with `kind` and other fields of `Fault`. Raises ConfigError for anything
+    else."""
     found = {"kind": given} if isinstance(given, str) else given
     names = [field.name for field in fields(Fault)]
     if not isinstance(found, Mapping) or "kind" not in found:
@@ -148,15 +149,16 @@ def read_fault(given: Any) -> Fault:
 
 
 class Script:
-    """Faults in order, for requests whose prompt holds a text, or for one kind of call about message batches."""
+    """Faults in order, for requests whose prompt contains a text, or for one call of the Message Batches API."""
 
     def __init__(self) -> None:
         self._parts: list[tuple[str | None, str, deque[Fault]]] = []
 
     def add(self, faults: Sequence[Fault], match: str | None, on: str | None = None) -> None:
-        """The next requests whose prompt holds `match` (None: any) meet these faults in order; with `on`, the next such calls do.
+        """Script these faults, in order, for the next requests whose prompt contains `match` (None: any), or for the next calls
+        `on`.
 
-        Raises ConfigError for an unknown `on`, for a `match` beside it, and for a kind that such a call cannot meet.
+        Raises ConfigError for an unknown `on`, for `match` together with `on`, and for a kind that such a call cannot have.
         """
         if on is not None and on not in BATCH_CALLS:
             raise ConfigError(f"faults can be scripted on no '{on}'{nearest(str(on), BATCH_CALLS)}")
@@ -171,7 +173,7 @@ class Script:
             self._parts.append((on, match or "", deque(faults)))
 
     def take(self, prompt: str, on: str | None = None) -> Fault | None:
-        """The next fault for this prompt, or for a call `on`; None where there is none. The oldest script goes first."""
+        """Take the next fault for this prompt, or for a call `on`, from the oldest script that has one; None if none has."""
         for call, match, faults in self._parts:
             if call == on and match in prompt:
                 fault = faults.popleft()
@@ -180,17 +182,17 @@ class Script:
         return None
 
     def clear(self) -> None:
-        """Forget the faults that nothing has met yet."""
+        """Drop all pending faults."""
         self._parts = []
 
     @property
     def pending(self) -> int:
-        """How many faults nothing has met yet."""
+        """Number of faults still to come."""
         return sum(len(faults) for _, _, faults in self._parts)
 
 
 class FaultRates:
-    """Random faults that depend on seed, prompt, and how often the prompt came: reproducible, and a retry can succeed."""
+    """Random faults that depend on the seed, the prompt, and the number of its tries: reproducible, but a retry can succeed."""
 
     def __init__(self, rates: Mapping[str, float], seed: int) -> None:
         self._faults = [(Fault(kind), rate) for kind, rate in rates.items()]
@@ -198,7 +200,7 @@ class FaultRates:
         self._tries: dict[int, int] = {}
 
     def draw(self, key: int) -> Fault:
-        """The fault for the prompt with this hash."""
+        """Draw the fault for the prompt with this hash."""
         if not self._faults:
             return Fault()
         tries = self._tries.pop(key, 0)

@@ -1,4 +1,4 @@
-"""A simulator beside this process, which ends with it."""
+"""Runs a simulator in a child process, which ends with this one."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ STOP_SECONDS = 5.0
 def simulator_process(**options: Any) -> Iterator[str]:
     """Run a simulator with these `SimulatorOptions` in a process of its own, and yield its base URL.
 
-    It ends with the context, and also when this process is killed: it holds one end of a pipe and sees the other one close. It has a
-    session of its own, so that Ctrl-C in the terminal does not reach it while its clients drain. Raises ConfigError for options that
-    cannot work, and ConvoforgeError with its last message where it does not start.
+    It ends with the context, and also if this process is killed: then its end of a pipe closes. It runs in its own session, so
+    that Ctrl-C in the terminal does not reach it while its clients drain. Raises ConfigError for invalid options, and
+    ConvoforgeError with its last message if it does not start.
     """
     arguments = json.dumps(asdict(SimulatorOptions(**options, until_stdin_closes=True)))
     with tempfile.TemporaryFile() as errors:
@@ -48,7 +48,7 @@ def simulator_process(**options: Any) -> Iterator[str]:
 
 
 def _read_first_line(process: subprocess.Popen[bytes]) -> bytes:
-    """What it prints once it listens; empty where it ended or took longer than `START_SECONDS`."""
+    """The line it prints once it listens; empty if it ended or took longer than `START_SECONDS`."""
     assert process.stdout is not None
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)

@@ -1,4 +1,4 @@
-"""How a simulator behaves, and where it listens."""
+"""Options of a simulator."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ DAY_SECONDS = 86_400
 
 
 def _number(default: float | None, low: float = 0, high: float | None = None) -> Any:
-    """A field with the numbers that are allowed."""
+    """A numeric field with its allowed range."""
     return field(default=default, metadata={"low": low, "high": high})
 
 
 @dataclass(frozen=True, slots=True)
 class SimulatorOptions:
-    """Where a simulator listens and how it behaves. Raises ConfigError for values that cannot work.
+    """Where a simulator listens and how it behaves. Raises ConfigError for invalid values.
 
-    `port` 0 picks a free one. Answers take `latency_ms`, `jitter_ms` more or less. Limits hold per API key and model; None is unlimited.
-    A message batch takes `batch_seconds`; it is not found for `batch_unknown_seconds`, though listed, and its results come
-    `batch_results_late_seconds` after its end. `fault_rate` maps kinds of faults to their share of requests.
+    `port` 0 picks a free port. Answers take `latency_ms` ± `jitter_ms`. Limits apply per API key and model; None means unlimited.
+    A message batch takes `batch_seconds`; for its first `batch_unknown_seconds` it is listed but not found, and its results are
+    available `batch_results_late_seconds` after its end. `fault_rate` maps kinds of faults to their share of requests.
     """
 
     host: str = "127.0.0.1"
@@ -55,7 +55,7 @@ class SimulatorOptions:
 
 
 def parse_fault_rate(text: str) -> dict[str, float]:
-    """`529=0.05,reset=0.01` as a mapping. Raises ConfigError where it cannot be read."""
+    """Parse `529=0.05,reset=0.01` into a mapping. Raises ConfigError if it cannot."""
     rates = {}
     for part in filter(None, text.split(",")):
         kind, _, rate = part.partition("=")

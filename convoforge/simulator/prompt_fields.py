@@ -1,4 +1,4 @@
-"""What a prompt asks for: the persona, emotion, topic and tier in its lines."""
+"""Reads persona, emotion, topic, tier and scenario from a prompt's lines."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NOT_SAID_BY_A_USER = re.compile(r"^(?:none|any)\b|\b(?:client|customer|user)\b",
 
 @dataclass(frozen=True, slots=True)
 class PromptFields:
-    """What a prompt asks for; a field is empty where the prompt does not say."""
+    """The fields found in a prompt; missing ones are empty."""
 
     persona: str = ""
     plays: str = ""
@@ -25,9 +25,9 @@ class PromptFields:
 
 
 def read_prompt_fields(prompt: str) -> PromptFields:
-    """The fields in lines such as `Persona: Retiree` or `- **Topic:** taxes`; the last line of each name counts.
+    """Read the fields in lines such as `Persona: Retiree` or `- **Topic:** taxes`; the last line of each name counts.
 
-    A scenario that talks about "the client" or "the customer" is left out: nobody says that about themselves.
+    A scenario that mentions "the client" or "the customer" is left out: users do not say that about themselves.
     """
     found = {}
     for line in prompt.split("\n"):
@@ -40,7 +40,8 @@ def read_prompt_fields(prompt: str) -> PromptFields:
 
 
 def lower_label(label: str) -> str:
-    """A label as it stands inside a sentence: `Market Volatility` is `market volatility`, but `learning Spanish` and `IRA` stay."""
+    """A label for use inside a sentence: `Market Volatility` becomes `market volatility`; `learning Spanish` and `IRA` are
+    kept."""
     first, *others = label.replace("_", " ").split() or [""]
     is_title = all(word[0].isupper() for word in [first[:1] or "A", *others])
     return " ".join([_lower_word(first), *(map(_lower_word, others) if is_title else others)])

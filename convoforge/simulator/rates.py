@@ -1,4 +1,4 @@
-"""Limits per minute as token buckets, per API key and model, and the headers that announce them."""
+"""Rate limits per minute as token buckets, per API key and model, and the rate-limit headers."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from convoforge.simulator.faults import ApiError
 
 KINDS = ("requests", "input-tokens", "output-tokens")
 UNLIMITED = {"requests": 1_000_000, "input-tokens": 1_000_000_000, "output-tokens": 1_000_000_000}
-"""What the headers say where there is no limit."""
+"""Limits in the headers if there is no limit."""
 
 
 class RateBucket:
-    """A token bucket of `limit` a minute, full at the start. Times are seconds on a steady clock."""
+    """A token bucket of `limit` per minute, full at the start. Times are seconds on a monotonic clock."""
 
     __slots__ = ("_at", "_level", "limit")
 
@@ -24,28 +24,28 @@ class RateBucket:
         self._at = now
 
     def level(self, now: float) -> float:
-        """What is left; negative where answers took more than there was."""
+        """The amount left; negative if answers took more than there was."""
         self._level = min(self.limit, self._level + (now - self._at) * self.limit / 60)
         self._at = now
         return self._level
 
     def wait(self, amount: float, now: float) -> float:
-        """Seconds until `amount` can be taken. More than the limit can be taken from a full bucket."""
+        """Seconds until `amount` can be taken. An amount above the limit can be taken from a full bucket."""
         missing = min(amount, self.limit) - self.level(now)
-        # a level is a sum of binary fractions: after the announced wait it must not be a billionth short
+        # the level is a sum of floats: after the announced wait it must not be a billionth short
         return missing * 60 / self.limit if missing > 1e-9 else 0.0
 
     def take(self, amount: float, now: float) -> None:
-        """Take `amount`, there or not."""
+        """Take `amount`, even if less is left."""
         self._level = self.level(now) - amount
 
     def seconds_to_full(self, now: float) -> float:
-        """Seconds until it is full again."""
+        """Seconds until the bucket is full again."""
         return (self.limit - self.level(now)) * 60 / self.limit
 
 
 class Rates:
-    """All buckets. `limits` are for `KINDS`, None where unlimited; `wall` gives the time in seconds since 1970."""
+    """All buckets. `limits` are for `KINDS`, None means unlimited; `wall` gives the time in seconds since 1970."""
 
     def __init__(self, limits: tuple[int | None, int | None, int | None], wall: Callable[[], float]) -> None:
         self._limits = limits
@@ -54,7 +54,8 @@ class Rates:
         self._buckets: dict[tuple[str, str], tuple[RateBucket | None, ...]] = {}
 
     def admit(self, key: str, model: str, input_tokens: int, now: float) -> None:
-        """Let a request in, or raise the 429 with its retry-after. Output counts when it is written: here one token must be left."""
+        """Admit a request, or raise the 429 with its retry-after. Output is counted when it is written: here one token must be
+        left."""
         if not self._limited:
             return
         buckets = self._find(key, model, now)
@@ -74,7 +75,7 @@ class Rates:
             bucket.take(output_tokens, now)
 
     def make_headers(self, key: str, model: str, now: float) -> dict[str, str]:
-        """The rate headers of an answer."""
+        """Make the rate-limit headers of an answer."""
         out = {}
         for kind, bucket in zip(KINDS, self._find(key, model, now), strict=True):
             limit = bucket.limit if bucket else UNLIMITED[kind]

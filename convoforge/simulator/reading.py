@@ -1,4 +1,4 @@
-"""A request of the Messages API, read and checked as the API does it."""
+"""Reads and checks requests of the Messages API as the API does."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from convoforge.simulator.thinking import SimulatedThinking, read_thinking
 CURRENT_VERSION = "2026-10-21"
 VERSIONS = ("2023-06-01", CURRENT_VERSION)
 SAMPLING = {"temperature": 1, "top_p": None, "top_k": None}
-"""Parameters that the current API version does not take, with the only value that newer models take in the older version."""
+"""Parameters that the current API version refuses, each with the only value that newer models take in the older version."""
 
 FIELDS = {
     "model", "max_tokens", "messages", "system", "stream", "output_config", "thinking", "metadata", "stop_sequences", "service_tier",
@@ -29,7 +29,7 @@ CACHE_MARK = {"type": "ephemeral"}
 
 @dataclass(frozen=True, slots=True)
 class InputBlock:
-    """A part of the input. With `cached` the cache may keep everything up to its end."""
+    """A block of the input. `cached` marks the end of a prefix that may be cached."""
 
     text: str
     cached: bool = False
@@ -50,17 +50,18 @@ class ParsedRequest:
 
     @property
     def thinking_tokens(self) -> int:
-        """Tokens of thinking before the answer, within `max_tokens`."""
+        """Number of thinking tokens before the answer, within `max_tokens`."""
         return self.thinking.count_tokens(self.key, self.max_tokens)
 
     @property
     def input_tokens(self) -> int:
-        """Tokens of everything that was sent."""
+        """Number of tokens in the whole input."""
         return self.model.count_tokens(sum(len(block.text) for block in self.blocks))
 
 
 def read_request(raw: bytes, version: str | None, *, counting: bool = False) -> ParsedRequest:
-    """The request in a body; `counting` is for token counts, which have no `max_tokens`. Raises ApiError as the API would."""
+    """Read the request in a body; `counting` is for token counts, which have no `max_tokens`. Raises ApiError as the API
+    would."""
     version, body = check_version(version), read_object(raw)
     try:
         return _read_fields(body, version, counting=counting)
@@ -91,14 +92,14 @@ def _read_fields(body: Mapping[str, Any], version: str, *, counting: bool) -> Pa
 
 
 def check_version(version: str | None) -> str:
-    """The version itself. Raises the 400 for an unknown one."""
+    """Return the version. Raises the 400 if it is unknown."""
     if version not in VERSIONS:
         raise ApiError(400, f"anthropic-version: '{version}' is unknown" if version else "anthropic-version: header is required")
     return version
 
 
 def read_object(raw: bytes) -> dict[str, Any]:
-    """The JSON object in a body. Raises the 400 where there is none."""
+    """Read the JSON object in a body. Raises the 400 if there is none."""
     try:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
@@ -145,7 +146,7 @@ def _read_thinking(body: Mapping[str, Any], output: Mapping[str, Any], model: Mo
 
 
 def _read_format(wanted: Mapping[str, Any] | None, model: Model) -> bool:
-    """Whether the answer must follow the schema of conversations, the only one that is taken."""
+    """Whether the answer must follow the schema of conversations, the only one that is supported."""
     if wanted and not model.structured:
         raise ApiError(400, f"output_config.format: structured outputs are not supported by {model.id}")
     if wanted and wanted != {"type": "json_schema", "schema": ANSWER_SCHEMA}:

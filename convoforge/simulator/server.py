@@ -1,7 +1,7 @@
-"""The simulator as a server: its routes, and what happens to one call from its arrival to its end.
+"""The simulator's server: its routes, and the handling of one call from arrival to end.
 
-Every answer is signed with the header `x-convoforge-simulator`. Latency counts from the arrival of a call and is a timer, so that two
-hundred calls at once take no longer than one.
+Every answer has the header `x-convoforge-simulator`. Latency is a timer that starts when a call arrives, so that two hundred
+calls at once take no longer than one.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ SHUTDOWN_SECONDS = 0.1
 
 
 class Simulator:
-    """The routes, and the state behind them. `clock` and `wall` as in `SimulatorState`."""
+    """The routes and their state. `clock` and `wall` as in `SimulatorState`."""
 
     def __init__(self, options: SimulatorOptions, clock: Callable[[], float], wall: Callable[[], float]) -> None:
         self._arguments = options, clock, wall
@@ -58,7 +58,7 @@ class Simulator:
         self._batches = SimulatedBatches(self._state)
 
     def make_application(self) -> web.Application:
-        """The routes."""
+        """Make the application with all routes."""
         app = web.Application(client_max_size=BODY_BYTES, middlewares=[answer_errors])
         app.add_routes([
             web.post("/v1/messages", self.create),
@@ -104,7 +104,7 @@ class Simulator:
     async def script(self, request: web.Request) -> dict[str, Any]:
         """POST /_simulator/script: `{"faults": ["529", "ok", {"kind": "429", "retry_after": 2}], "match": null, "on": null}`.
 
-        `"clear": true` forgets what was scripted before.
+        `"clear": true` drops pending faults first.
         """
         script = self._state.script
         try:
@@ -117,22 +117,22 @@ class Simulator:
         return {"pending": script.pending}
 
     async def read_usage(self, request: web.Request) -> dict[str, Any]:
-        """GET /_simulator/usage; with `?requests=1` every request too, as `rows`."""
+        """GET /_simulator/usage; with `?requests=1` also every request, as `rows`."""
         rows = {"rows": self._state.usage.rows()} if request.query.get("requests") == "1" else {}
         return self._state.usage.totals() | rows
 
     async def set_usage_fields(self, request: web.Request) -> dict[str, Any]:
-        """POST /_simulator/usage-fields: fields that the usage of each answer has from now on, or replaces."""
+        """POST /_simulator/usage-fields: add or replace fields in the usage of each answer from now on."""
         self._state.usage_fields.update(read_object(await read_body(request)))
         return {}
 
     async def set_model_fields(self, request: web.Request) -> dict[str, Any]:
-        """POST /_simulator/models/{id}: fields that `GET /v1/models/{id}` replaces from now on."""
+        """POST /_simulator/models/{id}: replace fields in `GET /v1/models/{id}` from now on."""
         self._state.model_fields[request.match_info["id"]] = read_object(await read_body(request))
         return {}
 
     async def reset(self, request: web.Request) -> dict[str, Any]:
-        """POST /_simulator/reset: forget faults, usage, cache, limits and batches, as if just started."""
+        """POST /_simulator/reset: drop faults, usage, cache, limits and batches, as after the start."""
         self._reset()
         return {}
 
@@ -142,7 +142,7 @@ class Simulator:
 
 
 async def _answer(request: web.Request, asked: ParsedRequest, row: UsageRow, state: SimulatorState) -> web.StreamResponse:
-    """The answer to a request, or the fault it meets. `state` is that of its arrival: a reset does not concern it."""
+    """The answer to a request, or its fault. `state` is the state at its arrival: a later reset does not affect it."""
     key, model, headers = read_key(request), asked.model.id, request[HEADERS]
     reading = state.cache.read(asked, row.arrived)
     try:
@@ -169,7 +169,7 @@ async def _answer(request: web.Request, asked: ParsedRequest, row: UsageRow, sta
     try:
         await state.wait_latency(row.arrived)
         left = has_left(request)
-    finally:  # a client that left meanwhile is charged all the same
+    finally:  # a client that left meanwhile is billed all the same
         now = state.clock()
         state.cache.keep(reading.writes, now)
         if fault.kind != "html":
@@ -181,7 +181,7 @@ async def _answer(request: web.Request, asked: ParsedRequest, row: UsageRow, sta
 
 
 def serve(options: SimulatorOptions) -> None:
-    """Run a simulator until SIGINT or SIGTERM; prints `{"url": …}` once it listens. Raises ConfigError where it cannot listen."""
+    """Run a simulator until SIGINT or SIGTERM; prints `{"url": …}` once it listens. Raises ConfigError if it cannot listen."""
     asyncio.run(_serve(options))
 
 

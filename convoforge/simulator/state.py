@@ -1,4 +1,4 @@
-"""What online requests and message batches share, since the last reset."""
+"""State since the last reset, shared by online requests and message batches."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from convoforge.simulator.usage import UsageLog
 
 @dataclass(slots=True)
 class SimulatorState:
-    """The state of a simulator. `clock` and `wall` give seconds: on a steady clock, and since 1970.
+    """The state of a simulator. `clock` and `wall` give seconds: on a monotonic clock, and since 1970.
 
     `usage_fields` are added to the usage of every answer, `model_fields` by model to `GET /v1/models/{id}`.
     """
@@ -46,11 +46,11 @@ class SimulatorState:
         self.jitter = random.Random(options.seed)
 
     def draw_fault(self, asked: ParsedRequest) -> Fault:
-        """The fault that a request meets: the next of the script, or a random one."""
+        """The fault for a request: the next scripted one, or a random one."""
         return self.script.take(asked.prompt) or self.fault_rates.draw(asked.key)
 
     async def wait_latency(self, arrived: float) -> None:
-        """Wait until a call that arrived then is to be answered."""
+        """Wait until the answer to a call that arrived at `arrived` is due."""
         options = self.options
         if options.latency_ms or options.jitter_ms:
             latency = options.latency_ms + options.jitter_ms * (2 * self.jitter.random() - 1)

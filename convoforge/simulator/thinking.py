@@ -1,4 +1,4 @@
-"""Thinking as the models do it: on unless a request turns it off, more with more effort, and within `max_tokens`."""
+"""Thinking as real models do it: on unless a request turns it off, more with more effort, and within `max_tokens`."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from convoforge.simulator.catalogue import EFFORTS, THINKING, Model
 from convoforge.simulator.faults import ApiError
 
 TYPICAL = {"low": 150, "medium": 500, "high": 1_200, "xhigh": 3_000, "max": 8_000}
-"""Typical tokens of thinking before an answer, by effort. One answer takes from half to one and a half times as many."""
+"""Typical number of thinking tokens before an answer, by effort. An answer takes 0.5 to 1.5 times as many."""
 
 
 @dataclass(frozen=True, slots=True)
 class SimulatedThinking:
-    """What a request asks for. `effort` is None where thinking is off."""
+    """Thinking settings of a request. `effort` is None if thinking is off."""
 
     effort: str | None = None
 
     def count_tokens(self, key: int, max_tokens: int) -> int:
-        """Tokens of thinking over the prompt with this hash, at most `max_tokens`."""
+        """Number of thinking tokens for the prompt with this hash, at most `max_tokens`."""
         if self.effort is None:
             return 0
         return min(TYPICAL[self.effort] * (50 + key % 101) // 100, max_tokens)
 
 
 def read_thinking(given: Mapping[str, Any], effort: object, model: Model) -> SimulatedThinking:
-    """What a request says with `thinking` and with the `effort` of its `output_config`. Raises ApiError as the API would, and for
-    thinking with a budget, which some older models take and no client here sends."""
+    """Read a request's `thinking` and the `effort` of its `output_config`. Raises ApiError as the API would, and for thinking
+    with a budget, which some older models take but no client here sends."""
     kind = given.get("type")
     if given and kind not in THINKING:
         raise ApiError(400, f"thinking.type: Input should be {', '.join(map(repr, THINKING))}")

@@ -1,4 +1,4 @@
-"""What arrived, what became of it, and what was billed: the server's side, to compare with the client's."""
+"""The server's record of requests, outcomes and bills, to compare with the client's."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ IN_FLIGHT = "in flight"
 
 @dataclass(slots=True)
 class UsageRow:
-    """One request: `arrived` in seconds on a steady clock, `status` 0 until one is sent, `usage` None until it is billed."""
+    """One request: `arrived` in seconds on a monotonic clock, `status` 0 until one is sent, `usage` None until it is billed."""
 
     number: int
     arrived: float
@@ -27,19 +27,18 @@ class UsageRow:
     delivered: bool = False
 
     def settle(self, status: int, outcome: str) -> None:
-        """Record how the request ended: the HTTP status (0 where none was sent), and in a word what happened."""
+        """Record how the request ended: the HTTP status (0 if none was sent) and the outcome in one word."""
         self.status, self.outcome = status, outcome
 
     def bill(self, model: str, usage: Usage, *, delivered: bool) -> None:
-        """Charge an answer, whether or not it reached the client."""
+        """Bill an answer, whether or not it reached the client."""
         self.model, self.usage, self.delivered = model, usage, delivered
 
 
 class UsageLog:
     """One row for each request to `/v1/messages`, and for each one in a message batch.
 
-    `run` is part of the ids, so that they differ from those of another simulator. `epoch` is what to add to `arrived` for seconds
-    since 1970.
+    `run` is part of the ids, so that they differ from another simulator's. `arrived` + `epoch` is in seconds since 1970.
     """
 
     def __init__(self, run: str, epoch: float) -> None:
@@ -48,7 +47,7 @@ class UsageLog:
         self._rows: list[UsageRow] = []
 
     def add(self, now: float, key: str, batch_id: str | None = None, custom_id: str | None = None) -> UsageRow:
-        """The row of a request that arrived, with the fingerprint of its key."""
+        """Add a row for a request that arrived; `key` is the fingerprint of its key."""
         row = UsageRow(len(self._rows), now, key, batch_id, custom_id)
         self._rows.append(row)
         return row
@@ -62,7 +61,7 @@ class UsageLog:
         return f"msg_sim_{self._run}{row.number:08x}"
 
     def totals(self) -> dict[str, Any]:
-        """`requests`, `outcomes` by word, and what was billed, `billed_delivered` and `billed_undelivered`, in all and by model.
+        """Totals: `requests`, `outcomes` by name, `billed_delivered` and `billed_undelivered` in total and by model.
 
         These count online requests only. `batch` holds the same four for requests in message batches, which cost half.
         """
@@ -70,7 +69,8 @@ class UsageLog:
         return {**online, "batch": _total([row for row in self._rows if row.batch_id is not None])}
 
     def rows(self) -> list[dict[str, Any]]:
-        """Every request in order of arrival. `message_id` is None where nothing was billed; `batch_id`, `custom_id` where it was online."""
+        """Every request in order of arrival. `message_id` is None if not billed; `batch_id` and `custom_id` are None if
+        online."""
         return [
             {
                 "request_id": self.request_id(row),
@@ -92,7 +92,7 @@ class UsageLog:
 
 
 def format_usage(usage: Usage) -> dict[str, int]:
-    """Tokens under the API's names."""
+    """The numbers of tokens under the API's names."""
     return {
         "input_tokens": usage.input_tokens,
         "output_tokens": usage.output_tokens,

@@ -1,4 +1,4 @@
-"""What every call to the simulator has in common: who calls, the body, and how an answer or an error goes out, whole or broken."""
+"""Code common to all calls: authentication, reading the body, and sending an answer or an error, intact or broken."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from convoforge.simulator.faults import REFUSALS, ApiError, Fault
 
 SIGNATURE = "x-convoforge-simulator"
 HEADERS = web.RequestKey("headers", dict[str, str])
-"""The headers of the answer to a call."""
+"""The response headers of a call."""
 
 WRONG_KEYS = "sk-sim-wrong"
-"""Keys that begin like this are refused."""
+"""Prefix of keys that are refused."""
 
 HTML = "<!doctype html><html><head><title>{0}</title></head><body><h1>{0}</h1><p>Just a moment, please.</p></body></html>"
 
@@ -26,7 +26,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @web.middleware
 async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Gives every call the headers of its answer, and answers an `ApiError` in the API's form."""
+    """Set the response headers of every call, and answer an `ApiError` in the API's format."""
     headers = request[HEADERS] = sign()
     try:
         return await handler(request)
@@ -35,7 +35,7 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
 
 
 def answer_json(handler: Callable[[web.Request], Awaitable[dict[str, Any]]]) -> Handler:
-    """A route that answers with a JSON object."""
+    """Make a route that answers with a JSON object."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
         body, headers = await handler(request), request[HEADERS]
@@ -45,12 +45,12 @@ def answer_json(handler: Callable[[web.Request], Awaitable[dict[str, Any]]]) -> 
 
 
 def sign(request_id: str | None = None) -> dict[str, str]:
-    """The headers that every answer has; with an id of its own where the call has no row of usage."""
+    """The headers of every answer; with a random id if the call has no row in the usage log."""
     return {SIGNATURE: "1", "request-id": request_id or f"req_sim_{secrets.token_hex(8)}"}
 
 
 async def send(request: web.Request, headers: Mapping[str, str], fault: Fault, body: Mapping[str, Any]) -> web.StreamResponse:
-    """The answer as far as the fault lets it through, in the form that the fault gives it."""
+    """Send the answer, damaged or cut short as the fault demands."""
     content, more = orjson.dumps(fault.apply_fields(body)), {"content-type": "application/json"}
     half = len(content) // 2
     match fault.kind:
@@ -82,7 +82,7 @@ async def send(request: web.Request, headers: Mapping[str, str], fault: Fault, b
 
 
 def send_page(fault: Fault, headers: Mapping[str, str]) -> web.Response:
-    """The answer of a server in between: a web page, or a line of text."""
+    """The answer of a proxy: a web page, or a line of text."""
     if fault.kind in REFUSALS:
         status, text = REFUSALS[fault.kind]
         return web.Response(status=status, text=fault.message or text, headers=headers)
@@ -91,7 +91,7 @@ def send_page(fault: Fault, headers: Mapping[str, str]) -> web.Response:
 
 
 def _write_events(message: Mapping[str, Any], *, whole: bool) -> bytes:
-    """A message as the stream of events that some proxies send without being asked; not whole, it ends in an error."""
+    """A message as the stream of events that some proxies send without being asked. If not `whole`, it ends in an error."""
 
     def event(name: str, **data: Any) -> bytes:
         return b"event: %b\ndata: %b\n\n" % (name.encode(), orjson.dumps({"type": name, **data}))
@@ -115,7 +115,7 @@ def _write_events(message: Mapping[str, Any], *, whole: bool) -> bytes:
 
 
 def hang_up(request: web.Request) -> None:
-    """Drop the connection after what was written so far."""
+    """Close the connection after the bytes written so far."""
     if request.transport:
         request.transport.close()
 
@@ -126,12 +126,12 @@ def has_left(request: web.Request) -> bool:
 
 
 def read_key(request: web.Request) -> str:
-    """The API key, empty where there is none."""
+    """The API key; empty if there is none."""
     return request.headers.get("authorization", "").removeprefix("Bearer ").strip() or request.headers.get("x-api-key", "")
 
 
 def authenticate(request: web.Request) -> str:
-    """The API key. Raises the 401 where it is missing or wrong."""
+    """The API key. Raises the 401 if it is missing or wrong."""
     key = read_key(request)
     if not key:
         raise ApiError(401, "x-api-key header is required")
@@ -141,7 +141,7 @@ def authenticate(request: web.Request) -> str:
 
 
 async def read_body(request: web.Request) -> bytes:
-    """The body. Raises the 413 where it is too long."""
+    """The body. Raises the 413 if it is too long."""
     try:
         return await request.read()
     except web.HTTPRequestEntityTooLarge:
@@ -149,11 +149,11 @@ async def read_body(request: web.Request) -> bytes:
 
 
 def json_response(status: int, body: Mapping[str, Any], headers: Mapping[str, str]) -> web.Response:
-    """A JSON body with these headers."""
+    """A response with a JSON body."""
     return web.Response(status=status, body=orjson.dumps(body), headers={**headers, "content-type": "application/json"})
 
 
 def error_response(error: ApiError, headers: Mapping[str, str], *, status: int | None = None) -> web.Response:
-    """An error in the API's form, with a status of its own where one is given (`error_in_200`)."""
+    """An error response in the API's format; `status` overrides the error's own (`error_in_200`)."""
     retry_after = {} if error.retry_after is None else {"retry-after": f"{error.retry_after:g}"}
     return json_response(status or error.status, error.body(headers["request-id"]), {**headers, **retry_after})
