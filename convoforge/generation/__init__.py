@@ -1,1 +1,1 @@
-"""One request, from permit to record; and what one run holds."""
+"""Generates requests, from permit to record, and opens what a run needs for it."""

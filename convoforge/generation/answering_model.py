@@ -1,4 +1,4 @@
-"""Which model has answered, and what its answer costs: a server may let another one answer than was asked for."""
+"""Which model answered, and its price: a server may answer with another model than requested."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from convoforge.pricing import Price, price_of
 
 _DATE = re.compile(r"[-@](\d{4})-?(\d\d)-?(\d\d)(?!\d)")
 _AROUND = re.compile(r"^(?:.*/)?(?:(?:[\w-]+\.)?anthropic\.)?|(?:-v\d+(?::\d+)?|@default)$")
-"""What clouds and proxies put around a model's name: `anthropic/…`, `us.anthropic.…-v1:0`."""
+"""Prefixes and suffixes that clouds and proxies add to a model's name: `anthropic/…`, `us.anthropic.…-v1:0`."""
 
 
 def is_other_model(asked: str, answered: str) -> bool:
-    """Whether an answer is of another model than was asked for. An alias and a dated snapshot of it are one model
-    (`claude-sonnet-4-5`, `claude-sonnet-4-5-20250929`), two different dates are two; no name at all says nothing."""
+    """Whether an answer comes from another model than requested. An alias and its dated snapshot are the same model
+    (`claude-sonnet-4-5`, `claude-sonnet-4-5-20250929`), two different dates are not; False if the answer names no model."""
     if not answered or answered == asked:
         return False
     (name, date), (other, another) = _plain(asked), _plain(answered)
@@ -24,7 +24,7 @@ def is_other_model(asked: str, answered: str) -> bool:
 
 @lru_cache(maxsize=64)
 def price_answered(answered: str, *, batch: bool) -> Price | None:
-    """The published price of a model that answered without having been asked; None where none is known."""
+    """The published price of a model that answered instead of the requested one; None if unknown."""
     for name in (answered, _AROUND.sub("", answered)):
         try:
             return price_of(name, batch=batch)
@@ -34,7 +34,7 @@ def price_answered(answered: str, *, batch: bool) -> Price | None:
 
 
 def describe_other_model(asked: str, answered: str) -> str | None:
-    """What to say where another model has answered."""
+    """The message if another model has answered; else None."""
     if not is_other_model(asked, answered):
         return None
     return (
@@ -44,8 +44,8 @@ def describe_other_model(asked: str, answered: str) -> str | None:
 
 
 def _plain(model: str) -> tuple[tuple[str, ...], str]:
-    """A model's name without what a cloud puts around it and without its date: its words in any order (`claude-3-5-sonnet` has been
-    `claude-sonnet-3-5`), its numbers in theirs; and the date."""
+    """Split a model's name, without cloud prefixes and suffixes, into name and date. Words are sorted (`claude-3-5-sonnet` equals
+    `claude-sonnet-3-5`); numbers keep their order."""
     bare = _AROUND.sub("", model.strip().lower())
     date = _DATE.search(bare)
     words = [word for word in re.split(r"[-.@]", _DATE.sub("", bare)) if word not in ("latest", "0", "")]

@@ -1,4 +1,4 @@
-"""The results of one message batch, read and written down: each answer once, though it is read more than once."""
+"""Reads and records the results of one message batch: each answer once, even if it is read more than once."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from convoforge.pricing import Price
 from convoforge.scoring import Rubric
 
 WRITTEN_AT_ONCE = 200
-"""Maximum results in one transaction."""
+"""Maximum number of results in one transaction."""
 
 READINGS = 2
-"""Times that results are read at one look, where something in them was missing or unreadable at first."""
+"""Maximum number of times to read a batch's results in one check, if some were missing or unreadable."""
 
 
 @dataclass(slots=True)
 class Collected:
-    """What one look at the open batches has found: answers to this run's requests by what they count as, and what they cost; how many
-    were to requests of other runs; requests that stay without an answer; how many batches go on. `troubles` say why batches that go on
-    have brought nothing, `notes` what was wrong with batches that are over."""
+    """The result of one check of the open batches: counts of answers to this run's requests by status, and their cost; `earlier`:
+    answers to other runs' requests; `failed`: ids of requests that get no answer; `going_on`: batches that remain open.
+    `troubles` say why open batches have brought nothing, `notes` what was wrong with ended ones."""
 
     tally: Counter[str] = field(default_factory=Counter)
     failed: set[int] = field(default_factory=set)
@@ -54,8 +54,8 @@ class Collected:
 
 @dataclass(slots=True)
 class Reading:
-    """One reading of a batch's results from beginning to end. `names` have a result, `unreadable` a line that says nothing else;
-    `nameless` lines may stand in place of a result, `foreign` ones do not; `cut` names the last line, if its end is missing."""
+    """One complete reading of a batch's results. `names` have a readable result, `unreadable` only an unreadable line; `nameless`
+    lines may replace a result, `foreign` lines do not; `cut` is the name on the last line if its end is missing."""
 
     names: set[str] = field(default_factory=set)
     unreadable: dict[str, ClaudeAPIError] = field(default_factory=dict)
@@ -64,7 +64,7 @@ class Reading:
     cut: str | None = None
 
     def note_unreadable(self, line: UnreadableLine) -> None:
-        """Keep a line that could not be read, under its name if it has one."""
+        """Record an unreadable line, under its name if it has one."""
         if line.custom_id is not None:
             self.unreadable.setdefault(line.custom_id, line.error)
             self.cut = line.custom_id if line.cut else None
@@ -73,17 +73,18 @@ class Reading:
 
     @property
     def named(self) -> int:
-        """How many results there were of which it is known whose they are."""
+        """Number of results, readable or not, whose request is known."""
         return len(self.names | self.unreadable.keys())
 
     @property
     def came(self) -> int:
-        """How many results there were, readable or not. Lines without a name count beside others only: alone they are no results."""
+        """Number of results, readable or not. Nameless lines only count if there are named ones too: alone they are no
+        results."""
         return self.named and self.named + len(self.nameless)
 
 
 class ResultReader:
-    """Reads results for one run, and counts them in it."""
+    """Reads results for one run, and adds them to its counts."""
 
     def __init__(self, run: RunContext, now: Callable[[], datetime]) -> None:
         self._run = run
@@ -91,14 +92,14 @@ class ResultReader:
         self._now = now
 
     async def read(self, api: MessageBatchClient, batch: OpenBatch, parts: dict[str, BatchRequest], found: Collected) -> Reading:
-        """Read and write down the results of a batch, and again at once where some were missing or unreadable. What is read stays out of
-        `parts`, also where the reading breaks off, which raises a `ClaudeAPIError`."""
+        """Read and record the results of a batch; if some were missing or unreadable, read again at once. Requests with a result
+        are removed from `parts`, even if reading fails, which raises a `ClaudeAPIError`."""
         reading = await self._read_once(api, batch, parts, found)
         for _ in range(READINGS - 1):
             if parts:
                 reading = await self._read_once(api, batch, parts, found)
         if reading.foreign and not reading.named:
-            raise reading.foreign[0]  # not a word of it was of the API's results
+            raise reading.foreign[0]  # nothing in it was a result of the API
         return reading
 
     async def _read_once(
@@ -115,9 +116,9 @@ class ResultReader:
                         continue
                     reading.names.add(one.custom_id)
                     if one.custom_id not in parts:
-                        continue  # it is written down already, or nobody has asked for it
+                        continue  # already recorded, or not one of ours
                     if one.reply is None:
-                        failures.setdefault(one.custom_id, one)  # written at the end: another line may hold the answer
+                        failures.setdefault(one.custom_id, one)  # recorded at the end: another line may hold the answer
                         continue
                     if one.reply.provider != batch.provider:
                         raise FatalAPIError(wrong_provider(one.reply.provider, batch.provider), kind="provider")
@@ -138,7 +139,7 @@ class ResultReader:
         return reading
 
     async def _write(self, batch: OpenBatch, results: Sequence[tuple[BatchRequest, BatchResult]], found: Collected) -> None:
-        """Write down some results, and count them in this run."""
+        """Record some results, and add them to this run's counts."""
         at, min_score = self._now(), self._run.spec.quality.min_score
         latency = max(0, round((at - batch.created_at).total_seconds() * 1000))
         completions: list[Completion] = []
@@ -162,7 +163,7 @@ class ResultReader:
             answer = record_answer(part.intent, part.asked, part.cell, part.draw, reply, price, at, latency, score=score)
             try:
                 check_usable(reply, answer)
-            except TransientError as error:  # it will be no better another time
+            except TransientError as error:  # reading it again would not help
                 completions.append(
                     record_failure(
                         part.intent, error, reply, price, at, latency, fingerprint=part.asked.fingerprint, pending=True

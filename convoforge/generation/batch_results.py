@@ -1,8 +1,8 @@
-"""The results of message batches, written down: each answer once, whatever breaks on the way.
+"""Collects the results of message batches: records each answer once, whatever fails in between.
 
-A batch is paid when it ends, so nothing of it is given up lightly: what the API may still bring is waited for, and asked again only
-on the API's own word or after a bounded time (`MISSING_FOR`, `SHORT_FOR`, `RESULTS_LIVE`). A result that cannot be read is one
-request's failure. Nothing here depends on who made a batch: any process with its key collects it.
+A batch is paid when it ends, so results are not given up lightly: requests are sent again only if the API says that there is no
+result, or after a limited time (`MISSING_FOR`, `SHORT_FOR`, `RESULTS_LIVE`). An unreadable result fails only its own request. Any
+process with a batch's key can collect it, whoever created it.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ from convoforge.ledger.runs import read_stop
 from convoforge.pricing import Price
 
 MISSING_FOR = timedelta(hours=6)
-"""Time during which the API may answer 404 for a batch it has created, before its list decides. Such answers were met two
-minutes after the creation of batches that were fine, and after their end."""
+"""Maximum time for 404 answers about a created batch before the API's list decides. Such answers have been seen for healthy
+batches, two minutes after their creation, and after their end."""
 
 SHORT_FOR = timedelta(hours=1)
-"""Time after its end during which a batch may have fewer results than requests."""
+"""Maximum time after a batch's end to wait for missing results."""
 
 RESULTS_LIVE = timedelta(days=29)
-"""Time after its creation for which the API keeps a batch's results."""
+"""Time after a batch's creation for which the API keeps its results."""
 
 SETTLE = timedelta(seconds=5)
-"""Maximum time from the creation of a batch to its listing."""
+"""Maximum time from a batch's creation to its appearance in the API's list."""
 
 
 class Collector:
-    """Collects batches for one run."""
+    """Collects message batches for one run."""
 
     def __init__(self, run: RunContext, now: Callable[[], datetime]) -> None:
         self._run = run
@@ -55,9 +55,9 @@ class Collector:
         self._search = BatchSearch(run)
 
     async def collect(self, batches: Iterable[OpenBatch]) -> Collected:
-        """Look at each of `batches` once, and write down the results of those that have ended.
+        """Check each of `batches` once, and record the results of those that have ended.
 
-        Raises `ConfigError` for a batch whose key is not here, after the others, and `LedgerError`.
+        Raises `ConfigError` for a batch whose key is missing here, after the others, and `LedgerError`.
         """
         found, barred = Collected(), []
         for batch in batches:
@@ -73,17 +73,17 @@ class Collector:
         return found
 
     async def give_back(self, parts: Mapping[str, BatchRequest], error: ClaudeAPIError) -> set[int]:
-        """Give the requests of `parts` back, pending, without an answer. Returns their ids."""
+        """Make the requests of `parts` pending again, without an answer. Returns their ids."""
         return await self._fail([(part, error) for part in parts.values()])
 
     async def _look(self, batch: OpenBatch, found: Collected) -> bool:
-        """Look at one batch and write its results. Returns whether it is done with."""
+        """Check one batch and record its results. Returns whether it is closed."""
         assert batch.api_key is not None
         api = self._run.claude.message_batches(self._run.key_names.index(batch.api_key))
         parts = await self._run.ledger.aread(read_parts, batch.id)
         seen = replace(batch.seen, looked_at=self._now(), trouble=None, given_up_at=batch.created_at + RESULTS_LIVE)
         try:
-            if not parts:  # others have written them all
+            if not parts:  # other processes have recorded all results
                 return await self._end(batch, seen)
             if batch.api_id is None and self._is_deleted(batch):
                 return await self._lose(batch, parts, found, f"batch {batch.id} was never found at the API")
@@ -100,10 +100,10 @@ class Collector:
         except FatalAPIError as error:
             if (
                 error.status != 401 or batch.api_key == self._run.key_names[0]
-            ):  # an old key that is no more says nothing of the others
+            ):  # an old key that was deleted does not concern the others
                 self._run.state.stop(str(error), fatal=True)
             return await self._go_on(batch, replace(seen, trouble=str(error)), found)
-        except ClaudeAPIError as error:  # the batch goes on without us: the next look may fare better
+        except ClaudeAPIError as error:  # the batch continues anyway: the next check may succeed
             if self._is_deleted(batch) and error.status is not None:
                 return await self._lose(batch, parts, found, f"batch {_name(batch)} is older than its results live ({error})")
             return await self._go_on(batch, replace(seen, trouble=str(error)), found)
@@ -132,7 +132,7 @@ class Collector:
             raise
         if not parts:
             return await self._end(batch, seen)
-        since = self._now() if reading.came == 0 else ended_at  # nothing at all may be a fault on the way: that is seen twice
+        since = self._now() if reading.came == 0 else ended_at  # no results at all may be a network fault: checked twice
         missing_since = (batch.seen.missing_since or since) if reading.came == 0 else None
         seen = replace(seen, missing_since=missing_since)
         return await self._settle(batch, seen, parts, found, reading, state.requests or batch.requests)
@@ -140,7 +140,7 @@ class Collector:
     async def _settle(
         self, batch: OpenBatch, seen: Seen, parts: dict[str, BatchRequest], found: Collected, reading: Reading, expected: int
     ) -> bool:
-        """What to do with the requests of which no readable result came: whether the batch is over."""
+        """Decide about the requests without a readable result. Returns whether the batch is closed."""
         assert seen.api_ended_at is not None
         given_up_at = max(seen.api_ended_at, seen.missing_since or seen.api_ended_at) + SHORT_FOR
         last = reading.came >= expected or self._now() >= given_up_at
@@ -165,7 +165,7 @@ class Collector:
         return await self._end(batch, seen, found, note)
 
     async def _fail(self, failed: Sequence[tuple[BatchRequest, ClaudeAPIError]]) -> set[int]:
-        """Give requests back, pending, each with the reason why it has no answer. Returns their ids."""
+        """Make requests pending again, each with the reason why it has no answer. Returns their ids."""
         at = self._now()
         failures = [
             record_failure(
@@ -186,7 +186,7 @@ class Collector:
         found: Collected,
         error: ClaudeAPIError,
     ) -> bool:
-        """A batch that the API has named, and that it does not know now, or not its results: whether it is given up."""
+        """Handle a created batch for which the API now answers 404, or for its results. Returns whether it is given up."""
         assert batch.api_id is not None
         now = self._now()
         if self._is_deleted(batch):
@@ -212,11 +212,11 @@ class Collector:
         return await self._go_on(batch, seen, found)
 
     def _is_deleted(self, batch: OpenBatch) -> bool:
-        """Whether the API keeps no results of a batch so old."""
+        """Whether the batch is so old that the API has deleted its results."""
         return self._now() - batch.created_at >= RESULTS_LIVE
 
     async def _lose(self, batch: OpenBatch, parts: Mapping[str, BatchRequest], found: Collected, why: str) -> bool:
-        """Give up what a batch has not brought; it may have been billed."""
+        """Give up the missing results of a batch; they may have been billed."""
         found.failed |= await self.give_back(
             parts, ClaudeAPIError(f"{why}; it may have been billed", kind="lost", maybe_billed=True)
         )
@@ -224,7 +224,7 @@ class Collector:
         return await self._end(batch, batch.seen, found, note)
 
     async def _never_made(self, batch: OpenBatch, seen: Seen, parts: Mapping[str, BatchRequest], found: Collected) -> bool:
-        """Give the requests of a batch back that the API does not have, once nobody can be about to make it any more."""
+        """Make the requests of a batch pending again if the API does not have it and no process can still be creating it."""
         age = self._now() - batch.created_at
         gone = batch.run_id == self._run.run_id or await self._run.ledger.aread(read_stop, batch.run_id, self._now()) is not None
         if age < SETTLE or (not gone and age < timedelta(seconds=HANDOVER_SECONDS) + SETTLE):
@@ -235,7 +235,7 @@ class Collector:
         return True
 
     async def _go_on(self, batch: OpenBatch, seen: Seen, found: Collected) -> bool:
-        """Keep what a look found at a batch that is not over."""
+        """Save the state of a batch that stays open."""
         if seen.trouble is not None:
             found.troubles.append(seen.trouble)
         await self._run.ledger.awrite(write_seen, batch.id, seen)

@@ -1,4 +1,4 @@
-"""Message batches looked for in the API's own list: one whose making got no answer, one that the API seems to have lost."""
+"""Searches the API's list for message batches: those whose creation got no answer, and those that the API seems to have lost."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ SKEW = timedelta(minutes=10)
 """Maximum difference between this machine's clock and the API's."""
 
 RECOGNIZED_WITHIN = 100
-"""Number of results to read before a batch is known to be ours or another's."""
+"""Maximum number of results to read to decide whether a batch is ours."""
 
 
 class BatchSearch:
-    """Looks for one run. A batch that was looked into and is another's is not looked into again."""
+    """Searches for one run. A batch found not to be ours is not read again."""
 
     def __init__(self, run: RunContext) -> None:
         self._run = run
         self._not_ours: set[tuple[str, str]] = set()
 
     async def is_listed(self, api: MessageBatchClient, batch: OpenBatch) -> bool:
-        """Whether the API's list has a batch that it has named."""
+        """Whether a created batch is in the API's list."""
         return batch.api_id in {one.id async for one in api.list_since(batch.created_at - SKEW)}
 
     async def find(self, api: MessageBatchClient, batch: OpenBatch, parts: Mapping[str, BatchRequest]) -> str | None:
-        """What the API calls a batch whose name was never written down, as the process died or the answer was lost: it is known by the
-        names in its results. Raises `ClaudeAPIError` while one may be it, and has no results yet."""
+        """Find the API's id of a batch that was not recorded, because the process died or the answer was lost: the custom ids in
+        its results identify it. None if there is none. Raises `ClaudeAPIError` while a candidate has no results yet."""
         alike = [one async for one in self._unnamed(api, batch.requests, batch.created_at)]
         like_it = [one for one in alike if (batch.id, one.id) not in self._not_ours]
         for one in like_it:
@@ -48,7 +48,8 @@ class BatchSearch:
         return None
 
     async def may_be_made(self, api: MessageBatchClient, requests: int, since: datetime) -> bool:
-        """Whether the API lists a batch of so many requests, made since then, that nobody has named. Raises a `ClaudeAPIError`."""
+        """Whether the API lists a batch with this number of requests, created since then, whose id is not recorded. Raises a
+        `ClaudeAPIError`."""
         return bool([one async for one in self._unnamed(api, requests, since)])
 
     async def _unnamed(self, api: MessageBatchClient, requests: int, since: datetime) -> AsyncIterator[BatchState]:

@@ -1,4 +1,4 @@
-"""Where requests go: the real API or a simulator, never one mistaken for the other."""
+"""Where requests are sent: the real API or a simulator. One is never taken for the other."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from convoforge.simulator.launch import simulator_process
 
 @contextmanager
 def api_address(settings: Settings, *, simulate: bool) -> Iterator[str]:
-    """Where requests go. For a simulation: a simulator of our own, unless a local address is named already."""
+    """The URL that requests are sent to. For a simulation, starts a simulator unless the settings name a loopback address."""
     if not simulate or is_loopback(settings.api_root):
         yield settings.api_root
     else:
@@ -26,7 +26,7 @@ def api_address(settings: Settings, *, simulate: bool) -> Iterator[str]:
 
 
 def check_account(settings: Settings, *, simulate: bool) -> tuple[str, ...]:
-    """What calls are sent under: API keys, or a cloud's name. Raises `ConfigError` where there is none."""
+    """The accounts for calls: API keys, or a cloud's name. Raises `ConfigError` if there is none."""
     accounts = (SIMULATOR_KEY,) if simulate else settings.accounts
     if not accounts:
         raise ConfigError("no API key: set ANTHROPIC_API_KEY, or try it without one: the option `simulate`")
@@ -35,8 +35,8 @@ def check_account(settings: Settings, *, simulate: bool) -> tuple[str, ...]:
 
 @asynccontextmanager
 async def open_client(settings: Settings, spec: DatasetSpec, *, simulate: bool) -> AsyncIterator[ModelClient]:
-    """A client for a spec's model: of a simulator, of Anthropic's API or of the cloud that `CONVOFORGE_API` names. Another vendor's would
-    be made here. Raises `ConfigError` for what it needs and is not there."""
+    """Open a client for a spec's model: to a simulator, Anthropic's API, or the cloud that `CONVOFORGE_API` names. Another
+    vendor's client would be created here. Raises `ConfigError` for a missing setting or package."""
     accounts, api = check_account(settings, simulate=simulate), settings.api
     with api_address(settings, simulate=simulate) as address:
         own = simulate or api == "anthropic"
@@ -70,12 +70,13 @@ async def check_provider(claude: ModelClient, expected: Provider, policy: Policy
 
 
 def read_limits(limits: RateLimits) -> Limits:
-    """A spec's limits as the limiter takes them."""
+    """Convert a spec's limits into the rate limiter's."""
     return Limits(**limits.model_dump(exclude={"concurrency"}))
 
 
 def limit_label(spec: DatasetSpec, base_url: str, provider: Provider) -> str:
-    """What shared limits are named after. Nobody tunes a simulator's by hand, so new numbers in a spec are new limits."""
+    """The label in the names of shared limits. A simulator's limits are not edited by hand, so different numbers make a new
+    label."""
     if provider != "simulator":
         return base_url
     limits = spec.limits
@@ -85,7 +86,7 @@ def limit_label(spec: DatasetSpec, base_url: str, provider: Provider) -> str:
 
 
 def wrong_provider(found: Provider, expected: Provider) -> str:
-    """The message for a simulator that answers where the real API was meant, or the reverse."""
+    """The message if a simulator answers instead of the real API, or the reverse."""
     if found == "simulator":
         return (
             "a simulator answers at ANTHROPIC_BASE_URL, but a real build was asked for: choose the option `simulate`, or unset "

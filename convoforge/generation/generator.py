@@ -1,7 +1,7 @@
-"""One request, from permit to record: permit → intent and reservation → call → parse → answer, usage and cost, committed.
+"""Generates one request: permit → intent and reservation → call → parse → answer, usage and cost committed.
 
-What is in flight is never cancelled: it is paid. From the limiter on each call runs as a task of its own, which the caller's
-cancellation does not reach; stopping closes the limiter and waits.
+A call in flight is never cancelled: it is paid. Once the limiter grants a permit, each call runs as its own task, which the
+caller's cancellation does not reach; stopping closes the limiter and waits.
 """
 
 from __future__ import annotations
@@ -57,12 +57,13 @@ MAX_IN_FLIGHT = 1_000
 _A_YEAR = 366 * 86_400.0
 
 LOOK_AGAIN_SECONDS = 0.5
-"""Seconds between two looks for room in a budget: calls of this process signal when they are recorded, those of another do not."""
+"""Seconds between two checks for room in a budget: this process's calls signal when they are recorded, other processes' do
+not."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One request to generate, claimed by this process. `epoch` is that of the run's state when the request came."""
+    """One request to generate, claimed by this process. `epoch` is the run state's epoch when the request came."""
 
     claimed: Claimed
     prompt: Prompt
@@ -75,7 +76,7 @@ class Job:
 
 
 class Generator:
-    """Generates claimed requests of one run, any number at once. Everything it spends is in the ledger before it returns."""
+    """Generates claimed requests of one run, any number at once. All costs are in the ledger before a call returns."""
 
     def __init__(
         self, run: RunContext, concurrency: int = MAX_IN_FLIGHT, now: Callable[[], datetime] = lambda: datetime.now(UTC)
@@ -102,7 +103,7 @@ class Generator:
         return self._cache.waiting
 
     async def generate(self, job: Job) -> Outcome:
-        """Generate one request and return its outcome. Never raises for what the API does: the outcome says it.
+        """Generate one request and return its outcome. Errors of the API are in the outcome, not raised.
 
         Raises `LedgerError`, and `ConfigError` for a request that is larger than a limit.
         """
@@ -122,7 +123,7 @@ class Generator:
             if isinstance(error, LimiterClosed):
                 run_state.stop(str(error))
             if not isinstance(error, ClaudeAPIError):
-                number -= 1  # this one was not sent
+                number -= 1  # the last attempt was not sent
             elif error.final:
                 run_state.final.add(job.claimed.request_id)
             await self._give_back(job, str(error))
@@ -134,11 +135,11 @@ class Generator:
             raise
 
     async def drain(self, grace_seconds: float) -> int:
-        """Wait for the calls in flight, at most `grace_seconds`. Returns how many are still open."""
+        """Wait for the calls in flight, at most `grace_seconds`. Returns the number still open."""
         in_flight = self._run.state.in_flight
         with suppress(TimeoutError):
             async with asyncio.timeout(grace_seconds):
-                while in_flight:  # one that is being written down becomes a call
+                while in_flight:  # a task that records an intent starts a call, which is a new task
                     await asyncio.wait(set(in_flight))
         return len(in_flight)
 
@@ -150,17 +151,17 @@ class Generator:
         ) as turn:
             call = await self._begin(job, number, reserve, turn)
             if isinstance(call, Denied):
-                async with self._room:  # one asks again for all who wait: to ask takes a permit of the rate
+                async with self._room:  # only one waiting request asks at a time: each try takes a permit
                     while isinstance(call, Denied):
                         await self._wait_for_room(call, reserve)
                         call = await self._begin(job, number, reserve, turn)
             return await asyncio.shield(call)
 
     async def _begin(self, job: Job, number: int, reserve: int, turn: CacheTurn) -> asyncio.Task[Outcome] | Denied:
-        sent = replace(job.prompt, system="") if turn.kept else job.prompt  # what is read is not counted
+        sent = replace(job.prompt, system="") if turn.kept else job.prompt  # tokens read from the cache do not count
         usage = expected_usage(sent, self._run.claude.facts, thinking_of(self._run.claude.facts, job.settings).expected_tokens)
         self._run.state.allow(job.epoch)
-        await self._in_flight.acquire()  # before the limiter: what it lets through must not wait any more
+        await self._in_flight.acquire()  # before the limiter: a request with a permit must not wait again
         try:
             permit = await self._run.limiter.acquire(Need(input_tokens=usage.input_tokens, output_tokens=usage.output_tokens))
         except BaseException:
@@ -205,7 +206,8 @@ class Generator:
         await self._run.ledger.awrite(release_claims, self._run.owner, [job.claimed.request_id], reason)
 
     async def _wait_for_room(self, denied: Denied, reserve: int) -> None:
-        """Wait while calls in flight may give room back, or until the run stops; raise `BudgetExceeded` when they cannot."""
+        """Wait while calls in flight may free room in the budget, or until the run stops. Raises `BudgetExceeded` if they
+        cannot."""
         run_state = self._run.state
         while run_state.stopped is None:
             settled = run_state.settled
@@ -238,7 +240,7 @@ class Generator:
                     self._run.limiter.settle(permit, reply.usage if reply else None)
             finally:
                 self._flying -= 1
-                self._in_flight.release()  # before the answer is recorded: a commit holds up no other call
+                self._in_flight.release()  # before the answer is recorded, so that no call waits for a commit
             latency = _elapsed_ms(begun)
             _check_reply(reply, self._run.provider)
             if turn.keep:
@@ -252,7 +254,7 @@ class Generator:
             )
             check_usable(reply, recorded)
             self._run.state.note_answer(None)
-        except Exception as error:  # noqa: BLE001 - a fault of ours is recorded like any other, and raised again
+        except Exception as error:  # noqa: BLE001 - a bug of ours is recorded like other errors, and raised again
             raised = self._react(permit, error)
             await self._record(self._failure(job, intent, error, reply, _elapsed_ms(begun)))
             self._run.state.tally["errors"] += 1
@@ -263,7 +265,7 @@ class Generator:
         if recorded.unscored is not None:
             self._run.state.stop(str(recorded.unscored), fatal=True)
         min_score = self._run.spec.quality.min_score
-        # before it is recorded: other calls begin meanwhile
+        # before it is recorded, as other calls begin meanwhile
         status = self._run.state.count_answer(recorded.status(min_score), recorded.faults(min_score), recorded.content_hash)
         await self._record(recorded.completion)
         self._count(job, status)
@@ -277,7 +279,7 @@ class Generator:
                 _LOG.warning("answers are billed with %s", message)
 
     async def _in_time(self, permit: Permit) -> Permit:
-        """The permit, or another one where writing the intent took too long: a request sent late would not be counted in its window."""
+        """The permit, or a new one if writing the intent took too long: a request sent late would not count in its window."""
         while permit.until < time.monotonic():
             self._run.limiter.settle(permit, None)
             permit = await self._run.limiter.acquire(permit.need)
@@ -298,7 +300,7 @@ class Generator:
         return record_failure(intent, error, reply, self._run.price, self._now(), latency, fingerprint=fingerprint)
 
     def _react(self, permit: Permit, error: Exception) -> Exception:
-        """What an error means beyond its request, at once; returns the error as the retry loop should see it."""
+        """Apply an error's effects beyond its request (pause, drop a key, stop). Returns the error for the retry loop."""
         self._run.state.note_answer(error)
         match error:
             case OverloadError() | TransientError() if (error.retry_after or 0) > self._run.spec.retry.patience_seconds:
@@ -313,8 +315,8 @@ class Generator:
         return error
 
     def _rest(self, permit: Permit, error: ClaudeAPIError) -> Exception:
-        """The API asks for a longer wait than there is patience for. What is kept of it, here and in the shared limits, is no longer than
-        the patience: who comes after it asks once, and learns whether it is over. Another key may still have room."""
+        """Handle a Retry-After longer than `patience_seconds`. The key is paused, here and in the shared limits, only for the
+        patience: then a later request finds out whether the wait is over. Another key may still have room."""
         patience, wait = self._run.spec.retry.patience_seconds, error.retry_after or 0.0
         self._run.limiter.pause(patience, permit)
         self._resting[permit.key] = time.monotonic() + patience
@@ -335,7 +337,7 @@ class Generator:
 
 
 def make_job(plan: Plan, cell: Cell, claimed: Claimed) -> Job:
-    """What a claimed draw of a plan's cell sends today."""
+    """Make the job for a claimed draw of a plan's cell, with the prompt as of now."""
     template = plan.library.template(cell.template)
     spec = plan.spec
     context = ScoringContext(spec.name, cell.template, cell.persona, cell.emotion, cell.topic, cell.tier, spec.parameters)
@@ -352,7 +354,7 @@ def make_intent(
     api_key: str,
     batch_id: str | None = None,
 ) -> Intent:
-    """A call of a run that is about to be made, with the caps that it must fit into."""
+    """Make the intent for a call of a run, with the budget caps that it must fit into."""
     budget = run.spec.budget
     caps = (budget.run_usd, budget.dataset_usd, budget.day_usd)
     scopes = list_budget_scopes(run.run_id, run.dataset_id, at, name_account(budget.account, run.provider))

@@ -1,4 +1,5 @@
-"""The state of a run that lasts for weeks and serves many callers, as the HTTP API's does: what one did wrong stops nobody else."""
+"""The state of a run that lasts for weeks and serves many callers, as the HTTP API's: one caller's error does not stop the
+others."""
 
 from __future__ import annotations
 
@@ -16,9 +17,9 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass
 class LastingRunState(RunState):
-    """The state of a run with many callers: a refused request or a budget that is full today is its caller's affair. After an error that no
-    request survives the `breaker` is open for a while. Until `rests_until` (seconds on the monotonic clock) the API wants no calls, as
-    `rests_why` says."""
+    """The state of a run with many callers: a refused request or a full budget only fails its caller's request. After an error
+    that affects every request, the `breaker` is open for a while. Until `rests_until` (seconds on the monotonic clock) the API
+    wants no calls; `rests_why` is the message."""
 
     rests_until: float = -math.inf
     rests_why: str = ""
@@ -37,12 +38,12 @@ class LastingRunState(RunState):
             raise self.breaker.refusal() or LimiterClosed(self.breaker.reason, retry_after=1)
 
     def end(self, reason: str, *, fatal: bool = False) -> None:
-        """Send nothing new, whatever the reason."""
+        """Stop the run for good."""
         super().stop(reason, fatal=fatal)
 
     def rest(self, seconds: float, reason: str) -> None:
-        """The API asks for a longer wait than there is patience for: callers get the error at once, waiting ones too; after
-        `seconds` the next one asks again."""
+        """Send nothing for `seconds`, as the API asks for a longer wait than `patience_seconds`. Waiting and new requests fail at
+        once."""
         self.rests_until, self.rests_why = time.monotonic() + seconds, reason
         if self.limiter is not None:
             self.limiter.turn_away(lambda: RateLimitError(reason, retry_after=seconds))
@@ -52,4 +53,4 @@ class LastingRunState(RunState):
         _LOG.warning("%s", reason)
 
     def note_answer(self, error: Exception | None) -> None:
-        """Ten of the same refusal say nothing here: they may be one caller's. Neither do ten pages of a proxy that passes."""
+        """Do nothing: ten equal refusals may come from one caller, and ten pages from a proxy may pass."""

@@ -1,7 +1,7 @@
-"""Requests in message batches: handed over, and found again after a crash. Half the price, answers within a day.
+"""Submits requests in message batches, and finds them again after a crash. Half the price, answers within a day.
 
-An intent row stands before a batch is made, so that a crash in between leaves a trace: the batch is then found by listing what the
-API has, and told from others by the custom ids in its results (see `collecting`).
+An intent row is written before a batch is created, so that a crash in between leaves a trace: the batch is then found in the
+API's list, and identified by the custom ids in its results (see `batch_search`).
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from convoforge.pricing import dollars, usd
 
 MAX_REQUESTS = 10_000
 MAX_BYTES = 64_000_000
-"""A batch of ours at the most. The API takes 100,000 requests and 256 MB; smaller ones come back sooner."""
+"""Maximum requests and bytes in a batch. The API takes 100,000 requests and 256 MB; smaller batches return sooner."""
 
 
 class Batcher:
-    """The batches of one dataset, for one run. Everything it spends is in the ledger before it is spent."""
+    """Submits and collects a dataset's message batches for one run. All costs are reserved in the ledger before they arise."""
 
     def __init__(self, run: RunContext, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._run = run
@@ -46,10 +46,11 @@ class Batcher:
         self._search = BatchSearch(run)
 
     async def submit(self, jobs: Sequence[Job]) -> tuple[set[int], set[int]]:
-        """Hand over claimed requests, as many as the budgets have room for; the others are pending again. Returns the ids of those that
-        were handed over, and of those whose batch the API did not take.
+        """Submit claimed requests, as many as fit into the budgets; the others become pending again. Returns the ids of those
+        submitted, and of those whose batch the API refused.
 
-        Raises `LedgerError`. What the API says of a batch is in the requests' reasons, and stops the run where no other would fare better.
+        Raises `LedgerError`. The API's error for a batch is in its requests' reasons, and stops the run if every batch would meet
+        it.
         """
         handed: set[int] = set()
         failed: set[int] = set()
@@ -81,7 +82,8 @@ class Batcher:
             yield chunk
 
     async def _submit(self, chunk: Sequence[tuple[Job, bytes]]) -> tuple[set[int], set[int]]:
-        """The ids for which there was room: those that are in a batch now, as far as anybody knows, and those that are in none."""
+        """Submit one batch. Returns the ids of requests that are in it, as far as known, and of those that fit but are in no
+        batch."""
         batch_id, at = uuid.uuid4().hex, self._now()
         parts = [
             (self._intent(job, batch_id, at), asked_of(job.prompt, self._run.spec.model, job.settings, job.template_version))
@@ -99,11 +101,11 @@ class Batcher:
         try:
             made = await self._create([request for _, request in taken], chunk[0][0].settings, at)
         except ClaudeAPIError as error:
-            # that a batch was refused says nothing of each request in it
+            # a refused batch does not mean that each of its requests is refused
             whole = ClaudeAPIError(f"no batch was made: {error}", status=error.status, kind=error.kind)
             await self._collector.give_back(await self._run.ledger.aread(read_parts, batch_id), whole)
             await self._run.ledger.awrite(end_batch, batch_id, "failed", self._now())
-            if error.status == 413 and len(taken) > 1:  # a server in between takes less than the API
+            if error.status == 413 and len(taken) > 1:  # a proxy takes less than the API
                 self._most_bytes = sum(len(request) for _, request in taken) // 2
                 return await self.submit(await self._claim_again([job for job, _ in taken]))
             wait = error.retry_after or 0.0
@@ -119,7 +121,7 @@ class Batcher:
         return ids, set()
 
     async def _claim_again(self, jobs: Sequence[Job]) -> list[Job]:
-        """The same jobs after a batch that was not made: what others have claimed meanwhile is left to them."""
+        """Claim the jobs of a batch that was not created again. Those that others have claimed meanwhile are left out."""
         by_id = {job.claimed.request_id: job for job in jobs}
         return [
             replace(by_id[one.request_id], claimed=one)
@@ -129,8 +131,8 @@ class Batcher:
     async def _create(self, requests: Sequence[bytes], settings: Generation, since: datetime) -> BatchState | None:
         """Create the batch. Returns None if that is unclear: `collect` looks for it then. Raises the API's error if it refused.
 
-        A server that broke may have made it all the same: before another attempt the API's list is looked at, as a second batch is
-        paid in full.
+        A server that failed may have created it all the same. Before another attempt the API's list is checked, as a second batch
+        would be paid in full.
         """
         api, doubt = self._run.claude.message_batches(), False
 
@@ -154,7 +156,7 @@ class Batcher:
             raise
 
     async def _check_room(self, denied: Denied) -> None:
-        """Stop the run where a budget has no room and nothing under way can give some back."""
+        """Stop the run if a budget has no room and no open batch can free some."""
         if await self._run.ledger.aread(list_open_batches, self._run.dataset_id):
             return
         spent, limit = usd(denied.spent_pico), usd(denied.limit_pico)
@@ -174,9 +176,9 @@ class Batcher:
         )
 
     async def collect(self) -> Collected:
-        """Look at every open batch of the dataset once, and write down the results of those that have ended.
+        """Check every open batch of the dataset once, and record the results of those that have ended.
 
-        Raises `ConfigError` for a batch whose key is not here, and `LedgerError`. What is wrong with one batch is in what is returned.
+        Raises `ConfigError` for a batch whose key is missing here, and `LedgerError`. Errors of single batches are in the result.
         """
         return await self._collector.collect(await self._run.ledger.aread(list_open_batches, self._run.dataset_id))
 

@@ -1,4 +1,4 @@
-"""A pilot: a few paid draws of a dataset before its build. They are kept and counted like any others, and the forecast goes by them."""
+"""A pilot: a few paid draws of a dataset before its build. They are kept like any others, and the forecast is based on them."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from convoforge.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Pilot:
-    """What came of a pilot: draws that were sent, conversations made of them, their cost in US dollars, and what stopped it, if anything
-    did."""
+    """The result of a pilot: number of draws sent, number of conversations generated, cost in US dollars, and the reason if it
+    stopped."""
 
     sent: int
     generated: int
@@ -33,18 +33,18 @@ class Pilot:
 
 
 def choose_draws(plan: Plan, status: DatasetStatus, count: int) -> list[tuple[Cell, int]]:
-    """`count` of the draws that a build would generate, or all of them if there are fewer: each template's share, spread evenly over its
-    cells."""
+    """Choose `count` of the draws that a build would generate (all if there are fewer), in proportion to the templates and spread
+    evenly over their cells."""
     cells = {cell.key: cell for cell in plan.cells}
     pending = [(cells[draw.cell], draw.draw) for draw in status.pending if draw.state == "pending"]
     wanted = [*pending, *((cells[cell], draw) for cell, draw in status.to_request)]
-    wanted.sort(key=lambda one: one[0].template)  # stable: within a template as the plan has them
+    wanted.sort(key=lambda one: one[0].template)  # stable: keeps the plan's order within a template
     step = max(1.0, len(wanted) / count)
     return [wanted[int(step * (at + 0.5))] for at in range(min(count, len(wanted)))]
 
 
 async def run_pilot(plan: Plan, settings: Settings, count: int, open_limiter: OpenLimiter | None = None) -> Pilot:
-    """Generate `count` draws of the plan. Raises what `open_run` raises, and `LedgerError`; calls in flight are waited for."""
+    """Generate `count` draws of the plan, and wait for the calls in flight. Raises what `open_run` raises, and `LedgerError`."""
     run_state = RunState()
     spec = plan.spec
     async with open_run(
@@ -76,7 +76,7 @@ async def run_pilot(plan: Plan, settings: Settings, count: int, open_limiter: Op
 
 
 async def _generate(run: Run, plan: Plan, count: int) -> Sequence[Outcome]:
-    """The outcomes of the draws, all begun at once: the run's places in flight and its rate bound them."""
+    """Generate the draws and return their outcomes. All begin at once: the run's concurrency and rate limit them."""
     status = await asyncio.to_thread(read_status, run.context.ledger, plan, run.context.dataset_id)
     chosen = choose_draws(plan, status, count)
     await run.context.ledger.awrite(register_draws, run.context.dataset_id, chosen)
@@ -89,5 +89,5 @@ async def _generate(run: Run, plan: Plan, count: int) -> Sequence[Outcome]:
 
 
 def _reason(run_state: RunState, outcomes: Sequence[Outcome]) -> str:
-    """Why fewer were generated than were sent: the first error, or what stopped the run."""
+    """The reason why fewer were generated than sent: the first error, or the run's reason to stop."""
     return next((outcome.reason for outcome in outcomes if outcome.error is not None), None) or run_state.stopped or "stopped"

@@ -1,8 +1,9 @@
 """When the API's prompt cache pays: which requests are marked for it, and which one goes first to fill it.
 
-Reading a kept text costs a tenth or less of sending it, keeping it a quarter more. A text can be read once the first answer to it has
-begun, and is forgotten five minutes after it was last used. So of many requests with one text the first goes ahead, and the others
-wait for its answer, or a while: a fan-out that does not wait pays the surcharge for each. A request that nobody follows is not marked.
+Reading a cached text costs a tenth or less of sending it; writing it costs a quarter more. A text can be read once the first
+answer to it has begun, and expires five minutes after its last use. So of many requests with the same text, the first goes ahead,
+and the others wait for its answer, for a limited time: if all were sent at once, each would pay the surcharge. A single request
+is not marked.
 """
 
 from __future__ import annotations
@@ -18,16 +19,16 @@ from convoforge.models import Usage
 from convoforge.pricing import Price
 
 KEPT_SECONDS = 280.0
-"""Seconds that a text stays in the cache after its last use: five minutes, less what an answer may take to arrive."""
+"""Seconds that a text stays in the cache after its last use: five minutes, minus the time an answer may take to arrive."""
 
 
 AHEAD_SECONDS = 10.0
-"""Maximum of seconds that the others wait for the one ahead. A text is there as soon as an answer to it begins; one that takes longer
+"""Maximum seconds to wait for the request ahead. A text is cached as soon as an answer to it begins; a request that takes longer
 may hang."""
 
 PICO_A_SECOND = 1_000_000_000
-"""What a second of waiting may cost at most, in pico-dollars: a tenth of a cent. Who waits for the one ahead saves the surcharge of
-writing the text and most of its price; a text of 600 tokens at $2 a million is worth 1.4 s."""
+"""Minimum saving, in pico-dollars, that is worth a second of waiting: a tenth of a cent. A request that waits saves the surcharge
+of writing the text and most of its price; a text of 600 tokens at $2 a million is worth 1.4 s."""
 
 
 def worth_seconds(text: str | None, price: Price, characters_a_token: float) -> float:
@@ -41,7 +42,7 @@ def worth_seconds(text: str | None, price: Price, characters_a_token: float) -> 
 
 @dataclass(frozen=True, slots=True)
 class CacheTurn:
-    """What a request is to do: be marked (`keep`), and expect to read the text rather than to send it (`kept`)."""
+    """How to send a request: marked for the cache (`keep`), and expected to read the text from it (`kept`)."""
 
     keep: bool = False
     kept: bool = False
@@ -49,7 +50,7 @@ class CacheTurn:
 
 @dataclass(slots=True)
 class _Text:
-    """What is known of one text. `useless` is one that the API does not keep, however it is marked: it is too short."""
+    """The state of one text. `useless`: the API does not cache it although marked, as it is too short."""
 
     under_way: int = 0
     used_until: float = -math.inf
@@ -68,8 +69,8 @@ class PromptCache:
 
     @asynccontextmanager
     async def turn(self, text: str | None, patience: float | None = None) -> AsyncIterator[CacheTurn]:
-        """One attempt of a request that begins with `text` (None: with nothing worth keeping), from its wait for another to its end.
-        It waits up to `patience` seconds (`AHEAD_SECONDS`, if not given), and counts as `waiting` meanwhile."""
+        """Enclose one attempt of a request that begins with `text` (None: nothing worth caching). It first waits up to `patience`
+        seconds (default `AHEAD_SECONDS`) for the request ahead, and counts as `waiting` meanwhile."""
         if text is None:
             yield CacheTurn()
             return
@@ -77,7 +78,7 @@ class PromptCache:
         known.under_way += 1
         ahead: asyncio.Event | None = None
         try:
-            await asyncio.sleep(0)  # who was begun together with this one is counted, too
+            await asyncio.sleep(0)  # so that requests started together with this one are counted
             self.waiting += 1
             try:
                 with suppress(TimeoutError):

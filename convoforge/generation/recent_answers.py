@@ -1,7 +1,7 @@
-"""The last answers of a run: when hardly one of them is accepted, the run stops and says why, before it has paid for the rest.
+"""The last answers of a run: if hardly any is accepted, the run stops with the reasons, before it pays for the rest.
 
-A prompt that asks for the wrong thing, a `max_tokens` that cuts every answer, a threshold that nothing reaches: such a run would
-draw each cell as often as it may (`max_draws`), and accept next to nothing in the end.
+A prompt that asks for the wrong thing, a `max_tokens` that cuts off every answer, a threshold that nothing reaches: such a run
+would draw each cell `max_draws` times and accept almost nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 
 LOOK_BACK = 50
-"""Number of last answers that are judged; a run with fewer is not judged."""
+"""Number of latest answers that are judged; a run with fewer is not judged."""
 
 MIN_ACCEPTED = 20
 """Minimum percentage of them that must be accepted."""
@@ -24,10 +24,10 @@ _KEY_BYTES = 8  # of a content's hash: a clash would count one conversation too 
 
 
 class RecentAnswers:
-    """The last answers of one run, as far as this process sees them: why each is not accepted, and whether it repeats another one.
+    """The last answers of one run in this process: why each is not accepted, and whether it repeats another one.
 
-    A review and another process's answers can change what is accepted in the end; neither turns next to nothing into a good run.
-    `advice` is what a person can do to see what came back, and to change it.
+    Reviews and other processes' answers can change what is accepted in the end, but do not turn almost nothing into a good run.
+    `advice` tells a person how to see the answers and what to change.
     """
 
     def __init__(self, advice: str) -> None:
@@ -40,12 +40,12 @@ class RecentAnswers:
         self._accepted.update(content[:_KEY_BYTES] for content in contents if content)
 
     def repeats(self, content_hash: str | None) -> bool:
-        """Whether a content was accepted before."""
+        """Whether a conversation with this content was accepted before."""
         return content_hash is not None and bytes.fromhex(content_hash)[:_KEY_BYTES] in self._accepted
 
     def add(self, reasons: Sequence[str], content_hash: str | None) -> str | None:
-        """Take one more answer, with the reasons why it is not accepted (none where it is). Returns what to stop the run with, if so
-        few of the last ones were accepted."""
+        """Add an answer with the reasons why it is not accepted (empty if it is). Returns a message to stop the run with if too
+        few of the last answers were accepted."""
         if not reasons and content_hash is not None:
             reasons = (_DUPLICATE,) if self.repeats(content_hash) else ()
             self._accepted.add(bytes.fromhex(content_hash)[:_KEY_BYTES])
@@ -59,7 +59,7 @@ class RecentAnswers:
 
 
 def _leading(answers: Iterable[Sequence[str]]) -> str:
-    """The reasons that most answers share, with their counts. Reasons that differ only in figures are one; the first stands for it."""
+    """The most frequent reasons with their counts. Reasons that differ only in numbers count as one; the first is shown."""
     shown: dict[str, str] = {}
     counts: Counter[str] = Counter()
     for reasons in answers:

@@ -31,10 +31,10 @@ from convoforge.pricing import Price, cost_pico, usd
 from convoforge.scoring import Scored, content_hash
 
 MAX_ERROR_CHARS = 400
-"""Maximum characters kept of an internal error: some repeat everything they were given."""
+"""Maximum characters kept of an internal error: some repeat all their input."""
 
 _MAX_QUOTED = 200
-"""Characters of a system turn that the model wrote: enough to see what it wanted."""
+"""Maximum characters quoted from a system turn that the model wrote: enough to recognize it."""
 
 _MUCH_THOUGHT = 0.2
 """Share of the output tokens of a cut-off answer above which thinking is named as the reason."""
@@ -53,7 +53,7 @@ _WHY = {
 
 @dataclass(frozen=True, slots=True)
 class RecordedAnswer:
-    """An answer, ready to be written down, and what it turned out to be. `unscored` says why a conversation has no quality."""
+    """An answer, ready to be recorded, with what was found in it. `unscored` is the error if a conversation has no quality."""
 
     completion: Completion
     kind: AnswerKind
@@ -82,7 +82,7 @@ class RecordedAnswer:
         return self.completion.answer.content_hash if self.completion.answer else None
 
     def outcome(self, min_score: int, attempts: int) -> Outcome:
-        """The same for whoever asked."""
+        """The outcome for the caller."""
         done, quality, answer = self.completion, self.quality, self.completion.answer
         return Outcome(
             status=self.status(min_score),
@@ -122,13 +122,13 @@ def record_answer(
     score: Callable[[Conversation], Scored],
     keep_score: bool = False,
 ) -> RecordedAnswer:
-    """An answer of any kind. It was paid, whatever can be done with it, and also where a scorer fails.
+    """Make the record of an answer of any kind. It was paid, whatever it contains, and even if a scorer fails.
 
-    What scorers say is for progress alone, and for whoever waits for the answer; with `keep_score` it is written down, too, as nobody
-    scores the answer later.
+    The score is only for progress and for the waiting caller; with `keep_score` it is recorded too, if the answer is not scored
+    later.
     """
     kind, read, fault = _read(reply)
-    # what a model is to be trained under is the template's word alone: an answer could plant anything there
+    # the system turn for training comes from the template only: an answer could put anything there
     conversation = replace(read, system=asked.conversation_system) if read else None
     note = _note_dropped(read.system) if read and read.system else ""
     found, unscored = None, None
@@ -164,8 +164,8 @@ def record_answer(
 
 
 def check_usable(reply: Reply, recorded: RecordedAnswer) -> None:
-    """Raises `TransientError` for an answer that holds no conversation and is no whole answer either: its usage is missing, or it
-    ended before it was complete. A conversation that is there was paid, and is kept whatever else is missing."""
+    """Raise `TransientError` for an answer that holds no conversation and is incomplete: its usage is missing, or it ended early.
+    An answer with a conversation was paid, and is kept whatever else is missing."""
     if recorded.conversation is not None:
         return
     facts: dict[str, Any] = {"request_id": reply.request_id, "maybe_billed": True}
@@ -176,8 +176,8 @@ def check_usable(reply: Reply, recorded: RecordedAnswer) -> None:
 
 
 def _charged(intent: Intent, reply: Reply, price: Price) -> dict[str, Any]:
-    """What a reply cost, by the price of the model that gave it and under the terms that it names. Where its usage is missing, or no
-    price of that model or of those terms is known, it is maybe billed at the worst: nobody knows what it cost."""
+    """The cost of a reply, by the price of the model that answered and the terms that the reply names. If its usage, or the price
+    of that model or those terms, is unknown, it counts as maybe billed, at its worst case."""
     other = is_other_model(intent.model, reply.model)
     paid = price_answered(reply.model, batch=intent.batch_id is not None) if other else price
     found = billed_under(paid, reply.model or intent.model, reply.terms) if paid and reply.usage_known else None
@@ -212,8 +212,8 @@ def record_failure(
     fingerprint: str,
     pending: bool = False,
 ) -> Completion:
-    """A call that failed. An answer that cannot be used was paid all the same; a fault of ours may have been. `pending`: nobody tries
-    again now, and the request is given back."""
+    """Make the record of a failed call. An unusable answer was paid all the same; a call with a bug of ours may have been.
+    `pending`: there is no retry now, and the request becomes pending again."""
     unsent = isinstance(error, LimiterClosed | RateLimitError)
     failure = (
         error if isinstance(error, ClaudeAPIError) else ClaudeAPIError(repr(error)[:MAX_ERROR_CHARS], maybe_billed=not unsent)

@@ -1,7 +1,8 @@
-"""One conversation, or up to a hundred, outside any dataset: the seed's generator, for products and for a look.
+"""Generates one conversation, or up to a hundred, outside any dataset: the seed's generator, for products and for trying things
+out.
 
-Ad-hoc requests carry a nonce: two identical ones are two conversations. They lie in the ledger like everything that is paid for,
-in the dataset `adhoc`. A generator may live for weeks and serve many: what one caller did wrong stops nobody else.
+Ad-hoc requests carry a nonce: two identical ones give two conversations. The ledger keeps them, like everything that is paid for,
+in the dataset `adhoc`. A generator may live for weeks and serve many callers: one caller's error does not stop the others.
 """
 
 from __future__ import annotations
@@ -72,12 +73,12 @@ class RequestGenerator:
 
     @property
     def model(self) -> str:
-        """The model that writes."""
+        """The model that generates."""
         return self._spec.model
 
     @property
     def model_provider(self) -> Provider:
-        """Who answers: the real API, or the simulator."""
+        """Which provider answers: the real API, or the simulator."""
         return self._provider
 
     @property
@@ -96,21 +97,22 @@ class RequestGenerator:
         return self._run_state.stopped
 
     def resting(self) -> RateLimitError | None:
-        """Why nothing is sent for now, and how long (`retry_after`, seconds), where the API asked for a longer wait than there is patience
-        for. None while it takes calls."""
+        """The error for new requests while the API asks for a longer wait than `patience_seconds`, with the seconds left in
+        `retry_after`. None while it takes calls."""
         left = self._run_state.rests_until - time.monotonic()
         return RateLimitError(self._run_state.rests_why, retry_after=left) if left > 0 else None
 
     def refusal(self) -> LimiterClosed | RateLimitError | None:
-        """Why a request would not be sent now, with when to come again where that is known; None where it would be."""
+        """The error for a request that would not be sent now, with `retry_after` if known; None if it would be sent."""
         if self.stopped is not None:
             return LimiterClosed(self.stopped)
         return self._run_state.breaker.refusal() or self.resting()
 
     async def check(self) -> str:
-        """Whether requests are served: a few words where one has to show it first, empty while all is well.
+        """Check whether requests are served. Returns the last error if the next request has to test it first; empty if all is
+        well.
 
-        Raises what a caller would get: `LimiterClosed`, `RateLimitError`, `LedgerError`.
+        Raises the error that a caller would get: `LimiterClosed`, `RateLimitError`, `LedgerError`.
         """
         ledger = self._run.context.ledger
         await ledger.check_room()
@@ -123,9 +125,10 @@ class RequestGenerator:
     async def generate(self, request: ConversationRequest, *, name: str | None = None) -> Outcome:
         """Generate one request and return its outcome: a conversation with quality and cost, or one of our errors in `error`.
 
-        Raises `ConfigError` for a request that cannot work (unknown template, parameter, tier): nothing was paid then; and
-        `LedgerError`. Cancelling takes back a request that still waits. A call that was sent is paid: it goes on, and is recorded.
-        `name` (up to 32 characters; a new one if not given) is what it can be found by; one that was answered already is not sent again.
+        Raises `ConfigError` for an invalid request (unknown template, parameter, tier), before anything is paid, and
+        `LedgerError`. Cancelling withdraws a request that still waits. A call already sent is paid: it continues and is recorded.
+        The request can be found by its `name` (up to 32 characters; a new one if not given); if it was answered already, it is
+        not sent again.
         """
         await self._run.context.ledger.check_room()
         if (error := self.refusal()) is not None:
@@ -145,9 +148,10 @@ class RequestGenerator:
     ) -> list[Outcome | None]:
         """Generate 1 to 100 requests, `concurrency` at a time, and return their outcomes in the order of the requests.
 
-        One that raises brings its error in `error`. With `stop_on_error` nothing new is begun after the first that brings no
-        conversation; None stands for those that were not begun. Its summary is kept under the id `batch` (32 characters; a new one if not
-        given), which also names its requests, see `name_in_batch`. Raises `ConfigError` for a wrong number of requests or of `concurrency`.
+        A request that raises has its error in `error`. With `stop_on_error` no request is started after the first without a
+        conversation; None stands for those not started. The summary is kept under the id `batch` (32 characters; a new one if not
+        given), which also names the requests, see `name_in_batch`. Raises `ConfigError` for a wrong number of requests or
+        `concurrency`.
         """
         if not 1 <= len(requests) <= MAX_IN_A_BATCH:
             raise ConfigError(f"a batch takes 1 to {MAX_IN_A_BATCH} requests, not {len(requests)}")
@@ -183,11 +187,11 @@ class RequestGenerator:
         return outcomes
 
     async def ping(self) -> None:
-        """Read something from the ledger. Raises `LedgerError` where that cannot be."""
+        """Check that the ledger can be read. Raises `LedgerError` if not."""
         await self._run.context.ledger.aread(lambda connection: connection.execute(select(1)).all())
 
     def status(self) -> LimiterStatus:
-        """Where the rate stands: used, remaining, reset_at, queue_length, is_paused. Whoever waits for anything is in the queue."""
+        """Current use of the rate limit. `queue_length` includes requests that wait for anything else."""
         limiter = self._run.context.limiter.status()
         return replace(limiter, queue_length=max(limiter.queue_length, len(self._under_way) - self._run.generator.flying))
 
@@ -197,7 +201,7 @@ class RequestGenerator:
         return self._run.generator.waiting_for_cache
 
     def stop(self, reason: str) -> None:
-        """Send nothing new: requests that wait or come end as pending, with `LimiterClosed(reason)`. Calls in flight go on."""
+        """Send no more requests: waiting and new ones end as pending, with `LimiterClosed(reason)`. Calls in flight continue."""
         self._run_state.end(reason)
 
     async def drain(self, grace_seconds: float) -> None:
@@ -244,7 +248,7 @@ class RequestGenerator:
         )
         try:
             request_id, claimed = await asyncio.shield(registering)
-        except asyncio.CancelledError:  # the ledger may have taken it all the same
+        except asyncio.CancelledError:  # the ledger may have recorded it all the same
             registering.add_done_callback(self._registered_in_vain)
             raise
         if claimed is None:
@@ -277,18 +281,18 @@ class RequestGenerator:
             await self._tidy_once([await self._unanswered.get()])
 
     async def _tidy_once(self, ids: list[int]) -> None:
-        for _ in range(2):  # what was being written down when its caller left is a call then
+        for _ in range(2):  # an intent being recorded when its caller left may become a call
             if in_flight := set(self._run_state.in_flight):
                 await asyncio.wait(in_flight)
         while not self._unanswered.empty():
             ids.append(self._unanswered.get_nowait())
         try:
             await self._run.context.ledger.awrite(drop_unsent, self._run.context.owner, ids)
-        except LedgerError as error:  # they are swept when the next generator opens
+        except LedgerError as error:  # they are deleted when the next generator opens
             _LOG.warning("%d requests that were not answered could not be cleared away: %s", len(ids), error)
 
     async def find(self, name: str) -> tuple[ConversationRequest, str, Outcome | None] | None:
-        """The request with this name or conversation id: its state in the ledger and its outcome."""
+        """Find the request with this name or conversation id; returns it with its state in the ledger and its outcome."""
         ledger, dataset = self._run.context.ledger, self._run.context.dataset_id
         row = await ledger.aread(find_request, dataset, name)
         if row is None:
@@ -301,16 +305,16 @@ class RequestGenerator:
         return await self._run.context.ledger.aread(read_batches, self._run.context.dataset_id, batch=batch)
 
     async def costs(self, since: datetime | None, until: datetime | None, by: GroupBy | None) -> CostSummary:
-        """What was spent in a period by all that use this ledger. Raises `ConfigError` for another `by` than there is."""
+        """The costs in a period of everything recorded in this ledger. Raises `ConfigError` for an unknown `by`."""
         return await self._run.context.ledger.aread(cost_summary, since, until, by=by, provider=self._provider)
 
     async def take_key(self, key: str, fingerprint: str) -> KnownKey:
-        """What is known of a caller's key, which is this process's from now on if nobody else works on it."""
+        """Take a caller's key for this process, unless another process works on it. Returns the key's state."""
         now, nonce = datetime.now(UTC), uuid.uuid4().hex
         return await self._run.context.ledger.awrite(take_key, key, fingerprint, nonce, self._run.context.owner, now)
 
     async def end_key(self, key: str, status: int | None, response: str | None) -> None:
-        """Keep the response to a caller's key, if it is to be given again."""
+        """End the work for a caller's key, and keep its response if there is one to repeat."""
         await self._run.context.ledger.awrite(end_key, key, status, response)
 
 
@@ -323,10 +327,10 @@ async def open_generator(
     spec: DatasetSpec | None = None,
     open_limiter: OpenLimiter | None = None,
 ) -> AsyncIterator[RequestGenerator]:
-    """A generator, checked to be able to work. `spec` brings a model, limits, retries and budget of one's own; else the seed's
-    defaults hold.
+    """Open a generator, and check key and model. `spec` sets model, limits, retries and budget; without it the seed's defaults
+    apply.
 
-    At the end it drains: calls in flight are waited for, as long as one may take. Raises `ConfigError`, `FatalAPIError` or `LedgerError`
+    At the end it waits for calls in flight, as long as one may take. Raises `ConfigError`, `FatalAPIError` or `LedgerError`
     before anything is paid.
     """
     if spec is not None and model is not None:
@@ -347,7 +351,7 @@ async def open_generator(
         finally:
             opened.stop("the generator was closed")
             await opened.drain(spec.retry.timeout_seconds + 5)
-            await opened._tidy_once([])  # noqa: SLF001 - the last of them
+            await opened._tidy_once([])  # noqa: SLF001 - what is left
             await run.context.ledger.awrite(close_run, run.context.run_id, *_summary(run_state), datetime.now(UTC))
 
 
@@ -358,12 +362,12 @@ def default_spec(model: str) -> DatasetSpec:
 
 
 def name_in_batch(batch: str, index: int) -> str:
-    """The name of a request in a batch: 32 hex digits, the same each time."""
+    """The name of a request in a batch: 32 hex digits, always the same for the same batch and index."""
     return hashlib.sha256(f"{batch}/{index}".encode()).hexdigest()[:32]
 
 
 def _summary(run_state: LastingRunState) -> tuple[str, str, dict[str, object]]:
-    """A run's end state, message and report."""
+    """The run's final state, message and report."""
     generated = run_state.tally["generated"]
     report = {"generated": generated, "cost_usd": f"{usd(run_state.cost_pico):f}"}
     return (

@@ -1,4 +1,5 @@
-"""The open resources of one generating process: ledger, owner, client, limiter, generator. All are checked before a cent is spent."""
+"""Opens the resources of one generating process: ledger, owner, client, limiter, generator. All are checked before anything is
+paid."""
 
 from __future__ import annotations
 
@@ -31,14 +32,14 @@ from convoforge.rate import Limits, RateLimiter, fingerprint
 from convoforge.settings import Settings
 
 OpenLimiter = Callable[[Limits, str, str, Sequence[str]], AbstractAsyncContextManager[RateLimiter]]
-"""Makes a limiter from limits, endpoint, model and the keys' fingerprints."""
+"""Opens a limiter for limits, endpoint, model and the keys' fingerprints."""
 
 Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run that can generate: its context, and who makes its calls."""
+    """An open run: its context, its generator and its batcher."""
 
     context: RunContext
     generator: Generator
@@ -58,14 +59,14 @@ async def open_run(
     flow_run_id: str | None = None,
     part_of: str | None = None,
     sends: bool = True,
-    log: Log = logging.getLogger(__name__),  # noqa: B008 - the same one, always
+    log: Log = logging.getLogger(__name__),  # noqa: B008 - always the same logger
 ) -> AsyncIterator[Run]:
-    """A run of the dataset that `spec` names. Without `open_limiter` the rate is counted in the ledger.
+    """Open a run of the dataset that `spec` names. Without `open_limiter` the rate is counted in the ledger.
 
-    `flow_run_id` is Prefect's, where there is one. `part_of` is the id of a run that another process has begun, and will end: this one
-    takes part in it, under its budget. Without `sends` no request will be made: what was paid is collected though the model is gone.
-    Raises `ConfigError`, `FatalAPIError` or `LedgerError`: one line each, for a person. Who opened it waits for its calls in flight
-    before it is closed.
+    `flow_run_id` is Prefect's, if there is one. `part_of` is the id of a run that another process began and will end: this
+    process takes part in it, under its budget. Without `sends` no request is made, and the model may be gone: paid batches can
+    still be collected. Raises `ConfigError`, `FatalAPIError` or `LedgerError`, each with one line for a person. The caller waits
+    for its calls in flight before it closes the run.
     """
     simulate = provider == "simulator"
     accounts = check_account(settings, simulate=simulate)
@@ -124,5 +125,5 @@ async def _renew_lease(ledger: Ledger, owner: str, log: Log) -> None:
         await asyncio.sleep(RENEW_SECONDS)
         try:
             await ledger.awrite(renew, owner, datetime.now(UTC))
-        except LedgerError as error:  # the lease outlasts a short absence; the calls themselves find out about a long one
+        except LedgerError as error:  # the lease outlasts a short outage; in a long one the calls fail themselves
             log.warning("the lease could not be renewed: %s", error)

@@ -1,4 +1,4 @@
-"""One run of one process: everything its calls need, and nothing that changes but its state."""
+"""The context of one run in one process: everything its calls need."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from convoforge.rate import RateLimiter
 
 @dataclass(frozen=True, slots=True)
 class RunContext:
-    """`dataset_id` and `owner` are ids in the ledger, `key_names` the fingerprints of the API keys in their order, `base_url` is where
-    requests go. `state` is the one thing that changes."""
+    """Everything that a run's calls need. `dataset_id` and `owner` are ids in the ledger, `key_names` the fingerprints of the API
+    keys in order, `base_url` the URL that requests are sent to. Only `state` changes."""
 
     run_id: str
     dataset_id: int
@@ -40,5 +40,5 @@ class RunContext:
 
     @property
     def facts(self) -> ModelFacts:
-        """What is known of the model."""
+        """The known facts about the model."""
         return self.claude.facts

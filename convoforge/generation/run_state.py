@@ -1,4 +1,4 @@
-"""The state of a run in this process: why it stopped, and counts of what its calls brought. Shared by everything that makes its calls."""
+"""The state of a run in this process: why it stopped, and counts of its calls' results. Shared by all that make its calls."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from convoforge.models import Status
 from convoforge.rate import RateLimiter
 
 SAME_REJECTION_LIMIT = 10
-"""Maximum number of equal 400s in a row before a run stops: the fault is in what is sent, not in one request."""
+"""Maximum number of equal 400s in a row before a run stops: the fault is in all requests, not in one."""
 
 UNREADABLE_LIMIT = 10
-"""Maximum number of unreadable answers in a row before a run stops: it is not the API that answers."""
+"""Maximum number of unreadable answers in a row before a run stops: they do not come from the API."""
 
 
 @dataclass(slots=True)
 class RunState:
-    """What makes the calls of one run in this process stop, and what they have done so far.
+    """Why the calls of one run in this process stop, and what they have done so far.
 
-    `settled` is set when the next call has been recorded, or the run stops; then another event takes its place. `final` are the requests
-    for which the server wants no other attempt in this run. Without `recent` nobody minds how many answers are accepted.
+    `settled` is set when the next call has been recorded, or the run stops; then a new event replaces it. `final` are requests
+    that the server does not want to be retried in this run. Without `recent` the run never stops because too few answers are
+    accepted.
     """
 
     stopped: str | None = None
@@ -42,7 +43,7 @@ class RunState:
     _unreadable: int = 0
 
     def stop(self, reason: str, *, fatal: bool = False) -> None:
-        """Send nothing new. The first reason stays; a fatal one is remembered."""
+        """Stop the run: no more requests are sent. Keeps the first reason, and whether any was fatal."""
         self.fatal = self.fatal or fatal
         if self.stopped is None:
             self.stopped = reason
@@ -51,24 +52,25 @@ class RunState:
             self.wake_waiting()
 
     def allow(self, epoch: int) -> None:
-        """Raises `LimiterClosed` where what came in this epoch is not sent any more. A run has one epoch, and its limiter is closed."""
+        """Raise `LimiterClosed` if requests of this epoch may not be sent. Never here: a run has one epoch, and closes its
+        limiter."""
 
     def rest(self, seconds: float, reason: str) -> None:
-        """The API asks for a longer wait than a run has patience for: the run ends short."""
+        """Stop the run, as the API asks for a longer wait than `patience_seconds`."""
         self.stop(reason)
 
     def other_model(self, reason: str) -> None:
-        """Another model answers than was asked for, and the spec does not allow it."""
+        """Stop the run, as another model answers than requested, and the spec does not allow it."""
         self.stop(reason, fatal=True)
 
     def wake_waiting(self) -> None:
-        """Wake those who wait for room in a budget."""
+        """Wake the requests that wait for room in a budget."""
         self.settled.set()
         self.settled = asyncio.Event()
 
     def count_answer(self, status: Status, faults: Sequence[str], content_hash: str | None) -> Status:
-        """Count what an answer turned out to be: why it is not accepted, if it is not. Returns what it counts as, as far as this process
-        knows: what repeats an accepted one is not accepted."""
+        """Count an answer, with its `faults` if it is not accepted. Returns its status as far as this process knows: a repetition
+        of an accepted conversation is not accepted."""
         if self.recent is None:
             return status
         copy = status is Status.ACCEPTED and self.recent.repeats(content_hash)
@@ -77,8 +79,8 @@ class RunState:
         return Status.DROPPED if copy else status
 
     def note_answer(self, error: Exception | None) -> None:
-        """Count refusals of the same kind in a row, and answers in a row that cannot be read. None is an answer that is none of these;
-        an error of another kind says nothing of them."""
+        """Count equal refusals in a row, and unreadable answers in a row; stop the run at their limits. None is a good answer;
+        other errors do not change the counts."""
         if isinstance(error, UnreadableError):
             self._unreadable += 1
             if self._unreadable >= UNREADABLE_LIMIT:

@@ -1,4 +1,4 @@
-"""How many tokens a plan's prompts are, as the API counts them: free, and exact where letters are only a guess."""
+"""Counts the tokens of a plan's prompts with the API: free, and exact, unlike an estimate from characters."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ AT_ONCE = 4
 
 
 def count_prompts(plan: Plan, settings: Settings, seconds: float | None = None) -> dict[str, float]:
-    """The mean input tokens of each template's prompts, over a few of them. Raises a `ClaudeAPIError` or `ConfigError`, and `TimeoutError`
-    after so many seconds."""
+    """Mean number of input tokens of each template's prompts, from a few samples. Raises a `ClaudeAPIError` or `ConfigError`, and
+    `TimeoutError` after `seconds`."""
     return asyncio.run(asyncio.wait_for(_count(plan, settings), seconds))
 
 
