@@ -41,7 +41,7 @@ class Batcher:
     def __init__(self, run: RunContext, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._run = run
         self._now = now
-        self._most_bytes = MAX_BYTES
+        self._max_bytes = MAX_BYTES
         self._collector = Collector(run, now)
         self._search = BatchSearch(run)
 
@@ -73,7 +73,7 @@ class Batcher:
         for job, text in zip(jobs, texts, strict=True):
             name = make_custom_id(job.claimed.cell, job.claimed.draw, job.claimed.attempts + 1)
             request = api.request(name, job.prompt, job.settings, keep=text is not None and crowd[text] > 1)
-            if chunk and (len(chunk) >= MAX_REQUESTS or size + len(request) > min(MAX_BYTES, self._most_bytes)):
+            if chunk and (len(chunk) >= MAX_REQUESTS or size + len(request) > min(MAX_BYTES, self._max_bytes)):
                 yield chunk
                 chunk, size = [], 0
             chunk.append((job, request))
@@ -106,7 +106,7 @@ class Batcher:
             await self._collector.give_back(await self._run.ledger.aread(read_parts, batch_id), whole)
             await self._run.ledger.awrite(end_batch, batch_id, "failed", self._now())
             if error.status == 413 and len(taken) > 1:  # a proxy takes less than the API
-                self._most_bytes = sum(len(request) for _, request in taken) // 2
+                self._max_bytes = sum(len(request) for _, request in taken) // 2
                 return await self.submit(await self._claim_again([job for job, _ in taken]))
             wait = error.retry_after or 0.0
             if isinstance(error, FatalAPIError | RejectedError):

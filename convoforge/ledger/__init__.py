@@ -22,9 +22,9 @@ T = TypeVar("T")
 
 
 class Ledger:
-    """An open ledger. Functions of this package that take a connection run through it: ``ledger.read(read_runs, limit=5)``.
+    """An open ledger. It runs this package's functions that take a connection: ``ledger.read(read_runs, limit=5)``.
 
-    `read` and `write` block; a running event loop uses `aread`, `awrite` and `batched`. Close it, or use it in `with`.
+    `read` and `write` block; inside an event loop use `aread`, `awrite` and `batched`. Close it, or use it in `with`.
     """
 
     def __init__(self, database_url: str) -> None:
@@ -33,11 +33,12 @@ class Ledger:
 
     @cached_property
     def writer(self) -> Writer:
-        """The process's one writing thread, started when first needed."""
+        """The process's single writer thread, started when first needed."""
         return Writer(self.engine)
 
     def read(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """What a reading function returns. Waits a while for a server that restarts; raises `LedgerError` if it does not answer."""
+        """Run a reading function and return its result. Waits a while for a server that restarts; raises `LedgerError` if it does
+        not answer."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             try:
@@ -50,7 +51,7 @@ class Ledger:
             time.sleep(0.5)
 
     def write(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """What a writing function returns, committed. Raises `LedgerError` if the database does not take it."""
+        """Run a writing function, commit, and return its result. Raises `LedgerError` if the database refuses it."""
         try:
             with self.engine.begin() as connection:
                 return function(connection, *args, **kwargs)
@@ -58,23 +59,23 @@ class Ledger:
             raise _make_error(error) from error
 
     async def aread(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """`read`, beside a running event loop."""
+        """As `read`, without blocking the event loop."""
         return await asyncio.to_thread(lambda: self.read(function, *args, **kwargs))
 
     async def awrite(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """`write`, in the next group commit."""
+        """As `write`, in the next group commit."""
         result: T = await self.writer.write(_each, lambda connection: function(connection, *args, **kwargs))
         return result
 
     async def batched(self, function: Write[Item, Result], item: Item) -> Result:
-        """Hand one item to a function that writes many at once (`start_attempts`, `finish_attempts`). No attempt is started once the
-        disk is full: its answer could not be kept."""
+        """Write one item with a function that writes many at once (`start_attempts`, `finish_attempts`). Raises `LedgerFullError`
+        for a new attempt if the disk is full: its answer could not be stored."""
         if function is start_attempts and self.writer.full:
             raise LedgerFullError(self.writer.full)
         return await self.writer.write(function, item)
 
     async def check_room(self) -> None:
-        """Raises `LedgerFullError` while the disk is full. Looks whether it still is."""
+        """Raise `LedgerFullError` if the disk is still full."""
         if self.full:
             await asyncio.to_thread(self.writer.look_for_room)
         if self.full:
@@ -82,16 +83,16 @@ class Ledger:
 
     @property
     def full(self) -> str:
-        """That its disk is full, for a person; empty if it is not."""
+        """The message that the disk is full; empty if it is not."""
         return self.writer.full if "writer" in self.__dict__ else ""
 
     @property
     def waiting(self) -> str:
-        """What its writer waits for, for a person; empty if it does not."""
+        """The message what the writer waits for; empty if it does not wait."""
         return self.writer.waiting if "writer" in self.__dict__ else ""
 
     def close(self) -> None:
-        """Write what waits and let go of the database."""
+        """Finish waiting writes and close the database."""
         if "writer" in self.__dict__:
             self.writer.close()
         self.engine.dispose()

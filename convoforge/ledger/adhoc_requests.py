@@ -1,4 +1,4 @@
-"""Requests that belong to no dataset: found again by their names, by their caller's key, and in the batch they came in."""
+"""Requests outside any dataset, found by their names, by their caller's key, and by their batch."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from convoforge.planning.plan import Cell
 from convoforge.pricing import usd
 
 KEY_LIFETIME = timedelta(hours=24)
-"""Time that a caller's key is known, and the response to it kept."""
+"""Time for which a caller's key and the response to it are kept."""
 
 
 @dataclass(frozen=True, slots=True)
 class KnownKey:
-    """A caller's key. `nonce` names what it asked for; `status` and `response` are there once there is one to give again. `taken`: another
-    process is at work on it."""
+    """A caller's key. `nonce` names its request; `status` and `response` are set once there is a response to repeat. `taken`:
+    another process works on it."""
 
     nonce: str
     fingerprint: str
@@ -41,9 +41,9 @@ class KnownKey:
 def register_named(
     connection: Connection, dataset: int, cell: Cell, request: str, owner: str, now: datetime
 ) -> tuple[int, Claimed | None]:
-    """The id of the request whose name is `cell.key`, and the claim on it; no claim where it is answered already.
+    """Register and claim the request whose name is `cell.key`. Returns its id and the claim; no claim if it is answered already.
 
-    Raises `LimiterClosed` where somebody else is at work on it.
+    Raises `LimiterClosed` if another caller's request with this name is in progress.
     """
     row = connection.execute(_named(dataset, cell.key)).one_or_none()
     if row is None:
@@ -60,7 +60,7 @@ def register_named(
 
 
 def find_request(connection: Connection, dataset: int, name: str) -> Any:
-    """`id`, `state` and `request` (as JSON) of the request with this name, or whose answer has this conversation id; None if none is."""
+    """`id`, `state` and `request` (as JSON) of the request with this name or conversation id; None if there is none."""
     found = connection.execute(_named(dataset, name)).one_or_none()
     if found is not None:
         return found
@@ -73,7 +73,7 @@ def find_request(connection: Connection, dataset: int, name: str) -> Any:
 
 
 def read_outcome(connection: Connection, request_id: int, judge: Callable[[Quality], Status]) -> Outcome | None:
-    """What became of an answered request, as `judge` rules on its quality; None where it has no answer."""
+    """The outcome of an answered request, with the status that `judge` gives for its quality; None if it has no answer."""
     row = next(read_answers(connection, [request_id]), None)
     if row is None:
         return None
@@ -111,7 +111,7 @@ def read_outcome(connection: Connection, request_id: int, judge: Callable[[Quali
 
 
 def drop_unsent(connection: Connection, owner: str, ids: Sequence[int]) -> None:
-    """Requests that nobody waits for any more: one that was never sent leaves no row, one that was is nobody's claim."""
+    """Clean up requests without a waiting caller: delete those never sent, and release the claims on the others."""
     mine = (requests.c.id.in_(ids), or_(requests.c.owner.is_(None), requests.c.owner == owner))
     sent = exists().where(generation_logs.c.request_id == requests.c.id)
     under_way = exists().where(generation_logs.c.request_id == requests.c.id, generation_logs.c.status == "open")
@@ -122,13 +122,13 @@ def drop_unsent(connection: Connection, owner: str, ids: Sequence[int]) -> None:
 
 
 def sweep_unsent(connection: Connection, dataset: int) -> None:
-    """Drop what earlier processes left behind of requests that were never sent."""
+    """Delete requests of earlier processes that were never sent."""
     sent = exists().where(generation_logs.c.request_id == requests.c.id)
     connection.execute(delete(requests).where(requests.c.dataset_id == dataset, requests.c.state == "pending", ~sent))
 
 
 def take_key(connection: Connection, key: str, fingerprint: str, nonce: str, owner: str, now: datetime) -> KnownKey:
-    """What is known of a caller's key: made known, as `owner`'s, if it is new, or its process is gone. Old keys are forgotten."""
+    """Take a caller's key for `owner` if the key is new or its process is gone. Returns its state. Deletes expired keys."""
     keys = idempotency_keys.c
     connection.execute(delete(idempotency_keys).where(keys.created_at < now - KEY_LIFETIME))
     fresh = {"key": key, "fingerprint": fingerprint, "nonce": nonce, "owner": owner, "created_at": now}
@@ -144,13 +144,13 @@ def take_key(connection: Connection, key: str, fingerprint: str, nonce: str, own
 
 
 def end_key(connection: Connection, key: str, status: int | None, response: str | None) -> None:
-    """Keep the response to a caller's key; without one, whoever brings the key next may try again."""
+    """End the work for a caller's key and keep its response; without one, the next request with the key may try again."""
     values = {"status": status, "response": response, "owner": None}
     connection.execute(update(idempotency_keys).where(idempotency_keys.c.key == key).values(values))
 
 
 def open_batch(connection: Connection, batch: str, dataset: int, run_id: str, names: Sequence[str], now: datetime) -> None:
-    """Write down that requests came together. One that comes again is the same batch."""
+    """Record the start of a batch of requests. A batch that is sent again replaces the earlier record."""
     connection.execute(delete(request_batches).where(request_batches.c.id == batch))
     values = {"id": batch, "dataset_id": dataset, "run_id": run_id, "total": len(names), "requests": json.dumps(list(names))}
     connection.execute(insert(request_batches), {**values, "started_at": now})
@@ -159,15 +159,15 @@ def open_batch(connection: Connection, batch: str, dataset: int, run_id: str, na
 def close_batch(
     connection: Connection, batch: str, successful: int, failed: int, skipped: int, cost_pico: int, now: datetime
 ) -> None:
-    """Write down what became of them."""
+    """Record the counts and cost of a finished batch."""
     values = {"successful": successful, "failed": failed, "skipped": skipped, "cost_pico": cost_pico, "finished_at": now}
     connection.execute(update(request_batches).where(request_batches.c.id == batch).values(values))
 
 
 @dataclass(frozen=True, slots=True)
 class BatchSummary:
-    """Requests that came together, by their names, and what became of them. `finished_at` is None while they are under way, and where
-    their caller left."""
+    """A batch: its requests' names, counts and cost. `finished_at` is None while it is in progress, and if its caller left
+    early."""
 
     id: str
     names: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Writing down attempts: an intent and its reservation before the call, usage, cost and answer after it."""
+"""Records attempts: intent and reservation before the call; usage, cost and answer after it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from convoforge.models import Quality, ScorerResult, Terms, Usage
 from convoforge.scoring import Scored
 
 CONTENT_KEY = 12
-"""Characters of a content's hash that are kept as its key. Contents whose keys are alike are compared by their whole hash."""
+"""Number of characters of a content hash that make its key. Contents with equal keys are compared by the whole hash."""
 
 SCORE_COLUMNS = ("rubric", "score", "rejection", "results")
 
@@ -25,7 +25,7 @@ SCORE_COLUMNS = ("rubric", "score", "rejection", "results")
 @dataclass(frozen=True, slots=True)
 class Intent:
     """A call about to be made. `limits` are the budgets it must fit into: scope → pico-dollars, None without a cap. `batch_id` is the
-    ledger's id of the message batch it is a part of, if it is."""
+    ledger's id of its message batch, if it is part of one."""
 
     request_id: int
     attempt: int
@@ -45,7 +45,7 @@ class Intent:
 
 @dataclass(frozen=True, slots=True)
 class AnswerRow:
-    """What came back: the turns as JSON, or the raw text where there is no conversation in it. `scored` is there where nobody scores it
+    """An answer: the turns as JSON, or the raw text if it holds no conversation. `scored` is only set if the answer is not scored
     later. `system` is the template's system turn, never one that the model wrote."""
 
     conversation_id: str
@@ -64,10 +64,10 @@ class AnswerRow:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """How a call ended. `billing` is billed, none or maybe. `request_state` is what the request becomes: held, failed, pending, or
-    None where another attempt follows. `provider` is who answered, and `model` and `price` what, if another did than was meant to;
-    `answered_model` is the answer's own name for it where it differs at all. `worst_pico` is what it cost at least where billing is maybe;
-    without `usage_known` no usage is known."""
+    """The result of a call. `billing` is billed, none or maybe. `request_state` is the request's next state: held, failed,
+    pending, or None if another attempt follows. `provider`, `model` and `price` are those of the answer, if not the requested
+    ones; `answered_model` is the model's name in the answer if it differs in any way. `worst_pico` is the lower bound
+    of its worst case if billing is maybe; without `usage_known` the usage is unknown."""
 
     intent: Intent
     status: str
@@ -95,7 +95,7 @@ class Completion:
 
 
 def _columns(kind: type[Any], table: Table, *but: str) -> tuple[str, ...]:
-    """The fields of a dataclass that a table has columns for."""
+    """The fields of a dataclass for which a table has columns."""
     return tuple(name for name in kind.__dataclass_fields__ if name in table.c and name not in but)
 
 
@@ -105,17 +105,17 @@ _OF_ANSWER = _columns(AnswerRow, answers)
 
 
 def _pick(value: object, names: Iterable[str]) -> dict[str, Any]:
-    """What a row says in columns that are called as in `value`."""
+    """The named attributes of `value` as a dictionary."""
     return {name: getattr(value, name) for name in names}
 
 
 def read_intent(row: Any, limits: Mapping[str, int | None]) -> Intent:
-    """The intent of an attempt that is open, from its row in the log."""
+    """Read the intent of an open attempt from its row in the log."""
     return Intent(**_pick(row, _OF_INTENT), reserve_pico=row.reserved_pico, limits=limits)
 
 
 def start_attempts(connection: Connection, items: Sequence[Intent]) -> Sequence[Denied | None]:
-    """Write intents and reserve their worst case, in order; `Denied` for one that does not fit into a budget."""
+    """Record intents and reserve their worst case, in order; `Denied` for one that does not fit into a budget."""
     budgets = read_budgets(connection, {scope for item in items for scope in item.limits})
     results: list[Denied | None] = []
     rows = []
@@ -150,10 +150,10 @@ _LET_GO = _REQUEST.values(
 
 
 def finish_attempts(connection: Connection, items: Sequence[Completion]) -> Sequence[None]:
-    """Write how calls ended: log, answer, request and budgets together, or nothing of it.
+    """Record the ends of calls: log, answer, request and budgets together, or nothing.
 
-    A call whose process was taken for dead has ended after all: it is no longer lost. Raises `LedgerError` for one that was never
-    begun, or whose end has been written before: what it cost must not be counted twice.
+    A call recorded as lost, because its process was taken for dead, is no longer lost. Raises `LedgerError` for a call that was
+    never begun, or whose end was recorded before: its cost must not be counted twice.
     """
     budgets = read_budgets(connection, {scope for item in items for scope in item.intent.limits})
     logs, kept, held, let_go = [], [], [], []
@@ -163,7 +163,7 @@ def finish_attempts(connection: Connection, items: Sequence[Completion]) -> Sequ
             budget = budgets[scope]
             budget["reserved_pico"] -= intent.reserve_pico
             budget["spent_pico"] += item.cost_pico
-            # What may have been billed without our knowing counts at its worst case, so that no cap is passed.
+            # A cost that may have been billed counts at its worst case, so that no cap is exceeded.
             budget["maybe_pico"] += maybe
         logs.append(
             {
@@ -196,7 +196,7 @@ def finish_attempts(connection: Connection, items: Sequence[Completion]) -> Sequ
     if found < len(items):
         _write_late(connection, items, logs, budgets, len(items) - found)
     write_budgets(connection, budgets)
-    # by itself, as it is in an index that every end would otherwise write
+    # a statement of its own: its columns are in an index, which every end would have to update otherwise
     if others := [row for item in items if (row := _who_answered(item))]:
         connection.execute(_LOG, others)
     if kept:
@@ -208,12 +208,12 @@ def finish_attempts(connection: Connection, items: Sequence[Completion]) -> Sequ
 
 
 def _maybe_pico(item: Completion) -> int:
-    """The worst that a call may have cost beyond what is known, in pico-dollars, where nobody knows what it was billed."""
+    """Maximum cost of a call beyond its known cost, in pico-dollars, if its billing is unclear; else 0."""
     return max(item.intent.reserve_pico, item.worst_pico) - item.cost_pico if item.billing == "maybe" else 0
 
 
 def _who_answered(item: Completion) -> dict[str, Any] | None:
-    """What an attempt's row says of who was asked, where another has answered."""
+    """The columns to change in an attempt's row if another provider or model answered; else None."""
     intent = item.intent
     if item.provider in (None, intent.provider) and item.model is None and item.price is None:
         return None
@@ -233,8 +233,8 @@ def _write_late(
     budgets: Mapping[str, dict[str, Any]],
     missing: int,
 ) -> None:
-    """Ends of calls that were kept as lost, because their process was silent for longer than its lease: what they reserved has been
-    moved to what may have been billed, and comes from there."""
+    """Record the ends of calls that were recorded as lost, because their process was silent for longer than its lease. Their
+    reservations were moved to the amount maybe billed, and are taken from there."""
     row = generation_logs.c
     query = select(row.request_id, row.attempt, row.maybe_pico).where(
         row.request_id.in_([item.intent.request_id for item in items]), row.status == "lost"
@@ -250,12 +250,12 @@ def _write_late(
 
 
 def content_values(content_hash: str | None) -> dict[str, str | None]:
-    """The columns by which a conversation is known again."""
+    """The columns that identify duplicates of a conversation."""
     return {"content_hash": content_hash, "content_key": content_hash and content_hash[:CONTENT_KEY]}
 
 
 def score_values(scored: Scored | None) -> dict[str, Any]:
-    """The columns that hold a score, and the result of each scorer."""
+    """The columns for a score and the result of each scorer."""
     if scored is None:
         return dict.fromkeys(SCORE_COLUMNS)
     quality = scored.quality
@@ -266,7 +266,7 @@ def score_values(scored: Scored | None) -> dict[str, Any]:
 
 
 def read_quality(score: int | None, results: str | None) -> Quality | None:
-    """The quality in those columns; None where it has not been scored."""
+    """Read the quality from its columns; None if not scored."""
     if score is None:
         return None
     return Quality(score, tuple(ScorerResult(*one) for one in orjson.loads(results or "[]")))

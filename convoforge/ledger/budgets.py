@@ -1,5 +1,5 @@
-"""Budgets: what a run, a dataset and a UTC day of a dataset or of an account have reserved, spent and may have been billed, against
-their caps."""
+"""Budgets: amounts reserved, spent and maybe billed by a run, a dataset, and a UTC day of a dataset or account, against their
+caps."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _COLUMNS = ("limit_pico", "reserved_pico", "spent_pico", "maybe_pico")
 
 @dataclass(frozen=True, slots=True)
 class Denied:
-    """A reservation that does not fit. `in_flight_pico` is what others have reserved and may give back."""
+    """A reservation that does not fit. `in_flight_pico` is reserved for other calls, which may free it."""
 
     scope: str
     limit_pico: int
@@ -28,13 +28,13 @@ class Denied:
 
 
 def list_budget_scopes(run_id: str, dataset_id: int, at: datetime, account: str | None = None) -> tuple[str, str, str]:
-    """The three budgets a call counts against: its run, its dataset, and the UTC day of its dataset or, where its spec names an account
-    (see `name_account`), of all datasets that name it."""
+    """The three budgets a call counts against: its run, its dataset, and the UTC day of its dataset or, if its spec names an
+    account (see `name_account`), of all datasets that name it."""
     return f"run:{run_id}", f"dataset:{dataset_id}", f"day:{account or dataset_id}:{at:%Y-%m-%d}"
 
 
 def name_account(account: str | None, provider: str) -> str | None:
-    """An account of a spec as budgets know it: what was simulated never counts as real."""
+    """The name of a spec's account in budgets: separate for simulations, which never count as real."""
     return f"{account}:{provider}" if account else None
 
 
@@ -46,21 +46,21 @@ def find_accounts(connection: Connection, run_ids: Iterable[str]) -> dict[str, s
 
 
 def describe_budget(scope: str) -> str:
-    """A budget as a person knows it."""
+    """The name of a budget for a person."""
     kind, of, *rest = scope.split(":")
     return f"{kind} budget of account '{of}'" if len(rest) == 2 else f"{kind} budget"
 
 
 def check_budget(budget: Mapping[str, Any], scope: str, limit: int | None, reserve: int) -> Denied | None:
-    """`Denied` where `reserve` more pico-dollars would pass the cap of a budget that was read."""
+    """`Denied` if `reserve` more pico-dollars would exceed the cap `limit` of a budget; else None."""
     if limit is None or budget["spent_pico"] + budget["maybe_pico"] + budget["reserved_pico"] + reserve <= limit:
         return None
     return Denied(scope, limit, budget["spent_pico"] + budget["maybe_pico"], budget["reserved_pico"])
 
 
 def read_budgets(connection: Connection, scopes: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """The budgets of `scopes`, locked until the transaction ends; zeros where there is none yet."""
-    scopes = sorted(scopes)  # one order for everyone: no deadlock
+    """Read the budgets of `scopes` and lock them until the transaction ends; zeros for those that do not exist yet."""
+    scopes = sorted(scopes)  # the same order in every process, to prevent deadlocks
     found: dict[str, dict[str, Any]] = {scope: {"limit_pico": None, **dict.fromkeys(_COLUMNS[1:], 0)} for scope in scopes}
     if not scopes:
         return found
@@ -73,14 +73,14 @@ def read_budgets(connection: Connection, scopes: Iterable[str]) -> dict[str, dic
 
 
 def read_spent(connection: Connection, scopes: Iterable[str]) -> dict[str, int]:
-    """What of each budget is spent, may be, or is reserved for calls in flight, in pico-dollars; locks nothing."""
+    """The amount of each budget that is spent, maybe billed, or reserved for calls in flight, in pico-dollars. Locks nothing."""
     one = budgets.c
     query = select(one.scope, one.spent_pico + one.maybe_pico + one.reserved_pico).where(one.scope.in_(list(scopes)))
     return dict.fromkeys(scopes, 0) | {scope: int(spent) for scope, spent in connection.execute(query)}
 
 
 def write_budgets(connection: Connection, changed: Mapping[str, Mapping[str, Any]]) -> None:
-    """Write back what `read_budgets` read, changed."""
+    """Write changed budgets back, as read by `read_budgets`."""
     if not changed:
         return
     statement = upsert(connection.dialect.name, budgets)

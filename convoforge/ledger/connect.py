@@ -1,4 +1,4 @@
-"""Opening a ledger: the engine, the check that database and release belong together, and what differs between the databases."""
+"""Opens a ledger: the engine, the check of the schema version, and the differences between the databases."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from convoforge.ledger.tables import HEAD, metadata
 from convoforge.project import read_database_url, show_database
 
 BUSY_SECONDS = 60
-"""Seconds that SQLite waits for another process's transaction."""
+"""Maximum seconds that SQLite waits for another process's transaction."""
 
 
 def open_engine(database_url: str) -> Engine:
-    """An engine on a ledger of this release's schema, migrated if it was older.
+    """Open an engine on a ledger, and migrate an older schema to this release's.
 
-    Raises `ConfigError` for a URL that names no database and `LedgerError` for one that cannot be reached or is newer.
+    Raises `ConfigError` for an invalid URL, and `LedgerError` for a database that cannot be reached or is newer.
     """
     url = _parse(database_url)
     shown = show_database(url.render_as_string(hide_password=False))
@@ -49,8 +49,8 @@ def open_engine(database_url: str) -> Engine:
 
 
 def upsert(dialect: str, table: Table) -> Any:
-    """An INSERT into `table` that knows ON CONFLICT."""
-    # one dialect is imported, not both: a command that only reads should begin at once
+    """Make an INSERT into `table` that supports ON CONFLICT."""
+    # only one dialect is imported: a command that only reads should start fast
     if dialect == "postgresql":
         from sqlalchemy.dialects import postgresql
 
@@ -80,7 +80,7 @@ def _connect_args(url: URL) -> dict[str, Any]:
 
 
 def _make_file(url: URL) -> None:
-    """The file, empty, where there is none yet: SQLite would make it readable for all, and what it puts beside it takes its mode."""
+    """Create an empty file if there is none: SQLite would make it readable for all, and its other files get the same mode."""
     path = Path(str(url.database)).resolve()
     try:
         make_folder(path.parent)
@@ -106,7 +106,7 @@ def _sqlite_pragmas(connection: Any, _record: Any) -> None:
 
 
 def _make_compiler(engine: Engine) -> type[SQLCompiler]:
-    """SQLite's compiler, with the hints that `with_hint` gives: SQLAlchemy leaves them out for SQLite."""
+    """Make an SQLite compiler that writes the hints of `with_hint`: SQLAlchemy leaves them out for SQLite."""
 
     class HintingCompiler(engine.dialect.statement_compiler):  # type: ignore[name-defined,misc]
         def get_from_hint_text(self, table: FromClause, text: str | None) -> str | None:
@@ -116,7 +116,7 @@ def _make_compiler(engine: Engine) -> type[SQLCompiler]:
 
 
 def _sqlite_begin(connection: Connection) -> None:
-    # IMMEDIATE where we mean to write: two deferred readers that both want to write would fail instead of waiting.
+    # IMMEDIATE for transactions that write: two deferred ones that both start to write would fail instead of waiting.
     mode = "" if connection.get_execution_options().get("read_only") else " IMMEDIATE"
     connection.exec_driver_sql(f"BEGIN{mode}")
 
@@ -124,7 +124,7 @@ def _sqlite_begin(connection: Connection) -> None:
 def _migrate(engine: Engine, shown: str) -> None:
     with engine.begin() as connection:
         if connection.dialect.name == "postgresql":
-            connection.execute(text("SELECT pg_advisory_xact_lock(40577)"))  # two processes opening one empty database
+            connection.execute(text("SELECT pg_advisory_xact_lock(40577)"))  # two processes may open an empty database at once
         if not inspect(connection).has_table("alembic_version"):
             _make(connection)
         elif (found := _read(connection)) != HEAD:
@@ -148,7 +148,7 @@ def _refuse(found: str, shown: str) -> str:
 
 
 def _make(connection: Connection) -> None:
-    """A new ledger: its tables, and the note that no migration is needed."""
+    """Create a new ledger: its tables, and its schema version."""
     metadata.create_all(connection)
     connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
     connection.execute(text("INSERT INTO alembic_version VALUES (:head)"), {"head": HEAD})
@@ -159,7 +159,7 @@ def _read(connection: Connection) -> str:
 
 
 def describe_error(error: SQLAlchemyError) -> str:
-    """What the database says, on one line."""
+    """The database's error message, on one line."""
     return str(getattr(error, "orig", None) or error).strip().splitlines()[0]
 
 

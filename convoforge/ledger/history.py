@@ -1,4 +1,4 @@
-"""What answers of a model to a template have been like: what an estimate goes by where there is a past."""
+"""Statistics of a model's past answers to a template, for estimates."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from convoforge.ledger.tables import generation_logs
 from convoforge.models import Provider
 
 _LATEST = 5_000
-"""Maximum number of answers to look at, the newest first: prompts change, and a look at a million would take seconds."""
+"""Maximum number of answers to read, newest first: prompts change, and reading a million would take seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """The answers to one template: how many, and their mean tokens and seconds. `prompt_tokens` are all of the input, cached or not;
-    `spread` is the standard deviation of `output_tokens`, of which `thinking_tokens` are a part; `cached_tokens` of the input
-    were read from the cache."""
+    """The answers to one template: their number, and their mean tokens and seconds. `prompt_tokens` is the whole input, cached or
+    not; `spread` is the standard deviation of `output_tokens`, which include `thinking_tokens`; `cached_tokens` of the input were
+    read from the cache."""
 
     answers: int
     prompt_tokens: float
@@ -31,7 +31,7 @@ class Made:
 
 
 def read_history(connection: Connection, provider: Provider, model: str, templates: Sequence[str]) -> dict[str, Made]:
-    """The newest answers of a model, by template; nothing of a template that it has not answered."""
+    """Statistics of a model's newest answers by template, without templates that have no answers."""
     logs = generation_logs.c
     prompt = logs.input_tokens + logs.cache_read_tokens + logs.cache_write_5m_tokens + logs.cache_write_1h_tokens
     latest = (

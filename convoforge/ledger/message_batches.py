@@ -1,7 +1,7 @@
-"""Message batches in the ledger: an intent before a batch is made, its name at the API after, each result once.
+"""Message batches in the ledger: an intent before a batch is created, the API's id after it, each result once.
 
-A batch outlives the process that made it. While it is open, its requests are claimed and its attempts are owned by the batch itself,
-so that no process's end gives them back: they are being worked on, and will be paid for.
+A batch outlives the process that created it. While it is open, the batch itself owns its requests and attempts, so that they are
+not released when a process ends: the API works on them, and they will be paid for.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from convoforge.models import Asked, Provider
 from convoforge.scoring import ScoringContext
 
 OPEN = ("intent", "made")
-"""The states of a batch that may still bring something: it is about to be made, or has been."""
+"""The states of an open batch, which may still bring results: about to be created, and created."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What the last look at a batch found. `api_status` and `api_ended_at` are the API's words; `missing_since` is the first of the looks
-    in a row at which the API had it or its results not; `trouble` says why its results are not here, if it should have brought them;
-    `given_up_at` is when its requests are asked again at the earliest, if nothing changes until then."""
+    """The result of the last check of a batch. `api_status` and `api_ended_at` come from the API; `missing_since` is the first of
+    the consecutive checks at which the API did not have the batch or its results; `trouble` is the reason why expected results
+    are not here; `given_up_at` is the earliest time at which its requests are sent again, if nothing changes until then."""
 
     looked_at: datetime | None = None
     api_status: str | None = None
@@ -40,8 +40,8 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class OpenBatch:
-    """A batch that may still bring something. `api_id` is None until the API has named it; `api_key` is its key's fingerprint, `endpoint`
-    the address it was made at. `seen` is what the last look at it found."""
+    """A batch that may still bring results. `api_id` is None until the API's id is known; `api_key` is its key's fingerprint,
+    `endpoint` the URL where it was created. `seen` is the result of the last check."""
 
     id: str
     run_id: str
@@ -69,15 +69,16 @@ class BatchRequest:
 
 
 def make_custom_id(cell: str, draw: int, attempt: int) -> str:
-    """A request's name in a batch: letters, digits and hyphens, 64 at most."""
+    """A request's custom id in a batch: letters, digits and hyphens, at most 64."""
     return f"{cell}-{draw}-{attempt}"
 
 
 def begin_batch(
     connection: Connection, batch_id: str, parts: Sequence[tuple[Intent, Asked]], now: datetime, endpoint: str | None = None
 ) -> Sequence[Denied | None]:
-    """Write down that a batch is about to be made at `endpoint` of those `parts` whose worst case fits into their budgets; `Denied` for
-    the others. They are of one run and one key, and claimed by whoever calls; afterwards by the batch."""
+    """Record that a batch is about to be created at `endpoint`, with those `parts` whose worst case fits into their budgets;
+    `Denied` for the others. All parts belong to one run and one key; the caller has claimed them, and the batch takes over the
+    claims."""
     results = start_attempts(connection, [intent for intent, _ in parts])
     taken = [part for part, denied in zip(parts, results, strict=True) if denied is None]
     if not taken:
@@ -101,23 +102,23 @@ def begin_batch(
 
 
 def name_batch(connection: Connection, batch_id: str, api_id: str) -> None:
-    """Write down what the API calls a batch, now that it is made."""
+    """Record the API's id of a batch after its creation."""
     connection.execute(update(batches).where(batches.c.id == batch_id).values(api_batch_id=api_id, state="made"))
 
 
 def write_seen(connection: Connection, batch_id: str, seen: Seen) -> None:
-    """Keep what a look at a batch found."""
+    """Record the result of a check of a batch."""
     connection.execute(update(batches).where(batches.c.id == batch_id).values(asdict(seen)))
 
 
 def list_open_batches(connection: Connection, dataset: int | None = None) -> list[OpenBatch]:
-    """The batches that may still bring something, oldest first; of one dataset, or of all."""
+    """The batches that may still bring results, oldest first, of one dataset or of all."""
     query = _batches().where(batches.c.state.in_(OPEN)).order_by(batches.c.created_at, batches.c.id)
     return _read(connection, query if dataset is None else query.where(runs.c.dataset_id == dataset))
 
 
 def list_troubled_batches(connection: Connection, limit: int) -> list[OpenBatch]:
-    """The batches that have ended with something wrong, the latest first."""
+    """The ended batches that had a problem, latest first."""
     over = (batches.c.state.not_in(OPEN), batches.c.trouble.is_not(None))
     return _read(connection, _batches().where(*over).order_by(batches.c.ended_at.desc(), batches.c.id).limit(limit))
 
@@ -150,7 +151,7 @@ def _read(connection: Connection, query: Select[Any]) -> list[OpenBatch]:
 
 
 def list_known_batches(connection: Connection) -> set[str]:
-    """What the API calls the batches that have been named."""
+    """The API's ids of all recorded batches."""
     return set(connection.execute(select(batches.c.api_batch_id).where(batches.c.api_batch_id.is_not(None))).scalars())
 
 
@@ -175,8 +176,8 @@ def read_parts(connection: Connection, batch_id: str) -> dict[str, BatchRequest]
 
 
 def finish_parts(connection: Connection, completions: Sequence[Completion]) -> set[tuple[int, int]]:
-    """Write what became of requests of a batch, of those that nobody has written yet: results may be read twice, and by two at once.
-    Returns which were new, as (request, attempt)."""
+    """Record the results of a batch's requests that are not recorded yet: results may be read twice, also by two processes at
+    once. Returns the new ones, as (request, attempt)."""
     logs = generation_logs.c
     by_key = {(one.intent.request_id, one.intent.attempt): one for one in completions}
     open_ = connection.execute(
@@ -191,12 +192,12 @@ def finish_parts(connection: Connection, completions: Sequence[Completion]) -> s
 
 
 def end_batch(connection: Connection, batch_id: str, state: str, now: datetime, trouble: str | None = None) -> None:
-    """Write down that a batch brings nothing more. `state` is ended, or failed where it was never made; `trouble` what was wrong."""
+    """Close a batch. `state` is ended, or failed if it was never created; `trouble` is its problem, if any."""
     connection.execute(update(batches).where(batches.c.id == batch_id).values(state=state, ended_at=now, trouble=trouble))
 
 
 def count_in_batches(connection: Connection, dataset: int) -> int:
-    """Number of requests of a dataset that are in batches, without a result."""
+    """Number of requests of a dataset in open batches, without a result."""
     logs = generation_logs.c
     query = (
         select(func.count())
@@ -209,5 +210,5 @@ def count_in_batches(connection: Connection, dataset: int) -> int:
 
 
 def _limits(row: Any, account: str | None) -> Mapping[str, int | None]:
-    """The budgets that a part was reserved in; their caps do not matter any more."""
+    """The budgets in which a part was reserved; their caps no longer matter."""
     return dict.fromkeys(list_budget_scopes(row.run_id, row.dataset_id, row.started_at, account))

@@ -1,4 +1,4 @@
-"""What the API says of its models, kept so that a plan needs no call."""
+"""The API's facts about its models, stored so that a plan needs no call."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from convoforge.ledger.tables import models
 from convoforge.planning.model_facts import ModelFacts, merge_facts, snapshot_facts
 
 KEPT = timedelta(days=1)
-"""Time that the API's facts go before the snapshot's: the date of a retirement may be moved any day."""
+"""Time for which the API's facts take precedence over the snapshot's: a retirement date may change any day."""
 
 
 def keep_facts(connection: Connection, provider: str, model: str, facts: Mapping[str, Any], now: datetime) -> None:
-    """Keep the API's facts of a model."""
+    """Store the API's facts about a model."""
     row = {"provider": provider, "model": model, "facts": orjson.dumps(facts).decode(), "asked_at": now}
     statement = upsert(connection.dialect.name, models)
     changed = {name: statement.excluded[name] for name in ("facts", "asked_at")}
@@ -26,8 +26,8 @@ def keep_facts(connection: Connection, provider: str, model: str, facts: Mapping
 
 
 def read_facts(connection: Connection, provider: str, model: str, now: datetime) -> ModelFacts:
-    """What is known of a model: the API's facts of the last day, else the package's snapshot; where that knows nothing either, the API's
-    facts of any time."""
+    """The known facts about a model: the API's from the last day, else the package's snapshot; if that does not know the model,
+    the API's of any age."""
     snapshot = snapshot_facts(model)
     row = connection.execute(select(models).where(models.c.provider == provider, models.c.model == model)).first()
     if row is None or (snapshot.known and row.asked_at < now - KEPT):

@@ -1,4 +1,4 @@
-"""Who works on what: an owner is a process that renews a lease. A dead owner's claims and reservations go back."""
+"""Owners: processes that renew a lease and own claims and reservations. A dead owner's claims and reservations are released."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ RENEW_SECONDS = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """This process, as others can check on it: host (with its boot), pid, when the process started, and the run it works on."""
+    """A process, identified so that others can check whether it lives: host (with its boot id), pid, start time in seconds since
+    1970, and its run."""
 
     id: str
     host: str
@@ -34,18 +35,18 @@ class Owner:
 
 @cache
 def identify_host() -> str:
-    """Name and boot of this machine: a pid means nothing on another one, nor after a restart."""
+    """Name and boot id of this machine: a pid is only meaningful on one machine until it restarts."""
     boot = Path("/proc/sys/kernel/random/boot_id")
     return f"{socket.gethostname()}/{boot.read_text().strip() if boot.exists() else int(psutil.boot_time())}"
 
 
 def make_owner(run_id: str | None = None) -> Owner:
-    """An owner for work on a run in this process."""
+    """Make an owner for this process and a run."""
     return Owner(uuid.uuid4().hex, identify_host(), os.getpid(), psutil.Process().create_time(), run_id)
 
 
 def register(connection: Connection, owner: Owner, now: datetime) -> None:
-    """Make an owner known, with a fresh lease. What dead ones left is put right first: perhaps nobody has a reason to claim anything."""
+    """Register an owner with a new lease. First releases dead owners: if nothing is claimed, no other call does it."""
     release(connection, list_dead_owners(connection, now), now)
     connection.execute(insert(owners), {**asdict(owner), "lease_until": now + LEASE})
 
@@ -56,24 +57,24 @@ def renew(connection: Connection, owner_id: str, now: datetime) -> None:
 
 
 def retire(connection: Connection, owner_id: str, now: datetime) -> None:
-    """Give back all that an owner still holds, and forget it."""
+    """Release everything that an owner still holds, and delete it."""
     release(connection, [owner_id], now)
     connection.execute(owners.delete().where(owners.c.id == owner_id))
 
 
 def list_dead_owners(connection: Connection, now: datetime, *, but: str | None = None) -> list[str]:
-    """Owners whose lease ended, or whose process on this machine is gone."""
+    """Owners, except `but`, whose lease has expired, or whose process on this machine is gone."""
     rows = connection.execute(select(owners)).all()
     return [row.id for row in rows if row.id != but and (row.lease_until < now or _gone(row.host, row.pid, row.started))]
 
 
 def list_living_owners(connection: Connection, ids: Sequence[str], now: datetime) -> set[str]:
-    """Those of `ids` that are at work."""
+    """Those of `ids` that are alive."""
     return _list_living(connection, owners.c.id.in_(ids), now)
 
 
 def list_other_owners(connection: Connection, run_id: str, owner_id: str, now: datetime) -> set[str]:
-    """The owners that are at work on a run beside `owner_id`."""
+    """The living owners that work on a run, except `owner_id`."""
     return _list_living(connection, and_(owners.c.run_id == run_id, owners.c.id != owner_id), now)
 
 
@@ -83,8 +84,8 @@ def _list_living(connection: Connection, which: ColumnElement[bool], now: dateti
 
 
 def release(connection: Connection, ids: Sequence[str], now: datetime) -> None:
-    """Return the claims and reservations of owners that are gone, and end their runs. Calls they left open may have been billed: they
-    are kept as lost."""
+    """Release the claims and reservations of dead owners, and end their runs. Their open calls may have been billed, and are
+    recorded as lost."""
     if not ids:
         return
     connection.execute(

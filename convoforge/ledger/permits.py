@@ -1,7 +1,7 @@
-"""Permits to send, counted in the ledger: the rate limit of processes that share a ledger and no Prefect server.
+"""Permits to send, counted in the ledger: the rate limit for processes that share a ledger, but no Prefect server.
 
-A permit counts from the transaction that grants it until its window has passed, whoever asked and whether that process still lives:
-a restarted server remembers what the one before it has sent. SQLite's clock is this machine's, PostgreSQL's is the server's.
+A permit counts from the transaction that grants it until its window has passed, even if its process has ended: a restarted server
+still counts the requests of its predecessor. SQLite uses this machine's clock, PostgreSQL the server's.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ Amounts = tuple[int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What a process asks of one API key's limit, named `limit`.
+    """A process's request for permits from one API key's limit, named `limit`.
 
-    `needs` wait in this order. `capacities` are the most of each kind that may count at once (infinite where there is no limit), a
-    permit counts for `seconds`. `pause_seconds` stop everybody who shares the limit. `corrections` are what earlier permits, by
-    their ids, turned out to use beyond what they were granted for.
+    `needs` wait in this order. `capacities` are the maximum amounts of each kind that may count at once (infinite without a
+    limit); a permit counts for `seconds`. `pause_seconds` pauses all processes that share the limit. `corrections` are the
+    differences between used and granted amounts of earlier permits, by permit id.
     """
 
     limit: str
@@ -38,7 +38,8 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """What counts now: seconds until each entry is forgotten, with its amounts, the oldest first; and seconds left of a pause."""
+    """The current use of a limit: seconds until each entry expires, with its amounts, oldest first; and seconds left of a
+    pause."""
 
     entries: Sequence[tuple[float, Amounts]] = ()
     pause_seconds: float = 0.0
@@ -46,7 +47,8 @@ class Counted:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """The first `granted` of the needs may go, under the permit of this id; the next one fits in `wait` seconds (0: none is left)."""
+    """The answer to an `Ask`: the first `granted` needs may be sent, with the permit of this id; the next one fits in `wait`
+    seconds (0: none is left)."""
 
     permit: int
     granted: int
@@ -55,13 +57,13 @@ class Grant:
 
 
 def take_permits(connection: Connection, ask: Ask) -> Grant:
-    """Write down the corrections and the pause, and grant as many of the needs as fit, in order."""
+    """Record the corrections and the pause, and grant as many of the needs as fit, in order."""
     paused = _lock(connection, ask.limit, ask.seconds)
     now = _now(connection)
     if ask.pause_seconds > 0:
         paused = max(paused, now + round(ask.pause_seconds * 1e6))
         connection.execute(update(rate_limits).where(rate_limits.c.name == ask.limit).values(paused_until=paused))
-    # a clock that was set back must not stop the rate for as long as it was ahead
+    # if a clock that was ahead is set back, its permits must not count for longer than a window
     connection.execute(update(permits).where(permits.c.limit_name == ask.limit, permits.c.at > now).values(at=now))
     for permit, amounts in ask.corrections.items():
         _correct(connection, ask.limit, permit, amounts, now)
@@ -75,15 +77,15 @@ def take_permits(connection: Connection, ask: Ask) -> Grant:
 
 
 def read_permits(connection: Connection, limit: str, seconds: float) -> Counted:
-    """What counts now against a limit whose window is `seconds`."""
+    """The current use of a limit with a window of `seconds`."""
     paused = connection.execute(select(rate_limits.c.paused_until).where(rate_limits.c.name == limit)).scalar_one_or_none()
     return _count(connection, limit, seconds, paused or 0, _now(connection))
 
 
 def fit(needs: Sequence[Amounts], counted: Counted, capacities: tuple[float, float, float], seconds: float) -> tuple[int, float]:
-    """How many of `needs`, in order, fit beside what counts, and the seconds until the next one does (0 if there is none).
+    """Number of `needs`, in order, that fit besides the current use, and seconds until the next one fits (0 if there is none).
 
-    A need beyond a whole capacity fits where nothing else counts. Pure.
+    A need larger than the capacity fits if nothing else counts. Pure.
     """
     if not needs or counted.pause_seconds > 0:
         return 0, counted.pause_seconds
@@ -107,7 +109,7 @@ def fit(needs: Sequence[Amounts], counted: Counted, capacities: tuple[float, flo
 
 
 def _wait(excess: float, entries: Sequence[tuple[float, int]]) -> float:
-    """Seconds until so much is forgotten that nothing is left of the excess, which counts all entries once they are added."""
+    """Seconds until so many entries have expired that `excess` plus the rest of them is at most 0."""
     excess += sum(amount for _, amount in entries)
     wait = 0.0
     for left, amount in entries:
@@ -126,7 +128,7 @@ def _sum(amounts: Iterable[Amounts]) -> Amounts:
 
 
 def _lock(connection: Connection, limit: str, seconds: float) -> int:
-    """Let nobody else grant before this transaction ends (SQLite has one writer anyway). Returns the end of the pause, in µs."""
+    """Lock a limit until this transaction ends (SQLite has one writer anyway). Returns the end of its pause, in µs since 1970."""
     new = upsert(connection.dialect.name, rate_limits).values(name=limit, window_seconds=seconds, paused_until=0)
     connection.execute(new.on_conflict_do_nothing())
     row: RowMapping = (
@@ -168,7 +170,7 @@ def _correct(connection: Connection, limit: str, permit: int, amounts: Amounts, 
         )
     )
     excess = (0, max(0, amounts[1]), max(0, amounts[2]))
-    if not changed.rowcount and any(excess):  # forgotten already: what was used beyond it counts from now
+    if not changed.rowcount and any(excess):  # the permit has expired: the excess over it counts from now
         _insert(connection, limit, excess, now)
 
 

@@ -1,5 +1,5 @@
-"""Plans as they were chosen: which cells a sample of a dataset has. Kept, so that all who work on a run, and whoever publishes after
-it, go by the same cells while the ledger grows."""
+"""Stored plans: the cells that were chosen for a dataset's sample. All processes of a run, and publishing after it, use the same
+cells while the ledger grows."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from convoforge.planning.plan import Plan
 
 
 def read_plan(connection: Connection, dataset_id: int, signature: str | None = None) -> Chosen | None:
-    """The plan of a dataset that was chosen last, or the last one of a signature."""
+    """A dataset's latest plan, or the latest with this signature."""
     query = select(plans).where(plans.c.dataset_id == dataset_id).order_by(plans.c.id.desc()).limit(1)
     row = connection.execute(query if signature is None else query.where(plans.c.signature == signature)).one_or_none()
     return None if row is None else _chosen(row)
 
 
 def read_run_plan(connection: Connection, run_id: str) -> Chosen | None:
-    """The plan that a run goes by, once it has one."""
+    """The plan of a run; None before it has one."""
     row = connection.execute(select(plans).join(runs, runs.c.plan_id == plans.c.id).where(runs.c.id == run_id)).one_or_none()
     return None if row is None else _chosen(row)
 
 
 def keep_plan(connection: Connection, dataset_id: int, run_id: str, plan: Plan, newest: int | None, now: datetime) -> bool:
-    """Let a run go by a plan that was made when `newest` was the dataset's newest one. False where another build has chosen since: look
-    again. A plan of the signature of the newest one is that one."""
+    """Set the plan of a run, made when `newest` was the id of the dataset's newest plan. Returns False if another build has
+    stored a plan since: make the plan again. A plan with the same signature as the newest one is not stored twice."""
     connection.execute(select(datasets.c.id).where(datasets.c.id == dataset_id).with_for_update())
     last = connection.execute(select(func.max(plans.c.id)).where(plans.c.dataset_id == dataset_id)).scalar_one()
     if last != newest:
@@ -50,7 +50,7 @@ def keep_plan(connection: Connection, dataset_id: int, run_id: str, plan: Plan, 
 
 
 def read_cells(connection: Connection, dataset_id: int) -> dict[str, Values]:
-    """Every cell of a dataset that was ever asked for, by its key."""
+    """Every cell of a dataset that was ever requested, by its key."""
     one = requests.c
     query = (
         select(one.cell, one.persona, one.emotion, one.topic, one.tier, one.template)

@@ -1,6 +1,6 @@
-"""The rate limiter of processes that share a ledger and no Prefect server: `serve`, `generate` and the Python class.
+"""The rate limiter for processes that share a ledger, but no Prefect server: `serve`, `generate` and the Python class.
 
-One task per process asks the ledger for permits, for all requests that wait at once; a single one costs a commit.
+One task per process asks the ledger for permits, for all waiting requests at once; each question costs a commit.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ from convoforge.rate.keys import Key, Window, limit_name
 from convoforge.rate.queueing import QueueingLimiter
 
 REREAD_SECONDS = 5.0
-"""Seconds between two looks at what other processes have used, and given back."""
+"""Seconds between two reads of other processes' use."""
 
 FLUSH_SECONDS = 0.25
-"""Seconds between two writes of corrections that nobody waits for."""
+"""Minimum seconds between two writes of corrections for which no request waits."""
 
 _NOTHING: Amounts = (0, 0, 0)
 
 
 def seconds_to_send(window_seconds: float) -> float:
-    """Seconds that a permit may take to become a request at the API: a commit on a busy disk is part of it. A permit counts for so
-    much longer than its window, which costs a fiftieth of the rate."""
+    """Maximum seconds between the grant of a permit and the sending of its request, including a commit on a busy disk. A permit
+    counts for this much longer than its window, which costs a fiftieth of the rate."""
     return min(1.0, max(0.25, window_seconds / 50))
 
 
 class LedgerKey(Key):
-    """A key whose count the ledger keeps. Its windows hold this process's use and what the API taught.
+    """A key whose use is counted in the ledger. Its windows hold this process's use and the limits that the API announced.
 
-    `capacities` are the most of each of `KINDS` that may count at once, a permit counts for `seconds`.
+    `capacities` are the maximum amounts of each of `KINDS` that may count at once; a permit counts for `seconds`.
     """
 
     def __init__(
@@ -69,33 +69,34 @@ class LedgerKey(Key):
         self.charge(permit.permit, [amount - taken for amount, taken in zip(amounts, permit.need.amounts, strict=True)])
 
     def charge(self, permit: int, more: Sequence[int]) -> None:
-        """Let a permit have been for so much more, of the kinds that are limited."""
+        """Add amounts to a permit's correction, for the kinds that are limited."""
         more = [amount if math.isfinite(capacity) else 0 for amount, capacity in zip(more, self._capacities, strict=True)]
         if any(more):
             before = self.corrections.get(permit, _NOTHING)
             self.corrections[permit] = (before[0] + more[0], before[1] + more[1], before[2] + more[2])
 
     def owes(self, now: float) -> bool:
-        """Whether there is something that the ledger should hear of."""
+        """Whether corrections or a pause must be written to the ledger."""
         return bool(self.corrections) or self.pause_until > now
 
     def looked(self, counted: Counted, now: float) -> None:
-        """Remember what counts, as read from the ledger at `now`."""
+        """Store the current use, as read from the ledger at `now`."""
         self._counted, self.looked_at = counted, now
         if counted.pause_seconds:
             self.hold(now + counted.pause_seconds)
 
     def shared(self, now: float) -> list[tuple[float, Amounts]]:
-        """What still counts of what was last seen: the second of the clock at which each is forgotten, and its amounts."""
+        """The last read entries that still count: expiry, in seconds of the clock, and amounts."""
         ends = ((self.looked_at + left, amounts) for left, amounts in self._counted.entries)
         return [(end, amounts) for end, amounts in ends if end > now]
 
 
 class LedgerRateLimiter(QueueingLimiter[LedgerKey]):
-    """The promise of `Limits` for each key, kept by all processes together that use the same ledger, endpoint, key and model.
+    """Keeps within `Limits` for each key, over all processes that use the same ledger, endpoint, key and model.
 
-    `endpoint` is the API's URL or a label; `fingerprints` name the keys, in the caller's order. Each process holds what all have used
-    against its own limits. While the ledger cannot be written, requests fail with `LedgerError`. See `RateLimiter` for what it answers.
+    `endpoint` is the API's URL or a label; `fingerprints` name the keys, in the caller's order. Each process compares the use of
+    all with its own limits. While the ledger cannot be written, requests fail with `LedgerError`. See `RateLimiter` for the
+    methods.
     """
 
     def __init__(
@@ -138,7 +139,7 @@ class LedgerRateLimiter(QueueingLimiter[LedgerKey]):
         if self._leaser:
             self._leaser.cancel()
             await asyncio.wait([self._leaser])
-        with suppress(LedgerError):  # then what was reserved and not used counts until its window has passed
+        with suppress(LedgerError):  # then unused reservations count until their window has passed
             await self._write_corrections()
 
     def pause(self, seconds: float, permit: Permit) -> None:
@@ -172,7 +173,7 @@ class LedgerRateLimiter(QueueingLimiter[LedgerKey]):
             self._woken.clear()
             try:
                 wait = await self._round()
-            except ConvoforgeError as error:  # the ledger: the requests that wait hear of it, later ones try again
+            except ConvoforgeError as error:  # an error of the ledger fails the waiting requests; later ones try again
                 while self._line:
                     self._fail_head(error)
                 wait = REREAD_SECONDS
@@ -184,7 +185,7 @@ class LedgerRateLimiter(QueueingLimiter[LedgerKey]):
                     await self._woken.wait()
 
     async def _round(self) -> float:
-        """One question to the ledger, if there is one. Returns seconds to the next."""
+        """Ask the ledger once for permits, if requests wait. Returns the seconds to wait before the next round."""
         now = self._clock()
         if not self._line:
             await self._keep_up(now)
@@ -202,7 +203,8 @@ class LedgerRateLimiter(QueueingLimiter[LedgerKey]):
         return 0.0 if self._line else REREAD_SECONDS
 
     async def _keep_up(self, now: float) -> bool:
-        """Tell the ledger what it should hear of, and look where the last look is too old. Whether either was done."""
+        """Write corrections and pauses to the ledger, and read again if the last read is too old. Returns whether either was
+        done."""
         owing = [key for key in self._alive if key.owes(now)]
         if owing:
             await asyncio.sleep(max(0.0, self._flushed_at + FLUSH_SECONDS - now))
@@ -213,7 +215,7 @@ class LedgerRateLimiter(QueueingLimiter[LedgerKey]):
         return bool(owing or stale)
 
     async def _take(self, key: LedgerKey, needs: Sequence[Need]) -> tuple[Grant, float]:
-        """Ask for permits, hand in what is owed. Also returns when they were counted, on this limiter's clock."""
+        """Ask for permits, and write corrections and pause. Also returns the time of the count, on this limiter's clock."""
         corrections, key.corrections = key.corrections, {}
         rest, key.pause_until = key.pause_until, -math.inf
         ask = Ask(
@@ -235,7 +237,8 @@ class LedgerRateLimiter(QueueingLimiter[LedgerKey]):
         return grant, at
 
     def _admit(self, key: LedgerKey, needs: Sequence[Need], grant: Grant, at: float) -> None:
-        """Let go as many as were granted, whoever waits now; what was granted for somebody else is corrected."""
+        """Admit as many waiting requests as were granted. They may differ from those asked for: the difference becomes a
+        correction."""
         for granted in needs[: grant.granted]:
             while self._line and next(iter(self._line)).done():  # its caller has just left
                 self._line.popitem(last=False)

@@ -1,4 +1,5 @@
-"""Draws in the ledger: registered once, claimed by one owner, held with an answer. And what scoring and publishing read."""
+"""Draws in the ledger: registered once, claimed by one owner, held with an answer. Also the queries for scoring and
+publishing."""
 
 from __future__ import annotations
 
@@ -23,12 +24,12 @@ from convoforge.planning.plan import Cell
 from convoforge.scoring import Scored, ScoringContext
 
 _CHUNK = 500
-"""Rows per statement: SQLite takes 32,766 variables, and a shorter statement is no slower."""
+"""Maximum rows per statement: SQLite takes 32,766 variables, and a shorter statement is not slower."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A request this owner may generate. `attempts` is how many were made before, over all runs."""
+    """A request that this owner may generate. `attempts` is the number of earlier attempts, over all runs."""
 
     request_id: int
     cell: str
@@ -37,7 +38,7 @@ class Claimed:
 
 
 def register_draws(connection: Connection, dataset_id: int, draws: Sequence[tuple[Cell, int]]) -> int:
-    """Make draws known, pending. Those already known are left alone. Returns how many were new."""
+    """Register draws as pending. Those already registered are not changed. Returns the number of new ones."""
     before = _count(connection, dataset_id)
     statement = upsert(connection.dialect.name, requests).on_conflict_do_nothing(index_elements=["draw_key"])
     for chunk in split_chunks(draws):
@@ -49,20 +50,21 @@ def register_draws(connection: Connection, dataset_id: int, draws: Sequence[tupl
 
 
 def register_one(connection: Connection, dataset_id: int, cell: Cell, request: str) -> int:
-    """Make one ad-hoc request known; `cell.key` is its nonce. Returns the request's id."""
+    """Register one ad-hoc request; `cell.key` is its nonce. Returns the request's id."""
     values = {**_make_row(dataset_id, cell, 0), "request": request}
     return int(connection.execute(insert(requests).returning(requests.c.id), values).scalar_one())
 
 
 def _make_row(dataset_id: int, cell: Cell, draw: int) -> dict[str, Any]:
-    """A pending request."""
+    """Make the row of a pending request."""
     axes = {name: getattr(cell, name) for name in ("persona", "emotion", "topic", "tier", "template")}
     key = {"draw_key": draw_key(cell.key, draw), "cell": cell.key, "draw": draw}
     return {"dataset_id": dataset_id, "state": "pending", **key, **axes}
 
 
 def claim(connection: Connection, owner: str, ids: Sequence[int], now: datetime) -> list[Claimed]:
-    """Take pending requests for `owner`, and those whose owner is dead. What somebody alive has claimed is left out."""
+    """Claim pending requests for `owner`, and those whose owner is dead. Requests that a living owner has claimed are left
+    out."""
     dead = list_dead_owners(connection, now, but=owner)
     release(connection, dead, now)
     taken: list[Claimed] = []
@@ -88,7 +90,7 @@ def claim(connection: Connection, owner: str, ids: Sequence[int], now: datetime)
 
 
 def release_claims(connection: Connection, owner: str, ids: Sequence[int], reason: str) -> None:
-    """Give claimed requests back, pending, with the reason why they were not finished."""
+    """Make claimed requests pending again, with the reason why they were not finished."""
     for chunk in split_chunks(ids):
         connection.execute(
             update(requests)
@@ -98,7 +100,7 @@ def release_claims(connection: Connection, owner: str, ids: Sequence[int], reaso
 
 
 def list_unanswered(connection: Connection, run_id: str) -> set[int]:
-    """The requests without an answer that attempts of this run have failed."""
+    """The requests without an answer for which an attempt of this run failed."""
     query = (
         select(requests.c.id)
         .join(generation_logs, generation_logs.c.request_id == requests.c.id)
@@ -109,7 +111,7 @@ def list_unanswered(connection: Connection, run_id: str) -> set[int]:
 
 
 def requeue(connection: Connection, ids: Sequence[int]) -> None:
-    """Make held or failed draws pending again: a refresh, or a refused request that would be sent differently today."""
+    """Make held or failed draws pending again, for a refresh, or for a refused request that has changed since."""
     for chunk in split_chunks(ids):
         connection.execute(
             update(requests).where(requests.c.id.in_(chunk), requests.c.state != "claimed").values(state="pending", reason=None)
@@ -117,12 +119,12 @@ def requeue(connection: Connection, ids: Sequence[int]) -> None:
 
 
 def read_draws(connection: Connection, dataset_id: int) -> list[Draw]:
-    """Every draw of a dataset with the verdict-relevant part of the answer it holds, and the last review."""
+    """Every draw of a dataset, with the last review and the parts of its answer that decide about acceptance."""
     return _draws(connection, _draws_of(dataset_id))
 
 
 def read_cell_draws(connection: Connection, dataset_id: int, cells: Collection[str]) -> list[Draw]:
-    """The same of a few cells."""
+    """As `read_draws`, for a few cells."""
     query = _draws_of(dataset_id)
     return [draw for chunk in split_chunks(sorted(cells)) for draw in _draws(connection, query.where(requests.c.cell.in_(chunk)))]
 
@@ -143,7 +145,7 @@ def _draws_of(dataset_id: int) -> Select[Any]:
             answers.c.kind,
             answers.c.score,
             answers.c.rejection,
-            # results are long, and of most draws nobody asks for them
+            # results are long, and only needed for rejected answers
             case((answers.c.rejection.is_not(None), answers.c.results)),
             answers.c.content_hash,
             func.coalesce(answers.c.reason, requests.c.reason),
@@ -159,7 +161,7 @@ def _draws_of(dataset_id: int) -> Select[Any]:
 
 
 def _draws(connection: Connection, query: Select[Any]) -> list[Draw]:
-    # a dataset may have a million draws, and few words: each is kept once
+    # a dataset may have a million draws, but few distinct texts: each is kept in memory once
     return [
         Draw(
             request_id,
@@ -186,7 +188,7 @@ def _why_rejected(score: int | None, results: str | None) -> str | None:
 
 
 def sum_paid(connection: Connection, ids: Sequence[int]) -> int:
-    """What the answers cost that requests hold, in pico-dollars."""
+    """Total cost of the answers that requests hold, in pico-dollars."""
     query = _current(func.coalesce(func.sum(generation_logs.c.cost_pico), 0)).join(generation_logs, IS_ATTEMPT_OF)
     return sum(int(connection.execute(query.where(requests.c.id.in_(chunk))).scalar_one()) for chunk in split_chunks(ids))
 
@@ -200,7 +202,7 @@ def _kept_once(word: str | None) -> str | None:
 
 
 def list_unscored(connection: Connection, dataset_id: int, rubric: str) -> array[int]:
-    """The requests of a dataset that hold a conversation without results of this version of a rubric."""
+    """The requests of a dataset whose conversation is not scored with this version of a rubric."""
     query = (
         _current(answers.c.request_id)
         .where(answers.c.kind == "ok", answers.c.rubric.is_distinct_from(rubric), requests.c.dataset_id == dataset_id)
@@ -212,7 +214,7 @@ def list_unscored(connection: Connection, dataset_id: int, rubric: str) -> array
 def read_unscored(
     connection: Connection, dataset: str, ids: Sequence[int], parameters: Mapping[str, Scalar]
 ) -> list[tuple[int, int, Conversation, ScoringContext]]:
-    """The conversations that some requests of a dataset hold: (request, attempt, conversation, what it was asked for)."""
+    """The conversations that some requests of a dataset hold: (request, attempt, conversation, its scoring context)."""
     asked = [requests.c[name] for name in ("template", "persona", "emotion", "topic", "tier")]
     query = _current(answers.c.request_id, answers.c.attempt, answers.c.turns, answers.c.system, *asked)
     return [
@@ -236,7 +238,7 @@ _SCORED = (
 
 
 def write_scores(connection: Connection, scores: Sequence[tuple[int, int, Scored, str]]) -> None:
-    """Keep the scorers' results and the hash by which a content is known again: (request, attempt, results, hash)."""
+    """Store scores and content hashes: (request, attempt, results, hash)."""
     rows = [
         {"b_request": request, "b_attempt": attempt, **score_values(scored), **content_values(content_hash)}
         for request, attempt, scored, content_hash in scores
@@ -246,7 +248,7 @@ def write_scores(connection: Connection, scores: Sequence[tuple[int, int, Scored
 
 
 def read_answers(connection: Connection, ids: Sequence[int]) -> Iterator[Any]:
-    """The answers that requests hold, in the order of `ids`, with request and log beside them, a chunk in memory at a time."""
+    """Yield the answers that requests hold, in the order of `ids`, joined with request and log; one chunk in memory at a time."""
     query = _current(
         requests,
         answers,
@@ -268,12 +270,12 @@ def read_answers(connection: Connection, ids: Sequence[int]) -> Iterator[Any]:
 
 
 def read_conversation(turns: str, system: str | None) -> Conversation:
-    """A conversation from the columns that hold it."""
+    """Read a conversation from its columns."""
     return Conversation(tuple(Turn(role, content) for role, content in orjson.loads(turns)), system)
 
 
 def write_conversation(conversation: Conversation) -> str:
-    """The turns as the ledger keeps them: a JSON list of [role, content]."""
+    """The turns as the ledger stores them: a JSON list of [role, content]."""
     return orjson.dumps([(turn.role, turn.content) for turn in conversation.turns]).decode()
 
 
@@ -287,5 +289,5 @@ def _count(connection: Connection, dataset_id: int) -> int:
 
 
 def split_chunks(items: Sequence[Any]) -> Iterable[Sequence[Any]]:
-    """Items in parts that fit into one statement."""
+    """Split items into chunks that fit into one statement."""
     return (items[start : start + _CHUNK] for start in range(0, len(items), _CHUNK))

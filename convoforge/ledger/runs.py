@@ -19,7 +19,7 @@ from convoforge.planning.spec import DatasetSpec
 
 
 def ensure_dataset(connection: Connection, name: str, provider: str, now: datetime) -> int:
-    """The id of a dataset, registered if it was not."""
+    """The id of a dataset; registers it if it is new."""
     query = select(datasets.c.id).where(datasets.c.name == name, datasets.c.provider == provider)
     found = connection.execute(query).scalar_one_or_none()
     if found is not None:
@@ -33,7 +33,7 @@ def ensure_dataset(connection: Connection, name: str, provider: str, now: dateti
 
 
 def find_dataset(connection: Connection, name: str, provider: str) -> Row[Any] | None:
-    """The dataset's row, if the ledger knows it."""
+    """The dataset's row; None if it is not in the ledger."""
     query = select(datasets).where(datasets.c.name == name, datasets.c.provider == provider)
     return connection.execute(query).one_or_none()
 
@@ -44,7 +44,7 @@ def list_datasets(connection: Connection) -> list[tuple[str, str]]:
 
 
 def keep_spec(connection: Connection, dataset: int, spec: DatasetSpec) -> None:
-    """Remember the spec a dataset was last built with."""
+    """Store the spec that a dataset is built with."""
     connection.execute(
         update(datasets).where(datasets.c.id == dataset).values(spec=spec.text(), min_score=spec.quality.min_score)
     )
@@ -53,7 +53,7 @@ def keep_spec(connection: Connection, dataset: int, spec: DatasetSpec) -> None:
 def begin_run(
     connection: Connection, run_id: str, dataset: int, spec: DatasetSpec, owner: str, flow_run_id: str | None, now: datetime
 ) -> None:
-    """Write down that a run began. A Prefect retry of a run is the same run and finds itself here."""
+    """Record the start of a run. A Prefect retry of a run reopens its row."""
     if connection.execute(select(runs.c.id).where(runs.c.id == run_id)).one_or_none():
         connection.execute(update(runs).where(runs.c.id == run_id).values(state="running", owner=owner, finished_at=None))
         return
@@ -71,24 +71,25 @@ def begin_run(
 
 
 def keep_sources(connection: Connection, run_id: str, endpoint: str, sources: Mapping[str, str]) -> None:
-    """Keep what a process checks that joins a run: where its requests go, and the hash of each file that its prompts come from."""
+    """Store what a process checks before it joins a run: the URL of its requests, and the hash of each file that its prompts come
+    from."""
     connection.execute(update(runs).where(runs.c.id == run_id).values(endpoint=endpoint, sources=json.dumps(sources)))
 
 
 def close_run(connection: Connection, run_id: str, state: str, message: str, report: Mapping[str, Any], now: datetime) -> None:
-    """Write down how a run ended."""
+    """Record the end of a run."""
     values = {"state": state, "message": message, "report": json.dumps(report, default=str), "finished_at": now}
     connection.execute(update(runs).where(runs.c.id == run_id).values(values))
 
 
 def stop_run(connection: Connection, run_id: str, reason: str) -> None:
-    """Let every process that works on a run stop."""
+    """Ask every process that works on a run to stop."""
     update_ = update(runs).where(runs.c.id == run_id, runs.c.state == "running")
     connection.execute(update_.values(state="stopping", message=reason))
 
 
 def read_stop(connection: Connection, run_id: str, now: datetime) -> str | None:
-    """Why nobody is to begin anything more for a run; None while it goes on."""
+    """The reason why no more work may begin for a run; None while it continues."""
     row = connection.execute(select(runs.c.state, runs.c.message, runs.c.owner).where(runs.c.id == run_id)).one_or_none()
     if row is None:
         return "it is not in this ledger"
@@ -98,7 +99,7 @@ def read_stop(connection: Connection, run_id: str, now: datetime) -> str | None:
 
 
 def read_run_usage(connection: Connection, run_id: str) -> dict[str, Usage]:
-    """The tokens that a run was billed for, by the price they were billed at."""
+    """The tokens that a run was billed for, by their price."""
     logs = generation_logs.c
     columns = [getattr(logs, name) for name in Usage.__dataclass_fields__]
     query = select(logs.price, *map(func.sum, columns)).where(logs.run_id == run_id, logs.cost_pico > 0).group_by(logs.price)
@@ -106,7 +107,7 @@ def read_run_usage(connection: Connection, run_id: str) -> dict[str, Usage]:
 
 
 def list_answered_by(connection: Connection, run_id: str) -> set[int]:
-    """The requests that a run has brought an answer to, in all its processes."""
+    """The requests that a run has answered, in all its processes."""
     logs = generation_logs.c
     return set(connection.execute(select(logs.request_id).where(logs.run_id == run_id, logs.status == "succeeded")).scalars())
 
@@ -125,7 +126,7 @@ def read_runs(connection: Connection, *, run: str | None = None, limit: int = 20
 
 
 def reserve_version(connection: Connection, dataset: int, run_id: str | None, now: datetime) -> int:
-    """The next version number of a dataset: never given twice, also where its publishing fails."""
+    """Reserve the next version number of a dataset. A number is never given twice, even if publishing fails."""
     connection.execute(select(datasets.c.id).where(datasets.c.id == dataset).with_for_update())
     last = connection.execute(select(func.max(versions.c.number)).where(versions.c.dataset_id == dataset)).scalar_one()
     number = (last or 0) + 1
@@ -136,7 +137,7 @@ def reserve_version(connection: Connection, dataset: int, run_id: str | None, no
 def keep_version(
     connection: Connection, dataset: int, number: int, path: str, sha256: str, rows: int, run_id: str | None, now: datetime
 ) -> None:
-    """Write down that a version is visible. The first record stays: a version never changes."""
+    """Record that a version is published. The first record stays: a version never changes."""
     found = connection.execute(
         select(versions.c.published_at).where(versions.c.dataset_id == dataset, versions.c.number == number)
     ).one_or_none()
@@ -150,8 +151,8 @@ def keep_version(
 
 @dataclass(frozen=True, slots=True)
 class Remarks:
-    """What was odd about a run's answers: how many gave no plausible usage, how many came from which other model, and how many were
-    billed under which terms, where those are not plain."""
+    """Unusual answers of a run: the number without plausible usage, the numbers by other model, and the numbers by billing terms
+    that are not standard."""
 
     without_usage: int
     other_models: Mapping[str, int]
@@ -159,7 +160,7 @@ class Remarks:
 
 
 def read_remarks(connection: Connection, run_id: str, model: str) -> Remarks:
-    """The remarks on a run that has asked for `model`."""
+    """The remarks on a run that requested `model`."""
     logs = generation_logs.c
     ended = select(func.count()).where(logs.run_id == run_id, logs.status == "succeeded")
     without = connection.execute(ended.where(logs.usage_known.is_(False))).scalar_one()

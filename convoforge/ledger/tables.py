@@ -1,6 +1,6 @@
 """The ledger's tables. Money is integer pico-dollars, times are UTC to the microsecond, texts are UTF-8.
 
-One schema for SQLite and PostgreSQL. A new ledger is made from it; once 1.0 is released, each change of it is a migration as well.
+One schema for SQLite and PostgreSQL. New ledgers are created from it; once 1.0 is released, each change also needs a migration.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from sqlalchemy import (
 )
 
 HEAD = "0006"
-"""Revision of the newest migration: the schema version of a ledger of this release. Revisions count up and are compared."""
+"""Revision of the newest migration, and so this release's schema version. Revisions increase, and are compared as text."""
 
 
 class UTCDateTime(TypeDecorator[datetime]):
-    """An aware UTC time; SQLite, which has no zones, keeps it naive."""
+    """An aware UTC time. SQLite has no time zones and stores it naive."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -52,7 +52,7 @@ class UTCDateTime(TypeDecorator[datetime]):
 
 metadata = MetaData()
 
-# SQLite counts only INTEGER PRIMARY KEY by itself.
+# SQLite assigns ids only to an INTEGER PRIMARY KEY.
 _Id = BigInteger().with_variant(Integer, "sqlite")
 
 
@@ -87,7 +87,7 @@ plans = Table(
     Column("dataset_id", _Id, ForeignKey("datasets.id"), nullable=False),
     Column("signature", String(64), nullable=False),
     Column("grid", Text, nullable=False),
-    # numbers in the grid, as a JSON list; none stands for all of its cells
+    # cell numbers in the grid, as a JSON list; null means all of its cells
     Column("cells", Text),
     Column("created_at", UTCDateTime, nullable=False),
     Index("ix_plans_dataset", "dataset_id", "signature"),
@@ -101,7 +101,7 @@ owners = Table(
     Column("pid", Integer, nullable=False),
     Column("started", Float, nullable=False),
     Column("lease_until", UTCDateTime, nullable=False),
-    Column("run_id", String(32)),  # the run that it works on
+    Column("run_id", String(32)),  # the run it works on
 )
 
 runs = Table(
@@ -119,8 +119,8 @@ runs = Table(
     Column("message", Text),
     Column("report", Text),
     Column("plan_id", _Id),
-    Column("endpoint", String(300)),  # where its requests go
-    Column("sources", Text),  # the files that its prompts come from, with the hash of each, as JSON
+    Column("endpoint", String(300)),  # URL of its requests
+    Column("sources", Text),  # hash of each file that its prompts come from, as JSON
     Index("ix_runs_dataset", "dataset_id", "started_at"),
 )
 
@@ -165,9 +165,9 @@ generation_logs = Table(
     Column("http_status", Integer),
     Column("api_request_id", String(128)),
     Column("stop_reason", String(64)),
-    Column("answered_model", String(200)),  # the answer's own name for it, where it is not the one that was asked for
+    Column("answered_model", String(200)),  # the model's name in the answer, if not the requested one
     Column("usage_known", Boolean, nullable=False, server_default=true()),
-    Column("inference_geo", String(32)),  # the answer's own words for what it was billed by beside its tokens
+    Column("inference_geo", String(32)),  # this and the next two: billing terms as named in the answer
     Column("service_tier", String(32)),
     Column("speed", String(32)),
     Column("started_at", UTCDateTime, nullable=False),
@@ -178,7 +178,7 @@ generation_logs = Table(
     Column("price", String(128)),
     _pico("cost_pico"),
     _pico("reserved_pico"),  # while it is open
-    _pico("maybe_pico"),  # once it has ended with billing maybe: the worst that it may have cost
+    _pico("maybe_pico"),  # after it has ended with billing maybe: the worst case of its unknown cost
     Index("ix_logs_run", "run_id"),
     Index("ix_logs_time", "started_at", "provider"),
     Index("ix_logs_open", "status", "owner"),
@@ -202,15 +202,15 @@ answers = Table(
     Column("temperature", Float),
     Column("temperature_applied", Boolean, nullable=False),
     Column("generated_at", UTCDateTime, nullable=False),
-    # the names and versions of the scorers that the next three columns are of; none where it has not been scored
+    # names and versions of the scorers that gave the next three columns; null if not scored
     Column("rubric", Text),
     Column("score", Integer),
-    Column("rejection", String(8)),  # what a filter rules: drop or revise; none where all keep it
+    Column("rejection", String(8)),  # a filter's verdict: drop or revise; null if all filters keep it
     Column("results", Text),  # of each scorer, as JSON
     Column("content_hash", String(64)),
-    # how it begins: enough to find copies by, in an index of less than half the size
+    # beginning of the hash: enough to find duplicates, in an index of less than half the size
     Column("content_key", String(12)),
-    # all that costs ask of an answer: a million are read without their texts
+    # all columns that costs need of an answer: a million are read without their texts
     Index("ix_answers_outcome", "request_id", "attempt", "kind", "score"),
     Index("ix_answers_conversation", "conversation_id"),
     Index("ix_answers_content", "content_key", "kind"),
@@ -219,7 +219,7 @@ answers = Table(
 )
 
 IS_HELD = and_(answers.c.request_id == requests.c.id, answers.c.attempt == requests.c.answer)
-"""Joins a request with the answer that it holds."""
+"""Joins a request with its answer."""
 
 IS_ATTEMPT_OF = and_(generation_logs.c.request_id == answers.c.request_id, generation_logs.c.attempt == answers.c.attempt)
 """Joins an answer with the attempt that brought it."""
@@ -272,12 +272,12 @@ batches = Table(
     Column("ended_at", UTCDateTime),
     Column("api_key", String(16)),
     Column("endpoint", String(300)),
-    Column("api_status", String(32)),  # in the API's words
+    Column("api_status", String(32)),  # as the API gives it
     Column("api_ended_at", UTCDateTime),
     Column("looked_at", UTCDateTime),
-    Column("missing_since", UTCDateTime),  # the API has not known it since then, at every look
-    Column("trouble", Text),  # what was wrong at the last look
-    Column("given_up_at", UTCDateTime),  # when its requests are asked again at the earliest
+    Column("missing_since", UTCDateTime),  # the API has not had it at any check since then
+    Column("trouble", Text),  # the problem at the last check
+    Column("given_up_at", UTCDateTime),  # earliest time at which its requests are sent again
     Index("ix_batches_state", "state"),
 )
 
@@ -294,7 +294,7 @@ rate_limits = Table(
     "rate_limits",
     metadata,
     Column("name", String(400), primary_key=True),
-    # the longest window that anybody counts by, in seconds: what is older is deleted
+    # the longest window of any process, in seconds: older permits are deleted
     Column("window_seconds", Float, nullable=False),
     # microseconds since 1970
     Column("paused_until", BigInteger, nullable=False),
@@ -322,8 +322,8 @@ idempotency_keys = Table(
     Column("created_at", UTCDateTime, nullable=False),
     Index("ix_idempotency_keys_created", "created_at"),
 )
-"""What callers of the HTTP API asked for under a key of theirs, and the response that they get again. `key` and `fingerprint` (of route
-and body) are sha256."""
+"""Idempotency keys of the HTTP API's callers, and the responses that are repeated for them. `key` and `fingerprint` (of route and
+body) are SHA-256."""
 
 request_batches = Table(
     "request_batches",
@@ -339,4 +339,4 @@ request_batches = Table(
     Column("requests", Text, nullable=False),
     Index("ix_request_batches_dataset", "dataset_id", "started_at"),
 )
-"""Requests that came together, 1 to 100 at once: their names as JSON, and what became of them."""
+"""Batches of 1 to 100 requests of the HTTP API: their names as JSON, counts and cost."""

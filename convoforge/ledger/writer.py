@@ -1,8 +1,9 @@
-"""One writer per process, with group commit: whatever waits is written in one transaction, by one thread.
+"""One writer per process, with group commit: one thread writes all waiting items in one transaction.
 
-A write is a function of (connection, items) and an item: all waiting items of one function are handed to it together. An
-awaited write has been committed. If a transaction fails, each item is tried again alone, so that one bad item harms nobody else.
-A commit whose answer was lost with the connection is asked for, not repeated: a cost must not be counted twice.
+A write is a function of (connection, items) and an item: all waiting items of one function are passed to it together. An awaited
+write has been committed. If a transaction fails, each item is tried again alone, so that one bad item does not fail the others.
+If a commit's answer is lost with the connection, the database is asked whether it committed: repeating it could count a cost
+twice.
 """
 
 from __future__ import annotations
@@ -32,20 +33,21 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 Write = Callable[[Connection, Sequence[Item]], Sequence[Result]]
 
-_MOST = 512
+_MAX_ITEMS = 512
 """Maximum number of items in one transaction."""
 
 GATHER_SECONDS = 0.01
-"""Seconds that a busy writer waits for more items: a commit costs the same for one answer as for fifty, and a call takes seconds."""
+"""Seconds that a busy writer waits for more items: a commit costs the same for one item as for fifty, and calls take seconds."""
 
 PATIENCE_SECONDS = 120.0
-"""Seconds that a write waits for a database that is gone or locked before it gives up."""
+"""Maximum seconds that a write waits for a database that is gone or locked."""
 
 SPARE_BYTES = 16_000_000
-"""Bytes that a SQLite ledger keeps free on its disk for when it is full: the answers of a thousand calls in flight fit into them."""
+"""Bytes that a SQLite ledger reserves on its disk, to be used when it is full: enough for the answers of a thousand calls in
+flight."""
 
 LOOK_AGAIN_SECONDS = 1.0
-"""Seconds between two looks for room on a full disk."""
+"""Minimum seconds between two checks of a full disk."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -61,10 +63,10 @@ class _Waiting:
 
 
 class Writer:
-    """The thread that owns all writes of a process to one ledger.
+    """The thread that makes all writes of a process to one ledger.
 
-    `waiting` says for a person what it waits for, and `full` that the disk is full: then what is in flight can still be written
-    down, and nothing new may be begun. Both are empty while all is well. Raises `LedgerError` where the disk is full already.
+    `waiting` is a message what it waits for, and `full` a message that the disk is full: then calls in flight can still be
+    recorded, but no new ones may begin. Both are empty while all is well. Raises `LedgerError` if the disk is full already.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -80,9 +82,9 @@ class Writer:
         self.commits = 0
 
     async def write(self, write: Write[Item, Result], item: Item) -> Result:
-        """Hand over one item; returns its result once it is committed. Raises `LedgerError` if the database refuses it.
+        """Write one item; returns its result once it is committed. Raises `LedgerError` if the database refuses it.
 
-        Cancelling the caller does not take the write back.
+        Cancelling the caller does not undo the write.
         """
         loop = asyncio.get_running_loop()
         waiting = _Waiting(write, item, loop, loop.create_future())
@@ -91,7 +93,7 @@ class Writer:
         return result
 
     def look_for_room(self) -> None:
-        """Where the disk was full, put room by again if there is some: then new things may be begun. Blocks for a moment."""
+        """If the disk was full and has room again, restore the reserve, so that new calls may begin. Blocks for a moment."""
         with self._looking:
             if not self.full or time.monotonic() - self._looked_at < LOOK_AGAIN_SECONDS:
                 return
@@ -105,7 +107,7 @@ class Writer:
                 _LOG.info("there is room on the ledger's disk again")
 
     def close(self) -> None:
-        """Write what waits, then end the thread."""
+        """Finish waiting writes, then end the thread."""
         self._queue.put(None)
         self._thread.join()
         if self._spare is not None:
@@ -120,7 +122,7 @@ class Writer:
             if busy:
                 time.sleep(GATHER_SECONDS)
             group, last = [first], False
-            while len(group) < _MOST and not self._queue.empty():
+            while len(group) < _MAX_ITEMS and not self._queue.empty():
                 more = self._queue.get()
                 if more is None:
                     last = True
@@ -148,7 +150,7 @@ class Writer:
                         for write, some in by_write.items():
                             for waiting, result in zip(some, write(connection, [w.item for w in some]), strict=True):
                                 waiting.result = result
-                        receipt += _receipt(connection)  # from here to the end of the block only the commit can fail
+                        receipt += _receipt(connection)  # from here on, only the commit can fail
             except OperationalError as error:
                 failure = LedgerError(f"the ledger does not answer: {describe_error(error)}")
                 if not is_passing(error) or time.monotonic() > deadline:
@@ -158,25 +160,25 @@ class Writer:
                     time.sleep(0.5)
                 continue
             except ConvoforgeError as error:
-                # with a receipt in hand nobody knows what has been written, and to write it again may be twice
+                # with a receipt it is unknown whether the items were committed, and a second try may write them twice
                 return self._fail(group, error) if final or len(group) == 1 or receipt else False
             except SQLAlchemyError as error:
                 failure = LedgerError(f"the ledger refused a write: {describe_error(error)}")
                 return self._fail(group, failure) if final or len(group) == 1 else False
-            except Exception as error:  # noqa: BLE001 - a fault of ours must reach whoever waits, not end the thread
+            except Exception as error:  # noqa: BLE001 - a bug of ours must reach the waiting caller, not end the thread
                 return self._fail(group, error) if final or len(group) == 1 else False
             self.commits += 1
             self.waiting = ""
             return True
 
     def _put_by(self) -> IO[bytes] | None:
-        """Room that is ours until we let go of it, or are gone, however that comes about: hence a file without a name."""
+        """Reserve disk space in an unnamed file, which the system frees when it is closed or the process ends in any way."""
         database = self._engine.url.database
         if self._engine.dialect.name != "sqlite" or not database:
             return None
         try:
             spare = tempfile.TemporaryFile(dir=Path(database).expanduser().parent, buffering=0)  # noqa: SIM115 - closed when the room is needed
-            noise = os.urandom(1_000_000)  # zeros would take no room on some disks
+            noise = os.urandom(1_000_000)  # zeros would take no space on some file systems
             for _ in range(SPARE_BYTES // len(noise)):
                 if spare.write(noise) < len(noise):
                     raise OSError
@@ -185,7 +187,7 @@ class Writer:
         return spare
 
     def _make_room(self) -> bool:
-        """Let go of the room that was put by, once."""
+        """Free the reserved disk space. Returns False if there is none left."""
         if self._spare is None:
             return False
         self.full = self._advice
@@ -202,7 +204,7 @@ class Writer:
 
 
 def is_passing(error: OperationalError) -> bool:
-    """Whether to wait: gone, restarting, full, or locked for longer than the driver waits. A missing table does not come back."""
+    """Whether waiting may help: the database is gone, restarting, full, or locked for longer than the driver waits."""
     message = str(error.orig).lower()
     return error.connection_invalidated or any(sign in message for sign in _PASSING)
 
@@ -212,21 +214,22 @@ def _is_full(error: OperationalError) -> bool:
 
 
 def _receipt(connection: Connection) -> list[str]:
-    """What to ask for a transaction by, should its commit go unanswered; nothing where a file does not lose its answers."""
+    """The id of a transaction, to ask for if its commit gets no answer; empty for SQLite, which always answers."""
     if connection.dialect.name != "postgresql":
         return []
     return [connection.execute(text("SELECT CAST(pg_current_xact_id() AS text)")).scalar_one()]
 
 
 def _arrived(connection: Connection, receipt: Sequence[str], deadline: float) -> bool:
-    """Whether the transaction of a receipt was committed. A server that crashed before it kept anything of it knows no such number."""
+    """Whether the transaction of a receipt was committed. A server that crashed before it stored anything of it does not know its
+    id."""
     known = "CAST(:receipt AS xid8) < pg_snapshot_xmax(pg_current_snapshot())"
     asked = text(f"SELECT CASE WHEN {known} THEN pg_xact_status(CAST(:receipt AS xid8)) END")
     for one in receipt:
         while (state := connection.execute(asked, {"receipt": one}).scalar_one()) == "in progress":
             if time.monotonic() > deadline:
                 raise LedgerError("the ledger does not say whether it has taken a write")
-            time.sleep(0.1)  # the server has not noticed yet that the connection is gone
+            time.sleep(0.1)  # the server has not noticed yet that the connection is lost
         return bool(state == "committed")
     return False
 

@@ -1,4 +1,4 @@
-"""Schema changes since 1.0, append-only. `connect` runs them when a ledger is opened."""
+"""Schema migrations since 1.0, append-only. `connect` runs them when it opens a ledger."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
 FOLDER = Path(__file__).parent
-"""Its folder `versions` has a file for each migration."""
+"""The folder whose subfolder `versions` has one file per migration."""
 
 
 def known_versions() -> set[str]:
-    """Every schema version that this release can start from."""
+    """All schema versions that this release can migrate from."""
     return {script.revision for script in ScriptDirectory(FOLDER).walk_revisions()}
 
 
 def upgrade(connection: Connection, found: str) -> None:
-    """Bring the schema from version `found` to the newest one, within the caller's transaction."""
+    """Migrate the schema from version `found` to the newest one, within the caller's transaction."""
     scripts = ScriptDirectory(FOLDER)
     steps = list(scripts._upgrade_revs(scripts.get_current_head() or found, found))  # noqa: SLF001 - as alembic's own command does
     context = MigrationContext.configure(connection, opts={"fn": lambda _found, _context: steps, "transactional_ddl": True})

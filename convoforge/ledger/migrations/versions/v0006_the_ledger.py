@@ -1,4 +1,4 @@
-"""Where later migrations start: the schema of 1.0. Nothing runs it: `connect` makes a new ledger from `tables.py`."""
+"""The schema of 1.0, from which later migrations start. It is never run: `connect` creates new ledgers from `tables.py`."""
 
 revision = "0006"
 down_revision = None
