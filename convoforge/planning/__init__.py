@@ -1,1 +1,1 @@
-"""From a spec to cells and requests: templates, personas, the plan, sampling, request fingerprints, facts of models."""
+"""Turns a spec into cells and requests: templates, personas, plan, sampling, request fingerprints, model facts."""

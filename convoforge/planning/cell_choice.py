@@ -1,8 +1,9 @@
-"""Which cells a sample takes: those that hold conversations first, then the rest, so that every axis stays even. Pure.
+"""Chooses the cells of a sample: first those that hold conversations, then others, so that every axis stays even. Pure.
 
-A sample of N wants the same number of cells with each of an axis's k values: N/k, rounded down or up. Cells that hold something
-stay as far as that share allows, so a spec may change and only what the change asks for is paid. One more value on an axis leaves
-every other value its new, smaller share: at least N·(1 - 1/k) - k cells stay. One value less takes nothing from the others.
+A sample of N has the same number of cells for each of an axis's k values: N/k, rounded down or up. Cells that hold conversations
+are kept as far as these shares allow, so that a changed spec only pays for what is new. If an axis gets one more value, every
+other value keeps its new, smaller share: at least N·(1 - 1/k) - k cells stay. If a value is removed, the others keep all their
+cells.
 
 Nothing here depends on the order of an axis's values: a cell's rank is a hash of the seed and its labels.
 """
@@ -25,19 +26,20 @@ Cell = tuple[int, ...]
 Rank = Callable[[Iterable[str]], bytes]
 
 ENUMERATED = 2_000_000
-"""Cells that may be looked at one by one where even shares cannot be had."""
+"""Maximum number of cells to check one by one if shares cannot be even."""
 
 PROPOSALS = 200
-"""Cells that are drawn, of more than those, for each one that is missing."""
+"""Number of cells drawn at random for each missing one, if there are more than `ENUMERATED`."""
 
 
 def choose_cells(
     labels: Sequence[Sequence[str]], count: int, seed: int, held: Mapping[Cell, int], earlier: Sequence[Sequence[Cell]]
 ) -> list[Cell]:
-    """`count` cells of the axes that `labels` name, each value's labels distinct and in an order that does not depend on the spec's.
+    """Choose `count` cells of axes with these `labels`, which are distinct and in an order that does not depend on the spec's.
 
-    `held` says how many conversations a cell holds that count. `earlier` are samples chosen before, the newest first: their cells
-    are taken before others, in their order. Without either it is the beginning of a balanced walk, which a larger sample continues.
+    `held` is the number of accepted conversations that a cell holds. `earlier` are samples chosen before, newest first: their
+    cells are taken before others, in their order. Without either, the sample is the beginning of a balanced walk, which a larger
+    sample continues.
     """
     sizes = [len(axis) for axis in labels]
     known = [sample for sample in earlier if sample]
@@ -54,8 +56,8 @@ def choose_cells(
         return rank(axis[value] for axis, value in zip(labels, cell, strict=True))
 
     by_worth = sorted(held, key=lambda cell: (-held[cell], rank_of(cell)))
-    # What was in a sample and holds something is even already, or nearly; all that is held together may have more of use.
-    # Of an even walk its beginning is even, too, which matters where fewer are wanted.
+    # Held cells of an earlier sample are even already, or nearly; all held cells together may keep more conversations.
+    # The beginning of an even walk is even too, which matters for a smaller sample.
     starts = [[cell for cell in sample if cell in held] for sample in (*known, *(one[:count] for one in known))]
     different = {frozenset(start): start for start in (by_worth, *reversed(starts))}
     ways = [_keep(start, by_worth, known[0], labels, count, held, rank, rank_of) for start in reversed(different.values())]
@@ -66,7 +68,7 @@ def choose_cells(
 
 
 class _Shares:
-    """Cells of a sample, with how many of each value there are and may be."""
+    """The cells of a sample, with the number of cells for each value, and its quota."""
 
     def __init__(self, quotas: Sequence[Sequence[int]], held: Mapping[Cell, int]) -> None:
         self.quotas = quotas
@@ -76,7 +78,7 @@ class _Shares:
 
     @property
     def worth(self) -> int:
-        """Number of conversations that its cells hold."""
+        """Number of conversations that the cells hold."""
         return sum(self._held.get(cell, 0) for cell in self.cells)
 
     def take(self, cell: Cell) -> None:
@@ -90,11 +92,11 @@ class _Shares:
             self.used[axis][value] -= 1
 
     def over(self, axis: int, value: int) -> int:
-        """By how many a value has more than its share; negative: how many it may still have."""
+        """Number of cells by which a value exceeds its quota; negative if it may have more."""
         return self.used[axis][value] - self.quotas[axis][value]
 
     def add(self, cells: Iterable[Cell]) -> list[Cell]:
-        """Take those for which every value has room. Returns them."""
+        """Take the cells for which every value has room. Returns them."""
         taken = []
         for cell in cells:
             if cell not in self.cells and all(self.over(axis, value) < 0 for axis, value in enumerate(cell)):
@@ -113,7 +115,7 @@ def _keep(
     rank: Rank,
     rank_of: Callable[[Cell], bytes],
 ) -> _Shares:
-    """`start` without what is beyond a value's share, and whatever else is held that fits beside it."""
+    """Drop the cells of `start` that exceed a value's quota, and add other held cells that fit."""
     counts = [_count(cells, labels) for cells in (start, newest, by_worth)]
     quotas = [_quotas(axis, count, [sums[index] for sums in counts], rank) for index, axis in enumerate(labels)]
     shares = _Shares(quotas, held)
@@ -122,11 +124,12 @@ def _keep(
 
     surpluses = [sum(max(0, shares.over(index, value)) for value in range(len(axis))) for index, axis in enumerate(labels)]
     left, surplus = sum(surpluses), max(surpluses)
-    # how much a value has left is counted in a few steps: a key that changed with every cell that is dropped would be made anew as often
+    # the room of a value is counted in a few steps: otherwise keys would change, and be computed again, with every dropped cell
     steps = [1 + surplus // (2 * len(axis)) for axis in labels]
 
     def key(cell: Cell) -> tuple[bool, int, int, int, bytes]:
-        """What is dropped first: what relieves a value at all, holds little, relieves several, and is of values that have enough."""
+        """Order of dropping: first cells that reduce an excess, hold few conversations, reduce several excesses, and whose other
+        values have least room."""
         over = [shares.over(axis, value) for axis, value in enumerate(cell)]
         relieved = sum(one > 0 for one in over)
         return (
@@ -143,11 +146,11 @@ def _keep(
         before, cell = heapq.heappop(heap)
         now = key(cell)
         if now[0]:
-            continue  # none of its values has too many any more
-        if now > before:  # counts only fall, so keys only grow: another one may be due before it
+            continue  # none of its values exceeds its quota any more
+        if now > before:  # counts only fall, so keys only grow: another cell may come first now
             heapq.heappush(heap, (now, cell))
         else:
-            left += now[2]  # minus the number of values that it relieves
+            left += now[2]  # minus the number of excesses that it reduces
             shares.drop(cell)
     shares.add(by_worth)
     return shares
@@ -162,7 +165,7 @@ def _count(cells: Iterable[Cell], labels: Sequence[Sequence[str]]) -> list[list[
 
 
 def _quotas(axis: Sequence[str], count: int, counts: Sequence[Sequence[int]], rank: Rank) -> list[int]:
-    """Number of cells that each value gets. What a division leaves over goes to those that have more than the rest already."""
+    """Number of cells for each value. The remainder of the division goes to values that have the most cells already."""
     share, more = divmod(count, len(axis))
     start, *others = counts
     order = sorted(
@@ -183,9 +186,9 @@ def _fill(
     rank: Rank,
     rank_of: Callable[[Cell], bytes],
 ) -> None:
-    """Take cells for what the values are still to have: of the newest sample, as far as they fit; and each axis's missing values,
-    shuffled, side by side, which is even as it stands. Where two are alike or one is taken, they exchange a value with another
-    one that holds nothing. What that does not mend goes where it disturbs least."""
+    """Fill the sample: first with cells of the newest sample that fit, then with new ones, made from each axis's missing values
+    in shuffled order, which fit the quotas exactly. If a new cell occurs twice or is taken, it exchanges a value with another
+    cell that holds nothing. If that fails, cells that make the sample least uneven are taken."""
     kept = set(shares.cells)
     cells = shares.add(newest)
     columns = []
@@ -204,7 +207,8 @@ def _fill(
 
 
 def _exchanged(given: Sequence[Cell], taken: Collection[Cell], rng: random.Random) -> tuple[list[Cell], int]:
-    """The cells, all different and none of them taken, with as many of each value as before; and how many could not be had so."""
+    """Exchange values until all cells differ and none is taken; the number of cells for each value stays. Returns the cells, and
+    the number for which it failed."""
     cells, there = list(given), dict.fromkeys(taken, 1)
     for cell in cells:
         there[cell] = there.get(cell, 0) + 1
@@ -238,13 +242,13 @@ def _exchanged(given: Sequence[Cell], taken: Collection[Cell], rng: random.Rando
 def _take_least_uneven(
     shares: _Shares, lost: int, sizes: Sequence[int], rng: random.Random, rank_of: Callable[[Cell], bytes]
 ) -> None:
-    """Take `lost` further cells, each that which makes the sample least uneven."""
+    """Take `lost` more cells, each time the one that makes the sample least uneven."""
 
     def key(cell: Cell) -> tuple[int, int, bytes]:
         over = [shares.over(axis, value) + 1 for axis, value in enumerate(cell)]
         return sum(max(0, one) for one in over), sum(over), rank_of(cell)
 
-    if lost and prod(sizes) > ENUMERATED:  # of so many, few are taken
+    if lost and prod(sizes) > ENUMERATED:  # too many to list
         for _ in range(lost):
             drawn = {tuple(rng.randrange(size) for size in sizes) for _ in range(PROPOSALS)}
             shares.take(min(drawn - shares.cells, key=key))

@@ -1,6 +1,6 @@
-"""Reading what a person wrote: YAML that all its readers understand alike, checked by a model, with faults that say where and what.
+"""Reads configuration files: YAML without ambiguous values, validated by a model, with errors that say where and what.
 
-Unknown keys are errors that name the nearest known one.
+An unknown key is an error that names the nearest known one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from convoforge.models import BareWord
 from convoforge.planning.value_faults import describe_value_fault
 
 LARGEST_FILE = 1_000_000
-"""Maximum size of a YAML file in bytes: ten times the largest spec, and small enough to be read before anything is known of it."""
+"""Maximum bytes of a YAML file: ten times the largest spec, and small enough to read without further checks."""
 
 DEEPEST_FILE = 20
 """Maximum depth of lists and mappings in a YAML file: a spec has four levels."""
@@ -27,7 +27,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def check(model: type[Model], raw: Mapping[str, Any], where: str = "") -> Model:
-    """What a person wrote, as a value. Raises `ConfigError`, on one line that begins with `where`."""
+    """Validate a mapping with a model. Raises `ConfigError`, on one line that begins with `where`."""
     try:
         return model.model_validate(raw)
     except ValidationError as error:
@@ -35,9 +35,9 @@ def check(model: type[Model], raw: Mapping[str, Any], where: str = "") -> Model:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file. Raises `ConfigError` where it cannot be read, is not YAML, or is more than plain keys and values.
+    """Read the mapping in a YAML file. Raises `ConfigError` if it cannot be read, is not YAML, or is not plain keys and values.
 
-    Bounded in time and memory, whatever the file: by its size, its depth, and by having no aliases.
+    Time and memory are bounded for any file, by its size, its depth, and because aliases are refused.
     """
     try:
         with path.open("rb") as file:
@@ -56,7 +56,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         problem = getattr(error, "problem", None) or str(error).replace("\n", " ")
         what = "" if isinstance(error, _AmbiguousError) else "not valid YAML: "
         raise ConfigError(f"{path}:{where} {what}{problem}") from None
-    except (ValueError, LookupError, TypeError, AttributeError) as error:  # what a loader lets through: 2024-13-45, !!bool x, …
+    except (ValueError, LookupError, TypeError, AttributeError) as error:  # raised by constructors: 2024-13-45, !!bool x, …
         raise ConfigError(f"{path}: a value is not what it looks like: {error}") from None
     if not isinstance(raw, dict):
         found = "nothing" if raw is None else "a list" if isinstance(raw, list) else shown(raw)
@@ -86,7 +86,7 @@ _SEXAGESIMAL = r"[-+]?[1-9][0-9_]*(:[0-5]?[0-9])+$|[-+]?[0-9][0-9_]*(:[0-5]?[0-9
 
 
 class _AmbiguousError(yaml.MarkedYAMLError):
-    """Valid YAML that its readers do not agree on."""
+    """Valid YAML that different parsers read differently."""
 
 
 class _OnceLoader(_Loader):  # type: ignore[misc]
@@ -120,7 +120,7 @@ def _explain_number(text: str) -> str:
 
 
 def _make_unambiguous(loader: Any) -> None:
-    """Let true and false alone be switches, and refuse numbers that are read in two ways."""
+    """Accept only true and false as booleans, and refuse numbers that parsers read differently."""
     resolvers = {
         first: [(tag, pattern) for tag, pattern in pairs if tag != "tag:yaml.org,2002:bool"]
         for first, pairs in loader.yaml_implicit_resolvers.items()
@@ -142,7 +142,7 @@ _make_unambiguous(_OnceLoader)
 
 
 def check_folder(config_dir: Path) -> None:
-    """Raises `ConfigError` where there is no config folder at all."""
+    """Raise `ConfigError` if there is no config folder."""
     if not config_dir.is_dir():
         raise ConfigError(
             f"there is no folder {config_dir}: set CONVOFORGE_CONFIG_DIR to the folder that holds datasets, templates and personas"
@@ -150,7 +150,7 @@ def check_folder(config_dir: Path) -> None:
 
 
 def list_faults(error: ValidationError, model: type[BaseModel]) -> str:
-    """The first faults of a value, on one line."""
+    """The first five faults of a value, on one line."""
     faults = [_fault(fault, model) for fault in error.errors(include_url=False)]
     more = f"; and {len(faults) - 5} more" if len(faults) > 5 else ""
     return f"{'; '.join(faults[:5])}{more}"

@@ -1,4 +1,4 @@
-"""A draw: one of the conversations that a cell asks for, and what the ledger holds of it."""
+"""A draw: one of the conversations requested for a cell, as the ledger holds it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from convoforge.planning.keys import conversation_id, draw_key
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """One draw as the ledger holds it. `state` is pending, claimed, held or failed; the rest is of the answer it holds: `decision` is a
-    review's, `rejection` a filter's (drop or revise), and `reason` says why then. The request's `fingerprint` and the `content_hash` are
-    digests in bytes, half the size of their digits, as all draws of a large dataset are in memory at once."""
+    """One draw as the ledger holds it. `state` is pending, claimed, held or failed; the other fields describe its answer:
+    `decision` is a review's, `rejection` a filter's (drop or revise), with its `reason`. `fingerprint` (the request's) and
+    `content_hash` are bytes, half the size of hex digits, as all draws of a large dataset are in memory at once."""
 
     request_id: int
     cell: str
@@ -27,5 +27,5 @@ class Draw:
 
     @property
     def conversation_id(self) -> str:
-        """The name in the dataset of the conversation it holds."""
+        """The id, in the dataset, of the conversation it holds."""
         return conversation_id(draw_key(self.cell, self.draw), self.fingerprint.hex() if self.fingerprint else "")

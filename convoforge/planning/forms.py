@@ -1,7 +1,8 @@
-"""What the forms of Prefect's UI show: fields in their order, and known names to choose from.
+"""The forms in Prefect's UI: fields in order, and known names to choose from.
 
-A form is the JSON schema of a flow's parameters, which Prefect reads when the flow is deployed. So what is offered is what the machine
-that deploys has in its configs: deploy again after adding a spec, a template or a persona. Any other text is taken too.
+A form is the JSON schema of a flow's parameters, which Prefect reads when the flow is deployed. So the names offered are those in
+the configs of the machine that deploys: deploy again after adding a spec, a template or a persona. Any other text is accepted
+too.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ from convoforge.planning.model_facts import snapshot_models
 from convoforge.settings import Settings
 
 _KINDS = {"null": "Not set", "integer": "Number", "number": "Number", "string": "Text", "date": "Date"}
-"""What the UI writes on the tabs of a field, instead of Python's `int` and `None`."""
+"""Labels of a field's tabs in the UI, instead of Python's `int` and `None`."""
 
 
 def arrange_form(schema: dict[str, Any]) -> None:
-    """Number the fields of a form, since a server on PostgreSQL forgets their order, and name their tabs for a person."""
+    """Number the fields of a form, as a server on PostgreSQL loses their order, and give their tabs readable labels."""
     for position, field in enumerate(schema.get("properties", {}).values()):
         field["position"] = position
         for tab in field.get("anyOf", ()):
@@ -41,7 +42,7 @@ class FormSection(Frozen):
 
 @dataclass(frozen=True, slots=True)
 class Offered:
-    """Marks a text that a form offers known values for. `pattern` is what any other text must look like."""
+    """Marks a text field for which a form offers known values. `pattern` is a regular expression for other texts."""
 
     list_known: Callable[[Path], Iterable[str]]
     pattern: str | None = None
@@ -49,7 +50,7 @@ class Offered:
     def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         free = handler(core) | ({"pattern": self.pattern} if self.pattern else {})
         known: list[str] = []
-        with suppress(ConvoforgeError, OSError):  # there are no configs here, or they are at fault: then nothing is offered
+        with suppress(ConvoforgeError, OSError):  # without valid configs here, no values are offered
             known = list(self.list_known(Settings().config_dir))
         if not known:
             return free
@@ -72,9 +73,9 @@ SpecName = Annotated[str, Offered(list_specs, r"^([A-Za-z0-9][A-Za-z0-9_-]*|.+\.
 """A spec in configs/datasets, or the path of a YAML file."""
 
 DatasetName = Annotated[str, Offered(list_specs)]
-"""A dataset: it is called as its spec."""
+"""A dataset's name: that of its spec."""
 
 ModelName = Annotated[str, Offered(list_models)]
 
 UsDollars = WithJsonSchema({"title": "US dollars", "type": "number", "exclusiveMinimum": 0})
-"""How a form asks for an amount."""
+"""The form field of an amount."""

@@ -1,4 +1,5 @@
-"""The axes of a plan, sorted, so that the order in a spec means nothing; and which of their cells a sample takes, given its past. Pure."""
+"""The axes of a plan, sorted, so that the order in a spec does not matter; and the choice of a sample's cells, given its past.
+Pure."""
 
 from __future__ import annotations
 
@@ -13,12 +14,12 @@ from convoforge.planning.cell_choice import Cell, choose_cells
 from convoforge.planning.sampling import spread
 
 Values = tuple[str, str, str, str, str]
-"""What a cell is: persona, emotion, topic, tier, template."""
+"""The values of a cell: persona, emotion, topic, tier, template."""
 
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Four sorted axes. The last one is (tier, template): a tier with several templates is several cells."""
+    """Four sorted axes. The last one is (tier, template): a tier with several templates gives several cells."""
 
     persona: tuple[str, ...]
     emotion: tuple[str, ...]
@@ -27,19 +28,19 @@ class Grid:
 
     @classmethod
     def of(cls, persona: Sequence[str], emotion: Sequence[str], topic: Sequence[str], last: Sequence[tuple[str, str]]) -> Grid:
-        """The grid of axes in any order."""
+        """Make a grid from axes in any order."""
         return cls(tuple(sorted(persona)), tuple(sorted(emotion)), tuple(sorted(topic)), tuple(sorted(last)))
 
     @classmethod
     def parse(cls, text: str) -> Grid:
-        """The grid that `text` was written from."""
+        """Read a grid from its `text`."""
         raw = orjson.loads(text)
         persona, emotion, topic = (tuple(raw[name]) for name in ("persona", "emotion", "topic"))
         return cls(persona, emotion, topic, tuple((tier, template) for tier, template in raw["last"]))
 
     @property
     def text(self) -> str:
-        """As the ledger keeps it."""
+        """The grid as JSON, as the ledger stores it."""
         return orjson.dumps({"persona": self.persona, "emotion": self.emotion, "topic": self.topic, "last": self.last}).decode()
 
     @property
@@ -48,19 +49,19 @@ class Grid:
         return len(self.persona), len(self.emotion), len(self.topic), len(self.last)
 
     def values(self, cell: Cell) -> Values:
-        """A cell by name."""
+        """The values of a cell."""
         persona, emotion, topic, last = cell
         return self.persona[persona], self.emotion[emotion], self.topic[topic], *self.last[last]
 
     def number(self, cell: Cell) -> int:
-        """A cell as one number."""
+        """The number of a cell."""
         number = 0
         for index, size in zip(cell, self.sizes, strict=True):
             number = number * size + index
         return number
 
     def cell(self, number: int) -> Cell:
-        """The cell of a number."""
+        """The cell with a number."""
         indexes = []
         for size in reversed(self.sizes):
             number, index = divmod(number, size)
@@ -70,7 +71,8 @@ class Grid:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """A plan as it was kept. `cells` are numbers in its grid, in the plan's order; None stands for all of them. `id` is the ledger's."""
+    """A plan as the ledger stores it. `cells` are numbers in its grid, in the plan's order; None means all cells. `id` is the
+    ledger's."""
 
     id: int
     signature: str
@@ -79,11 +81,11 @@ class Chosen:
 
     @property
     def names(self) -> list[Values]:
-        """Its cells by name, where it is a sample; nothing where it has all."""
+        """The values of its cells if it is a sample; empty if it has all cells."""
         return [self.grid.values(self.grid.cell(number)) for number in self.cells or ()]
 
     def having(self, some: Iterable[Values]) -> set[Values]:
-        """Those of `some` cells that are the plan's."""
+        """Those of `some` cells that are in the plan."""
         if self.cells is not None:
             return set(some) & set(self.names)
         axes = [set(self.grid.persona), set(self.grid.emotion), set(self.grid.topic)]
@@ -93,8 +95,8 @@ class Chosen:
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What a sample goes by: the plan chosen last, the last one of just this signature, and how many accepted conversations each cell
-    holds."""
+    """The past that a sample depends on: the newest plan, the newest with the same signature, and the number of accepted
+    conversations in each cell."""
 
     newest: Chosen | None = None
     same: Chosen | None = None
@@ -102,13 +104,13 @@ class Past:
 
 
 def sign(grid: Grid, sample: int | None, seed: int) -> str:
-    """What decides the cells of a plan, in 64 hex digits: the same where the same plan is meant."""
+    """The signature of a plan: 64 hex digits, equal for plans with the same grid, sample and seed."""
     return hashlib.sha256(f"{grid.text}\x1f{sample}\x1f{seed}".encode()).hexdigest()
 
 
 def choose(grid: Grid, sample: int | None, seed: int, past: Past) -> list[Cell]:
-    """The cells of a plan. The plan that was chosen last is kept as it is, if it is of the same signature. Of another one stays what
-    holds conversations, as `choose_cells` says."""
+    """Choose the cells of a plan. If the newest plan has the same signature, its cells are kept. Otherwise cells that hold
+    conversations are kept as far as possible, see `choose_cells`."""
     if sample is None or sample >= prod(grid.sizes):
         return list(spread(grid.sizes, seed))
     newest, same = past.newest, past.same

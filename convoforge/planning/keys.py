@@ -1,8 +1,8 @@
-"""The two keys of a conversation, never mixed.
+"""The two keys of a conversation, which must not be mixed up.
 
-The *draw key* is what a plan asks for: dataset, provider, cell, draw number. The *request fingerprint* is what is paid for: model,
-rendered prompt, and the settings that differ from their defaults. A golden test pins both: a release that changed them would pay for
-everything again.
+The *draw key* identifies what a plan requests: dataset, provider, cell, draw number. The *request fingerprint* identifies what is
+paid for: model, rendered prompt, and settings that differ from their defaults. A golden test pins both: a release that changed
+them would pay for everything again.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ from convoforge.planning.spec import Generation
 
 KEY_VERSION = 1
 
-_DEFAULTS = Generation().model_dump(exclude={"caching"})  # how a prompt is billed is no part of what is asked
+_DEFAULTS = Generation().model_dump(exclude={"caching"})  # caching changes the bill, not the request's meaning
 
 
 def cell_key(dataset: str, provider: str, values: Mapping[str, str]) -> str:
-    """The identity of a cell: 32 hex digits."""
+    """The key of a cell: 32 hex digits."""
     return intern(_digest({"v": KEY_VERSION, "dataset": dataset, "provider": provider, "cell": dict(values)})[:32])
 
 
 def draw_key(cell: str, draw: int) -> str:
-    """The identity of one draw of a cell."""
+    """The key of one draw of a cell."""
     return f"{cell}/{draw}"
 
 
 def request_fingerprint(model: str, prompt: Prompt, settings: Generation) -> str:
-    """The identity of what the API is sent: 64 hex digits. The system turn that is only published is no part of it."""
+    """The fingerprint of a request to the API: 64 hex digits. Excludes the system turn that is only published."""
     differing = {key: value for key in _DEFAULTS if (value := getattr(settings, key)) != _DEFAULTS[key]}
     return _digest({"v": KEY_VERSION, "model": model, "system": prompt.system, "user": prompt.user, "settings": differing})
 
 
 def conversation_id(key: str, fingerprint: str) -> str:
-    """The name of a conversation in a dataset: 24 hex digits; another prompt for the same draw is another conversation."""
+    """The id of a conversation in a dataset: 24 hex digits; another prompt for the same draw gives another id."""
     return hashlib.sha256(f"{key}\x1f{fingerprint}".encode()).hexdigest()[:24]
 
 

@@ -1,8 +1,8 @@
-"""What each model takes and how it behaves: facts with a source and a date, never inferred from a name.
+"""Each model's parameters, limits and behavior: facts with a source and a date, never inferred from a name.
 
-A run asks the API (`GET /v1/models/{id}`), whose answer takes precedence. A snapshot lies in the package (`model_facts.json`, with its date
-and sources): for plans, which call nothing, for servers without that route, and for what the API does not
-report (the minimum length that is cached, whether a model thinks by default, whether it takes a temperature).
+A run asks the API (`GET /v1/models/{id}`), whose answer takes precedence. The package has a snapshot (`model_facts.json`, with
+its date and sources) for plans, which make no calls, for servers without that route, and for facts that the API does not report
+(the minimum length that is cached, whether a model thinks by default, whether it takes a temperature).
 """
 
 from __future__ import annotations
@@ -28,18 +28,17 @@ EFFORTS = ("low", "medium", "high", "xhigh", "max")
 THINKING = ("adaptive", "between_tools", "disabled", "enabled")
 
 _CACHED_FROM = 512
-"""Tokens that a new model keeps in its cache at least. Where that is too few for it, the first answer shows it, and nothing is paid."""
+"""Minimum tokens that a new model is assumed to cache. If its minimum is higher, the first answer shows it, at no cost."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """One model. Tokens are those of one request; None where unknown.
+    """The facts about one model. Token limits are per request; None if unknown.
 
-    `thinking` are the values that the request's `thinking.type` may have; `thinks` is whether the model thinks by
-    default; `efforts` are the levels it takes, `efforts_when_off` those it takes together with thinking turned off. `known` is false
-    for a model without any facts: it is sent the plainest request. `characters_a_token` is of English text: about 3
-    since Opus 4.7, whose tokenizer gives 30 % more tokens than the one before (4). `reported` is whether
-    the API itself has reported the facts.
+    `thinking` are the values that a request's `thinking.type` may have; `thinks` is whether the model thinks by default;
+    `efforts` are the levels it takes, `efforts_when_off` those it takes with thinking turned off. `known` is false for a model
+    without any facts, which gets the plainest request. `characters_a_token` is for English text: about 3 since Opus 4.7, whose
+    tokenizer gives 30% more tokens than the one before (4). `reported` is whether the API itself has reported the facts.
     """
 
     id: str
@@ -66,7 +65,7 @@ class ModelFacts:
 
 
 def snapshot_facts(model: str) -> ModelFacts:
-    """What the package's snapshot says of a model; the plainest facts where it says nothing."""
+    """The package's snapshot of a model; the plainest facts if the snapshot does not have it."""
     entry = snapshot_models().get(model) or snapshot_models().get(bare_model(model).replace("@", "-"))
     if entry is None:
         return ModelFacts(model, known=False)
@@ -76,7 +75,8 @@ def snapshot_facts(model: str) -> ModelFacts:
 
 
 def pick_facts(answer: Mapping[str, Any]) -> dict[str, Any]:
-    """The facts that matter in an answer of `GET /v1/models/{id}`, small enough to be stored. Values of a wrong type are left out."""
+    """Pick the relevant facts from an answer of `GET /v1/models/{id}`, small enough to store. Values of a wrong type are left
+    out."""
     found: dict[str, Any] = {}
     for name in ("max_tokens", "max_input_tokens"):
         if type(answer.get(name)) is int and 0 < answer[name] < 2**31:
@@ -97,8 +97,8 @@ def pick_facts(answer: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def merge_facts(snapshot: ModelFacts, reported: Mapping[str, Any]) -> ModelFacts:
-    """What the API reports of a model (see `pick_facts`), completed from the snapshot. A model that the snapshot does not know is assumed
-    to be new: it thinks unless thinking is turned off, and takes no more than high effort then."""
+    """Merge the API's facts about a model (see `pick_facts`) with the snapshot's. A model that the snapshot does not have is
+    assumed to be new: it thinks unless thinking is turned off, and then takes at most high effort."""
     if not reported:
         return snapshot
     found: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in reported.items()}
@@ -117,13 +117,13 @@ def merge_facts(snapshot: ModelFacts, reported: Mapping[str, Any]) -> ModelFacts
 
 
 def is_elsewhere(provider: Provider, base_url: str) -> bool:
-    """Whether requests go to another server than Anthropic's own, or a simulator of it."""
+    """Whether requests go to a server that is neither Anthropic's own nor a simulator."""
     return provider == "anthropic" and urlsplit(base_url).hostname != "api.anthropic.com"
 
 
 def check_model(facts: ModelFacts, spec: DatasetSpec, *, elsewhere: bool) -> None:
-    """Raises `ConfigError` for a spec that cannot work with its model. `elsewhere` is whether another server than Anthropic's answers: of
-    what is retired there the snapshot knows nothing."""
+    """Raise `ConfigError` for a spec that cannot work with its model. `elsewhere`: a server other than Anthropic's answers, where
+    a model that is retired in the snapshot may still be served."""
     if facts.lifecycle == "retired" and (facts.reported or not elsewhere):
         raise ConfigError(
             f"the model {facts.id} is retired{_since(facts)}: no request to it is answered. Change `model` in the spec"
@@ -136,7 +136,7 @@ def check_model(facts: ModelFacts, spec: DatasetSpec, *, elsewhere: bool) -> Non
 
 
 def check_max_tokens(facts: ModelFacts, settings: Generation) -> None:
-    """Raises `ConfigError` if `max_tokens` is more than the model can give."""
+    """Raise `ConfigError` if `max_tokens` is more than the model's maximum."""
     if facts.max_tokens is not None and settings.max_tokens > facts.max_tokens:
         raise ConfigError(
             f"generation.max_tokens: {settings.max_tokens:,} is more than the {facts.max_tokens:,} tokens that the model {facts.id} gives"
@@ -192,7 +192,7 @@ def _day(moment: object) -> str | None:
 
 @cache
 def snapshot_models() -> dict[str, dict[str, Any]]:
-    """The snapshot by model id and alias."""
+    """The snapshot's facts, by model id and alias."""
     older = set(_snapshot()["older_tokenizer"])
     models = [{**facts, "characters_a_token": 4 if facts["id"] in older else 3} for facts in _snapshot()["models"]]
     return {name: facts for facts in models for name in (facts["id"], *facts["aliases"])}

@@ -1,4 +1,4 @@
-"""The plan: which cells a spec spans, and what each draw of a cell would send. Deterministic; calls nothing."""
+"""The plan: the cells of a spec, and the prompt for each draw of a cell. Deterministic; makes no calls."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from convoforge.planning.thinking import Thinking, describe_thinking, thinking_o
 from convoforge.pricing import Price, cost_pico, price_of
 
 PROMPT_OVERHEAD_TOKENS = 200
-"""Tokens beyond the prompt's own text that a request may be billed for: the answer's schema and the message frame."""
+"""Maximum input tokens of a request beyond the prompt's own text: the answer's schema and the message frame."""
 
 MAX_PLANNED = 1_000_000
-"""Maximum number of conversations in one plan: a million are about ten thousand dollars, and what a process can hold in memory."""
+"""Maximum number of conversations in one plan: a million cost about ten thousand dollars, and fit into a process's memory."""
 
 ANSWER_TOKENS = 1_200
-"""Expected tokens of one answer where nothing is known yet: 12 turns of 250 characters, their JSON, at 3.5 characters a token."""
+"""Expected tokens of one answer before any are known: 12 turns of 250 characters, plus JSON, at 3.5 characters per token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +42,19 @@ class Cell:
 
     @property
     def values(self) -> Values:
-        """What it is, apart from any dataset."""
+        """Its values, independent of any dataset."""
         return self.persona, self.emotion, self.topic, self.tier, self.template
 
     def name_draw(self, draw: int) -> str:
-        """One of its draws, counted from 0, for people."""
+        """The name of draw number `draw` (from 0) for a person."""
         return f"{self.persona} · {self.emotion} · {self.topic} · {self.tier} #{draw + 1}"
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The cells of a spec for one provider, in the order in which they are generated and published. `price` is that of its mode;
-    `facts` are what is known of its model. `signature` decides which cells of the `grid` these are; `numbers` are theirs in it."""
+    """The cells of a spec for one provider, in the order in which they are generated and published. `price` is the price in the
+    spec's mode; `facts` are those of its model. `numbers` are the cells' numbers in `grid`; plans with the same `signature` share
+    their cells."""
 
     spec: DatasetSpec
     provider: Provider
@@ -73,16 +74,16 @@ class Plan:
 
     @property
     def thinking(self) -> Thinking:
-        """What its requests say of thinking."""
+        """The thinking settings of its requests."""
         return thinking_of(self.facts, self.spec.generation)
 
     @property
     def planned(self) -> int:
-        """Number of accepted conversations that the plan asks for."""
+        """Number of accepted conversations that the plan aims for."""
         return len(self.cells) * self.spec.per_cell
 
     def prompt(self, cell: Cell, draw: int) -> Prompt:
-        """What draw number `draw` of a cell sends."""
+        """The prompt for draw number `draw` of a cell."""
         template = self.library.template(cell.template)
         request = ConversationRequest.model_construct(
             template=cell.template,
@@ -96,26 +97,26 @@ class Plan:
         return with_format_instructions(rendered, structured=self.facts.uses_schema(self.spec.generation))
 
     def fingerprint(self, cell: Cell, draw: int) -> str:
-        """The request fingerprint of draw number `draw` of a cell today."""
+        """The current request fingerprint of draw number `draw` of a cell."""
         return request_fingerprint(self.spec.model, self.prompt(cell, draw), self.spec.generation)
 
 
 Recall = Callable[[Grid, str], Past]
-"""What is known of a dataset that a plan of this grid and signature is made for."""
+"""Reads the past of a dataset for a plan with this grid and signature."""
 
 
 def make_plan(
     spec: DatasetSpec, library: Library, provider: Provider, facts: ModelFacts | None = None, recall: Recall | None = None
 ) -> Plan:
-    """The plan of a spec. Without `facts` the package's snapshot says what the model takes; without `recall` it is made as if nothing
-    had been built yet. Raises `ConfigError` for everything that could not work, before anything is paid."""
+    """Make the plan of a spec. Without `facts` the package's snapshot of the model is used; without `recall` the plan is made as
+    if nothing had been built yet. Raises `ConfigError` for everything that cannot work, before anything is paid."""
     facts = facts or snapshot_facts(spec.model)
     thinking = thinking_of(facts, spec.generation)
     templates = [library.template(name) for name in spec.templates]
     _check_templates(spec, templates)
     _check_personas(spec, library)
     axes = spec.axes
-    # A tier with several templates is several cells: (tier, template) is one axis.
+    # A tier with several templates gives several cells: (tier, template) is one axis.
     last = [(tier, template.name) for tier in axes.tier for template in templates if tier in template.tiers]
     grid = Grid.of(axes.persona, axes.emotion, axes.topic, last)
     _check_size(spec, prod(grid.sizes))
@@ -126,7 +127,7 @@ def make_plan(
     numbers = tuple(map(grid.number, chosen))
     notes = (*_notes(spec, library, templates, facts), *_uneven(spec, cells))
     plan = Plan(spec, provider, cells, library, price, facts, notes, grid, signature, numbers)
-    # A template that fails for one value fails here: every value of every axis is rendered once with every template it meets.
+    # Every value of every axis is rendered once with every template it occurs with: a template that fails for it fails here.
     first_with = {(cell.template, axis, getattr(cell, axis)): cell for cell in reversed(cells) for axis in AXES}
     for cell in dict.fromkeys(first_with.values()):
         _check_fits(spec, plan.prompt(cell, 0), facts, thinking)
@@ -165,9 +166,9 @@ def _notes(spec: DatasetSpec, library: Library, templates: list[Template], facts
 def _uneven(spec: DatasetSpec, cells: tuple[Cell, ...]) -> Iterator[str]:
     for axis in AXES if spec.sample else ():
         counts = Counter(getattr(cell, axis) for cell in cells)
-        fewest, most = min(counts[value] for value in getattr(spec.axes, axis)), max(counts.values())
-        if most - fewest > 1:
-            yield f"the cells are not even over {axis}: {fewest} to {most} of each value"
+        smallest, largest = min(counts[value] for value in getattr(spec.axes, axis)), max(counts.values())
+        if largest - smallest > 1:
+            yield f"the cells are not even over {axis}: {smallest} to {largest} of each value"
 
 
 def _check_templates(spec: DatasetSpec, templates: list[Template]) -> None:
@@ -203,7 +204,7 @@ def _check_fits(spec: DatasetSpec, prompt: Prompt, facts: ModelFacts, thinking: 
     needs = {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
     for kind, need in needs.items():
         limit = getattr(spec.limits, kind)
-        if limit is not None and limit * room < need - 1e-6:  # binary fractions: 0.1 of 12,000 is 1,199.999…
+        if limit is not None and limit * room < need - 1e-6:  # float rounding: 0.1 of 12,000 is 1,199.999…
             raise ConfigError(
                 f"limits.{kind}: {limit} is smaller than one request needs "
                 f"(about {need} tokens at once; with pause_threshold {spec.limits.pause_threshold:g} that takes {ceil(need / room - 1e-6)})"
@@ -215,21 +216,21 @@ def _parameters(spec: DatasetSpec, template: Template) -> dict[str, Scalar]:
 
 
 def with_format_instructions(prompt: Prompt, *, structured: bool) -> Prompt:
-    """The prompt, with the answer's format described in words where the model takes no schema."""
+    """Add a description of the answer's format to the prompt if the model takes no schema (not `structured`)."""
     if structured:
         return prompt
     return replace(prompt, user=f"{prompt.user}\n\n{ANSWER_FORMAT}")
 
 
 def expected_usage(prompt: Prompt, facts: ModelFacts, thinking_tokens: int = 0) -> Usage:
-    """What one request will probably use, with nothing cached: for estimates and for the rate limiter."""
+    """Expected usage of one request with nothing cached, for estimates and for the rate limiter."""
     sent = (len(prompt.system) + len(prompt.user)) // facts.characters_a_token + PROMPT_OVERHEAD_TOKENS
     return Usage(sent, ANSWER_TOKENS + thinking_tokens)
 
 
 def worst_cost_pico(prompt: Prompt, max_tokens: int, price: Price) -> int:
-    """The most one request can cost, in pico-dollars: a token is at least one byte, what may be kept in the cache costs what
-    writing it costs, and a workspace may be pinned to the United States. What a budget reserves."""
+    """Maximum cost of one request, in pico-dollars, which budgets reserve: a token is at least one byte, text that may be cached
+    costs as much as a cache write, and a workspace may be pinned to the United States."""
     system, user = len(prompt.system.encode()), len(prompt.user.encode()) + PROMPT_OVERHEAD_TOKENS
     sent = Usage(system + user, max_tokens)
     written = Usage(user, max_tokens, cache_write_5m_tokens=system) if prompt.shared else sent
@@ -238,7 +239,7 @@ def worst_cost_pico(prompt: Prompt, max_tokens: int, price: Price) -> int:
 
 
 def kept_text(prompt: Prompt, facts: ModelFacts, settings: Generation) -> str | None:
-    """What of a prompt is worth keeping in the API's cache, if anything is: the shared system text, where it is long enough."""
+    """The part of a prompt that is worth caching at the API: the shared system text if it is long enough; else None."""
     if not (settings.caching and prompt.shared):
         return None
     return prompt.system if len(prompt.system) // facts.characters_a_token >= facts.cache_minimum else None

@@ -1,10 +1,10 @@
-"""Orders in which every beginning is balanced: after any number of steps, the values of each axis have been used equally often,
-give or take one. So a sample of N cells covers every axis evenly, and a larger sample keeps the smaller.
+"""Orders of which every beginning is balanced: after any number of steps, the values of each axis have been used equally often,
+plus or minus one. So a sample of N cells covers every axis evenly, and a larger sample contains the smaller.
 
-Why both walks meet every tuple once: take the tuples of the axes so far, M in number, and a further axis of k values. Step n goes
-to tuple n mod M and to value n mod k, which (Chinese remainders) meets each pair with equal remainders by g = gcd(M, k) once in
-lcm(M, k) steps; after each such lap the value moves on by one, which turns the remainders g times. Any k steps from a multiple of
-k on take k different values.
+Why both walks visit every tuple once: take the M tuples of the axes so far, and another axis of k values. Step n visits tuple n
+mod M and value n mod k. By the Chinese remainder theorem this visits each pair with equal remainders modulo g = gcd(M, k) once in
+lcm(M, k) steps. After each such lap the value moves on by one, so that g laps visit all remainders. Any k steps from a multiple
+of k on take k different values.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from operator import mul
 
 
 def spread(sizes: Sequence[int], seed: int) -> Iterator[tuple[int, ...]]:
-    """Every index tuple of the product of `sizes`, each once, in a balanced order that `seed` decides. Lazy.
+    """Yield every index tuple of the product of `sizes` once, in a balanced order that `seed` decides. Lazy.
 
-    Each run of g steps shuffles the remainders by g among themselves, alike on every lap, which disturbs nothing of the above.
-    Without it, axes whose sizes have a divisor in common would walk in step, and a sample would miss most of their pairs.
+    Each run of g steps permutes the remainders modulo g, in the same way on every lap, so the above still holds. Without it, axes
+    whose sizes have a common divisor would move in step, and a sample would miss most of their pairs.
     """
     rng = random.Random()
     labels = []
@@ -45,7 +45,8 @@ def spread(sizes: Sequence[int], seed: int) -> Iterator[tuple[int, ...]]:
 
 
 def walk(sizes: Sequence[int], step: int) -> list[int]:
-    """The index tuple at a step of the plain walk: each once before the first returns, neighbours as different as can be."""
+    """The index tuple at a step of the walk without shuffling: visits each once before repeating; neighbors differ as much as
+    possible."""
     values = []
     for m, k in reversed([*zip(_before(sizes), sizes, strict=True)]):
         values.append((step + step // lcm(m, k)) % k)

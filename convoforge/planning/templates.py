@@ -1,8 +1,8 @@
-"""Templates and personas: YAML in, prompts out. Sandboxed Jinja with declared parameters.
+"""Templates and personas: reads YAML, renders prompts. Sandboxed Jinja with declared parameters.
 
-A template that could fail while rendering is found when the plan is made, before a cent is spent: every variable must be
-declared, every declared parameter and variation must be used, every parameter without a default must be given. What comes
-from outside (axis values, parameters) is data for a template, never template code.
+A template that could fail while rendering is found when the plan is made, before anything is paid: every variable must be
+declared, every declared parameter and variation must be used, every parameter without a default must be given. Input (axis
+values, parameters) is data for a template, never template code.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "convoforge:templates")
 
 
 def _printable(value: Any) -> Any:
-    # Anything else would print as `<built-in method upper of str object at 0x7f…>`: another prompt, and another price, on every run.
+    # Anything else would print as `<built-in method upper of str object at 0x7f…>`: a different prompt, paid again, on every run.
     if isinstance(value, str | int | float | Undefined):
         return value
     raise TypeError(f"a {type(value).__name__} is printed where a text or a number belongs")
 
 
 class _Group:
-    """Values under one name, for a template: nothing else of it can be reached, whatever the values are called."""
+    """Values under one name for a template, which can reach nothing else through it, whatever the values are called."""
 
     __slots__ = ("_values",)
 
@@ -62,13 +62,13 @@ del _ENVIRONMENT.filters["random"]
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100_000)]
 Name = Annotated[str, matching(r"[A-Za-z][A-Za-z0-9_]{0,63}", "up to 64 letters, digits and _, a letter first")]
-"""What a template can write after `parameters.` and `variation.`."""
+"""A name after `parameters.` or `variation.` in a template."""
 
 Lines = Annotated[tuple[Text, ...], Strict(False), AfterValidator(check_distinct)]
 
 
 class Persona(SpecSection):
-    """Somebody who speaks in a conversation. A free-text persona has no description and no voice."""
+    """A speaker in a conversation. A free-text persona has no description and no voice."""
 
     name: Label
     speaks: Literal["user", "assistant"] = "user"
@@ -77,7 +77,7 @@ class Persona(SpecSection):
 
 
 class Parameter(SpecSection):
-    """A value a spec may set: one of `values` where they are listed; required where there is no `default`."""
+    """A value that a spec may set: one of `values` if they are listed; required if there is no `default`."""
 
     description: str
     values: Annotated[tuple[Scalar, ...], Strict(False), Field(min_length=1)] | None = None
@@ -90,12 +90,12 @@ class Parameter(SpecSection):
         return self
 
     def takes(self, value: Scalar) -> bool:
-        """Whether a spec may set it to `value`. True is not 1."""
+        """Whether `value` is allowed. True is not 1."""
         return self.values is None or (value, isinstance(value, bool)) in [(one, isinstance(one, bool)) for one in self.values]
 
 
 class Target(SpecSection):
-    """What a template asks for: how many turns, and how many characters in each; from the least to the most."""
+    """The size that a template asks for: minimum and maximum number of turns, and of characters in each turn."""
 
     turns: Annotated[tuple[int, int], Strict(False)] = (8, 16)
     characters: Annotated[tuple[int, int], Strict(False)] = (100, 400)
@@ -109,7 +109,7 @@ class Target(SpecSection):
 
 
 class Template(SpecSection):
-    """A prompt for the writing model, and what varies in it. `target` is what it asks for: what estimates go by."""
+    """A prompt for the generating model, and its variations. `target` is the size it asks for, on which estimates are based."""
 
     name: Slug
     version: int = Field(ge=1)
@@ -130,17 +130,17 @@ class Template(SpecSection):
 
     @property
     def id(self) -> str:
-        """The same name has the same id everywhere: a UUID, for callers who keep ids."""
+        """A UUID made from the name, the same everywhere, for callers who store ids."""
         return _template_id(self.name)
 
     @property
     def variations(self) -> int:
-        """Number of draws of a cell that differ before the first prompt returns."""
+        """Number of different draws of a cell before the first prompt repeats."""
         return prod(map(len, self.variation.values()))
 
     @cached_property
     def shared(self) -> bool:
-        """Whether `system` holds nothing that differs from one request to the next."""
+        """Whether `system` is the same in all requests."""
         return not meta.find_undeclared_variables(_ENVIRONMENT.parse(self.system))
 
     @cached_property
@@ -148,7 +148,7 @@ class Template(SpecSection):
         return tuple(_ENVIRONMENT.from_string(getattr(self, part) or "") for part in _TEXTS)
 
     def settings(self, given: Mapping[str, Scalar]) -> dict[str, Scalar]:
-        """The parameters with defaults filled in. Raises `ConfigError` for a missing, unknown or not allowed one."""
+        """The parameters, with defaults filled in. Raises `ConfigError` for a missing or unknown one, or a value not allowed."""
         for name in given:
             if name not in self.parameters:
                 raise ConfigError(f"template '{self.name}' declares no parameter '{name}'{nearest(name, self.parameters)}")
@@ -164,9 +164,9 @@ class Template(SpecSection):
         return filled
 
     def render(self, request: ConversationRequest, persona: Persona, draw: int = 0) -> Prompt:
-        """The prompt for one request. `draw` moves every list of variation on, each from a position of its own.
+        """Render the prompt for one request. `draw` advances every variation list, each from its own start position.
 
-        Raises `ConfigError` for parameters that do not fit, and where the texts cannot be rendered with these values.
+        Raises `ConfigError` for invalid parameters, and if the texts cannot be rendered with these values.
         """
         values = {
             "persona": _Group(persona.model_dump()),
@@ -200,7 +200,7 @@ def _position(text: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """The templates and personas of a config folder, read when asked for, each once."""
+    """The templates and personas of a config folder, each read once when first used."""
 
     folder: Path
     _templates: dict[str, Template]
@@ -211,7 +211,7 @@ class Library:
         return cls(config_dir, {}, {})
 
     def template(self, name: str) -> Template:
-        """The template called `name`, or with this id. Raises `ConfigError` where it is missing or wrong."""
+        """The template with this name or id. Raises `ConfigError` if it is missing or invalid."""
         if name not in self._templates:
             known = self.names()
             found = next((one for one in known if one == name or _template_id(one) == name.lower()), None)
@@ -224,21 +224,22 @@ class Library:
         return self._templates[name]
 
     def names(self) -> list[str]:
-        """What templates are called, in order. One that cannot be read is among them."""
+        """The sorted names of all templates, including unreadable ones."""
         files = (path for path in (self.folder / "templates").glob("*.yaml") if path.is_file())
         return sorted(path.stem for path in files if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", path.stem))
 
     def list_personas(self) -> list[str]:
-        """The names of the personas that have a file, in order. Raises `ConfigError` for a wrong file."""
+        """The sorted names of the personas that have a file. Raises `ConfigError` for an invalid file."""
         return sorted(_read_persona(path).name for path in (self.folder / "personas").glob("*.yaml"))
 
     def persona(self, name: str) -> Persona:
-        """The persona called `name`: as the file with that name describes it, else as it stands. Raises `ConfigError` for a wrong file.
+        """The persona with this name, from its file if there is one, else with only a name. Raises `ConfigError` for an invalid
+        file.
 
-        A file is found by its name, in either Unicode form: the persona's letters and digits in lower case, - between the words.
+        The file's name, in either Unicode form, is the persona's letters and digits in lower case, with - between words.
         """
         if name not in self._personas:
-            if len(self._personas) >= _MAX_PERSONAS:  # callers of an API make up names without end
+            if len(self._personas) >= _MAX_PERSONAS:  # callers of the API may send any number of names
                 self._personas.clear()
             path = find_file(self.folder / "personas" / f"{_slug(name)}.yaml")
             self._personas[name] = _read_persona(path) if path else Persona(name=name)
@@ -277,7 +278,7 @@ def _read_template(path: Path) -> Template:
 
 
 def _faults(template: Template) -> Iterator[str]:
-    """What is wrong with the variables of a template's texts."""
+    """Yield the errors in the variables of a template's texts."""
     known = {"parameters": set(template.parameters), "variation": set(template.variation), "persona": set(Persona.model_fields)}
     used: dict[str, set[str]] = {group: set() for group in known}
     for part in _TEXTS:
@@ -298,7 +299,8 @@ def _faults(template: Template) -> Iterator[str]:
 
 
 def _uses(tree: nodes.Template, used: dict[str, set[str]]) -> Iterator[str]:
-    """Notes in `used` what is taken from parameters, variation and persona; yields what cannot be known before rendering."""
+    """Add the names used from parameters, variation and persona to `used`; yield the errors for uses that are only known when
+    rendering."""
     taken = []
     for dotted in tree.find_all(nodes.Getattr):
         taken.append((dotted.node, dotted.attr))

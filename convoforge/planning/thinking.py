@@ -1,4 +1,4 @@
-"""Whether and how much a model thinks before it answers, and how each model is asked for it.
+"""Whether and how much a model thinks before it answers, and the request parameters for it.
 
 Thinking is billed as output and counts toward `max_tokens`, and the newest models think unless thinking is turned off.
 """
@@ -13,16 +13,16 @@ from convoforge.planning.model_facts import ModelFacts
 from convoforge.planning.spec import Generation
 
 _OFF = ("disabled", "between_tools")
-"""The ways to turn thinking off, the plainest first. Without tools `between_tools` leaves nothing to think between."""
+"""The values that turn thinking off, the plainest first. Requests here have no tools, so `between_tools` turns it off too."""
 
 _EXPECTED = {"low": 150, "medium": 500, "high": 1_200, "xhigh": 3_000, "max": 8_000}
-"""Tokens of thought before one conversation, by effort: a rough guess, until the ledger knows."""
+"""Expected thinking tokens for one conversation, by effort: a rough guess, until the ledger has answers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Thinking:
-    """What a request says of thinking. `type` and `effort` are sent; None is nothing. `thinks` is whether the model will think, and
-    `forced` whether it does so although the spec says off. `level` is the effort that then holds."""
+    """The thinking settings of a request. `type` and `effort` are sent unless None. `thinks` is whether the model will think,
+    `forced` whether it does although the spec says off. `level` is the resulting effort."""
 
     type: str | None
     effort: str | None
@@ -32,11 +32,11 @@ class Thinking:
 
     @property
     def expected_tokens(self) -> int:
-        """Tokens of thought that one answer will probably take."""
+        """Expected number of thinking tokens in one answer."""
         return _EXPECTED.get(self.level or "high", _EXPECTED["high"]) if self.thinks else 0
 
     def add_to(self, body: dict[str, Any]) -> None:
-        """Put it into the body of a request."""
+        """Add the settings to the body of a request."""
         if self.type is not None:
             body["thinking"] = {"type": self.type}
         if self.effort is not None:
@@ -44,9 +44,10 @@ class Thinking:
 
 
 def thinking_of(facts: ModelFacts, settings: Generation) -> Thinking:
-    """What a request to a model says for what a spec says of thinking. Raises `ConfigError` for what it would refuse."""
+    """The thinking settings of requests to a model, from the spec's. Raises `ConfigError` for settings that the model would
+    refuse."""
     wanted, effort = settings.thinking, settings.effort
-    if not facts.known:  # a server of one's own: what the spec says is sent, its default is not
+    if not facts.known:  # another server: the spec's values are sent, but not the default
         return Thinking(None if wanted == "off" else wanted, effort, wanted != "off", level=effort)
     if effort is not None and effort not in facts.efforts:
         raise ConfigError(f"generation.effort: {_takes(facts, facts.efforts)}, not {effort}{_less(facts.efforts)}")
@@ -74,7 +75,7 @@ def takes_temperature(facts: ModelFacts, settings: Generation) -> bool:
 
 
 def describe_thinking(facts: ModelFacts, settings: Generation) -> str | None:
-    """A warning about what thinking costs; None if the model will not think."""
+    """A warning about the cost of thinking; None if the model will not think."""
     thinking = thinking_of(facts, settings)
     if not thinking.thinks:
         return None

@@ -1,4 +1,4 @@
-"""What is wrong with a value that a model of pydantic refused, in words for people: of a spec, an option, a request's field."""
+"""Readable messages for values that a pydantic model refused, in a spec, an option or a request's field."""
 
 from __future__ import annotations
 
@@ -44,7 +44,8 @@ _WORDS = {
 
 
 def describe_value_fault(fault: Mapping[str, Any]) -> str:
-    """What is wrong, from one of `ValidationError.errors()`: "must be at most 10 (found 11)". A rule of our own says it all itself."""
+    """The message for one of `ValidationError.errors()`: "must be at most 10 (found 11)". Our own validators' messages are kept
+    as is."""
     words = _WORDS.get(fault["type"]) or str(fault["msg"]).replace("Input should", "must")
     if fault["type"] == "value_error":
         return str(fault["ctx"]["error"])
