@@ -16,11 +16,13 @@ from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
 
 from convoforge.dataset.acceptance import DatasetStatus
+from convoforge.dataset.estimate import Estimate
 from convoforge.dataset.forecast import forecast, read_known_of_plan
 from convoforge.dataset.status import is_scored, read_status
 from convoforge.errors import ConvoforgeError
 from convoforge.ledger.message_batches import list_open_batches
 from convoforge.ledger.requests import claim, register_draws, requeue
+from convoforge.ledger.runs import keep_report, list_answered_by
 from convoforge.orchestration.build_run import BuildRun
 from convoforge.orchestration.cancellation import end_state
 from convoforge.orchestration.joining import count_workers, divide_concurrency, find_deployment, let_others_join, stop_others
@@ -93,11 +95,20 @@ async def _prepare(opened: BuildRun, options: BuildOptions, workers: int) -> int
     await tell_plan(seen, simulated=options.simulate)
     opened.state.stale = 0 if options.refresh else len(seen.stale)
     opened.know_accepted(seen.status, {draw.request_id for draw in seen.again})
-    opened.state.estimate = seen.costs
+    opened.state.estimated = await _keep_estimate(opened, seen.costs)
     if options.limit is None and opened.plan.spec.mode != "batch":
         missing = len(seen.status.pending) + len(seen.status.to_request) + len(seen.again)
         await let_others_join(opened, workers, missing)
-    return len(seen.status.accepted)
+    own = await opened.ledger.aread(list_answered_by, opened.run_id)  # of a run that is resumed
+    return sum(draw.request_id not in own for draw in seen.status.accepted)
+
+
+async def _keep_estimate(opened: BuildRun, costs: Estimate) -> dict[str, str]:
+    """What the whole run is expected to cost, US dollars: where it is resumed, what was expected when it began."""
+    amounts = {"cost": costs.cost.expected, "low": costs.cost.low, "high": costs.cost.high}
+    fields = {f"estimated_{name}_usd": f"{amount:.6f}" for name, amount in amounts.items()}
+    known = await opened.ledger.awrite(keep_report, opened.run_id, fields)
+    return {name: known[name] for name in fields}
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +130,7 @@ async def _fill(opened: BuildRun, options: BuildOptions) -> None:
     tried: set[int] = set()
     last_pass = crowded = scored = False
     while opened.state.stopped is None:
-        left = None if options.limit is None else options.limit - opened.state.tally["generated"] - opened.state.in_batches
+        left = None if options.limit is None else options.limit - opened.generated - opened.state.in_batches
         step = await next_step(opened, left, tried)
         if step.unscored and not scored:  # once, then what is missing: another build of the dataset may answer all the time
             await _score(opened)

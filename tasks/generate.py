@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
+from prefect.exceptions import Pause
 from prefect.logging import get_run_logger
 
 from convoforge.errors import ConvoforgeError
@@ -76,7 +77,11 @@ async def generate(opened: BuildRun, ids: Sequence[int], names: Mapping[int, str
                 if len(some) == 1
                 else generate_shard(list(some), label, return_state=True)
             )
-            ended = await work  # type: ignore[misc]  # it is async
+            try:
+                ended = await work  # type: ignore[misc]  # it is async
+            except Pause:  # Prefect begins no task of a run that somebody has suspended; those at work end
+                opened.interrupt("suspended in Prefect")
+                return []
             failed: list[int] | Exception = await ended.aresult(raise_on_failure=False)
             if isinstance(failed, BaseException):
                 raise failed

@@ -20,7 +20,6 @@ from pydantic import BaseModel, ConfigDict
 
 from convoforge.billing_terms import describe_terms
 from convoforge.dataset.acceptance import StatusSummary
-from convoforge.dataset.estimate import Estimate
 from convoforge.generation.answering_model import price_answered
 from convoforge.ledger.runs import Remarks, close_run, read_remarks, read_run_usage
 from convoforge.models import Provider, Status, Usage
@@ -154,7 +153,7 @@ def _build_report(
         load_path=str(published.load_path) if published.load_path else None,
         output_tokens=sum(usage.output_tokens for usage in used.values()),
         thinking_tokens=sum(usage.thinking_tokens for usage in used.values()),
-        **_estimated(opened.state.estimate),
+        **opened.state.estimated,
         **_cached(used),
     )
 
@@ -189,13 +188,6 @@ def _refused(found: StatusSummary) -> tuple[str, ...]:
     why = one_line(found.why_refused)
     refused = f"{found.refused} requests were refused, at no cost, and are not asked again unchanged: {why}"
     return (f"{refused}. Change what is at fault, or ask once more with the option `retry_refused`",)
-
-
-def _estimated(before: Estimate | None) -> dict[str, Any]:
-    if before is None:
-        return {}
-    figures = {"cost": before.cost.expected, "low": before.cost.low, "high": before.cost.high}
-    return {f"estimated_{name}_usd": f"{amount:.6f}" for name, amount in figures.items()}
 
 
 def _cached(used: Mapping[str, Usage]) -> dict[str, Any]:

@@ -16,14 +16,14 @@ from convoforge.orchestration.build_run import BuildRun
 from convoforge.pricing import dollars
 from convoforge.publish.card import NAME as CARD
 from convoforge.publish.card import loading
-from convoforge.reasons import HEADINGS, Reason
+from convoforge.reasons import Reason
 from convoforge.tasks.coverage import draw_coverage
 
 if TYPE_CHECKING:
     from convoforge.tasks.report import BuildReport
 
 MAX_REASONS, SAMPLES = 20, 3
-"""Maximum number of rows in the table of reasons, and of conversations to read."""
+"""Maximum number of reasons, and of conversations to read. In a table of Prefect's UI the last columns would be out of sight."""
 
 MAX_TURNS, MAX_TURN_CHARACTERS = 8, 400
 """Maximum length of a sample: the whole of it is in the dataset."""
@@ -124,11 +124,13 @@ def _banner(report: BuildReport) -> str:
 def _format_reasons(report: BuildReport, reasons: Sequence[Reason]) -> str:
     if not reasons:
         return ""
-    rows = [table_row(one.row) for one in reasons[:MAX_REASONS]]
+    rows = [
+        f"- **{inline(f'{one.count:,} × {one.what}: {one.reason}')}.** {inline(one.to_do)}. For example {inline(one.example)}"
+        for one in reasons[:MAX_REASONS]
+    ]
     left = len(reasons) - len(rows)
-    more = f"\n\n{left:,} more: {code(f'convoforge errors {report.run_id[:8]}')}" if left > 0 else ""
-    table = "\n".join((table_row(HEADINGS), "|---|---:|---|---|", *rows))
-    return f"## Not accepted, refused or failed\n\n{table}{more}"
+    more = [f"- {left:,} more: {code(f'convoforge errors {report.run_id[:8]}')}"] if left > 0 else []
+    return "\n".join(("## Not accepted, refused or failed", "", *rows, *more))
 
 
 def _format_samples(rows: Sequence[Any]) -> str:

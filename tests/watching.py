@@ -27,7 +27,7 @@ from prefect.client.schemas.filters import (
     LogFilter,
     LogFilterFlowRunId,
 )
-from prefect.client.schemas.objects import FlowRun, State
+from prefect.client.schemas.objects import FlowRun, Log, State
 from prefect.client.schemas.sorting import FlowRunSort
 from server_logs import watch_log
 
@@ -121,8 +121,12 @@ class Operator:
         return {str(one.type): one for one in self.client.read_artifacts(artifact_filter=mine)}
 
     def log(self, run_id: str) -> str:
+        return "\n".join(line.message for line in self.lines(run_id))
+
+    def lines(self, run_id: str, begins: str = "") -> list[Log]:
+        """The lines of a run's log that begin so, the oldest first."""
         mine = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[UUID(run_id)]))
-        return "\n".join(line.message for line in self.client.read_logs(log_filter=mine, limit=200))
+        return [line for line in self.client.read_logs(log_filter=mine, limit=200) if line.message.startswith(begins)]
 
     def events(self, name: str, resource: str, count: int) -> list[dict[str, Any]]:
         """The payloads of `count` events about a resource, oldest first, once all have arrived."""

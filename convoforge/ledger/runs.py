@@ -53,9 +53,10 @@ def keep_spec(connection: Connection, dataset: int, spec: DatasetSpec) -> None:
 def begin_run(
     connection: Connection, run_id: str, dataset: int, spec: DatasetSpec, owner: str, flow_run_id: str | None, now: datetime
 ) -> None:
-    """Record the start of a run. A Prefect retry of a run reopens its row."""
+    """Record the start of a run. One that Prefect resumes or retries reopens its row."""
     if connection.execute(select(runs.c.id).where(runs.c.id == run_id)).one_or_none():
-        connection.execute(update(runs).where(runs.c.id == run_id).values(state="running", owner=owner, finished_at=None))
+        again = {"state": "running", "owner": owner, "finished_at": None, "message": None}
+        connection.execute(update(runs).where(runs.c.id == run_id).values(again))
         return
     values = {
         "id": run_id,
@@ -74,6 +75,14 @@ def keep_sources(connection: Connection, run_id: str, endpoint: str, sources: Ma
     """Store what a process checks before it joins a run: the URL of its requests, and the hash of each file that its prompts come
     from."""
     connection.execute(update(runs).where(runs.c.id == run_id).values(endpoint=endpoint, sources=json.dumps(sources)))
+
+
+def keep_report(connection: Connection, run_id: str, report: Mapping[str, Any]) -> dict[str, Any]:
+    """Add to what is known of a run that goes on, without a change of what is known already. Returns all of it."""
+    known = connection.execute(select(runs.c.report).where(runs.c.id == run_id)).scalar_one()
+    merged = {**report, **(json.loads(known) if known else {})}
+    connection.execute(update(runs).where(runs.c.id == run_id).values(report=json.dumps(merged, default=str)))
+    return merged
 
 
 def close_run(connection: Connection, run_id: str, state: str, message: str, report: Mapping[str, Any], now: datetime) -> None:

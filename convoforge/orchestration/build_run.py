@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from time import monotonic
+from typing import Any
 
 from convoforge.costs.run_totals import RunTotals, read_totals_of_others
 from convoforge.dataset.acceptance import DatasetStatus
-from convoforge.dataset.estimate import Estimate
 from convoforge.errors import ConfigError
 from convoforge.generation.generator import Generator, Job, make_job
 from convoforge.generation.message_batches import Batcher
@@ -56,7 +56,7 @@ class BuildState(RunState):
 
     `others` is what other processes have done for the run. `in_batches` counts its dataset's requests in message batches, `collected`
     the answers that batches of earlier runs brought; `batch_notes` say what was wrong with batches that are over, `batch_troubles` with
-    those that go on. `interrupted` is a stop that was asked for from outside. `estimate` is what the run was expected to cost, `rounds`
+    those that go on. `interrupted` is a stop that was asked for from outside. `estimated` is what the run was expected to cost, `rounds`
     how often this process began to generate, `logged` how many lines the log has about single requests.
     """
 
@@ -66,7 +66,7 @@ class BuildState(RunState):
     others: RunTotals = RunTotals()
     interrupted: bool = False
     generating_since: float | None = None
-    estimate: Estimate | None = None
+    estimated: Mapping[str, Any] = field(default_factory=dict)
     in_batches: int = 0
     collected: int = 0
     batch_notes: list[str] = field(default_factory=list)
@@ -127,6 +127,12 @@ class BuildRun:
         """Read from the ledger what other processes have done for the run, if there are any."""
         if self.state.others != RunTotals() or await self.list_others():
             await self._count_others()
+
+    async def count_earlier(self) -> None:
+        """Count what the run has done before it was resumed or tried again, in processes that are gone."""
+        await self._count_others()
+        if self.plan.spec.mode == "batch":  # what is in batches is counted apart
+            self.state.others = replace(self.state.others, in_flight=0)
 
     async def count_run(self) -> None:
         """Bring the state to what the whole run has done, in all its processes, also in those that are gone."""

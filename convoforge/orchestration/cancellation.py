@@ -1,4 +1,4 @@
-"""How a run is stopped from outside: by Ctrl-C and SIGTERM, by Prefect's Cancel and Pause. It always finishes what it has begun."""
+"""How a run is stopped from outside: by Ctrl-C and SIGTERM, by Prefect's Cancel and Suspend. It always finishes what it has begun."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import signal
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from uuid import UUID
 
 from prefect.client.orchestration import get_client
@@ -19,12 +19,16 @@ from prefect.states import Cancelled, Running
 from convoforge.background import background_task
 
 WATCH_SECONDS = 4.0
-"""Seconds between two reads of a run's state: a Cancel or Pause takes effect within 5 s."""
+"""Seconds between two reads of a run's state: a Cancel or Suspend takes effect within 5 s."""
+
+ASK_SECONDS = 2.0
+"""Maximum seconds to find out what a SIGTERM is for: a worker sends one after a Cancel."""
 
 
 @contextmanager
 def handle_signals(stop: Callable[[str], None], give_up: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Ctrl-C and SIGTERM call `stop` with the reason; a second one gives up what is under way, and cancels the flow.
+    """Ctrl-C and SIGTERM call `stop` with the reason; a second one gives up what is under way, and cancels the flow. A SIGTERM that comes
+    of a Cancel in Prefect is called that.
 
     Used inside a flow: handlers set outside are lost in it.
     """
@@ -34,6 +38,7 @@ def handle_signals(stop: Callable[[str], None], give_up: Callable[[], None] = la
     loop = asyncio.get_running_loop()
     flow = asyncio.current_task()
     asked = False
+    questions: set[asyncio.Task[None]] = set()
 
     def handle(name: str) -> None:
         nonlocal asked
@@ -41,7 +46,11 @@ def handle_signals(stop: Callable[[str], None], give_up: Callable[[], None] = la
             give_up()
             flow.cancel()
         asked = True
-        stop(f"stopped by {name}")
+        if name == "Ctrl-C":
+            stop("stopped by Ctrl-C")
+            return
+        questions.add(question := loop.create_task(_stop_for_its_reason(stop)))
+        question.add_done_callback(questions.discard)
 
     names = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
     before = {number: signal.getsignal(number) for number in names}
@@ -57,7 +66,7 @@ def handle_signals(stop: Callable[[str], None], give_up: Callable[[], None] = la
 
 @asynccontextmanager
 async def watch_prefect(stop: Callable[[str], None]) -> AsyncIterator[None]:
-    """Cancel and Pause in Prefect call `stop`. They do not stop a running flow by themselves, so its state is read every few seconds."""
+    """Cancel and Suspend in Prefect call `stop`. They do not stop a running flow by themselves, so its state is read every few seconds."""
     if not flow_run.id:
         yield
         return
@@ -89,6 +98,16 @@ async def end_state(state: State) -> State:
     raise Pause(state=asked)
 
 
+async def _stop_for_its_reason(stop: Callable[[str], None]) -> None:
+    change = ""
+    if flow_run.id:
+        with suppress(Exception):  # whoever cannot be asked knows no better reason
+            async with asyncio.timeout(ASK_SECONDS), get_client() as client:
+                state = (await client.read_flow_run(UUID(str(flow_run.id)))).state
+                change = _describe_change(state) if state is not None else ""
+    stop(f"{change} in Prefect" if change else "stopped by SIGTERM")
+
+
 async def _watch(run: UUID, stop: Callable[[str], None]) -> None:
     silent = False
     async with get_client() as client:
@@ -115,5 +134,5 @@ def _describe_change(state: State) -> str:
     if state.is_cancelling() or state.is_cancelled():
         return "cancelled"
     if state.is_paused():
-        return "paused"
+        return "suspended" if state.name == "Suspended" else "paused"
     return f"set to {state.name}" if state.is_final() else ""

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from math import ceil
 
+from prefect.exceptions import Pause
 from prefect.logging import get_logger, get_run_logger
 from prefect.runtime import flow_run
 
@@ -97,6 +98,7 @@ async def open_build_run(
         stack.enter_context(make_current(opened))
         if part_of is None:
             stack.push(_close_unfinished(opened))
+            await opened.count_earlier()
         elif over := await opened.ledger.aread(read_stop, part_of, datetime.now(UTC)):
             state.stop(over)  # since it was looked up, and the build does not wait for us
         if spec.mode != "batch":
@@ -157,7 +159,9 @@ def _close_unfinished(opened: BuildRun) -> Callable[..., None]:
             return
         end = "failed" if isinstance(error, Exception) else "partial"
         message = opened.state.stopped or str(error) or "stopped at once"
-        report = {"generated": opened.generated, "cost_usd": f"{usd(opened.cost_pico):f}"}
+        if isinstance(error, Pause):
+            message = f"{message}; {opened.generated:,} generated so far, and Prefect's Resume continues the run"
+        report = {**opened.state.estimated, "generated": opened.generated, "cost_usd": f"{usd(opened.cost_pico):f}"}
         with suppress(LedgerError):
             opened.ledger.write(close_run, opened.run_id, end, message, report, datetime.now(UTC))
 
