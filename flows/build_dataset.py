@@ -36,7 +36,7 @@ from convoforge.tasks.progress import show_progress
 from convoforge.tasks.publish import publish
 from convoforge.tasks.report import BuildReport, one_line, report_run
 from convoforge.tasks.score import score_answers
-from convoforge.tasks.story import name_run, tell_plan
+from convoforge.tasks.story import name_run, point_further, tell_plan
 
 
 @flow(name="build-dataset", validate_parameters=True)
@@ -74,14 +74,16 @@ async def build_dataset(spec: SpecName, options: BuildOptions = BuildOptions()) 
             return await end_state(make_end(report))
     except ConvoforgeError as error:
         await name_run(spec, simulated=options.simulate)
-        return Failed(message=one_line(error), data=error)
+        return Failed(message=point_further(one_line(error)), data=error)
 
 
 def make_end(report: BuildReport) -> State[Any]:
-    """The state that says what happened."""
+    """The state that says what happened, and where more is said."""
+    command = "errors" if report.state in ("failed", "partial") else "status"
+    message = point_further(report.message, f"convoforge {command} {report.run_id[:8]}")
     if report.state == "failed":
-        return Failed(message=report.message, data=report)
-    return Completed(name=report.state.capitalize(), message=report.message, data=report)
+        return Failed(message=message, data=report)
+    return Completed(name=report.state.capitalize(), message=message, data=report)
 
 
 async def _prepare(opened: BuildRun, options: BuildOptions, workers: int) -> int:

@@ -24,6 +24,7 @@ from convoforge.tasks.message_batches import collect_results
 from convoforge.tasks.publish import publish
 from convoforge.tasks.report import BuildReport, one_line, report_run
 from convoforge.tasks.score import score_answers
+from convoforge.tasks.story import name_run, point_further
 
 
 class CollectOptions(FormSection):
@@ -45,13 +46,14 @@ async def collect_message_batches(options: CollectOptions = CollectOptions()) ->
     """
     dataset, simulate = options.dataset, options.simulate
     provider = "simulator" if simulate else "anthropic"
+    await name_run("collect", dataset or "all datasets", simulated=simulate)
     try:
         with Ledger(Settings().database_url) as ledger:
             waiting = {one.dataset for one in ledger.read(list_open_batches) if one.provider == provider}
             names = sorted(waiting if dataset is None else waiting & {dataset})
             specs = [ledger.read(find_dataset, name, provider) for name in names]
     except ConvoforgeError as error:
-        return Failed(message=one_line(error), data=error)
+        return Failed(message=point_further(one_line(error)), data=error)
     collected: list[str] = []
     failed: list[str] = []
     for row in specs:
@@ -62,7 +64,7 @@ async def collect_message_batches(options: CollectOptions = CollectOptions()) ->
         except ConvoforgeError as error:  # one dataset's trouble is not another's
             failed.append(f"{row.name}: {one_line(error)}")
             get_run_logger().warning("%s", failed[-1])
-    message = "; ".join([*collected, *failed]) or "no batch is open"
+    message = point_further("; ".join([*collected, *failed]) or "no batch is open", "convoforge status")
     return Failed(message=message) if failed else Completed(message=message)
 
 

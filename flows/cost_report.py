@@ -22,6 +22,7 @@ from convoforge.markdown import table_row
 from convoforge.planning.forms import FormSection
 from convoforge.settings import Settings
 from convoforge.tasks.report import one_line
+from convoforge.tasks.story import name_run, point_further
 
 
 class CostOptions(FormSection):
@@ -45,15 +46,18 @@ async def cost_report(options: CostOptions = CostOptions()) -> State[Any]:
 
     """
     since, until, by, simulated = options.since, options.until, options.by, options.simulated
+    period = f"{since or 'the beginning'} to {until or 'now'}"
+    await name_run("costs", period, f"by {by}", simulated=simulated)
     if since and until and since > until:
-        return Failed(message=f"the period begins on {since}, after its last day {until}")
+        return Failed(
+            message=point_further(f"the period begins on {since}, after its last day {until}", "convoforge costs --help")
+        )
     end = None if until is None else until + timedelta(days=1)
     try:
         summary = await asyncio.to_thread(_read, _midnight(since), _midnight(end), by, simulated=simulated)
     except ConvoforgeError as error:
-        return Failed(message=one_line(error), data=error)
+        return Failed(message=point_further(one_line(error)), data=error)
     message = f"{format_line(summary)}{' (simulated: nothing was paid)' if simulated else ''}"
-    period = f"{since or 'the beginning'} to {until or 'now'}"
     key = "costs-simulated" if simulated else "costs"
     groups = summary.groups or {}
     rows = [dict(zip((by, *COLUMNS), row, strict=True)) for row in format_groups(groups)]
@@ -65,7 +69,8 @@ async def cost_report(options: CostOptions = CostOptions()) -> State[Any]:
         )
     except Exception as error:  # noqa: BLE001 - the costs are in the ledger whether or not Prefect shows them
         get_run_logger().warning("the artifacts could not be written: %s", error)
-    return Completed(message=message, data=summary.as_json())
+    command = f"convoforge costs --by {by}{' --simulated' if simulated else ''}"
+    return Completed(message=point_further(message, command), data=summary.as_json())
 
 
 def format_page(summary: CostSummary, groups: Mapping[str, CostSummary], by: str, period: str, *, simulated: bool) -> str:

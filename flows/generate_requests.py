@@ -19,10 +19,12 @@ from convoforge.models import ConversationRequest, Label, Outcome, ParameterName
 from convoforge.orchestration.cancellation import end_state, handle_signals, watch_prefect
 from convoforge.orchestration.rate_limiter import prefect_limiter
 from convoforge.planning.forms import FormSection, ModelName, Offered, arrange_form
+from convoforge.planning.spec import ADHOC
 from convoforge.planning.templates import Library
 from convoforge.pricing import dollars
 from convoforge.tasks.report import format_usd, one_line
 from convoforge.tasks.run_page import show_usd
+from convoforge.tasks.story import name_run, point_further
 
 
 class RequestsReport(BaseModel):
@@ -87,6 +89,7 @@ async def generate_requests(
         options: How they are made.
 
     """
+    await name_run(ADHOC, f"{len(requests)} requests", simulated=options.simulate)
     try:
         async with (
             open_generator(
@@ -99,7 +102,7 @@ async def generate_requests(
                     requests, concurrency=options.concurrency, stop_on_error=options.stop_on_error
                 )
     except ConvoforgeError as error:
-        return Failed(message=one_line(error), data=error)
+        return Failed(message=point_further(one_line(error)), data=error)
     summary = summarize(outcomes)
     rows = [_row(request, outcome) for request, outcome in zip(requests, outcomes, strict=True)]
     try:
@@ -115,8 +118,11 @@ def make_end(summary: RequestsReport, *, simulated: bool) -> State[Any]:
     """The state that says what happened."""
     paid = " (simulated: nothing was paid)" if simulated else ""
     message = f"{summary.successful} of {summary.total} generated, {show_usd(summary.total_cost_usd)}{paid}"
+    mark = " --simulated" if simulated else ""
     if not summary.successful:
-        return Failed(message=f"{message}: {one_line(next(iter(summary.reasons.values())))}", data=summary)
+        message = f"{message}: {one_line(next(iter(summary.reasons.values())))}"
+        return Failed(message=point_further(message, f"convoforge errors {ADHOC}{mark}"), data=summary)
+    message = point_further(message, f"convoforge show {ADHOC}{mark}")
     return Completed(name="Completed" if summary.successful == summary.total else "Partial", message=message, data=summary)
 
 

@@ -19,8 +19,10 @@ from convoforge.orchestration.build_run import BuildRun
 from convoforge.orchestration.cancellation import end_state
 from convoforge.orchestration.joining import check_sources, read_joinable
 from convoforge.orchestration.open_build import WATCH_SECONDS, open_build_run
+from convoforge.orchestration.run_names import present_run
 from convoforge.settings import Settings
 from convoforge.tasks.report import one_line
+from convoforge.tasks.story import point_further
 
 
 @flow(name="join-build", validate_parameters=True)
@@ -34,6 +36,7 @@ async def join_build(run_id: str) -> State[Any]:
         run_id: Id of the build's run in the ledger, 32 characters, as `convoforge status` and the log of the build show it.
 
     """
+    await present_run(f"join {run_id[:8]}")
     try:
         settings = Settings()
         with Ledger(settings.database_url) as ledger:
@@ -49,7 +52,7 @@ async def join_build(run_id: str) -> State[Any]:
             end = await _ending(opened)
         return await end_state(end)
     except ConvoforgeError as error:
-        return Failed(message=one_line(error), data=error)
+        return Failed(message=point_further(one_line(error)), data=error)
 
 
 async def _generate_until_over(opened: BuildRun) -> None:

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 
 from prefect.logging import get_run_logger
+from prefect.runtime import flow_run
 
 from convoforge.dataset.forecast import Forecast
 from convoforge.orchestration.build_run import BuildRun, Progress
@@ -38,6 +39,11 @@ async def tell_plan(seen: Forecast, *, simulated: bool) -> None:
         log.info("Price: %s%s; budget: %s", seen.costs.cost, paid, budgets or "none")
     for warning in seen.warnings:
         log.warning("%s", warning)
+
+
+def point_further(message: str, command: str = "") -> str:
+    """What a state says, and the command that says more; without one of ours, the one that prints this run's log."""
+    return f"{message}; more: {command or f'prefect flow-run logs {flow_run.id}'}"
 
 
 def tell_round(opened: BuildRun, requests: int, task_runs: int) -> None:

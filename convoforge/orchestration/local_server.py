@@ -263,6 +263,8 @@ def _server_environment(environment: Mapping[str, str], port: int, auth: str) ->
         "PREFECT_SERVER_UI_API_URL": _url(port),  # else a prefect.toml in the current folder says where the UI looks
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_PLUGINS_ENABLED": "false",
+        "PREFECT_SERVER_LOGS_STREAM_OUT_ENABLED": "true",  # `prefect deployment run --watch` then prints what a run logs
+        "PREFECT_SERVER_LOGS_STREAM_PUBLISHING_ENABLED": "true",
         "DO_NOT_TRACK": "1",
     }
 

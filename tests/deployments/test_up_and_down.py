@@ -186,9 +186,28 @@ def test_up_makes_a_house_that_builds(up: Done, house: House) -> None:
     )
     assert done.code == 0, done.out + done.err
     [run] = house.ask("/flow_runs/filter", deployments={"name": {"any_": ["build"]}})
-    assert (run["name"], run["state"]["name"], run["state"]["message"]) == ("demo", "Completed", "all 60 accepted")
+    message = f"all 60 accepted; more: convoforge status {run['id'][:8]}"
+    assert (run["name"], run["state"]["name"], run["state"]["message"]) == (
+        "demo · 60 to make · simulated",
+        "Completed",
+        message,
+    )
+    assert {"convoforge", "demo", "simulated"} <= set(run["tags"])
+    said = " ".join(done.out.split())  # rich wraps at 80 columns
+    assert "Plan: 60 conversations in 60 cells" in said and f"Finished in state Completed('{message}')" in said
     version = house.folder / "data" / "simulated" / "demo" / "latest"
     assert {path.name.partition("-")[0] for path in version.glob("data/*.parquet")} == {"train", "validation"}
+
+
+def test_a_watched_run_that_fails_says_why_and_where_to_read_more_and_the_command_fails(up: Done, house: House) -> None:
+    done = house.prefect(
+        "deployment", "run", "build-dataset/build", "-p", "spec=demo", "--flow-run-name", "without a key", "--watch"
+    )
+    assert done.code == 1
+    [run] = house.ask("/flow_runs/filter", flow_runs={"name": {"any_": ["without a key"]}})
+    message = run["state"]["message"]
+    assert "set ANTHROPIC_API_KEY" in message and message.endswith(f"; more: prefect flow-run logs {run['id']}")
+    assert "Finished in state Failed(" in done.out and "set ANTHROPIC_API_KEY" in " ".join(done.out.split())
 
 
 def test_each_schedule_has_a_next_run_which_up_reads_back_from_the_server(up: Done, house: House) -> None:

@@ -47,7 +47,9 @@ def test_a_build_that_makes_everything_is_completed(run_build: RunFlow, building
     state = run_build(spec="states-all", simulate=True)
     report = report_in(state)
     kept = operator.run(report.run_id).state
-    assert kept is not None and (kept.type.value, kept.name, kept.message) == ("COMPLETED", "Completed", "all 8 accepted")
+    more = f"convoforge status {report.run_id[:8]}"
+    assert kept is not None
+    assert (kept.type.value, kept.name, kept.message) == ("COMPLETED", "Completed", f"all 8 accepted; more: {more}")
 
 
 def test_a_new_version_is_announced_as_an_asset_and_an_unchanged_one_is_not(
@@ -106,7 +108,7 @@ def test_a_changed_spec_pays_for_its_change_alone_and_a_schedule_takes_no_large_
     refused = run_build(spec="states-grown", simulate=True)
     assert refused.is_failed() and refused.message is not None
     assert refused.message.startswith("3 of 12 accepted conversations, $0.0")
-    assert refused.message.endswith("with the parameter strand=1")
+    assert "with the parameter strand=1; more: " in refused.message
     assert simulator.usage()["requests"] == spent
     grown = report_in(run_build(spec="states-grown", simulate=True, strand=1))
     assert (grown.held, grown.accepted) == (9, 12)
@@ -121,7 +123,8 @@ def test_a_run_that_ends_short_is_completed_as_partial(
     simulator.script("refusal")
     state = run_build(spec="states-short", simulate=True)
     assert (state.type.value, state.name) == ("COMPLETED", "Partial")
-    assert state.message == "1 of 2 accepted; 1 cells are out of draws"
+    more = f"convoforge errors {report_in(state).run_id[:8]}"
+    assert state.message == f"1 of 2 accepted; 1 cells are out of draws; more: {more}"
 
 
 def test_what_failed_in_transport_gets_one_last_pass(run_build: RunFlow, building: Project, simulator: SimulatorControl) -> None:
@@ -131,7 +134,7 @@ def test_what_failed_in_transport_gets_one_last_pass(run_build: RunFlow, buildin
     building.spec("states-transport2", axes=ONE, retry={"max_attempts": 1, "base_delay_seconds": 0, "jitter_seconds": 0})
     simulator.script("500", "500", "500", "500")
     state = run_build(spec="states-transport2", simulate=True)
-    assert (state.name, state.message) == ("Partial", "0 of 2 accepted; 2 failed in transport and stay pending")
+    assert (state.name, report_in(state).message) == ("Partial", "0 of 2 accepted; 2 failed in transport and stay pending")
 
 
 def test_a_run_that_no_request_can_serve_has_failed(
@@ -143,7 +146,7 @@ def test_a_run_that_no_request_can_serve_has_failed(
     report = report_in(state)
     assert (state.type.value, report.state) == ("FAILED", "failed")
     kept = operator.run(report.run_id).state
-    assert kept is not None and kept.message == report.message
+    assert kept is not None and kept.message == f"{report.message}; more: convoforge errors {report.run_id[:8]}"
     assert "402" in report.message and "\n" not in report.message
 
 
@@ -180,7 +183,7 @@ def test_what_goes_wrong_is_one_line_in_the_state(
     assert isinstance(found, error)
     run = operator.newest(spec)
     assert run is not None and run.state is not None and run.state.type.value == "FAILED"
-    assert run.state.message == str(found)
+    assert run.state.message == f"{found}; more: prefect flow-run logs {run.id}"
     assert said in run.state.message
     assert "\n" not in run.state.message and "Traceback" not in run.state.message
 

@@ -57,14 +57,17 @@ def test_the_costs_of_a_build_are_a_table_a_page_and_a_line(
 
 def test_nothing_spent_is_a_report_too_and_a_period_is_of_whole_days(run_flow: RunFlow, operator: Operator) -> None:
     state = run_flow(cost_report, options={"since": "2026-11-01", "until": "2026-11-30", "by": "day"})
-    assert state.message == "$0.00 for 0 attempts; - for each of 0 accepted; $0.00 wasted"
+    assert state.message == "$0.00 for 0 attempts; - for each of 0 accepted; $0.00 wasted; more: convoforge costs --by day"
     assert result_in(state)["groups"] == {}
     assert artifacts(operator, state)["markdown"].data.startswith("# Costs, 2026-11-01 to 2026-11-30\n")
 
 
 def test_a_period_that_ends_before_it_begins_is_said(run_flow: RunFlow) -> None:
     state = run_flow(cost_report, options={"since": "2026-12-01", "until": "2026-11-30"})
-    assert (state.type.value, state.message) == ("FAILED", "the period begins on 2026-12-01, after its last day 2026-11-30")
+    assert (state.type.value, state.message) == (
+        "FAILED",
+        "the period begins on 2026-12-01, after its last day 2026-11-30; more: convoforge costs --help",
+    )
 
 
 def test_a_ledger_that_cannot_be_read_fails_in_a_line(run_flow: RunFlow, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import threading
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from convoforge.claude import SIMULATOR_KEY
 from convoforge.flows.generate_requests import RequestsReport, generate_requests
 from convoforge.generation.endpoint import limit_label
 from convoforge.generation.requests import DEFAULT_MODEL, default_spec
+from convoforge.pricing import dollars
 from convoforge.rate import fingerprint
 from convoforge.rate.keys import limit_name
 from convoforge.simulator.client import SimulatorControl
@@ -57,7 +59,9 @@ def test_a_batch_of_a_hundred_is_completed(
     )
     summary = summary_in(state)
     assert (state.name, summary.successful, summary.failed, summary.skipped) == ("Completed", 100, 0, 0)
-    assert state.message == f"100 of 100 generated, ${summary.total_cost_usd} (simulated: nothing was paid)"
+    cost = dollars(Decimal(summary.total_cost_usd))
+    more = "convoforge show adhoc --simulated"
+    assert state.message == f"100 of 100 generated, {cost} (simulated: nothing was paid); more: {more}"
     assert simulator.usage()["requests"] == len(set(summary.conversation_ids)) == 100
     table = operator.artifacts(str(state.state_details.flow_run_id))["table"]
     assert [row["topic"] for row in json.loads(table.data)] == [f"topic {n}" for n in range(100)]
@@ -103,7 +107,8 @@ def test_a_batch_that_brings_nothing_has_failed(run_flow: RunFlow, building: Pro
 
 def test_a_batch_that_cannot_begin_has_failed_with_one_line(run_flow: RunFlow, simulator: SimulatorControl) -> None:
     state = run_flow(generate_requests, requests=requests("topic one"))  # for real, while a simulator answers and there is no key
-    assert (state.type.value, state.message) == ("FAILED", str(result_in(state)))
+    assert state.type.value == "FAILED"
+    assert state.message == f"{result_in(state)}; more: prefect flow-run logs {state.state_details.flow_run_id}"
     assert "no API key" in str(state.message)
 
 

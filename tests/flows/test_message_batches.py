@@ -226,7 +226,7 @@ def _later(run_flow: RunFlow, run_build: RunFlow, building: Project, slow: Simul
     state = run_build(spec="batch-later", simulate=True, batch=True, wait=False)
     report = told(state)
     assert (state.name, report.in_batches, report.generated, report.cost_usd, report.version) == ("Partial", 8, 0, "0.00", None)
-    assert state.message == "0 of 8 accepted; 8 are in batches: build again to collect them"
+    assert told(state).message == "0 of 8 accepted; 8 are in batches: build again to collect them"
     listed = building.run("status")
     assert "open batch" in listed.out and "batch-later" in listed.out.split("open batch")[1]
     [batch] = building.run("status", "--json").last["batches"]
@@ -235,9 +235,9 @@ def _later(run_flow: RunFlow, run_build: RunFlow, building: Project, slow: Simul
     assert (batch["api_status"], batch["trouble"]) == ("in_progress", None)
     assert "the API works on it" in listed.out
     early = run_flow(collect_message_batches, options={"simulate": True})
-    assert early.message == "batch-later: 0 of 8 accepted; 8 are in batches: build again to collect them"
+    assert early.message == "batch-later: 0 of 8 accepted; 8 are in batches: build again to collect them; more: convoforge status"
     assert (
-        run_flow(collect_message_batches, options={"simulate": False}).message == "no batch is open"
+        run_flow(collect_message_batches, options={"simulate": False}).message == "no batch is open; more: convoforge status"
     )  # real ones are another matter
     late = wait_for(
         lambda: (state := run_flow(collect_message_batches, options={"simulate": True})).message != early.message and state,
@@ -245,7 +245,7 @@ def _later(run_flow: RunFlow, run_build: RunFlow, building: Project, slow: Simul
     )
     assert (late.name, late.message) == ("Completed", "batch-later: all 8 accepted")
     assert len(said_in(building, "batch-later")) == 8
-    assert run_flow(collect_message_batches, options={"simulate": True}).message == "no batch is open"
+    assert run_flow(collect_message_batches, options={"simulate": True}).message == "no batch is open; more: convoforge status"
     check_costs(building, slow)
     [(run,)] = rows(building, "SELECT DISTINCT run_id FROM generation_logs")
     assert run == report.run_id  # who asked has paid, whoever collected
