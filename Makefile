@@ -4,6 +4,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+TOOLS  := $(VENV)/.tools
 
 # where it is set, each process that a test starts compiles this package anew
 unexport PYTHONDONTWRITEBYTECODE
@@ -16,19 +17,32 @@ PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 help:  ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-setup: $(READY)  ## make .venv with the versions in constraints.txt
+setup: $(TOOLS)  ## make .venv with the versions in constraints.txt, and what checks and tests need
+
+# pip says a line or two for each of some hundred packages, and nothing while it installs them; Python compiles what it imports, so pip
+# need not compile all of it before the first command can run
+define install
+@{ $(BIN)/python -m pip install --disable-pip-version-check --no-compile --progress-bar off --constraint constraints.txt --editable '$(1)' \
+	|| echo FAILED; } | awk '/^Collecting / && ++found % 10 == 0 { print "  " found " packages found …" } \
+	/^Installing collected/ { print "  installing " NF - 3 " packages …" } /^FAILED$$/ { exit 1 } { fflush() }'
+endef
 
 $(READY): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "convoforge needs Python 3.11 or newer: install it, or say make PYTHON=/path/to/python"; exit 1; }
-	@echo "setting up $(VENV) with $(PYTHON) (one to three minutes) …"
+	@echo "setting up $(VENV) with $(PYTHON) (a minute or two) …"
 	@$(PYTHON) -m venv --clear $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(call install,.)
+	@touch $@
+
+$(TOOLS): $(READY)
+	@echo "adding what checks and tests need …"
+	$(call install,.[dev])
 	@touch $@
 
 demo: $(READY)  ## build the demo dataset with the simulator: no key, no cost
 	@$(BIN)/convoforge build demo --simulate
 
-lint: $(READY)  ## lint, types and import contracts
+lint: $(TOOLS)  ## lint, types and import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -40,10 +54,10 @@ check: lint  ## lint, and every test that needs no server and starts no command:
 test: lint  ## everything that checks: lint, and all tests but the long ones
 	$(PYTEST)
 
-test-long: $(READY)  ## the long tests alone: crashes, storms, shared rates
+test-long: $(TOOLS)  ## the long tests alone: crashes, storms, shared rates
 	$(BIN)/python -m pytest -m long
 
-bench: $(READY)  ## measure speed, CPU, memory and the shared rate (about 20 minutes)
+bench: $(TOOLS)  ## measure speed, CPU, memory and the shared rate (about 20 minutes)
 	@$(BIN)/python -m benchmarks
 
 up: $(READY)  ## start a Prefect server and a worker, register the deployments; they stay
