@@ -28,7 +28,7 @@ from convoforge.orchestration.cancellation import end_state
 from convoforge.orchestration.joining import count_workers, divide_concurrency, find_deployment, let_others_join, stop_others
 from convoforge.orchestration.open_build import open_build_run
 from convoforge.planning.forms import SpecName
-from convoforge.planning.options import BuildOptions, resolve_spec
+from convoforge.planning.options import BuildOptions, explain_model, resolve_spec
 from convoforge.settings import Settings
 from convoforge.tasks.generate import SINGLY_UP_TO, generate
 from convoforge.tasks.message_batches import collect_results, submit_message_batch
@@ -53,6 +53,8 @@ async def build_dataset(spec: SpecName, options: BuildOptions = BuildOptions()) 
     begun = monotonic()
     try:
         what = resolve_spec(spec, options, Settings())
+        for remark in explain_model(spec, options, Settings()):
+            get_run_logger().warning(remark)
         if options.workers is not None:
             await find_deployment()
         workers = count_workers(what, options)

@@ -25,7 +25,7 @@ from convoforge.cli.local_server import open_server
 from convoforge.cli.parameters import DONE, ENDED_SHORT, FAILED, AsJson
 from convoforge.errors import ConfigError, ConvoforgeError
 from convoforge.orchestration.event_loop import run_build
-from convoforge.planning.options import STRAND, BuildOptions, resolve_spec
+from convoforge.planning.options import STRAND, BuildOptions, explain_model, resolve_spec
 from convoforge.pricing import dollars
 from convoforge.project import show_database
 from convoforge.settings import Settings
@@ -82,7 +82,7 @@ def build(
     spends = bool(seen.missing or seen.status.unscored)
     if not as_json:
         out.print(f"[dim]ledger: {escape(show_database(settings.database_url))}[/dim]")
-        _announce(seen, options)
+        _announce(seen, options, explain_model(spec, options, settings))
     if asks and (spends or (seen.stranded.conversations and sys.stdin.isatty())) and not _agreed(seen):
         out.print("Nothing was sent.")
         return DONE
@@ -232,7 +232,7 @@ def _money(now: Progress) -> str:
     return f"{dollars(now.cost_usd)} of {dollars(now.budget_usd)}" if now.budget_usd is not None else dollars(now.cost_usd)
 
 
-def _announce(seen: Forecast, options: BuildOptions) -> None:
+def _announce(seen: Forecast, options: BuildOptions, remarks: tuple[str, ...]) -> None:
     plan, budget = seen.plan, seen.plan.spec.budget.run_usd
     out.print(
         f"[bold]{plan.spec.name}[/bold]: {plan.planned} conversations planned, {len(seen.status.accepted)} accepted already."
@@ -246,7 +246,7 @@ def _announce(seen: Forecast, options: BuildOptions) -> None:
         )
     if seen.stale and not options.refresh:
         out.print(f"{len(seen.stale)} are stale; --refresh would regenerate them for {seen.refresh.cost}.")
-    print_notes(plan.notes, list_warnings(seen))
+    print_notes(plan.notes, [*remarks, *list_warnings(seen)])
 
 
 def list_warnings(seen: Forecast) -> list[str]:

@@ -15,7 +15,7 @@ from convoforge.cli.console import ask, duration, errors, facts, grid, out, prin
 from convoforge.cli.parameters import DONE, ENDED_SHORT, AsJson, Positive
 from convoforge.errors import ConfigError, ConvoforgeError
 from convoforge.models import Status
-from convoforge.planning.options import BuildOptions, resolve_spec
+from convoforge.planning.options import BuildOptions, explain_model, resolve_spec
 from convoforge.pricing import dollars
 from convoforge.project import show_database
 from convoforge.settings import WITHOUT_BATCHES, Settings, describe_api
@@ -58,7 +58,7 @@ def plan(
         known = read_known(resolved, options, settings)
     counted, trouble = _count(known.plan, settings, wished=count)
     api = "anthropic" if options.simulate else settings.api
-    trouble += describe_api(api)
+    trouble += [*explain_model(spec, options, settings), *describe_api(api)]
     seen = forecast(known, options, counted)
     made, status, limits, costs = seen.plan, seen.status, seen.plan.spec.limits, seen.costs
     if as_json:

@@ -8,10 +8,11 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from convoforge.errors import shown
 from convoforge.models import Provider
-from convoforge.planning.config_files import check
+from convoforge.planning.config_files import check, read_yaml
 from convoforge.planning.forms import FormSection, ModelName, UsDollars
-from convoforge.planning.spec import DatasetSpec, change_spec, check_workers, load_spec
+from convoforge.planning.spec import DatasetSpec, change_spec, check_workers, find_spec, load_spec
 from convoforge.settings import Settings
 
 STRAND = 0.1
@@ -75,8 +76,21 @@ class BuildOptions(FormSection):
         return "simulator" if self.simulate else "anthropic"
 
 
+def explain_model(name: str, options: BuildOptions, settings: Settings) -> tuple[str, ...]:
+    """What to say where `ANTHROPIC_MODEL` takes the place of a model that the spec names; nothing elsewhere."""
+    if settings.model is None or options.model is not None:
+        return ()
+    named = read_yaml(find_spec(name, settings.config_dir)).get("model")
+    if named in (None, settings.model):
+        return ()
+    return (f"ANTHROPIC_MODEL={settings.model} takes the place of the spec's model {shown(named)}",)
+
+
 def resolve_spec(name: str, options: BuildOptions, settings: Settings) -> DatasetSpec:
-    """The spec called `name` with a build's wishes put in. Raises `ConfigError` for whatever cannot be."""
+    """The spec called `name` with a build's wishes put in; the model is the option's, else that of `ANTHROPIC_MODEL`.
+
+    Raises `ConfigError` for whatever cannot be.
+    """
     spec = load_spec(name, settings.config_dir, model=settings.model)
     changes: dict[str, Any] = {"model": options.model} if options.model else {}
     changes |= {"mode": "batch"} if options.batch else {}

@@ -261,14 +261,14 @@ class DatasetSpec(SpecSection):
 
 
 def load_spec(name: str | Path, config_dir: Path, *, model: str | None = None) -> DatasetSpec:
-    """The spec called `name` (a name in `configs/datasets/`, or the path of a `.yaml` file). `model` fills in where the file names none.
+    """The spec called `name` (a name in `configs/datasets/`, or the path of a `.yaml` file). `model` takes the place of the file's.
 
     Raises `ConfigError`, on one line: what, where, what to do.
     """
-    path = _find(str(name), config_dir / "datasets")
+    path = find_spec(name, config_dir)
     raw = read_yaml(path)
     if model is not None:
-        raw.setdefault("model", model)
+        raw["model"] = model
     spec = check(DatasetSpec, raw, f"{path}: ")
     if spec.name == ADHOC:
         raise ConfigError(f"{path}: name: '{ADHOC}' is where requests that belong to no dataset are kept: choose another")
@@ -290,7 +290,9 @@ def check_workers(spec: DatasetSpec, workers: int | None) -> None:
         raise ConfigError("workers have nothing to do where requests go out in batches: leave out one of the two")
 
 
-def _find(name: str, folder: Path) -> Path:
+def find_spec(name: str | Path, config_dir: Path) -> Path:
+    """The file of a spec, by its name or its path. Raises `ConfigError` where there is none."""
+    name, folder = str(name), config_dir / "datasets"
     if name.endswith((".yaml", ".yml")):
         path = find_file(Path(os.path.expanduser(name))) or ("/" not in name and find_file(folder / name))
         if not path:

@@ -49,7 +49,7 @@ class Operator:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=240,
+            timeout=400,
             check=False,
         )
         return Done(done.returncode, done.stdout, done.stderr)
@@ -67,6 +67,8 @@ def operator(tmp_path: Path) -> Iterator[Operator]:
     (tmp_path / ".venv").symlink_to(sys.prefix)
     (tmp_path / "convoforge.toml").touch()
     shutil.copytree(ROOT / "configs", tmp_path / "configs")
+    with (tmp_path / "configs" / "datasets" / "demo.yaml").open("a") as spec:
+        spec.write("\nsample: 8\n")
     environment = {
         **os.environ,
         "CONVOFORGE_DATA_DIR": str(tmp_path / "data"),
@@ -90,7 +92,7 @@ def test_every_option_exists(command: str, run_here: Callable[..., Done]) -> Non
 
 
 @pytest.mark.long
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_every_command_works(operator: Operator) -> None:
     assert operator.type("make up").code == 0
     assert operator.type(".venv/bin/convoforge build demo").code == 0

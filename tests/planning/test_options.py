@@ -27,7 +27,7 @@ from convoforge.flows.build_dataset import build_dataset
 from convoforge.ledger import Ledger
 from convoforge.ledger.budgets import list_budget_scopes, write_budgets
 from convoforge.ledger.runs import ensure_dataset
-from convoforge.planning.options import BuildOptions, resolve_spec
+from convoforge.planning.options import BuildOptions, explain_model, resolve_spec
 from convoforge.planning.plan import make_plan
 from convoforge.planning.spec import DatasetSpec, change_spec, load_spec
 from convoforge.settings import ROOT, Settings
@@ -92,6 +92,16 @@ def test_wishes_are_put_into_the_spec_once(settings: Settings) -> None:
     assert (spec.model, spec.limits.concurrency, spec.budget.run_usd) == ("claude-opus-5", 9, Decimal("1.5"))
     assert (spec.quality.min_score, spec.mode) == (8, "batch")
     assert resolve_spec("demo", BuildOptions(), settings) == load_spec("demo", ROOT / "configs")
+
+
+def test_a_model_of_the_environment_overrides_the_spec_and_says_so(settings: Settings) -> None:
+    set_here = settings.model_copy(update={"model": "claude-haiku-5-5"})
+    assert resolve_spec("demo", BuildOptions(), set_here).model == "claude-haiku-5-5"
+    (said,) = explain_model("demo", BuildOptions(), set_here)
+    assert said == "ANTHROPIC_MODEL=claude-haiku-5-5 takes the place of the spec's model 'claude-sonnet-5-5'"
+    wish = BuildOptions(model="claude-opus-5")
+    assert resolve_spec("demo", wish, set_here).model == "claude-opus-5"
+    assert explain_model("demo", wish, set_here) == explain_model("demo", BuildOptions(), settings) == ()
 
 
 @pytest.mark.parametrize(

@@ -290,9 +290,10 @@ def test_a_folder_or_a_missing_file_is_said_to_be_unreadable(tmp_path: Path) -> 
         read_yaml(tmp_path / "gone.yaml")
 
 
-def test_a_model_from_elsewhere_fills_in_only_where_the_file_names_none(tmp_path: Path) -> None:
+def test_a_model_from_elsewhere_takes_the_place_of_the_files(tmp_path: Path) -> None:
     path = write(tmp_path, "\n".join(f"{key}: {value}" for key, value in GOOD.items()))
-    assert load_spec(path, tmp_path, model="claude-haiku-5-5").model == "claude-sonnet-5-5"
+    assert load_spec(path, tmp_path).model == "claude-sonnet-5-5"
+    assert load_spec(path, tmp_path, model="claude-haiku-5-5").model == "claude-haiku-5-5"
     path = write(tmp_path, "\n".join(f"{key}: {value}" for key, value in GOOD.items() if key != "model"))
     assert load_spec(path, tmp_path, model="claude-haiku-5-5").model == "claude-haiku-5-5"
     assert "'model' is missing" in refusal(tmp_path, path.read_bytes())
