@@ -12,7 +12,7 @@ unexport PYTHONDONTWRITEBYTECODE
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lint check test test-long bench up down clean
+.PHONY: help setup demo lint check test test-long bench up alerts down clean
 
 help:  ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -62,6 +62,9 @@ bench: $(TOOLS)  ## measure speed, CPU, memory and the shared rate (about 20 min
 
 up: $(READY)  ## start a Prefect server and a worker, register the deployments; they stay
 	@$(BIN)/python -m deployments.local up
+
+alerts: $(READY)  ## WEBHOOK=…: be told of budgets, runs that end badly or do not end, and schedules that are missed
+	@$(BIN)/python -m convoforge.orchestration.alerts deployments/automations.yaml
 
 down: $(READY)  ## stop what `make up` started
 	@$(BIN)/python -m deployments.local down

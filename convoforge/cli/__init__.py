@@ -42,6 +42,7 @@ COMMANDS = {
     "costs": "Show what was spent, on what, and what came of it.",
     "publish": "Publish a new version from what the ledger holds; generate nothing.",
     "limits": "Show the rate limits that all runs share, in requests a minute, or change one while they go on.",
+    "doctor": "Check key, limits, prices, ledger, disk, server, schedules and workers; say what to do.",
     "generate": "Generate one conversation and print it.",
     "serve": "Serve the HTTP API: single conversations and batches, for products. Without a token it listens on loopback only.",
     "simulate": "Run the simulator alone, and print how to use it instead of the Claude API.",
