@@ -1,4 +1,4 @@
-"""Who may send requests: checks of the Host header and of the token."""
+"""Access control: checks the Host header and the token."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 
 
 class HostCheck:
-    """Refuses requests whose Host header names another server, to stop web pages whose name was pointed at this address (DNS
-    rebinding).
+    """Refuses requests whose Host header names another server: a web page whose name points at this address (DNS rebinding).
 
     On loopback, only loopback names are accepted. On another address, any literal IP address (never a web page's name) and this
     machine's name are. `also` are further names, given by a proxy or a name server.

@@ -81,8 +81,7 @@ class ConversationBody(Answer):
 
 
 class Breakdown(Answer):
-    """The parts of a score, and why points were lost. `scorers` has all parts; the first three are null if that scorer did not
-    run."""
+    """The parts of a score, and why points were lost. `scorers` has all parts; the first three are null if not scored."""
 
     turns: int | None
     length: int | None
@@ -165,8 +164,7 @@ class BatchData(Answer):
 
 
 class BatchKept(Answer):
-    """A recorded batch: its summary and the ids of its requests. `finishedAt` is null while it is in progress, and if its caller
-    left early."""
+    """A recorded batch: its summary and its requests' ids. `finishedAt` is null while it runs, and if its caller left early."""
 
     batch_id: str
     started_at: datetime
@@ -176,8 +174,7 @@ class BatchKept(Answer):
 
 
 class BatchFailed(Data[BatchData]):
-    """The response to a batch in which no request succeeded: the reason, and each failure at its index. The worst failure sets
-    the status."""
+    """The response to a batch in which no request succeeded: the reason, and each failure. The worst failure sets the status."""
 
     error: ErrorBody
 
@@ -206,8 +203,7 @@ class TemplateBody(Answer):
 
 
 class Health(Answer):
-    """The process serves requests. `trying`: the last requests failed for a reason common to all, and the next one tests it
-    again."""
+    """The process serves requests. `trying`: the last requests failed for a common reason, which the next one tests again."""
 
     status: Literal["ok", "trying"] = "ok"
     model: str

@@ -33,8 +33,7 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
-    """Maximum seconds for a request's headers, for its body, and for a client to read more of a response; maximum number of
-    connections."""
+    """Maximum seconds for a request's headers, its body, and for the client to read more of a response; maximum connections."""
 
     head_seconds: float = 10.0
     body_seconds: float = 30.0

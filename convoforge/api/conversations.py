@@ -109,8 +109,7 @@ async def generate(body: GenerateBody, request: Request, generator: Opened, idem
     },
 )
 async def generate_batch(body: BatchBody, request: Request, generator: Opened, idempotency_key: Key = None) -> Response:
-    """Generate 1 to 100 conversations. A failed request has an error at its index; the others continue unless `stopOnError` is
-    set.
+    """Generate 1 to 100 conversations. A failed request has an error at its index; the others go on unless `stopOnError` is set.
 
     With an `Idempotency-Key` each is generated and paid once: if sent again, only those without an answer are tried again.
     """

@@ -55,8 +55,7 @@ async def batch(batch_id: str, generator: Opened) -> Data[BatchKept]:
 
 @router.get("/api/costs", responses=describe(400))
 async def costs(generator: Opened, period: Period, by: GroupBy | None = None) -> dict[str, Any]:
-    """Costs and results from `from` to `to` (dates in UTC, both included), as `convoforge costs --json` prints them. `by` groups
-    them."""
+    """Costs and results from `from` to `to` (UTC dates, both included), as in `convoforge costs --json`. `by` groups them."""
     return (await generator.costs(*period, by)).as_json()
 
 

@@ -253,8 +253,7 @@ def calculate_cost(input_tokens: int, output_tokens: int, *, model: str = SEED_M
 
 
 def choose_limiter() -> OpenLimiter | None:
-    """Choose how processes share the rate limit: through Prefect if `PREFECT_API_URL` is set; else None, which means the
-    ledger."""
+    """Choose how processes share the rate limit: through Prefect if `PREFECT_API_URL` is set, else (None) the ledger."""
     if not os.environ.get("PREFECT_API_URL"):
         return None
     prepare_client()

@@ -1,8 +1,7 @@
 """Recognizes errors that say that the account has no credit or allowance left. Then no request can work, whatever the status is.
 
 The API reports this as 402 `billing_error`, but also as 400 `invalid_request_error`, in wording that changes; proxies have
-wording of their own. So the text decides: a noun for means of payment (credits, balance, usage limit, …) together with a word for
-used up.
+wording of their own. So the text decides: a means of payment (credits, balance, usage limit, …) together with a word for used up.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Message batches: many requests uploaded at once, answered within a day, at half price.
 
-The only identifier of ours in a batch is each request's `custom_id`; results come in any order.
+Our only identifier in a batch is each request's `custom_id`; results come in any order.
 """
 
 from __future__ import annotations
@@ -60,8 +60,7 @@ class MessageBatches:
         return _state(read_json(response), response)
 
     async def list_since(self, moment: datetime) -> AsyncIterator[BatchState]:
-        """Yield the batches created at or after `moment`, and those without a creation time; newest first, as the API lists
-        them."""
+        """Yield the batches created at or after `moment` or at an unknown time, newest first, as the API lists them."""
         query, seen = f"limit={_LISTED_AT_ONCE}", set[str]()
         while True:
             response = await self._claude.call("GET", f"{_PATH}?{query}", self._key)

@@ -82,8 +82,8 @@ class Claude:
         return str(self._clients[0].base_url).rstrip("/")
 
     async def check(self) -> Provider:
-        """Ask the server, at no cost, for its facts about the model, and return which provider answers. A cloud without model
-        facts is not asked.
+        """Ask the server, at no cost, for the model's facts; returns which provider answers. Clouds without model facts are not
+        asked.
 
         Raises `FatalAPIError` for an unknown model and if all keys are wrong, `TransientError` for an unreachable server.
         """
@@ -188,8 +188,7 @@ class Claude:
 
     @asynccontextmanager
     async def stream(self, path: str, key: int = 0) -> AsyncIterator[tuple[httpx2.Response, AsyncIterator[bytes]]]:
-        """A successful response and its lines as they arrive. There is no limit on the total time, only on a pause. Raises a
-        `ClaudeAPIError`."""
+        """A successful response and its lines as they arrive. Limits pauses, not the total time. Raises a `ClaudeAPIError`."""
         options: anthropic.RequestOptions = {"timeout": make_timeout(self._seconds, read=self._seconds)}
         try:
             stream = await self._clients[key].get(

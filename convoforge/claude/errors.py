@@ -111,8 +111,7 @@ def make_connection_error(error: Exception, where: str, keys: Sequence[str] = ()
 
 
 def _find_cause(error: Exception) -> Exception:
-    """The error of aiohttp or the system that caused an SDK error: they tell cases apart that are one class in the SDK and
-    httpx2."""
+    """The error of aiohttp or the system that caused an SDK error: they distinguish cases that the SDK and httpx2 do not."""
     while isinstance(error.__cause__, Exception) and not isinstance(error, _SAYING):
         error = error.__cause__
     return error

@@ -28,8 +28,7 @@ _IDLE_SECONDS = 5.0
 
 
 def make_http_client(read_root: Callable[[], str], *, secure: bool) -> httpx2.AsyncClient:
-    """Make an HTTP client for the SDK. `read_root` gives the server's address at the first call. `secure`: that address may be
-    HTTPS.
+    """Make an HTTP client for the SDK. `read_root` returns the server's URL at the first call. `secure`: the URL may be HTTPS.
 
     Redirects are not followed, so that a key reaches no server but the one it was given for. The transport is the SDK's own; it
     is created here because there is no other way to give it a session with our limits.

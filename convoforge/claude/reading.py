@@ -16,8 +16,7 @@ from convoforge.models import Provider, Reply, Terms, Usage
 
 SIMULATOR_HEADER = "x-convoforge-simulator"
 MAX_TOKENS = 10_000_000
-"""Maximum plausible number of tokens of one kind in an answer: ten times the largest context window, and the sum of all kinds
-fits into 32 bits."""
+"""Maximum plausible tokens of one kind in an answer: ten times the largest context window; the sum fits into 32 bits."""
 
 _RATE_PREFIX = b"anthropic-ratelimit-"
 
@@ -92,8 +91,7 @@ def read_usage(usage: Mapping[str, Any]) -> Usage:
 
 
 def _thinking(details: object, output: int) -> int:
-    """Number of thinking tokens in the output; 0 if unreadable. They do not change the price, so no answer is rejected for
-    them."""
+    """Number of thinking tokens in the output; 0 if unreadable, as they do not change the price."""
     thought = details.get("thinking_tokens") if isinstance(details, Mapping) else None
     return min(max(0, thought), output) if type(thought) is int else 0
 
@@ -124,8 +122,7 @@ def read_json(response: httpx2.Response) -> dict[str, Any]:
 
 
 def parse_json(text: bytes) -> Any:
-    """Parse JSON as the SDK does, laxer than the standard: a byte order mark, NaN and lone surrogates are allowed. Raises
-    `ValueError`."""
+    """Parse JSON as laxly as the SDK: a byte order mark, NaN and lone surrogates are allowed. Raises `ValueError`."""
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:

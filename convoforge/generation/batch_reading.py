@@ -78,8 +78,7 @@ class Reading:
 
     @property
     def came(self) -> int:
-        """Number of results, readable or not. Nameless lines only count if there are named ones too: alone they are no
-        results."""
+        """Number of results, readable or not. Nameless lines only count if there are named ones too."""
         return self.named and self.named + len(self.nameless)
 
 

@@ -48,8 +48,7 @@ class BatchSearch:
         return None
 
     async def may_be_made(self, api: MessageBatchClient, requests: int, since: datetime) -> bool:
-        """Whether the API lists a batch with this number of requests, created since then, whose id is not recorded. Raises a
-        `ClaudeAPIError`."""
+        """Whether the API lists a batch of this size, created since then, whose id is not recorded. Raises a `ClaudeAPIError`."""
         return bool([one async for one in self._unnamed(api, requests, since)])
 
     async def _unnamed(self, api: MessageBatchClient, requests: int, since: datetime) -> AsyncIterator[BatchState]:

@@ -75,8 +75,7 @@ def read_limits(limits: RateLimits) -> Limits:
 
 
 def limit_label(spec: DatasetSpec, base_url: str, provider: Provider) -> str:
-    """The label in the names of shared limits. A simulator's limits are not edited by hand, so different numbers make a new
-    label."""
+    """The label in the names of shared limits. A simulator's limits are not edited by hand: new numbers make a new label."""
     if provider != "simulator":
         return base_url
     limits = spec.limits

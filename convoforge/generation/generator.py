@@ -57,8 +57,7 @@ MAX_IN_FLIGHT = 1_000
 _A_YEAR = 366 * 86_400.0
 
 LOOK_AGAIN_SECONDS = 0.5
-"""Seconds between two checks for room in a budget: this process's calls signal when they are recorded, other processes' do
-not."""
+"""Seconds between two checks for room in a budget: calls of other processes do not signal when they are recorded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,8 +205,7 @@ class Generator:
         await self._run.ledger.awrite(release_claims, self._run.owner, [job.claimed.request_id], reason)
 
     async def _wait_for_room(self, denied: Denied, reserve: int) -> None:
-        """Wait while calls in flight may free room in the budget, or until the run stops. Raises `BudgetExceeded` if they
-        cannot."""
+        """Wait while calls in flight may free room in the budget and the run goes on. Raises `BudgetExceeded` if they cannot."""
         run_state = self._run.state
         while run_state.stopped is None:
             settled = run_state.settled

@@ -1,5 +1,4 @@
-"""The state of a run that lasts for weeks and serves many callers, as the HTTP API's: one caller's error does not stop the
-others."""
+"""The state of a run that serves many callers for weeks, as the HTTP API's does: one caller's error does not stop the others."""
 
 from __future__ import annotations
 
@@ -42,8 +41,7 @@ class LastingRunState(RunState):
         super().stop(reason, fatal=fatal)
 
     def rest(self, seconds: float, reason: str) -> None:
-        """Send nothing for `seconds`, as the API asks for a longer wait than `patience_seconds`. Waiting and new requests fail at
-        once."""
+        """Send nothing for `seconds`, as the API asks for a long wait. Waiting and new requests fail at once."""
         self.rests_until, self.rests_why = time.monotonic() + seconds, reason
         if self.limiter is not None:
             self.limiter.turn_away(lambda: RateLimitError(reason, retry_after=seconds))

@@ -49,8 +49,8 @@ class Batcher:
         """Submit claimed requests, as many as fit into the budgets; the others become pending again. Returns the ids of those
         submitted, and of those whose batch the API refused.
 
-        Raises `LedgerError`. The API's error for a batch is in its requests' reasons, and stops the run if every batch would meet
-        it.
+        Raises `LedgerError`. The API's error for a batch is in its requests' reasons, and stops the run if it affects every
+        batch.
         """
         handed: set[int] = set()
         failed: set[int] = set()
@@ -82,8 +82,8 @@ class Batcher:
             yield chunk
 
     async def _submit(self, chunk: Sequence[tuple[Job, bytes]]) -> tuple[set[int], set[int]]:
-        """Submit one batch. Returns the ids of requests that are in it, as far as known, and of those that fit but are in no
-        batch."""
+        """Submit one batch. Returns the ids of requests that are in it, as far as known, and of those whose batch was not
+        created."""
         batch_id, at = uuid.uuid4().hex, self._now()
         parts = [
             (self._intent(job, batch_id, at), asked_of(job.prompt, self._run.spec.model, job.settings, job.template_version))

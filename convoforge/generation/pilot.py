@@ -23,8 +23,7 @@ from convoforge.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Pilot:
-    """The result of a pilot: number of draws sent, number of conversations generated, cost in US dollars, and the reason if it
-    stopped."""
+    """The result of a pilot: draws sent, conversations generated, cost in US dollars, and the reason if it stopped."""
 
     sent: int
     generated: int
@@ -33,8 +32,7 @@ class Pilot:
 
 
 def choose_draws(plan: Plan, status: DatasetStatus, count: int) -> list[tuple[Cell, int]]:
-    """Choose `count` of the draws that a build would generate (all if there are fewer), in proportion to the templates and spread
-    evenly over their cells."""
+    """Choose up to `count` of the draws that a build would generate, in proportion to the templates, evenly over their cells."""
     cells = {cell.key: cell for cell in plan.cells}
     pending = [(cells[draw.cell], draw.draw) for draw in status.pending if draw.state == "pending"]
     wanted = [*pending, *((cells[cell], draw) for cell, draw in status.to_request)]

@@ -124,8 +124,7 @@ def record_answer(
 ) -> RecordedAnswer:
     """Make the record of an answer of any kind. It was paid, whatever it contains, and even if a scorer fails.
 
-    The score is only for progress and for the waiting caller; with `keep_score` it is recorded too, if the answer is not scored
-    later.
+    The score is only for progress and for the waiting caller; with `keep_score` it is recorded too.
     """
     kind, read, fault = _read(reply)
     # the system turn for training comes from the template only: an answer could put anything there

@@ -1,5 +1,4 @@
-"""Generates one conversation, or up to a hundred, outside any dataset: the seed's generator, for products and for trying things
-out.
+"""Generates one conversation, or up to a hundred, outside any dataset: the seed's generator, for products and for trials.
 
 Ad-hoc requests carry a nonce: two identical ones give two conversations. The ledger keeps them, like everything that is paid for,
 in the dataset `adhoc`. A generator may live for weeks and serve many callers: one caller's error does not stop the others.
@@ -109,8 +108,7 @@ class RequestGenerator:
         return self._run_state.breaker.refusal() or self.resting()
 
     async def check(self) -> str:
-        """Check whether requests are served. Returns the last error if the next request has to test it first; empty if all is
-        well.
+        """Check whether requests are served. Returns the last error if the next request has to test it; empty if all is well.
 
         Raises the error that a caller would get: `LimiterClosed`, `RateLimitError`, `LedgerError`.
         """
@@ -327,8 +325,7 @@ async def open_generator(
     spec: DatasetSpec | None = None,
     open_limiter: OpenLimiter | None = None,
 ) -> AsyncIterator[RequestGenerator]:
-    """Open a generator, and check key and model. `spec` sets model, limits, retries and budget; without it the seed's defaults
-    apply.
+    """Open a generator, and check key and model. `spec` sets model, limits, retries and budget; default: the seed's.
 
     At the end it waits for calls in flight, as long as one may take. Raises `ConfigError`, `FatalAPIError` or `LedgerError`
     before anything is paid.

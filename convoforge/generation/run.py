@@ -1,5 +1,4 @@
-"""Opens the resources of one generating process: ledger, owner, client, limiter, generator. All are checked before anything is
-paid."""
+"""Opens a generating process's resources: ledger, owner, client, limiter, generator. All are checked before anything is paid."""
 
 from __future__ import annotations
 

@@ -52,8 +52,7 @@ class RunState:
             self.wake_waiting()
 
     def allow(self, epoch: int) -> None:
-        """Raise `LimiterClosed` if requests of this epoch may not be sent. Never here: a run has one epoch, and closes its
-        limiter."""
+        """Raise `LimiterClosed` if requests of this epoch may not be sent. Here it never does: a run has one epoch."""
 
     def rest(self, seconds: float, reason: str) -> None:
         """Stop the run, as the API asks for a longer wait than `patience_seconds`."""

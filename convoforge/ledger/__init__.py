@@ -37,8 +37,8 @@ class Ledger:
         return Writer(self.engine)
 
     def read(self, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run a reading function and return its result. Waits a while for a server that restarts; raises `LedgerError` if it does
-        not answer."""
+        """Run a reading function and return its result. Waits for a restarting server; raises `LedgerError` if it does not
+        answer."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             try:

@@ -166,8 +166,7 @@ def close_batch(
 
 @dataclass(frozen=True, slots=True)
 class BatchSummary:
-    """A batch: its requests' names, counts and cost. `finished_at` is None while it is in progress, and if its caller left
-    early."""
+    """A batch: its requests' names, counts and cost. `finished_at` is None while it runs, and if its caller left early."""
 
     id: str
     names: tuple[str, ...]

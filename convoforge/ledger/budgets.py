@@ -1,5 +1,4 @@
-"""Budgets: amounts reserved, spent and maybe billed by a run, a dataset, and a UTC day of a dataset or account, against their
-caps."""
+"""Budgets: amounts reserved, spent and maybe billed by a run, a dataset, and a UTC day of a dataset or account; and caps."""
 
 from __future__ import annotations
 

@@ -23,8 +23,8 @@ RENEW_SECONDS = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """A process, identified so that others can check whether it lives: host (with its boot id), pid, start time in seconds since
-    1970, and its run."""
+    """A process, identified so that others can check whether it lives: host and boot id, pid, start (seconds since 1970), and
+    run."""
 
     id: str
     host: str

@@ -38,8 +38,7 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """The current use of a limit: seconds until each entry expires, with its amounts, oldest first; and seconds left of a
-    pause."""
+    """The current use of a limit: seconds until each entry expires, and its amounts, oldest first; seconds left of a pause."""
 
     entries: Sequence[tuple[float, Amounts]] = ()
     pause_seconds: float = 0.0

@@ -203,8 +203,7 @@ class LedgerRateLimiter(QueueingLimiter[LedgerKey]):
         return 0.0 if self._line else REREAD_SECONDS
 
     async def _keep_up(self, now: float) -> bool:
-        """Write corrections and pauses to the ledger, and read again if the last read is too old. Returns whether either was
-        done."""
+        """Write corrections and pauses to the ledger, and read it if the last read is old. Returns whether either was done."""
         owing = [key for key in self._alive if key.owes(now)]
         if owing:
             await asyncio.sleep(max(0.0, self._flushed_at + FLUSH_SECONDS - now))
@@ -237,7 +236,7 @@ class LedgerRateLimiter(QueueingLimiter[LedgerKey]):
         return grant, at
 
     def _admit(self, key: LedgerKey, needs: Sequence[Need], grant: Grant, at: float) -> None:
-        """Admit as many waiting requests as were granted. They may differ from those asked for: the difference becomes a
+        """Admit as many waiting requests as were granted; if they are not those asked for, the difference becomes a
         correction."""
         for granted in needs[: grant.granted]:
             while self._line and next(iter(self._line)).done():  # its caller has just left

@@ -1,5 +1,4 @@
-"""Draws in the ledger: registered once, claimed by one owner, held with an answer. Also the queries for scoring and
-publishing."""
+"""Draws in the ledger: registered once, claimed by one owner, held with an answer. Also queries for scoring and publishing."""
 
 from __future__ import annotations
 
@@ -63,8 +62,7 @@ def _make_row(dataset_id: int, cell: Cell, draw: int) -> dict[str, Any]:
 
 
 def claim(connection: Connection, owner: str, ids: Sequence[int], now: datetime) -> list[Claimed]:
-    """Claim pending requests for `owner`, and those whose owner is dead. Requests that a living owner has claimed are left
-    out."""
+    """Claim pending requests for `owner`, and those whose owner is dead. Those that a living owner has claimed are left out."""
     dead = list_dead_owners(connection, now, but=owner)
     release(connection, dead, now)
     taken: list[Claimed] = []

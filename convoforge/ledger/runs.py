@@ -72,8 +72,7 @@ def begin_run(
 
 
 def keep_sources(connection: Connection, run_id: str, endpoint: str, sources: Mapping[str, str]) -> None:
-    """Store what a process checks before it joins a run: the URL of its requests, and the hash of each file that its prompts come
-    from."""
+    """Store what a process checks before it joins a run: the URL of its requests, and the hashes of its prompts' files."""
     connection.execute(update(runs).where(runs.c.id == run_id).values(endpoint=endpoint, sources=json.dumps(sources)))
 
 

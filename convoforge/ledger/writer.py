@@ -43,8 +43,7 @@ PATIENCE_SECONDS = 120.0
 """Maximum seconds that a write waits for a database that is gone or locked."""
 
 SPARE_BYTES = 16_000_000
-"""Bytes that a SQLite ledger reserves on its disk, to be used when it is full: enough for the answers of a thousand calls in
-flight."""
+"""Bytes that a SQLite ledger reserves on its disk for when it is full: enough for the answers of a thousand calls in flight."""
 
 LOOK_AGAIN_SECONDS = 1.0
 """Minimum seconds between two checks of a full disk."""
@@ -221,8 +220,7 @@ def _receipt(connection: Connection) -> list[str]:
 
 
 def _arrived(connection: Connection, receipt: Sequence[str], deadline: float) -> bool:
-    """Whether the transaction of a receipt was committed. A server that crashed before it stored anything of it does not know its
-    id."""
+    """Whether the transaction of a receipt was committed. A server that crashed before storing any of it does not know its id."""
     known = "CAST(:receipt AS xid8) < pg_snapshot_xmax(pg_current_snapshot())"
     asked = text(f"SELECT CASE WHEN {known} THEN pg_xact_status(CAST(:receipt AS xid8)) END")
     for one in receipt:

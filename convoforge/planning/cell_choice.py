@@ -128,8 +128,8 @@ def _keep(
     steps = [1 + surplus // (2 * len(axis)) for axis in labels]
 
     def key(cell: Cell) -> tuple[bool, int, int, int, bytes]:
-        """Order of dropping: first cells that reduce an excess, hold few conversations, reduce several excesses, and whose other
-        values have least room."""
+        """Order of dropping: first cells that reduce an excess, hold little, reduce several excesses, and spare values with
+        room."""
         over = [shares.over(axis, value) for axis, value in enumerate(cell)]
         relieved = sum(one > 0 for one in over)
         return (

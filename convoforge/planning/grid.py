@@ -1,5 +1,4 @@
-"""The axes of a plan, sorted, so that the order in a spec does not matter; and the choice of a sample's cells, given its past.
-Pure."""
+"""The axes of a plan, sorted, so that the order in a spec does not matter; and the choice of a sample's cells. Pure."""
 
 from __future__ import annotations
 
@@ -71,7 +70,7 @@ class Grid:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """A plan as the ledger stores it. `cells` are numbers in its grid, in the plan's order; None means all cells. `id` is the
+    """A plan as the ledger stores it. `cells` are numbers in its grid, in the plan's order; None means all. `id` is the
     ledger's."""
 
     id: int

@@ -75,8 +75,7 @@ def snapshot_facts(model: str) -> ModelFacts:
 
 
 def pick_facts(answer: Mapping[str, Any]) -> dict[str, Any]:
-    """Pick the relevant facts from an answer of `GET /v1/models/{id}`, small enough to store. Values of a wrong type are left
-    out."""
+    """Pick the relevant facts from an answer of `GET /v1/models/{id}`, small enough to store. Skips values of a wrong type."""
     found: dict[str, Any] = {}
     for name in ("max_tokens", "max_input_tokens"):
         if type(answer.get(name)) is int and 0 < answer[name] < 2**31:

@@ -45,7 +45,7 @@ def spread(sizes: Sequence[int], seed: int) -> Iterator[tuple[int, ...]]:
 
 
 def walk(sizes: Sequence[int], step: int) -> list[int]:
-    """The index tuple at a step of the walk without shuffling: visits each once before repeating; neighbors differ as much as
+    """The index tuple at a step of the unshuffled walk, which visits each once before repeating; neighbors differ as much as
     possible."""
     values = []
     for m, k in reversed([*zip(_before(sizes), sizes, strict=True)]):

@@ -233,8 +233,7 @@ class Library:
         return sorted(_read_persona(path).name for path in (self.folder / "personas").glob("*.yaml"))
 
     def persona(self, name: str) -> Persona:
-        """The persona with this name, from its file if there is one, else with only a name. Raises `ConfigError` for an invalid
-        file.
+        """The persona with this name, from its file if there is one, else only a name. Raises `ConfigError` for an invalid file.
 
         The file's name, in either Unicode form, is the persona's letters and digits in lower case, with - between words.
         """
@@ -299,7 +298,7 @@ def _faults(template: Template) -> Iterator[str]:
 
 
 def _uses(tree: nodes.Template, used: dict[str, set[str]]) -> Iterator[str]:
-    """Add the names used from parameters, variation and persona to `used`; yield the errors for uses that are only known when
+    """Add the names used from parameters, variation and persona to `used`; yield an error for each use only known when
     rendering."""
     taken = []
     for dotted in tree.find_all(nodes.Getattr):

@@ -44,8 +44,7 @@ class Thinking:
 
 
 def thinking_of(facts: ModelFacts, settings: Generation) -> Thinking:
-    """The thinking settings of requests to a model, from the spec's. Raises `ConfigError` for settings that the model would
-    refuse."""
+    """The thinking settings of requests to a model, from the spec's. Raises `ConfigError` for settings that it would refuse."""
     wanted, effort = settings.thinking, settings.effort
     if not facts.known:  # another server: the spec's values are sent, but not the default
         return Thinking(None if wanted == "off" else wanted, effort, wanted != "off", level=effort)

@@ -44,8 +44,8 @@ _WORDS = {
 
 
 def describe_value_fault(fault: Mapping[str, Any]) -> str:
-    """The message for one of `ValidationError.errors()`: "must be at most 10 (found 11)". Our own validators' messages are kept
-    as is."""
+    """The message for one of `ValidationError.errors()`: "must be at most 10 (found 11)". Our own validators' messages are
+    kept."""
     words = _WORDS.get(fault["type"]) or str(fault["msg"]).replace("Input should", "must")
     if fault["type"] == "value_error":
         return str(fault["ctx"]["error"])

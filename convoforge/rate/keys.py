@@ -148,8 +148,7 @@ class Key:
         self.held_until = max(self.held_until, until)
 
     def learn(self, need: Need, headers: Mapping[str, str], now: float) -> None:
-        """Lower the windows to the API's limits per minute. If nothing is left there, pause until enough for `need` has been
-        refilled."""
+        """Lower the windows to the API's limits per minute. If nothing is left there, pause until `need` has been refilled."""
         for kind, window, amount in zip(KINDS, self.windows, need.amounts, strict=True):
             limit = _number(headers, f"anthropic-ratelimit-{kind}-limit")
             if not limit:

@@ -153,13 +153,11 @@ class RateLimiter(Protocol):
         ...
 
     def settle(self, permit: Permit, usage: Usage | None) -> None:
-        """Record the call's usage. None: it failed without usage, and its tokens are returned. The request itself stays
-        counted."""
+        """Record the call's usage. None: it failed, and its tokens are returned. The request itself stays counted."""
         ...
 
     def learn(self, permit: Permit, headers: Mapping[str, str]) -> None:
-        """Apply the API's rate-limit headers (lower-case names): in this process, a lower limit replaces ours, a higher one does
-        not."""
+        """Apply the API's rate-limit headers (lower-case names): only a lower limit replaces ours, in this process."""
         ...
 
     def pause(self, seconds: float, permit: Permit) -> None:

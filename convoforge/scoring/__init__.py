@@ -45,8 +45,7 @@ class Rubric:
 
     @property
     def version(self) -> str:
-        """The scorers' names and versions: `turns=1,length=1,structure=1`. Conversations scored by another version are scored
-        again."""
+        """The scorers' names and versions: `turns=1,length=1,structure=1`. Scores of another version are computed again."""
         return ",".join(f"{one.name}={one.version}" for one in self.scorers)
 
     def score(self, conversation: Conversation, context: ScoringContext) -> Scored:

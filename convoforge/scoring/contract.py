@@ -40,8 +40,7 @@ class Points:
 
 @dataclass(frozen=True, slots=True)
 class FilterVerdict:
-    """Whether a conversation may be accepted, and why not ("" if it may). `drop` rejects it, `revise` sets it aside for a
-    person."""
+    """Whether a conversation may be accepted, and why not ("" if it may). `drop` rejects it, `revise` leaves it to a person."""
 
     verdict: Literal["keep", "drop", "revise"]
     reason: str = ""
@@ -62,8 +61,7 @@ class Scorer:
     judge: Judge
 
     def result(self, conversation: Conversation, context: ScoringContext) -> ScorerResult:
-        """Score one conversation. Raises `ConfigError`, as a person has to fix the scorer, if it fails or returns an invalid
-        value."""
+        """Score one conversation. Raises `ConfigError`, as a person has to fix it, if it fails or returns an invalid value."""
         try:
             found = self.judge(conversation, context)
         except Exception as error:
@@ -79,8 +77,7 @@ class Scorer:
 
 
 def scorer(name: str, *, version: int) -> Callable[[Judge], Scorer]:
-    """Make a scorer from a function. Raises `ConfigError` for a name with other characters than letters, digits, `_`, `.` and
-    `-`."""
+    """Make a scorer from a function. Raises `ConfigError` for a name with characters other than letters, digits and `_.-`."""
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,63}", name, re.ASCII):
         raise ConfigError(f"scorer {name!r}: a name has up to 64 letters, digits, '_', '.' and '-'")
     return lambda judge: Scorer(name, version, judge)

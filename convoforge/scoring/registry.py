@@ -22,8 +22,8 @@ OURS: Mapping[str, Scorer] = {one.name: one for one in (turn_count, average_leng
 
 
 def find_scorers(names: Sequence[str]) -> tuple[Scorer, ...]:
-    """The scorers that a spec names, in its order. Raises `ConfigError` for one that is unknown, cannot be loaded, or has the
-    same name as another."""
+    """The scorers that a spec names, in its order. Raises `ConfigError` for an unknown one, one that cannot be loaded, and a
+    repeated name."""
     found = tuple(_find(name) for name in names)
     for number, one in enumerate(found):
         if twin := next((name for name, other in zip(names, found[:number], strict=False) if other.name == one.name), None):

@@ -38,8 +38,7 @@ class WrittenAnswer:
 
 
 def write_answer(asked: ParsedRequest, fault: Fault, seed: int, usage_fields: Mapping[str, Any]) -> WrittenAnswer:
-    """Write the answer to a request, with the fault in it if it is one of `ODD`. The same prompt and seed give the same
-    answer."""
+    """Write the answer to a request, with a fault of `ODD` in it. The same prompt and seed give the same answer."""
     if fault.kind == "refusal":
         details = {"type": "refusal", "category": fault.category or "general_harms", "explanation": EXPLANATION}
         return WrittenAnswer("", "refusal", details, usage_fields=usage_fields)

@@ -81,8 +81,7 @@ def read_requests(raw: bytes) -> list[tuple[str, bytes]]:
 
 
 def write_line(custom_id: str | None, result: dict[str, Any], kind: str) -> bytes:
-    """Write the line or lines of one result, each with a line feed. `kind` may be a fault that people have seen in real
-    results."""
+    """Write the line or lines of one result, each with a line feed. `kind` may be a fault seen in real results."""
     whole = orjson.dumps({"custom_id": custom_id, "result": result})
     line = {
         "line_cut": whole[: len(whole) // 2],

@@ -80,8 +80,7 @@ class SimulatedBatches:
         }
 
     async def send_results(self, request: web.Request) -> web.StreamResponse:
-        """GET /v1/messages/batches/{id}/results: one line per request, in chunks. A fault ends the stream in the middle of a
-        line."""
+        """GET /v1/messages/batches/{id}/results: one line per request, in chunks. A fault ends the stream within a line."""
         authenticate(request)
         headers, fault, batch = request[HEADERS], self.take_fault("batch_results"), await self._find(request)
         late = self._state.clock() - batch.due < self._state.options.batch_results_late_seconds

@@ -21,8 +21,7 @@ class CacheReading:
 
 
 class SimulatedCache:
-    """Stored prefixes of inputs, per model. A prefix can be read from the start of the first answer to it until its lifetime
-    ends."""
+    """Stored prefixes of inputs, per model. A prefix can be read from the start of its first answer until its lifetime ends."""
 
     def __init__(self) -> None:
         self._kept: dict[bytes, float] = {}

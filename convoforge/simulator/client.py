@@ -28,8 +28,7 @@ class SimulatorControl:
         self._call("script", {"faults": [], "clear": True})
 
     def usage(self) -> dict[str, Any]:
-        """Read `requests`, `outcomes` by name, `billed_delivered` and `billed_undelivered`: requests and tokens, in total and by
-        model.
+        """Read `requests`, `outcomes` by name, `billed_delivered` and `billed_undelivered`: requests and tokens, also by model.
 
         These count online requests only; `batch` holds the same four for requests in message batches.
         """

@@ -136,8 +136,7 @@ def check_kind(kind: str) -> str:
 
 
 def read_fault(given: Any) -> Fault:
-    """Read a fault from its kind, or from a mapping with `kind` and other fields of `Fault`. Raises ConfigError for anything
-    else."""
+    """Read a fault from its kind, or from a mapping with fields of `Fault`. Raises ConfigError for anything else."""
     found = {"kind": given} if isinstance(given, str) else given
     names = [field.name for field in fields(Fault)]
     if not isinstance(found, Mapping) or "kind" not in found:
@@ -155,8 +154,7 @@ class Script:
         self._parts: list[tuple[str | None, str, deque[Fault]]] = []
 
     def add(self, faults: Sequence[Fault], match: str | None, on: str | None = None) -> None:
-        """Script these faults, in order, for the next requests whose prompt contains `match` (None: any), or for the next calls
-        `on`.
+        """Script these faults, in order, for the next requests whose prompt contains `match` (None: any), or the next calls `on`.
 
         Raises ConfigError for an unknown `on`, for `match` together with `on`, and for a kind that such a call cannot have.
         """

@@ -40,8 +40,7 @@ def read_prompt_fields(prompt: str) -> PromptFields:
 
 
 def lower_label(label: str) -> str:
-    """A label for use inside a sentence: `Market Volatility` becomes `market volatility`; `learning Spanish` and `IRA` are
-    kept."""
+    """A label for use inside a sentence: `Market Volatility` becomes `market volatility`; `learning Spanish` and `IRA` stay."""
     first, *others = label.replace("_", " ").split() or [""]
     is_title = all(word[0].isupper() for word in [first[:1] or "A", *others])
     return " ".join([_lower_word(first), *(map(_lower_word, others) if is_title else others)])

@@ -54,8 +54,7 @@ class Rates:
         self._buckets: dict[tuple[str, str], tuple[RateBucket | None, ...]] = {}
 
     def admit(self, key: str, model: str, input_tokens: int, now: float) -> None:
-        """Admit a request, or raise the 429 with its retry-after. Output is counted when it is written: here one token must be
-        left."""
+        """Admit a request, or raise the 429 with its retry-after. Output is counted later: here one token must be left."""
         if not self._limited:
             return
         buckets = self._find(key, model, now)

@@ -60,8 +60,7 @@ class ParsedRequest:
 
 
 def read_request(raw: bytes, version: str | None, *, counting: bool = False) -> ParsedRequest:
-    """Read the request in a body; `counting` is for token counts, which have no `max_tokens`. Raises ApiError as the API
-    would."""
+    """Read the request in a body; `counting`: for a token count, without `max_tokens`. Raises ApiError as the API would."""
     version, body = check_version(version), read_object(raw)
     try:
         return _read_fields(body, version, counting=counting)

@@ -69,8 +69,7 @@ class UsageLog:
         return {**online, "batch": _total([row for row in self._rows if row.batch_id is not None])}
 
     def rows(self) -> list[dict[str, Any]]:
-        """Every request in order of arrival. `message_id` is None if not billed; `batch_id` and `custom_id` are None if
-        online."""
+        """Every request in order of arrival. `message_id` is None if not billed, `batch_id` and `custom_id` if online."""
         return [
             {
                 "request_id": self.request_id(row),
