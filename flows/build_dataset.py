@@ -23,6 +23,7 @@ from convoforge.errors import ConvoforgeError
 from convoforge.ledger.message_batches import list_open_batches
 from convoforge.ledger.requests import claim, register_draws, requeue
 from convoforge.ledger.runs import keep_report, list_answered_by
+from convoforge.orchestration.approval import await_approval
 from convoforge.orchestration.build_run import BuildRun
 from convoforge.orchestration.cancellation import end_state
 from convoforge.orchestration.joining import count_workers, divide_concurrency, find_deployment, let_others_join, stop_others
@@ -43,7 +44,8 @@ from convoforge.tasks.story import name_run, point_further, tell_plan
 async def build_dataset(spec: SpecName, options: BuildOptions = BuildOptions()) -> State[Any]:
     """Generate what is missing in a dataset, score it, and publish a new version.
 
-    Ends as Completed, as Completed with the name Partial, or as Failed, with one line that says why.
+    Ends as Completed, as Completed with the name Partial, or as Failed, with one line that says why. Where its estimate is above
+    `approve_above_usd`, it waits as Suspended until it is resumed with a yes.
 
     Args:
         spec: The dataset to build: name of a spec in configs/datasets, or path of a .yaml file on the worker.
@@ -52,9 +54,11 @@ async def build_dataset(spec: SpecName, options: BuildOptions = BuildOptions()) 
     """
     begun = monotonic()
     try:
-        what = resolve_spec(spec, options, Settings())
-        for remark in explain_model(spec, options, Settings()):
+        what = resolve_spec(spec, options, settings := Settings())
+        for remark in explain_model(spec, options, settings):
             get_run_logger().warning(remark)
+        if (declined := await await_approval(what, options, settings)) is not None:
+            return declined
         if options.workers is not None:
             await find_deployment()
         workers = count_workers(what, options)

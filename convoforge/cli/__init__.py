@@ -39,6 +39,7 @@ COMMANDS = {
     "status": "Show the latest runs, or one run with its cells and rate.",
     "errors": "Show what was refused, failed or not accepted, how often, and what to do; of a run or a dataset.",
     "show": "Print accepted conversations of a dataset, to be read.",
+    "approve": "List the runs that wait for a yes because their estimate is above `approve_above_usd`, or answer one.",
     "costs": "Show what was spent, on what, and what came of it.",
     "publish": "Publish a new version from what the ledger holds; generate nothing.",
     "limits": "Show the rate limits that all runs share, in requests a minute, or change one while they go on.",

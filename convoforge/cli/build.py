@@ -46,12 +46,14 @@ PLAIN_SECONDS = 5.0
 
 
 class CommandOptions(BuildOptions):
-    """The options of a build as a command takes them. What may leave a dataset is decided by a person, or by `--yes`."""
+    """The options of a build as a command takes them. What may leave a dataset, and what may be spent, is decided by a person, or by
+    `--yes`."""
 
     wait: Annotated[bool, Parameter(negative="--no-wait")] = Field(
         default=True, description=BuildOptions.model_fields["wait"].description
     )
     strand: Annotated[float, Parameter(parse=False)] = STRAND
+    approve_above_usd: Annotated[Decimal | None, Parameter(parse=False)] = None
 
 
 Spec = Annotated[str, Parameter(help="The name of a spec in configs/datasets, or the path of a .yaml file.")]

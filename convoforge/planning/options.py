@@ -33,6 +33,12 @@ class BuildOptions(FormSection):
     budget: Annotated[Decimal, UsDollars] | None = Field(
         default=None, gt=0, title="Money: budget", description="Maximum spend of this run, in US dollars."
     )
+    approve_above_usd: Annotated[Decimal, UsDollars] | None = Field(
+        default=None,
+        gt=0,
+        title="Money: approve_above_usd",
+        description="Wait for a yes where the estimate is above this, in US dollars. Without it: as the spec says.",
+    )
     concurrency: int | None = Field(
         default=None, ge=1, le=1_000, title="Speed: concurrency", description="Maximum number of calls in flight at once."
     )
@@ -97,6 +103,7 @@ def resolve_spec(name: str, options: BuildOptions, settings: Settings) -> Datase
     wishes = (
         ("limits", "concurrency", options.concurrency),
         ("budget", "run_usd", options.budget),
+        ("budget", "approve_above_usd", options.approve_above_usd),
         ("quality", "min_score", options.min_score),
     )
     changes |= {part: {key: value} for part, key, value in wishes if value is not None}

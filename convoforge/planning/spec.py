@@ -172,14 +172,15 @@ class Retry(SpecSection):
 class Budget(SpecSection):
     """What may be spent, in US dollars: per run, on the dataset per UTC day, on the dataset over all runs. None is no cap.
 
-    With an `account`, `day_usd` is what all datasets that name it may spend in a UTC day together. `alert_at` are the shares of a cap at
-    which an alert is sent.
+    With an `account`, `day_usd` is what all datasets that name it may spend in a UTC day together. A run of a
+    deployment whose estimate is above `approve_above_usd` waits for a yes. `alert_at` are the shares of a cap at which an alert is sent.
     """
 
     run_usd: Dollars | None = None
     day_usd: Dollars | None = None
     dataset_usd: Dollars | None = None
     account: AccountName | None = None
+    approve_above_usd: Dollars | None = None
     alert_at: Annotated[tuple[Share, ...], Strict(False)] = (0.5, 0.8)
 
     @model_validator(mode="after")

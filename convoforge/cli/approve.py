@@ -1,0 +1,49 @@
+"""`convoforge approve`: a yes, or a no, to a run that waits because its estimate is above `approve_above_usd`."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from convoforge.cli.console import errors, out, print_json
+from convoforge.cli.local_server import open_server
+from convoforge.cli.parameters import DONE, AsJson
+from convoforge.errors import ConvoforgeError
+from convoforge.orchestration.server_home import AUTH
+from convoforge.orchestration.waiting_runs import answer_run, find_waiting, list_waiting
+
+
+def approve(
+    run: Annotated[str | None, Parameter(help="A run's name or id, or how it begins. Without it: list the runs.")] = None,
+    /,
+    *,
+    decline: Annotated[bool, Parameter(negative="", help="End the run instead; it has spent nothing.")] = False,
+    as_json: AsJson = False,
+) -> int:
+    """List the runs that wait for approval, or approve one: it goes on as soon as a worker takes it."""
+    with open_server(lambda: errors.print("[dim]Starting the local Prefect server …[/dim]")) as server:
+        auth = os.environ.get(AUTH)
+        try:
+            waiting = list_waiting(server.url, auth)
+            chosen = None if run is None else find_waiting(waiting, run)
+            if chosen is not None:
+                answer_run(server.url, auth, chosen, "decline" if decline else "approve")
+        except OSError as error:
+            raise ConvoforgeError(f"the Prefect server at {server.url} does not answer: {error}") from error
+    if chosen is not None:
+        word = "declined" if decline else "approved"
+        if as_json:
+            print_json({**asdict(chosen), "decision": word})
+        else:
+            out.print(f"{word}: {chosen.name} ({chosen.id})\n{chosen.question}", markup=False)
+        return DONE
+    if as_json:
+        print_json({"waiting": [asdict(one) for one in waiting], "server": server.url})
+        return DONE
+    for one in waiting:
+        out.print(f"{one.id[:8]}  {one.name}\n          {one.question}", markup=False)
+    out.print("\nOne of them goes on with: convoforge approve RUN" if waiting else "No run waits for approval.")
+    return DONE
