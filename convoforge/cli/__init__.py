@@ -59,6 +59,7 @@ def main(arguments: list[str] | None = None) -> None:
     """The entry point of `convoforge`: one clear line for every fault, and an exit code."""
     given = sys.argv[1:] if arguments is None else arguments
     gc.set_threshold(20_000, 50, 100)  # what imports make stays: to look for garbage in it takes a tenth of a start
+    os.environ.setdefault("DO_NOT_TRACK", "1")  # else Prefect's notice about what it collects comes between what is printed
     prepare_streams()
     sys.exit(_guarded(lambda: _run(given), as_json=any(word.partition("=")[0] == "--json" for word in given)))
 

@@ -110,7 +110,6 @@ def _prepared(*, own_server: bool) -> Iterator[None]:
     has not, and no other server runs."""
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")  # progress is ours to show; the UI keeps the logs
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-    os.environ.setdefault("DO_NOT_TRACK", "1")  # else Prefect's notice about it comes into the progress
     os.environ.setdefault("PREFECT_PLUGINS_ENABLED", "false")  # ours looks for a server, which `open_server` does here
     status = errors.status("[dim]Connecting to the Prefect server …[/dim]")
 

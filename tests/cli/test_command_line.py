@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import os
+import pty
 import shutil
 import stat
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -379,6 +381,26 @@ def test_a_prefect_home_that_cannot_be_written(project: Project, command: list[s
     assert done.returncode in (1, 2)
     assert f"Prefect's folder {home} cannot be used" in line
     assert "set PREFECT_HOME to another one" in line
+
+
+def test_prefect_does_not_talk_about_what_it_collects(project: Project, prefect_server: str) -> None:
+    terminal, other_end = pty.openpty()
+    home = project.folder / "new-home"
+    environment = {**os.environ, **project.environment, "PREFECT_API_URL": prefect_server, "PREFECT_HOME": str(home)}
+    del environment["DO_NOT_TRACK"]
+    command = [sys.executable, "-m", "convoforge", *GENERATE, "--simulate"]
+    with subprocess.Popen(
+        command, env=environment, cwd=project.folder, stdin=other_end, stdout=other_end, stderr=other_end
+    ) as process:
+        os.close(other_end)
+        printed = b""
+        with suppress(OSError):  # the other end is closed
+            while part := os.read(terminal, 65_536):
+                printed += part
+    os.close(terminal)
+    assert process.returncode == 0, printed
+    assert b"simulated, nothing paid" in printed
+    assert b"usage data" not in printed
 
 
 @pytest.mark.server

@@ -67,8 +67,8 @@ def operator(tmp_path: Path) -> Iterator[Operator]:
     (tmp_path / ".venv").symlink_to(sys.prefix)
     (tmp_path / "convoforge.toml").touch()
     shutil.copytree(ROOT / "configs", tmp_path / "configs")
-    with (tmp_path / "configs" / "datasets" / "demo.yaml").open("a") as spec:
-        spec.write("\nsample: 8\n")
+    spec = tmp_path / "configs" / "datasets" / "demo.yaml"
+    spec.write_text(spec.read_text().replace("sample: 60", "sample: 12"))
     environment = {
         **os.environ,
         "CONVOFORGE_DATA_DIR": str(tmp_path / "data"),
