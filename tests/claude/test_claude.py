@@ -705,7 +705,7 @@ async def test_a_server_that_stumbles_is_asked_again() -> None:
 async def test_a_simulator_is_never_taken_for_the_api_nor_the_api_for_a_simulator(simulator: SimulatorControl) -> None:
     async with client(simulator.url) as claude:
         await checked(claude, "simulator")
-        with pytest.raises(FatalAPIError, match="a simulator answers.*--simulate"):
+        with pytest.raises(FatalAPIError, match="a simulator answers.*option `simulate`"):
             await checked(claude, "anthropic")
     async with server(saying({})) as url, client(url) as claude:
         with pytest.raises(FatalAPIError, match="signed by no simulator"):

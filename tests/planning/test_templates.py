@@ -183,7 +183,7 @@ def test_only_text_and_numbers_can_be_printed(tmp_path: Path, code: str) -> None
         ({"prompt": "{{ topic | nofilter }}"}, "prompt, line 1: No filter named 'nofilter'"),
         ({"prompt": "  "}, "prompt: may not be empty"),
         ({"prompt": None}, "'prompt' is missing"),
-        ({"version": 0}, "version: must be greater than or equal to 1 (found 0)"),
+        ({"version": 0}, "version: must be at least 1 (found 0)"),
         ({"version": True}, "version: expected a whole number (found true)"),
         ({"tiers": []}, "tiers: may not be empty"),
         ({"tiers": ["a", "A"]}, "tiers: 'a' and 'A' are the same"),
