@@ -4,7 +4,9 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+TRAIN  := $(VENV)/.train
 TOOLS  := $(VENV)/.tools
+COMMA  := ,
 
 # where it is set, each process that a test starts compiles this package anew
 unexport PYTHONDONTWRITEBYTECODE
@@ -39,6 +41,12 @@ $(TOOLS): $(READY)
 	$(call install,.[dev])
 	@touch $@
 
+# on Linux, pip takes the CUDA build of torch (several GB) unless PIP_EXTRA_INDEX_URL names PyTorch's own index of CPU builds
+$(TRAIN): $(TOOLS)
+	@echo "adding what trains (torch, TRL, PEFT) …"
+	$(call install,.[dev$(COMMA)train])
+	@touch $@
+
 demo: $(READY)  ## build the demo dataset with the simulator: no key, no cost
 	@$(BIN)/convoforge build demo --simulate
 
@@ -54,7 +62,7 @@ check: lint  ## lint, and every test that needs no server and starts no command:
 test: lint  ## everything that checks: lint, and all tests but the long ones
 	$(PYTEST)
 
-test-long: $(TOOLS)  ## the long tests alone: crashes, storms, shared rates
+test-long: $(TRAIN)  ## the long tests alone: crashes, storms, shared rates, many machines, training
 	$(BIN)/python -m pytest -m long
 
 bench: $(TOOLS)  ## measure speed, CPU, memory and the shared rate (about 20 minutes)

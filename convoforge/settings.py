@@ -106,6 +106,7 @@ class Settings(BaseSettings):
     api_key: SecretStr | None = Field(default=None, validation_alias="ANTHROPIC_API_KEY")
     base_url: str | None = Field(default=None, validation_alias=AliasChoices("ANTHROPIC_BASE_URL", "ANTHROPIC_API_BASE_URL"))
     model: str | None = Field(default=None, validation_alias="ANTHROPIC_MODEL")
+    base_model: str | None = Field(default=None, validation_alias="CONVOFORGE_BASE_MODEL")
     api: Annotated[Api, BeforeValidator(_read_api)] = Field(default="anthropic", validation_alias="CONVOFORGE_API")
     data_dir: Annotated[Folder, NoDecode, BeforeValidator(read_data_folder)] = Field(
         default=Path("data"), validation_alias="CONVOFORGE_DATA_DIR"

@@ -30,7 +30,7 @@ SERVER_FIXTURES = {"prefect_server", "postgres", "s3_server", "simulator", "simu
 SERVER_PARAMETERS = {"prefect", "postgresql"}
 """Parameters for which a fixture asks for one of these servers while the test runs."""
 
-SERVER_FOLDERS = {"api", "deployments", "flows", "orchestration", "simulator", "storm"}
+SERVER_FOLDERS = {"api", "deployments", "examples", "flows", "orchestration", "simulator", "storm"}
 """Folders whose tests start servers themselves."""
 
 settings.register_profile("check", max_examples=20)  # for `make check`; `make test` draws a hundred

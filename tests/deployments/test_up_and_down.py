@@ -180,7 +180,7 @@ def test_up_makes_a_house_that_builds(up: Done, house: House) -> None:
     assert f"the UI asks for it once; it is in {house.home}/convoforge-server.auth\n" in up.out
     assert "API key     none: runs that are not simulated fail. Set ANTHROPIC_API_KEY, then: make up" in up.out
     names = {one["name"] for one in house.ask("/deployments/filter")}
-    assert names == {"build", "nightly", "requests", "worker", "collect", "costs"}
+    assert names == {"build", "nightly", "requests", "worker", "collect", "costs", "on-publish"}
     done = house.prefect(
         "deployment", "run", "build-dataset/build", "-p", "spec=demo", "-p", 'options={"simulate": true}', "--watch"
     )
