@@ -16,6 +16,7 @@ from urllib.error import HTTPError
 import psutil
 
 from convoforge.errors import ConvoforgeError
+from convoforge.orchestration.automations import notifies, read_automations, register_automations
 from convoforge.orchestration.local_server import find_server, start_server, stop_server, usual_port
 from convoforge.orchestration.processes import Process
 from convoforge.orchestration.schedules import Schedule, await_schedules, describe
@@ -37,6 +38,9 @@ from deployments.local_worker import (
     worker_log,
 )
 
+AUTOMATIONS = ROOT / "deployments" / "automations.yaml"
+"""Those that send no message are registered here, the others by `make alerts`, which knows where to."""
+
 
 def up() -> None:
     """Start what is not running yet, and register the deployments."""
@@ -53,6 +57,9 @@ def up() -> None:
     _make_pool(server.url)
     _prefect("--no-prompt", "deploy", "--all", "--prefect-file", "deployments/prefect.yaml")
     try:
+        register_automations(
+            server.url, os.environ.get(AUTH), [one for one in read_automations(AUTOMATIONS) if not notifies(one)]
+        )
         worker = ready_worker()
         schedules = await_schedules(server.url, os.environ.get(AUTH))
     except OSError as error:

@@ -27,7 +27,6 @@ from convoforge.planning.spec import Generation
 from convoforge.planning.thinking import takes_temperature, thinking_of
 from convoforge.settings import WITHOUT_MODEL_FACTS, WITHOUT_TOKEN_COUNTS, Api, check_api_address, check_batches
 
-SIMULATOR_KEY = "sk-simulated"
 _OLD_VERSION = "2023-06-01"
 """Last API version that accepts a temperature."""
 

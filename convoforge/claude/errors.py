@@ -10,14 +10,16 @@ import math
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
-import anthropic
 import httpx2
 
 from convoforge.claude.account import is_about_empty_account
 from convoforge.errors import ClaudeAPIError, FatalAPIError, OverloadError, RejectedError, TransientError, UnreadableError, span
+
+if TYPE_CHECKING:
+    import anthropic
 
 _FATAL_CODES = {
     "contract_spend_limit_reached": "the spend limit of the account is reached",
@@ -67,6 +69,8 @@ def translate(
 ) -> ClaudeAPIError:
     """Translate an error of the SDK into ours. `keys` are removed from its text: a server may echo what it was sent. `begun`: an
     answer had begun before, and may be billed. `now` is in seconds since 1970: a Retry-After may be a date."""
+    import anthropic  # late, as in the other modules that a run imports: see `convoforge.claude`
+
     if isinstance(error, anthropic.APIConnectionError):
         url = error.request.url
         return make_connection_error(error, f"{url.scheme}://{url.netloc.decode()}", keys)
@@ -86,6 +90,8 @@ def translate(
 def make_connection_error(error: Exception, where: str, keys: Sequence[str] = ()) -> TransientError:
     """Make our error for a call to the server at `where` that got no answer. Its message says what failed, and quotes the cause.
     A call that never reached the server is not billed."""
+    import anthropic
+
     error = _find_cause(error)
     words = clean_line(error, keys, 200) or type(error).__name__
     for cause, message in _UNREACHED.items():

@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
-import anthropic
 import httpx2
 from httpx_aiohttp.httpx2 import AiohttpTransport
 
@@ -33,6 +32,8 @@ def make_http_client(read_root: Callable[[], str], *, secure: bool) -> httpx2.As
     Redirects are not followed, so that a key reaches no server but the one it was given for. The transport is the SDK's own; it
     is created here because there is no other way to give it a session with our limits.
     """
+    import anthropic
+
     # certificates as the SDK loads them, which takes 50 ms: skipped for a server without TLS
     tls: ssl.SSLContext | bool = httpx2.create_ssl_context() if secure else False
 

@@ -15,6 +15,8 @@ from convoforge.errors import UnreadableError
 from convoforge.models import Provider, Reply, Terms, Usage
 
 SIMULATOR_HEADER = "x-convoforge-simulator"
+
+SIMULATOR_KEY = "sk-simulated"
 MAX_TOKENS = 10_000_000
 """Maximum plausible tokens of one kind in an answer: ten times the largest context window; the sum fits into 32 bits."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
-from convoforge.claude import SIMULATOR_KEY, Claude, ModelClient, is_loopback
+from convoforge.claude import SIMULATOR_KEY, ModelClient, is_loopback
 from convoforge.claude.retry import Policy
 from convoforge.errors import ConfigError, FatalAPIError, TransientError
 from convoforge.models import Provider
@@ -37,6 +37,8 @@ def check_account(settings: Settings, *, simulate: bool) -> tuple[str, ...]:
 async def open_client(settings: Settings, spec: DatasetSpec, *, simulate: bool) -> AsyncIterator[ModelClient]:
     """Open a client for a spec's model: to a simulator, Anthropic's API, or the cloud that `CONVOFORGE_API` names. Another
     vendor's client would be created here. Raises `ConfigError` for a missing setting or package."""
+    from convoforge.claude import Claude  # with the SDK: late, so that a run has begun by then
+
     accounts, api = check_account(settings, simulate=simulate), settings.api
     with api_address(settings, simulate=simulate) as address:
         own = simulate or api == "anthropic"

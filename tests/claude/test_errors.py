@@ -7,6 +7,8 @@ import inspect
 import json
 import pkgutil
 import re
+import subprocess
+import sys
 import traceback
 import warnings
 from collections.abc import Iterator, Mapping
@@ -541,3 +543,9 @@ def test_no_error_keeps_the_sdk_s_own_where_a_traceback_would_show_it() -> None:
             raise translate(error, [KEY]) from None
     except ClaudeAPIError as error:
         assert KEY not in "".join(traceback.format_exception(error))
+
+
+def test_a_run_begins_before_the_sdk_is_imported() -> None:
+    code = "import sys, convoforge.flows.build_dataset, convoforge.claude; print('anthropic' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n", "it takes more than a second, by which a second build would start later"
