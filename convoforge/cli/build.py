@@ -9,6 +9,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from decimal import Decimal
 from textwrap import indent
 from typing import TYPE_CHECKING, Annotated, Any
@@ -24,7 +25,9 @@ from convoforge.cli.console import ask, behind, duration, errors, facts, name_op
 from convoforge.cli.local_server import open_server
 from convoforge.cli.parameters import DONE, ENDED_SHORT, FAILED, AsJson
 from convoforge.errors import ConfigError, ConvoforgeError
+from convoforge.orchestration.dead_runs import HEARTBEAT_SECONDS, await_task_runs, mark_dead_runs
 from convoforge.orchestration.event_loop import run_build
+from convoforge.orchestration.server_home import AUTH
 from convoforge.planning.options import STRAND, BuildOptions, explain_model, resolve_spec
 from convoforge.pricing import dollars
 from convoforge.project import show_database
@@ -110,6 +113,7 @@ def _prepared(*, own_server: bool) -> Iterator[None]:
     has not, and no other server runs."""
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")  # progress is ours to show; the UI keeps the logs
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    os.environ.setdefault("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", str(HEARTBEAT_SECONDS))
     os.environ.setdefault("PREFECT_PLUGINS_ENABLED", "false")  # ours looks for a server, which `open_server` does here
     status = errors.status("[dim]Connecting to the Prefect server …[/dim]")
 
@@ -127,16 +131,24 @@ def _prepared(*, own_server: bool) -> Iterator[None]:
         if errors.is_terminal:
             status.start()
         try:
-            with open_server(starting):
+            with open_server(starting) as server:
+                if server.process is not None:  # one of ours
+                    with suppress(OSError):  # the run itself says so where the server does not answer
+                        mark_dead_runs(server.url, os.environ.get(AUTH))
                 import convoforge.flows.build_dataset  # noqa: F401 - Prefect reads PREFECT_API_URL once, when it is imported
 
                 status.stop()
-                patience = HASTE_SECONDS
+                patience, begun = DELIVERY_SECONDS, datetime.now(UTC)
                 try:
                     yield
-                    patience = DELIVERY_SECONDS
+                except (KeyboardInterrupt, asyncio.CancelledError):
+                    patience = HASTE_SECONDS
+                    raise
                 finally:
                     _deliver_the_rest(patience)
+                    if server.process is not None and server.idle_seconds == 0 and patience == DELIVERY_SECONDS:
+                        with suppress(OSError):
+                            await_task_runs(server.url, os.environ.get(AUTH), begun, DELIVERY_SECONDS)
         finally:
             status.stop()
 

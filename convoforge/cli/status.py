@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
@@ -11,7 +12,7 @@ from rich.markup import escape
 
 from convoforge.cli.console import facts, grid, out, print_json
 from convoforge.cli.parameters import DONE, AsJson
-from convoforge.errors import ConfigError
+from convoforge.errors import ConfigError, LedgerError
 from convoforge.project import show_database
 from convoforge.settings import Settings
 
@@ -28,10 +29,13 @@ def status(
     """Print the latest runs, or one of them with everything about it."""
     from convoforge.ledger import Ledger
     from convoforge.ledger.message_batches import list_open_batches, list_troubled_batches
+    from convoforge.ledger.owners import end_dead_runs
     from convoforge.ledger.runs import read_runs
 
     where = show_database((settings := Settings()).database_url)
     with Ledger(settings.database_url) as ledger:
+        with suppress(LedgerError):  # of a ledger that only may be read
+            ledger.write(end_dead_runs, datetime.now(UTC))
         rows = ledger.read(read_runs, run=run)
         batches = ledger.read(list_open_batches)
         over = ledger.read(list_troubled_batches, _MAX_TROUBLED)

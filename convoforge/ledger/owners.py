@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import psutil
 from sqlalchemy import ColumnElement, Connection, and_, func, insert, select, update
@@ -68,6 +69,13 @@ def list_dead_owners(connection: Connection, now: datetime, *, but: str | None =
     return [row.id for row in rows if row.id != but and (row.lease_until < now or _gone(row.host, row.pid, row.started))]
 
 
+def end_dead_runs(connection: Connection, now: datetime) -> None:
+    """End the runs whose process is gone, and release what it held."""
+    release(connection, list_dead_owners(connection, now), now)
+    nobody = runs.c.owner.not_in(select(owners.c.id))  # one that could not close its run, on a full disk for instance
+    connection.execute(update(runs).where(nobody, runs.c.state.in_(("running", "stopping"))).values(_ended(now)))
+
+
 def list_living_owners(connection: Connection, ids: Sequence[str], now: datetime) -> set[str]:
     """Those of `ids` that are alive."""
     return _list_living(connection, owners.c.id.in_(ids), now)
@@ -121,12 +129,12 @@ def release(connection: Connection, ids: Sequence[str], now: datetime) -> None:
             error="the process ended during the call; it may have been billed",
         )
     )
-    connection.execute(
-        update(runs)
-        .where(runs.c.owner.in_(ids), runs.c.state.in_(("running", "stopping")))
-        .values(state="failed", finished_at=now, message="the process ended unexpectedly: killed, or the machine went down")
-    )
+    connection.execute(update(runs).where(runs.c.owner.in_(ids), runs.c.state.in_(("running", "stopping"))).values(_ended(now)))
     connection.execute(owners.delete().where(owners.c.id.in_(ids)))
+
+
+def _ended(now: datetime) -> dict[str, Any]:
+    return {"state": "failed", "finished_at": now, "message": "the process ended unexpectedly: killed, or the machine went down"}
 
 
 def _gone(host: str, pid: int, started: float) -> bool:

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from math import ceil
 
+from prefect.events import emit_event
 from prefect.exceptions import Pause
 from prefect.logging import get_logger, get_run_logger
 from prefect.runtime import flow_run
@@ -24,6 +25,7 @@ from convoforge.models import Provider
 from convoforge.orchestration.build_run import BuildRun, BuildState, make_current
 from convoforge.orchestration.cancellation import handle_signals, watch_prefect
 from convoforge.orchestration.claims import Claims
+from convoforge.orchestration.dead_runs import SUSPENDED_EVENT
 from convoforge.orchestration.rate_limiter import prefect_limiter
 from convoforge.planning.model_facts import ModelFacts
 from convoforge.planning.plan import Plan
@@ -161,6 +163,7 @@ def _close_unfinished(opened: BuildRun) -> Callable[..., None]:
         message = opened.state.stopped or str(error) or "stopped at once"
         if isinstance(error, Pause):
             message = f"{message}; {opened.generated:,} generated so far, and Prefect's Resume continues the run"
+            emit_event(SUSPENDED_EVENT, resource={"prefect.resource.id": f"prefect.flow-run.{flow_run.id}"})
         report = {**opened.state.estimated, "generated": opened.generated, "cost_usd": f"{usd(opened.cost_pico):f}"}
         with suppress(LedgerError):
             opened.ledger.write(close_run, opened.run_id, end, message, report, datetime.now(UTC))

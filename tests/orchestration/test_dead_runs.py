@@ -1,0 +1,78 @@
+"""What is left of a run whose process is gone, in the ledger and in Prefect: nothing that is called Running."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from support import Project
+from watching import free_port, prefect_home, wait_for
+
+from convoforge.orchestration.dead_runs import HEARTBEAT_SECONDS, MESSAGE, NAME, make_automation
+from convoforge.orchestration.local_server import use_server
+from convoforge.orchestration.server_api import ask
+from convoforge.orchestration.server_home import AUTH
+from convoforge.simulator.client import SimulatorControl
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A Prefect folder and a usual port of one's own."""
+    folder = prefect_home(tmp_path / "prefect")
+    monkeypatch.setenv("PREFECT_HOME", str(folder))
+    monkeypatch.setenv("PREFECT_SERVER_API_PORT", str(free_port()))
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    return folder
+
+
+def test_the_file_for_other_servers_has_the_same_automation_and_the_pool_sets_the_heartbeats() -> None:
+    listed = yaml.safe_load((ROOT / "deployments" / "automations.yaml").read_text())["automations"]
+    [ours] = [one for one in listed if one["name"] == NAME]
+    assert ours == make_automation()
+    template = yaml.safe_load((ROOT / "deployments" / "job-template.json").read_text())
+    assert template["job_configuration"]["env"] == {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS)}
+
+
+@pytest.mark.long
+def test_a_run_that_is_killed_is_dead_in_status_at_once_and_crashed_in_prefect_soon(
+    home: Path, project: Project, slow_simulator: SimulatorControl
+) -> None:
+    project.spec("killed", per_cell=8, limits={"max_requests": 100_000, "concurrency": 2})
+    with use_server() as server:
+        auth = os.environ[AUTH]
+        ask(server.url, auth, "/automations/", make_automation(within=10))
+        build = project.start("build", "killed", "--simulate", "--json", ANTHROPIC_BASE_URL=slow_simulator.url)
+        wait_for(lambda: slow_simulator.usage()["requests"] >= 2, "calls in flight")
+        build.kill()
+        build.communicate()
+        [told] = project.run("status", "--json").last["runs"]
+        assert told["state"] == "failed"
+        assert told["message"].startswith("the process ended unexpectedly: killed")
+
+        def crashed() -> Any:
+            [run] = ask(server.url, auth, "/flow_runs/filter", {})
+            return run if run["state"]["type"] == "CRASHED" else None
+
+        assert wait_for(crashed, "the run that is marked", 90)["state"]["message"] == MESSAGE
+
+
+@pytest.mark.long
+def test_a_server_that_ends_with_its_build_leaves_no_task_run_running(
+    home: Path, project: Project, simulator: SimulatorControl
+) -> None:
+    project.spec("short-lived", per_cell=4, budget={"run_usd": 0.15})
+    done = project.run(
+        "build", "short-lived", "--simulate", "--json", ANTHROPIC_BASE_URL=simulator.url, CONVOFORGE_SERVER_IDLE_SECONDS="0"
+    )
+    assert (done.code, done.last["state"]) == (3, "partial"), done.err
+    with sqlite3.connect(home / "prefect.db") as connection:
+        states = dict(connection.execute("SELECT state_type, count(*) FROM task_run GROUP BY state_type").fetchall())
+        assert connection.execute("SELECT name FROM automation").fetchall() == [(NAME,)]
+    assert not {"RUNNING", "PENDING"} & states.keys(), states
+    assert sum(states.values()) >= done.last["generated"] + 3
