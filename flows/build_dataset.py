@@ -57,6 +57,7 @@ async def build_dataset(spec: SpecName, options: BuildOptions = BuildOptions()) 
         what = resolve_spec(spec, options, settings := Settings())
         for remark in explain_model(spec, options, settings):
             get_run_logger().warning(remark)
+        await name_run(what.name, simulated=options.simulate)
         if (declined := await await_approval(what, options, settings)) is not None:
             return declined
         if options.workers is not None:

@@ -19,9 +19,9 @@ TENTH = 0.1
 
 
 async def name_run(subject: str, *does: str, simulated: bool) -> None:
-    """Call the run by its subject, as a dataset, and what it does: `demo · 60 to make · simulated`."""
+    """Call the run by its subject, as a dataset, and what it does, once that is known: `demo · 60 to make · simulated`."""
     mark = ("simulated",) if simulated else ()
-    await present_run(" · ".join((subject, *does, *mark)), subject, *mark)
+    await present_run(" · ".join((subject, *does, *mark)), subject, *mark, instead_of=" · ".join((subject, *mark)))
 
 
 async def tell_plan(seen: Forecast, *, simulated: bool) -> None:

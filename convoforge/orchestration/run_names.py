@@ -24,14 +24,15 @@ _OF_THE_FORM = re.compile(rf"({_GREEK})\d+(-[a-z]+)+")
 it is taken for somebody's own, as `beta-test` is."""
 
 
-async def present_run(name: str, *tags: str) -> None:
-    """Call the run of this flow so, unless somebody has given it a name, and tag it. Only for people: nothing goes by it."""
+async def present_run(name: str, *tags: str, instead_of: str = "") -> None:
+    """Call the run of this flow so, unless somebody has given it a name other than `instead_of`, and tag it. Only for people: nothing
+    goes by it."""
     if not flow_run.id:
         return
     try:
         async with get_client() as client:
             run = await client.read_flow_run(UUID(str(flow_run.id)))
-            wanted = name if is_made_up(run.name) else run.name
+            wanted = name if is_made_up(run.name) or run.name == instead_of else run.name
             await client.update_flow_run(run.id, name=wanted, tags=sorted({*run.tags, TAG, *tags}))
     except Exception as error:  # noqa: BLE001 - a run needs no name
         get_run_logger().debug("the run keeps its name: %s", error)
