@@ -27,7 +27,7 @@ RECORDED_SECONDS = 6.0
 SUSPENDED_EVENT = "convoforge.run.suspended"
 """The last sign of a run that was suspended: its heartbeats go on while it drains."""
 
-_FLOWS = ("build-dataset", "join-build", "collect-message-batches", "generate-requests", "cost-report")
+_FLOWS = ("build-dataset", "join-build", "collect-message-batches", "generate-requests", "cost-report", "train-lora")
 
 
 def make_automation(within: int = DEAD_AFTER_SECONDS) -> dict[str, Any]:
