@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
 from ipaddress import ip_address
@@ -12,10 +13,13 @@ import aiohttp
 import httpx2
 from httpx_aiohttp.httpx2 import AiohttpTransport
 
+from convoforge.errors import FatalAPIError
+
 MAX_LINE = 16 * 1024 * 1024
 """Maximum bytes of a line that is streamed: a hundred times the longest answer."""
 
 _CONNECT_SECONDS = 10.0
+_PORTS = {"http": 80, "https": 443}
 _MAX_CONNECTIONS = 1_000
 """Maximum number of connections: the SDK's own default."""
 
@@ -78,6 +82,18 @@ def find_proxy(root: str) -> str | None:
     named = getproxies()
     proxy = named.get(parts.scheme) or named.get("all")
     return proxy if proxy is None or "://" in proxy else f"http://{proxy}"
+
+
+def check_reachable(root: str) -> None:
+    """Raises `FatalAPIError` where nothing listens at an address. Where a proxy is in between, only the proxy could say."""
+    parts = urlsplit(root)
+    if find_proxy(root) is not None:
+        return
+    try:
+        socket.create_connection((parts.hostname, parts.port or _PORTS[parts.scheme]), _CONNECT_SECONDS).close()
+    except OSError as error:
+        why = error.strerror or error
+        raise FatalAPIError(f"nothing answers at {root}: {why}. Check ANTHROPIC_BASE_URL", kind="unreachable") from None
 
 
 def is_loopback(url: str) -> bool:

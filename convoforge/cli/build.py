@@ -85,6 +85,7 @@ def build(
         raise ConfigError("no API key: set ANTHROPIC_API_KEY, or try it without one: --simulate")
     asks = not yes and not options.simulate
     spends = bool(seen.missing or seen.status.unscored)
+    _check_address(settings, simulate=options.simulate)
     if not as_json:
         out.print(f"[dim]ledger: {escape(show_database(settings.database_url))}[/dim]")
         _announce(seen, options, explain_model(spec, options, settings))
@@ -105,6 +106,15 @@ def build(
     else:
         _summarize(report)
     return {"failed": FAILED, "partial": ENDED_SHORT}.get(report.state, DONE)
+
+
+def _check_address(settings: Settings, *, simulate: bool) -> None:
+    """Raises `FatalAPIError` where nothing listens at `ANTHROPIC_BASE_URL`: sooner than a run, for which a server is started first."""
+    from convoforge.claude.http import check_reachable, is_loopback
+
+    root = settings.api_root
+    if settings.base_url is not None and (is_loopback(root) or (settings.api == "anthropic" and not simulate)):
+        check_reachable(root)
 
 
 @contextmanager

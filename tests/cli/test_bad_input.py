@@ -149,11 +149,17 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@pytest.mark.usefixtures("prefect")
-def test_a_base_url_where_nothing_listens(project: Project) -> None:
+@pytest.mark.parametrize("simulate", [["--yes"], ["--simulate"]])
+def test_a_base_url_where_nothing_listens_is_said_before_a_server_is_started(
+    run_here: RunHere, monkeypatch: pytest.MonkeyPatch, simulate: list[str]
+) -> None:
+    def start(*_args: object) -> None:
+        raise AssertionError("a server was started")
+
+    monkeypatch.setattr("convoforge.cli.build.open_server", start)
     url = f"http://127.0.0.1:{free_port()}"
-    done = project.run("build", "demo", "--yes", ANTHROPIC_API_KEY="sk-x", ANTHROPIC_BASE_URL=url)
-    one_line(done, 1, url, "ANTHROPIC_BASE_URL")
+    done = run_here("build", "demo", *simulate, ANTHROPIC_API_KEY="sk-x", ANTHROPIC_BASE_URL=url)
+    one_line(done, 1, f"nothing answers at {url}: Connection refused", "ANTHROPIC_BASE_URL")
 
 
 @pytest.mark.usefixtures("prefect")
