@@ -12,10 +12,10 @@ import sys
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-from apprise import Apprise
 from pydantic import SecretStr
 
 from convoforge.errors import ConfigError, ConvoforgeError, shown
@@ -23,11 +23,8 @@ from convoforge.orchestration.automations import notifies, read_automations, reg
 from convoforge.orchestration.server_api import ask, speaks
 from convoforge.orchestration.server_home import AUTH, URL, prepare_client
 
-prepare_client()  # before Prefect is imported, which reads its settings then
-
-from prefect.blocks.abstract import NotificationBlock  # noqa: E402
-from prefect.blocks.notifications import CustomWebhookNotificationBlock, SlackWebhook  # noqa: E402
-from prefect.types import SecretDict  # noqa: E402
+if TYPE_CHECKING:
+    from prefect.blocks.abstract import NotificationBlock
 
 BLOCK = "convoforge-alerts"
 TEST = "convoforge-alerts-test"
@@ -53,6 +50,11 @@ def set_up_alerts(webhook: str, file: Path) -> list[str]:
 
 
 def _make_block(webhook: str) -> NotificationBlock:
+    # Prefect reads where its server is when it is imported, so `main` says that first
+    from apprise import Apprise
+    from prefect.blocks.notifications import CustomWebhookNotificationBlock, SlackWebhook
+    from prefect.types import SecretDict
+
     address = urlsplit(webhook)
     if not address.scheme or not (address.netloc or address.path):
         raise ConfigError("WEBHOOK is no address: give https://…, or mailto://USER:PASSWORD@DOMAIN?to=SOMEBODY for e-mail")
@@ -109,6 +111,7 @@ def main(arguments: list[str]) -> None:
         sys.exit(
             "usage: make alerts WEBHOOK=https://…  (Slack, any other web address, or mailto://USER:PASSWORD@DOMAIN?to=SOMEBODY)"
         )
+    prepare_client()
     if not speaks(os.environ.get(URL, "")):
         sys.exit("no Prefect server answers: `make up` starts one, or set PREFECT_API_URL")
     try:
