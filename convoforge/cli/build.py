@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from decimal import Decimal
+from importlib.util import find_spec
 from textwrap import indent
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -318,7 +319,8 @@ def _summarize(report: BuildReport) -> None:
     )
     print_notes(report.notes)
     if report.load_path:
-        out.print("\nLoad it:\n")
+        needs = "" if find_spec("datasets") else f", after {sys.executable} -m pip install datasets"
+        out.print(f"\nLoad it{escape(needs)}:\n")
         out.print(indent(loading(report.load_path, next(iter(report.splits)), "rows"), "    "), markup=False)
         if simulated:
             out.print("\n[yellow]A simulator wrote these conversations: look at them, do not train on them.[/yellow]")

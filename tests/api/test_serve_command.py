@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -55,6 +58,19 @@ def test_serve_brings_its_own_simulator_and_shows_no_key(project: Any) -> None:
     for secret in (key, "do-not-show-me", "sk-simulated"):
         assert secret not in told
     assert "Traceback" not in told
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+def test_the_curl_commands_of_the_readme_work(project: Any, simulator_url: str) -> None:
+    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text()
+    commands = re.findall(r"^(curl (?:[^\n]*\\\n)*[^\n]*)", readme, re.MULTILINE)
+    assert len(commands) >= 4
+    with serving(project, simulator_url) as (_, url):
+        for command in commands:
+            line = command.replace("http://127.0.0.1:8000", url).replace("curl", "curl --silent --fail", 1)
+            done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=60, check=False)
+            assert done.returncode == 0, (command, done.stdout, done.stderr)
+            assert isinstance(json.loads(done.stdout), dict)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
