@@ -1,0 +1,116 @@
+"""Runs as `convoforge status` reads them: with live figures of those that go on, and with the end of those that were killed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from convoforge.costs.run_figures import RunFigures, read_run_figures
+from convoforge.ledger.owners import list_living_owners
+from convoforge.ledger.runs import read_runs
+from convoforge.planning.spec import DatasetSpec
+from convoforge.pricing import dollars, usd
+from convoforge.rate.limiter import describe_rate
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+UNEXPECTED = "the process ended unexpectedly: killed, or the machine went down. The next build goes on from there"
+
+
+@dataclass(frozen=True, slots=True)
+class KnownRun:
+    """A run as it stands now. `row` is the ledger's, `report` what it left; `state` and `message` tell a killed run from one that goes on.
+    `figures` are of its calls in the ledger, where the report does not say enough."""
+
+    row: Any
+    report: dict[str, Any]
+    state: str
+    message: str
+    figures: RunFigures | None
+    spec: DatasetSpec | None
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether a process is at work on it."""
+        return self.state in ("running", "stopping")
+
+    @property
+    def generated(self) -> int:
+        """Answers that it has brought."""
+        return int(self.report.get("generated", self.figures.answers if self.figures else 0))
+
+    @property
+    def cost_usd(self) -> str:
+        """What it has paid, exactly."""
+        return str(self.report.get("cost_usd") or (f"{usd(self.figures.cost_pico):f}" if self.figures else "0"))
+
+    @property
+    def rate(self) -> str | None:
+        """The rate of the last window, while it goes on and is known."""
+        if self.figures is None or self.spec is None or not self.goes_on:
+            return None
+        limits = self.spec.limits
+        return describe_rate(self.figures.in_window, limits.max_requests, limits.window_seconds)
+
+    @property
+    def progress(self) -> str | None:
+        """How far it is, in a line; None where it is over."""
+        if self.figures is None or not self.goes_on:
+            return None
+        total = self.figures.done + self.figures.left
+        budget = self.spec.budget.run_usd if self.spec else None
+        spent = dollars(usd(self.figures.cost_pico)) + (f" of {dollars(budget)}" if budget is not None else "")
+        failed = f", {self.figures.failed:,} failed" if self.figures.failed else ""
+        return ", ".join(filter(None, [f"{self.figures.done:,} of {total:,} done{failed}", spent, self.rate]))
+
+    def as_json(self) -> dict[str, Any]:
+        """The run with its report as plain values."""
+        row, figures = self.row, self.figures
+        own = ("run_id", "dataset", "provider", "state", "message")
+        live = {} if figures is None else {"generated": figures.answers, "failed": figures.failed, "cost_usd": self.cost_usd}
+        going = (
+            {}
+            if figures is None or not self.goes_on
+            else {"left": figures.left, "in_flight": figures.in_flight, "rate": self.rate}
+        )
+        return {
+            "run_id": row.id,
+            "dataset": row.dataset,
+            "provider": row.provider,
+            "model": row.model,
+            "state": self.state,
+            "started_at": row.started_at.isoformat(timespec="seconds"),
+            "finished_at": row.finished_at and row.finished_at.isoformat(timespec="seconds"),
+            "message": self.message or None,
+            **live,
+            **going,
+            **{key: value for key, value in self.report.items() if key not in own},
+        }
+
+
+def read_known_runs(connection: Connection, now: datetime, *, run: str | None = None, limit: int = 20) -> list[KnownRun]:
+    """The newest runs, or those whose id begins with `run`."""
+    rows = read_runs(connection, run=run, limit=limit)
+    going = [row.owner for row in rows if row.state in ("running", "stopping")]
+    living = list_living_owners(connection, going, now) if going else set()
+    return [_read(connection, row, row.owner in living, now, always=run is not None) for row in rows]
+
+
+def _read(connection: Connection, row: Any, is_alive: bool, now: datetime, *, always: bool) -> KnownRun:
+    report = json.loads(row.report) if row.report else {}
+    spec = None
+    state, message = row.state, row.message or ""
+    if state in ("running", "stopping"):
+        spec = DatasetSpec.model_validate_json(row.spec) if row.spec else None
+        if not is_alive:
+            state, message = "failed", UNEXPECTED
+        elif state == "running":
+            report, message = {}, ""  # of a part that was suspended: the figures are of all its parts
+    figures = None
+    if always or "cost_usd" not in report:
+        window = spec.limits.window_seconds if spec else 60.0
+        figures = read_run_figures(connection, row.id, row.dataset_id, now - timedelta(seconds=window))
+    return KnownRun(row, report, state, message, figures, spec)

@@ -1,0 +1,57 @@
+"""How far runs are, and what they have paid, from their calls in the ledger: also of runs that go on, or were killed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, and_, case, func, select
+
+from convoforge.ledger.requests import list_unanswered
+from convoforge.ledger.tables import generation_logs, requests
+
+
+@dataclass(frozen=True, slots=True)
+class RunFigures:
+    """Counts of a run. `calls` were begun, `in_window` of them since the moment that was asked for, `in_flight` have not ended; `answers`
+    came back; `failed` requests have no answer. `left` are requests of its dataset that wait or are claimed. Money is in pico-dollars:
+    what is known to be paid, and the worst that may have been billed beyond it."""
+
+    calls: int
+    answers: int
+    in_flight: int
+    in_window: int
+    failed: int
+    left: int
+    cost_pico: int
+    maybe_pico: int
+    first_call: datetime | None
+    last_end: datetime | None
+
+    @property
+    def done(self) -> int:
+        """Requests that have come to an end."""
+        return self.answers + self.failed
+
+
+def read_run_figures(connection: Connection, run_id: str, dataset_id: int, since: datetime) -> RunFigures:
+    """The figures of a run up to now; `since` is when the last window of its rate began."""
+    logs = generation_logs.c
+    counted = (
+        func.count(),
+        func.count(case((logs.status == "succeeded", 1))),
+        func.count(case((logs.status == "open", 1))),
+        func.count(case((logs.started_at >= since, 1))),
+        func.coalesce(func.sum(logs.cost_pico), 0),
+        func.coalesce(func.sum(logs.maybe_pico), 0),
+        func.min(logs.started_at),
+        func.max(logs.finished_at),
+    )
+    query = select(*counted).where(logs.run_id == run_id)
+    calls, answers, in_flight, in_window, cost, maybe, first, last = connection.execute(query).one()
+    waiting = and_(requests.c.dataset_id == dataset_id, requests.c.state.in_(("pending", "claimed")))
+    failed = list_unanswered(connection, run_id)
+    left = connection.execute(select(func.count()).select_from(requests).where(waiting)).scalar_one()
+    return RunFigures(
+        calls, answers, in_flight, in_window, len(failed), max(0, left - len(failed)), int(cost), int(maybe), first, last
+    )
