@@ -79,11 +79,14 @@ def build(
     may do for free it does, and then a change of the spec may not take much out of the dataset.
     """
     from convoforge.dataset.forecast import forecast, read_known
+    from convoforge.ledger.failed_starts import keep_failed_start
 
     settings = Settings()
-    seen = forecast(read_known(resolve_spec(spec, options, settings), options, settings), options)
-    if not options.simulate and not settings.accounts:
-        raise ConfigError("no API key: set ANTHROPIC_API_KEY, or try it without one: --simulate")
+    resolved = resolve_spec(spec, options, settings)
+    with keep_failed_start(settings.database_url, resolved, options.provider):
+        seen = forecast(read_known(resolved, options, settings), options)
+        if not options.simulate and not settings.accounts:
+            raise ConfigError("no API key: set ANTHROPIC_API_KEY, or try it without one: --simulate")
     asks = not yes and not options.simulate
     spends = bool(seen.missing or seen.status.unscored)
     _check_address(settings, simulate=options.simulate)

@@ -11,6 +11,8 @@ from rich.table import Table
 
 from convoforge.cli.console import facts, out, print_json
 from convoforge.cli.parameters import DONE, AsJson, Simulated
+from convoforge.cli.reasons import make_table
+from convoforge.models import Provider
 from convoforge.periods import read_period
 from convoforge.project import show_database
 from convoforge.settings import Settings
@@ -34,15 +36,21 @@ def costs(
 ) -> int:
     """Print the summary of a period."""
     from convoforge.costs.format import format_summary
+    from convoforge.costs.period import Period
     from convoforge.costs.summary import cost_summary
+    from convoforge.dataset.reasons import read_reasons
     from convoforge.ledger import Ledger
 
     start, end = read_period(since, until, ("--from", "--to"))
     settings = Settings()
     with Ledger(settings.database_url) as ledger:
-        summary = ledger.read(cost_summary, start, end, by=by, provider="simulator" if simulated else "anthropic")
+        provider: Provider = "simulator" if simulated else "anthropic"
+        summary = ledger.read(cost_summary, start, end, by=by, provider=provider)
+        imperfect = summary.attempts > summary.accepted
+        reasons = ledger.read(read_reasons, Period(provider, start, end).match_attempts()) if imperfect else ()
     if as_json:
-        print_json({**summary.as_json(), "ledger": show_database(settings.database_url)})
+        told = [one.as_json() for one in reasons]
+        print_json({**summary.as_json(), "reasons": told, "ledger": show_database(settings.database_url)})
         return DONE
     if simulated:
         out.print("[yellow]Simulated: none of this was paid.[/yellow]")
@@ -50,6 +58,9 @@ def costs(
     if summary.groups:
         out.print()
         out.print(_table(by or "", summary.groups))
+    if reasons:
+        out.print("\n[bold]what was refused, failed or not accepted[/bold]\n")
+        out.print(make_table(reasons))
     return DONE
 
 

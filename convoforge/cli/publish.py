@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from convoforge.cli.console import behind, facts, out, print_json, print_notes
+from convoforge.cli.console import behind, facts, grid, out, print_json, print_notes
 from convoforge.cli.parameters import DONE, FAILED, AsJson, Simulated
 from convoforge.cli.show import find_plan
 from convoforge.models import Provider, Status
 from convoforge.planning.spec import change_spec, load_spec
 from convoforge.settings import Settings
+
+if TYPE_CHECKING:
+    from convoforge.dataset.preview import Preview
+    from convoforge.ledger import Ledger
+    from convoforge.planning.plan import Plan
 
 
 def publish(
@@ -25,6 +30,7 @@ def publish(
         int | None,
         Parameter(validator=Number(gte=1, lte=10), help="Accept from this score upwards, instead of the spec's."),
     ] = None,
+    dry_run: Annotated[bool, Parameter(negative="", help="Show what would be accepted, by score, and make no version.")] = False,
     simulated: Simulated = False,
     allow_fewer: Annotated[bool, Parameter(negative="", help="Let `latest` move to a version with fewer rows.")] = False,
     as_json: AsJson = False,
@@ -45,10 +51,14 @@ def publish(
             dataset_id = ledger.write(ensure_dataset, plan.spec.name, provider, datetime.now(UTC))
         else:
             plan, dataset_id = find_plan(ledger, settings, dataset, simulated=simulated)
+        before = plan.spec.quality.min_score
         if min_score is not None:
             plan = replace(plan, spec=change_spec(plan.spec, quality={"min_score": min_score}))
-        ledger.write(keep_spec, dataset_id, plan.spec)
         score_dataset(ledger, plan.spec, dataset_id)
+        if dry_run:
+            earlier = replace(plan, spec=change_spec(plan.spec, quality={"min_score": before}))
+            return _preview(plan, *(_look(ledger, one, dataset_id) for one in (plan, earlier)), as_json=as_json)
+        ledger.write(keep_spec, dataset_id, plan.spec)
         stale = len(find_stale(plan, read_status(ledger, plan, dataset_id)))
         published, summary = publish_dataset(ledger, plan, dataset_id, settings.data_dir, stale=stale, allow_fewer=allow_fewer)
     if as_json:
@@ -71,13 +81,14 @@ def publish(
         )
     else:
         what = "unchanged since" if published.unchanged else "published as"
-        splits = ", ".join(f"{name} {rows}" for name, rows in published.splits.items())
+        splits = ", ".join(f"{name} {rows:,}" for name, rows in published.splits.items())
+        name = f"{plan.spec.name}{' (simulated)' if plan.provider == 'simulator' else ''}"
         out.print(
             facts(
                 [
-                    ("dataset", f"{plan.spec.name}, {what} version {published.version}" if published.version else plan.spec.name),
-                    ("rows", f"{published.rows} ({splits})" if splits else "0"),
-                    ("needs revision", str(summary.counts[Status.NEEDS_REVISION])),
+                    ("dataset", f"{name}, {what} version {published.version}" if published.version else name),
+                    ("rows", f"{published.rows:,} ({splits})" if splits else "0"),
+                    ("needs revision", f"{summary.counts[Status.NEEDS_REVISION]:,}"),
                     *behind(published.version, published.latest),
                     ("path", str(published.path or "nothing published")),
                 ]
@@ -85,3 +96,41 @@ def publish(
         )
         print_notes(published.notes)
     return DONE if published.version is not None else FAILED
+
+
+def _look(ledger: Ledger, plan: Plan, dataset_id: int) -> Preview:
+    from convoforge.dataset.preview import preview_threshold
+    from convoforge.dataset.status import read_status
+
+    return preview_threshold(read_status(ledger, plan, dataset_id), plan.spec.quality.min_score)
+
+
+def _preview(plan: Plan, seen: Preview, before: Preview, *, as_json: bool) -> int:
+    """Print what the threshold accepts, beside what the one before does."""
+    if as_json:
+        print_json(
+            {"dataset": plan.spec.name, "provider": plan.provider, "dry_run": True, **asdict(seen), "before": asdict(before)}
+        )
+        return DONE
+    simulated = " (simulated)" if plan.provider == "simulator" else ""
+    out.print(f"[bold]{plan.spec.name}[/bold]{simulated} with scores from {seen.min_score}: no version is made.\n")
+    change = seen.accepted - before.accepted
+    than = f" ({change:+,} against scores from {before.min_score})" if seen.min_score != before.min_score else ""
+    out.print(
+        facts(
+            [
+                ("accepted", f"{seen.accepted:,} of {plan.planned:,} planned{than}"),
+                ("needs revision", f"{seen.needs_revision:,}"),
+                ("dropped", f"{seen.dropped:,}"),
+                ("missing", f"{seen.missing:,}, which the next build with this threshold would ask for"),
+            ]
+        )
+    )
+    highest = max(seen.scores.values(), default=1)
+    rows = [
+        (str(score), f"{count:,}", "enough" if score >= seen.min_score else "too low", "█" * max(1, round(30 * count / highest)))
+        for score, count in sorted(seen.scores.items(), reverse=True)
+    ]
+    out.print()
+    out.print(grid(["score", "conversations", "", ""], rows, left=4))
+    return DONE

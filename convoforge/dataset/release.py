@@ -8,17 +8,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
+from itertools import chain
 from typing import Any
 
 from convoforge.dataset.acceptance import DatasetStatus, StatusSummary
+from convoforge.dataset.reasons import of_dataset, read_reasons
 from convoforge.dataset.status import read_status
 from convoforge.errors import ConvoforgeError
 from convoforge.ledger import Ledger
 from convoforge.ledger.attempts import read_quality
-from convoforge.ledger.requests import read_answers, read_conversation
+from convoforge.ledger.requests import read_answers, read_conversation, read_refused
 from convoforge.ledger.runs import keep_version, reserve_version
 from convoforge.models import Provider, Status
-from convoforge.planning.keys import draw_key
+from convoforge.planning.keys import conversation_id, draw_key
 from convoforge.planning.plan import Plan
 from convoforge.pricing import usd
 from convoforge.publish import Layout, Lineage, Published, PublishedRow, check_store, publish
@@ -34,6 +36,7 @@ class _Chosen:
 
     accepted: array[int]
     revise: array[int]
+    refused: array[int]
     why: Sequence[tuple[Status, str]]
     fingerprint: str
     summary: StatusSummary
@@ -72,7 +75,8 @@ def publish_dataset(
         published = publish(
             layout,
             accepted=lambda: _rows(ledger, chosen.accepted, {}),
-            revise=lambda: _rows(ledger, chosen.revise, why),
+            revise=lambda: chain(_rows(ledger, chosen.revise, why), _refused_rows(ledger, chosen.refused)),
+            reasons=lambda: ledger.read(read_reasons, of_dataset(dataset_id)),
             reserve=lambda: ledger.write(reserve_version, dataset_id, run_id, now()),
             fingerprint=chosen.fingerprint,
             scorers=Rubric.of(plan.spec.quality.scorers).version,
@@ -100,6 +104,7 @@ def _choose(ledger: Ledger, plan: Plan, dataset_id: int) -> _Chosen:
     return _Chosen(
         accepted=array("q", [draw.request_id for draw in status.accepted]),
         revise=array("q", [one.draw.request_id for one in beside]),
+        refused=array("q", [one.draw.request_id for one in status.rejected if one.draw.kind is None]),
         why=[(one.status, one.reason) for one in beside],
         fingerprint=_fingerprint(status),
         summary=status.summary,
@@ -139,6 +144,27 @@ def _rows(ledger: Ledger, ids: Sequence[int], verdicts: Mapping[int, tuple[Statu
     with ledger.engine.execution_options(read_only=True).connect() as connection:
         for row in read_answers(connection, ids):
             yield _row(row, *verdicts.get(row.id, (Status.ACCEPTED, "")))
+
+
+def _refused_rows(ledger: Ledger, ids: Sequence[int]) -> Iterator[PublishedRow]:
+    """Requests that the API refused: without a conversation, with its reason."""
+    with ledger.engine.execution_options(read_only=True).connect() as connection:
+        for row in read_refused(connection, ids):
+            yield PublishedRow(
+                **{name: getattr(row, name) for name in ("persona", "emotion", "topic", "tier", "template", "provider", "model")},
+                **{name: getattr(row, name) for name in ("api_request_id", "run_id")},
+                conversation_id=conversation_id(row.draw_key, row.fingerprint or ""),
+                conversation=None,
+                template_version="",
+                quality=None,
+                prompt_sha256=row.fingerprint or "",
+                input_tokens=0,
+                output_tokens=0,
+                cost_usd=usd(row.cost_pico),
+                generated_at=row.finished_at,
+                status=Status.FAILED,
+                reasons=(row.reason or "the API refused the request",),
+            )
 
 
 _COLUMNS = (

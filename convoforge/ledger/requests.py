@@ -267,6 +267,16 @@ def read_answers(connection: Connection, ids: Sequence[int]) -> Iterator[Any]:
         yield from (rows[request_id] for request_id in chunk if request_id in rows)
 
 
+def read_refused(connection: Connection, ids: Sequence[int]) -> Iterator[Any]:
+    """Requests that the API refused, with the attempt that it refused last beside them."""
+    logs, later = generation_logs.c, generation_logs.alias()
+    columns = (logs[name] for name in ("run_id", "provider", "model", "api_request_id", "cost_pico", "finished_at"))
+    is_last = ~select(later.c.attempt).where(later.c.request_id == logs.request_id, later.c.attempt > logs.attempt).exists()
+    query = select(requests, *columns).join(generation_logs, logs.request_id == requests.c.id).where(is_last)
+    for chunk in split_chunks(ids):
+        yield from connection.execute(query.where(requests.c.id.in_(chunk)))
+
+
 def read_conversation(turns: str, system: str | None) -> Conversation:
     """Read a conversation from its columns."""
     return Conversation(tuple(Turn(role, content) for role, content in orjson.loads(turns)), system)

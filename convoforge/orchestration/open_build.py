@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from convoforge.errors import ConfigError, LedgerError
 from convoforge.generation.recent_answers import RecentAnswers
 from convoforge.generation.run import open_run
 from convoforge.ledger import Ledger
+from convoforge.ledger.failed_starts import keep_failed_start
 from convoforge.ledger.runs import close_run, read_stop, stop_run
 from convoforge.models import Provider
 from convoforge.orchestration.build_run import BuildRun, BuildState, make_current
@@ -59,12 +61,15 @@ async def open_build_run(
     """
     settings = settings or Settings()
     provider: Provider = "simulator" if simulate else "anthropic"
-    plan = await asyncio.to_thread(_plan, spec, settings, provider, part_of, strand)
-    if part_of is None:  # who takes part publishes nothing
-        await asyncio.to_thread(check_data_folder, settings.data_dir, plan)
-    state = BuildState(recent=RecentAnswers(_how_to_look(plan)))
     log = get_run_logger() if flow_run.id else get_logger()
     async with AsyncExitStack() as stack:
+        if part_of is None:
+            run_id = uuid.UUID(str(flow_run.id)).hex if flow_run.id else None
+            stack.enter_context(keep_failed_start(settings.database_url, spec, provider, run_id))
+        plan = await asyncio.to_thread(_plan, spec, settings, provider, part_of, strand)
+        if part_of is None:  # who takes part publishes nothing
+            await asyncio.to_thread(check_data_folder, settings.data_dir, plan)
+        state = BuildState(recent=RecentAnswers(_how_to_look(plan)))
         run = await stack.enter_async_context(
             open_run(
                 spec,

@@ -19,6 +19,7 @@ from convoforge.publish.objects import ObjectVersions
 from convoforge.publish.parquet import Rows
 from convoforge.publish.rows import GROUP_KEYS, PublishedRow, columns_sha256
 from convoforge.publish.versions import LocalVersions, Versions
+from convoforge.reasons import Reason
 from convoforge.settings import Folder, ObjectFolder
 
 __all__ = ["Layout", "Lineage", "Published", "PublishedRow", "Rows", "check_store", "publish", "versions_in"]
@@ -49,6 +50,7 @@ def publish(
     *,
     accepted: Rows,
     revise: Rows,
+    reasons: Callable[[], Sequence[Reason]] = tuple,
     reserve: Callable[[], int],
     fingerprint: str,
     scorers: str,
@@ -60,12 +62,12 @@ def publish(
     allow_fewer: bool = False,
     max_file_bytes: int = 100_000_000,
 ) -> Published:
-    """Publishes `accepted` as the next version of the dataset that `layout` is of, unless the newest holds them already.
+    """Publishes `accepted` as the next version of the dataset that `layout` is of, unless one holds them already.
 
     `fingerprint` stands for the content of `accepted`, `scorers` are names and versions; with the same ones, the same splits and the same
     columns, nothing is written and `latest` is put right. `revise` goes into a file of its own, where no reader of the version meets it.
-    `reserve` gives the next version number, never one twice. `latest` follows, though to far fewer rows only with `allow_fewer`. Killed
-    at any moment, it leaves no half version.
+    `reasons` say why, and are asked for only where a version is made. `reserve` gives the next version number, never one twice. `latest`
+    follows, though to far fewer rows only with `allow_fewer`. Killed at any moment, it leaves no half version.
 
     In an object store, where nothing locks, two publishers of the same content at the same moment may make a version each.
 
@@ -109,7 +111,9 @@ def publish(
                 rows=sum(data.rows.values()),
                 splits=data.rows,
                 needs_revision=figures.statuses["needs_revision"],
-                dropped=figures.statuses["dropped"],
+                dropped=figures.statuses["dropped"] + figures.statuses["failed"],
+                refused=figures.statuses["failed"],
+                reasons=tuple(reasons()),
                 data_sha256=sha256,
                 files=files,
                 rejected=manifests.describe_one(beside, layout.rejected(number)) if beside else None,
@@ -149,11 +153,13 @@ def _check(name: str, fractions: Mapping[str, float], group_by: Sequence[str]) -
 
 
 def _held(versions: Versions, recipe: Recipe, allow_fewer: bool) -> Published | None:
-    """The newest good version, if it is what would be published."""
-    newest = next(reversed(versions.good()), None)
-    if newest is None or (newest.manifest.format_version, newest.manifest.recipe) != (manifests.FORMAT, recipe):
-        return None
-    return _published(versions, newest.path, newest.manifest, allow_fewer, unchanged=True)
+    """The newest good version that is what would be published: equal data makes no second version."""
+    good = versions.good()
+    for version in reversed(good):
+        if (version.manifest.format_version, version.manifest.recipe) == (manifests.FORMAT, recipe):
+            back = version is not good[-1]
+            return _published(versions, version.path, version.manifest, allow_fewer, unchanged=True, back=back)
+    return None
 
 
 def _nothing(versions: Versions) -> Published:
@@ -165,8 +171,10 @@ def _nothing(versions: Versions) -> Published:
     return Published(None, None, 0, {}, False, (note, *filter(None, [behind])), "", latest=number, behind=behind)
 
 
-def _published(versions: Versions, path: Folder, manifest: Manifest, allow_fewer: bool, *, unchanged: bool) -> Published:
-    latest = versions.move_latest(manifest.version, allow_fewer=allow_fewer)
+def _published(
+    versions: Versions, path: Folder, manifest: Manifest, allow_fewer: bool, *, unchanged: bool, back: bool = False
+) -> Published:
+    latest = versions.move_latest(manifest.version, allow_fewer=allow_fewer, back=back)
     leads_here = latest.version.manifest.version == manifest.version
     return Published(
         manifest.version,

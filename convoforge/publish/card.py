@@ -12,6 +12,7 @@ from convoforge.pricing import dollars
 from convoforge.printable import printable
 from convoforge.publish.manifest import Manifest
 from convoforge.publish.measures import Measures, Spread
+from convoforge.reasons import HEADINGS
 
 NAME = "README.md"
 
@@ -34,7 +35,7 @@ def render(manifest: Manifest, measures: Measures, address: str) -> str:
         _coverage(manifest, measures),
         _lengths(measures),
         _scores(measures),
-        _left_out(manifest, measures),
+        _left_out(manifest),
         _cost(manifest, measures),
         _lineage(manifest),
     ]
@@ -139,13 +140,19 @@ def _scores(measures: Measures) -> str:
     return f"## Score\n\n{_table(('score', 'conversations', ''), rows)}"
 
 
-def _left_out(manifest: Manifest, measures: Measures) -> str:
-    if not manifest.rejected:
+def _left_out(manifest: Manifest) -> str:
+    if not (manifest.rejected or manifest.reasons):
         return ""
-    counts = ", ".join(f"{count:,} {status.replace('_', ' ')}" for status, count in sorted(measures.statuses.items()))
-    reasons = [(reason, f"{count:,}") for reason, count in sorted(measures.reasons.items(), key=lambda item: (-item[1], item[0]))]
-    table = _table(("reason", "conversations"), _shorten(reasons)) if reasons else ""
-    return f"## Not in here\n\n{counts}; with their reasons in `{manifest.rejected.path}` of the data folder.\n\n{table}".rstrip()
+    counts = {
+        "needs revision" if manifest.needs_revision == 1 else "need revision": manifest.needs_revision,
+        "dropped": manifest.dropped - manifest.refused,
+        "refused by the API": manifest.refused,
+    }
+    told = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
+    where = f"{told}; with their reasons in `{manifest.rejected.path}` of the data folder." if manifest.rejected else ""
+    rows = [one.row for one in manifest.reasons]
+    table = f"All runs of the dataset until now:\n\n{_table(HEADINGS, _shorten(rows))}" if rows else ""
+    return "\n\n".join(filter(None, ["## Not in here", where, table]))
 
 
 def _cost(manifest: Manifest, measures: Measures) -> str:

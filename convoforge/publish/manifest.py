@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import ConfigDict, Field
 
 from convoforge.models import Frozen, Provider
+from convoforge.reasons import Reason
 
 NAME = "manifest.json"
 FORMAT = 2
@@ -57,7 +58,8 @@ class File(Frozen):
 
 class Manifest(Frozen):
     """One version. `rejected` is the file with what was not accepted; it is no part of the version, and its path is relative to the data
-    folder. `splits` count rows; `data_sha256` is over the files in `data/`: what `sha256sum data/* | sha256sum` prints."""
+    folder. `dropped` counts `refused` requests, too, which the API rejected; `reasons` say what happened, how often, and what to do.
+    `splits` count rows; `data_sha256` is over the files in `data/`: what `sha256sum data/* | sha256sum` prints."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")  # an older release must still take a newer version for a good one
 
@@ -71,6 +73,8 @@ class Manifest(Frozen):
     splits: Mapping[str, int]
     needs_revision: int
     dropped: int
+    refused: int = 0
+    reasons: tuple[Reason, ...] = ()
     data_sha256: str
     files: tuple[File, ...]
     rejected: File | None = None

@@ -30,7 +30,7 @@ class Spread:
 @dataclass(frozen=True, slots=True)
 class Measures:
     """`groups`: groups in each split. `coverage`: column → value → rows. `cost_usd` is of the accepted rows, `spent_usd` of the
-    others too. `statuses` and `reasons` count the rows that were not accepted; one row may have several reasons.
+    others too. `statuses` count the rows that were not accepted.
     """
 
     groups: Mapping[str, int]
@@ -43,7 +43,6 @@ class Measures:
     cost_usd: Decimal
     spent_usd: Decimal
     statuses: Counter[str]
-    reasons: Counter[str]
 
 
 def measure(data: Mapping[str, Sequence[Path]], revise: Path | None) -> Measures:
@@ -62,7 +61,6 @@ def measure(data: Mapping[str, Sequence[Path]], revise: Path | None) -> Measures
         cost_usd=cost,
         spent_usd=cost + (_sum(beside, "cost_usd") if beside else 0),
         statuses=_counts(_read(beside, "status")) if beside else Counter(),
-        reasons=_counts(pc.list_flatten(_read(beside, "reasons"))) if beside else Counter(),
     )
 
 

@@ -127,11 +127,12 @@ class Versions(ABC):
         noted = self._latest()
         return next((version for version in self.good() if version.path.name == noted), None)
 
-    def move_latest(self, number: int, *, allow_fewer: bool) -> Latest:
+    def move_latest(self, number: int, *, allow_fewer: bool, back: bool = False) -> Latest:
         """Points `latest` at the newest good version, unless that has too few rows. The caller holds the lock.
 
         From where `latest` is (or from the oldest version, if it is nowhere) it moves through the newer ones, one by one, to each
-        that has enough rows or was published with `allow_fewer`; `allow_fewer` here is for version `number`.
+        that has enough rows or was published with `allow_fewer`; `allow_fewer` here is for version `number`. `back`: that is an older
+        one, whose rows are wanted again, and the only one to move to.
 
         What was noted is read once more: where no lock exists, another publisher may have noted an older version just before.
         Each has shown its version before it looks, so whoever writes last has seen them all.
@@ -139,12 +140,13 @@ class Versions(ABC):
         while True:
             noted, versions = self._latest(), self.good()
             at = next((version for version in versions if version.path.name == noted), versions[0])
-            for version in versions[versions.index(at) + 1 :]:
+            wanted = next(version for version in versions if version.manifest.version == number) if back else versions[-1]
+            for version in [wanted] if back else versions[versions.index(at) + 1 :]:
                 allowed = version.manifest.allow_fewer or (allow_fewer and version.manifest.version == number)
                 if allowed or enough(version.manifest, at.manifest):
                     at = version
             if at.path.name == noted:
-                return Latest(at, None if at is versions[-1] else _stays(at, versions[-1]))
+                return Latest(at, None if at is wanted else _stays(at, wanted))
             self._note_latest(at)
 
     def _all(self) -> dict[int, Folder]:

@@ -18,8 +18,9 @@ from convoforge.models import Conversation, Status
 from convoforge.printable import printable_line
 from convoforge.publish import PublishedRow
 from convoforge.publish.card import recommended_length
-from convoforge.publish.manifest import Lineage
+from convoforge.publish.manifest import Lineage, Manifest
 from convoforge.publish.measures import Spread
+from convoforge.reasons import Reason
 
 Rows = Callable[..., list[PublishedRow]]
 
@@ -92,13 +93,17 @@ def test_a_long_table_shows_both_ends(dataset: Any, make_rows: Rows, make_row: C
 def test_costs_add_up_and_count_what_was_not_accepted(dataset: Any, make_rows: Rows) -> None:
     accepted = make_rows(10, cost_usd=Decimal("0.01"))
     revise = make_rows(5, status=Status.DROPPED, cost_usd=Decimal("0.002"), reasons=("parse error",))
-    card = card_of(dataset.publish(accepted, revise))
+    why = Reason("dropped", "parse_error: no JSON", 5, "A · B · C · template #1", "Set generation.structured to true")
+    published = dataset.publish(accepted, revise, reasons=lambda: [why])
+    card = card_of(published)
     assert "| the accepted conversations | $0.10 |" in card
     assert "| with those that were not accepted | $0.11 |" in card
     assert "| of that, for each accepted conversation | $0.01 |" in card
     assert "1,000 input tokens (without cached ones) and 2,000 output tokens" in card
     assert "5 dropped; with their reasons" in card
-    assert "| parse error | 5 |" in card
+    assert "| dropped: parse_error: no JSON | 5 | A · B · C · template #1 | Set generation.structured to true |" in card
+    manifest = Manifest.model_validate_json((published.path / "manifest.json").read_text())
+    assert (manifest.dropped, manifest.refused, manifest.reasons) == (5, 0, (why,))
 
 
 def test_scores_and_lengths_are_told(dataset: Any, make_rows: Rows, talk: Callable[..., Conversation]) -> None:
@@ -150,7 +155,8 @@ def test_what_others_wrote_is_shown_as_it_is_and_never_obeyed(dataset: Any, make
     lineage = LINEAGE.model_copy(update={"axes": {"persona": (f"unused {plain}",)}, "spec_text": spec})
     values = {"persona": plain, "emotion": plain, "topic": plain, "tier": plain, "template": "t", "model": plain}
     rejected = make_rows(1, status=Status.DROPPED, reasons=(text,), **values)
-    published = dataset.publish(make_rows(6, **values), rejected, lineage=lineage)
+    why = Reason("dropped", text, 1, text, text)
+    published = dataset.publish(make_rows(6, **values), rejected, lineage=lineage, reasons=lambda: [why])
     page = (
         MarkdownIt("commonmark", {"html": True})
         .enable(["table", "strikethrough"])
@@ -160,8 +166,8 @@ def test_what_others_wrote_is_shown_as_it_is_and_never_obeyed(dataset: Any, make
     assert re.findall("<h[12]>(.*?)</h", page) == HEADINGS
     cells = [re.findall("<td>(.*?)</td>", line, re.DOTALL) for line in re.findall("<tr>(.*?)</tr>", page, re.DOTALL)]
     shown = printable_line(plain)
-    assert sum(html.unescape(cell) == shown for line in cells for cell in line[:1]) == 6, (
-        "persona, emotion, topic, tier, model, reason"
+    assert sum(html.unescape(cell) == shown for line in cells for cell in line) == 7, (
+        "persona, emotion, topic, tier, model, a reason's example and what to do about it"
     )
     assert shown in html.unescape(re.search("conversations written by (.*?)</code>", page)[1])  # type: ignore[index]
 

@@ -105,6 +105,23 @@ def test_fewer_rows_can_be_allowed_afterwards_and_stay_allowed(dataset: Any, mak
     assert dataset.latest == "v0002"
 
 
+def test_rows_that_an_older_version_holds_make_no_second_version_of_them(dataset: Any, make_rows: Rows) -> None:
+    dataset.publish(make_rows(24), fingerprint="all")
+    dataset.publish(make_rows(12), fingerprint="fewer")
+    again = dataset.publish(make_rows(24), fingerprint="all")
+    assert (again.version, again.unchanged, again.latest, again.behind, again.notes) == (1, True, 1, None, ())
+    dataset.publish(make_rows(12), fingerprint="fewer", allow_fewer=True)
+    assert dataset.latest == "v0002"
+    assert dataset.publish(make_rows(24), fingerprint="all").version == 1
+    assert dataset.latest == "v0001"
+    assert dataset.publish(make_rows(25), fingerprint="more").version == 3
+    assert dataset.latest == "v0003"
+    stays = dataset.publish(make_rows(24), fingerprint="all")
+    assert (stays.version, stays.latest) == (1, 3)
+    assert stays.behind.startswith("latest stays at v0003 (25 rows), because v0001 has only 24")
+    assert dataset.visible == ["latest", "v0001", "v0002", "v0003"]
+
+
 @pytest.mark.parametrize("broken", ["missing", "dangling", "behind"])
 def test_an_unchanged_publish_puts_latest_right(dataset: Any, make_rows: Rows, broken: str) -> None:
     dataset.publish(make_rows(12))

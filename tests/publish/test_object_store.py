@@ -325,10 +325,10 @@ def test_what_is_allowed_for_one_version_is_not_allowed_for_a_newer_one(
     stored.publish(make_rows(18), fingerprint="fewer")
     move_latest = ObjectVersions.move_latest
 
-    def overtaken(versions: ObjectVersions, number: int, *, allow_fewer: bool) -> str | None:
+    def overtaken(versions: ObjectVersions, number: int, **options: bool) -> str | None:
         monkeypatch.setattr(ObjectVersions, "move_latest", move_latest)
         stored.publish(make_rows(6))
-        return move_latest(versions, number, allow_fewer=allow_fewer)
+        return move_latest(versions, number, **options)
 
     monkeypatch.setattr(ObjectVersions, "move_latest", overtaken)
     stored.publish(make_rows(18), fingerprint="fewer", allow_fewer=True)
