@@ -298,7 +298,7 @@ def _summarize(report: BuildReport) -> None:
         " (what it would have cost; it was simulated and nothing was paid)" if simulated else ""
     )
     message = name_options(report.message)
-    if report.generated == 0 and not report.published:
+    if report.generated == 0 and not report.published and report.state == "completed":
         out.print(f"[bold]Nothing to do:[/bold] {escape(message)}. Nothing was generated, paid or published.")
     else:
         out.print(f"[bold]{escape(message[:1].upper() + message[1:])}.[/bold]")
@@ -327,5 +327,7 @@ def _summarize(report: BuildReport) -> None:
         out.print(indent(loading(report.load_path, next(iter(report.splits)), "rows"), "    "), markup=False)
         if simulated:
             out.print("\n[yellow]A simulator wrote these conversations: look at them, do not train on them.[/yellow]")
-    if report.state in ("partial", "failed"):
+    if report.needs_revision or report.dropped or report.failed:
+        out.print(f"\n`convoforge errors {report.run_id[:8]}` says why each was not accepted or failed, and what to do.")
+    if report.state in ("partial", "failed") and report.generated:
         out.print("\nThe next build goes on from here; nothing is paid twice.")

@@ -148,15 +148,23 @@ def _warnings(plan: Plan, sent: int, costs: Estimate, left: Mapping[str, Decimal
         )
     )
     cost = costs.cost
+
+    def count_made(whole: Decimal) -> int:
+        """How many of all can be made if they cost `whole`: the last one still needs its worst case set aside."""
+        return min(sent, int((room - worst) / (whole / sent)) + 1) if whole else sent
+
     if room < worst:
         yield (
             f"{named} ({dollars(max(room, Decimal(0)))}) is less than one call may cost at worst ({dollars(worst)}), which is set "
             f"aside before it is sent: nothing would be generated. Raise it"
         )
-    elif cost.expected > room:
+    elif (made := count_made(cost.expected)) < sent:
         yield (
-            f"{named} ({dollars(room)}) pays for about {int(sent * room / cost.expected)} of {sent}: the estimate is "
-            f"{dollars(cost.expected)}. The rest is for later runs"
+            f"{named} ({dollars(room)}) pays for about {made:,} of {sent:,}: the estimate is {dollars(cost.expected)}, and the worst "
+            f"case of each call in flight ({dollars(worst)} or more) is set aside. The rest is for later runs"
         )
-    elif cost.high > room:
-        yield f"{named} ({dollars(room)}) is below the high end of the estimate ({dollars(cost.high)}): the run may end short"
+    elif (made := count_made(cost.high)) < sent:
+        yield (
+            f"{named} ({dollars(room)}) is below the high end of the estimate ({dollars(cost.high)}), where it pays for about {made:,} of "
+            f"{sent:,}: the run may end short"
+        )

@@ -36,14 +36,14 @@ from convoforge.generation.prompt_cache import CacheTurn, PromptCache, worth_sec
 from convoforge.generation.recording import MAX_ERROR_CHARS, asked_of, check_usable, record_answer, record_failure
 from convoforge.generation.run_context import RunContext
 from convoforge.ledger.attempts import Completion, Intent, finish_attempts, start_attempts
-from convoforge.ledger.budgets import Denied, describe_budget, list_budget_scopes, name_account, read_budgets
+from convoforge.ledger.budgets import Denied, describe_full, list_budget_scopes, name_account, read_budgets
 from convoforge.ledger.requests import Claimed, release_claims
 from convoforge.models import Outcome, Prompt, Provider, Reply, Status, Terms
 from convoforge.planning.keys import request_fingerprint
 from convoforge.planning.plan import Cell, Plan, expected_usage, kept_text, worst_cost_pico
 from convoforge.planning.spec import Generation
 from convoforge.planning.thinking import thinking_of
-from convoforge.pricing import dollars, pico, usd
+from convoforge.pricing import pico
 from convoforge.rate import Need, Permit
 from convoforge.scoring import Rubric, ScoringContext
 
@@ -212,10 +212,7 @@ class Generator:
             book = (await self._run.ledger.awrite(read_budgets, [denied.scope]))[denied.scope]
             spent = book["spent_pico"] + book["maybe_pico"]
             if spent + reserve > denied.limit_pico:
-                error = BudgetExceeded(
-                    f"{describe_budget(denied.scope)} reached at {dollars(usd(spent))} of {dollars(usd(denied.limit_pico))}; "
-                    f"the next call may cost {dollars(usd(reserve))}"
-                )
+                error = BudgetExceeded(describe_full(denied.scope, spent, denied.limit_pico, reserve))
                 run_state.stop(str(error))
                 raise error
             if spent + book["reserved_pico"] + reserve <= denied.limit_pico:

@@ -22,13 +22,12 @@ from convoforge.generation.generator import Job, make_intent
 from convoforge.generation.recording import asked_of
 from convoforge.generation.run_context import RunContext
 from convoforge.ledger.attempts import Intent
-from convoforge.ledger.budgets import Denied
+from convoforge.ledger.budgets import Denied, describe_full
 from convoforge.ledger.message_batches import begin_batch, end_batch, list_open_batches, make_custom_id, name_batch, read_parts
 from convoforge.ledger.requests import claim, release_claims
 from convoforge.models import BatchState
 from convoforge.planning.plan import kept_text, worst_cost_pico
 from convoforge.planning.spec import Generation
-from convoforge.pricing import dollars, usd
 
 MAX_REQUESTS = 10_000
 MAX_BYTES = 64_000_000
@@ -159,8 +158,7 @@ class Batcher:
         """Stop the run if a budget has no room and no open batch can free some."""
         if await self._run.ledger.aread(list_open_batches, self._run.dataset_id):
             return
-        spent, limit = usd(denied.spent_pico), usd(denied.limit_pico)
-        self._run.state.stop(f"{denied.scope.partition(':')[0]} budget reached at {dollars(spent)} of {dollars(limit)}")
+        self._run.state.stop(describe_full(denied.scope, denied.spent_pico, denied.limit_pico, denied.reserve_pico))
 
     def _intent(self, job: Job, batch_id: str, at: datetime) -> Intent:
         reserve = worst_cost_pico(job.prompt, job.settings.max_tokens, self._run.price)

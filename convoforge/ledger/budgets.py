@@ -12,18 +12,20 @@ from sqlalchemy import Connection, select
 
 from convoforge.ledger.connect import upsert
 from convoforge.ledger.tables import budgets, datasets, runs
+from convoforge.pricing import dollars, usd
 
 _COLUMNS = ("limit_pico", "reserved_pico", "spent_pico", "maybe_pico")
 
 
 @dataclass(frozen=True, slots=True)
 class Denied:
-    """A reservation that does not fit. `in_flight_pico` is reserved for other calls, which may free it."""
+    """A reservation of `reserve_pico` that does not fit. `in_flight_pico` is reserved for other calls, which may free it."""
 
     scope: str
     limit_pico: int
     spent_pico: int
     in_flight_pico: int
+    reserve_pico: int
 
 
 def list_budget_scopes(run_id: str, dataset_id: int, at: datetime, account: str | None = None) -> tuple[str, str, str]:
@@ -50,11 +52,19 @@ def describe_budget(scope: str) -> str:
     return f"{kind} budget of account '{of}'" if len(rest) == 2 else f"{kind} budget"
 
 
+def describe_full(scope: str, spent_pico: int, limit_pico: int, reserve_pico: int) -> str:
+    """What to say where the next call, which may cost `reserve_pico`, does not fit into a budget, and nothing in flight frees room."""
+    spent, limit, reserve = (dollars(usd(pico)) for pico in (spent_pico, limit_pico, reserve_pico))
+    if spent_pico:
+        return f"{describe_budget(scope)} reached at {spent} of {limit}; the next call may cost {reserve}"
+    return f"the {describe_budget(scope)} ({limit}) is less than one call may cost at worst ({reserve}): raise it"
+
+
 def check_budget(budget: Mapping[str, Any], scope: str, limit: int | None, reserve: int) -> Denied | None:
     """`Denied` if `reserve` more pico-dollars would exceed the cap `limit` of a budget; else None."""
     if limit is None or budget["spent_pico"] + budget["maybe_pico"] + budget["reserved_pico"] + reserve <= limit:
         return None
-    return Denied(scope, limit, budget["spent_pico"] + budget["maybe_pico"], budget["reserved_pico"])
+    return Denied(scope, limit, budget["spent_pico"] + budget["maybe_pico"], budget["reserved_pico"], reserve)
 
 
 def read_budgets(connection: Connection, scopes: Iterable[str]) -> dict[str, dict[str, Any]]:

@@ -25,7 +25,7 @@ from convoforge.dataset.forecast import Forecast, forecast, read_known, read_kno
 from convoforge.errors import ConfigError
 from convoforge.flows.build_dataset import build_dataset
 from convoforge.ledger import Ledger
-from convoforge.ledger.budgets import list_budget_scopes, write_budgets
+from convoforge.ledger.budgets import describe_full, list_budget_scopes, write_budgets
 from convoforge.ledger.runs import ensure_dataset
 from convoforge.planning.options import BuildOptions, explain_model, resolve_spec
 from convoforge.planning.plan import make_plan
@@ -156,6 +156,7 @@ def test_the_question_names_the_amount_and_what_no_answer_means(
     ("budget", "said"),
     [
         ("0.01", "the run budget ($0.01) is less than one call may cost at worst"),
+        ("0.08", "pays for about "),
         ("0.10", "of 24: the estimate is"),
         ("100", None),
     ],
@@ -164,6 +165,18 @@ def test_a_budget_that_cannot_do_it_is_said_before(ledger: Ledger, budget: str, 
     spec = small(budget={"run_usd": Decimal(budget), "day_usd": None, "dataset_usd": None})
     warnings = of(read_known_of_plan(ledger, make_plan(spec, LIBRARY, "anthropic"))).warnings
     assert [said in one for one in warnings] == ([True] if said else [])
+    assert "$0.00" not in " ".join(warnings)
+
+
+def test_a_budget_without_room_for_one_call_never_reads_as_nothing_of_nothing() -> None:
+    cent = 10**10
+    assert describe_full("run:r", 0, cent // 10, 6 * cent) == (
+        "the run budget ($0.0010) is less than one call may cost at worst ($0.06): raise it"
+    )
+    assert (
+        describe_full("run:r", 2 * cent, 5 * cent, 6 * cent)
+        == "run budget reached at $0.02 of $0.05; the next call may cost $0.06"
+    )
 
 
 def test_what_the_day_has_spent_already_counts(ledger: Ledger) -> None:
