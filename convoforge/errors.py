@@ -142,6 +142,11 @@ def span(seconds: float) -> str:
     return " ".join(parts[:2]) or "0 s"
 
 
+def format_count(number: int, noun: str, plural: str = "") -> str:
+    """A number of things, for people: "1 request", "6,000 requests"."""
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+
+
 _NAMED = 12
 """Maximum number of known names in a message: all of a spec's, not all models that have a price."""
 

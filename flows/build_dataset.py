@@ -19,7 +19,7 @@ from convoforge.dataset.acceptance import DatasetStatus
 from convoforge.dataset.estimate import Estimate
 from convoforge.dataset.forecast import forecast, read_known_of_plan
 from convoforge.dataset.status import is_scored, read_status
-from convoforge.errors import ConvoforgeError
+from convoforge.errors import ConvoforgeError, format_count
 from convoforge.ledger.message_batches import list_open_batches
 from convoforge.ledger.requests import claim, register_draws, requeue
 from convoforge.ledger.runs import keep_report, list_answered_by
@@ -199,7 +199,7 @@ async def generate_missing(opened: BuildRun, step: Step) -> set[int]:
     opened.state.generating_since = opened.state.generating_since or monotonic()
     if opened.plan.spec.mode == "batch":
         opened.state.stage = "handing over a batch"
-        return set(await submit_message_batch(list(todo), f"{len(todo)} requests"))
+        return set(await submit_message_batch(list(todo), format_count(len(todo), "request")))
     return await generate(opened, todo, step.names)
 
 

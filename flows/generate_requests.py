@@ -13,7 +13,7 @@ from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
 from pydantic import BaseModel, ConfigDict, Field
 
-from convoforge.errors import ConvoforgeError, LimiterClosed
+from convoforge.errors import ConvoforgeError, LimiterClosed, format_count
 from convoforge.generation.requests import open_generator
 from convoforge.models import ConversationRequest, Label, Outcome, ParameterName, Scalar
 from convoforge.orchestration.cancellation import end_state, handle_signals, watch_prefect
@@ -89,7 +89,7 @@ async def generate_requests(
         options: How they are made.
 
     """
-    await name_run(ADHOC, f"{len(requests)} requests", simulated=options.simulate)
+    await name_run(ADHOC, format_count(len(requests), "request"), simulated=options.simulate)
     try:
         async with (
             open_generator(

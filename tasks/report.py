@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict
 
 from convoforge.billing_terms import describe_terms
 from convoforge.dataset.acceptance import StatusSummary
+from convoforge.errors import format_count
 from convoforge.generation.answering_model import price_answered
 from convoforge.ledger.runs import Remarks, close_run, read_remarks, read_run_usage
 from convoforge.models import Provider, Status, Usage
@@ -105,10 +106,12 @@ def _build_report(
     elif found.exhausted or found.pending or accepted < planned:
         failed = found.pending - opened.state.in_batches
         parts = [
-            f"{opened.state.in_batches} are in batches: build again to collect them" if opened.state.in_batches else "",
-            f"{failed} failed in transport and stay pending" if failed > 0 else "",
-            f"{found.exhausted} cells are out of draws" if found.exhausted else "",
-            f"{found.refused} requests were refused by the API" if found.refused else "",
+            f"{format_count(opened.state.in_batches, 'is', 'are')} in batches: build again to collect them"
+            if opened.state.in_batches
+            else "",
+            f"{failed:,} failed in transport and {'stays' if failed == 1 else 'stay'} pending" if failed > 0 else "",
+            f"{format_count(found.exhausted, 'cell is', 'cells are')} out of draws" if found.exhausted else "",
+            f"{format_count(found.refused, 'request was', 'requests were')} refused by the API" if found.refused else "",
         ]
         state, message = "partial", f"{short} accepted; {' and '.join(filter(None, parts)) or 'some are missing'}"
     else:
@@ -159,13 +162,13 @@ def _build_report(
 
 
 def _collected(answers: int) -> tuple[str, ...]:
-    return (f"{answers} answers came from batches of earlier runs, which have paid for them",) if answers else ()
+    return (f"{format_count(answers, 'answer')} came from batches of earlier runs, which have paid for them",) if answers else ()
 
 
 def _odd(remarks: Remarks, opened: BuildRun) -> Iterator[str]:
     if remarks.without_usage:
         yield (
-            f"{remarks.without_usage} answers told no usage that can be true: each may have been billed, and counts at its worst case "
+            f"{format_count(remarks.without_usage, 'answer')} told no usage that can be true: each may have been billed, and counts at its worst case "
             "(generation_logs.usage_known)"
         )
     asked = opened.plan.spec.model
@@ -176,17 +179,19 @@ def _odd(remarks: Remarks, opened: BuildRun) -> Iterator[str]:
             if price_answered(model, batch=batch)
             else "maybe billed at the worst case, as no price of it is known"
         )
-        yield f"{answers} answers are of another model than was asked for: '{model}' instead of '{asked}', counted {cost}"
+        yield f"{format_count(answers, 'answer is', 'answers are')} of another model than was asked for: '{model}' instead of '{asked}', counted {cost}"
     for terms, answers in remarks.terms.items():
         if special := describe_terms(asked, terms):
-            yield f"{answers} answers were billed with {special}"
+            yield f"{format_count(answers, 'answer was', 'answers were')} billed with {special}"
 
 
 def _refused(found: StatusSummary) -> tuple[str, ...]:
     if not found.refused:
         return ()
     why = one_line(found.why_refused)
-    refused = f"{found.refused} requests were refused, at no cost, and are not asked again unchanged: {why}"
+    refused = (
+        f"{format_count(found.refused, 'request was', 'requests were')} refused, at no cost, and not asked again unchanged: {why}"
+    )
     return (f"{refused}. Change what is at fault, or ask once more with the option `retry_refused`",)
 
 

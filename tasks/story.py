@@ -9,6 +9,7 @@ from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
 from convoforge.dataset.forecast import Forecast
+from convoforge.errors import format_count
 from convoforge.orchestration.build_run import BuildRun, Progress
 from convoforge.orchestration.run_names import present_run
 from convoforge.pricing import dollars
@@ -30,7 +31,8 @@ async def tell_plan(seen: Forecast, *, simulated: bool) -> None:
     to_make = f"{seen.missing:,} to make" if seen.missing else "nothing to make"
     await name_run(spec.name, to_make, simulated=simulated)
     cells, accepted = len(seen.plan.cells), len(seen.status.accepted)
-    plan = f"{seen.plan.planned:,} conversations in {cells:,} cells with {spec.model}; {accepted:,} accepted already, {to_make}"
+    size = f"{format_count(seen.plan.planned, 'conversation')} in {format_count(cells, 'cell')}"
+    plan = f"{size} with {spec.model}; {accepted:,} accepted already, {to_make}"
     log.info("Plan: %s", plan)
     if seen.missing:
         caps = {"run": spec.budget.run_usd, "dataset": spec.budget.dataset_usd, "day": spec.budget.day_usd}
@@ -49,15 +51,15 @@ def point_further(message: str, command: str = "") -> str:
 def tell_round(opened: BuildRun, requests: int, task_runs: int) -> None:
     """Say that a round begins."""
     opened.state.rounds += 1
-    how = f" in {task_runs:,} shards" if task_runs < requests else ""
-    get_run_logger().info("Round %d: %s requests%s", opened.state.rounds, f"{requests:,}", how)
+    how = f" in {format_count(task_runs, 'shard')}" if task_runs < requests else ""
+    get_run_logger().info("Round %d: %s%s", opened.state.rounds, format_count(requests, "request"), how)
 
 
 def tell_version(published: Published) -> str:
     """What was published, or why not, in words."""
     if published.version is None:
         return "nothing published: no conversation is accepted"
-    said = f"version {published.version}: {published.rows:,} conversations in {published.path}"
+    said = f"version {published.version}: {format_count(published.rows, 'conversation')} in {published.path}"
     return f"nothing new; {said}" if published.unchanged else said
 
 

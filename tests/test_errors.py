@@ -8,13 +8,19 @@ from collections.abc import Iterator
 import pytest
 
 from convoforge import errors
-from convoforge.errors import ConvoforgeError
+from convoforge.errors import ConvoforgeError, format_count
 
 
 def classes(root: type[ConvoforgeError] = ConvoforgeError) -> Iterator[type[ConvoforgeError]]:
     yield root
     for below in root.__subclasses__():
         yield from classes(below)
+
+
+@pytest.mark.parametrize(("number", "words"), [(0, "0 requests"), (1, "1 request"), (6000, "6,000 requests")])
+def test_things_are_counted_as_people_write_it(number: int, words: str) -> None:
+    assert format_count(number, "request") == words
+    assert format_count(number, "cell is", "cells are").endswith("cell is" if number == 1 else "cells are")
 
 
 @pytest.mark.parametrize("cls", [cls for cls in classes() if cls.__module__ == errors.__name__])

@@ -14,7 +14,7 @@ from math import ceil, sqrt
 from typing import Any
 
 from convoforge.dataset.acceptance import DatasetStatus
-from convoforge.errors import ConfigError
+from convoforge.errors import ConfigError, format_count
 from convoforge.ledger.history import Made
 from convoforge.models import Prompt, Status, Usage
 from convoforge.planning.draws import Draw
@@ -349,7 +349,7 @@ def _basis(
     new = [name for name in draws if not known[name].known]
     parts = []
     if past:
-        parts.append(f"{past} answers so far")
+        parts.append(f"{format_count(past, 'answer')} so far")
     if new:
         parts.append("what the templates ask for" if not past else f"what {', '.join(new)} asks for")
     if counted:

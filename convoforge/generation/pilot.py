@@ -10,6 +10,7 @@ from decimal import Decimal
 
 from convoforge.dataset.acceptance import DatasetStatus
 from convoforge.dataset.status import read_status, score_dataset, settle_plan
+from convoforge.errors import format_count
 from convoforge.generation.generator import make_job
 from convoforge.generation.run import OpenLimiter, Run, open_run
 from convoforge.generation.run_state import RunState
@@ -67,7 +68,7 @@ async def run_pilot(plan: Plan, settings: Settings, count: int, open_limiter: Op
             )
             state = "failed" if run_state.fatal else "completed" if pilot.stopped is None else "partial"
             report = {"generated": generated, "cost_usd": f"{pilot.cost_usd:f}"}
-            message = f"pilot: {generated} of {count} draws generated"
+            message = f"pilot: {generated:,} of {format_count(count, 'draw')} generated"
             await run.context.ledger.awrite(close_run, run.context.run_id, state, message, report, datetime.now(UTC))
         await asyncio.to_thread(score_dataset, run.context.ledger, spec, run.context.dataset_id)
     return pilot

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 
-from convoforge.errors import ConfigError
+from convoforge.errors import ConfigError, format_count
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,9 @@ def assign(groups: Iterable[str], fractions: Mapping[str, float], *, seed: int) 
         # A later split may lose its only group here: it is filled again, or left out, when its turn comes.
         spare = [group for group, owner in plan.items() if held[owner] > 1 or order.index(owner) > rank]
         if not spare:
-            notes.append(f"split '{split}' is left out: the dataset has {len(plan)} group(s), too few for {len(order)} splits")
+            notes.append(
+                f"split '{split}' is left out: the dataset has {format_count(len(plan), 'group')}, too few for {len(order)} splits"
+            )
             continue
         chosen = min(spare, key=lambda group: (max(start - _position(group, seed), _position(group, seed) - end), group))
         plan[chosen] = split
