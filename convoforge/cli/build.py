@@ -87,9 +87,9 @@ def build(
         seen = forecast(read_known(resolved, options, settings), options)
         if not options.simulate and not settings.accounts:
             raise ConfigError("no API key: set ANTHROPIC_API_KEY, or try it without one: --simulate")
+        _check_address(settings, simulate=options.simulate)
     asks = not yes and not options.simulate
     spends = bool(seen.missing or seen.status.unscored)
-    _check_address(settings, simulate=options.simulate)
     if not as_json:
         out.print(f"[dim]ledger: {escape(show_database(settings.database_url))}[/dim]")
         _announce(seen, options, explain_model(spec, options, settings))

@@ -73,7 +73,11 @@ def test_a_build_that_failed_before_it_began_is_a_failed_run(
     assert run_here("build", "early").code == 2  # without a key
     watched.spec("wrong", templates=["advise"])
     assert run_here("build", "wrong", "--simulate").code == 2
+    watched.spec("key")
+    assert run_here("build", "key", "--yes", ANTHROPIC_BASE_URL=simulator.url, ANTHROPIC_API_KEY="sk-ant-of-nobody").code == 1
     runs = run_here("status", "--json").last["runs"]
+    assert (runs[0]["dataset"], runs[0]["provider"], runs[0]["state"]) == ("key", "anthropic", "failed")
+    assert "simulator" in runs.pop(0)["message"]  # who answered is not who was asked for
     assert [(run["dataset"], run["provider"], run["state"], run["generated"]) for run in runs] == [
         ("wrong", "simulator", "failed", 0),
         ("early", "anthropic", "failed", 0),
