@@ -25,7 +25,7 @@ from rich.table import Table
 from convoforge.cli.console import ask, behind, duration, errors, facts, name_options, out, print_json, print_notes
 from convoforge.cli.local_server import open_server
 from convoforge.cli.parameters import DONE, ENDED_SHORT, FAILED, AsJson
-from convoforge.errors import ConfigError, ConvoforgeError
+from convoforge.errors import ConfigError, ConvoforgeError, format_count
 from convoforge.orchestration.dead_runs import HEARTBEAT_SECONDS, await_task_runs, mark_dead_runs
 from convoforge.orchestration.event_loop import run_build
 from convoforge.orchestration.server_home import AUTH
@@ -235,14 +235,14 @@ def _panel(now: Progress) -> Table:
     table = Table.grid(padding=(0, 2))
     bar = ProgressBar(total=max(1, now.todo), completed=now.done, width=40)
     left = f"{duration(now.seconds_left)} left" if now.seconds_left is not None and now.done < now.todo else ""
-    table.add_row(bar, f"{now.done} of {now.todo} done", left)
+    table.add_row(bar, f"{now.done:,} of {now.todo:,} done", left)
     table.add_row(
-        f"[green]{now.accepted} accepted[/]  [yellow]{now.needs_revision} need revision[/]  "
-        f"[dim]{now.dropped} dropped[/]  [red]{now.failed} failed[/]",
+        f"[green]{now.accepted:,} accepted[/]  [yellow]{now.needs_revision:,} need revision[/]  "
+        f"[dim]{now.dropped:,} dropped[/]  [red]{now.failed:,} failed[/]",
         _money(now),
         now.rate,
     )
-    stopping = now.stopped and f"stopping: {now.stopped}; waiting for {now.in_flight} calls in flight"
+    stopping = now.stopped and f"stopping: {now.stopped}; waiting for {format_count(now.in_flight, 'call')} in flight"
     table.add_row(f"[dim]{escape(stopping or now.waiting or now.stage)}[/]", "", "")
     return table
 
@@ -250,7 +250,7 @@ def _panel(now: Progress) -> Table:
 def _line(now: Progress) -> str:
     stage = f"stopping: {now.stopped}" if now.stopped else now.waiting or now.stage
     return (
-        f"{now.done}/{now.todo} done, {now.accepted} accepted, {now.needs_revision} need revision, {now.failed} failed, "
+        f"{now.done:,}/{now.todo:,} done, {now.accepted:,} accepted, {now.needs_revision:,} need revision, {now.failed:,} failed, "
         f"{_money(now)}, {now.rate}, {stage}"
     )
 
@@ -261,18 +261,17 @@ def _money(now: Progress) -> str:
 
 def _announce(seen: Forecast, options: BuildOptions, remarks: tuple[str, ...]) -> None:
     plan, budget = seen.plan, seen.plan.spec.budget.run_usd
-    out.print(
-        f"[bold]{plan.spec.name}[/bold]: {plan.planned} conversations planned, {len(seen.status.accepted)} accepted already."
-    )
+    planned, accepted = format_count(plan.planned, "conversation"), len(seen.status.accepted)
+    out.print(f"[bold]{plan.spec.name}[/bold]: {planned} planned, {accepted:,} accepted already.")
     if seen.missing:
         simulated = ", if it were not simulated" if plan.provider == "simulator" else ""
         stale = f", {len(seen.stale)} stale ones among them" if options.refresh and seen.stale else ""
         out.print(
-            f"{seen.missing} to generate with {escape(plan.spec.model)}{stale}: {seen.costs.cost}{simulated}"
+            f"{seen.missing:,} to generate with {escape(plan.spec.model)}{stale}: {seen.costs.cost}{simulated}"
             + (f"; this run may spend {dollars(budget)}." if budget is not None else ".")
         )
     if seen.stale and not options.refresh:
-        out.print(f"{len(seen.stale)} are stale; --refresh would regenerate them for {seen.refresh.cost}.")
+        out.print(f"{format_count(len(seen.stale), 'is', 'are')} stale; --refresh would regenerate that for {seen.refresh.cost}.")
     print_notes(plan.notes, [*remarks, *list_warnings(seen)])
 
 
@@ -285,7 +284,11 @@ def _agreed(seen: Forecast) -> bool:
     """Whether somebody says yes to what it costs, and to what leaves the dataset."""
     cap = seen.plan.spec.budget.run_usd
     capped = f", at most {dollars(cap)}" if cap is not None else ""
-    gone = f" and let {seen.stranded.conversations} conversations leave the dataset" if seen.stranded.conversations else ""
+    gone = (
+        f" and let {format_count(seen.stranded.conversations, 'conversation')} leave the dataset"
+        if seen.stranded.conversations
+        else ""
+    )
     return ask(f"Spend {seen.costs.cost}{capped}{gone}?")
 
 
@@ -306,11 +309,11 @@ def _summarize(report: BuildReport) -> None:
     out.print(
         facts(
             [
-                ("made", f"{report.generated} conversations in {duration(report.seconds)}"),
-                ("accepted", f"{report.accepted} of {report.planned} planned"),
+                ("made", f"{format_count(report.generated, 'conversation')} in {duration(report.seconds)}"),
+                ("accepted", f"{report.accepted:,} of {report.planned:,} planned"),
                 (
                     "needs revision",
-                    f"{report.needs_revision} below the threshold, {report.dropped} dropped, {report.pending} pending",
+                    f"{report.needs_revision:,} below the threshold, {report.dropped:,} dropped, {report.pending:,} pending",
                 ),
                 ("cost", cost),
                 *compare_with_estimate(report),

@@ -13,7 +13,7 @@ from rich.markup import escape
 from convoforge.cli.build import UNCHANGED, Options, Spec, list_warnings
 from convoforge.cli.console import ask, duration, errors, facts, grid, out, print_json, print_notes
 from convoforge.cli.parameters import DONE, ENDED_SHORT, AsJson, Positive
-from convoforge.errors import ConfigError, ConvoforgeError
+from convoforge.errors import ConfigError, ConvoforgeError, format_count
 from convoforge.models import Status
 from convoforge.planning.options import BuildOptions, explain_model, resolve_spec
 from convoforge.pricing import dollars
@@ -91,20 +91,27 @@ def plan(
         short = f"; {escape(made_first.stopped)}" if made_first.stopped else ""
         paid = " (simulated: nothing was paid)" if made.provider == "simulator" else ""
         out.print(
-            f"pilot: {made_first.generated} of {made_first.sent} draws generated for {dollars(made_first.cost_usd)}{paid}{short}\n"
+            f"pilot: {made_first.generated:,} of {format_count(made_first.sent, 'draw')} generated for "
+            f"{dollars(made_first.cost_usd)}{paid}{short}\n"
         )
     out.print(f"[bold]{made.spec.name}[/bold] with {escape(made.spec.model)}")
     refills = f", {costs.requests - seen.missing} refills expected" if costs.requests > seen.missing else ""
     out.print(
         facts(
             [
-                ("planned", f"{made.planned} conversations: {len(made.cells)} cells of {made.spec.per_cell}"),
-                ("accepted", f"{status.counts[Status.ACCEPTED]} already in the ledger"),
-                ("to generate", f"{seen.missing}{refills}"),
+                (
+                    "planned",
+                    f"{format_count(made.planned, 'conversation')}: {format_count(len(made.cells), 'cell')} of {made.spec.per_cell}",
+                ),
+                ("accepted", f"{status.counts[Status.ACCEPTED]:,} already in the ledger"),
+                ("to generate", f"{seen.missing:,}{refills}"),
                 ("stale", f"{len(seen.stale)}" + (f", {seen.refresh.cost} with --refresh" if seen.stale else "")),
-                ("exhausted", f"{len(status.exhausted)} cells out of draws"),
+                ("exhausted", f"{format_count(len(status.exhausted), 'cell')} out of draws"),
                 *([("refused", f"{len(status.refused)} by the API; build --retry-refused asks again")] if status.refused else []),
-                ("limits", f"{limits.max_requests} requests in {limits.window_seconds:g} s, {limits.concurrency} at once"),
+                (
+                    "limits",
+                    f"{format_count(limits.max_requests, 'request')} in {limits.window_seconds:g} s, {limits.concurrency} at once",
+                ),
                 ("budget", f"{dollars(made.spec.budget.run_usd)} a run" if made.spec.budget.run_usd else "none"),
                 ("ledger", show_database(settings.database_url)),
             ]
@@ -150,15 +157,13 @@ def _fly(known: Known, options: BuildOptions, settings: Settings, count: int, *,
     first = forecast(known, options.model_copy(update={"limit": min(count, options.limit or count)}))
     if not first.missing:
         raise ConfigError(f"dataset '{known.plan.spec.name}': nothing is missing, so there is nothing to try in a pilot")
-    question = (
-        f"A pilot of {first.missing} draws with {known.plan.spec.model} will cost {first.costs.online}, and the build keeps them."
-    )
+    question = f"A pilot of {format_count(first.missing, 'draw')} with {known.plan.spec.model} will cost {first.costs.online}, and the build keeps them."
     if not simulate and not yes and not ask(f"{question} Spend it?"):
         return None
     from convoforge.api.python import choose_limiter
     from convoforge.generation.pilot import run_pilot
 
-    with errors.status(f"[dim]Making {first.missing} draws …[/dim]"):
+    with errors.status(f"[dim]Making {format_count(first.missing, 'draw')} …[/dim]"):
         return asyncio.run(run_pilot(known.plan, settings, first.missing, choose_limiter()))
 
 
