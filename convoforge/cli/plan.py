@@ -157,7 +157,8 @@ def _fly(known: Known, options: BuildOptions, settings: Settings, count: int, *,
     first = forecast(known, options.model_copy(update={"limit": min(count, options.limit or count)}))
     if not first.missing:
         raise ConfigError(f"dataset '{known.plan.spec.name}': nothing is missing, so there is nothing to try in a pilot")
-    question = f"A pilot of {format_count(first.missing, 'draw')} with {known.plan.spec.model} will cost {first.costs.online}, and the build keeps them."
+    draws = format_count(first.missing, "draw")
+    question = f"A pilot of {draws} with {known.plan.spec.model} will cost {first.costs.online}, and the build keeps them."
     if not simulate and not yes and not ask(f"{question} Spend it?"):
         return None
     from convoforge.api.python import choose_limiter
