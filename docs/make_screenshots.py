@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
-from contextlib import suppress
 from io import StringIO
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from convoforge.orchestration.server_api import ask
 ROOT = Path(__file__).resolve().parent.parent
 PICTURES = ROOT / "docs" / "pictures"
 COLUMNS = 110
+WIDTH = 1_280
 SETTLE_MS = 4_000
 """Milliseconds until a page of Prefect's UI has loaded what it shows."""
 
@@ -59,7 +60,8 @@ class Stage:
         console = Console(record=True, width=COLUMNS, file=StringIO(), force_terminal=True)
         console.print(Text(f"$ convoforge {' '.join(arguments)}", style="bold"))
         console.print(Text.from_ansi(self.run("convoforge", *arguments)))
-        console.save_svg(str(PICTURES / f"{name}.svg"), title="convoforge")
+        picture = console.export_svg(title="convoforge")
+        (PICTURES / f"{name}.svg").write_text(re.sub(r"@font-face \{.*?\}", "", picture, flags=re.DOTALL))  # they lie on the web
 
     def newest_run(self) -> str:
         """The id of the newest run in the ledger."""
@@ -78,15 +80,12 @@ def log_in(page: Page, stage: Stage) -> None:
         page.wait_for_timeout(SETTLE_MS)
 
 
-def keep(page: Page, stage: Stage, path: str, name: str, *, tab: str | None = None) -> None:
-    """Keep a page of the UI as a PNG."""
+def keep(page: Page, stage: Stage, path: str, name: str, height: int) -> None:
+    """Keep the upper `height` pixels of a page of the UI as a PNG."""
+    page.set_viewport_size({"width": WIDTH, "height": height})
     page.goto(f"{stage.url}/{path}")
     page.wait_for_timeout(SETTLE_MS)
-    if tab is not None:
-        with suppress(Exception):  # a narrow page has a menu in the place of tabs
-            page.get_by_text(tab, exact=True).first.click(timeout=SETTLE_MS)
-            page.wait_for_timeout(SETTLE_MS)
-    page.screenshot(path=str(PICTURES / f"{name}.png"), full_page=True)
+    page.screenshot(path=str(PICTURES / f"{name}.png"))
 
 
 def look_up(stage: Stage, path: str, body: dict[str, object]) -> list[dict[str, str]]:
@@ -117,11 +116,11 @@ def make_pictures(stage: Stage) -> None:
     )
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1_280, "height": 1_000})
+        page = browser.new_page()
         log_in(page, stage)
-        keep(page, stage, f"deployments/deployment/{deployment['id']}/run", "form")
-        keep(page, stage, f"runs/flow-run/{flow_run['id']}", "run")
-        keep(page, stage, f"artifacts/artifact/{artifacts[0]['id']}", "artifact")
+        keep(page, stage, f"deployments/deployment/{deployment['id']}/run", "form", 2_700)
+        keep(page, stage, f"runs/flow-run/{flow_run['id']}", "run", 1_500)
+        keep(page, stage, f"artifacts/artifact/{artifacts[0]['id']}", "artifact", 2_600)
         browser.close()
 
 
