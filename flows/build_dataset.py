@@ -33,6 +33,7 @@ from convoforge.planning.options import BuildOptions, explain_model, resolve_spe
 from convoforge.settings import Settings
 from convoforge.tasks.generate import SINGLY_UP_TO, generate
 from convoforge.tasks.message_batches import collect_results, submit_message_batch
+from convoforge.tasks.messages import read_data
 from convoforge.tasks.progress import show_progress
 from convoforge.tasks.publish import publish
 from convoforge.tasks.report import BuildReport, one_line, report_run
@@ -57,7 +58,6 @@ async def build_dataset(spec: SpecName, options: BuildOptions = BuildOptions()) 
         what = resolve_spec(spec, options, settings := Settings())
         for remark in explain_model(spec, options, settings):
             get_run_logger().warning(remark)
-        await name_run(what.name, simulated=options.simulate)
         if (declined := await await_approval(what, options, settings)) is not None:
             return declined
         if options.workers is not None:
@@ -98,6 +98,8 @@ async def _prepare(opened: BuildRun, options: BuildOptions, workers: int) -> int
     cost nothing: it is asked again where it would be sent differently today, or by wish. What it will cost is estimated, as the
     command line has announced it. Other processes may join from now on."""
     await _score(opened)
+    if options.limit is not None:  # a run that is resumed has made a part of it
+        options = options.model_copy(update={"limit": max(0, options.limit - opened.generated)})
     seen = await asyncio.to_thread(lambda: forecast(read_known_of_plan(opened.ledger, opened.plan), options))
     if seen.again:
         await opened.ledger.awrite(requeue, [draw.request_id for draw in seen.again])
@@ -153,7 +155,8 @@ async def _fill(opened: BuildRun, options: BuildOptions) -> None:
             crowded = opened.plan.spec.mode == "batch" and not now  # a budget has no room until something comes back
         elif await opened.ledger.aread(list_open_batches, opened.dataset_id):
             opened.state.generating_since = opened.state.generating_since or monotonic()
-            tried.update(await collect_results(wait=options.wait))
+            collected = await collect_results(wait=options.wait, return_state=True)  # type: ignore[misc]  # it is async
+            tried.update(await read_data(collected))
             crowded = False
             if opened.state.in_batches and not options.wait:
                 return
@@ -199,7 +202,9 @@ async def generate_missing(opened: BuildRun, step: Step) -> set[int]:
     opened.state.generating_since = opened.state.generating_since or monotonic()
     if opened.plan.spec.mode == "batch":
         opened.state.stage = "handing over a batch"
-        return set(await submit_message_batch(list(todo), format_count(len(todo), "request")))
+        label = format_count(len(todo), "request")
+        handed = await submit_message_batch(list(todo), label, return_state=True)  # type: ignore[misc]  # it is async
+        return set(await read_data(handed))
     return await generate(opened, todo, step.names)
 
 

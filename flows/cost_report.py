@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from prefect import flow
-from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
+from prefect.artifacts import acreate_markdown_artifact
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
@@ -36,7 +36,7 @@ class CostOptions(FormSection):
 
 @flow(name="cost-report", validate_parameters=True)
 async def cost_report(options: CostOptions = CostOptions()) -> State[Any]:
-    """Sum up the costs and leave them as a table and a page. Sends nothing, pays nothing.
+    """Sum up the costs and leave them as a page. Sends nothing, pays nothing.
 
     Ends as Completed with the total, what an accepted conversation costs and what was wasted, and with what `convoforge costs --json`
     prints as its result; as Failed where the ledger cannot be read.
@@ -60,15 +60,11 @@ async def cost_report(options: CostOptions = CostOptions()) -> State[Any]:
     message = f"{format_line(summary)}{' (simulated: nothing was paid)' if simulated else ''}"
     key = "costs-simulated" if simulated else "costs"
     groups = summary.groups or {}
-    rows = [dict(zip((by, *COLUMNS), row, strict=True)) for row in format_groups(groups)]
     page = format_page(summary, groups, by, period, simulated=simulated)
     try:
-        await asyncio.gather(
-            acreate_table_artifact(rows, key=f"{key}-by-{by}", description=f"{period}: {message}"),
-            acreate_markdown_artifact(page, key=f"{key}-report", description=f"Costs, {period}"),
-        )
+        await acreate_markdown_artifact(page, key=f"{key}-report", description=f"{period}: {message}")
     except Exception as error:  # noqa: BLE001 - the costs are in the ledger whether or not Prefect shows them
-        get_run_logger().warning("the artifacts could not be written: %s", error)
+        get_run_logger().warning("the artifact could not be written: %s", error)
     command = f"convoforge costs --by {by}{' --simulated' if simulated else ''}"
     return Completed(message=point_further(message, command), data=summary.as_json())
 

@@ -19,7 +19,7 @@ from convoforge.errors import ConvoforgeError
 from convoforge.ledger.requests import Claimed, claim
 from convoforge.models import Outcome, Status
 from convoforge.orchestration.build_run import BuildRun, current_run
-from convoforge.tasks.messages import end_conversation, end_shard, explain, has_failed, is_unsent
+from convoforge.tasks.messages import end_conversation, end_shard, explain, has_failed, is_unsent, read_data
 from convoforge.tasks.story import tell_round
 
 T = TypeVar("T")
@@ -82,9 +82,7 @@ async def generate(opened: BuildRun, ids: Sequence[int], names: Mapping[int, str
             except Pause:  # Prefect begins no task of a run that somebody has suspended; those at work end
                 opened.interrupt("suspended in Prefect")
                 return []
-            failed: list[int] | Exception = await ended.aresult(raise_on_failure=False)
-            if isinstance(failed, BaseException):
-                raise failed
+            failed: list[int] = await read_data(ended)
             return failed
 
     return {request_id for failed in await _all(run(n, some) for n, some in enumerate(shards, 1)) for request_id in failed}

@@ -7,7 +7,9 @@ from datetime import UTC, datetime
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
+from prefect.states import Completed
 
 from convoforge.generation.batch_reading import Collected
 from convoforge.generation.message_batches import MAX_REQUESTS
@@ -23,9 +25,9 @@ _NAP = 0.25
 
 
 @task(name="submit-message-batch", task_run_name="{label}", cache_policy=NO_CACHE)
-async def submit_message_batch(ids: list[int], label: str) -> list[int]:  # noqa: ARG001 - the label names the task run
+async def submit_message_batch(ids: list[int], label: str) -> State[list[int]]:  # noqa: ARG001 - the label names the task run
     """Hand requests over in message batches, but for those that others are at work on, and those that a budget has no room for yet.
-    Returns the ids that were tried."""
+    Ends with the ids that were tried."""
     opened = current_run()
     tried: set[int] = set()
     for start in range(0, len(ids), MAX_REQUESTS):
@@ -37,21 +39,24 @@ async def submit_message_batch(ids: list[int], label: str) -> list[int]:  # noqa
         if len(handed) + len(failed) < len(jobs):
             break  # there is no room for more until something comes back
     await _count(opened)
-    return sorted(tried)
+    message = f"{len(tried):,} of {len(ids):,} requests handed over; {opened.state.in_batches:,} are in batches now"
+    return Completed(message=message, data=sorted(tried))
 
 
 @task(
     name="collect-results",
+    task_run_name="collect results",
     cache_policy=NO_CACHE,
     retries=RETRIES,
     retry_delay_seconds=DELAYS,
     retry_condition_fn=is_worth_a_retry,
 )
-async def collect_results(*, wait: bool) -> list[int]:
+async def collect_results(*, wait: bool) -> State[list[int]]:
     """Write down the results of the dataset's batches. With `wait` until none goes on, or the run stops; else of those that have ended.
-    Returns the ids of requests that came back without an answer."""
+    Ends with the ids of requests that came back without an answer."""
     opened = current_run()
     failed: set[int] = set()
+    before = opened.state.tally["generated"]
     pause, reported = FIRST_LOOK_SECONDS, set[str]()
     while True:
         found = await opened.batcher.collect()
@@ -64,7 +69,11 @@ async def collect_results(*, wait: bool) -> list[int]:
         reported = set(found.troubles)
         opened.state.batch_troubles = tuple(found.troubles)
         if not found.going_on or not wait or opened.state.stopped is not None:
-            return sorted(failed)
+            brought = opened.state.tally["generated"] - before
+            message = (
+                f"{brought:,} answers, {len(failed):,} without one; {opened.state.in_batches:,} requests are in batches still"
+            )
+            return Completed(message=message, data=sorted(failed))
         opened.state.stage = f"waiting for batches: {opened.state.in_batches} requests are in them, and go on without us"
         if found.troubles:
             opened.state.stage = f"waiting for batches with {opened.state.in_batches} requests: {found.troubles[0]}"

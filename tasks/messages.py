@@ -72,6 +72,14 @@ def end_shard(outcomes: Sequence[Outcome], requests: int, data: Any) -> State[An
     return Completed(name="Partial" if failed else "Completed", message=message, data=data)
 
 
+async def read_data(ended: State[Any]) -> Any:
+    """What a task has ended with, also where its state is a failure; raises what it has raised."""
+    data = await ended.aresult(raise_on_failure=False)
+    if isinstance(data, BaseException):
+        raise data
+    return data
+
+
 def shorten(text: object) -> str:
     """A reason on one line, no longer than anybody reads."""
     line = printable_line(" ".join(str(text).split()))

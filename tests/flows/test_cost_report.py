@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -26,7 +25,7 @@ def artifacts(operator: Operator, state: State[Any]) -> dict[str, Any]:
     return operator.artifacts(str(state.state_details.flow_run_id))
 
 
-def test_the_costs_of_a_build_are_a_table_a_page_and_a_line(
+def test_the_costs_of_a_build_are_a_page_and_a_line(
     run_flow: RunFlow, run_build: RunFlow, building: Project, operator: Operator
 ) -> None:
     building.spec("reported", axes=SMALL)
@@ -41,13 +40,16 @@ def test_the_costs_of_a_build_are_a_table_a_page_and_a_line(
     assert state.message is not None and "\n" not in state.message
     assert state.message.startswith("$0.0")
     assert "for 2 attempts; $0.0" in state.message and "for each of 2 accepted; $0.00 wasted" in state.message
-    assert state.message.endswith("(simulated: nothing was paid)")
+    assert state.message.endswith("(simulated: nothing was paid); more: convoforge costs --by dataset --simulated")
+    run = operator.run(str(state.state_details.flow_run_id))
+    assert (run.name, set(run.tags)) == (
+        "costs · the beginning to now · by dataset · simulated",
+        {"convoforge", "costs", "simulated"},
+    )
 
     left = artifacts(operator, state)
-    assert set(left) == {"table", "markdown"}
-    assert (left["table"].key, left["markdown"].key) == ("costs-simulated-by-dataset", "costs-simulated-report")
-    (row,) = json.loads(left["table"].data)
-    assert (row["dataset"], row["attempts"], row["accepted"], row["wasted"]) == ("reported", "2", "2", "$0.00")
+    assert set(left) == {"markdown"}
+    assert left["markdown"].key == "costs-simulated-report"
     page = left["markdown"].data.splitlines()
     assert page[0] == "# Costs, the beginning to now"
     assert "> **Simulated.** None of this was paid." in page

@@ -243,7 +243,7 @@ def _later(run_flow: RunFlow, run_build: RunFlow, building: Project, slow: Simul
         lambda: (state := run_flow(collect_message_batches, options={"simulate": True})).message != early.message and state,
         "its end",
     )
-    assert (late.name, late.message) == ("Completed", "batch-later: all 8 accepted")
+    assert (late.name, late.message) == ("Completed", "batch-later: all 8 accepted; more: convoforge status")
     assert len(said_in(building, "batch-later")) == 8
     assert run_flow(collect_message_batches, options={"simulate": True}).message == "no batch is open; more: convoforge status"
     check_costs(building, slow)
