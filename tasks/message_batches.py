@@ -11,6 +11,7 @@ from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 from prefect.states import Completed
 
+from convoforge.errors import format_count
 from convoforge.generation.batch_reading import Collected
 from convoforge.generation.message_batches import MAX_REQUESTS
 from convoforge.ledger.message_batches import count_in_batches
@@ -39,7 +40,7 @@ async def submit_message_batch(ids: list[int], label: str) -> State[list[int]]: 
         if len(handed) + len(failed) < len(jobs):
             break  # there is no room for more until something comes back
     await _count(opened)
-    message = f"{len(tried):,} of {len(ids):,} requests handed over; {opened.state.in_batches:,} are in batches now"
+    message = f"{len(tried):,} of {format_count(len(ids), 'request')} handed over; {opened.state.in_batches:,} in batches now"
     return Completed(message=message, data=sorted(tried))
 
 
@@ -56,7 +57,7 @@ async def collect_results(*, wait: bool) -> State[list[int]]:
     Ends with the ids of requests that came back without an answer."""
     opened = current_run()
     failed: set[int] = set()
-    before = opened.state.tally["generated"]
+    before = opened.state.tally["generated"] + opened.state.collected
     pause, reported = FIRST_LOOK_SECONDS, set[str]()
     while True:
         found = await opened.batcher.collect()
@@ -69,10 +70,9 @@ async def collect_results(*, wait: bool) -> State[list[int]]:
         reported = set(found.troubles)
         opened.state.batch_troubles = tuple(found.troubles)
         if not found.going_on or not wait or opened.state.stopped is not None:
-            brought = opened.state.tally["generated"] - before
-            message = (
-                f"{brought:,} answers, {len(failed):,} without one; {opened.state.in_batches:,} requests are in batches still"
-            )
+            brought = opened.state.tally["generated"] + opened.state.collected - before
+            answers, waiting = format_count(brought, "answer"), format_count(opened.state.in_batches, "request")
+            message = f"{answers}, {len(failed):,} without one; {waiting} in batches still"
             return Completed(message=message, data=sorted(failed))
         opened.state.stage = f"waiting for batches: {opened.state.in_batches} requests are in them, and go on without us"
         if found.troubles:

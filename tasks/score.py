@@ -10,6 +10,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from convoforge.dataset.status import score_dataset
+from convoforge.errors import format_count
 from convoforge.orchestration.build_run import current_run
 from convoforge.tasks.retries import DELAYS, RETRIES, is_worth_a_retry
 
@@ -29,4 +30,5 @@ async def score_answers() -> State[int]:
     """
     opened = current_run()
     scored = await asyncio.to_thread(score_dataset, opened.ledger, opened.plan.spec, opened.dataset_id)
-    return Completed(message=f"{scored:,} conversations scored by {', '.join(opened.plan.spec.quality.scorers)}", data=scored)
+    by = ", ".join(opened.plan.spec.quality.scorers)
+    return Completed(message=f"{format_count(scored, 'conversation')} scored by {by}", data=scored)
