@@ -14,6 +14,7 @@ from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.filters import FlowFilter, FlowFilterId, FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.events import emit_event
+from prefect.exceptions import Pause
 from prefect.flow_runs import asuspend_flow_run
 from prefect.input import RunInput
 from prefect.logging import get_run_logger
@@ -22,6 +23,7 @@ from prefect.states import Cancelled
 from pydantic import Field
 
 from convoforge.dataset.forecast import Forecast, forecast, read_known
+from convoforge.orchestration.dead_runs import SUSPENDED_EVENT
 from convoforge.orchestration.run_names import present_run
 from convoforge.orchestration.waiting_runs import APPROVAL_KEY
 from convoforge.planning.options import BuildOptions
@@ -70,7 +72,11 @@ async def await_approval(spec: DatasetSpec, options: BuildOptions, settings: Set
             mark = ("simulated",) if options.simulate else ()
             await present_run(" · ".join((spec.name, f"{seen.missing:,} to make", *mark)), spec.name, *mark)
             _tell(run, seen, limit)
-    answer = await asuspend_flow_run(Approval.with_initial_data(_describe(seen, limit)), key=key)
+    try:
+        answer = await asuspend_flow_run(Approval.with_initial_data(_describe(seen, limit)), key=key)
+    except Pause:
+        emit_event(SUSPENDED_EVENT, resource={"prefect.resource.id": f"prefect.flow-run.{run.id}"})
+        raise
     if answer.decision == "approve":
         get_run_logger().info("Approved: %s", seen.costs.cost)
         return None

@@ -19,9 +19,13 @@ TAG = "convoforge"
 _GREEK = (
     "alpha|beta|gamma|delta|epsilon|zeta|eta|theta|iota|kappa|lambda|mu|nu|xi|omicron|pi|rho|sigma|tau|upsilon|phi|chi|psi|omega"
 )
-_OF_THE_FORM = re.compile(rf"({_GREEK})\d+(-[a-z]+)+")
-"""What the form of Prefect's UI fills in for a name: a Greek letter and a star, such as `theta4-lyrae-cluster`. One of nine has no number;
-it is taken for somebody's own, as `beta-test` is."""
+_PRODUCT = (
+    "Awesome|Rustic|Small|Gorgeous|Fantastic|Sleek|Intelligent|Unbranded"
+    "|Refined|Licensed|Generic|Practical|Ergonomic|Handcrafted|Tasty|Handmade|Incredible"
+)
+_OF_THE_FORM = re.compile(rf"({_GREEK})\d+(-[a-z]+)+|({_PRODUCT})-[A-Z].*")
+"""What the forms of Prefect's two UIs fill in for a name: a Greek letter and a star, such as `theta4-lyrae-cluster`, where one of nine has
+no number and is taken for somebody's own, as `beta-test` is; or a product and an animal, such as `Refined-Shark`."""
 
 
 async def present_run(name: str, *tags: str, instead_of: str = "") -> None:

@@ -16,6 +16,7 @@ from prefect.utilities.callables import parameter_schema
 
 from convoforge.flows.build_dataset import build_dataset
 from convoforge.flows.generate_requests import generate_requests
+from convoforge.orchestration.approval import APPROVAL_EVENT
 from convoforge.orchestration.server_log import read_errors
 from convoforge.planning.spec import load_spec
 from convoforge.tasks.progress import BUDGET_EVENT
@@ -70,8 +71,8 @@ def test_an_automation_is_one_that_prefect_takes(automation: dict[str, Any]) -> 
     AutomationCore.model_validate(automation)
 
 
-def test_the_budget_automation_listens_for_the_event_that_runs_send() -> None:
-    assert BUDGET_EVENT in [event for one in AUTOMATIONS for event in one["trigger"]["expect"]]
+def test_an_automation_listens_for_the_events_of_money_that_runs_send() -> None:
+    assert {BUDGET_EVENT, APPROVAL_EVENT} <= {event for one in AUTOMATIONS for event in one["trigger"]["expect"]}
 
 
 def test_what_a_servers_log_says_of_a_scheduler_that_fails_is_an_error_and_a_busy_database_is_none(tmp_path: Path) -> None:

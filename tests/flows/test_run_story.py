@@ -99,7 +99,9 @@ def test_each_task_of_a_small_run_says_what_became_of_its_request(
     assert operator.run(again.run_id).name == "story-small · nothing to make · simulated"
 
 
-@pytest.mark.parametrize("typed", ["my own name", "night-test", "beta-test", "demo", "demo · 5 to make", "first night"])
+@pytest.mark.parametrize(
+    "typed", ["my own name", "night-test", "beta-test", "demo", "demo · 5 to make", "first night", "Second-Night"]
+)
 def test_a_typed_name_is_kept(typed: str) -> None:
     assert not is_made_up(typed)
 
@@ -107,3 +109,4 @@ def test_a_typed_name_is_kept(typed: str) -> None:
 def test_what_prefect_makes_up_is_no_name() -> None:
     assert all(is_made_up(generate_slug(2)) for _ in range(500))
     assert is_made_up("theta4-lyrae-cluster")
+    assert is_made_up("Refined-Shark")

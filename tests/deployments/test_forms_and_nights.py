@@ -1,0 +1,247 @@
+"""Runs as a person starts them in the form of Prefect's UI, and as a schedule does night after night: on a real server with a worker."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+import yaml
+from house import ROOT, House
+from watching import free_port, prefect_home, wait_for
+
+from convoforge.simulator.client import SimulatorControl
+from convoforge.simulator.launch import simulator_process
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1_200)]
+ENDS = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED", "PAUSED")
+QUICK = {"max_requests": 100_000, "concurrency": 2}
+
+
+@pytest.fixture(scope="module")
+def house(_own_environment: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    folder, port = tmp_path_factory.mktemp("nights"), free_port()
+    shutil.copytree(ROOT / "configs", folder / "configs")
+    with simulator_process(latency_ms=1_000) as url:
+        environment = {
+            "PREFECT_HOME": str(prefect_home(folder / "prefect")),
+            "PREFECT_SERVER_API_PORT": str(port),
+            "PREFECT_WORKER_QUERY_SECONDS": "1",
+            "CONVOFORGE_CONFIG_DIR": str(folder / "configs"),
+            "CONVOFORGE_DATA_DIR": str(folder / "data"),
+            "ANTHROPIC_BASE_URL": url,
+        }
+        made = House(folder, environment, port, SimulatorControl(url))
+        write_spec(made, "evening")
+        up = made.local("up")
+        assert up.code == 0, up.out + up.err
+        yield made
+        made.local("down")
+
+
+def write_spec(house: House, name: str, *, personas: int = 2, **changes: Any) -> None:
+    axes = {
+        "persona": ["Anxious Investor", "Confident Advisor", "New Parent", "Gig Worker", "Pre-Retiree"][:personas],
+        "emotion": ["Fear", "Calm"],
+        "topic": ["market volatility", "retirement planning"],
+        "tier": ["template"],
+    }
+    spec = {"name": name, "model": "claude-sonnet-5-5", "templates": ["advice"], "axes": axes, "limits": QUICK, **changes}
+    (house.folder / "configs" / "datasets" / f"{name}.yaml").write_text(yaml.safe_dump(spec))
+
+
+class Nights:
+    """The deployment `nightly`, whose schedule sends runs when the test says that it is two o'clock."""
+
+    def __init__(self, house: House) -> None:
+        self.house, self.id, self.seen = house, house.deployment("nightly"), set[str]()
+
+    def build(self, spec: str, **options: Any) -> None:
+        """From now on the schedule builds this."""
+        parameters = {"spec": spec, "options": {"simulate": True, **options}}
+        code, said = self.house.send("PATCH", f"/deployments/{self.id}", {"parameters": parameters}, auth=self.house.auth)
+        assert code == 204, said
+
+    def pass_by(self, count: int = 1, every: int = 1) -> list[dict[str, Any]]:
+        """Let nights pass: what the schedule has started, once it has ended or waits, the earliest first."""
+        start = datetime.now(UTC) + timedelta(seconds=5)
+        rule = f"DTSTART:{start:%Y%m%dT%H%M%SZ}\nRRULE:FREQ=SECONDLY;INTERVAL={every};COUNT={count}"
+        [made] = self.house.ask(f"/deployments/{self.id}/schedules", [{"schedule": {"rrule": rule}, "active": True}])
+        ended = wait_for(lambda: len(found := self.list_ended()) >= count and found, "the end of the night", 180)
+        self.seen |= {run["id"] for run in ended}
+        assert self.house.send("DELETE", f"/deployments/{self.id}/schedules/{made['id']}", auth=self.house.auth)[0] == 204
+        return ended
+
+    def list_ended(self) -> list[dict[str, Any]]:
+        mine = {"deployments": {"id": {"any_": [self.id]}}, "flow_runs": {"state": {"type": {"any_": list(ENDS)}}}}
+        runs = [run for run in self.house.ask("/flow_runs/filter", **mine) if run["id"] not in self.seen]
+        assert all(run["auto_scheduled"] for run in runs)
+        return sorted(runs, key=lambda run: run["expected_start_time"])
+
+    def versions(self, dataset: str) -> int:
+        return len(list((self.house.folder / "data" / "versions" / "simulated" / dataset).glob("v*")))
+
+
+@pytest.fixture(scope="module")
+def nights(house: House) -> Nights:
+    return Nights(house)
+
+
+def spent(house: House) -> Decimal:
+    return Decimal(house.ledger("SELECT coalesce(sum(cost_pico), 0) FROM generation_logs")[0][0]) / 10**12
+
+
+def test_nights_make_what_is_missing_pay_nothing_twice_and_keep_the_days_budget(house: House, nights: Nights) -> None:
+    def requests() -> int:
+        return int(house.simulator.usage()["requests"])
+
+    write_spec(house, "nightly")
+    nights.build("nightly")
+    [first] = nights.pass_by()
+    assert (first["state"]["message"].split(";")[0], requests(), nights.versions("nightly")) == ("all 8 accepted", 8, 1)
+
+    write_spec(house, "nightly", personas=3)  # a persona more
+    [second] = nights.pass_by()
+    assert (second["state"]["message"].split(";")[0], requests(), nights.versions("nightly")) == ("all 12 accepted", 12, 2)
+
+    [third] = nights.pass_by()  # nothing to do
+    assert (third["state"]["type"], requests(), nights.versions("nightly")) == ("COMPLETED", 12, 2)
+    assert third["total_run_time"] <= 5
+
+    write_spec(house, "nightly", personas=4)
+    house.simulator.script("401")
+    [failed] = nights.pass_by()
+    assert failed["state"]["type"] == "FAILED"
+    house.simulator.forget()
+    before, paid = requests(), len(house.ledger("SELECT 1 FROM generation_logs WHERE cost_pico > 0"))
+    assert nights.versions("nightly") == 2
+    [after, kept_out] = nights.pass_by(count=2, every=4)  # the second comes while the first goes on
+    assert after["state"]["message"].startswith("all 16 accepted"), after["state"]
+    assert kept_out["state"]["type"] == "CANCELLED"
+    assert requests() - before == 16 - paid
+    assert nights.versions("nightly") == 3
+
+    cap = spent(house) + Decimal("0.1")  # of which a call reserves half
+    write_spec(house, "nightly", personas=4, per_cell=4, budget={"day_usd": float(round(cap, 6))})
+    [short] = nights.pass_by()
+    assert (short["state"]["name"], "day budget reached" in short["state"]["message"]) == ("Partial", True)
+    assert cap - Decimal("0.1") < spent(house) <= cap
+    sent = requests()
+    [still] = nights.pass_by()  # the day is not over, and its budget is for all runs of it
+    assert ("day budget reached" in still["state"]["message"], requests()) == (True, sent)
+
+
+def test_a_nights_run_above_the_limit_waits_for_a_yes_and_says_so(house: House, nights: Nights) -> None:
+    write_spec(house, "approved", budget={"approve_above_usd": 0.001})
+    nights.build("approved")
+    [waits] = nights.pass_by()
+    assert (waits["state"]["name"], waits["name"]) == ("Suspended", "approved · 8 to make · simulated")
+    assert house.ledger("SELECT count(*) FROM owners") == [(0,)]
+    wanted = {"filter": {"event": {"name": ["convoforge.approval.wanted"]}}, "limit": 5}
+    [event] = wait_for(lambda: house.ask("/events/filter", **wanted)["events"], "the event", 60)
+    assert (event["payload"]["conversations"], event["payload"]["model"]) == (8, "claude-sonnet-5-5")
+    assert event["payload"]["flow_run_id"] == waits["id"]
+    [next_night] = nights.pass_by()
+    assert next_night["state"]["type"] == "CANCELLED"
+    assert f"waits for approval already: convoforge approve {waits['id'][:8]}" in next_night["state"]["message"]
+
+    listed = house.run("approve", "--json")
+    assert [one["id"] for one in listed.last["waiting"]] == [waits["id"]]
+    assert "8 conversations in 8 cells with claude-sonnet-5-5, estimated at" in listed.last["waiting"][0]["question"]
+    assert house.run("approve", "nobody").code == 2
+    said = house.run("approve", waits["id"][:8])
+    assert (said.code, said.out.startswith("approved: approved · 8 to make")) == (0, True), said.err
+    nights.seen.discard(waits["id"])
+    [done] = wait_for(lambda: [one for one in nights.list_ended() if one["state"]["type"] == "COMPLETED"], "its end", 180)
+    assert done["state"]["message"].startswith("all 8 accepted")
+    nights.seen.add(done["id"])
+
+    nights.build("evening", approve_above_usd=0.001)
+    [declined] = nights.pass_by()
+    assert house.run("approve", declined["id"], "--decline").code == 0
+    nights.seen.discard(declined["id"])
+    [ended] = wait_for(lambda: [one for one in nights.list_ended() if one["state"]["type"] != "PAUSED"], "its end", 180)
+    assert (ended["state"]["type"], ended["state"]["message"][:8]) == ("CANCELLED", "declined")
+    nights.seen.add(ended["id"])
+
+
+@contextmanager
+def open_browser() -> Iterator[Any]:
+    """A page of headless Chromium that reaches nothing beyond loopback; the test is skipped where there is none."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    names = ("chromium", "chromium-browser", "google-chrome")
+    chromium = next((path for name in names if (path := shutil.which(name))), None)
+    if chromium is None:
+        pytest.skip("there is no Chromium on this machine")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1300, "height": 2200})
+        page.set_default_timeout(60_000)
+        page.route(re.compile(r"^https?://(?!127\.0\.0\.1[:/])"), lambda route: route.abort())
+        yield page
+        browser.close()
+
+
+def test_a_run_is_started_and_approved_in_prefects_forms(house: House) -> None:
+    build = house.deployment("build")
+    of_build = {"deployments": {"id": {"any_": [build]}}}
+    with open_browser() as page:
+        ui = f"http://127.0.0.1:{house.port}/v2"
+        page.goto(f"{ui}/deployments/deployment/{build}/run")
+        page.locator("input[type=password]").fill(house.auth)
+        page.keyboard.press("Enter")
+
+        def field(name: str) -> Any:
+            label = page.locator("label", has_text=re.compile(rf"^{re.escape(name)}( \(Optional\))?$"))
+            return label.locator("xpath=ancestor::*[.//fieldset][1]")
+
+        field("Speed: concurrency").wait_for()
+        shown = page.locator("main").inner_text()
+        for text in ("Maximum spend of this run, in US dollars.", "Let a local simulator answer: no key, no cost."):
+            assert text in shown
+        assert shown.index("Simulate (Optional)") < shown.index("What: limit (Optional)") < shown.index("Money: budget")
+        field("spec").get_by_role("button", name="Select").or_(field("spec").get_by_role("combobox")).first.click()
+        page.get_by_role("option", name="evening").click()
+        field("Simulate").get_by_role("switch").click()
+        for name, tab, value in (
+            ("Money: approve_above_usd", "US dollars", "0.001"),
+            ("What: limit", "Number", "3"),
+            ("Speed: concurrency", "Number", "5000"),  # too many
+        ):
+            field(name).get_by_role("tab", name=tab).click()
+            field(name).locator("input").fill(value)
+        page.get_by_role("button", name="Submit").click()
+        page.wait_for_timeout(2_000)
+        assert page.url.endswith("/run")  # refused
+        assert house.ask("/flow_runs/count", **of_build) == 0
+        field("Speed: concurrency").locator("input").fill("2")
+        page.get_by_role("button", name="Submit").click()
+
+        def runs(*states: str) -> list[dict[str, Any]]:
+            return list(house.ask("/flow_runs/filter", **of_build, flow_runs={"state": {"type": {"any_": list(states)}}}))
+
+        [waits] = wait_for(lambda: runs("PAUSED", "FAILED", "CRASHED"), "a run that waits", 180)
+        assert waits["state"]["name"] == "Suspended", waits["state"]
+        assert waits["parameters"]["options"] == {
+            **waits["parameters"]["options"],
+            "simulate": True,
+            "limit": 3,
+            "concurrency": 2,
+            "approve_above_usd": 0.001,
+        }
+        page.goto(f"{ui}/runs/flow-run/{waits['id']}")
+        page.locator("button[aria-haspopup=menu]").first.click()
+        page.get_by_role("menuitem", name="Resume").click()
+        dialog = page.get_by_role("dialog")
+        dialog.get_by_text("3 conversations in 8 cells with claude-sonnet-5-5, estimated at").wait_for()
+        dialog.get_by_text("Select", exact=True).click()
+        page.get_by_role("option", name="approve").click()
+        dialog.get_by_role("button", name="Resume").click()
+        [done] = wait_for(lambda: runs("COMPLETED", "FAILED", "CRASHED", "CANCELLED"), "the end of the run", 180)
+        assert done["state"]["message"] == "as far as the option `limit` goes: 3 of 8 accepted", done["state"]
+        page.get_by_text("Limited").first.wait_for()
