@@ -1,7 +1,7 @@
 """`make alerts WEBHOOK=…`: a notification block, the automations that use it, and a test message sent by the server itself.
 
 WEBHOOK is in the environment, as what it holds is a secret: an address of Slack (https://hooks.slack.com/services/…), any other web
-address, which gets `{"subject", "body", "text"}` as JSON, or what the package Apprise calls a service, such as e-mail
+address, which gets `{"title", "text"}` as JSON, or what the package Apprise calls a service, such as e-mail
 (mailto://USER:PASSWORD@DOMAIN?to=SOMEBODY@ELSEWHERE).
 """
 
@@ -10,21 +10,22 @@ from __future__ import annotations
 import os
 import sys
 import time
+import warnings
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from uuid import uuid4
 
 from pydantic import SecretStr
 
-from convoforge.errors import ConfigError, ConvoforgeError, shown
+from convoforge.errors import ConfigError, ConvoforgeError
 from convoforge.orchestration.automations import notifies, read_automations, register_automations, with_block
 from convoforge.orchestration.server_api import ask, speaks
 from convoforge.orchestration.server_home import AUTH, URL, prepare_client
 
 if TYPE_CHECKING:
-    from prefect.blocks.abstract import NotificationBlock
+    from prefect.blocks.notifications import SlackWebhook
 
 BLOCK = "convoforge-alerts"
 TEST = "convoforge-alerts-test"
@@ -42,36 +43,34 @@ def set_up_alerts(webhook: str, file: Path) -> list[str]:
     block = str(_make_block(webhook).save(BLOCK, overwrite=True))
     automations = [with_block(one, block) for one in read_automations(file) if notifies(one)]
     ids = register_automations(url, auth, automations)
-    for one in ask(url, auth, "/block_documents/filter", {"block_documents": {"is_anonymous": {"eq_": False}}}):
-        if one["name"] == BLOCK and one["id"] != block:  # of another type, which nothing uses any more
-            ask(url, auth, f"/block_documents/{one['id']}", method="DELETE")
     _send_test(url, auth, ids[TEST])
     return [name for name in ids if name != TEST]
 
 
-def _make_block(webhook: str) -> NotificationBlock:
+def _make_block(webhook: str) -> SlackWebhook:
     # Prefect reads where its server is when it is imported, so `main` says that first
-    from apprise import Apprise
-    from prefect.blocks.notifications import CustomWebhookNotificationBlock, SlackWebhook
-    from prefect.types import SecretDict
+    from prefect.blocks.notifications import SlackWebhook
 
-    address = urlsplit(webhook)
-    if not address.scheme or not (address.netloc or address.path):
-        raise ConfigError("WEBHOOK is no address: give https://…, or mailto://USER:PASSWORD@DOMAIN?to=SOMEBODY for e-mail")
-    if address.scheme in ("http", "https") and not (address.hostname or "").endswith(("slack.com", "slack-gov.com")):
-        return CustomWebhookNotificationBlock(
-            name="convoforge",
-            url="{{webhook}}",
-            json_data={"subject": "{{subject}}", "body": "{{body}}", "text": "{{subject}}\n{{body}}"},
-            headers=None,
-            cookies=None,
-            secrets=SecretDict({"webhook": webhook}),
-        )
-    if not Apprise.instantiate(webhook):
-        raise ConfigError(
-            f"WEBHOOK: {shown(address.scheme)} is no service of Apprise, or is written in another way: see https://appriseit.com"
-        )
-    return SlackWebhook(url=SecretStr(webhook))  # it hands to Apprise whatever is not Slack's
+    return SlackWebhook(url=SecretStr(_name_service(webhook)))  # it hands to Apprise whatever is not Slack's
+
+
+def _name_service(webhook: str) -> str:
+    """The webhook as Apprise knows it; a web address that it does not know gets JSON. Prefect's own block for such addresses would
+    write a failing one into the server's log, with whatever secret it holds. Raises `ConfigError` for what is no address."""
+    from apprise import Apprise
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if Apprise.instantiate(webhook):
+            return webhook
+        address = urlsplit(webhook)
+        if address.scheme in ("http", "https") and address.netloc:
+            query = urlencode([(f"-{name}", value) for name, value in parse_qsl(address.query)] + [(":message", "text")])
+            return urlunsplit((address.scheme.replace("http", "json"), address.netloc, address.path, query, ""))
+    raise ConfigError(
+        "WEBHOOK is no web address, and nothing that Apprise knows (https://appriseit.com): give https://…, or "
+        "mailto://USER:PASSWORD@DOMAIN?to=SOMEBODY for e-mail"
+    )
 
 
 def _send_test(url: str, auth: str | None, automation: str) -> None:
@@ -96,11 +95,10 @@ def _send_test(url: str, auth: str | None, automation: str) -> None:
             if found[0]["event"].endswith("executed"):
                 return
             reason = found[0]["payload"].get("notification_log") or found[0]["payload"].get("reason")
-            raise ConvoforgeError(f"the test message did not arrive: {' '.join(str(reason).split())[:300]}. Is WEBHOOK right?")
+            raise ConvoforgeError(f"the test message did not leave: {' '.join(str(reason).split())[:300]}. Is WEBHOOK right?")
         time.sleep(0.5)
     raise ConvoforgeError(
-        f"the Prefect server has not sent the test message in {ANSWER_SECONDS:.0f} s: WEBHOOK refuses it, or does not answer. The "
-        "server's log says which"
+        f"the Prefect server has not sent the test message in {ANSWER_SECONDS:.0f} s: is it busy, or does WEBHOOK not answer?"
     )
 
 

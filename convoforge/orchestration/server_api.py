@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 import urllib.request
 from typing import Any
 from urllib.error import HTTPError
+
+BUSY_SECONDS = 20.0
+"""Seconds in which a question is asked again: a server on SQLite sends callers away (503) while it is busy."""
+
+ANSWER_SECONDS = 30.0
 
 
 def answers(url: str) -> bool:
@@ -42,9 +48,16 @@ def admits(url: str, auth: str | None) -> bool:
 
 def ask(url: str, auth: str | None, path: str, body: object = None, method: str | None = None) -> Any:
     """What the server answers to a question in JSON: a GET, or with a body a POST. Raises `OSError` where it does not."""
-    with urllib.request.urlopen(_request(f"{url}{path}", auth, body, method), timeout=10) as response:
-        text = response.read()
-    return json.loads(text) if text else None
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            with urllib.request.urlopen(_request(f"{url}{path}", auth, body, method), timeout=ANSWER_SECONDS) as response:
+                text = response.read()
+            return json.loads(text) if text else None
+        except HTTPError as error:
+            if error.code != 503 or time.monotonic() > deadline:
+                raise
+        time.sleep(0.5)
 
 
 def _request(url: str, auth: str | None, body: object = None, method: str | None = None) -> urllib.request.Request:

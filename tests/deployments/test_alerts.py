@@ -100,7 +100,7 @@ def test_alerts_are_set_up_in_one_step_tell_a_web_address_and_then_a_mailbox_and
         used = {action["block_document_id"] for one in registered(prefect_server) for action in one["actions"]}
         assert used == {block["id"]}
         assert "secret" not in json.dumps(block)  # Prefect keeps it encrypted, and shows it to nobody
-    assert [one["subject"] for one in messages] == ["convoforge: test message"] * 2
+    assert [one["title"] for one in messages] == ["convoforge: test message"] * 2
     assert f"Alerts of {prefect_server.removesuffix('/api')} arrive here" in messages[0]["text"]
     [mail] = mails
     assert "Subject: convoforge: test message" in mail
@@ -119,7 +119,7 @@ def test_alerts_are_set_up_in_one_step_tell_a_web_address_and_then_a_mailbox_and
     }
     ask(prefect_server, None, "/events", [event])
     wait_for(lambda: len(messages) > 3, "the alert of a budget")
-    assert (messages[3]["subject"], messages[3]["body"]) == ("Budget of demo", "run budget: $4.00 of $5.00 (80%) used")
+    assert (messages[3]["title"], messages[3]["text"]) == ("Budget of demo", "run budget: $4.00 of $5.00 (80%) used")
     for one in registered(prefect_server):
         ask(prefect_server, None, f"/automations/{one['id']}", method="DELETE")
 
@@ -128,9 +128,9 @@ def test_alerts_are_set_up_in_one_step_tell_a_web_address_and_then_a_mailbox_and
     ("webhook", "said"),
     [
         ("", "usage: make alerts WEBHOOK="),
-        ("hook", "WEBHOOK is no address: give https://"),
-        ("foo://x", "'foo' is no service of Apprise"),
-        ("mailto://nobody", "is no service of Apprise, or is written in another way"),
+        ("hook", "WEBHOOK is no web address"),
+        ("foo://x", "nothing that Apprise knows"),
+        ("mailto://nobody", "nothing that Apprise knows"),
     ],
 )
 def test_what_is_no_webhook_is_said_in_one_line(
@@ -149,8 +149,7 @@ def test_a_run_that_does_not_end_and_a_schedule_that_is_missed_are_told_and_a_wr
     monkeypatch.setenv("PREFECT_API_URL", prefect_server)
     webhook, messages = told
     monkeypatch.setenv("WEBHOOK", webhook.replace("hook?", "nowhere?"))
-    monkeypatch.setattr(alerts, "ANSWER_SECONDS", 10)
-    with pytest.raises(SystemExit, match="has not sent the test message in 10 s: WEBHOOK refuses it"):
+    with pytest.raises(SystemExit, match="the test message did not leave: .*404.*Is WEBHOOK right"):
         alerts.main([str(FILE)])
     monkeypatch.setenv("WEBHOOK", webhook)
     alerts.main([str(FILE)])
@@ -163,10 +162,10 @@ def test_a_run_that_does_not_end_and_a_schedule_that_is_missed_are_told_and_a_wr
     register_automations(prefect_server, None, [{name: one[name] for name in names} for one in hasty])
     flow = ask(prefect_server, None, "/flows/", {"name": "build-dataset"})["id"]
     for kind, name in (("RUNNING", "Running"), ("SCHEDULED", "Late")):
-        run = ask(prefect_server, None, "/flow_runs/", {"flow_id": flow, "state": {"type": "PENDING"}})["id"]
+        run = ask(prefect_server, None, "/flow_runs/", {"flow_id": flow, "state": {"type": "SCHEDULED"}})["id"]
         state = {"state": {"type": kind, "name": name}, "force": True}
         ask(prefect_server, None, f"/flow_runs/{run}/set_state", state)
     expected = {"A run does not end", "A scheduled run does not begin"}
-    wait_for(lambda: expected <= {one["subject"] for one in messages}, "both alerts", 120)
+    wait_for(lambda: expected <= {one["title"] for one in messages}, "both alerts", 120)
     for one in registered(prefect_server):
         ask(prefect_server, None, f"/automations/{one['id']}", method="DELETE")
