@@ -44,6 +44,16 @@ def test_every_make_target_exists() -> None:
     assert set(re.findall(r"^make (\w+)", README, re.MULTILINE)) | set(re.findall(r"`make (\w+)`", README)) <= targets
 
 
+@pytest.mark.parametrize("document", ["README.md", "RUNBOOK.md", "data/README.md", "deployments/README.md", "CONTRIBUTING.md"])
+def test_commands_are_written_as_they_can_be_typed(document: str) -> None:
+    """After `make setup` nothing of .venv/bin is on the PATH: a bare `prefect` needs to be told where it is."""
+    told = False
+    for part in re.split(r"(```sh\n.*?```)", (ROOT / document).read_text(), flags=re.DOTALL):
+        bare = part.startswith("```sh") and re.search(r"^(prefect|convoforge) ", part, re.MULTILINE)
+        told = told or "pip install" in part or 'export PATH="$PWD/.venv/bin:$PATH"' in part
+        assert told or not bare, part
+
+
 @pytest.mark.parametrize("document", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"])
 def test_every_file_that_a_document_names_exists(document: str) -> None:
     text = (ROOT / document).read_text()
