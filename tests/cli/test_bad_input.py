@@ -5,12 +5,15 @@ from __future__ import annotations
 import socket
 import sqlite3
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support import Done, Project
 
+from convoforge.ledger import Ledger
+from convoforge.ledger.runs import ensure_dataset
 from convoforge.simulator.client import SimulatorControl
 
 RunHere = Callable[..., Done]
@@ -79,6 +82,17 @@ def test_a_dataset_nobody_knows(run_here: RunHere) -> None:
     one_line(run_here("plan", "../../etc/passwd"), 2, "../../etc/passwd")
     one_line(run_here("show", "dmeo"), 2, "dmeo")
     one_line(run_here("publish", "dmeo"), 2, "dmeo")
+
+
+def test_a_dataset_without_a_finished_start_is_not_taken_for_a_misspelling_of_itself(project: Project, run_here: RunHere) -> None:
+    project.data.mkdir()
+    with Ledger(f"sqlite:///{project.data / 'ledger.db'}") as ledger:
+        ledger.write(ensure_dataset, "demo", "anthropic", datetime.now(UTC))
+    for command in ("show", "publish"):
+        done = run_here(command, "demo")
+        one_line(done, 2, "no build of 'demo' has come far enough")
+        assert "did you mean" not in done.err
+        one_line(run_here(command, "dmeo"), 2, "did you mean 'demo'?")
 
 
 @pytest.mark.parametrize(
