@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 BLOCK = "convoforge-alerts"
 TEST = "convoforge-alerts-test"
 TEST_EVENT = "convoforge.alerts.test"
-ANSWER_SECONDS = 30.0
+ANSWER_SECONDS = 60.0
 """Seconds in which the server must have sent the test message, or failed to."""
 
 
@@ -95,7 +95,9 @@ def _send_test(url: str, auth: str | None, automation: str) -> None:
             if found[0]["event"].endswith("executed"):
                 return
             reason = found[0]["payload"].get("notification_log") or found[0]["payload"].get("reason")
-            raise ConvoforgeError(f"the test message did not leave: {' '.join(str(reason).split())[:300]}. Is WEBHOOK right?")
+            raise ConvoforgeError(
+                f"the test message did not leave: {' '.join(str(reason).split())[:300].rstrip('.')}. Is WEBHOOK right?"
+            )
         time.sleep(0.5)
     raise ConvoforgeError(
         f"the Prefect server has not sent the test message in {ANSWER_SECONDS:.0f} s: is it busy, or does WEBHOOK not answer?"

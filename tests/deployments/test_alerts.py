@@ -40,14 +40,14 @@ def told() -> Iterator[tuple[str, list[dict[str, str]]]]:
     class Hook(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             messages.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
-            self.send_response(200 if self.path == "/hook?token=secret" else 404)
+            self.send_response(200 if self.path == "/hook?token=of-nobody-else" else 404)
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
             pass
 
     with served(HTTPServer(("127.0.0.1", 0), Hook)) as port:
-        yield f"http://127.0.0.1:{port}/hook?token=secret", messages
+        yield f"http://127.0.0.1:{port}/hook?token=of-nobody-else", messages
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def test_alerts_are_set_up_in_one_step_tell_a_web_address_and_then_a_mailbox_and
         [block] = blocks(prefect_server)
         used = {action["block_document_id"] for one in registered(prefect_server) for action in one["actions"]}
         assert used == {block["id"]}
-        assert "secret" not in json.dumps(block)  # Prefect keeps it encrypted, and shows it to nobody
+        assert "of-nobody-else" not in json.dumps(block)  # Prefect keeps it encrypted, and shows it to nobody
     assert [one["title"] for one in messages] == ["convoforge: test message"] * 2
     assert f"Alerts of {prefect_server.removesuffix('/api')} arrive here" in messages[0]["text"]
     [mail] = mails
