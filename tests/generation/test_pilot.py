@@ -88,7 +88,7 @@ def test_the_command_pays_keeps_and_forecasts(project: Project, simulator: Simul
         plan = make_plan(load_spec("tiny", project.folder / "configs"), Library.at(project.folder / "configs"), "simulator")
         assert sum(read_status(ledger, plan, int(row.id)).counts.values()) == 4
     shown = project.run("plan", "tiny", "--simulate", "--pilot", "1", **address)
-    assert shown.out.startswith("pilot: 1 of 1 draws generated for $")
+    assert shown.out.startswith("pilot: 1 of 1 draw generated for $")
     assert "simulated: nothing was paid" in shown.out
 
 
