@@ -265,7 +265,7 @@ def _announce(seen: Forecast, options: BuildOptions, remarks: tuple[str, ...]) -
     out.print(f"[bold]{plan.spec.name}[/bold]: {planned} planned, {accepted:,} accepted already.")
     if seen.missing:
         simulated = ", if it were not simulated" if plan.provider == "simulator" else ""
-        stale = f", {len(seen.stale)} stale ones among them" if options.refresh and seen.stale else ""
+        stale = f", {format_count(len(seen.stale), 'stale one')} among them" if options.refresh and seen.stale else ""
         out.print(
             f"{seen.missing:,} to generate with {escape(plan.spec.model)}{stale}: {seen.costs.cost}{simulated}"
             + (f"; this run may spend {dollars(budget)}." if budget is not None else ".")

@@ -95,7 +95,7 @@ def plan(
             f"{dollars(made_first.cost_usd)}{paid}{short}\n"
         )
     out.print(f"[bold]{made.spec.name}[/bold] with {escape(made.spec.model)}")
-    refills = f", {costs.requests - seen.missing} refills expected" if costs.requests > seen.missing else ""
+    refills = f", {format_count(costs.requests - seen.missing, 'refill')} expected" if costs.requests > seen.missing else ""
     out.print(
         facts(
             [
@@ -124,7 +124,9 @@ def plan(
         out.print(grid(["cost", "low", "expected", "high", "time"], rows))
         out.print(f"[dim]from {costs.basis}[/dim]")
     out.print()
-    out.print(grid(["tier", "template", "cells"], ([tier, name, str(n)] for (tier, name), n in sorted(per_tier.items())), left=2))
+    out.print(
+        grid(["tier", "template", "cells"], ([tier, name, f"{n:,}"] for (tier, name), n in sorted(per_tier.items())), left=2)
+    )
     print_notes([*made.notes, *trouble], list_warnings(seen))
     return _code(made_first)
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 from convoforge.dataset.acceptance import DatasetStatus, assess
+from convoforge.errors import format_count
 from convoforge.ledger import Ledger
 from convoforge.ledger.model_facts import read_facts
 from convoforge.ledger.plans import keep_plan, read_cells, read_plan, read_run_plan
@@ -88,8 +89,8 @@ class Stranded:
 
     def __str__(self) -> str:
         return (
-            f"{self.conversations} of {self.accepted} accepted conversations, {dollars(self.paid_usd)} already paid, leave the dataset "
-            "with this change of the spec (they stay in the ledger)"
+            f"{self.conversations:,} of {format_count(self.accepted, 'accepted conversation')}, {dollars(self.paid_usd)} already paid, "
+            "leave the dataset with this change of the spec (they stay in the ledger)"
         )
 
 

@@ -15,9 +15,11 @@ import yaml
 from convoforge.simulator.prompt_fields import PromptFields, lower_label, read_prompt_fields
 
 WEAK_SHARE = 0.08
-SHORT_SHARE = 0.1
+SHORT_SHARE = 0.3
+SHORT_EXCHANGES = (2, 2, 3)
 EXCHANGES = (5, 5, 5, 6, 6, 6, 7, 7)
-"""Lengths of a normal conversation, in pairs of turns. A short one has three pairs, a weak one has one."""
+"""Lengths of a normal conversation, in pairs of turns. A short one has two or three pairs, which the rubric gives 8 or 9, so that a
+threshold and the histogram of scores have something to tell; a weak one has one pair."""
 
 ALTERNATIVES = re.compile(r"\[([^\[\]]*)\]")
 SENTENCE_START = re.compile(r"(?:^|[.?!] )[a-z]")
@@ -127,7 +129,7 @@ def _outline(fields: PromptFields, rng: Random) -> Iterator[Exchange]:
 
     short = rng.random() < SHORT_SHARE
     edge = "edge" in fields.tier.lower() and not short
-    length = 3 if short else rng.choice(EXCHANGES)
+    length = rng.choice(SHORT_EXCHANGES if short else EXCHANGES)
     questions = [line.split(" => ") for line in rng.sample(domain["questions"], 1 + (length > 5))]
     opening = [*perhaps(0.5, bank["greetings"]), rng.choice(feeling["start"]), rng.choice(domain["problems"])]
     opening[-1:-1] = perhaps(0.8, _choose_manners(fields))
@@ -139,6 +141,8 @@ def _outline(fields: PromptFields, rng: Random) -> Iterator[Exchange]:
     explanations = dict.fromkeys(rng.choice(domain["explanations"]) for _ in range(2))
     yield [questions[-1][1], *perhaps(0.4, feeling["flare"])], [*perhaps(0.6, bank["thanks"]), *explanations]
 
+    if length == min(SHORT_EXCHANGES):
+        return
     room = length - len(questions) - (2 if short else 3)
     extras = rng.sample(domain["extras"], room - edge)
     if edge:

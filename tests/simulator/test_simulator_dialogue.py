@@ -69,14 +69,15 @@ def test_of_three_hundred_no_two_are_near_duplicates() -> None:
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_most_score_nine_or_ten_and_about_eight_in_a_hundred_under_six(cell: tuple[str, str, str, str]) -> None:
+def test_most_score_ten_a_quarter_eight_or_nine_and_about_eight_in_a_hundred_under_six(cell: tuple[str, str, str, str]) -> None:
     made = conversations(cell, 500)
     scores = Counter(judged(turns) for turns in made)
     assert 20 <= sum(count for points, count in scores.items() if points < 6) <= 60
-    assert scores[9] + scores[10] > 430
-    assert scores[10] > 350
+    assert scores[8] + scores[9] + scores[10] > 430
+    assert scores[10] > 280
+    assert scores[8] > 50 and scores[9] > 25  # so that a threshold and a histogram have something to tell
     whole = [turns for turns in made if judged(turns) >= 6]
-    assert {len(turns) for turns in whole} == {6, 10, 12, 14}
+    assert {len(turns) for turns in whole} == {4, 6, 10, 12, 14}
     assert 100 < median(len(turn["content"]) for turns in whole for turn in turns) < 300
     assert max(len(turn["content"]) for turns in whole for turn in turns) < 900
 
