@@ -14,6 +14,7 @@ from pydantic import ConfigDict
 
 from convoforge.errors import ConfigError, ConvoforgeError
 from convoforge.examples.train_lora import Trained, TrainOptions, read_manifest, train
+from convoforge.orchestration.run_names import named_after
 from convoforge.planning.forms import arrange_form
 from convoforge.project import find_project
 from convoforge.publish.layout import version_name
@@ -27,7 +28,7 @@ class AdapterOptions(TrainOptions):
     model_config = ConfigDict(json_schema_extra=arrange_form)
 
 
-@flow(name="train-lora", flow_run_name="{dataset}", validate_parameters=True)
+@flow(name="train-lora", flow_run_name=named_after("dataset"), validate_parameters=True)
 def train_lora(dataset: str, options: AdapterOptions = AdapterOptions()) -> State[Any]:
     """Train a LoRA adapter on a published version, with TRL and PEFT (`pip install 'convoforge[train]'` on the worker).
 

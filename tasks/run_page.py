@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from convoforge.dataset.reasons import of_run, read_reasons
 from convoforge.dataset.status import read_status
@@ -59,6 +61,7 @@ def format_page(report: BuildReport, facts: RunFacts) -> str:
             f"# {report.dataset}: {inline(report.message)}",
             _banner(report),
             "\n".join(("| | |", "|---|---|", *map(table_row, summarize(report)))),
+            _link(report.path, report.version) if report.path else "",
             fenced(loading(report.load_path, next(iter(report.splits)), "rows"), "python") if report.load_path else "",
             "\n".join(f"- {inline(note)}" for note in report.notes),
             _format_reasons(report, facts.reasons),
@@ -87,7 +90,6 @@ def summarize(report: BuildReport) -> list[tuple[str, str]]:
         ("seconds", f"{report.seconds:.1f}"),
         ("latest", f"version {report.latest_version}" if report.latest_version else "nothing published"),
         ("version", where),
-        *([("its card", f"{where}/{CARD}")] if report.path else []),
         ("more", f"convoforge status {report.run_id[:8]}; convoforge errors {report.run_id[:8]}"),
     ]
 
@@ -113,6 +115,13 @@ def compare_with_estimate(report: BuildReport) -> Iterator[tuple[str, str]]:
 def show_usd(exact: str | None) -> str:
     """An exact amount as people read it."""
     return dollars(Decimal(exact or 0))
+
+
+def _link(where: str, version: int | None) -> str:
+    """Links to a version and to its card, in a folder or an object store. A browser does not open a folder from a page of a server: the
+    address can be copied."""
+    address = quote(where, safe=":/") if "://" in where else Path(where).absolute().as_uri()
+    return f"[version {version}](<{address}>) · [its card: coverage, lengths, scores, cost, lineage](<{address}/{CARD}>)"
 
 
 def _banner(report: BuildReport) -> str:

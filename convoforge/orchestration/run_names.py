@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 from uuid import UUID
@@ -40,6 +40,15 @@ async def present_run(name: str, *tags: str, instead_of: str = "") -> None:
             await client.update_flow_run(run.id, name=wanted, tags=sorted({*run.tags, TAG, *tags}))
     except Exception as error:  # noqa: BLE001 - a run needs no name
         get_run_logger().debug("the run keeps its name: %s", error)
+
+
+def named_after(parameter: str) -> Callable[[], str]:
+    """The `flow_run_name` of a flow that is not async: the value of a parameter, unless somebody has given the run a name."""
+
+    def name() -> str:
+        return str(flow_run.parameters[parameter]) if is_made_up(str(flow_run.name)) else str(flow_run.name)
+
+    return name
 
 
 def is_made_up(name: str) -> bool:

@@ -9,12 +9,14 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from prefect import flow
 from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
 from prefect.utilities.names import generate_slug
 from support import Project
 from watching import Operator, wait_for
 
-from convoforge.orchestration.run_names import is_made_up
+from convoforge.orchestration.run_names import is_made_up, named_after
 from convoforge.simulator.client import SimulatorControl
 from convoforge.tasks.report import BuildReport
 
@@ -83,6 +85,8 @@ def test_each_task_of_a_small_run_says_what_became_of_its_request(
     assert page[2].startswith("> **Simulated data.**")
     assert not [line for line in page if line.startswith(" ")]
     assert f"| version | {report.path} |" in page
+    card = "[its card: coverage, lengths, scores, cost, lineage]"
+    assert f"[version 1](<file://{report.path}>) · {card}(<file://{report.path}/README.md>)" in page
     assert [line for line in page if line.startswith("| estimated before | $") and "× of it" in line]
     reasons = page[page.index("## Not accepted, refused or failed") + 2 :]
     assert re.match(
@@ -110,3 +114,11 @@ def test_what_prefect_makes_up_is_no_name() -> None:
     assert all(is_made_up(generate_slug(2)) for _ in range(500))
     assert is_made_up("theta4-lyrae-cluster")
     assert is_made_up("Refined-Shark")
+
+
+def test_a_flow_that_is_not_async_is_named_after_a_parameter_unless_somebody_named_it(prefect_server: str) -> None:
+    @flow(flow_run_name=named_after("dataset"))
+    def train(dataset: str) -> str:
+        return str(flow_run.name)
+
+    assert train("a version") == "a version"
