@@ -65,6 +65,7 @@ def generate(
     except ValidationError as error:
         raise ConfigError(name_fault(error.errors()[0])) from None
 
+    chosen.check_tier(request.tier)
     check_account(settings, simulate=simulate)
     if not (simulate or yes or sys.stdin.isatty()):
         raise ConfigError("one conversation is paid for, and there is no terminal where somebody agreed to that: say --yes")

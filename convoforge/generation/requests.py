@@ -227,8 +227,7 @@ class RequestGenerator:
 
     async def _generate(self, request: ConversationRequest, name: str) -> Outcome:
         template = self._library.template(request.template)
-        if request.tier not in template.tiers:
-            raise ConfigError(f"template '{template.name}' serves {', '.join(template.tiers)}, not the tier '{request.tier}'")
+        template.check_tier(request.tier)
         wish = {name: value for name in ("max_tokens", "temperature") if (value := getattr(request, name)) is not None}
         settings = self._spec.generation.model_copy(update=wish)
         check_max_tokens(self._run.context.facts, settings)

@@ -123,6 +123,11 @@ class Template(SpecSection):
     prompt: Text
     sha256: str
 
+    def check_tier(self, tier: str) -> None:
+        """Raises `ConfigError` for a tier that the template does not serve."""
+        if tier not in self.tiers:
+            raise ConfigError(f"template '{self.name}' serves {', '.join(self.tiers)}, not the tier '{tier}'")
+
     @property
     def label(self) -> str:
         """Version and text, for lineage: ``1/3f2a9c01``."""

@@ -65,6 +65,12 @@ def test_a_run_is_seen_while_it_goes_on_when_it_was_killed_and_to_its_end(
     assert "maybe billed: the process ended during the call" in killed
 
 
+def test_a_conversation_that_cannot_be_asked_for_leaves_no_run(run_here: Callable[..., Done]) -> None:
+    wrong = run_here("generate", "--simulate", "--persona", "a", "--emotion", "b", "--topic", "c", "--tier", "nope")
+    assert (wrong.code, wrong.err) == (2, "convoforge: template 'advice' serves template, not the tier 'nope'\n")
+    assert "No runs yet" in run_here("status").out
+
+
 def test_a_build_that_failed_before_it_began_is_a_failed_run(
     watched: Project, run_here: Callable[..., Done], simulator: SimulatorControl
 ) -> None:
