@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PICTURES = ROOT / "docs" / "pictures"
 COLUMNS = 110
 WIDTH = 1_280
-SETTLE_MS = 4_000
+SETTLE_MS = 10_000
 """Milliseconds until a page of Prefect's UI has loaded what it shows."""
 
 
@@ -119,7 +119,7 @@ def make_pictures(stage: Stage) -> None:
         page = browser.new_page()
         log_in(page, stage)
         keep(page, stage, f"deployments/deployment/{deployment['id']}/run", "form", 2_700)
-        keep(page, stage, f"runs/flow-run/{flow_run['id']}", "run", 1_500)
+        keep(page, stage, f"runs/flow-run/{flow_run['id']}", "run", 1_300)
         keep(page, stage, f"artifacts/artifact/{artifacts[0]['id']}", "artifact", 2_600)
         browser.close()
 

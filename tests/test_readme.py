@@ -65,6 +65,14 @@ def test_every_file_that_a_document_names_exists(document: str) -> None:
     assert {name for name in ours if not (ROOT / name).exists()} == set()
 
 
+def test_every_picture_is_there_and_shown() -> None:
+    """`docs/make_screenshots.py` makes them; no picture of the commands loads anything from elsewhere."""
+    folder = ROOT / "docs"
+    shown = re.findall(r"!\[[^\]]+\]\((pictures/[^)]+)\)", (folder / "what-you-see.md").read_text())
+    assert sorted(shown) == sorted(str(path.relative_to(folder)) for path in (folder / "pictures").iterdir())
+    assert not any("url(http" in path.read_text() for path in (folder / "pictures").glob("*.svg"))
+
+
 @pytest.mark.parametrize(
     "name", re.findall(r"`(\w+)` in `(convoforge/[\w/]+\.py)`", (ROOT / "ARCHITECTURE.md").read_text()), ids=str
 )
