@@ -78,7 +78,7 @@ def test_every_picture_is_there_and_shown() -> None:
 )
 def test_every_function_that_the_architecture_places_is_there(name: tuple[str, str]) -> None:
     function, file = name
-    assert re.search(rf"^(def|class) {function}\b", (ROOT / file).read_text(), re.MULTILINE)
+    assert re.search(rf"^(async def|def|class) {function}\b", (ROOT / file).read_text(), re.MULTILINE)
 
 
 def test_the_spec_shown_is_valid_and_its_defaults_are_the_defaults() -> None:

@@ -51,6 +51,8 @@ def test_every_figure_has_a_line_in_words(spent: Project) -> None:
     done = spent.run("costs")
     assert done.code == 0, done.err
     figures, _, where = done.out.partition("ledger ")
+    where, _, reasons = where.partition("\n\n")
+    assert "1  needs revision: score below 6" in reasons and "→ " in reasons
     assert "".join(where.split()) == str(spent.data / "ledger.db")  # a long path goes on in the next line
     assert [line.rstrip() for line in figures.splitlines()] == [
         "total                $3,000.00",
@@ -103,7 +105,9 @@ def test_json_is_one_object_with_money_as_text(spent: Project) -> None:
     assert found["cache"] == {"hit_rate": 0.6, "saved_usd": "0.00297"}
     assert found["batch"] == {"attempts": 0, "cost_usd": "0"}
     assert found["ledger"] == str(spent.data / "ledger.db")
-    assert found["groups"]["2026-11-22"] == {key: value for key, value in found.items() if key not in ("groups", "ledger")}
+    assert found["groups"]["2026-11-22"] == {
+        key: value for key, value in found.items() if key not in ("groups", "ledger", "reasons")
+    }
 
 
 def test_a_ledger_without_anything_in_it_is_no_trouble(project: Project) -> None:
