@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -60,6 +60,8 @@ class Nights:
 
     def __init__(self, house: House) -> None:
         self.house, self.id, self.seen = house, house.deployment("nightly"), set[str]()
+        for schedule in house.send("GET", f"/deployments/{self.id}/schedules", auth=house.auth)[1]:
+            self._delete(schedule)
 
     def build(self, spec: str, **options: Any) -> None:
         """From now on the schedule builds this."""
@@ -69,19 +71,34 @@ class Nights:
 
     def pass_by(self, count: int = 1, every: int = 1) -> list[dict[str, Any]]:
         """Let nights pass: what the schedule has started, once it has ended or waits, the earliest first."""
-        start = datetime.now(UTC) + timedelta(seconds=5)
-        rule = f"DTSTART:{start:%Y%m%dT%H%M%SZ}\nRRULE:FREQ=SECONDLY;INTERVAL={every};COUNT={count}"
-        [made] = self.house.ask(f"/deployments/{self.id}/schedules", [{"schedule": {"rrule": rule}, "active": True}])
-        ended = wait_for(lambda: len(found := self.list_ended()) >= count and found, "the end of the night", 180)
+        made = self._schedule(count, every)
+        ended = wait_for(lambda: len(found := self.list_runs(*ENDS)) >= count and found, "the end of the night", 240)
         self.seen |= {run["id"] for run in ended}
-        assert self.house.send("DELETE", f"/deployments/{self.id}/schedules/{made['id']}", auth=self.house.auth)[0] == 204
+        self._delete(made)
         return ended
 
-    def list_ended(self) -> list[dict[str, Any]]:
-        mine = {"deployments": {"id": {"any_": [self.id]}}, "flow_runs": {"state": {"type": {"any_": list(ENDS)}}}}
+    def list_runs(self, *states: str) -> list[dict[str, Any]]:
+        mine = {"deployments": {"id": {"any_": [self.id]}}, "flow_runs": {"state": {"type": {"any_": list(states)}}}}
         runs = [run for run in self.house.ask("/flow_runs/filter", **mine) if run["id"] not in self.seen]
         assert all(run["auto_scheduled"] for run in runs)
         return sorted(runs, key=lambda run: run["expected_start_time"])
+
+    def _schedule(self, count: int, every: int) -> dict[str, Any]:
+        """A schedule of `count` times, as soon as the server's scheduler manages: what is over when it looks is scheduled no more."""
+        for seconds in (8, 16, 32, 64):
+            start = datetime.now(UTC) + timedelta(seconds=seconds)
+            rule = f"DTSTART:{start:%Y%m%dT%H%M%SZ}\nRRULE:FREQ=SECONDLY;INTERVAL={every};COUNT={count}"
+            [made] = self.house.ask(f"/deployments/{self.id}/schedules", [{"schedule": {"rrule": rule}, "active": True}])
+            with suppress(AssertionError):
+                wait_for(
+                    lambda: len(self.list_runs("SCHEDULED", "PENDING", "RUNNING", *ENDS)) >= count, "scheduled runs", seconds + 4
+                )
+                return dict(made)
+            self._delete(made)
+        raise AssertionError("the server schedules nothing")
+
+    def _delete(self, schedule: dict[str, Any]) -> None:
+        assert self.house.send("DELETE", f"/deployments/{self.id}/schedules/{schedule['id']}", auth=self.house.auth)[0] == 204
 
     def versions(self, dataset: str) -> int:
         return len(list((self.house.folder / "data" / "versions" / "simulated" / dataset).glob("v*")))
@@ -92,11 +109,12 @@ def nights(house: House) -> Nights:
     return Nights(house)
 
 
-def spent(house: House) -> Decimal:
-    return Decimal(house.ledger("SELECT coalesce(sum(cost_pico), 0) FROM generation_logs")[0][0]) / 10**12
+def spent(house: House, dataset: str) -> Decimal:
+    query = "SELECT coalesce(sum(l.cost_pico), 0) FROM generation_logs l JOIN datasets d ON d.id = l.dataset_id"
+    return Decimal(house.ledger(f"{query} WHERE d.name = '{dataset}'")[0][0]) / 10**12
 
 
-def test_nights_make_what_is_missing_pay_nothing_twice_and_keep_the_days_budget(house: House, nights: Nights) -> None:
+def test_nights_make_what_is_missing_and_pay_nothing_twice(house: House, nights: Nights) -> None:
     def requests() -> int:
         return int(house.simulator.usage()["requests"])
 
@@ -126,14 +144,21 @@ def test_nights_make_what_is_missing_pay_nothing_twice_and_keep_the_days_budget(
     assert requests() - before == 16 - paid
     assert nights.versions("nightly") == 3
 
-    cap = spent(house) + Decimal("0.1")  # of which a call reserves half
-    write_spec(house, "nightly", personas=4, per_cell=4, budget={"day_usd": float(round(cap, 6))})
+
+def test_the_budget_of_a_day_holds_over_all_nights_of_it(house: House, nights: Nights) -> None:
+    write_spec(house, "daily", per_cell=4, budget={"account": "team", "day_usd": 0.15})
+    nights.build("daily")
     [short] = nights.pass_by()
-    assert (short["state"]["name"], "day budget reached" in short["state"]["message"]) == ("Partial", True)
-    assert cap - Decimal("0.1") < spent(house) <= cap
-    sent = requests()
-    [still] = nights.pass_by()  # the day is not over, and its budget is for all runs of it
-    assert ("day budget reached" in still["state"]["message"], requests()) == (True, sent)
+    assert (short["state"]["name"], "day budget of account 'team' reached" in short["state"]["message"]) == ("Partial", True)
+    sent, paid = house.simulator.usage()["requests"], spent(house, "daily")
+    assert 0 < paid <= Decimal("0.15")
+    [still] = nights.pass_by()
+    assert "day budget of account 'team' reached" in still["state"]["message"]
+    write_spec(house, "daily-too", budget={"account": "team", "day_usd": 0.15})
+    nights.build("daily-too")
+    [other] = nights.pass_by()
+    assert "day budget of account 'team' reached" in other["state"]["message"]
+    assert (house.simulator.usage()["requests"], spent(house, "daily")) == (sent, paid)
 
 
 def test_a_nights_run_above_the_limit_waits_for_a_yes_and_says_so(house: House, nights: Nights) -> None:
@@ -141,7 +166,6 @@ def test_a_nights_run_above_the_limit_waits_for_a_yes_and_says_so(house: House, 
     nights.build("approved")
     [waits] = nights.pass_by()
     assert (waits["state"]["name"], waits["name"]) == ("Suspended", "approved · 8 to make · simulated")
-    assert house.ledger("SELECT count(*) FROM owners") == [(0,)]
     wanted = {"filter": {"event": {"name": ["convoforge.approval.wanted"]}}, "limit": 5}
     [event] = wait_for(lambda: house.ask("/events/filter", **wanted)["events"], "the event", 60)
     assert (event["payload"]["conversations"], event["payload"]["model"]) == (8, "claude-sonnet-5-5")
@@ -157,7 +181,7 @@ def test_a_nights_run_above_the_limit_waits_for_a_yes_and_says_so(house: House, 
     said = house.run("approve", waits["id"][:8])
     assert (said.code, said.out.startswith("approved: approved · 8 to make")) == (0, True), said.err
     nights.seen.discard(waits["id"])
-    [done] = wait_for(lambda: [one for one in nights.list_ended() if one["state"]["type"] == "COMPLETED"], "its end", 180)
+    [done] = wait_for(lambda: [one for one in nights.list_runs(*ENDS) if one["state"]["type"] == "COMPLETED"], "its end", 180)
     assert done["state"]["message"].startswith("all 8 accepted")
     nights.seen.add(done["id"])
 
@@ -165,7 +189,7 @@ def test_a_nights_run_above_the_limit_waits_for_a_yes_and_says_so(house: House, 
     [declined] = nights.pass_by()
     assert house.run("approve", declined["id"], "--decline").code == 0
     nights.seen.discard(declined["id"])
-    [ended] = wait_for(lambda: [one for one in nights.list_ended() if one["state"]["type"] != "PAUSED"], "its end", 180)
+    [ended] = wait_for(lambda: [one for one in nights.list_runs(*ENDS) if one["state"]["type"] != "PAUSED"], "its end", 180)
     assert (ended["state"]["type"], ended["state"]["message"][:8]) == ("CANCELLED", "declined")
     nights.seen.add(ended["id"])
 
@@ -243,5 +267,5 @@ def test_a_run_is_started_and_approved_in_prefects_forms(house: House) -> None:
         page.get_by_role("option", name="approve").click()
         dialog.get_by_role("button", name="Resume").click()
         [done] = wait_for(lambda: runs("COMPLETED", "FAILED", "CRASHED", "CANCELLED"), "the end of the run", 180)
-        assert done["state"]["message"] == "as far as the option `limit` goes: 3 of 8 accepted", done["state"]
+        assert done["state"]["message"].startswith("as far as the option `limit` goes: 3 of 8 accepted"), done["state"]
         page.get_by_text("Limited").first.wait_for()
