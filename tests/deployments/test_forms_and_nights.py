@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -129,7 +130,8 @@ def test_nights_make_what_is_missing_and_pay_nothing_twice(house: House, nights:
 
     [third] = nights.pass_by()  # nothing to do
     assert (third["state"]["type"], requests(), nights.versions("nightly")) == ("COMPLETED", 12, 2)
-    assert third["total_run_time"] <= 5
+    busy = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))  # on a machine that does other things as well it takes longer
+    assert third["total_run_time"] <= 5 * busy
 
     write_spec(house, "nightly", personas=4)
     house.simulator.script("401")
