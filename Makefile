@@ -14,7 +14,7 @@ unexport PYTHONDONTWRITEBYTECODE
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lint check test test-long bench up alerts down clean
+.PHONY: help setup demo lint check test test-long trainers bench up alerts down clean
 
 help:  ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -64,6 +64,11 @@ test: lint  ## everything that checks: lint, and all tests but the long ones
 
 test-long: $(TRAIN)  ## the long tests alone: crashes, storms, shared rates, many machines, training
 	$(BIN)/python -m pytest -m long
+
+trainers:  ## install LLaMA-Factory alone: its code loads its snippet in test-long (several GB)
+	@for one in llamafactory==0.9.5; do folder=.trainers/$${one%%=*}; \
+		$(PYTHON) -m venv $$folder && $$folder/bin/python -m pip install --quiet torch==2.13.0 $$one || exit 1; \
+		$$folder/bin/python -m pip uninstall --quiet --yes torchvision torchaudio; done  # they fit no CPU build of torch
 
 bench: $(TOOLS)  ## measure speed, CPU, memory and the shared rate (about 20 minutes)
 	@$(BIN)/python -m benchmarks

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+from cyclopts import App, Parameter
 from pydantic import BaseModel, ConfigDict, Field
 
 PLAIN_TEMPLATE = (
@@ -117,16 +118,34 @@ def make_trainer(rows: Mapping[str, Any], output: Path, options: TrainOptions) -
     )
 
 
-def train(dataset: str, options: TrainOptions) -> Trained:
+def make_progress(tell: Callable[[str], None]) -> Any:
+    """A callback of the trainer that tells steps and losses."""
+    from transformers import TrainerCallback
+
+    class Progress(TrainerCallback):  # type: ignore[misc]
+        def on_log(self, _args: Any, state: Any, _control: Any, logs: Mapping[str, Any], **_more: Any) -> None:
+            losses = [f"{name.replace('_', ' ')} {float(logs[name]):.3f}" for name in ("loss", "eval_loss") if name in logs]
+            if losses:
+                tell(f"step {state.global_step} of {state.max_steps}: {', '.join(losses)}")
+
+    return Progress()
+
+
+def train(dataset: str, options: TrainOptions, tell: Callable[[str], None] = print) -> Trained:
     """Train an adapter on the version at `dataset`, a path or a URL, and save it with `training.json`, which says on what and how.
+    `tell` gets a line for each few steps.
 
     Raises `ValueError` for simulated data without `simulated`, `OSError` where dataset or model cannot be read.
     """
     manifest = read_manifest(dataset)
     if manifest["provider"] == "simulator" and not options.simulated:
         raise ValueError(f"{dataset} was written by the simulator: it teaches a model nothing. To rehearse with it: simulated")
+    from transformers import PrinterCallback
+
     output = Path(options.output or f"adapters/{manifest['dataset']}/v{manifest['version']:04d}")
     trainer = make_trainer(load_splits(dataset, manifest["splits"]), output, options)
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(make_progress(tell))
     metrics = dict(trainer.train().metrics) | (trainer.evaluate() if trainer.eval_dataset is not None else {})
     trainer.save_model(str(output))
     facts = {key: manifest[key] for key in ("dataset", "version", "data_sha256", "provider")}
@@ -137,8 +156,6 @@ def train(dataset: str, options: TrainOptions) -> Trained:
 
 def main() -> None:
     """The command line: the options of `TrainOptions`, with dashes."""
-    from cyclopts import App, Parameter
-
     app = App(help=__doc__, help_format="plaintext")
 
     @app.default

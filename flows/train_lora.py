@@ -9,6 +9,7 @@ from prefect import flow
 from prefect.assets import Asset, materialize
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
+from prefect.logging import get_run_logger
 from prefect.states import Completed, Failed
 from pydantic import ConfigDict
 
@@ -62,14 +63,12 @@ def train_lora(dataset: str, options: AdapterOptions = AdapterOptions()) -> Stat
 @materialize(
     "convoforge://adapters",
     name="train-adapter",
-    task_run_name="{dataset}",
     cache_policy=NO_CACHE,
     persist_result=False,
-    log_prints=True,
 )
 def train_adapter(dataset: str, options: TrainOptions) -> Trained:
-    """Train and save the adapter. Losses and metrics go into the run's log."""
-    return train(dataset, options)
+    """Train and save the adapter. Steps and losses go into the run's log."""
+    return train(dataset, options, get_run_logger().info)  # `log_prints` would catch what dill prints for itself alone
 
 
 def _adapters(settings: Settings) -> Path:

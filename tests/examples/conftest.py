@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 @pytest.fixture(scope="session")
 def published(_own_environment: None, simulator_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The newest version of the demo dataset, as `convoforge build demo --simulate` leaves it."""
+    """The newest version of the demo dataset, as `convoforge build demo --simulate --limit 20` leaves it."""
     folder = tmp_path_factory.mktemp("published")
     shutil.copytree(ROOT / "configs", folder / "configs")
     environment = {
@@ -26,8 +26,8 @@ def published(_own_environment: None, simulator_url: str, tmp_path_factory: pyte
         "PREFECT_SERVER_API_PORT": str(free_port()),
         "ANTHROPIC_BASE_URL": simulator_url,
     }
-    done = Project(folder, environment).run("build", "demo", "--simulate", "--json")
-    assert done.code == 0, done.err
+    done = Project(folder, environment).run("build", "demo", "--simulate", "--limit", "20", "--json", timeout=400)
+    assert done.last["published"], done.err
     yield folder / "data" / "simulated" / "demo" / "latest"
 
 

@@ -50,9 +50,10 @@ def test_the_command_trains_an_adapter_that_says_what_it_was_trained_on(
     wishes = ["--max-steps", "6", "--learning-rate", "0.02", "--batch-size", "1", "--accumulate", "1", "--output", str(tmp_path)]
     done = train(published, "--base-model", str(base_model), "--simulated", *wishes)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == f"trained on 52 conversations of demo, version 1: {tmp_path}"
-    record = json.loads((tmp_path / "training.json").read_text())
     manifest = read_manifest(str(published))
+    learned = manifest["splits"]["train"]
+    assert done.stdout.splitlines()[-1] == f"trained on {learned} conversations of demo, version 1: {tmp_path}"
+    record = json.loads((tmp_path / "training.json").read_text())
     assert {key: record[key] for key in ("dataset", "version", "data_sha256", "provider")} == {
         "dataset": "demo",
         "version": 1,

@@ -1,0 +1,57 @@
+"""The snippets for other trainers, loaded by their own code: what each teaches is what the assistant says, of the split it names.
+
+Their requirements exclude ours and each other's, so each is looked for in an environment of its own: `.trainers/NAME`, where `make trainers` puts it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from training import read_replies
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
+ROOT = Path(__file__).resolve().parent.parent.parent
+EXAMPLES = ROOT / "examples"
+
+
+def load(trainer: str, *arguments: str) -> dict[str, list[str]]:
+    """split → what each row teaches, as `loaders/TRAINER_loader.py` prints it in the trainer's environment."""
+    python = ROOT / ".trainers" / trainer / "bin" / "python"
+    if not python.exists():
+        pytest.skip(f"{trainer} is not installed: `make trainers`")
+    environment = {**os.environ, "DO_NOT_TRACK": "1", "DISABLE_VERSION_CHECK": "1"}
+    command = [python, ROOT / "tests" / "examples" / "loaders" / f"{trainer}_loader.py", *arguments]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=500, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found: dict[str, list[str]] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def with_dataset(source: Path, target: Path, published: Path) -> Path:
+    """A copy of a snippet with the published version in the place of the one it names."""
+    text = source.read_text()
+    assert "data/datasets/financial-advice/latest" in text
+    target.write_text(text.replace("data/datasets/financial-advice/latest", str(published)))
+    return target
+
+
+def taught(published: Path, split: str, end: str) -> list[str]:
+    return ["".join(f"{reply}{end}" for reply in replies) for replies in read_replies(published, split)]
+
+
+def test_llamafactory_teaches_what_the_assistant_says(published: Path, chat_model: Path, tmp_path: Path) -> None:
+    with_dataset(EXAMPLES / "llama_factory" / "dataset_info.json", tmp_path / "dataset_info.json", published)
+    wishes = {
+        "model_name_or_path": str(chat_model),
+        "dataset_dir": str(tmp_path),
+        "output_dir": str(tmp_path / "out"),
+        "use_cpu": True,
+        "overwrite_cache": True,
+    }
+    found = load("llamafactory", str(EXAMPLES / "llama_factory" / "train.yaml"), json.dumps(wishes))
+    for split in ("train", "validation"):
+        assert sorted(found[split]) == sorted(taught(published, split, "<|im_end|>\n"))
