@@ -122,13 +122,13 @@ def make_progress(tell: Callable[[str], None]) -> Any:
     """A callback of the trainer that tells steps and losses."""
     from transformers import TrainerCallback
 
-    class Progress(TrainerCallback):  # type: ignore[misc]
+    class TrainingProgress(TrainerCallback):  # type: ignore[misc]
         def on_log(self, _args: Any, state: Any, _control: Any, logs: Mapping[str, Any], **_more: Any) -> None:
             losses = [f"{name.replace('_', ' ')} {float(logs[name]):.3f}" for name in ("loss", "eval_loss") if name in logs]
             if losses:
                 tell(f"step {state.global_step} of {state.max_steps}: {', '.join(losses)}")
 
-    return Progress()
+    return TrainingProgress()
 
 
 def train(dataset: str, options: TrainOptions, tell: Callable[[str], None] = print) -> Trained:
