@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 BLOCK = "convoforge-alerts"
 TEST = "convoforge-alerts-test"
 TEST_EVENT = "convoforge.alerts.test"
+AGAIN_SECONDS = 10.0
 ANSWER_SECONDS = 60.0
 """Seconds in which the server must have sent the test message, or failed to."""
 
@@ -77,20 +78,21 @@ def _send_test(url: str, auth: str | None, automation: str) -> None:
     """Send the event that the test message is for, and wait for what becomes of it. Raises `ConvoforgeError` where it does not leave."""
     now = datetime.now(UTC)
     event = {
-        "id": str(uuid4()),
         "occurred": now.isoformat(),
         "event": TEST_EVENT,
         "resource": {"prefect.resource.id": "convoforge.alerts"},
         "payload": {"server": url.removesuffix("/api")},
     }
-    ask(url, auth, "/events", [event])
     asked = {
         "event": {"name": ["prefect.automation.action.executed", "prefect.automation.action.failed"]},
         "resource": {"id": [f"prefect.automation.{automation}"]},
         "occurred": {"since": now.isoformat(), "until": (now + timedelta(days=1)).isoformat()},
     }
-    deadline = time.monotonic() + ANSWER_SECONDS
-    while time.monotonic() < deadline:
+    began, sent = time.monotonic(), 0
+    while (waited := time.monotonic() - began) < ANSWER_SECONDS:
+        if waited >= sent * AGAIN_SECONDS:  # the server listens for an automation from some moment after it has taken it
+            ask(url, auth, "/events", [{**event, "id": str(uuid4())}])
+            sent += 1
         if found := ask(url, auth, "/events/filter", {"filter": asked})["events"]:
             if found[0]["event"].endswith("executed"):
                 return

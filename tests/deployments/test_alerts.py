@@ -106,10 +106,9 @@ def test_alerts_are_set_up_in_one_step_tell_a_web_address_and_then_a_mailbox_and
         used = {action["block_document_id"] for one in registered(prefect_server) for action in one["actions"]}
         assert used == {block["id"]}
         assert "of-nobody-else" not in json.dumps(block)  # Prefect keeps it encrypted, and shows it to nobody
-    assert [one["title"] for one in messages] == ["convoforge: test message"] * 2
+    assert {one["title"] for one in messages} == {"convoforge: test message"}
     assert f"Alerts of {prefect_server.removesuffix('/api')} arrive here" in messages[0]["text"]
-    [mail] = mails
-    assert "Subject: convoforge: test message" in mail
+    assert "Subject: convoforge: test message" in mails[0]
     monkeypatch.setenv("WEBHOOK", webhook)
     alerts.main([str(FILE)])
     event = {
@@ -124,8 +123,8 @@ def test_alerts_are_set_up_in_one_step_tell_a_web_address_and_then_a_mailbox_and
         "payload": {"message": "run budget: $4.00 of $5.00 (80%) used"},
     }
     ask(prefect_server, None, "/events", [event])
-    wait_for(lambda: len(messages) > 3, "the alert of a budget", PATIENCE)
-    assert (messages[3]["title"], messages[3]["text"]) == ("Budget of demo", "run budget: $4.00 of $5.00 (80%) used")
+    budget = wait_for(lambda: [one for one in messages if "Budget" in one["title"]], "the alert of a budget", PATIENCE)
+    assert (budget[0]["title"], budget[0]["text"]) == ("Budget of demo", "run budget: $4.00 of $5.00 (80%) used")
     for one in registered(prefect_server):
         ask(prefect_server, None, f"/automations/{one['id']}", method="DELETE")
 
