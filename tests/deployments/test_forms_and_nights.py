@@ -134,7 +134,7 @@ def test_nights_make_what_is_missing_and_pay_nothing_twice(house: House, nights:
     assert third["total_run_time"] <= 5 * busy
 
     write_spec(house, "nightly", personas=4)
-    house.simulator.script("401")
+    house.simulator.script("401", "401")  # as many as are in flight
     [failed] = nights.pass_by()
     assert failed["state"]["type"] == "FAILED"
     house.simulator.forget()
