@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psutil
 
+from convoforge.orchestration.dead_runs import HEARTBEAT_SECONDS
 from convoforge.orchestration.processes import Process
 from convoforge.orchestration.server_api import ask
 from convoforge.orchestration.server_home import AUTH, URL, open_private, prefect_home
@@ -110,8 +111,10 @@ def worker_log() -> Path:
 
 
 def make_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a `prefect` command of ours."""
-    return {**environment, "PREFECT_PLUGINS_ENABLED": "false", "DO_NOT_TRACK": "1"}
+    """The environment of a `prefect` command of ours, and of a worker's runs. It sets their heartbeats: a pool's template with an
+    environment of its own would let each run bring one."""
+    ours = {"PREFECT_PLUGINS_ENABLED": "false", "DO_NOT_TRACK": "1", "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS)}
+    return {**environment, **ours}
 
 
 def _start_worker(environment: Mapping[str, str]) -> Process:

@@ -63,9 +63,10 @@ def one_line(done: Done, code: int, *words: str) -> None:
 )
 def test_a_spec_that_cannot_work(project: Project, run_here: RunHere, changes: dict[str, Any], words: list[str]) -> None:
     project.spec("wrong", **changes)
-    for command in ("plan", "build"):
-        one_line(run_here(command, "wrong", "--simulate"), 2, *words)
+    one_line(run_here("plan", "wrong", "--simulate"), 2, *words)
     assert not project.data.exists()
+    one_line(run_here("build", "wrong", "--simulate"), 2, *words)
+    assert not project.data.exists() or [path.name for path in project.data.glob("*[!-walshm]")] == ["ledger.db"]
 
 
 @pytest.mark.parametrize(

@@ -124,7 +124,7 @@ def test_a_run_that_ends_short_is_completed_as_partial(
     state = run_build(spec="states-short", simulate=True)
     assert (state.type.value, state.name) == ("COMPLETED", "Partial")
     more = f"convoforge errors {report_in(state).run_id[:8]}"
-    assert state.message == f"1 of 2 accepted; 1 cells are out of draws; more: {more}"
+    assert state.message == f"1 of 2 accepted; 1 cell is out of draws; more: {more}"
 
 
 def test_what_failed_in_transport_gets_one_last_pass(run_build: RunFlow, building: Project, simulator: SimulatorControl) -> None:

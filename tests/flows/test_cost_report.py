@@ -33,7 +33,7 @@ def test_the_costs_of_a_build_are_a_page_and_a_line(
     state = run_flow(cost_report, options={"simulated": True})
     costs = result_in(state)
     told = building.run("costs", "--simulated", "--json", "--by", "dataset").last
-    assert told.pop("ledger") == str(building.data / "ledger.db")
+    assert (told.pop("ledger"), told.pop("reasons")) == (str(building.data / "ledger.db"), [])
     assert costs == told
     assert (costs["attempts"], costs["accepted"], [*costs["groups"]]) == (2, 2, ["reported"])
     assert (state.name, state.type.value) == ("Completed", "COMPLETED")
@@ -87,5 +87,5 @@ def test_a_prefect_server_that_takes_no_artifacts_changes_nothing(run_flow: RunF
     async def refuse(*_given: object, **_named: object) -> None:
         raise ConnectionError("away")
 
-    monkeypatch.setattr("convoforge.flows.cost_report.acreate_table_artifact", refuse)
+    monkeypatch.setattr("convoforge.flows.cost_report.acreate_markdown_artifact", refuse)
     assert run_flow(cost_report).is_completed()

@@ -59,7 +59,7 @@ def test_a_refused_request_is_asked_again_after_a_change_or_by_wish_and_not_othe
     first = report_in(run_build(spec="refused", simulate=True))
     assert (first.state, first.refused, first.exhausted, first.pending, first.failed) == ("partial", 8, 0, 0, 8)
     assert "8 requests were refused by the API" in first.message
-    assert any("--retry-refused" in note and "The request is not valid" in note for note in first.notes)
+    assert any("`retry_refused`" in note and "The request is not valid" in note for note in first.notes)
     asked = simulator.usage()["requests"]
 
     unchanged = report_in(run_build(spec="refused", simulate=True))

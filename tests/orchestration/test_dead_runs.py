@@ -17,6 +17,7 @@ from convoforge.orchestration.local_server import use_server
 from convoforge.orchestration.server_api import ask
 from convoforge.orchestration.server_home import AUTH
 from convoforge.simulator.client import SimulatorControl
+from deployments.local_worker import make_environment
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -31,12 +32,13 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_the_file_for_other_servers_has_the_same_automation_and_the_pool_sets_the_heartbeats() -> None:
+def test_the_file_for_other_servers_has_the_same_automation_and_a_worker_sets_the_heartbeats() -> None:
     listed = yaml.safe_load((ROOT / "deployments" / "automations.yaml").read_text())["automations"]
     [ours] = [one for one in listed if one["name"] == NAME]
     assert ours == make_automation()
     template = yaml.safe_load((ROOT / "deployments" / "job-template.json").read_text())
-    assert template["job_configuration"]["env"] == {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS)}
+    assert "env" not in template["job_configuration"]  # it would take in what a run brings
+    assert make_environment({})["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] == str(HEARTBEAT_SECONDS)
 
 
 @pytest.mark.long
