@@ -15,7 +15,7 @@ import yaml
 from convoforge.simulator.prompt_fields import PromptFields, lower_label, read_prompt_fields
 
 WEAK_SHARE = 0.08
-SHORT_SHARE = 0.3
+SHORT_SHARE = 0.2
 SHORT_EXCHANGES = (2, 2, 3)
 EXCHANGES = (5, 5, 5, 6, 6, 6, 7, 7)
 """Lengths of a normal conversation, in pairs of turns. A short one has two or three pairs, which the rubric gives 8 or 9, so that a

@@ -69,7 +69,7 @@ def test_of_three_hundred_no_two_are_near_duplicates() -> None:
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_most_score_ten_a_quarter_eight_or_nine_and_about_eight_in_a_hundred_under_six(cell: tuple[str, str, str, str]) -> None:
+def test_most_score_ten_a_fifth_eight_or_nine_and_about_eight_in_a_hundred_under_six(cell: tuple[str, str, str, str]) -> None:
     made = conversations(cell, 500)
     scores = Counter(judged(turns) for turns in made)
     assert 20 <= sum(count for points, count in scores.items() if points < 6) <= 60
