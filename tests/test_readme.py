@@ -99,7 +99,7 @@ def test_the_example_in_python_runs(project: Project) -> None:
     assert re.match(r"\d+ 0\.\d+ \w+", done.stdout)
 
 
-@pytest.mark.server
+@pytest.mark.long
 def test_the_examples_in_python_pass_a_strict_type_check(tmp_path: Path) -> None:
     names = []
     for number, example in enumerate(blocks("python")):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 from rich.markup import escape
 
-from convoforge.cli.console import out, print_json
+from convoforge.cli.console import name_options, out, print_json
 from convoforge.cli.parameters import DONE, AsJson, Simulated
 from convoforge.cli.reasons import make_table
 from convoforge.errors import ConfigError
@@ -44,7 +44,7 @@ def errors(
     if which is None:
         out.print("No runs yet: `convoforge build demo --simulate` makes one.")
         return DONE
-    told = about["message"] and f"{about['state']}: {about['message']}"
+    told = about["message"] and f"{about['state']}: {name_options(about['message'])}"
     name = f"run {about['run_id'][:8]} of {about['dataset']}" if about["run_id"] else f"dataset {about['dataset']}, all runs"
     head = f"[bold]{escape(name)}[/bold]{' (simulated)' if about['provider'] == 'simulator' else ''}"
     out.print(f"{head}{escape(f', {told}') if told else ''}\n")

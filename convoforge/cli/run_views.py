@@ -13,7 +13,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from convoforge.cli.console import duration, facts
+from convoforge.cli.console import duration, facts, name_options
 from convoforge.cli.parameters import DONE, ENDED_SHORT, FAILED
 from convoforge.cli.reasons import make_table
 from convoforge.cli.runs import KnownRun, read_known_runs
@@ -110,7 +110,7 @@ class Overview:
             started, cost = _minute(one.row.started_at) or "", dollars(Decimal(one.cost_usd))
             yield _row([one.row.id[:_ID], one.row.dataset, one.state, started, f"{one.generated:,}", cost], width)
             simulated = "simulated" if one.row.provider == "simulator" else ""
-            if told := ": ".join(filter(None, [simulated, one.progress or one.message])):
+            if told := ": ".join(filter(None, [simulated, one.progress or name_options(one.message)])):
                 yield Padding(Text(printable_line(told), "dim"), (0, 0, 0, _ID + 2))
         if self._batches:
             yield Text("\nopen batches", "bold")
@@ -179,7 +179,7 @@ class OneRun:
         simulated = " (simulated: nothing was paid)" if row.provider == "simulator" else ""
         yield "run", row.id
         yield "dataset", f"{row.dataset}, with {row.model}{simulated}"
-        yield "state", ": ".join(filter(None, [run.state, run.progress or run.message]))
+        yield "state", ": ".join(filter(None, [run.state, run.progress or name_options(run.message)]))
         end = f", {duration((row.finished_at - row.started_at).total_seconds())}" if row.finished_at else ""
         yield "started", f"{_minute(row.started_at)} UTC{end}"
         if cells := self._cells:

@@ -83,6 +83,7 @@ def test_the_costs_are_what_the_simulator_billed(project: Project, simulator: Si
     assert project.run("costs", "--json").last["attempts"] == 0
 
 
+@pytest.mark.long
 def test_killed_in_the_middle_the_next_build_ends_with_the_same_dataset(
     project: Project, slow_simulator: SimulatorControl
 ) -> None:
@@ -148,6 +149,7 @@ def test_a_budget_ends_the_run_short_and_nothing_goes_over_it(project: Project, 
     assert more["accepted"] == 32
 
 
+@pytest.mark.long
 def test_a_stale_draw_is_kept_until_a_refresh_is_asked_for(project: Project, simulator: SimulatorControl) -> None:
     project.spec("stale")
     build(project, simulator, "stale")
@@ -166,6 +168,7 @@ def test_a_stale_draw_is_kept_until_a_refresh_is_asked_for(project: Project, sim
     assert fresh["generated"] >= 8
 
 
+@pytest.mark.long
 def test_a_new_threshold_is_published_without_paying(project: Project, simulator: SimulatorControl) -> None:
     project.spec("threshold", quality={"min_score": 1}, per_cell=4, max_draws=1)
     simulator.script("short", "short", "short")

@@ -107,6 +107,7 @@ def test_outside_a_project_one_line_says_how_to_make_one(installed: Installed, c
     assert installed.files() == before
 
 
+@pytest.mark.long
 def test_a_new_project_builds_a_dataset_and_all_of_it_lies_in_the_project(installed: Installed, tmp_path: Path) -> None:
     before = installed.files()
     made = installed.run("convoforge", "init", "x", cwd=tmp_path)

@@ -99,6 +99,7 @@ def test_up_makes_a_house_that_builds(up: Done, house: House) -> None:
     assert {path.name.partition("-")[0] for path in version.glob("data/*.parquet")} == {"train", "validation"}
 
 
+@pytest.mark.long
 def test_a_watched_run_that_fails_says_why_and_where_to_read_more_and_the_command_fails(up: Done, house: House) -> None:
     done = house.prefect(
         "deployment", "run", "build-dataset/build", "-p", "spec=demo", "--flow-run-name", "without a key", "--watch"
@@ -129,6 +130,7 @@ def test_each_schedule_has_a_next_run_which_up_reads_back_from_the_server(up: Do
     assert f"next run {schedules['build-dataset/nightly'].next_run:%Y-%m-%d} 02:00 UTC" in up.out
 
 
+@pytest.mark.long
 def test_a_schedule_of_seconds_makes_runs_that_the_worker_executes(house: House) -> None:
     costs = house.deployment("costs")
     anchor = datetime.now(UTC).isoformat()
@@ -243,6 +245,7 @@ def test_the_auth_string_is_in_no_command_line_and_no_log_and_only_its_owner_can
         assert path.stat().st_mode & 0o077 == 0, path
 
 
+@pytest.mark.long
 def test_a_pool_of_before_loses_its_overrides_by_up(again: Again, house: House) -> None:
     assert again.up.code == 0, again.up.err
     assert house.template() == again.template

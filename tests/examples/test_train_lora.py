@@ -74,6 +74,7 @@ def test_the_command_trains_an_adapter_that_says_what_it_was_trained_on(
     assert not torch.allclose(after, before)
 
 
+@pytest.mark.long
 def test_simulated_data_is_refused_unless_a_rehearsal_is_wished(published: Path, tmp_path: Path) -> None:
     done = train(published, "--base-model", str(tmp_path))
     assert (done.returncode, done.stdout) == (1, "")

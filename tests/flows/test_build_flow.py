@@ -239,6 +239,7 @@ def test_a_budget_tells_when_it_is_used_up_to_its_shares(run_build: RunFlow, bui
     assert sorted(one["budget"] for one in again) == ["dataset", "dataset", *["run"] * 4]  # the dataset's were told already
 
 
+@pytest.mark.long
 def test_datasets_of_one_account_share_its_budget_of_the_day(run_build: RunFlow, building: Project, operator: Operator) -> None:
     shared = {"account": "team", "day_usd": 0.2, "alert_at": [0.9]}
     for name, budget in (("account-a", shared), ("account-b", shared), ("account-c", {"account": "others", "day_usd": 0.2})):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import pytest
 from support import Project
 
 from convoforge.ledger import Ledger
@@ -12,6 +13,7 @@ from convoforge.settings import Settings
 from convoforge.simulator.client import SimulatorControl
 
 
+@pytest.mark.long
 def test_a_build_s_actual_cost_lies_in_its_estimate_and_the_second_is_close(
     building: Project, simulator: SimulatorControl
 ) -> None:

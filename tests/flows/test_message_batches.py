@@ -156,6 +156,7 @@ def test_a_batch_whose_making_was_never_confirmed_is_found_by_listing(
     check_costs(building, server)
 
 
+@pytest.mark.long
 def test_of_two_alike_batches_without_a_name_each_is_recognised(
     run_build: RunFlow, building: Project, server: SimulatorControl
 ) -> None:
@@ -251,6 +252,7 @@ def _later(run_flow: RunFlow, run_build: RunFlow, building: Project, slow: Simul
     assert run == report.run_id  # who asked has paid, whoever collected
 
 
+@pytest.mark.long
 def test_what_was_paid_is_collected_though_its_model_has_been_retired(
     run_flow: RunFlow, run_build: RunFlow, building: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -292,6 +294,7 @@ def test_a_limit_holds_for_batches_too(run_build: RunFlow, building: Project, se
     assert (report.state, report.generated, len(server.rows())) == ("limited", 3, 3)
 
 
+@pytest.mark.long
 def test_a_budget_is_never_passed_and_what_it_has_room_for_is_made(
     run_build: RunFlow, building: Project, server: SimulatorControl
 ) -> None:

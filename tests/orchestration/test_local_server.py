@@ -259,6 +259,7 @@ def test_ctrl_c_while_the_server_starts_leaves_nothing_behind(number: signal.Sig
     assert note(home) is None
 
 
+@pytest.mark.long
 def test_a_second_ctrl_c_ends_at_once_with_everything_the_build_had_started(home: Path, project: Project) -> None:
     # without a cache nobody waits for the first call, and all are in flight at once
     project.spec("at-once", retry={"timeout_seconds": 120}, generation={"caching": False})

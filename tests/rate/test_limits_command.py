@@ -21,6 +21,7 @@ async def test_limits_are_shown_in_requests_a_minute_and_a_limiter_that_is_open_
     prefect_limiter: OpenLimiter, prefect_server: str, run_here: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("convoforge.orchestration.rate_limiter.REREAD_SECONDS", 0.1)
+    monkeypatch.setattr("convoforge.cli.console.out.width", 160)  # a console takes it from the environment it was made in
 
     async def run(*arguments: str) -> Done:
         return await asyncio.to_thread(run_here, "limits", *arguments, PREFECT_API_URL=prefect_server)

@@ -63,6 +63,7 @@ def goes_on(server: SimulatorControl, since: int) -> bool:
     return int(server.usage()["requests"]) >= since + 4
 
 
+@pytest.mark.long
 def test_whatever_a_run_hangs_by_may_go_away_for_a_while(
     project: Project, own_prefect: Prefect, own_postgres: Any, serve: Callable[..., SimulatorControl], start_build: StartBuild
 ) -> None:
