@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from convoforge.costs.run_figures import RunFigures, read_run_figures
-from convoforge.ledger.owners import list_living_owners
+from convoforge.ledger.owners import UNEXPECTED_END, list_living_owners
 from convoforge.ledger.runs import read_runs
 from convoforge.planning.spec import DatasetSpec
 from convoforge.pricing import dollars, usd
@@ -16,8 +16,6 @@ from convoforge.rate.limiter import describe_rate
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
-
-UNEXPECTED = "the process ended unexpectedly: killed, or the machine went down. The next build goes on from there"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +104,7 @@ def _read(connection: Connection, row: Any, is_alive: bool, now: datetime, *, al
     if state in ("running", "stopping"):
         spec = DatasetSpec.model_validate_json(row.spec) if row.spec else None
         if not is_alive:
-            state, message = "failed", UNEXPECTED
+            state, message = "failed", UNEXPECTED_END
         elif state == "running":
             report, message = {}, ""  # of a part that was suspended: the figures are of all its parts
     figures = None

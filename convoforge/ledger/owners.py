@@ -21,6 +21,9 @@ from convoforge.ledger.tables import generation_logs, owners, requests, runs
 LEASE = timedelta(seconds=90)
 RENEW_SECONDS = 20.0
 
+UNEXPECTED_END = "the process ended unexpectedly: killed, or the machine went down. The next build goes on from here"
+"""Message of a run whose process is gone. `convoforge-dead-runs` in deployments/automations.yaml has it, too."""
+
 
 @dataclass(frozen=True, slots=True)
 class Owner:
@@ -134,7 +137,7 @@ def release(connection: Connection, ids: Sequence[str], now: datetime) -> None:
 
 
 def _ended(now: datetime) -> dict[str, Any]:
-    return {"state": "failed", "finished_at": now, "message": "the process ended unexpectedly: killed, or the machine went down"}
+    return {"state": "failed", "finished_at": now, "message": UNEXPECTED_END}
 
 
 def _gone(host: str, pid: int, started: float) -> bool:

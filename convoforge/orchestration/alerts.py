@@ -36,16 +36,17 @@ ANSWER_SECONDS = 60.0
 
 
 def set_up_alerts(webhook: str, file: Path) -> list[str]:
-    """Let the server that PREFECT_API_URL leads to tell of what the automations in a file listen for. Returns their names.
+    """Let the server that PREFECT_API_URL leads to tell of what the automations in a file listen for, and register all of them.
+    Returns the names of those that send messages.
 
     Raises `ConfigError` for a webhook that cannot be one, `ConvoforgeError` where the test message does not leave.
     """
     url, auth = os.environ[URL].rstrip("/"), os.environ.get(AUTH)
     block = str(_make_block(webhook).save(BLOCK, overwrite=True))
-    automations = [with_block(one, block) for one in read_automations(file) if notifies(one)]
-    ids = register_automations(url, auth, automations)
+    automations = read_automations(file)
+    ids = register_automations(url, auth, [with_block(one, block) for one in automations])
     _send_test(url, auth, ids[TEST])
-    return [name for name in ids if name != TEST]
+    return [one["name"] for one in automations if notifies(one) and one["name"] != TEST]
 
 
 def _make_block(webhook: str) -> SlackWebhook:

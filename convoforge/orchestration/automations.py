@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
+from importlib.resources.abc import Traversable
 from typing import Any
 
 import yaml
@@ -14,7 +14,7 @@ NOTIFIES = "send-notification"
 """The type of an action that needs a notification block."""
 
 
-def read_automations(path: Path) -> list[dict[str, Any]]:
+def read_automations(path: Traversable) -> list[dict[str, Any]]:
     """The automations of a file such as `deployments/automations.yaml`."""
     found: list[dict[str, Any]] = yaml.safe_load(path.read_text(encoding="utf-8"))["automations"]
     return found

@@ -17,7 +17,7 @@ from prefect.runtime import flow_run
 from prefect.states import Cancelled, Running
 
 from convoforge.background import background_task
-from convoforge.orchestration.dead_runs import MESSAGE as DEAD_MESSAGE
+from convoforge.ledger.owners import UNEXPECTED_END
 
 WATCH_SECONDS = 4.0
 """Seconds between two reads of a run's state: a Cancel or Suspend takes effect within 5 s."""
@@ -125,7 +125,7 @@ async def _watch(run: UUID, stop: Callable[[str], None]) -> None:
                 silent = True
                 continue
             silent = False
-            if state is not None and state.is_crashed() and state.message == DEAD_MESSAGE:
+            if state is not None and state.is_crashed() and state.message == UNEXPECTED_END:
                 get_run_logger().warning("the run was taken for dead, perhaps after a sleep of the machine; it goes on")
                 await client.set_flow_run_state(run, Running(), force=True)
             elif state is not None and (change := _describe_change(state)):

@@ -1,25 +1,23 @@
 """Runs whose process was killed: Prefect does not notice by itself, and would show them as Running for ever.
 
-A run sends heartbeats, and an automation on the server marks it as Crashed when they stop. `make up` and `convoforge build` see that it is
-there; deployments/automations.yaml holds the same for other servers. The next build, or `convoforge status`, ends the run in the ledger.
+A run sends heartbeats, and an automation on the server, of deployments/automations.yaml, marks it as Crashed when they stop. `make up` and
+`convoforge build` register it, on other servers `make alerts`. The next build, or `convoforge status`, ends the run in the ledger.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
+from importlib.resources import files
 from time import monotonic, sleep
 from typing import Any
 
+from convoforge.orchestration.automations import read_automations, register_automations
 from convoforge.orchestration.server_api import ask
 
 NAME = "convoforge-dead-runs"
-MESSAGE = "the process ended unexpectedly: killed, or the machine went down. The next build goes on from here"
 
 HEARTBEAT_SECONDS = 30
 """Seconds between two heartbeats of a run, which PREFECT_FLOWS_HEARTBEAT_FREQUENCY sets: the least that Prefect allows."""
-
-DEAD_AFTER_SECONDS = 120
-"""Seconds without a heartbeat, or any other sign, after which a run is dead."""
 
 RECORDED_SECONDS = 6.0
 """Seconds after which a server has recorded what it was told of task runs: it does so every five."""
@@ -27,34 +25,17 @@ RECORDED_SECONDS = 6.0
 SUSPENDED_EVENT = "convoforge.run.suspended"
 """The last sign of a run that was suspended: its heartbeats go on while it drains."""
 
-_FLOWS = ("build-dataset", "join-build", "collect-message-batches", "generate-requests", "cost-report", "train-lora")
-
-
-def make_automation(within: int = DEAD_AFTER_SECONDS) -> dict[str, Any]:
-    """The automation, as Prefect's API takes it."""
-    return {
-        "name": NAME,
-        "description": "Marks a run as Crashed when its process is gone: no heartbeat any more, and no end.",
-        "enabled": True,
-        "trigger": {
-            "type": "event",
-            "posture": "Proactive",
-            "after": ["prefect.flow-run.heartbeat"],
-            "expect": ["prefect.flow-run.*", SUSPENDED_EVENT],
-            "match": {"prefect.resource.id": "prefect.flow-run.*"},
-            "match_related": {"prefect.resource.role": "flow", "prefect.resource.name": list(_FLOWS)},
-            "for_each": ["prefect.resource.id"],
-            "threshold": 1,
-            "within": within,
-        },
-        "actions": [{"type": "change-flow-run-state", "state": "CRASHED", "message": MESSAGE}],
-    }
-
 
 def mark_dead_runs(url: str, auth: str | None) -> None:
     """Let a server mark the runs of killed processes. Raises `OSError` where it does not answer."""
     if not ask(url, auth, "/automations/filter", {"automations": {"name": {"any_": [NAME]}}}):
-        ask(url, auth, "/automations/", make_automation())
+        register_automations(url, auth, [find_automation()])
+
+
+def find_automation() -> dict[str, Any]:
+    """The automation, as Prefect's API takes it: the package carries the file for new projects."""
+    listed = read_automations(files("convoforge") / "starter" / "automations.yaml")
+    return next(one for one in listed if one["name"] == NAME)
 
 
 def await_task_runs(url: str, auth: str | None, since: datetime, seconds: float) -> None:

@@ -32,7 +32,15 @@ def test_a_project_is_made_of_the_repositorys_own_configs(outside: Project) -> N
     }
     assert made["prefect.yaml"] == (ROOT / "deployments" / "prefect.yaml").read_bytes()
     rest = {name for name in made if not name.startswith("configs/")}
-    assert rest == {"convoforge.toml", "prefect.yaml", "job-template.json", ".env.example", ".gitignore", "README.md"}
+    assert rest == {
+        "convoforge.toml",
+        "prefect.yaml",
+        "job-template.json",
+        "automations.yaml",
+        ".env.example",
+        ".gitignore",
+        "README.md",
+    }
     assert f"A project is in {outside.folder}/my project" in done.out
     assert "cd 'my project'" in done.out
 

@@ -101,9 +101,10 @@ def test_alerts_are_set_up_in_one_step_tell_a_web_address_and_then_a_mailbox_and
         monkeypatch.setenv("WEBHOOK", address)
         alerts.main([str(FILE)])
         assert capsys.readouterr().out.startswith(f"A test message is on its way. You are told of: {', '.join(NAMES)}.")
-        assert sorted(one["name"] for one in registered(prefect_server)) == sorted([*NAMES, alerts.TEST])
+        assert sorted(one["name"] for one in registered(prefect_server)) == sorted([*NAMES, alerts.TEST, "convoforge-dead-runs"])
         [block] = blocks(prefect_server)
-        used = {action["block_document_id"] for one in registered(prefect_server) for action in one["actions"]}
+        actions = [action for one in registered(prefect_server) for action in one["actions"]]
+        used = {action["block_document_id"] for action in actions if action["type"] == "send-notification"}
         assert used == {block["id"]}
         assert "of-nobody-else" not in json.dumps(block)  # Prefect keeps it encrypted, and shows it to nobody
     assert {one["title"] for one in messages} == {"convoforge: test message"}

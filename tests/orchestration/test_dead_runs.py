@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ import yaml
 from support import Project
 from watching import free_port, prefect_home, wait_for
 
-from convoforge.orchestration.dead_runs import HEARTBEAT_SECONDS, MESSAGE, NAME, make_automation
+from convoforge.ledger.owners import UNEXPECTED_END
+from convoforge.orchestration.dead_runs import HEARTBEAT_SECONDS, find_automation
 from convoforge.orchestration.local_server import use_server
 from convoforge.orchestration.server_api import ask
 from convoforge.orchestration.server_home import AUTH
@@ -32,10 +34,11 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_the_file_for_other_servers_has_the_same_automation_and_a_worker_sets_the_heartbeats() -> None:
-    listed = yaml.safe_load((ROOT / "deployments" / "automations.yaml").read_text())["automations"]
-    [ours] = [one for one in listed if one["name"] == NAME]
-    assert ours == make_automation()
+def test_the_automation_knows_our_flows_and_words_and_a_worker_sets_the_heartbeats() -> None:
+    ours = find_automation()
+    declared = set(re.findall(r'@flow\(name="([a-z-]+)"', "".join(path.read_text() for path in (ROOT / "flows").glob("*.py"))))
+    assert {*ours["trigger"]["match_related"]["prefect.resource.name"]} == declared
+    assert ours["actions"][0]["message"] == UNEXPECTED_END
     template = yaml.safe_load((ROOT / "deployments" / "job-template.json").read_text())
     assert "env" not in template["job_configuration"]  # it would take in what a run brings
     assert make_environment({})["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] == str(HEARTBEAT_SECONDS)
@@ -48,7 +51,8 @@ def test_a_run_that_is_killed_is_dead_in_status_at_once_and_crashed_in_prefect_s
     project.spec("killed", per_cell=8, limits={"max_requests": 100_000, "concurrency": 2})
     with use_server() as server:
         auth = os.environ[AUTH]
-        ask(server.url, auth, "/automations/", make_automation(within=10))
+        ours = find_automation()
+        ask(server.url, auth, "/automations/", {**ours, "trigger": {**ours["trigger"], "within": 10}})
         build = project.start("build", "killed", "--simulate", "--json", ANTHROPIC_BASE_URL=slow_simulator.url)
         wait_for(lambda: slow_simulator.usage()["requests"] >= 2, "calls in flight")
         build.kill()
@@ -61,7 +65,7 @@ def test_a_run_that_is_killed_is_dead_in_status_at_once_and_crashed_in_prefect_s
             [run] = ask(server.url, auth, "/flow_runs/filter", {})
             return run if run["state"]["type"] == "CRASHED" else None
 
-        assert wait_for(crashed, "the run that is marked", 90)["state"]["message"] == MESSAGE
+        assert wait_for(crashed, "the run that is marked", 90)["state"]["message"] == UNEXPECTED_END
 
 
 @pytest.mark.long
@@ -75,6 +79,6 @@ def test_a_server_that_ends_with_its_build_leaves_no_task_run_running(
     assert (done.code, done.last["state"]) == (3, "partial"), done.err
     with sqlite3.connect(home / "prefect.db") as connection:
         states = dict(connection.execute("SELECT state_type, count(*) FROM task_run GROUP BY state_type").fetchall())
-        assert connection.execute("SELECT name FROM automation").fetchall() == [(NAME,)]
+        assert connection.execute("SELECT name FROM automation").fetchall() == [("convoforge-dead-runs",)]
     assert not {"RUNNING", "PENDING"} & states.keys(), states
     assert sum(states.values()) >= done.last["generated"] + 3
