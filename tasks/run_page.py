@@ -145,7 +145,7 @@ def _format_reasons(report: BuildReport, reasons: Sequence[Reason]) -> str:
 def _format_samples(rows: Sequence[Any]) -> str:
     if not rows:
         return ""
-    return "\n\n".join(("## Three conversations", *map(_format_sample, rows)))
+    return "\n\n".join(("## Conversations", *map(_format_sample, rows)))
 
 
 def _format_sample(row: Any) -> str:

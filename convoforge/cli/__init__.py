@@ -29,7 +29,8 @@ app = App(
     console=out,
     help_format="plaintext",
     suppress_keyboard_interrupt=False,  # else it would end without a word
-    help_epilogue="Exit codes: 0 done; 1 failed; 2 wrong input; 3 ended short (budget, stop, exhausted cells, failures left).",
+    help_epilogue="Exit codes: 0 done; 1 failed; 2 wrong input; 3 ended short (budget, stop, exhausted cells, failures left, a no to the "
+    "question).",
 )
 
 COMMANDS = {

@@ -95,7 +95,7 @@ def build(
         _announce(seen, options, explain_model(spec, options, settings))
     if asks and (spends or (seen.stranded.conversations and sys.stdin.isatty())) and not _agreed(seen):
         out.print("Nothing was sent.")
-        return DONE
+        return ENDED_SHORT
     if not asks or sys.stdin.isatty():  # somebody agreed, so as much may leave as the forecast says
         options = options.model_copy(update={"strand": 1.0})
     try:
@@ -331,6 +331,7 @@ def _summarize(report: BuildReport) -> None:
         if simulated:
             out.print("\n[yellow]A simulator wrote these conversations: look at them, do not train on them.[/yellow]")
     if report.needs_revision or report.dropped or report.failed:
-        out.print(f"\n`convoforge errors {report.run_id[:8]}` says why each was not accepted or failed, and what to do.")
+        which = report.run_id[:8] if report.generated or report.failed else report.dataset
+        out.print(f"\n`convoforge errors {which}` says why each was not accepted or failed, and what to do.")
     if report.state in ("partial", "failed") and report.generated:
         out.print("\nThe next build goes on from here; nothing is paid twice.")

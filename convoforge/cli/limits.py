@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 from cyclopts import Parameter
+from rich.markup import escape
 
 from convoforge.cli.console import errors, grid, out, print_json
 from convoforge.cli.local_server import open_server
@@ -43,8 +44,10 @@ def limits(
             "No limits yet: the first build makes them, from `limits` in its spec." if not which else f"No limit has {which!r}."
         )
         return DONE
-    columns = ["model", "endpoint", "key", "a minute", "at once", "in use now"]
-    out.print(grid(columns, (_line(one) for one in found), left=3))
+    for endpoint in dict.fromkeys(one.endpoint for one in found):
+        out.print(f"[dim]{escape(endpoint)}[/dim]")
+        own = (_line(one) for one in found if one.endpoint == endpoint)
+        out.print(grid(["model", "key", "a minute", "at once", "in use now"], own, left=2))
     for one in found:
         if not one.active:
             out.print(f"[yellow]{one.model} {one.kind} is switched off in Prefect, so nothing is sent: switch it on.[/yellow]")
@@ -71,7 +74,7 @@ def _only_one(found: list[SharedLimit], which: str) -> SharedLimit:
 
 def _line(one: SharedLimit) -> list[str]:
     kind = one.kind.replace("-", " ")
-    return [one.model, one.endpoint, one.key, f"{one.per_minute:,.0f} {kind}", f"{one.burst:,.1f}", f"{_share(one):.0%}"]
+    return [one.model, one.key, f"{one.per_minute:,.0f} {kind}", f"{one.burst:,.1f}", f"{_share(one):.0%}"]
 
 
 def _share(one: SharedLimit) -> float:

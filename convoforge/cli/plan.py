@@ -54,7 +54,7 @@ def plan(
         made_first = _fly(known, options, settings, pilot, yes=yes)
         if made_first is None:
             out.print("Nothing was sent.")
-            return DONE
+            return ENDED_SHORT
         known = read_known(resolved, options, settings)
     counted, trouble = _count(known.plan, settings, wished=count)
     api = "anthropic" if options.simulate else settings.api

@@ -30,7 +30,7 @@ async def test_limits_are_shown_in_requests_a_minute_and_a_limiter_that_is_open_
         model = limiter._keys[0].buckets[0].name.split(":")[1]  # type: ignore[attr-defined]
         shown = await run(model)
         assert shown.code == 0, shown.err
-        assert [line.split()[2:5] for line in shown.out.splitlines() if model in line] == [
+        assert [line.split()[1:4] for line in shown.out.splitlines() if model in line] == [
             ["3f2a9c", "30,000", "input"],
             ["3f2a9c", "50", "requests"],
             ["b00b1e", "30,000", "input"],
