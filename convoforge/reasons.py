@@ -144,8 +144,8 @@ def group(incidents: Iterable[Incident]) -> list[Group]:
 def _make(some: list[Incident]) -> Group:
     first = some[0]
     lacks = [find_to_do(first.what, f"{name}: {text}") for name, text in first.lacks]
-    told = list(dict.fromkeys(lacks or [find_to_do(first.what, first.words)]))
-    to_do = "; ".join([told[0], *(text[0].lower() + text[1:] for text in told[1:])])
+    advice = list(dict.fromkeys(lacks or [find_to_do(first.what, first.words)]))
+    to_do = "; ".join([advice[0], *(text[0].lower() + text[1:] for text in advice[1:])])
     return Group(Reason(first.what, _generalize(first), sum(one.count for one in some), "", to_do), first)
 
 

@@ -157,16 +157,16 @@ def _taking_nothing_new() -> Iterator[None]:
 
 def _await_runs(worker: Process) -> None:
     """Wait for the runs of a worker to end, however long they take: they go on with what they were started with."""
-    said, last_seen = False, time.monotonic()
+    announced, last_seen = False, time.monotonic()
     while worker.runs and time.monotonic() - last_seen < QUIET_SECONDS:
         if _list_runs(worker):
             last_seen = time.monotonic()
-            if not said:
+            if not announced:
                 print(
                     "waiting for the runs of the worker to end (Ctrl-C leaves it as it is; `make down` lets them drain) …",
                     flush=True,
                 )
-            said = True
+            announced = True
         time.sleep(0.2)
 
 

@@ -118,7 +118,7 @@ def make_trainer(rows: Mapping[str, Any], output: Path, options: TrainOptions) -
     )
 
 
-def make_progress(tell: Callable[[str], None]) -> Any:
+def make_progress(report: Callable[[str], None]) -> Any:
     """A callback of the trainer that tells steps and losses."""
     from transformers import TrainerCallback
 
@@ -126,14 +126,14 @@ def make_progress(tell: Callable[[str], None]) -> Any:
         def on_log(self, _args: Any, state: Any, _control: Any, logs: Mapping[str, Any], **_more: Any) -> None:
             losses = [f"{name.replace('_', ' ')} {float(logs[name]):.3f}" for name in ("loss", "eval_loss") if name in logs]
             if losses:
-                tell(f"step {state.global_step} of {state.max_steps}: {', '.join(losses)}")
+                report(f"step {state.global_step} of {state.max_steps}: {', '.join(losses)}")
 
     return TrainingProgress()
 
 
-def train(dataset: str, options: TrainOptions, tell: Callable[[str], None] = print) -> Trained:
+def train(dataset: str, options: TrainOptions, report: Callable[[str], None] = print) -> Trained:
     """Train an adapter on the version at `dataset`, a path or a URL, and save it with `training.json`, which says on what and how.
-    `tell` gets a line for each few steps.
+    `report` gets a line for each few steps.
 
     Raises `ValueError` for simulated data without `simulated`, `OSError` where dataset or model cannot be read.
     """
@@ -145,7 +145,7 @@ def train(dataset: str, options: TrainOptions, tell: Callable[[str], None] = pri
     output = Path(options.output or f"adapters/{manifest['dataset']}/v{manifest['version']:04d}")
     trainer = make_trainer(load_splits(dataset, manifest["splits"]), output, options)
     trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(make_progress(tell))
+    trainer.add_callback(make_progress(report))
     metrics = dict(trainer.train().metrics) | (trainer.evaluate() if trainer.eval_dataset is not None else {})
     trainer.save_model(str(output))
     facts = {key: manifest[key] for key in ("dataset", "version", "data_sha256", "provider")}

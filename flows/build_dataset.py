@@ -37,8 +37,8 @@ from convoforge.tasks.messages import read_data
 from convoforge.tasks.progress import show_progress
 from convoforge.tasks.publish import publish
 from convoforge.tasks.report import BuildReport, one_line, report_run
+from convoforge.tasks.run_log import log_plan, name_run, point_further
 from convoforge.tasks.score import score_answers
-from convoforge.tasks.story import name_run, point_further, tell_plan
 
 
 @flow(name="build-dataset", validate_parameters=True)
@@ -103,7 +103,7 @@ async def _prepare(opened: BuildRun, options: BuildOptions, workers: int) -> int
     seen = await asyncio.to_thread(lambda: forecast(read_known_of_plan(opened.ledger, opened.plan), options))
     if seen.again:
         await opened.ledger.awrite(requeue, [draw.request_id for draw in seen.again])
-    await tell_plan(seen, simulated=options.simulate)
+    await log_plan(seen, simulated=options.simulate)
     opened.state.stale = 0 if options.refresh else len(seen.stale)
     opened.know_accepted(seen.status, {draw.request_id for draw in seen.again})
     opened.state.estimated = await _keep_estimate(opened, seen.costs)

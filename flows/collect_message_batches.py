@@ -23,8 +23,8 @@ from convoforge.settings import Settings
 from convoforge.tasks.message_batches import collect_results
 from convoforge.tasks.publish import publish
 from convoforge.tasks.report import BuildReport, one_line, report_run
+from convoforge.tasks.run_log import name_run, point_further
 from convoforge.tasks.score import score_answers
-from convoforge.tasks.story import name_run, point_further
 
 
 class CollectOptions(FormSection):

@@ -22,7 +22,7 @@ from convoforge.markdown import table_row
 from convoforge.planning.forms import FormSection
 from convoforge.settings import Settings
 from convoforge.tasks.report import one_line
-from convoforge.tasks.story import name_run, point_further
+from convoforge.tasks.run_log import name_run, point_further
 
 
 class CostOptions(FormSection):

@@ -23,8 +23,8 @@ from convoforge.planning.spec import ADHOC
 from convoforge.planning.templates import Library
 from convoforge.pricing import dollars
 from convoforge.tasks.report import format_usd, one_line
+from convoforge.tasks.run_log import name_run, point_further
 from convoforge.tasks.run_page import show_usd
-from convoforge.tasks.story import name_run, point_further
 
 
 class RequestsReport(BaseModel):

@@ -22,7 +22,7 @@ from convoforge.orchestration.open_build import WATCH_SECONDS, open_build_run
 from convoforge.orchestration.run_names import present_run
 from convoforge.settings import Settings
 from convoforge.tasks.report import one_line
-from convoforge.tasks.story import point_further
+from convoforge.tasks.run_log import point_further
 
 
 @flow(name="join-build", validate_parameters=True)

@@ -20,7 +20,7 @@ from convoforge.ledger.requests import Claimed, claim
 from convoforge.models import Outcome, Status
 from convoforge.orchestration.build_run import BuildRun, current_run
 from convoforge.tasks.messages import end_conversation, end_shard, explain, has_failed, is_unsent, read_data
-from convoforge.tasks.story import tell_round
+from convoforge.tasks.run_log import log_round
 
 T = TypeVar("T")
 
@@ -63,7 +63,7 @@ async def generate(opened: BuildRun, ids: Sequence[int], names: Mapping[int, str
     shards = shard(ids, opened.state.todo)
     if not shards:
         return set()
-    tell_round(opened, len(ids), len(shards))
+    log_round(opened, len(ids), len(shards))
     # Enough shards at once that what begins, is written down or ends slowly in some leaves no call in flight unused.
     width = asyncio.Semaphore(ceil(1.5 * opened.plan.spec.limits.concurrency / len(shards[0])) + 2)
 

@@ -18,7 +18,7 @@ from convoforge.background import background_task
 from convoforge.ledger.budgets import describe_budget, list_budget_scopes, name_account, read_budgets
 from convoforge.orchestration.build_run import BuildRun, Progress
 from convoforge.pricing import dollars, usd
-from convoforge.tasks.story import Teller
+from convoforge.tasks.run_log import ProgressLog
 
 PROGRESS_SECONDS = 5.0
 
@@ -42,7 +42,7 @@ class _Watch:
         self._opened = opened
         self._artifact: UUID | None = None
         self._reported = reported
-        self._teller = Teller()
+        self._log = ProgressLog()
 
     async def go_on(self) -> None:
         while True:
@@ -60,7 +60,7 @@ class _Watch:
                     self._reported.add(name)
                     get_run_logger().warning(alert["message"])
                     emit_event(BUDGET_EVENT, resource=_resource(self._opened), payload=alert)
-            self._teller.tell(now, describe(now))
+            self._log.write(now, describe(now))
             if self._artifact is None:
                 self._artifact = await acreate_progress_artifact(share, description=describe(now))
             else:

@@ -17,7 +17,7 @@ from convoforge.orchestration.build_run import BuildRun, current_run
 from convoforge.planning.plan import Plan
 from convoforge.publish import Published
 from convoforge.tasks.retries import DELAYS, RETRIES, is_worth_a_retry
-from convoforge.tasks.story import tell_version
+from convoforge.tasks.run_log import describe_version
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ async def publish_version() -> Any:
         add_asset_metadata(
             asset_of(opened.plan), {"version": published.version, "path": str(published.path), "run_id": opened.run_id}
         )
-    message = tell_version(published)
+    message = describe_version(published)
     get_run_logger().info("%s", message[:1].upper() + message[1:])
     return Completed(name="Completed" if new else "Cached", message=message, data=Release(published, summary))
 

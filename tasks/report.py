@@ -168,7 +168,7 @@ def _collected(answers: int) -> tuple[str, ...]:
 def _odd(remarks: Remarks, opened: BuildRun) -> Iterator[str]:
     if remarks.without_usage:
         yield (
-            f"{format_count(remarks.without_usage, 'answer')} told no usage that can be true: each may have been billed, and counts "
+            f"{format_count(remarks.without_usage, 'answer')} came without a plausible usage: each may have been billed, and counts "
             "at its worst case (generation_logs.usage_known)"
         )
     asked = opened.plan.spec.model
@@ -179,8 +179,8 @@ def _odd(remarks: Remarks, opened: BuildRun) -> Iterator[str]:
             if price_answered(model, batch=batch)
             else "maybe billed at the worst case, as no price of it is known"
         )
-        said = format_count(answers, "answer is", "answers are")
-        yield f"{said} of another model than was asked for: '{model}' instead of '{asked}', counted {cost}"
+        subject = format_count(answers, "answer is", "answers are")
+        yield f"{subject} of another model than was asked for: '{model}' instead of '{asked}', counted {cost}"
     for terms, answers in remarks.terms.items():
         if special := describe_terms(asked, terms):
             yield f"{format_count(answers, 'answer was', 'answers were')} billed with {special}"

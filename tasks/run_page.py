@@ -150,11 +150,11 @@ def _format_samples(rows: Sequence[Any]) -> str:
 
 def _format_sample(row: Any) -> str:
     turns = read_conversation(row.turns, row.system).turns
-    said = [f"**{turn.role}:** {inline(_cut(turn.content))}" for turn in turns[:MAX_TURNS]]
+    lines = [f"**{turn.role}:** {inline(_cut(turn.content))}" for turn in turns[:MAX_TURNS]]
     if len(turns) > MAX_TURNS:
-        said.append(f"… {len(turns) - MAX_TURNS} more turns")
+        lines.append(f"… {len(turns) - MAX_TURNS} more turns")
     head = f"{row.persona} · {row.emotion} · {row.topic} · {row.tier}"
-    return "\n\n".join((f"### {inline(head)}: score {row.score}", *said))
+    return "\n\n".join((f"### {inline(head)}: score {row.score}", *lines))
 
 
 def _cut(text: str) -> str:

@@ -64,8 +64,8 @@ async def _ask(settings: Settings, index: int, shown: str, model: str, spec: Dat
 
 
 def _compare_limits(headers: Mapping[str, str], model: str, spec: DatasetSpec | None) -> Iterator[Finding]:
-    told = {kind: headers.get(f"anthropic-ratelimit-{kind}-limit", "") for kind in KINDS}
-    announced = {kind: int(limit) for kind, limit in told.items() if limit.isdecimal()}
+    values = {kind: headers.get(f"anthropic-ratelimit-{kind}-limit", "") for kind in KINDS}
+    announced = {kind: int(limit) for kind, limit in values.items() if limit.isdecimal()}
     if spec is None:
         return
     asked = _ask_rate(spec)

@@ -55,11 +55,11 @@ def check_spending(settings: Settings, specs: Sequence[DatasetSpec], now: dateti
     else:
         yield good("calls", what)
     for name, spent, cap in left:
-        said = f"{name}: {dollars(usd(spent))} of today's {dollars(usd(cap))} spent or reserved"
+        text = f"{name}: {dollars(usd(spent))} of today's {dollars(usd(cap))} spent or reserved"
         yield (
-            warning("budget", said, "nothing more is sent until midnight UTC; `budget.day_usd` in the spec")
+            warning("budget", text, "nothing more is sent until midnight UTC; `budget.day_usd` in the spec")
             if spent >= cap
-            else good("budget", said)
+            else good("budget", text)
         )
 
 

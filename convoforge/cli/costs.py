@@ -49,8 +49,8 @@ def costs(
         imperfect = summary.attempts > summary.accepted
         reasons = ledger.read(read_reasons, Period(provider, start, end).match_attempts()) if imperfect else ()
     if as_json:
-        told = [one.as_json() for one in reasons]
-        print_json({**summary.as_json(), "reasons": told, "ledger": show_database(settings.database_url)})
+        reasons_as_json = [one.as_json() for one in reasons]
+        print_json({**summary.as_json(), "reasons": reasons_as_json, "ledger": show_database(settings.database_url)})
         return DONE
     if simulated:
         out.print("[yellow]Simulated: none of this was paid.[/yellow]")

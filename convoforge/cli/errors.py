@@ -44,10 +44,10 @@ def errors(
     if which is None:
         out.print("No runs yet: `convoforge build demo --simulate` makes one.")
         return DONE
-    told = about["message"] and f"{about['state']}: {name_options(about['message'])}"
+    state = about["message"] and f"{about['state']}: {name_options(about['message'])}"
     name = f"run {about['run_id'][:8]} of {about['dataset']}" if about["run_id"] else f"dataset {about['dataset']}, all runs"
     head = f"[bold]{escape(name)}[/bold]{' (simulated)' if about['provider'] == 'simulator' else ''}"
-    out.print(f"{head}{escape(f', {told}') if told else ''}\n")
+    out.print(f"{head}{escape(f', {state}') if state else ''}\n")
     if reasons:
         out.print(make_table(reasons))
     else:
@@ -73,5 +73,5 @@ def _find(ledger: Ledger, given: str | None, *, simulated: bool) -> tuple[dict[s
         known = f"{'several' if rows else 'no'} runs begin with '{given}', and no dataset has this name"
         raise ConfigError(f"{known}: `convoforge status` lists the runs")
     own = rows[0]
-    told = {"run_id": own.id, "dataset": own.dataset, "provider": own.provider, "state": own.state, "message": own.message}
-    return about | told, of_run(own.id)
+    found = {"run_id": own.id, "dataset": own.dataset, "provider": own.provider, "state": own.state, "message": own.message}
+    return about | found, of_run(own.id)

@@ -39,9 +39,9 @@ _LONGEST_NAME = 22
 
 
 class View(Protocol):
-    """Something to look at again and again: `look` reads it anew, `line` is what it is in short."""
+    """Something that is shown again and again: `refresh` reads it anew, `line` is its short form."""
 
-    def look(self) -> None: ...
+    def refresh(self) -> None: ...
 
     def render(self) -> RenderableType: ...
 
@@ -68,7 +68,7 @@ class Overview:
         self._batches: list[OpenBatch] = []
         self._over: list[OpenBatch] = []
 
-    def look(self) -> None:
+    def refresh(self) -> None:
         """Read the ledger."""
         _end_dead_runs(self._ledger)
         self._runs = self._ledger.read(read_known_runs, datetime.now(UTC))
@@ -110,8 +110,8 @@ class Overview:
             started, cost = _minute(one.row.started_at) or "", dollars(Decimal(one.cost_usd))
             yield _row([one.row.id[:_ID], one.row.dataset, one.state, started, f"{one.generated:,}", cost], width)
             simulated = "simulated" if one.row.provider == "simulator" else ""
-            if told := ": ".join(filter(None, [simulated, one.progress or name_options(one.message)])):
-                yield Padding(Text(printable_line(told), "dim"), (0, 0, 0, _ID + 2))
+            if text := ": ".join(filter(None, [simulated, one.progress or name_options(one.message)])):
+                yield Padding(Text(printable_line(text), "dim"), (0, 0, 0, _ID + 2))
         if self._batches:
             yield Text("\nopen batches", "bold")
             yield from (Text(printable_line(_outlook(one))) for one in self._batches)
@@ -131,7 +131,7 @@ class OneRun:
         self._cells: CellCounts | None = None
         self._reasons: tuple[Reason, ...] = ()
 
-    def look(self) -> None:
+    def refresh(self) -> None:
         """Read the ledger."""
         _end_dead_runs(self._ledger)
         found = self._ledger.read(read_known_runs, datetime.now(UTC), run=self._given)
@@ -221,8 +221,8 @@ def _describe_cells(cells: CellCounts) -> Iterator[tuple[str, str]]:
         "refused": cells.refused,
         "pending": cells.pending,
     }
-    if told := ", ".join(f"{count:,} {name}" for name, count in counts.items() if count):
-        yield "not accepted", told
+    if text := ", ".join(f"{count:,} {name}" for name, count in counts.items() if count):
+        yield "not accepted", text
     yield "cells", f"{cells.full:,} of {cells.cells:,} full, {cells.short:,} short, {cells.exhausted:,} out of draws"
     for name, held in cells.shortest:
         yield "", f"{name}: {held}"

@@ -38,7 +38,7 @@ def status(
     where = show_database(settings.database_url)
     with Ledger(settings.database_url) as ledger:
         view = Overview(ledger, where) if run is None else OneRun(ledger, where, run)
-        view.look()
+        view.refresh()
         if watch:
             _watch(view, as_json=as_json)
         if as_json:
@@ -54,12 +54,12 @@ def _watch(view: View, *, as_json: bool) -> None:
         with Live(view.render(), console=out, auto_refresh=False) as live:
             while view.goes_on:
                 time.sleep(WATCH_SECONDS)
-                view.look()
+                view.refresh()
                 live.update(view.render(), refresh=True)
         return
-    said = ""
+    shown = ""
     while view.goes_on:
-        if not as_json and view.line != said:
-            out.print(said := view.line, markup=False)
+        if not as_json and view.line != shown:
+            out.print(shown := view.line, markup=False)
         time.sleep(WATCH_SECONDS)
-        view.look()
+        view.refresh()

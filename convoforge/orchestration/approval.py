@@ -1,5 +1,5 @@
-"""A run that would cost more than `approve_above_usd` waits until somebody says yes: in a form of Prefect's UI, or by
-`convoforge approve`. Nothing is open meanwhile: no process, no lease, no claim."""
+"""A run that would cost more than `approve_above_usd` waits for approval, given in a form of Prefect's UI or by `convoforge approve`.
+Nothing is open meanwhile: no process, no lease, no claim."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ APPROVAL_EVENT = "convoforge.approval.wanted"
 
 
 class Approval(RunInput):
-    """What somebody says to the estimate of a run."""
+    """The answer to the question whether a run may spend its estimate."""
 
     decision: Literal["approve", "decline"] = Field(
         title="Decision",
@@ -71,7 +71,7 @@ async def await_approval(spec: DatasetSpec, options: BuildOptions, settings: Set
                 )
             mark = ("simulated",) if options.simulate else ()
             await present_run(" · ".join((spec.name, f"{seen.missing:,} to make", *mark)), spec.name, *mark)
-            _tell(run, seen, limit)
+            _announce(run, seen, limit)
     try:
         answer = await asuspend_flow_run(Approval.with_initial_data(_describe(seen, limit)), key=key)
     except Pause:
@@ -113,7 +113,7 @@ def _describe(seen: Forecast, limit: Decimal) -> str:
     )
 
 
-def _tell(run: FlowRun, seen: Forecast, limit: Decimal) -> None:
+def _announce(run: FlowRun, seen: Forecast, limit: Decimal) -> None:
     name, provider = seen.plan.spec.name, seen.plan.provider
     message = f"{_describe(seen, limit)} It waits: Resume in Prefect's UI, or convoforge approve {run.id.hex[:8]}"
     get_run_logger().warning("%s", message)

@@ -1,4 +1,4 @@
-"""What Prefect itself writes into the log of a run, made fit to be read."""
+"""A filter for what Prefect itself writes into the log of a run."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import logging
 import re
 
 _AGAIN = re.compile(r"Task run failed with state: ")
-"""Said again, with the reason, by the line that says how the task run ended."""
+"""Repeated, with the reason, in the line about the end of the task run."""
 
 _AS_ASKED = re.compile(r"Finished in state (Cancell(ed|ing)|Paused|Suspended)\b")
-"""What somebody has asked for is no error."""
+"""States that somebody has asked for: no errors."""
 
 
-class PrefectsWords(logging.Filter):
-    """For the loggers of flow runs and task runs: leaves out what is said twice, and calls nothing an error that somebody asked for."""
+class PrefectLogFilter(logging.Filter):
+    """For the loggers of flow runs and task runs: drops repeated lines, and logs a state that somebody asked for as INFO."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         text = record.getMessage()
@@ -24,5 +24,5 @@ class PrefectsWords(logging.Filter):
         return True
 
 
-IN_PREFECTS_WORDS = PrefectsWords()
+PREFECT_LOG_FILTER = PrefectLogFilter()
 """One for all: a logger takes the same filter only once."""

@@ -1,4 +1,4 @@
-"""What a run is called in Prefect: what it does, unless somebody has named it. And its tags, wherever it was started."""
+"""The name of a run in Prefect: what it does, unless somebody has named it. And its tags, wherever it was started."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
 TAG = "convoforge"
-"""What all runs are tagged with."""
+"""Tag of all runs."""
 
 _GREEK = (
     "alpha|beta|gamma|delta|epsilon|zeta|eta|theta|iota|kappa|lambda|mu|nu|xi|omicron|pi|rho|sigma|tau|upsilon|phi|chi|psi|omega"
@@ -29,8 +29,8 @@ no number and is taken for somebody's own, as `beta-test` is; or a product and a
 
 
 async def present_run(name: str, *tags: str, instead_of: str = "") -> None:
-    """Call the run of this flow so, unless somebody has given it a name other than `instead_of`, and tag it. Only for people: nothing
-    goes by it."""
+    """Name and tag the run of this flow. A name that somebody has given it stays, unless it is `instead_of`. For people only: nothing
+    depends on it."""
     if not flow_run.id:
         return
     try:

@@ -43,8 +43,8 @@ def summarize_errors(log: Path, start: int = 0) -> str | None:
     if not errors:
         return None
     lines = [line.strip() for line in errors[-1].splitlines() if line.strip()]
-    said = lines[0].rpartition(" | ")[2]
-    cause = lines[-1] if len(lines) > 1 and lines[-1] not in said else ""
-    last = " ".join(f"{said} {cause}".split())[:300]
+    first = lines[0].rpartition(" | ")[2]
+    cause = lines[-1] if len(lines) > 1 and lines[-1] not in first else ""
+    last = " ".join(f"{first} {cause}".split())[:300]
     many = "an error" if len(errors) == 1 else f"{len(errors)} errors, the last"
     return f"the Prefect server logged {many}: {last} (see {log})"

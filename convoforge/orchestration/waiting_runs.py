@@ -11,8 +11,7 @@ from convoforge.errors import ConfigError, ConvoforgeError
 from convoforge.orchestration.server_api import ask
 
 APPROVAL_KEY = "approval-"
-"""How the key of a pause begins that waits for approval; the amount follows, in US cents."""
-
+"""First part of the key of a pause that waits for approval; the amount follows, in US cents."""
 
 BUSY_TRIES = 20
 """Maximum number of times that a busy server is asked, half a second apart."""
@@ -38,7 +37,7 @@ def list_waiting(url: str, auth: str | None) -> list[WaitingRun]:
 
 
 def find_waiting(runs: list[WaitingRun], given: str) -> WaitingRun:
-    """The run whose name or id begins so. Raises `ConfigError` where that is not one of them."""
+    """The run whose name or id begins with `given`. Raises `ConfigError` where that is not one of them."""
     plain = given.replace("-", "")
     found = [run for run in runs if plain and (run.name.startswith(given) or run.id.replace("-", "").startswith(plain))]
     if len(found) == 1:
@@ -50,9 +49,9 @@ def find_waiting(runs: list[WaitingRun], given: str) -> WaitingRun:
 
 def answer_run(url: str, auth: str | None, run: WaitingRun, decision: Literal["approve", "decline"]) -> None:
     """Answer a run's question; it goes on, or ends. Raises `ConvoforgeError` where Prefect does not take the answer."""
-    said = _ask(url, auth, f"/flow_runs/{run.id}/resume", {"run_input": {"decision": decision}})
-    if said["status"] != "ACCEPT":
-        raise ConvoforgeError(f"Prefect does not resume the run '{run.name}': {(said.get('details') or {}).get('reason')}")
+    answer = _ask(url, auth, f"/flow_runs/{run.id}/resume", {"run_input": {"decision": decision}})
+    if answer["status"] != "ACCEPT":
+        raise ConvoforgeError(f"Prefect does not resume the run '{run.name}': {(answer.get('details') or {}).get('reason')}")
 
 
 def _read_question(url: str, auth: str | None, run: dict[str, Any]) -> str:
@@ -61,7 +60,7 @@ def _read_question(url: str, auth: str | None, run: dict[str, Any]) -> str:
 
 
 def _ask(url: str, auth: str | None, path: str, body: object = None) -> Any:
-    """What the server answers; asked again for some seconds while its SQLite is busy and it sends callers away."""
+    """The server's answer. A server whose SQLite is busy answers 503, and is asked again for some seconds."""
     for _ in range(BUSY_TRIES):
         try:
             return ask(url, auth, path, body)

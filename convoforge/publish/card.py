@@ -148,8 +148,8 @@ def _left_out(manifest: Manifest) -> str:
         "dropped": manifest.dropped - manifest.refused,
         "refused by the API": manifest.refused,
     }
-    told = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
-    where = f"{told}; with their reasons in `{manifest.rejected.path}` of the data folder." if manifest.rejected else ""
+    text = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
+    where = f"{text}; with their reasons in `{manifest.rejected.path}` of the data folder." if manifest.rejected else ""
     rows = [one.row for one in manifest.reasons]
     table = f"All runs of the dataset until now:\n\n{_table(HEADINGS, _shorten(rows))}" if rows else ""
     return "\n\n".join(filter(None, ["## Not in here", where, table]))

@@ -1,4 +1,4 @@
-"""A run as its log tells it: plan, price, rounds, what it waits for, how far it is, the version. And what it is called in Prefect."""
+"""What a run writes to its log: plan, price, rounds, waits, progress, the version. And its name in Prefect."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from convoforge.pricing import dollars
 from convoforge.publish import Published
 
 TENTH = 0.1
-"""The share of a run's requests after which its log says how far it is."""
+"""Share of a run's requests after which its progress is logged again."""
 
 
 async def name_run(subject: str, *does: str, simulated: bool) -> None:
-    """Call the run by its subject, as a dataset, and what it does, once that is known: `demo · 60 to make · simulated`."""
+    """Name the run after its subject, such as a dataset, and what it does, once that is known: `demo · 60 to make · simulated`."""
     mark = ("simulated",) if simulated else ()
     await present_run(" · ".join((subject, *does, *mark)), subject, *mark, instead_of=" · ".join((subject, *mark)))
 
 
-async def tell_plan(seen: Forecast, *, simulated: bool) -> None:
-    """Call the run by what it does, and begin its log with the plan and the price."""
+async def log_plan(seen: Forecast, *, simulated: bool) -> None:
+    """Name the run after what it does, and begin its log with the plan and the price."""
     spec, log = seen.plan.spec, get_run_logger()
     to_make = f"{seen.missing:,} to make" if seen.missing else "nothing to make"
     await name_run(spec.name, to_make, simulated=simulated)
@@ -44,38 +44,38 @@ async def tell_plan(seen: Forecast, *, simulated: bool) -> None:
 
 
 def point_further(message: str, command: str = "") -> str:
-    """What a state says, and the command that says more; without one of ours, the one that prints this run's log."""
+    """A state's message with the command that shows more: by default the one that prints this run's log."""
     return f"{message}; more: {command or f'prefect flow-run logs {flow_run.id}'}"
 
 
-def tell_round(opened: BuildRun, requests: int, task_runs: int) -> None:
-    """Say that a round begins."""
+def log_round(opened: BuildRun, requests: int, task_runs: int) -> None:
+    """Log that a round begins."""
     opened.state.rounds += 1
     how = f" in {format_count(task_runs, 'shard')}" if task_runs < requests else ""
     get_run_logger().info("Round %d: %s%s", opened.state.rounds, format_count(requests, "request"), how)
 
 
-def tell_version(published: Published) -> str:
-    """What was published, or why not, in words."""
+def describe_version(published: Published) -> str:
+    """What was published, or why nothing was."""
     if published.version is None:
         return "nothing published: no conversation is accepted"
-    said = f"version {published.version}: {format_count(published.rows, 'conversation')} in {published.path}"
-    return f"nothing new; {said}" if published.unchanged else said
+    text = f"version {published.version}: {format_count(published.rows, 'conversation')} in {published.path}"
+    return f"nothing new; {text}" if published.unchanged else text
 
 
 @dataclass
-class Teller:
-    """Tells in the log of a run how far it is, each tenth of the way, and what it waits for, once for each cause."""
+class ProgressLog:
+    """Logs a run's progress at each tenth of the way, and what it waits for, once for each cause."""
 
-    told: int = 0
+    tenths: int = 0
     causes: set[str] = field(default_factory=set)
 
-    def tell(self, now: Progress, line: str) -> None:
-        """Say what is news about the run; `line` is its progress in words."""
+    def write(self, now: Progress, line: str) -> None:
+        """Log what is new; `line` is the progress as text."""
         tenths = int(now.done / now.todo / TENTH + 1e-9) if now.todo else 0
-        if tenths > self.told:
+        if tenths > self.tenths:
             get_run_logger().info("%s", line)
-        self.told = tenths
+        self.tenths = tenths
         cause = re.sub(r"[\d.]+", "…", now.waiting)
         if cause and cause not in self.causes:
             self.causes.add(cause)
