@@ -74,12 +74,12 @@ class _Shares:
         self.quotas = quotas
         self.used = [[0] * len(axis) for axis in quotas]
         self.cells: set[Cell] = set()
-        self._held = held
+        self.held = held
 
     @property
     def worth(self) -> int:
         """Number of conversations that the cells hold."""
-        return sum(self._held.get(cell, 0) for cell in self.cells)
+        return sum(self.held.get(cell, 0) for cell in self.cells)
 
     def take(self, cell: Cell) -> None:
         self.cells.add(cell)
@@ -242,11 +242,11 @@ def _exchanged(given: Sequence[Cell], taken: Collection[Cell], rng: random.Rando
 def _take_least_uneven(
     shares: _Shares, lost: int, sizes: Sequence[int], rng: random.Random, rank_of: Callable[[Cell], bytes]
 ) -> None:
-    """Take `lost` more cells, each time the one that makes the sample least uneven."""
+    """Take `lost` more cells, each time the one that makes the sample least uneven; of several, the one that holds the most."""
 
-    def key(cell: Cell) -> tuple[int, int, bytes]:
+    def key(cell: Cell) -> tuple[int, int, int, bytes]:
         over = [shares.over(axis, value) + 1 for axis, value in enumerate(cell)]
-        return sum(max(0, one) for one in over), sum(over), rank_of(cell)
+        return sum(max(0, one) for one in over), -shares.held.get(cell, 0), sum(over), rank_of(cell)
 
     if lost and prod(sizes) > ENUMERATED:  # too many to list
         for _ in range(lost):
