@@ -133,8 +133,9 @@ def _lineage(plan: Plan, summary: StatusSummary, stale: int, run_id: str | None)
 
 
 def _fingerprint(status: DatasetStatus) -> str:
+    """Stands for the accepted rows, in any order: a wider plan, of which nothing was made yet, orders the same rows otherwise."""
     digest = hashlib.sha256()
-    for draw in status.accepted:
+    for draw in sorted(status.accepted, key=lambda draw: (draw.cell, draw.draw)):
         fingerprint, content = (one and one.hex() for one in (draw.fingerprint, draw.content_hash))
         digest.update(f"{draw_key(draw.cell, draw.draw)} {fingerprint} {content} {draw.score}\n".encode())
     return digest.hexdigest()

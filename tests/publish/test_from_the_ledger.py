@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -188,3 +189,12 @@ def test_a_full_disk_is_told_in_one_line_and_nothing_is_lost(without_system: Rec
         "Publish or build again once that is mended"
     )
     assert without_system.publish().version == 1
+
+
+def test_the_same_rows_in_another_order_of_the_plan_make_no_second_version(without_system: Recorded) -> None:
+    for number in range(2):
+        without_system.answer(number, turns(number))
+    first = without_system.publish()
+    without_system.plan = replace(without_system.plan, cells=without_system.plan.cells[::-1])  # a wider plan orders them otherwise
+    again = without_system.publish()
+    assert (first.version, again.version, again.path) == (1, 1, first.path)
