@@ -195,6 +195,8 @@ def test_the_same_rows_in_another_order_of_the_plan_make_no_second_version(witho
     for number in range(2):
         without_system.answer(number, turns(number))
     first = without_system.publish()
-    without_system.plan = replace(without_system.plan, cells=without_system.plan.cells[::-1])  # a wider plan orders them otherwise
+    without_system.plan = replace(
+        without_system.plan, cells=without_system.plan.cells[::-1]
+    )  # a wider plan orders them otherwise
     again = without_system.publish()
     assert (first.version, again.version, again.path) == (1, 1, first.path)
