@@ -98,7 +98,7 @@ def fill(rows: int) -> None:
     from convoforge.settings import Settings
 
     plan, now = _plan(rows), datetime.now(UTC)
-    rubric = Rubric.of(plan.spec.quality.scorers)
+    rubric = Rubric.of(plan.spec, plan.library)
     use = Usage(input_tokens=900, output_tokens=1_100)
     with Ledger(Settings().database_url) as ledger:
         dataset = ledger.write(ensure_dataset, plan.spec.name, plan.provider, now)

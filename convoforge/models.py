@@ -134,7 +134,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class ScorerResult:
-    """What one scorer or filter said: `points` out of `maximum`, or a `verdict` (keep, drop, revise); and why, where it falls short."""
+    """What one scorer or filter said: `points` out of `maximum`, or a `verdict` (keep, drop, revise, mark); and why, where it falls short."""
 
     name: str
     version: int
@@ -146,7 +146,7 @@ class ScorerResult:
     @property
     def why(self) -> str:
         """The reason as a person reads it; a filter's is named after it."""
-        return f"{self.name}: {self.reason or self.verdict}" if self.verdict in ("drop", "revise") else self.reason
+        return f"{self.name}: {self.reason or self.verdict}" if self.verdict in ("drop", "revise", "mark") else self.reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +160,11 @@ class Quality:
     def reasons(self) -> tuple[str, ...]:
         """Why the conversation falls short, in the scorers' order; a filter's is named after it."""
         return tuple(why for one in self.results if (why := one.why))
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Names of the filters that found something and only marked it."""
+        return tuple(one.name for one in self.results if one.verdict == "mark")
 
     @property
     def rejection(self) -> tuple[str, str] | None:

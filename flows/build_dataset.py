@@ -210,7 +210,7 @@ async def generate_missing(opened: BuildRun, step: Step) -> set[int]:
 
 async def _score(opened: BuildRun) -> None:
     """Score what needs it: what this run has brought, another build of the dataset, one that was killed; all, after a change of scorers."""
-    if not await asyncio.to_thread(is_scored, opened.ledger, opened.plan.spec, opened.dataset_id):
+    if not await asyncio.to_thread(is_scored, opened.ledger, opened.plan, opened.dataset_id):
         opened.state.stage = "scoring"
         await score_answers()
 

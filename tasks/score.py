@@ -29,6 +29,6 @@ async def score_answers() -> State[int]:
     What it writes down decides what is accepted, and so what is asked for next. Raises `ConfigError` where a scorer fails.
     """
     opened = current_run()
-    scored = await asyncio.to_thread(score_dataset, opened.ledger, opened.plan.spec, opened.dataset_id)
+    scored = await asyncio.to_thread(score_dataset, opened.ledger, opened.plan, opened.dataset_id)
     by = ", ".join(opened.plan.spec.quality.scorers)
     return Completed(message=f"{format_count(scored, 'conversation')} scored by {by}", data=scored)

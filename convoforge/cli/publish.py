@@ -54,7 +54,7 @@ def publish(
         before = plan.spec.quality.min_score
         if min_score is not None:
             plan = replace(plan, spec=change_spec(plan.spec, quality={"min_score": min_score}))
-        score_dataset(ledger, plan.spec, dataset_id)
+        score_dataset(ledger, plan, dataset_id)
         if dry_run:
             earlier = replace(plan, spec=change_spec(plan.spec, quality={"min_score": before}))
             return _preview(plan, *(_look(ledger, one, dataset_id) for one in (plan, earlier)), as_json=as_json)

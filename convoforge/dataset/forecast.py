@@ -81,7 +81,7 @@ def _read_known(spec: DatasetSpec, options: BuildOptions, settings: Settings) ->
     url, library = make_url(settings.database_url), Library.at(settings.config_dir)
     elsewhere = is_elsewhere(options.provider, settings.endpoint)
     if url.get_backend_name() == "sqlite" and url.database and not Path(url.database).exists():
-        Rubric.of(spec.quality.scorers)
+        Rubric.of(spec, library)
         plan = make_plan(spec, library, options.provider)
         check_model(plan.facts, spec, elsewhere=elsewhere)
         return Known(plan, assess_draws(plan, []), {}, NONE_STRANDED, _left(spec, {}))
@@ -102,7 +102,7 @@ def read_known_of_plan(ledger: Ledger, plan: Plan, stranded: Stranded = NONE_STR
     left = _left(spec, {"dataset": spent[dataset], "day": spent[day]})
     if row is None:
         return Known(plan, assess_draws(plan, []), history, stranded, left)
-    score_dataset(ledger, spec, int(row.id))
+    score_dataset(ledger, plan, int(row.id))
     return Known(plan, read_status(ledger, plan, int(row.id)), history, stranded, left)
 
 

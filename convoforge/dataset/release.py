@@ -79,7 +79,7 @@ def publish_dataset(
             reasons=lambda: ledger.read(read_reasons, of_dataset(dataset_id)),
             reserve=lambda: ledger.write(reserve_version, dataset_id, run_id, now()),
             fingerprint=chosen.fingerprint,
-            scorers=Rubric.of(plan.spec.quality.scorers).version,
+            scorers=Rubric.of(plan.spec, plan.library).version,
             fractions=plan.spec.publish.splits,
             group_by=plan.spec.publish.group_by,
             seed=plan.spec.seed,

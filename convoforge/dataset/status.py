@@ -43,7 +43,7 @@ def plan_dataset(
 
     Raises `ConfigError` as `make_plan` does, and for scorers that cannot be loaded.
     """
-    Rubric.of(spec.quality.scorers)
+    Rubric.of(spec, library)
     facts = facts or ledger.read(read_facts, provider, spec.model, datetime.now(UTC))
     row = ledger.read(find_dataset, spec.name, provider)
     if row is None:
@@ -176,17 +176,17 @@ def _changed(plan: Plan, status: DatasetStatus, draws: Iterable[Draw]) -> list[D
     ]
 
 
-def is_scored(ledger: Ledger, spec: DatasetSpec, dataset_id: int) -> bool:
+def is_scored(ledger: Ledger, plan: Plan, dataset_id: int) -> bool:
     """Whether every conversation of a dataset has results of the spec's scorers, in their versions of today."""
-    return not ledger.read(list_unscored, dataset_id, Rubric.of(spec.quality.scorers).version)
+    return not ledger.read(list_unscored, dataset_id, Rubric.of(plan.spec, plan.library).version)
 
 
-def score_dataset(ledger: Ledger, spec: DatasetSpec, dataset_id: int) -> int:
+def score_dataset(ledger: Ledger, plan: Plan, dataset_id: int) -> int:
     """Score every conversation that has no results of the spec's scorers, in their versions of today. Returns how many there were.
 
     Raises `ConfigError` where a scorer fails; what was scored before it is kept.
     """
-    rubric = Rubric.of(spec.quality.scorers)
+    rubric, spec = Rubric.of(plan.spec, plan.library), plan.spec
     ids = ledger.read(list_unscored, dataset_id, rubric.version)
     for start in range(0, len(ids), _SCORED_AT_ONCE):
         rows = ledger.read(read_unscored, spec.name, ids[start : start + _SCORED_AT_ONCE], spec.parameters)

@@ -19,7 +19,6 @@ from convoforge.ledger.attempts import Completion
 from convoforge.ledger.message_batches import BatchRequest, OpenBatch, finish_parts
 from convoforge.models import BatchResult, Status, UnreadableLine
 from convoforge.pricing import Price
-from convoforge.scoring import Rubric
 
 WRITTEN_AT_ONCE = 200
 """Maximum number of results in one transaction."""
@@ -87,7 +86,7 @@ class ResultReader:
 
     def __init__(self, run: RunContext, now: Callable[[], datetime]) -> None:
         self._run = run
-        self._rubric = Rubric.of(run.spec.quality.scorers)
+        self._rubric = run.rubric
         self._now = now
 
     async def read(self, api: MessageBatchClient, batch: OpenBatch, parts: dict[str, BatchRequest], found: Collected) -> Reading:

@@ -45,7 +45,7 @@ from convoforge.planning.spec import Generation
 from convoforge.planning.thinking import thinking_of
 from convoforge.pricing import pico
 from convoforge.rate import Need, Permit
-from convoforge.scoring import Rubric, ScoringContext
+from convoforge.scoring import ScoringContext
 
 _LOG = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ class Generator:
         self, run: RunContext, concurrency: int = MAX_IN_FLIGHT, now: Callable[[], datetime] = lambda: datetime.now(UTC)
     ) -> None:
         self._run = run
-        self._rubric = Rubric.of(run.spec.quality.scorers)
+        self._rubric = run.rubric
         self._now = now
         self._dead_keys: set[int] = set()
         self._logged_terms: set[Terms] = set()

@@ -70,7 +70,7 @@ async def run_pilot(plan: Plan, settings: Settings, count: int, open_limiter: Op
             report = {"generated": generated, "cost_usd": f"{pilot.cost_usd:f}"}
             message = f"pilot: {generated:,} of {format_count(count, 'draw')} generated"
             await run.context.ledger.awrite(close_run, run.context.run_id, state, message, report, datetime.now(UTC))
-        await asyncio.to_thread(score_dataset, run.context.ledger, spec, run.context.dataset_id)
+        await asyncio.to_thread(score_dataset, run.context.ledger, plan, run.context.dataset_id)
     return pilot
 
 

@@ -26,8 +26,10 @@ from convoforge.ledger.runs import begin_run, ensure_dataset, keep_spec
 from convoforge.models import Provider
 from convoforge.planning.model_facts import check_model, is_elsewhere
 from convoforge.planning.spec import DatasetSpec
+from convoforge.planning.templates import Library
 from convoforge.pricing import Price
 from convoforge.rate import Limits, RateLimiter, fingerprint
+from convoforge.scoring import Rubric
 from convoforge.settings import Settings
 
 OpenLimiter = Callable[[Limits, str, str, Sequence[str]], AbstractAsyncContextManager[RateLimiter]]
@@ -69,6 +71,7 @@ async def open_run(
     """
     simulate = provider == "simulator"
     accounts = check_account(settings, simulate=simulate)
+    rubric = Rubric.of(spec, Library.at(settings.config_dir))
     run_id = part_of or (uuid.UUID(flow_run_id).hex if flow_run_id else uuid.uuid4().hex)
     async with AsyncExitStack() as stack:
         ledger = stack.enter_context(Ledger(settings.database_url))
@@ -100,6 +103,7 @@ async def open_run(
             owner=owner.id,
             provider=provider,
             spec=spec,
+            rubric=rubric,
             price=price,
             policy=policy,
             ledger=ledger,

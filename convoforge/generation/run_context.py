@@ -14,6 +14,7 @@ from convoforge.planning.model_facts import ModelFacts
 from convoforge.planning.spec import DatasetSpec
 from convoforge.pricing import Price
 from convoforge.rate import RateLimiter
+from convoforge.scoring import Rubric
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ class RunContext:
     owner: str
     provider: Provider
     spec: DatasetSpec
+    rubric: Rubric
     price: Price
     policy: Policy
     ledger: Ledger

@@ -13,7 +13,7 @@ import unicodedata
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
     AfterValidator,
@@ -137,11 +137,58 @@ ScorerName = Annotated[
 """A scorer or filter: by the name it is registered under, or by where it lies."""
 
 
+FilterAction = Literal["drop", "revise", "mark", "off"]
+"""What becomes of a conversation in which a filter finds a fault: it is dropped, left to a person, or accepted and marked with the
+filter's name. `off`: the filter is not asked."""
+
+DEFAULT_FILTERS = "default"
+"""Stands in a list of filters for all that are on where the list is not given."""
+
+
+class FilterChoice(Frozen):
+    """A filter of a spec. Without an `action`, the filter's own decides."""
+
+    name: ScorerName
+    action: FilterAction | None = None
+
+
+def _read_choice(raw: Any) -> Any:
+    """`NAME` or `NAME: ACTION`, as a list in YAML has it."""
+    if isinstance(raw, str):
+        return {"name": raw}
+    if isinstance(raw, dict) and len(raw) == 1 and not raw.keys() & FilterChoice.model_fields.keys():
+        [(name, action)] = raw.items()
+        action = _off(action)
+        if action not in get_args(FilterAction):
+            raise ValueError(f"{name}: {shown(action)} is no action: write drop, revise, mark or off")
+        return {"name": name, "action": action}
+    return raw
+
+
+def _check_choices(choices: tuple[FilterChoice, ...]) -> tuple[FilterChoice, ...]:
+    names = [choice.name for choice in choices]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ValueError(f"{shown(twice)} stands twice")
+    if any(choice.name == DEFAULT_FILTERS and choice.action for choice in choices):
+        raise ValueError(f"'{DEFAULT_FILTERS}' takes no action: name the filters whose action is to change")
+    return choices
+
+
+Allowed = Literal["markdown", "lists", "code", "json", "html", "stage_directions", "emoji"]
+"""What the filter `markup` may be told to let pass."""
+
+
 class QualityRule(SpecSection):
-    """A conversation is accepted from `min_score` (1–10) upwards, where no filter among the `scorers` rejects it."""
+    """A conversation is accepted from `min_score` (1–10) upwards, where no filter rejects it. `filters` are asked in their order;
+    `allow` is what `markup` lets pass; `evaluation` are files whose texts a conversation may not share ten words in a row with."""
 
     min_score: int = Field(default=6, ge=1, le=10)
     scorers: Annotated[tuple[ScorerName, ...], Strict(False), AfterValidator(check_distinct)] = ("turns", "length", "structure")
+    filters: Annotated[
+        tuple[Annotated[FilterChoice, BeforeValidator(_read_choice)], ...], Strict(False), AfterValidator(_check_choices)
+    ] = (FilterChoice(name=DEFAULT_FILTERS),)
+    allow: Annotated[tuple[Allowed, ...], Strict(False)] = ()
+    evaluation: Annotated[tuple[Label, ...], Strict(False)] = ()
 
 
 class RateLimits(SpecSection):
@@ -198,6 +245,10 @@ class Budget(SpecSection):
         return self
 
 
+Language = Annotated[str, matching(r"[a-z]{2,3}", "the two or three letters of a language (ISO 639), such as en")]
+"""What the turns are written in."""
+
+
 class Publish(SpecSection):
     """How rows become splits: fractions that add up to 1, whole groups of `group_by` values in one split."""
 
@@ -241,6 +292,7 @@ class DatasetSpec(SpecSection):
     prices: PriceOverride | None = None
     mode: Literal["online", "batch"] = "online"
     allow_other_model: bool = False
+    language: Language = "en"
 
     def text(self) -> str:
         """The spec as canonical JSON: what the ledger and the manifest keep."""

@@ -143,6 +143,11 @@ class Template(SpecSection):
         """Number of different draws of a cell before the first prompt repeats."""
         return prod(map(len, self.variation.values()))
 
+    @property
+    def text(self) -> str:
+        """All that the generating model may read of it: system text, prompt, variations."""
+        return "\n".join([self.system, self.prompt, *(line for lines in self.variation.values() for line in lines)])
+
     @cached_property
     def shared(self) -> bool:
         """Whether `system` is the same in all requests."""

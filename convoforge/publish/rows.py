@@ -45,6 +45,7 @@ SCHEMA = pa.schema(
         ("score_length", _COUNT),
         ("score_structure", _COUNT),
         ("scorer_results", _RESULTS),
+        ("flags", pa.list_(pa.field("element", _TEXT))),
         ("accepted", pa.bool_()),
         ("split_group", _TEXT),
         ("provider", _TEXT),
@@ -191,6 +192,7 @@ _DERIVED: Mapping[str, Callable[[PublishedRow], object]] = {
     "score_turns": lambda row: row.quality and row.quality.points("turns"),
     "score_length": lambda row: row.quality and row.quality.points("length"),
     "score_structure": lambda row: row.quality and row.quality.points("structure"),
+    "flags": lambda row: list(row.quality.flags) if row.quality else [],
     "reasons": lambda row: [_printable(reason) for reason in row.reasons],
 }
 

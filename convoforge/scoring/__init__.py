@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
+from hashlib import sha256
+from pathlib import Path
 
+from convoforge.errors import ConfigError
 from convoforge.models import Conversation, Quality, ScorerResult
+from convoforge.planning.spec import DatasetSpec
+from convoforge.planning.templates import Library
+from convoforge.project import find_project
 from convoforge.scoring.contract import KEEP, FilterVerdict, Points, Scorer, ScoringContext, scorer
 from convoforge.scoring.duplicates import content_hash
-from convoforge.scoring.registry import find_scorers
+from convoforge.scoring.registry import find_filters, find_scorers
 
 __all__ = [
     "KEEP",
@@ -32,26 +39,65 @@ class Scored:
     quality: Quality
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Rubric:
-    """The scorers of a spec."""
+    """The scorers and filters of a spec, and what of the spec and its templates they go by."""
 
     scorers: tuple[Scorer, ...]
+    filters: tuple[Scorer, ...] = ()
+    language: str = "en"
+    allow: frozenset[str] = frozenset()
+    evaluation: tuple[str, ...] = ()
+    read_brief: Callable[[str], str] = lambda _template: ""
+    templates: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, names: Sequence[str]) -> Rubric:
-        """Make the rubric from a spec's `quality.scorers`. Raises `ConfigError`."""
-        return cls(find_scorers(names))
+    def of(cls, spec: DatasetSpec, library: Library) -> Rubric:
+        """The rubric of a spec. Raises `ConfigError` for scorers, filters and files that cannot be loaded."""
+        quality = spec.quality
+        return cls(
+            find_scorers(quality.scorers),
+            find_filters(quality.filters),
+            spec.language,
+            frozenset(quality.allow),
+            tuple(map(_read_evaluation, quality.evaluation)),
+            cache(lambda name: library.template(name).text),
+            spec.templates,
+        )
 
-    @property
+    @cached_property
     def version(self) -> str:
-        """The scorers' names and versions: `turns=1,length=1,structure=1`. Scores of another version are computed again."""
-        return ",".join(f"{one.name}={one.version}" for one in self.scorers)
+        """Names and versions of the scorers, and a digest of all that filters go by: `turns=1,length=1,structure=1,filters=3f2a9c01`.
+        Scores of another version are computed again."""
+        names = [f"{one.name}={one.version}" for one in self.scorers]
+        if self.filters:
+            filters = [(one.name, one.version, one.action) for one in self.filters]
+            briefs = [self.read_brief(name) for name in self.templates if any(one.name == "echo" for one in self.filters)]
+            parts = repr((filters, self.language, sorted(self.allow), self.evaluation, briefs))
+            names.append(f"filters={sha256(parts.encode()).hexdigest()[:8]}")
+        return ",".join(names)
 
     def score(self, conversation: Conversation, context: ScoringContext) -> Scored:
-        """Score a conversation. Raises `ConfigError` if a scorer fails."""
+        """Score a conversation. Raises `ConfigError` if a scorer fails. Filters that keep it leave no result."""
+        context = replace(
+            context,
+            language=self.language,
+            allow=self.allow,
+            brief=self.read_brief(context.template) if self.filters and context.template else "",
+            evaluation=self.evaluation,
+        )
         results = tuple(one.result(conversation, context) for one in self.scorers)
-        return Scored(self.version, Quality(_total(results), results))
+        found = (one.result(conversation, context) for one in self.filters)
+        return Scored(self.version, Quality(_total(results), (*results, *(one for one in found if one.verdict != "keep"))))
+
+
+def _read_evaluation(name: str) -> str:
+    path = Path(name).expanduser()
+    path = path if path.is_absolute() else (find_project() or Path()) / path
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"quality.evaluation: {path} cannot be read: {error}. Give a text file, such as JSONL") from error
 
 
 def _total(results: Sequence[ScorerResult]) -> int:

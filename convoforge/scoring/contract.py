@@ -18,7 +18,11 @@ from convoforge.models import Conversation, Scalar, ScorerResult
 
 @dataclass(frozen=True, slots=True)
 class ScoringContext:
-    """The values a conversation was requested with: its cell's, and the template's parameters. Unknown values are empty."""
+    """The values a conversation was requested with: its cell's, and the template's parameters. Unknown values are empty.
+
+    `language` (ISO 639) and `allow` are the spec's. `brief` is all the text of the template, `evaluation` the texts that training data
+    may not contain.
+    """
 
     dataset: str = ""
     template: str = ""
@@ -27,6 +31,10 @@ class ScoringContext:
     topic: str = ""
     tier: str = ""
     parameters: Mapping[str, Scalar] = field(default_factory=dict)
+    language: str = "en"
+    allow: frozenset[str] = frozenset()
+    brief: str = ""
+    evaluation: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +48,10 @@ class Points:
 
 @dataclass(frozen=True, slots=True)
 class FilterVerdict:
-    """Whether a conversation may be accepted, and why not ("" if it may). `drop` rejects it, `revise` leaves it to a person."""
+    """Whether a conversation may be accepted, and why not ("" if it may). `drop` rejects it, `revise` leaves it to a person, `mark`
+    accepts it and marks its row with the filter's name. The action that a spec gives to a filter takes the place of all but `keep`."""
 
-    verdict: Literal["keep", "drop", "revise"]
+    verdict: Literal["keep", "drop", "revise", "mark"]
     reason: str = ""
 
 
@@ -54,11 +63,12 @@ Judge = Callable[[Conversation, ScoringContext], Points | FilterVerdict]
 @dataclass(frozen=True, slots=True)
 class Scorer:
     """A scorer or filter. Increase `version` whenever any conversation could get a different result: results stored with an older
-    version are computed again, for free."""
+    version are computed again, for free. `action` is what a spec has chosen instead of a filter's own verdict."""
 
     name: str
     version: int
     judge: Judge
+    action: str | None = None
 
     def result(self, conversation: Conversation, context: ScoringContext) -> ScorerResult:
         """Score one conversation. Raises `ConfigError`, as a person has to fix it, if it fails or returns an invalid value."""
@@ -69,10 +79,10 @@ class Scorer:
         match found:
             case Points(points, maximum, reason) if 0 <= points <= maximum and maximum > 0:
                 return ScorerResult(self.name, self.version, points, maximum, None, reason)
-            case FilterVerdict("keep" | "drop" | "revise" as verdict, reason):
+            case FilterVerdict("keep" | "drop" | "revise" | "mark" as verdict, reason):
                 return ScorerResult(self.name, self.version, None, None, verdict, reason)
         raise ConfigError(
-            f"scorer '{self.name}' returned {found!r}: return Points(0 to maximum, maximum) or FilterVerdict(keep, drop or revise)"
+            f"scorer '{self.name}' returned {found!r}: return Points(0 to maximum, maximum) or FilterVerdict(keep, drop, revise or mark)"
         )
 
 

@@ -1,16 +1,21 @@
-"""Finds scorers by name: ours, those of installed packages (entry points `convoforge.scorers`), and any `module:function`."""
+"""Finds scorers and filters by name: ours, those of installed packages (entry points `convoforge.scorers`), and any `module:function`."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from typing import Literal
 
 from convoforge.errors import ConfigError, nearest
+from convoforge.models import Conversation
+from convoforge.planning.spec import DEFAULT_FILTERS, FilterAction, FilterChoice
 from convoforge.project import find_project
-from convoforge.scoring.contract import Scorer
+from convoforge.scoring.contract import FilterVerdict, Scorer, ScoringContext
+from convoforge.scoring.filters import DEFAULT, FILTERS
 from convoforge.scoring.length import average_length
 from convoforge.scoring.structure import alternation
 from convoforge.scoring.turns import turn_count
@@ -24,35 +29,64 @@ OURS: Mapping[str, Scorer] = {one.name: one for one in (turn_count, average_leng
 def find_scorers(names: Sequence[str]) -> tuple[Scorer, ...]:
     """The scorers that a spec names, in its order. Raises `ConfigError` for an unknown one, one that cannot be loaded, and a
     repeated name."""
-    found = tuple(_find(name) for name in names)
+    return _check_distinct("quality.scorers", names, tuple(_find(name, "scorer") for name in names))
+
+
+def find_filters(choices: Iterable[FilterChoice]) -> tuple[Scorer, ...]:
+    """The filters that a spec names, in its order, with the actions it gives them. Raises `ConfigError` as `find_scorers` does."""
+    actions: dict[str, FilterAction | None] = {}
+    for choice in choices:
+        if choice.name == DEFAULT_FILTERS:
+            actions = dict.fromkeys(DEFAULT) | actions
+        else:
+            actions[choice.name] = choice.action
+    names = [name for name, action in actions.items() if action != "off"]
+    found = tuple(_with_action(_find(name, "filter"), actions[name]) for name in names)
+    return _check_distinct("quality.filters", names, found)
+
+
+def _with_action(one: Scorer, action: FilterAction | None) -> Scorer:
+    if action is None or action == "off":
+        return one
+
+    def judge(conversation: Conversation, context: ScoringContext) -> FilterVerdict:
+        found = one.judge(conversation, context)
+        assert isinstance(found, FilterVerdict), f"'{one.name}' gives points: it is no filter, name it under quality.scorers"
+        return found if found.verdict == "keep" else FilterVerdict(action, found.reason)
+
+    return replace(one, judge=judge, action=action)
+
+
+def _check_distinct(where: str, names: Sequence[str], found: tuple[Scorer, ...]) -> tuple[Scorer, ...]:
     for number, one in enumerate(found):
         if twin := next((name for name, other in zip(names, found[:number], strict=False) if other.name == one.name), None):
-            raise ConfigError(f"quality.scorers: '{twin}' and '{names[number]}' are both called '{one.name}': rename one")
+            raise ConfigError(f"{where}: '{twin}' and '{names[number]}' are both called '{one.name}': rename one")
     return found
 
 
 @cache
-def _find(name: str) -> Scorer:
+def _find(name: str, kind: Literal["scorer", "filter"]) -> Scorer:
     if name in OURS:
         return OURS[name]
-    if ":" in name:
-        return _load(name, EntryPoint(name, name, GROUP))
+    if ":" in name or name in FILTERS:
+        return _load(name, EntryPoint(name, FILTERS.get(name, name), GROUP), kind)
     installed = {one.name: one for one in entry_points(group=GROUP)}
     if name not in installed:
-        raise ConfigError(
-            f"quality.scorers: unknown scorer '{name}'{nearest(name, {*OURS, *installed})} Or write module:function."
-        )
-    return _load(name, installed[name])
+        known = {*installed, *(FILTERS if kind == "filter" else OURS)}
+        raise ConfigError(f"quality.{kind}s: unknown {kind} '{name}'{nearest(name, known)} Or write module:function.")
+    return _load(name, installed[name], kind)
 
 
-def _load(name: str, where: EntryPoint) -> Scorer:
+def _load(name: str, where: EntryPoint, kind: str) -> Scorer:
     try:
         with _project_on_path():
             found = where.load()
+    except ConfigError:  # a library that is not installed
+        raise
     except Exception as error:  # importing a module may raise anything
-        raise ConfigError(f"quality.scorers: '{name}' cannot be loaded: {type(error).__name__}: {error}") from error
+        raise ConfigError(f"quality.{kind}s: '{name}' cannot be loaded: {type(error).__name__}: {error}") from error
     if not isinstance(found, Scorer):
-        raise ConfigError(f"quality.scorers: '{name}' is no scorer: put @scorer(\"NAME\", version=1) above the function")
+        raise ConfigError(f"quality.{kind}s: '{name}' is no {kind}: put @scorer(\"NAME\", version=1) above the function")
     return found
 
 

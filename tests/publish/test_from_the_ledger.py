@@ -85,11 +85,11 @@ class Recorded:
         self.ledger.write(start_attempts, [intent])
         reply = Reply(json.dumps({"turns": turns}), "end_turn", usage, f"req_{number}", "anthropic", spec.model)
         asked = asked_of(prompt, spec.model, spec.generation, "v1")
-        rubric = Rubric.of(spec.quality.scorers)
+        rubric = Rubric.of(spec, self.plan.library)
         score = partial(rubric.score, context=ScoringContext())
         booked = record_answer(intent, asked, cell.key, 0, reply, self.plan.price, NOW, 1, score=score)
         self.ledger.write(finish_attempts, [booked.completion])
-        score_dataset(self.ledger, self.plan.spec, self.dataset)
+        score_dataset(self.ledger, self.plan, self.dataset)
         return booked
 
     def change(self, **values: Any) -> None:
