@@ -11,6 +11,7 @@ from convoforge.models import Conversation, Role
 
 _PLAIN = str.maketrans({"\u2019": "'", "\u2018": "'", "\u02bc": "'", "\u201c": '"', "\u201d": '"', "\u00a0": " "})
 _SENTENCE_END = re.compile(r"\s(?:(?<=[.!?\u2026\n]\s)|(?<=\n)|(?<=[.!?\u2026][\"')\]]\s))")
+_WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
 _MAX_REASON = 120
 
 
@@ -50,3 +51,9 @@ def _simplify(content: str) -> str:
 def split_sentences(plain: str) -> tuple[str, ...]:
     """The sentences of a text."""
     return tuple(filter(None, _SENTENCE_END.split(plain)))
+
+
+@lru_cache(maxsize=2)
+def list_words(conversation: Conversation) -> tuple[tuple[str, ...], ...]:
+    """The words of each turn in lower case. Numbers are words."""
+    return tuple(tuple(_WORD.findall(turn.plain)) for turn in read_turns(conversation))

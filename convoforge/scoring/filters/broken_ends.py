@@ -1,9 +1,98 @@
-"""STUB"""
+"""A last turn that breaks off: in a word, after a comma, before a list that never comes."""
+
+from __future__ import annotations
+
+import re
+
 from convoforge.models import Conversation
 from convoforge.scoring.contract import KEEP, FilterVerdict, ScoringContext, scorer
+from convoforge.scoring.patterns import reject_turn
+
+_WITHOUT_FULL_STOPS = frozenset("th lo km my bo".split())
+
+_ENDS = ".!?…。！？।؟۔｡"
+_CLOSERS = "\"'”’»›)]）」』】*_`~ \n\t"
+
+_GOES_ON = frozenset(
+    # what a sentence does not end with, even where people leave out the full stop
+    "a an the this these those my your our their its every each no some any another both either neither such own same other "
+    "and or but nor so because although though unless until till while whereas whether if when whenever where wherever which who whom whose what "
+    "that than as how why of to in on at by for with from into onto over under between among through during without within against toward "
+    "towards upon per about around above below behind beside beyond near since before after despite except including versus via like plus minus "
+    "is are was were be been being am has have had do does did will would shall should can could may might must ought isn't aren't wasn't "
+    "doesn't don't didn't won't wouldn't can't couldn't shouldn't haven't hasn't i you he she we they i'm i'd i'll i've you're you'd you'll you've he's "
+    "she's it's we're we'd we'll we've they're they'd they'll they've that's there's what's let's not very really quite rather too only just also even "
+    "more less most least almost nearly always never often usually put take make get keep ask call check send give tell set let open move pay use "
+    "buy sell bring say want need e.g i.e mr mrs ms dr vs approx namely jan feb mar apr jun jul aug sep sept oct nov dec".split()
+)
+_NEVER_LAST = re.compile(
+    r"(?:^|[\s(\"'“])(?:the|an?|and|or|nor|because|although|unless|whereas|whether|your|my|our|their|very|than|every|if|e\.g|i\.e|vs|mr|mrs|ms|dr|such as|"
+    r"for example|for instance|including|of the|to the)\s*[.!?…]+$",
+    re.IGNORECASE,
+)
+_STARTS_A_LIST = re.compile(
+    r"(?:^|[.!?:;]\s+|\n\s*)(?:\(?\d{1,2}[.)]|[-•*]|(?:first|second|third|fourth|fifth|next|then|finally|also|however|step \w+)[,:]?)$"
+    r"|(?:^|[.!?]\s+)as for [^,.]+\.$",
+    re.IGNORECASE,
+)
+_TRAILS_OFF = re.compile(r"\w\s?(?:\.{2,}|…|—|–|--)$")
+_CUT_NUMBER = re.compile(r"[$€£][\d,]*,\d{0,2}$|[$€£]$|\d[,.]$|\d business$")
+_COMPLETE = frozenset(
+    "it them him her me us today tonight tomorrow yesterday now then later again well here there fine enough soon done instead anyway yet week weeks "
+    "month months year years day days time night morning noon afternoon evening weekend lol ok okay yes no thanks way lot home yourself all everything "
+    "nothing anything something one two three ten twice once together already first last away off out up down back".split()
+)
+"""Lower-case words after which a sentence may well be over."""
 
 
 @scorer("broken_ends", version=1)
 def broken_ends(conversation: Conversation, context: ScoringContext) -> FilterVerdict:
-    """STUB"""
-    return KEEP
+    """Drops a conversation whose last turn breaks off, or the other speaker's last turn in the middle of a sentence."""
+    turns = conversation.turns
+    if not turns or context.language in _WITHOUT_FULL_STOPS:
+        return KEEP
+    fault, number = _find_fault(turns[-1].content), len(turns)
+    if not fault and len(turns) > 2 and _stops_short(turns[-2].content):
+        fault, number = "breaks off in a sentence", len(turns) - 1
+    return (
+        reject_turn("drop", number, turns[number - 1], "…" + turns[number - 1].content.rstrip()[-30:], fault) if fault else KEEP
+    )
+
+
+def _find_fault(content: str) -> str:
+    text = content.rstrip()
+    core = text.rstrip(_CLOSERS)
+    if not core:
+        return ""
+    if _NEVER_LAST.search(core) or _stops_short(core):
+        return "breaks off in a sentence"
+    if _STARTS_A_LIST.search(core):
+        return "breaks off in a list"
+    if _TRAILS_OFF.search(core):
+        return "trails off"
+    if _is_open(text):
+        return "breaks off in a quotation or in brackets"
+    if core[-1] in _ENDS:
+        return ""
+    return "has no end" if core[-1] in ",;:-–—(/&+=<[{“‘«$€£" or _CUT_NUMBER.search(core) or _ends_in_a_word(core) else ""
+
+
+def _stops_short(text: str) -> bool:
+    """Whether a text without a mark at its end stops at a word after which a sentence goes on."""
+    last = text[-24:].rsplit(None, 1)[-1:] if text else []
+    return bool(last) and last[0].lstrip("\"'“‘(").replace("’", "'").lower() in _GOES_ON
+
+
+def _ends_in_a_word(text: str) -> bool:
+    """Whether the last word, without a mark after it, is one that seldom ends a sentence: a name, a number or `_COMPLETE` may."""
+    last = re.split(r"[\s\-–—/]", text)[-1].lstrip("\"'“‘(")
+    return last.isalpha() and last.islower() and last not in _COMPLETE
+
+
+def _is_open(text: str) -> bool:
+    """Whether a quotation mark or a bracket was never closed."""
+    if text.count("“") > text.count("”") or text.count("(") > text.count(")"):
+        return True
+    if text.count('"') % 2 and not re.search(r"\d\"", text):
+        return True
+    return len(re.findall(r"(?:^|[\s(:])['‘](?=\w)", text)) > len(re.findall(r"['’](?=[\s.,!?;:)]|$)", text))

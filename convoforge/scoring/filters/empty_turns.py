@@ -1,9 +1,93 @@
-"""STUB"""
-from convoforge.models import Conversation
-from convoforge.scoring.contract import KEEP, FilterVerdict, ScoringContext, scorer
+"""Turns that say nothing: invisible characters, punctuation alone, "N/A", "[no response]"."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from convoforge.models import Conversation, Turn
+from convoforge.scoring.contract import FilterVerdict, ScoringContext, scorer
+from convoforge.scoring.patterns import judge_turns
+
+_BLANK_LETTERS = re.compile("[\u115f\u1160\u17b4\u17b5\u3164\uffa0\u180e\u2800]")
+"""Letters and a Braille pattern that show nothing."""
+
+_LONGEST = 80
+"""Maximum number of characters of a turn that is looked at: more of them say something."""
+
+_NEVER = frozenset(
+    "n/a na n.a null nil nan undefined tbd tba todo idk empty blank void ditto lorem placeholder ... hm hmm hmmm uh uhm um umm er erm "
+    "mhm mm mmm meh blah bla asdf test testing x xx xxx none.".split()
+)
+"""Turns of these words alone say nothing, whoever speaks."""
+
+_FILLERS = (
+    frozenset(
+        "no not none nothing without any a an the this is was has been be to left intentionally deliberately response responses reply "
+        "replies answer answers content contents text message messages input output turn turns comment data value string entry available "
+        "applicable provided given found here yet known unknown unavailable missing deleted removed omitted hidden withheld skipped skip "
+        "silence silent pause beat pending waiting awaiting continue continued continues end stop same as above see previous before "
+        "determined announced come coming soon loading typing error add say said from user assistant client customer adviser advisor agent null "
+        "further more what so ever goes go at point by of does did do answer speak says sent received empty".split()
+    )
+    | _NEVER
+)
+"""Turns of these words alone say nothing between brackets, or where the assistant speaks: "[no response]", "Nothing to add"."""
+
+_SAYS_NOTHING = (
+    frozenset(
+        "none nothing response responses reply answer content contents text message input output comment data value applicable available "
+        "missing deleted removed omitted skipped silence silent pause beat pending loading continued above previous blank empty".split()
+    )
+    | _NEVER
+)
+
+_NOTICES = frozenset(
+    "pending unavailable deleted removed missing omitted blank above previous provided continued goes further received".split()
+)
+"""What a notice in place of a message says. A client's "No answer." is one."""
+
+_SOUNDS = frozenset(
+    "ok okay well so um uh hm hmm yeah i mean you know like right now then ah oh er anyway actually basically just and but".split()
+)
+_HESITATIONS = frozenset("well so um uh hm hmm er mean like anyway basically".split())
+
+_WORD = re.compile(r"[^\W_]+(?:[/.'’][^\W_]+)*")
+_BRACKETED = re.compile(r"\W*?[\[({<*].*[\])}>*]\W*", re.DOTALL)
+_ASIDE = re.compile(
+    r"\s*(?:\[[^\[\]]*\]|<[^<>]*>|\{[^{}]*\}|\*[^*]*\*|\((?:the |no )?(?:client|customer|user|adviser|advisor|agent|assistant)\b[^()]*\))\s*",
+    re.IGNORECASE,
+)
+"""A turn that is an aside from its first character to its last."""
 
 
 @scorer("empty_turns", version=1)
 def empty_turns(conversation: Conversation, context: ScoringContext) -> FilterVerdict:
-    """STUB"""
-    return KEEP
+    """Drops a conversation with a turn that says nothing."""
+
+    def find(turn: Turn) -> tuple[str, str] | None:
+        text = turn.content
+        if len(text) <= _LONGEST or not text.isascii():
+            return _find_nothing(turn, context.allow)
+        return None
+
+    return judge_turns(conversation, find)
+
+
+def _find_nothing(turn: Turn, allow: frozenset[str]) -> tuple[str, str] | None:
+    text = _BLANK_LETTERS.sub("", turn.content)
+    if not any(map(str.isalnum, text)):
+        if "emoji" in allow and any(unicodedata.category(char) == "So" for char in text):
+            return None
+        return turn.content, "says nothing: it has no letter and no digit"
+    if len(text) > _LONGEST:
+        return None
+    words = [word.lower() for word in _WORD.findall(text)]
+    if all(word in _NEVER for word in words) or _ASIDE.fullmatch(text) or (turn.role == "assistant" and words == ["0"]):
+        return turn.content, "says nothing"
+    if len(words) > 2 and all(word in _SOUNDS for word in words) and not _HESITATIONS.isdisjoint(words):
+        return turn.content, "says nothing"
+    telling = _NOTICES if turn.role == "user" and not _BRACKETED.fullmatch(text) else _SAYS_NOTHING
+    if all(word in _FILLERS for word in words) and not telling.isdisjoint(words):
+        return turn.content, "says nothing"
+    return None

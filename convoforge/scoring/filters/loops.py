@@ -1,9 +1,157 @@
-"""STUB"""
-from convoforge.models import Conversation
+"""Loops and echoes: a turn that goes round in circles, one that says again what was said, and a tail of thanks."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+
+from convoforge.models import Conversation, Turn
 from convoforge.scoring.contract import KEEP, FilterVerdict, ScoringContext, scorer
+from convoforge.scoring.patterns import reject_turn
+from convoforge.scoring.text import list_words
+
+PARROTED = 0.6
+"""Share of an assistant's turn's matter, its words but for the grammar's and the topic's, that the turn before may hold."""
+
+PARROTED_BY_USER = 0.8
+"""The same for the user, who may repeat what is to be done."""
+
+REPEATED = 0.52
+"""How alike the matter of two turns of one role may be: what they share, by the mean of their sizes."""
+
+CIRCLES = 0.3
+"""Share of a turn's triples of words that may be repetitions."""
+
+VARIETY = ((8, 0.58), (6, 0.45))
+"""Number of words of matter in a turn from which on their different ones must be a greater share than this."""
+
+TAIL = 3
+"""Number of polite turns at the end that are a tail: so many, or one more where they hold scraps of matter."""
+
+_GRAMMAR = frozenset(
+    "a an the and or but nor so yet if then than because as while when whenever where that which who whom whose what why how this these those there "
+    "here i you he she it we they me him her us them my your his its our their mine yours ours theirs myself yourself himself herself itself ourselves "
+    "themselves am is are was were be been being have has had having do does did doing will would shall should can could may might must ought let not "
+    "no don't doesn't didn't isn't aren't wasn't weren't won't wouldn't can't couldn't shouldn't haven't hasn't hadn't i'm you're he's she's it's we're "
+    "they're that's there's what's who's i've you've we've they've i'd you'd he'd she'd we'd they'd i'll you'll he'll she'll it'll we'll they'll let's of "
+    "to in on at by for with from into onto about over under up down out off after before between through during without within against toward towards "
+    "upon per just only also too very really even still already again ever never now some any all both each every either neither more most much many "
+    "few less least other another such own same one ok okay well yes yeah get got go goes going".split()
+)
+_POLITE = frozenset(
+    "thank thanks thankful grateful gratitude appreciate appreciated appreciative welcome pleasure glad happy pleased delighted honored anytime cheers bye "
+    "goodbye farewell care luck wishes best problem worries mention great good nice lovely wonderful fantastic awesome perfect excellent amazing superb "
+    "blessed bless day evening morning night weekend week ahead likewise back soon talk later see take enjoy rest truly lot lots everything anything else "
+    "need needs help helped helping helpful assist assistance support guidance advice time patience kindness kind chat talking speaking conversation hear "
+    "hearing always feel free reach hesitate contact alright sure absolutely definitely indeed certainly course sounds know hope wish questions question "
+    "further right fine yep oh today everyone dear friend sir madam ma'am mate touch keep stay safe beyond deeply means meant world million tons honestly "
+    "nothing forget made make makes feels sorry apologies apology apologize least".split()
+)
+_CORE = frozenset(
+    "thank thanks thankful grateful gratitude appreciate appreciated welcome pleasure anytime cheers bye goodbye farewell luck best wishes worries mention care "
+    "bless likewise evening weekend night sorry apology apologies".split()
+)
+_SENTENCE = re.compile(r"[^.!?\n]+")
 
 
 @scorer("loops", version=1)
 def loops(conversation: Conversation, context: ScoringContext) -> FilterVerdict:
-    """STUB"""
+    """Drops a conversation that goes round in circles: within a turn, by saying an earlier turn again, or with a tail of thanks."""
+    turns, words = conversation.turns, list_words(conversation)
+    matter = [[stem for word in said if (stem := _stem(word))] for said in words]
+    for number, (turn, said, stems) in enumerate(zip(turns, words, matter, strict=True), 1):
+        if again := _find_circle(turn, said, stems):
+            return reject_turn("drop", number, turn, again, "is said again and again")
+    topic = frozenset(map(_stem, context.topic.lower().split()))
+    if echo := next(_list_echoes(turns, words, [frozenset(stems) - topic for stems in matter]), None):
+        number, earlier = echo
+        return reject_turn("drop", number, turns[number - 1], turns[number - 1].content, f"says turn {earlier} again")
+    if tail := _count_tail(words):
+        start = len(turns) - tail
+        return reject_turn("drop", start + 1, turns[start], turns[start].content, f"begins a tail of {tail} turns of thanks")
     return KEEP
+
+
+@lru_cache(maxsize=20_000)
+def _stem(word: str) -> str:
+    """What a word has in common with its other forms; "" for a word of grammar."""
+    if word in _GRAMMAR:
+        return ""
+    return word[:5] if len(word) > 5 else word.rstrip("s") if len(word) > 3 else word
+
+
+def _find_circle(turn: Turn, words: Sequence[str], stems: Sequence[str]) -> str:
+    """Words that a turn says again and again."""
+    if any(mark in turn.content for mark in ("!!!!!!!!", "????????", "..........")):
+        return turn.content
+    if long := next((word for word in words if len(word) > 15 and len(set(word)) < 5), ""):
+        return long
+    triples = list(zip(words, words[1:], words[2:], strict=False))
+    again = len(triples) - len(set(triples))
+    if again > 1:
+        if again >= CIRCLES * len(triples):
+            return " ".join(Counter(triples).most_common(1)[0][0])
+        if found := _find_block(words) or _find_sentence(turn):
+            return found
+    plain = [stem for stem in stems if not stem.isdigit()]
+    if any(len(plain) >= least and len(set(plain)) <= share * len(plain) for least, share in VARIETY):
+        return " … ".join(stem for stem, _ in Counter(plain).most_common(2))
+    return ""
+
+
+def _find_block(words: Sequence[str]) -> str:
+    """Words that stand several times in a row: one or two words five times, more of them three times, ten or more twice."""
+    for size in range(1, min(24, len(words) // 2) + 1):
+        needed = size * (4 if size < 3 else 2 if size < 10 else 1)
+        run = 0
+        for at, (one, other) in enumerate(zip(words, words[size:], strict=False)):
+            run = run + 1 if one == other else 0
+            if run >= needed:
+                return " ".join(words[at - run + 1 : at - run + 1 + size])
+    return ""
+
+
+def _find_sentence(turn: Turn) -> str:
+    """A sentence of five words or more that stands twice in a turn."""
+    seen: set[str] = set()
+    for found in _SENTENCE.finditer(turn.content.lower()):
+        sentence = " ".join(found[0].split())
+        if sentence in seen and sentence.count(" ") > 3:
+            return sentence
+        seen.add(sentence)
+    return ""
+
+
+def _list_echoes(
+    turns: Sequence[Turn], words: Sequence[Sequence[str]], matter: Sequence[frozenset[str]]
+) -> Iterator[tuple[int, int]]:
+    """Yield the number of a turn that says an earlier one again, and that one's."""
+    seen: dict[Sequence[str], int] = {}
+    for number, (turn, said, mine) in enumerate(zip(turns, words, matter, strict=True)):
+        if len(said) > 3 and said in seen:
+            yield number + 1, seen[said] + 1
+        seen[said] = number
+        if len(mine) < 4:
+            continue
+        allowed, least = (PARROTED_BY_USER, 6) if turn.role == "user" else (PARROTED, 4)
+        if number and len(mine) >= least and len(mine & matter[number - 1]) >= allowed * len(mine):
+            yield number + 1, number
+        for earlier in range(number - 2, -1, -2):
+            shared = len(mine & matter[earlier])
+            if shared > 3 and 2 * shared >= REPEATED * (len(mine) + len(matter[earlier])):
+                yield number + 1, earlier + 1
+
+
+def _count_tail(words: Sequence[Sequence[str]]) -> int:
+    """Number of turns at the end that are nothing but thanks, good wishes and excuses; 0 if they are too few to be a tail."""
+    tail = polite = pure = 0
+    for said in reversed(words):
+        odd = sum(word not in _POLITE and word not in _GRAMMAR for word in said)
+        if odd > 3 or len(said) > (16 if odd else 30):
+            break
+        tail += 1
+        polite += not _CORE.isdisjoint(said)
+        pure += odd == 0
+    return tail if polite >= TAIL and (pure == tail or tail > TAIL) else 0

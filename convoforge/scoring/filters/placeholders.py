@@ -1,9 +1,82 @@
-"""STUB"""
+"""Placeholders that nobody filled in, and leftovers of templates: "[Your Name]", "{amount}", "$XX", "Hello undefined,"."""
+
+from __future__ import annotations
+
+import re
+
 from convoforge.models import Conversation
-from convoforge.scoring.contract import KEEP, FilterVerdict, ScoringContext, scorer
+from convoforge.scoring.contract import FilterVerdict, ScoringContext, scorer
+from convoforge.scoring.patterns import PatternSet, list_patterns
+
+_NOUNS = (
+    "name|names|date|dates|amount|amounts|sum|company|employer|bank|brand|shop|store|product|item|device|model|number|no|id|address|street|"
+    "city|town|state|country|region|zip|email|e-mail|phone|telephone|contact|link|url|website|site|page|time|day|days|week|weeks|month|months|"
+    "year|years|age|topic|subject|persona|emotion|scenario|tier|client|customer|adviser|advisor|agent|user|assistant|figure|value|price|fee|"
+    "fees|rate|percent|percentage|balance|total|salary|income|fund|funds|account|plan|policy|order|ticket|case|reference|title|role|position|"
+    "job|department|team|location|place|school|hospital|relative|spouse|partner|child|friend|reason|detail|details|info|information|"
+    "digits|digit|example|examples|text|content|placeholder|variable|parameter|signature|currency|quantity|deadline|weekday|season|hobby|occupation|"
+    "profession|question|answer|response|redacted|blank|something|specific|specifics|description|feature|service|method|option|goal|term|"
+    "duration|interest|limit|threshold|sender|recipient|first|last|here|here's|x|y|n|xx|xxx|tbd|todo"
+)
+_STARTERS = "your|my|our|their|his|her|client's|customer's|user's|insert|enter|add|fill|put|type|give|specify|choose|select|pick|replace|include|describe|state|name of|e\\.g\\."
+_INSIDE = (
+    rf"(?:(?i:(?:please\s+)?(?:{_STARTERS})\b[^\n]{{0,60}}?"
+    rf"|(?:[\w'’#/.-]+,?\s+){{0,4}}(?:{_NOUNS})(?:\s+(?:of|in|for|here|goes here|to be \w+|\d+)\b[^\n]{{0,30}}?)?)"
+    r"|[A-Z][A-Z\d]*(?:[_-][A-Z\d]+)+|[a-z]+(?:_[a-z\d]+)+)"
+)
+"""What a placeholder says between its brackets. Editors' insertions, such as "[the fund] fell", begin with an article."""
+
+_PATTERNS = PatternSet(
+    list_patterns(
+        ("{{ }} {% %} <% %> {# <?", r"\{\{.*?(?:\}\}|$)|\}\}|\{%.*?(?:%\}|$)|<%.*?(?:%>|$)|%>|\{#.*?#\}|<\?(?:php|=).*", 0, "is a part of a template"),
+        ("{", r"[$#%]?\{\s*[A-Za-z_][\w .\-|:'’,/]{0,60}\s*\}|\{\d*\}", 0, "is a placeholder"),
+        ("[", rf"\[\[?\s*(?!(?i:the|a|an|sic)\b){_INSIDE}\s*\]\]?", 0, "is a placeholder"),
+        ("[", r"\[\s*(?:\.{2,}|…|_+|\?+|\s*|[A-Z]|[XYN]{2,}|x+|#+|\$+)\]", 0, "is a placeholder"),
+        ("<", rf"<\s*(?!/){_INSIDE}\s*>", 0, "is a placeholder"),
+        ("(", r"\((?:please\s+)?(?:insert|fill in|enter|specify|to be (?:filled|inserted|added|completed|determined|confirmed))\b[^()\n]{0,60}\)|\((?:your|client|customer|company|bank|fund|first|last|full) ?(?:name|address|city|number|email|company|bank|employer)(?: here)?\)", re.IGNORECASE, "is a placeholder"),
+        ("« %s %d %( %1$ %n %f %u %c %a", r"«[\w ]+»|%(?:\([a-z_]+\)[sdf]|(?<![\w%]%)[sd]\b|\d\$[sd]\b|[A-Z]+(?:_[A-Z]+)*%)", 0, "is a placeholder"),
+        ("$ @", r"\$(?:[A-Z]{2,}(?:_[A-Z]+)*|[a-z]+(?:_[a-z]+)+|(?<![\w$]\$)[a-z]{3,})\b(?<!\$US)(?<!\$USD)|@@?[A-Z_]{3,}@@?", 0, "is a placeholder"),
+        ("$x €x £x $␣x $n $y", r"[$€£]\s?[XYN](?:[,.]?[XYN]{2,3})*(?:[,.]\d+)?(?![\w’'])", 0, "is a placeholder"),
+        (
+            "xx",
+            r"\bX{3,}(?:[,./-]X+)*(?![\w*•’']|[ -]?\d{2,})|\bXX(?:[,./-]XX+)+(?![\w*•’']|[ -]?\d{2,})|\bXX\s?(?:%|(?:percent|dollars|days|weeks|months|years|business days|"
+            r"hours|times)\b)|\b(?:on|by|for|about|of|in|is|at|to|from|with|roughly|around|until|within|only|pay|save|earn|than|are) XX(?![\w’'-]|\s?\d)|(?<!\w)x{3,}(?![\w*-]|\s?\d)",
+            0,
+            "is a placeholder",
+        ),
+        ("␣x␣ ␣x% ␣n␣ ␣n% ␣y␣ ␣y%", r"(?<![\w’'.-])[XYN]\s?(?:%|(?:percent|dollars|days|weeks|months|years|business days|hours)\b)", 0, "is a placeholder"),
+        ("_", r"(?<!\w)_{3,}(?!\w)|\b__[A-Za-z]+__\b|(?<!\w)_{2}(?=[\s.,%])", 0, "is a blank to fill in"),
+        ("_", r"\b(?:[A-Z]{2,}(?:_[A-Z\d]{1,})+|(?:your|insert|client|customer|user|persona|first|last|full|company|account|order)_(?:[a-z]+_?)+|[a-z]+_(?:name|date|amount|here|id|number|topic))\b", 0, "is a placeholder"),
+        ("persona. parameters. variation. self. context.", r"\b(?:persona|parameters|variation)\.[a-z_]{3,}\b", 0, "is a variable of a template"),
+        ("insert␣ name␣here name␣goes amount␣here amount␣goes text␣here text␣goes date␣here answer␣here link␣here number␣here content␣here details␣here figure␣here goes␣here here␣later be␣filled be␣inserted be␣completed enter␣the␣ enter␣your␣ put␣your␣ add␣your␣ address␣here info␣here email␣here response␣here", r"\b(?:INSERT|ENTER|ADD|PUT)\s+(?:[A-Z]+\s+){1,4}HERE\b|\b(?:NAME|AMOUNT|DATE|TEXT|ADDRESS|NUMBER|ANSWER|LINK|EMAIL|CONTENT|INFO|DETAILS|FIGURE)\s+(?:GOES?\s+)?HERE\b|\binsert\s+(?:\w+\s+){0,4}here\b|\byour\s+(?:\w+\s+)?(?:name|text|date|amount|answer|response|content)\s+here\b|\b(?:text|answer|response|content|message|quote|name)\s+goes\s+here\b|\bto be (?:filled|inserted|completed) (?:in )?(?:here|later)\b", 0, "is a placeholder"),
+        (
+            "[",
+            r"^(?!.*\b(?:button|screen|key|press(?:ed)?|click(?:ed)?|tap(?:ped)?|says?|said|shows?|label|reads?|menu|sign|sticker|stamped?|typed?)\b).*(\[[A-Z]{3,}\])",
+            0,
+            "holds a placeholder",
+        ),
+        (
+            "anytown sample john␣q jane␣q john␣doe jane␣doe dd/mm mm/dd dd-mm mm-dd dd.mm yyyy hh:mm foo foobar acme valued␣customer␣name dear␣customer␣name ?, $0,000 €0,000 00000 joe␣bloggs example␣corp",
+            r"\bAny(?:town|where), (?:USA|US|[A-Z]{2})\b|\b(?:John|Jane|Joe) (?:Q\. )?(?:Doe|Public|Sample|Bloggs)\b|\bMrs?\. Sample\b|\b(?:DD|MM)[/.-](?:DD|MM)\b|\bYYYY\b|\b(?:HH:MM|hh:mm)\b"
+            r"|(?<!\w)(?:[Ff]oo|[Ff]oobar|Acme|ACME)\b|\b(?:Valued Customer|Dear Customer|Dear Client|Dear) Name\b|\bValued Customer Name\b|[$€£]?\?+,(?:\?{2,}|\d{3})|[$€£]0,000\b"
+            r"|(?<![\w,.-])00000(?![\w-])|\bExample Corp\b",
+            0,
+            "stands for something else",
+        ),
+        ("(name (date (amount (city (company (employer (number", r"\((?:first |last |full )?(?:names?|date|amount|city|company|employer|number)\)", re.IGNORECASE, "is a placeholder"),
+        ("tk␣p tk␣d tk␣m tk␣y", r"(?i)\btk (?:percent|dollars|days|months|years)\b", 0, "is a placeholder"),
+        ("lorem dolor", r"(?i)\blorem\s+ipsum|\bdolor sit amet\b|\bconsectetur adipiscing", 0, "is filler text"),
+        ("todo fixme tbd tba ␣tk ⏎tk [tk $tk", r"\b(?:TODO|FIXME)\b(?!\s+(?:list|app|item))|\bTBD\s*[:\]})]|[\[({<]\s*TB[DA]\b|[$€£]\s?TB[DA]\b|\bTB[DA]\s*(?:%|(?:percent|dollars|days|months|years)\b)|\bTK(?:TK)*\s*[:\]})%]|[$€£]\s?TK\b", 0, "is a note to fill in something"),
+        ("undefined null ,␣none hi␣none hello␣none dear␣none hey␣none thanks␣none you␣none $none none␣percent none␣dollars none␣days none% nan [object #ref #n/a #value #name #div #null", r"(?i:(?:dear|hi|hello|hey|thanks|thank you|welcome|mr\.?|mrs\.?|ms\.?),?\s+)(?:[Nn]ull|None|undefined|NaN|NULL)\b|[$€£]\s?(?:[Nn]ull|None|undefined|NaN|NULL)\b|(?<![\w])NaN(?!\w)|\[object Object\]|\b(?:null|undefined)\s?(?:%|(?:percent|dollars|days|weeks|months|years)\b)|\bNone\s?(?:%|percent\b|dollars\b|days\b|weeks\b|months\b|years\b)|#(?:REF|N/A|VALUE|NAME|DIV/0|NULL)[!?]?", 0, "is a value that was missing"),
+        ("dear␣, hi␣, hello␣, hey␣, morning␣, evening␣, mr.␣, mrs.␣, ms.␣, mr␣, mrs␣, mr., mrs., ms.,", r"(?i)(?:^|[.!?]\s+)(?:dear|hi|hello|hey|good morning|good evening)\s+,|\b(?:mr|mrs|ms)\.?\s+,|\b(?:mr|mrs|ms)\.,", 0, "leaves out a name"),
+        ("$␣ $, $. $; $! $?", r"[$€£]\s?(?=[,.;!?](?:\s|$)|\s+(?:a|an|per|each|every|in|on|of|and|to|from|is|for|by|until)\s)", 0, "leaves out an amount"),
+        ("placeholder sample␣text sample␣resp sample␣answ dummy␣ template␣text template␣resp template␣answ", r"(?i)[\[({<*]\s*placeholder\b|\bplaceholder\s*(?:text|name|value|amount|\d+)|\b(?:sample|dummy|template) (?:text|response|answer) (?:here|goes|to be)|^\W*(?:placeholder|sample text|dummy text)\W*$", 0, "is a placeholder"),
+        ("company␣x company␣y company␣a product␣x product␣y product␣a fund␣x fund␣y fund␣a bank␣x bank␣y bank␣a client␣x customer␣x person␣x employer␣x brand␣x item␣x device␣x xyz abc␣", r"\b(?:Company|Product|Fund|Bank|Client|Customer|Person|Employer|Brand|Item|Device) (?:[XYZ]|XYZ|ABC|A/B)\b|\b(?:XYZ|ABC) (?:Company|Corp(?:oration)?|Inc|Bank|Fund|Ltd|LLC)\b", 0, "stands for a name"),
+    )
+)  # fmt: skip
 
 
 @scorer("placeholders", version=1)
-def placeholders(conversation: Conversation, context: ScoringContext) -> FilterVerdict:
-    """STUB"""
-    return KEEP
+def placeholders(conversation: Conversation, _context: ScoringContext) -> FilterVerdict:
+    """Drops a conversation in which something was to be filled in, and was not."""
+    return _PATTERNS.judge(conversation)

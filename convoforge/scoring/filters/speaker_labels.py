@@ -1,9 +1,186 @@
-"""STUB"""
-from convoforge.models import Conversation
-from convoforge.scoring.contract import KEEP, FilterVerdict, ScoringContext, scorer
+"""Labels of speakers, and transcripts, inside a turn: a model trained on them writes both sides."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Literal
+
+from convoforge.models import Conversation, Turn
+from convoforge.scoring.contract import FilterVerdict, ScoringContext, scorer
+from convoforge.scoring.patterns import PatternSet, join_turns, judge_turns, list_patterns
+
+_ROLES = frozenset(
+    "user client customer assistant adviser advisor agent human ai bot chatbot chatgpt gpt claude llm speaker rep representative csr "
+    "operator caller interviewer interviewee moderator narrator respondent questioner persona counselor counsellor consultant helpdesk "
+    "benutzer nutzer kunde kundin berater beraterin assistent usuario cliente asesor asesora asistente utilisateur conseiller utente "
+    "consulente assistente kunden пользователь клиент ассистент консультант 用户 客户 助手 顾问 ユーザー アシスタント".split()
+)
+_PERHAPS_ROLES = frozenset(
+    "support manager doctor teacher student planner investor coach expert fiduciary saver buyer shopper helper technician specialist "
+    "broker banker teller clerk patient therapist mentor tutor host guest participant person desk team staff engineer owner trader "
+    "parent solver".split()
+)
+_PAIRED = frozenset("me you him her he she they them us system model question answer response reply prompt input output".split())
+"""Labels where a turn has two of them."""
+
+_VERBS = frozenset("says asks replies responds answers writes continues thinks here".split())
+_PARTS = frozenset("turn response reply answer message question line part words message".split())
+"""What belongs to a speaker: "Assistant's turn:"."""
+_MODIFIERS = frozenset(
+    "support financial customer service services client human virtual ai sales live chat care help senior technical wealth investment "
+    "money retirement language online phone call user the reply response message answer question from by".split()
+)
+_NO_LABEL = frozenset(
+    "dear hi hello hey re to my for ask any every next last a an question note your our another no one from cc".split()
+)
+"""What an address or a sentence begins with: "Dear Support Agent:"."""
+
+_LABEL = re.compile(
+    r"(?:^|(?<=[.!?…])\s+|(?<=[.!?…][\"'”’)*])\s+)"
+    r"(?:[>*_#~•\"“`|–—\[(-]+\s*|\d{1,2}[.)]\s*|[\[(]?\d{1,2}:\d{2}(?::\d{2})?(?:\s*[ap]\.?m\.?)?[\])]?\s*[|–—-]?\s*)*"
+    r"(?P<label>[^\W\d_][\w'’]*(?:[ -][^\W\d_][\w'’]*|(?<=[DMr][rs])\.\s[A-Z][\w'’]*){0,3})"
+    r"(?:\s*#?\d{1,2}|\s[A-Z])?"
+    r"(?:\s*\([^()\n]{1,40}\)|\s*\[[^\[\]\n]{1,40}\]|,\s*\w+|\s*\*[^*\n]{1,40}\*)?"
+    r"[*_\"”\])`]*\s*[:：][*_\"”`]*(?=(?P<after>.{0,60}))",
+    re.MULTILINE,
+)
+_TITLES = frozenset(("mr", "mrs", "ms", "dr"))
+_SENTENCE = re.compile(r"\s+[\"“'*(\[]*[A-Z](?:\S*\s+){2,}")
+
+_ROLE = r"(?:[A-Z][\w-]*\s){0,2}(?:User|Client|Customer|Assistant|Advis[eo]r|Agent|Human|AI|Bot|Chatbot|Speaker|Rep|Representative|Support|Operator)(?:\s[A-Z\d])?"
+_CAPITALS = r"(?:USER|CLIENT|CUSTOMER|ASSISTANT|ADVIS[EO]R|AGENT|HUMAN|BOT|SUPPORT|ADVISER)"
+_SPEAKERS = r"(?:user|client|customer|assistant|advis[eo]r|agent|support agent|representative|bot|human)"
+_TELLS = (
+    r"(?:says|replies|asks|answers|hesitates|nods|responds|explains|tells|sighs|thinks|writes|pauses|admits|agrees|wants to know|adds|continues|thanks|confirms|"
+    r"suggests|describes|mentions|wonders|smiles|laughs|shrugs|reassures|acknowledges|apologizes)\b"
+)
+_PATTERNS = PatternSet(
+    list_patterns(
+        (
+            "[ ( < * { _ ~ «",
+            rf"\n\s*(?:[\[<{{(*_~«]{{1,3}})\s*(?:{_ROLE}|(?i:{_ROLE}))(?:\s?[-–—,:|/]\s?[^\[\]()<>*\n]{{1,30}}|\s\d{{1,2}})?\s*[\]>}})*_~»]{{1,3}}",
+            0,
+            "labels a speaker",
+        ),
+        (
+            "> | ␣- – — → » =",
+            rf"\n[>*_#\s]*(?:{_ROLE}|{_CAPITALS})[*_]*\s*(?:[>|»]+|[=-]>|→|=\s|\s[-–—]{{1,3}}\s+(?=[A-Z\"“'’]))|\n(?:User|Assistant|Human|Client|Customer|Advis[eo]r|Agent|Support)"
+            r"\s[–—-]{1,2}\s",
+            0,
+            "labels a speaker",
+        ),
+        ("turn", r"\n\W*(?i:turn)\s*#?\d{1,2}\b[^\n]{0,24}?[:.)\]—–-]\s", 0, "labels a turn"),
+        ("q: q1: q. q␣- q) q1. q1)", r"\n\W*Q\d?\W*[:.)]\s[^\n]*(?:\n[^\n]*)*?\s\W*A\d?\W*[:.)]\s", 0, "is a transcript"),
+        (":", r"(?:\n|[.!?…]\s+)([A-Z]):\s(?=.*?[.!?…]\s+(?!\1)[A-Z]:\s.*?[.!?…]\s+\1:\s)", 0, "is a transcript"),
+        ("⏎response ⏎reply ⏎answer", r"\n(?:Response|Reply|Answer)\s*(?:#?\d+\s*)?(?::|\s[–—-]{1,2}\s)", re.IGNORECASE, "labels a turn"),
+        ("⏎#", r"\n#{1,6}\s*(?:response|instruction|input|output|user|assistant|human|client|customer|advis[eo]r|agent|question|answer|system)\b", re.IGNORECASE, "labels a turn"),
+        (
+            "⏎user␣ ⏎assistant␣ ⏎human␣",
+            r"\n(?:user|assistant|human)\s+(?:the|i|i'm|i’m|i've|my|you|your|we|it|it's|it’s|this|that|what|how|can|do|yes|no|ok|okay|hi|hello|so|and|but|well|then)\b(?! error)",
+            re.IGNORECASE,
+            "labels a speaker",
+        ),
+        ("⏎the␣", rf"\nThe {_SPEAKERS} {_TELLS}", re.IGNORECASE, "tells what a speaker does"),
+        ('⏎" ⏎“', r"\n[\"“][^\"”\n]+[,.!?…][\"”]\s+(?:\w+\s+){0,3}?(?:said|says|asked|asks|replied|answered|sighed|whispered)\b[^\"“\n]{0,30}(?:[\"“][^\"”\n]+[\"”]\s*)?(?=\n|$)", 0, "is a scene"),
+        ("said:␣ said,␣ says:␣ says,␣", r"(?:\bsa(?:id|ys)[:,]\s[\"“'‘][^\n]*){3}|\b(?:client|user|customer) (?:said|says|asked|asks|replied|replies):\s[\"“]", 0, "is a transcript"),
+        (
+            "joined is␣typing has␣left the␣chat",
+            rf"\n\W*(?:{_ROLE}|[A-Z]\w+)\s+(?:has joined|is typing|has left the (?:chat|conversation)|joined the (?:chat|conversation)|left the (?:chat|conversation))",
+            0,
+            "is a notice of a chat",
+        ),
+        ("from: sender: speaker: role: author:", rf"\n(?:From|Sender|Speaker|Role|Author)\s*:\s*{_SPEAKERS}\b", re.IGNORECASE, "labels a speaker"),
+        ("⏎— ⏎– ⏎-", rf"\n\s*[—–-]{{1,2}}\s*(?:(?:The|Your|A)\s)?(?:[A-Z][\w'-]+\s){{0,3}}(?:{_ROLE}|[A-Z]\w+(?:[eo]r|ist|ary))\s*(?=\n|$)", 0, "signs as a speaker"),
+        ("", r"\n[^\w\s\"“'‘(\[<*:;.,!?$€£—–-]\ufe0f?\s*[:：]\s", 0, "labels a speaker"),
+    )
+)  # fmt: skip
+_ALONE = re.compile(
+    r"^[\W\d_]*(?:USER|CLIENT|CUSTOMER|ASSISTANT|ADVIS[EO]R|AGENT|HUMAN|AI|BOT|SUPPORT|(?i:(?:the )?(?:user|client|customer|assistant|advis[eo]r|agent|human|bot)))[\W_]*$",
+    re.MULTILINE,
+)
+"""A line that holds nothing but a label."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Label:
+    text: str
+    kind: Literal["sure", "sentence", "name", "pair"]
 
 
 @scorer("speaker_labels", version=1)
 def speaker_labels(conversation: Conversation, context: ScoringContext) -> FilterVerdict:
-    """STUB"""
-    return KEEP
+    """Drops a conversation in which a turn names its speaker, or holds several speakers."""
+    text, _ = join_turns(conversation)
+    if ":" in text or "：" in text or text.count("\n") > len(conversation.turns):
+        persona = context.persona.lower()
+        found = judge_turns(conversation, lambda turn: _find_label(turn, persona))
+        if found.verdict != "keep":
+            return found
+    return _PATTERNS.judge(conversation)
+
+
+def _find_label(turn: Turn, persona: str) -> tuple[str, str] | None:
+    text = turn.content
+    if "\n" in text and (alone := _ALONE.search(text)):
+        return alone[0], "labels a speaker"
+    if ":" not in text and "：" not in text:
+        return None
+    labels = list(_list_labels(text, persona))
+    if sure := next((label for label in labels if label.kind == "sure"), None):
+        return sure.text, "labels a speaker"
+    names = Counter(label.text.lower() for label in labels)
+    pairs = [label for label in labels if label.kind in ("pair", "sentence")]
+    if len(labels) > 1 and (len(pairs) > 1 or (pairs and len(names) < len(labels)) or max(names.values()) > 1):
+        return f"{labels[0].text} … {labels[1].text}", "label speakers"
+    return None
+
+
+def _list_labels(text: str, persona: str) -> Iterator[_Label]:
+    for found in _LABEL.finditer(text):
+        words = found["label"].split()
+        speaks = len(words) > 1 and words[-1] in _VERBS
+        words = words[:-1] if speaks else words
+        kind = _judge_label(words, found["after"], at_start=found.start() == 0)
+        if " ".join(words).lower() == persona or (kind and speaks):
+            kind = "sure"
+        if kind:
+            yield _Label(found[0].strip(), kind)
+
+
+def _judge_label(words: list[str], after: str, *, at_start: bool) -> Literal["sure", "sentence", "name", "pair"] | None:
+    """What words before a colon label: surely a speaker, somebody who then says a sentence, a name, one of two; None for nothing."""
+    first, last = words[0].lower().rstrip("."), words[-1].lower()
+    titled = all(word[0].isupper() for word in words)
+    says = bool(_SENTENCE.match(after))
+    amount = after.strip()[:1] in "$€£0123456789"
+    if first in _NO_LABEL:
+        return None
+    if _is_role(words, titled=titled):
+        return "sure"
+    if last in _PERHAPS_ROLES and titled and not amount:
+        return "sure" if len(words) > 1 else "pair"
+    if last in _PAIRED and len(words) == 1 and not amount:
+        return "pair"
+    if titled and len(words) < 3 and not amount and (first in _read_names() or (first in _TITLES and len(words) == 2)):
+        return ("sure" if at_start else "sentence") if says else "name"
+    return None
+
+
+def _is_role(words: list[str], *, titled: bool) -> bool:
+    first, last = (word.lower().replace("’", "'").removesuffix("'s") for word in (words[0], words[-1]))
+    if len(words) == 1:
+        return last in _ROLES
+    if last in _ROLES:
+        return titled or all(word.lower() in _MODIFIERS for word in words[:-1])
+    return first in _ROLES and len(words) == 2 and (last in _PARTS or (titled and last in _read_names()))
+
+
+@cache
+def _read_names() -> frozenset[str]:
+    lines = (files("convoforge.scoring.filters") / "words" / "first_names.txt").read_text("utf-8").splitlines()
+    return frozenset(name for line in lines if not line.startswith("#") for name in line.split())
