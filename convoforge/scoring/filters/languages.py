@@ -1,5 +1,4 @@
 """STUB"""
-
 from convoforge.models import Conversation
 from convoforge.scoring.contract import KEEP, FilterVerdict, ScoringContext, scorer
 
