@@ -1,9 +1,19 @@
-"""STUB"""
+"""Talk about itself or the task: "As an AI", "Here is the conversation", "Let me know if you'd like more turns", "the persona".
+
+A client who asks whether it talks to a machine, or works at one's maker, is none; neither is a conversation that somebody had.
+"""
+
+from __future__ import annotations
+
 from convoforge.models import Conversation
 from convoforge.scoring.contract import KEEP, FilterVerdict, ScoringContext, scorer
+from convoforge.scoring.filters.grammar import read_grammar
+
+_GRAMMAR = read_grammar("meta_talk")
 
 
 @scorer("meta_talk", version=1)
-def meta_talk(conversation: Conversation, context: ScoringContext) -> FilterVerdict:
-    """STUB"""
-    return KEEP
+def meta_talk(conversation: Conversation, _context: ScoringContext) -> FilterVerdict:
+    """Drop a conversation that gives away that it was written to order, or that a model speaks."""
+    reason = _GRAMMAR.find(conversation)
+    return FilterVerdict("drop", reason) if reason else KEEP
