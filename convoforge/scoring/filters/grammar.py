@@ -9,9 +9,9 @@ sentence at a time, in lower case.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -43,21 +43,31 @@ class Phrase:
         return None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Grammar:
     """The phrases of one filter."""
 
     phrases: Sequence[Phrase]
 
+    @cached_property
+    def _hints(self) -> Any:
+        from ahocorasick import Automaton
+
+        automaton = Automaton()
+        for hint in {hint for one in self.phrases for hint in one.hints}:
+            automaton.add_word(hint, hint)
+        automaton.make_automaton()
+        return automaton
+
     def find(self, conversation: Conversation) -> str | None:
         """The reason for the first phrase found in a conversation; None where there is none."""
         turns = read_turns(conversation)
-        text = "\n".join(turn.plain for turn in turns)
-        hinted = [(one, present) for one in self.phrases if (present := [hint for hint in one.hints if hint in text])]
-        return next((found for turn in turns if (found := _find_in(turn, hinted))), None) if hinted else None
+        found = {hint for _, hint in self._hints.iter("\n".join(turn.plain for turn in turns))}
+        hinted = [(one, hints) for one in self.phrases if (hints := found.intersection(one.hints))]
+        return next((reason for turn in turns if (reason := _find_in(turn, hinted))), None) if hinted else None
 
 
-def _find_in(turn: ReadTurn, hinted: Sequence[tuple[Phrase, Sequence[str]]]) -> str | None:
+def _find_in(turn: ReadTurn, hinted: Sequence[tuple[Phrase, Set[str]]]) -> str | None:
     here = [(one, hints) for one, hints in hinted if one.role in (None, turn.role) and any(hint in turn.plain for hint in hints)]
     for sentence in turn.sentences if here else ():
         for one, hints in here:
