@@ -79,7 +79,9 @@ def _context(given: dict[str, Any]) -> ScoringContext:
 
 @cache
 def _brief(template: str) -> str:
-    return Library.at(ROOT / "configs").template(template).text if template else ""
+    library = Library.at(ROOT / "configs")
+    personas = (library.persona(name).text for name in library.list_personas())
+    return "\n".join([library.template(template).text, *personas]) if template else ""
 
 
 def _load(path: Path) -> list[Any]:

@@ -75,6 +75,11 @@ class Persona(SpecSection):
     description: str = ""
     voice: str = ""
 
+    @property
+    def text(self) -> str:
+        """All of its prose."""
+        return f"{self.description}\n{self.voice}"
+
 
 class Parameter(SpecSection):
     """A value that a spec may set: one of `values` if they are listed; required if there is no `default`."""
@@ -145,8 +150,9 @@ class Template(SpecSection):
 
     @property
     def text(self) -> str:
-        """All that the generating model may read of it: system text, prompt, variations."""
-        return "\n".join([self.system, self.prompt, *(line for lines in self.variation.values() for line in lines)])
+        """All of its prose: system text, prompt, the system turn to publish, variations."""
+        variations = (line for lines in self.variation.values() for line in lines)
+        return "\n".join([self.system, self.prompt, self.conversation_system or "", *variations])
 
     @cached_property
     def shared(self) -> bool:

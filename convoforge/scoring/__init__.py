@@ -61,7 +61,9 @@ class Rubric:
             spec.language,
             frozenset(quality.allow),
             tuple(map(_read_evaluation, quality.evaluation)),
-            cache(lambda name: library.template(name).text),
+            cache(
+                lambda name: "\n".join([library.template(name).text, *(library.persona(one).text for one in spec.axes.persona)])
+            ),
             spec.templates,
         )
 

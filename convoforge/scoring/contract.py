@@ -20,8 +20,8 @@ from convoforge.models import Conversation, Scalar, ScorerResult
 class ScoringContext:
     """The values a conversation was requested with: its cell's, and the template's parameters. Unknown values are empty.
 
-    `language` (ISO 639) and `allow` are the spec's. `brief` is all the text of the template, `evaluation` the texts that training data
-    may not contain.
+    `language` (ISO 639) and `allow` are the spec's. `brief` is all the text of the template and of the spec's personas,
+    `evaluation` the texts that training data may not contain.
     """
 
     dataset: str = ""

@@ -57,3 +57,8 @@ def split_sentences(plain: str) -> tuple[str, ...]:
 def list_words(conversation: Conversation) -> tuple[tuple[str, ...], ...]:
     """The words of each turn in lower case. Numbers are words."""
     return tuple(tuple(_WORD.findall(turn.plain)) for turn in read_turns(conversation))
+
+
+def split_words(text: str) -> list[str]:
+    """The words of any text as `list_words` gives them."""
+    return _WORD.findall(_simplify(text))

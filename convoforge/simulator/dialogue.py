@@ -110,13 +110,18 @@ class Facts(dict[str, str]):
             persona=fields.persona,
             a_persona=article + persona,
             emotion=lower_label(fields.emotion),
-            scenario=fields.scenario,
+            scenario=shorten(fields.scenario),
         )
         self._rng = rng
 
     def __missing__(self, name: str) -> str:
         self[name] = self._rng.choice(read_bank()["facts"][name])
         return self[name]
+
+
+def shorten(scenario: str) -> str:
+    """The headline of a scenario, in at most eight words: a user who repeats ten words of the brief is a fault that filters find."""
+    return " ".join(re.split(r"[:;,]", scenario)[0].split()[:8])
 
 
 def _outline(fields: PromptFields, rng: Random) -> Iterator[Exchange]:
