@@ -9,6 +9,22 @@ from functools import lru_cache
 
 from convoforge.models import Conversation, Role
 
+FUNCTION_WORDS = frozenset(
+    (
+        "a an the and or but nor so yet if then than because as while when whenever where that which who whom whose what why how "
+        "this these those there here i you he she it we they me him her us them my your his its our their mine yours ours theirs "
+        "myself yourself himself herself itself ourselves themselves am is are was were be been being have has had having do does "
+        "did doing will would shall should can could may might must ought let not no don't doesn't didn't isn't aren't wasn't "
+        "weren't won't wouldn't can't couldn't shouldn't haven't hasn't hadn't i'm you're he's she's it's we're they're that's "
+        "there's what's who's i've you've we've they've i'd you'd he'd she'd we'd they'd i'll you'll he'll she'll it'll we'll "
+        "they'll let's of to in on at by for with from into onto about over under up down out off after before between through "
+        "during without within against toward towards upon per just only also too very really even still already again ever never "
+        "now some any all both each every either neither more most much many few less least other another such own same one ok "
+        "okay well yes yeah get got go goes going "
+    ).split()
+)
+"""English words that say how others belong together, and the barest verbs."""
+
 _PLAIN = str.maketrans({"\u2019": "'", "\u2018": "'", "\u02bc": "'", "\u201c": '"', "\u201d": '"', "\u00a0": " "})
 _SENTENCE_END = re.compile(r"\s(?:(?<=[.!?\u2026\n]\s)|(?<=\n)|(?<=[.!?\u2026][\"')\]]\s))")
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")

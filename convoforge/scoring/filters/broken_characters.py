@@ -39,7 +39,9 @@ _ESCAPES = PatternSet(
         ),
         ("+", r"\b[A-Za-z']+\+(?:[A-Za-z']+\+){3}[A-Za-z]", 0, "is URL-encoded text"),
         ("^m ^@ ^[ ^h", r"\^(?:M|@|\[\[?\d*|H)(?<=[\w.,]\^.)", 0, "is a control character, left as text"),
-        ("<u+ <0x u+0 u+2", r"<U\+[\dA-F]{4,6}>|<0x[\dA-F]{2}>|U\+(?<=\wU\+)[\dA-F]{4}", 0, "is an escape, left as text"),
+        ("<u+ <0x u+0 u+1 u+2 u+f", r"<0x[\dA-F]{2}>|U\+[\dA-F]{4,5}\b", 0, "is an escape, left as text"),
+        ("`", r"`(?<=[A-Za-z]`)(?:s|t|m|re|ve|ll|d)\b", 0, "is an accent in place of an apostrophe"),
+        ("$", r"\$[\d,.]*[OlIS](?<=[\d,.].)[\d,.]", 0, "is a letter in place of a figure"),
         ("?t ?s ?m ?re ?ve ?ll ?d", r"\?(?<=[A-Za-z]\?)(?:s|t|m|re|ve|ll|d)\b.*", 0, "has lost a character"),
         ("+a", r"\+A[A-Z][\w/]{1,2}-", 0, "is UTF-7 text"),
     )
@@ -60,15 +62,15 @@ _ENTITY = re.compile(r"&([A-Za-z]{2,24}\d{0,2};)")
 _IN_LATIN = re.compile(
     # what is left of mojibake where control characters were taken out, or a letter's accent was read as a letter of its own
     r"â€|Ã[^\w\s]|Ã(?=\s|$)|Â(?=[\s$£€¥°·«»]|$)|[a-z]â(?:s|t|re|ve|ll|d|m)\b|[a-z]â\s|ï¿½|ï»¿|ÿþ|þÿ|锟|烫烫|屯屯"
-    r"|‚Ä|[\u2500-\u25a0](?=\w)|(?<=\w)[\u2500-\u25a0\u25af\u2fff]|[A-Za-z]¿|¤|\xa0{2}|(?<=\w)[‚„]|([◊□▯▢◻])\1|(?<=[a-z])[¤¦¨¬¯¸](?=[a-z])"
+    r"|‚Ä|[\u2500-\u25a0](?=\w)|(?<=\w)[\u2500-\u25a0\u25af\u2fff]|[A-Za-z]¿|[A-Za-z]´[a-z]|[a-z][ÃÂÐÅ][a-z]|¤|\xa0{2}|(?<=\w)[‚„]|([◊□▯▢◻])\1|(?<=[a-z])[¤¦¨¬¯¸](?=[a-z])"
 )
 _MIXED_SCRIPTS = re.compile(
-    r"[A-Za-z][\u0400-\u052f\u0391-\u03a9\u03bf\u03c1\u03bd\u0561-\u0587\u13a0-\u13ff]|[\u0400-\u052f\u03bf\u0391-\u03a9]+[A-Za-z]"
+    r"\d,?[\u0400-\u04ff]\d|[A-Za-z][\u0400-\u052f\u0391-\u03a9\u03bf\u03c1\u03bd\u0561-\u0587\u13a0-\u13ff]|[\u0400-\u052f\u03bf\u0391-\u03a9]+[A-Za-z]"
 )
 _FOREIGN = "\u3400-\u9fff\uac00-\ud7a3\uff61-\uff9f\u3040-\u30ff\u0600-\u06ff\u0e00-\u0e7f"
 _FOREIGN_IN_WORD = re.compile(rf"[A-Za-z][{_FOREIGN}]|[{_FOREIGN}][A-Za-z]")
 _STYLED = re.compile(
-    "[\U0001d400-\U0001d7ff]{2}|[\U0001f110-\U0001f169\U0001f170-\U0001f189]{2}|[\u24b6-\u24e9]{2}|[\uff21-\uff3a\uff41-\uff5a]{2}"
+    "[\U0001d400-\U0001d7ff]{2}|[\U0001f110-\U0001f169\U0001f170-\U0001f189]{2}|[\u24b6-\u24e9]{2}|[\uff21-\uff3a\uff41-\uff5a]"
     "|(?:[\u0250-\u02af\u1d00-\u1dbf][ a-z]{0,2}){3}|[\ufb00-\ufb06]"
 )
 _STACKED = re.compile("[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff]{3}|(?:.[\u0332-\u0338\u20d2\u20d3\u20e5]){2}")

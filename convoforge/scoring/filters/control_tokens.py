@@ -117,10 +117,31 @@ _PATTERNS = PatternSet(
         ("◁ ▷ ▁ ġ ċ 【 〗", r"◁/?\w+▷|▁\w|\w▁|Ġ[A-Za-z]|[a-z.]Ċ|【[^】]*】", 0, "is a leftover of a tokenizer or a tool"),
         (
             "human assistant user system model h: a:",
-            r"\n\s*\n\s*(?:Human|Assistant|H|A)\s*:|(?:^|[.!?…][\"'”’)]?\s+)(?:assistant|user|system|model)\s*\n",
+            r"\n\s*\n\s*(?:Human|Assistant|H|A)\s*:|(?:^|[.!?…][\"'”’)]?\s+)(?:assistant|user|system|model)\s*(?:\n|\s(?=[A-Z]))|\bSYSTEM\s*:|^system\s*:\s*you are",
             0,
             "is the mark of a turn",
         ),
+        (
+            "eos bos <pad unk \\<",
+            r"\\?<\W{0,3}(?:eos|bos|pad|unk|sep|cls)\W{0,3}>|\b(?:eos|bos|unk|pad)(?:\s+(?:eos|bos|unk|pad))+\b|(?<=[.!?]\s)(?:eos|bos)\s*$",
+            0,
+            "is a control token",
+        ),
+        ("[/s [/p [s]", r"\[/?s\]", 0, "is a control token"),
+        (
+            '{"',
+            r"\{\s*\"(?:tool|name|function|action|arguments|tool_name|command|api|recipient|parameters|thought)\"\s*:",
+            0,
+            "is a tool call",
+        ),
+        (
+            "text: input: prompt: label: instruction:",
+            r"\b(?:text|input|prompt|instruction)\s*:.*\b(?:label|output|completion|target|response)\s*:",
+            re.IGNORECASE,
+            "is a record of a data set",
+        ),
+        ("_", r"^[a-z]+_[a-z_]+\s*:", re.IGNORECASE, "is a field of a tool"),
+        ("⏎thought:", r"^Thought\s*:\s", 0, "is a thought that was not to be said"),
         ("##", r"[a-z] ##[a-z]+\b", 0, "is a piece of a tokenizer's word"),
         (
             "```",

@@ -8,6 +8,7 @@ import unicodedata
 from convoforge.models import Conversation, Turn
 from convoforge.scoring.contract import FilterVerdict, ScoringContext, scorer
 from convoforge.scoring.patterns import judge_turns
+from convoforge.scoring.text import FUNCTION_WORDS
 
 _BLANK_LETTERS = re.compile("[\u115f\u1160\u17b4\u17b5\u3164\uffa0\u180e\u2800]")
 """Letters and a Braille pattern that show nothing."""
@@ -47,10 +48,23 @@ _NOTICES = frozenset(
 )
 """What a notice in place of a message says. A client's "No answer." is one."""
 
+_ANSWERS = re.compile(
+    r"\W*(?:yes|yeah|yep|no|nope|nah|not|neither|both|either|i (?:do|did|don['’]t|didn['’]t|have|haven['’]t|can|can['’]t|will|won['’]t|am|think)|it (?:was|does|did))\b"
+    r"(?!\. hm)",
+    re.IGNORECASE,
+)
+"""How an answer begins that is one without any word of matter."""
+
 _SOUNDS = frozenset(
     "ok okay well so um uh hm hmm yeah i mean you know like right now then ah oh er anyway actually basically just and but".split()
 )
 _HESITATIONS = frozenset("well so um uh hm hmm er mean like anyway basically".split())
+
+_LIGHT = frozenset(
+    "see say saying said stated know knows knew mean means goes go went agreed discussed noted mentioned follow follows usual report reported anyhow "
+    "anyway line carry carries carried on whatever tell told field form moving continuing listening thinking wondering".split()
+)
+"""Verbs that say nothing without an object: "As discussed.", "It is what it is.", "That's what I was going to say."."""
 
 _WORD = re.compile(r"[^\W_]+(?:[/.'’][^\W_]+)*")
 _BRACKETED = re.compile(r"\W*?[\[({<*].*[\])}>*]\W*", re.DOTALL)
@@ -87,6 +101,9 @@ def _find_nothing(turn: Turn, allow: frozenset[str]) -> tuple[str, str] | None:
         return turn.content, "says nothing"
     if len(words) > 2 and all(word in _SOUNDS for word in words) and not _HESITATIONS.isdisjoint(words):
         return turn.content, "says nothing"
+    if len(words) < 11 and not _ANSWERS.match(text) and all(word in FUNCTION_WORDS or word in _LIGHT or word in _FILLERS for word in words):
+        if not _LIGHT.isdisjoint(words) or (turn.role == "assistant" and len(words) > 2):
+            return turn.content, "says nothing"
     telling = _NOTICES if turn.role == "user" and not _BRACKETED.fullmatch(text) else _SAYS_NOTHING
     if all(word in _FILLERS for word in words) and not telling.isdisjoint(words):
         return turn.content, "says nothing"

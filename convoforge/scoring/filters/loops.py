@@ -10,7 +10,7 @@ from functools import lru_cache
 from convoforge.models import Conversation, Turn
 from convoforge.scoring.contract import KEEP, FilterVerdict, ScoringContext, scorer
 from convoforge.scoring.patterns import reject_turn
-from convoforge.scoring.text import list_words
+from convoforge.scoring.text import FUNCTION_WORDS, list_words
 
 PARROTED = 0.6
 """Share of an assistant's turn's matter, its words but for the grammar's and the topic's, that the turn before may hold."""
@@ -21,25 +21,15 @@ PARROTED_BY_USER = 0.8
 REPEATED = 0.52
 """How alike the matter of two turns of one role may be: what they share, by the mean of their sizes."""
 
-CIRCLES = 0.3
+CIRCLES = 0.25
 """Share of a turn's triples of words that may be repetitions."""
 
-VARIETY = ((8, 0.58), (6, 0.45))
-"""Number of words of matter in a turn from which on their different ones must be a greater share than this."""
+VARIETY = ((11, 0.58), (8, 0.5), (6, 0.45))
+"""Number of words of matter in a turn from which on their different ones must be a greater share than this; the second for assistants."""
 
 TAIL = 3
 """Number of polite turns at the end that are a tail: so many, or one more where they hold scraps of matter."""
 
-_GRAMMAR = frozenset(
-    "a an the and or but nor so yet if then than because as while when whenever where that which who whom whose what why how this these those there "
-    "here i you he she it we they me him her us them my your his its our their mine yours ours theirs myself yourself himself herself itself ourselves "
-    "themselves am is are was were be been being have has had having do does did doing will would shall should can could may might must ought let not "
-    "no don't doesn't didn't isn't aren't wasn't weren't won't wouldn't can't couldn't shouldn't haven't hasn't hadn't i'm you're he's she's it's we're "
-    "they're that's there's what's who's i've you've we've they've i'd you'd he'd she'd we'd they'd i'll you'll he'll she'll it'll we'll they'll let's of "
-    "to in on at by for with from into onto about over under up down out off after before between through during without within against toward towards "
-    "upon per just only also too very really even still already again ever never now some any all both each every either neither more most much many "
-    "few less least other another such own same one ok okay well yes yeah get got go goes going".split()
-)
 _POLITE = frozenset(
     "thank thanks thankful grateful gratitude appreciate appreciated appreciative welcome pleasure glad happy pleased delighted honored anytime cheers bye "
     "goodbye farewell care luck wishes best problem worries mention great good nice lovely wonderful fantastic awesome perfect excellent amazing superb "
@@ -77,7 +67,7 @@ def loops(conversation: Conversation, context: ScoringContext) -> FilterVerdict:
 @lru_cache(maxsize=20_000)
 def _stem(word: str) -> str:
     """What a word has in common with its other forms; "" for a word of grammar."""
-    if word in _GRAMMAR:
+    if word in FUNCTION_WORDS:
         return ""
     return word[:5] if len(word) > 5 else word.rstrip("s") if len(word) > 3 else word
 
@@ -96,7 +86,8 @@ def _find_circle(turn: Turn, words: Sequence[str], stems: Sequence[str]) -> str:
         if found := _find_block(words) or _find_sentence(turn):
             return found
     plain = [stem for stem in stems if not stem.isdigit()]
-    if any(len(plain) >= least and len(set(plain)) <= share * len(plain) for least, share in VARIETY):
+    rules = VARIETY if turn.role == "assistant" else (VARIETY[0], VARIETY[2])
+    if any(len(plain) >= least and len(set(plain)) <= share * len(plain) for least, share in rules):
         return " … ".join(stem for stem, _ in Counter(plain).most_common(2))
     return ""
 
@@ -148,7 +139,7 @@ def _count_tail(words: Sequence[Sequence[str]]) -> int:
     """Number of turns at the end that are nothing but thanks, good wishes and excuses; 0 if they are too few to be a tail."""
     tail = polite = pure = 0
     for said in reversed(words):
-        odd = sum(word not in _POLITE and word not in _GRAMMAR for word in said)
+        odd = sum(word not in _POLITE and word not in FUNCTION_WORDS for word in said)
         if odd > 3 or len(said) > (16 if odd else 30):
             break
         tail += 1

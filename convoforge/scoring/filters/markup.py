@@ -23,7 +23,7 @@ _EMOTIVE = (
     "(?:sigh|laugh|chuckle|giggle|snort|smile|grin|smirk|frown|wince|nod|shrug|pause|hesitate|cough|sniff|sniffle|sob|weep|gasp|groan|gulp|"
     "exhale|inhale|whisper|mutter|mumble|blushe|fidget|stammer|facepalm)s|cries|(?:sigh|laugh|chuckl|giggl|snort|smil|grinn|smirk|frown|winc|"
     "nodd|shrugg|paus|hesitat|cough|sniff|sniffl|sobb|weep|gasp|groan|gulp|exhal|inhal|whisper|mutter|mumbl|blush|fidget|stammer|cry|typ)ing|"
-    "breath(?:es|ing) (?:deeply|in|out|heavily)|tear(?:s|ing) up|lean(?:s|ing) (?:in|back|forward|over|closer)|glanc(?:es|ing)|star(?:es|ing) at|"
+    "types(?=,| and| for| quickly| slowly)|deletes(?=,)|breath(?:es|ing) (?:deeply|in|out|heavily)|tear(?:s|ing) up|lean(?:s|ing) (?:in|back|forward|over|closer)|glanc(?:es|ing)|star(?:es|ing) at|"
     "gestur(?:es|ing)|shak(?:es|ing) (?:his |her |their |my )?head|roll(?:s|ing) (?:his |her |their |my )?eyes|"
     "rais(?:es|ing) (?:an? |his |her |their )?(?:eyebrow|hand|voice)s?|clear(?:s|ing) (?:his |her |their |my )?throat|"
     "tak(?:es|ing) (?:a |another )?(?:deep |long |slow |shaky )*(?:breath|pause|sip|moment|note)s?|"
@@ -52,6 +52,9 @@ _EMOJI = (
 
 _PATTERNS: Mapping[str, tuple[FaultPattern, ...]] = {
     "markdown": list_patterns(
+        ("→ ⇒ ➜ ⟶ ⟹ ➔", r"[→⇒➜⟶⟹➔]", 0, "is notation"),
+        ("⁽", r"⁽[¹²³⁴-⁹⁰]+⁾", 0, "is a footnote"),
+        ("{", r"\\[a-z]+\{[^}\n]*\}", 0, "is LaTeX"),
         ("**", r"\*\*(?=\S)[^*\n]+\*\*|^\s*\*\*[^\s*]|[^\s*\w]\*\*\s*$", 0, "is Markdown"),
         ("__", r"__(?<!\w__)(?=[^\W_])[^\n]{1,200}?(?<=[^\s_])__(?!\w)", 0, "is Markdown"),
         ("*", r"\*(?<![\w*\\]\*)(?=[^\s*])[^*\n]{1,200}?(?<=[^\s*])\*(?![\w*])", 0, "is Markdown, or a stage direction"),
@@ -80,6 +83,10 @@ _PATTERNS: Mapping[str, tuple[FaultPattern, ...]] = {
         ("[/ ''' [[", r"\[/(?:b|i|u|url|quote|code|list|size|color|img|s)\]|'''[^'\n]+'''|\[\[[^\]\n]+\]\]", re.IGNORECASE, "is markup of a forum or a wiki"),
     ),
     "lists": list_patterns(
+        ("second:", r"\bFirst:\s.*\bSecond:\s.*\bThird:\s", re.IGNORECASE, "is a list"),
+        ("(2)", r"\(1\)\s.*\(2\)\s", 0, "is a list"),
+        ("␣//␣", r" // [^\n]* // ", 0, "is a list"),
+        ("␣>>␣", r"\w >> [^\n]*\w >> ", 0, "is a list"),
         ("b) b. (b 2) (2", r"(?<![\w(])\(?a\)\s.*?[\s(]b\)\s.*?[\s(]c\)\s|(?<![\w(])\(?1\)\s.*?[\s(]2\)\s.*?[\s(]3\)\s", 0, "is a list"),
         ("cons: cons␣of", r"\bPros(?: of \w+)?\s*:.*\bCons(?: of \w+)?\s*:", re.IGNORECASE | re.DOTALL, "is a list"),
         (":", r"\n[A-Z][\w ]{1,20}:[ \t]?\S[^\n]*\n+[A-Z][\w ]{1,20}:[ \t]?\S[^\n]*\n+[A-Z][\w ]{1,20}:", 0, "is a list"),
@@ -120,7 +127,7 @@ _PATTERNS: Mapping[str, tuple[FaultPattern, ...]] = {
         (
             '{ ":',
             r"[{\[]\s*\"[^\"\n]{1,60}\"\s*:|\"[A-Za-z_][\w ]{0,30}\"\s*:\s*(?:\"[^\"\n]*\"\s*[,}\]]|[\[{]|-?\d+(?:\.\d+)?\s*[,}\]]|true\b|false\b|null\b)|\[\s*\{|\}\s*[,\]]\s*[\{\]]"
-            r"|\{\s*'[^'\n]{1,40}'\s*:|\{\s*[a-z_]\w*\s*:\s*[\"'\d\[{]|\}\]\}?|^\s*\"?(?:role|content|turns|messages|speaker|text)\"?\s*:\s*[\"\[{]",
+            r"|\{\s*'[^'\n]{1,40}'\s*:|\{\s*[a-z_]\w*\s*:\s*[\"'\d\[{]|\}\]\}?|\{[A-Za-z]\w*\s*:\s?[^{}\n]+\}|^\s*\"?(?:role|content|turns|messages|speaker|text)\"?\s*:\s*[\"\[{]",
             0,
             "is JSON",
         ),

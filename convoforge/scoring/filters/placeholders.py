@@ -46,7 +46,7 @@ _PATTERNS = PatternSet(
         ),
         ("␣x␣ ␣x% ␣n␣ ␣n% ␣y␣ ␣y%", r"(?<![\w’'.-])[XYN]\s?(?:%|(?:percent|dollars|days|weeks|months|years|business days|hours)\b)", 0, "is a placeholder"),
         ("_", r"(?<!\w)_{3,}(?!\w)|\b__[A-Za-z]+__\b|(?<!\w)_{2}(?=[\s.,%])", 0, "is a blank to fill in"),
-        ("_", r"\b(?:[A-Z]{2,}(?:_[A-Z\d]{1,})+|(?:your|insert|client|customer|user|persona|first|last|full|company|account|order)_(?:[a-z]+_?)+|[a-z]+_(?:name|date|amount|here|id|number|topic))\b", 0, "is a placeholder"),
+        ("_", r"\b(?:(?=[A-Z_]*(?:NAME|DATE|AMOUNT|HERE|NUMBER|COMPANY|CITY|STATE|USER|CLIENT|CUSTOMER|ORDER|TOPIC|PERSONA|EMOTION|VALUE|FIELD|TEXT|PLACEHOLDER|YOUR|INSERT|FIGURE|PRICE|FEE|EMAIL|PHONE|ADDRESS))[A-Z]+(?:_[A-Z\d]+)+|(?:your|insert|client|customer|user|persona|first|last|full|company|account|order)_(?:[a-z]+_?)+|[a-z]+_(?:name|date|amount|here|id|number|topic|fee|rate|balance|total|price|age|years|months|percent|city|state|bank|plan|fund))\b", 0, "is a placeholder"),
         ("persona. parameters. variation. self. context.", r"\b(?:persona|parameters|variation)\.[a-z_]{3,}\b", 0, "is a variable of a template"),
         ("insert␣ name␣here name␣goes amount␣here amount␣goes text␣here text␣goes date␣here answer␣here link␣here number␣here content␣here details␣here figure␣here goes␣here here␣later be␣filled be␣inserted be␣completed enter␣the␣ enter␣your␣ put␣your␣ add␣your␣ address␣here info␣here email␣here response␣here", r"\b(?:INSERT|ENTER|ADD|PUT)\s+(?:[A-Z]+\s+){1,4}HERE\b|\b(?:NAME|AMOUNT|DATE|TEXT|ADDRESS|NUMBER|ANSWER|LINK|EMAIL|CONTENT|INFO|DETAILS|FIGURE)\s+(?:GOES?\s+)?HERE\b|\binsert\s+(?:\w+\s+){0,4}here\b|\byour\s+(?:\w+\s+)?(?:name|text|date|amount|answer|response|content)\s+here\b|\b(?:text|answer|response|content|message|quote|name)\s+goes\s+here\b|\bto be (?:filled|inserted|completed) (?:in )?(?:here|later)\b", 0, "is a placeholder"),
         (
@@ -55,6 +55,16 @@ _PATTERNS = PatternSet(
             0,
             "holds a placeholder",
         ),
+        ("__", r"\d_{2,}(?!\w)", 0, "is a blank to fill in"),
+        ("nnnn zzzz", r"\b[A-Z]*(?:N{4,}|Z{4,})\b", 0, "is a placeholder"),
+        (
+            "your␣name first␣name last␣name full␣name my␣name city,␣state dayname monthname ␣nth",
+            r"(?:[Rr]egards|[Ss]incerely|[Ww]ishes|[Yy]ours|[Tt]hanks)(?:,\s*|\s+)(?:Your|My) Name\b|\b(?:[Mm]orning|[Ee]vening|[Aa]fternoon|Hi|Hello|Hey|Dear),? (?:First|Last|Full|Your) Name\b"
+            r"|\bCity, State\b|\b(?:Day|Month)name\b|\b(?:on|by|until|before|after) the nth\b(?! time)",
+            0,
+            "is a placeholder",
+        ),
+        ("␣amount", r"\b(?:put away|put aside|times|pays?|saves?|saving|earns?|owes?|costs?) amount\b", 0, "leaves out an amount"),
         (
             "anytown sample john␣q jane␣q john␣doe jane␣doe dd/mm mm/dd dd-mm mm-dd dd.mm yyyy hh:mm foo foobar acme valued␣customer␣name dear␣customer␣name ?, $0,000 €0,000 00000 joe␣bloggs example␣corp",
             r"\bAny(?:town|where), (?:USA|US|[A-Z]{2})\b|\b(?:John|Jane|Joe) (?:Q\. )?(?:Doe|Public|Sample|Bloggs)\b|\bMrs?\. Sample\b|\b(?:DD|MM)[/.-](?:DD|MM)\b|\bYYYY\b|\b(?:HH:MM|hh:mm)\b"
@@ -63,7 +73,7 @@ _PATTERNS = PatternSet(
             0,
             "stands for something else",
         ),
-        ("(name (date (amount (city (company (employer (number", r"\((?:first |last |full )?(?:names?|date|amount|city|company|employer|number)\)", re.IGNORECASE, "is a placeholder"),
+        ("(name (first␣name (last␣name (full␣name (date (amount (city (company (employer (number (percentage (waiting␣period (figure (rate (age (occupation", r"\((?:first |last |full )?(?:names?|date|amount|city|company|employer|number|percentage|waiting period|figure|rate|age|occupation)\)", re.IGNORECASE, "is a placeholder"),
         ("tk␣p tk␣d tk␣m tk␣y", r"(?i)\btk (?:percent|dollars|days|months|years)\b", 0, "is a placeholder"),
         ("lorem dolor", r"(?i)\blorem\s+ipsum|\bdolor sit amet\b|\bconsectetur adipiscing", 0, "is filler text"),
         ("todo fixme tbd tba ␣tk ⏎tk [tk $tk", r"\b(?:TODO|FIXME)\b(?!\s+(?:list|app|item))|\bTBD\s*[:\]})]|[\[({<]\s*TB[DA]\b|[$€£]\s?TB[DA]\b|\bTB[DA]\s*(?:%|(?:percent|dollars|days|months|years)\b)|\bTK(?:TK)*\s*[:\]})%]|[$€£]\s?TK\b", 0, "is a note to fill in something"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -52,7 +51,7 @@ _LABEL = re.compile(
 _TITLES = frozenset(("mr", "mrs", "ms", "dr"))
 _SENTENCE = re.compile(r"\s+[\"“'*(\[]*[A-Z](?:\S*\s+){2,}")
 
-_ROLE = r"(?:[A-Z][\w-]*\s){0,2}(?:User|Client|Customer|Assistant|Advis[eo]r|Agent|Human|AI|Bot|Chatbot|Speaker|Rep|Representative|Support|Operator)(?:\s[A-Z\d])?"
+_ROLE = r"(?:[A-Z][\w-]*\s){0,2}(?:User|Client|Customer|Assistant|Advis[eo]r|Agent|Human|AI|Bot|Chatbot|Speaker|Rep|Representative|Support|Operator|Specialist|Planner|Investor|Fiduciary|Technician)(?:\s[A-Z\d])?"
 _CAPITALS = r"(?:USER|CLIENT|CUSTOMER|ASSISTANT|ADVIS[EO]R|AGENT|HUMAN|BOT|SUPPORT|ADVISER)"
 _SPEAKERS = r"(?:user|client|customer|assistant|advis[eo]r|agent|support agent|representative|bot|human)"
 _TELLS = (
@@ -69,7 +68,7 @@ _PATTERNS = PatternSet(
         ),
         (
             "> | ␣- – — → » =",
-            rf"\n[>*_#\s]*(?:{_ROLE}|{_CAPITALS})[*_]*\s*(?:[>|»]+|[=-]>|→|=\s|\s[-–—]{{1,3}}\s+(?=[A-Z\"“'’]))|\n(?:User|Assistant|Human|Client|Customer|Advis[eo]r|Agent|Support)"
+            rf"\n[>*_#\s]*(?:{_ROLE}|{_CAPITALS})(?:\s[A-Z]+)?[*_]*\s*(?:[>|»]+|[=-]>|→|=\s|\s[-–—]{{1,3}}\s+(?=[A-Z\"“'’]))|\n(?:User|Assistant|Human|Client|Customer|Advis[eo]r|Agent|Support)"
             r"\s[–—-]{1,2}\s",
             0,
             "labels a speaker",
@@ -85,7 +84,7 @@ _PATTERNS = PatternSet(
             re.IGNORECASE,
             "labels a speaker",
         ),
-        ("⏎the␣", rf"\nThe {_SPEAKERS} {_TELLS}", re.IGNORECASE, "tells what a speaker does"),
+        ("client␣then␣ user␣then␣ assistant␣then␣ client␣now␣ user␣now␣ ⏎the␣", rf"\nThe {_SPEAKERS} {_TELLS}|[.!?…]\s+The (?:client|user|assistant) (?:then |now ){_TELLS}", re.IGNORECASE, "tells what a speaker does"),
         ('⏎" ⏎“', r"\n[\"“][^\"”\n]+[,.!?…][\"”]\s+(?:\w+\s+){0,3}?(?:said|says|asked|asks|replied|answered|sighed|whispered)\b[^\"“\n]{0,30}(?:[\"“][^\"”\n]+[\"”]\s*)?(?=\n|$)", 0, "is a scene"),
         ("said:␣ said,␣ says:␣ says,␣", r"(?:\bsa(?:id|ys)[:,]\s[\"“'‘][^\n]*){3}|\b(?:client|user|customer) (?:said|says|asked|asks|replied|replies):\s[\"“]", 0, "is a transcript"),
         (
@@ -105,6 +104,8 @@ _ALONE = re.compile(
 )
 """A line that holds nothing but a label."""
 
+_SCENE = re.compile(r"[\"“][^\"”\n]+[\"”]\s+(?:she|he|they|the \w+)\s+(?:said|asks|asked|says|replied|replies|answered|whispered|sighed)\b")
+
 
 @dataclass(frozen=True, slots=True)
 class _Label:
@@ -116,7 +117,7 @@ class _Label:
 def speaker_labels(conversation: Conversation, context: ScoringContext) -> FilterVerdict:
     """Drops a conversation in which a turn names its speaker, or holds several speakers."""
     text, _ = join_turns(conversation)
-    if ":" in text or "：" in text or text.count("\n") > len(conversation.turns):
+    if ":" in text or "：" in text or '\n"' in text or "\n“" in text or text.count("\n") > len(conversation.turns):
         persona = context.persona.lower()
         found = judge_turns(conversation, lambda turn: _find_label(turn, persona))
         if found.verdict != "keep":
@@ -126,6 +127,8 @@ def speaker_labels(conversation: Conversation, context: ScoringContext) -> Filte
 
 def _find_label(turn: Turn, persona: str) -> tuple[str, str] | None:
     text = turn.content
+    if turn.role == "assistant" and text[:1] in "\"“" and (scene := _SCENE.match(text)):
+        return scene[0], "is a scene"
     if "\n" in text and (alone := _ALONE.search(text)):
         return alone[0], "labels a speaker"
     if ":" not in text and "：" not in text:
@@ -133,9 +136,8 @@ def _find_label(turn: Turn, persona: str) -> tuple[str, str] | None:
     labels = list(_list_labels(text, persona))
     if sure := next((label for label in labels if label.kind == "sure"), None):
         return sure.text, "labels a speaker"
-    names = Counter(label.text.lower() for label in labels)
     pairs = [label for label in labels if label.kind in ("pair", "sentence")]
-    if len(labels) > 1 and (len(pairs) > 1 or (pairs and len(names) < len(labels)) or max(names.values()) > 1):
+    if len(labels) > 1 and (pairs or len({label.text for label in labels}) < len(labels)):
         return f"{labels[0].text} … {labels[1].text}", "label speakers"
     return None
 
@@ -175,9 +177,10 @@ def _is_role(words: list[str], *, titled: bool) -> bool:
     first, last = (word.lower().replace("’", "'").removesuffix("'s") for word in (words[0], words[-1]))
     if len(words) == 1:
         return last in _ROLES
+    owned = words[0].lower().endswith(("'s", "’s")) and (first in _ROLES or first in _PERHAPS_ROLES)
     if last in _ROLES:
-        return titled or all(word.lower() in _MODIFIERS for word in words[:-1])
-    return first in _ROLES and len(words) == 2 and (last in _PARTS or (titled and last in _read_names()))
+        return titled or owned or all(word.lower() in _MODIFIERS for word in words[:-1])
+    return (owned and last in _PARTS) or (first in _ROLES and len(words) == 2 and titled and last in _read_names())
 
 
 @cache
