@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any, Literal
 
 from convoforge.models import Conversation, Turn
-from convoforge.printable import printable_line
 from convoforge.scoring.contract import KEEP, FilterVerdict
-from convoforge.scoring.text import ReadTurn
+from convoforge.scoring.text import ReadTurn, remember_last
 
 _MAX_QUOTE = 40
 
@@ -27,41 +26,53 @@ class FaultPattern:
 
 
 class PatternSet:
-    """Patterns that are searched in whole conversations: those whose needles are found there, all at once."""
+    """Patterns that are searched in whole conversations: only those of which a needle is there."""
 
     def __init__(self, patterns: Sequence[FaultPattern]) -> None:
-        self._patterns = patterns
-
-    @cached_property
-    def _needles(self) -> Any:
-        from ahocorasick import Automaton
-
-        owners: dict[str, set[int]] = {}
-        for number, one in enumerate(self._patterns):
-            for needle in one.needles:
-                owners.setdefault(needle, set()).add(number)
-        automaton = Automaton()
-        for needle, numbers in owners.items():
-            automaton.add_word(needle, numbers)
-        automaton.make_automaton()
-        return automaton
+        self.patterns = patterns
+        self._numbers: dict[str, list[int]] = {}
+        for number, one in enumerate(patterns):
+            for needle in one.needles or (_NOT_ASCII,):
+                self._numbers.setdefault(needle, []).append(number)
+        _NEEDLES.update(self._numbers)
 
     def judge(self, conversation: Conversation) -> FilterVerdict:
         """Drops a conversation for the first turn that matches a pattern. Turns are read one by one only where the whole text matches."""
-        text, lowered = join_turns(conversation)
-        found = set[int]().union(*(numbers for _, numbers in self._needles.iter(lowered)))
-        ascii_only = text.isascii()
-        suspects = [
-            one
-            for number, one in enumerate(self._patterns)
-            if (number in found or not (one.needles or ascii_only)) and one.pattern.search(text)
-        ]
+        text, _ = join_turns(conversation)
+        numbers = {number for needle in _find_needles(conversation) for number in self._numbers.get(needle, ())}
+        suspects = [one for one in map(self.patterns.__getitem__, sorted(numbers)) if one.pattern.search(text)]
 
         def find(turn: Turn) -> tuple[str, str] | None:
             text = "\n" + turn.content
             return next(((match[0], one.fault) for one in suspects if (match := one.pattern.search(text))), None)
 
         return judge_turns(conversation, find) if suspects else KEEP
+
+
+_NEEDLES: set[str] = set()
+"""The needles of all patterns of all filters that are loaded: a text is searched for them once."""
+
+
+_NOT_ASCII = "\x80"
+"""Stands for the needle of the patterns that have none."""
+
+
+@remember_last
+def _find_needles(conversation: Conversation) -> frozenset[str]:
+    text, lowered = join_turns(conversation)
+    found = frozenset(needle for _, needle in _build_automaton(len(_NEEDLES)).iter(lowered))
+    return found if text.isascii() else found | {_NOT_ASCII}
+
+
+@lru_cache(maxsize=1)
+def _build_automaton(_known: int) -> Any:
+    from ahocorasick import Automaton
+
+    automaton = Automaton()
+    for needle in sorted(_NEEDLES):
+        automaton.add_word(needle, needle)
+    automaton.make_automaton()
+    return automaton
 
 
 def list_patterns(*rows: tuple[str, str, int, str]) -> tuple[FaultPattern, ...]:
@@ -76,7 +87,7 @@ def list_patterns(*rows: tuple[str, str, int, str]) -> tuple[FaultPattern, ...]:
     )
 
 
-@lru_cache(maxsize=2)
+@remember_last
 def join_turns(conversation: Conversation) -> tuple[str, str]:
     """All turns, a line break before each; and the same in lower case."""
     text = "\n" + "\n".join(turn.content for turn in conversation.turns)
@@ -85,7 +96,8 @@ def join_turns(conversation: Conversation) -> tuple[str, str]:
 
 def reject_turn(action: Literal["drop", "revise", "mark"], number: int, turn: Turn, words: str, fault: str) -> FilterVerdict:
     """The verdict on a turn, counted from 1, of which some words are quoted."""
-    shown = printable_line(" ".join(words.split()) or words)
+    words = " ".join(words.split()) or words
+    shown = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in words)
     shown = shown if len(shown) <= _MAX_QUOTE else f"{shown[: _MAX_QUOTE - 1]}…"
     return FilterVerdict(action, ReadTurn(number, turn.role, "").name_fault(shown, fault))
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TypeVar
 
 from convoforge.models import Conversation, Role
 
@@ -27,8 +28,11 @@ FUNCTION_WORDS = frozenset(
 
 _PLAIN = str.maketrans({"\u2019": "'", "\u2018": "'", "\u02bc": "'", "\u201c": '"', "\u201d": '"', "\u00a0": " "})
 _SENTENCE_END = re.compile(r"\s(?:(?<=[.!?\u2026\n]\s)|(?<=\n)|(?<=[.!?\u2026][\"')\]]\s))")
-_WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
+_PUNCTUATION = str.maketrans(dict.fromkeys('!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\u2013\u2014\u2026\u00ab\u00bb', " "))
 _MAX_REASON = 120
+
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +56,24 @@ class ReadTurn:
         return f"turn {self.number} ({self.role}): '{shown}' {meaning}"[:_MAX_REASON]
 
 
-@lru_cache(maxsize=2)
+def remember_last(read: Callable[[Conversation], Value]) -> Callable[[Conversation], Value]:
+    """Keep what was read of the last conversation, by identity: filters come one after the other, and hashing a conversation takes
+    longer than most of them."""
+    last: tuple[Conversation, Value] | None = None
+
+    def recall(conversation: Conversation) -> Value:
+        nonlocal last
+        known = last
+        if known is None or known[0] is not conversation:
+            last = known = (conversation, read(conversation))
+        return known[1]
+
+    return recall
+
+
+@remember_last
 def read_turns(conversation: Conversation) -> tuple[ReadTurn, ...]:
-    """The turns of a conversation as filters read them. The last two conversations are kept, as filters come one after the other."""
+    """The turns of a conversation as filters read them."""
     return tuple(ReadTurn(number, turn.role, _simplify(turn.content)) for number, turn in enumerate(conversation.turns, 1))
 
 
@@ -69,12 +88,16 @@ def split_sentences(plain: str) -> tuple[str, ...]:
     return tuple(filter(None, _SENTENCE_END.split(plain)))
 
 
-@lru_cache(maxsize=2)
+@remember_last
 def list_words(conversation: Conversation) -> tuple[tuple[str, ...], ...]:
     """The words of each turn in lower case. Numbers are words."""
-    return tuple(tuple(_WORD.findall(turn.plain)) for turn in read_turns(conversation))
+    return tuple(tuple(_split(turn.plain)) for turn in read_turns(conversation))
 
 
 def split_words(text: str) -> list[str]:
     """The words of any text as `list_words` gives them."""
-    return _WORD.findall(_simplify(text))
+    return _split(_simplify(text))
+
+
+def _split(plain: str) -> list[str]:
+    return f" {plain} ".translate(_PUNCTUATION).replace(" '", " ").replace("' ", " ").split()

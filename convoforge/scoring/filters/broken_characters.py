@@ -47,7 +47,7 @@ _ESCAPES = PatternSet(
     )
 )
 _PATH = re.compile(
-    r"(?<![\w\\])(?:[A-Za-z]:\\|\\{1,2}(?![nrtux]))\w[\w .$~-]*(?:\\[\w.$~-]+)*|(?:\\\w[\w.$~-]*)*\\(?![nrtux\d])\w[\w.$~-]*(?:\\[\w.$~-]+)+"
+    r"(?<![\w\\])(?:[A-Za-z]:\\|\\\\(?=[\w.-]+\\)|\\(?![nrtux]|U0))\w[\w .$~-]*(?:\\[\w.$~-]+)*|(?:\\\w[\w.$~-]*)*\\(?![nrtux\d])\w[\w.$~-]*(?:\\[\w.$~-]+)+"
 )
 """C:\new and \\server\tools hold no escapes."""
 
@@ -62,7 +62,7 @@ _ENTITY = re.compile(r"&([A-Za-z]{2,24}\d{0,2};)")
 _IN_LATIN = re.compile(
     # what is left of mojibake where control characters were taken out, or a letter's accent was read as a letter of its own
     r"â€|Ã[^\w\s]|Ã(?=\s|$)|Â(?=[\s$£€¥°·«»]|$)|[a-z]â(?:s|t|re|ve|ll|d|m)\b|[a-z]â\s|ï¿½|ï»¿|ÿþ|þÿ|锟|烫烫|屯屯"
-    r"|‚Ä|[\u2500-\u25a0](?=\w)|(?<=\w)[\u2500-\u25a0\u25af\u2fff]|[A-Za-z]¿|[A-Za-z]´[a-z]|[a-z][ÃÂÐÅ][a-z]|¤|\xa0{2}|(?<=\w)[‚„]|([◊□▯▢◻])\1|(?<=[a-z])[¤¦¨¬¯¸](?=[a-z])"
+    r"|‚Ä|[\u2500-\u25a0](?=\w)|(?<=\w)[\u2500-\u25a0\u25af\u2fff]|[A-Za-z]¿|[A-Za-z]´[a-z]|[a-z][À-ÖØ-Þ](?:[a-z]|(?![A-Za-z]))|Â[’“”‘]|‰Û|¤|\xa0{2}|(?<=\w)[‚„]|([◊□▯▢◻])\1|(?<=[a-z])[¤¦¨¬¯¸](?=[a-z])"
 )
 _MIXED_SCRIPTS = re.compile(
     r"\d,?[\u0400-\u04ff]\d|[A-Za-z][\u0400-\u052f\u0391-\u03a9\u03bf\u03c1\u03bd\u0561-\u0587\u13a0-\u13ff]|[\u0400-\u052f\u03bf\u0391-\u03a9]+[A-Za-z]"

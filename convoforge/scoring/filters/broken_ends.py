@@ -64,17 +64,17 @@ def _find_fault(content: str) -> str:
     core = text.rstrip(_CLOSERS)
     if not core:
         return ""
-    if _NEVER_LAST.search(core) or _stops_short(core):
+    if _NEVER_LAST.search(core[-40:]) or _stops_short(core):
         return "breaks off in a sentence"
-    if _STARTS_A_LIST.search(core):
+    if _STARTS_A_LIST.search(core[-80:]):
         return "breaks off in a list"
-    if _TRAILS_OFF.search(core):
+    if _TRAILS_OFF.search(core[-6:]):
         return "trails off"
     if _is_open(text):
         return "breaks off in a quotation or in brackets"
     if core[-1] in _ENDS:
         return ""
-    return "has no end" if core[-1] in ",;:-–—(/&+=<[{“‘«$€£" or _CUT_NUMBER.search(core) or _ends_in_a_word(core) else ""
+    return "has no end" if core[-1] in ",;:-–—(/&+=<[{“‘«$€£" or _CUT_NUMBER.search(core[-20:]) or _ends_in_a_word(core) else ""
 
 
 def _stops_short(text: str) -> bool:

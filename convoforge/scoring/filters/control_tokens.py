@@ -11,7 +11,7 @@ from convoforge.scoring.patterns import PatternSet, list_patterns
 _BAR = "[|｜┃│¦]"
 
 _PARTS = (
-    "think|thinking|thought|thoughts|reason|reasoning|reflection|reflect|scratchpad|monologue|inner|internal|analysis|planning|plan|"
+    "think|thinking|thought|thoughts|ctx|scratch|rationale|step|steps|search|reason|reasoning|reflection|reflect|scratchpad|monologue|inner|internal|analysis|planning|plan|"
     "critique|draft|commentary|observation|action|tool|tools|toolcall|function|functions|func|invoke|parameter|parameters|antml|args|"
     "arguments|call|calls|result|results|answer|response|reply|final|begin|start|end|stop|bos|eos|eot|eod|eom|eop|sop|eoa|pad|unk|mask|"
     "sep|cls|inst|instruction|instructions|sys|system|user|assistant|human|bot|ai|gpt|model|turn|message|messages|conversation|"
@@ -19,7 +19,7 @@ _PARTS = (
     "control|token|im|fim|prefix|suffix|middle|header|endoftext|startoftext|sentence|query|memory|transcript|persona|client|adviser|"
     "advisor|agent|customer|speaker|content|text|output|input"
 )
-_HTML = "output|input|content|image|search|mark"
+_HTML = "input|content|image|mark"
 
 _TAG = rf"</?\s*(?!(?:{_HTML})\b)(?:[A-Za-z][A-Za-z0-9]*[_:.-])*(?:{_PARTS})(?:[_:.-][A-Za-z0-9]+|\d+)*(?:\s+[\w:-]+\s*=[^<>]*)?\s*/?>"
 """A tag of which one part is such a word. HTML's own tags are the filter `markup`'s."""
@@ -34,7 +34,7 @@ _PATTERNS = PatternSet(
     list_patterns(
         (
             "| ｜ ┃ │ ¦",
-            rf"<[/\s]*{_BAR}\s*/?\w[^<>\n]*>?|\S*\w\s?{_BAR}>|\[\|/?\w+\|\]?|&lt;\s*{_BAR}\s*\w+",
+            rf"<[/\s]*{_BAR}\s*/?\w[^<>\n]*>?|\w+\s?{_BAR}>|\[\|/?\w+\|\]?|&lt;\s*{_BAR}\s*\w+",
             0,
             "is a control token of a chat template",
         ),
@@ -62,7 +62,7 @@ _PATTERNS = PatternSet(
         ),
         (
             "( { *",
-            r"(?:\(|\{|\*{1,2})\s*(?:thinking|thoughts?|reasoning|scratchpad|chain[ -]of[ -]thought|internal (?:thought|note|reasoning|monologue)s?|"
+            r"(?:\(|\{|\*{1,2})\s*(?:thinking|thoughts?|reasoning|scratchpad|chain[ -]of[ -]thought|internal(?: (?:thought|note|reasoning|monologue)s?)?|"
             r"inner (?:thought|monologue)s?|tool (?:call|use|result)|function call)\s*:",
             re.IGNORECASE,
             "is a thought that was not to be said",
@@ -84,7 +84,7 @@ _PATTERNS = PatternSet(
         ),
         (
             "endoftext startoftext default_api functions. assistantfinal assistantcommentary to= /think /no_think oaicite turn0",
-            r"\b(?:endoftext|startoftext|default_api\.\w+|functions\.\w+\s*\(|assistant(?:final|commentary)|(?:commentary|assistant) to=\w+)|"
+            r"\b(?:endoftext|startoftext|default_api\.\w+|functions\.\w+\s*\(|assistant(?:final|commentary)|to=functions\.|(?:commentary|assistant) to=\w+)|"
             r"(?<![\w/])/(?:no_)?think\b|oaicite|\bturn\d+(?:search|view|news|file)\d+",
             re.IGNORECASE,
             "is a leftover of tools or thinking",
@@ -126,6 +126,12 @@ _PATTERNS = PatternSet(
             r"\\?<\W{0,3}(?:eos|bos|pad|unk|sep|cls)\W{0,3}>|\b(?:eos|bos|unk|pad)(?:\s+(?:eos|bos|unk|pad))+\b|(?<=[.!?]\s)(?:eos|bos)\s*$",
             0,
             "is a control token",
+        ),
+        (
+            "begin_ end_ start_ begin␣ end␣of start␣of end␣conv end␣turn end␣trans",
+            r"\b(?:BEGIN|END|START)[_ ](?:OF[_ ])?(?:CONVERSATION|DIALOGUE?|TURN|TRANSCRIPT|MESSAGE|RESPONSE|OUTPUT|PROMPT|TEXT)\b",
+            0,
+            "is a mark of a data set",
         ),
         ("[/s [/p [s]", r"\[/?s\]", 0, "is a control token"),
         (

@@ -18,7 +18,7 @@ _LONGEST = 80
 
 _NEVER = frozenset(
     "n/a na n.a null nil nan undefined tbd tba todo idk empty blank void ditto lorem placeholder ... hm hmm hmmm uh uhm um umm er erm "
-    "mhm mm mmm meh blah bla asdf test testing x xx xxx none.".split()
+    "mhm mm mmm meh blah bla asdf test testing x xx xxx none. well so etc".split()
 )
 """Turns of these words alone say nothing, whoever speaks."""
 
@@ -29,7 +29,7 @@ _FILLERS = (
         "applicable provided given found here yet known unknown unavailable missing deleted removed omitted hidden withheld skipped skip "
         "silence silent pause beat pending waiting awaiting continue continued continues end stop same as above see previous before "
         "determined announced come coming soon loading typing error add say said from user assistant client customer adviser advisor agent null "
-        "further more what so ever goes go at point by of does did do answer speak says sent received empty".split()
+        "further more what so ever goes go at point by of does did do answer speak says sent received empty question".split()
     )
     | _NEVER
 )
@@ -49,19 +49,19 @@ _NOTICES = frozenset(
 """What a notice in place of a message says. A client's "No answer." is one."""
 
 _ANSWERS = re.compile(
-    r"\W*(?:yes|yeah|yep|no|nope|nah|not|neither|both|either|i (?:do|did|don['’]t|didn['’]t|have|haven['’]t|can|can['’]t|will|won['’]t|am|think)|it (?:was|does|did))\b"
+    r"\W*(?:yes|yeah|yep|no|nope|nah|not|neither|both|either|none of|i (?:do|did|don['’]t|didn['’]t|have|haven['’]t|can|can['’]t|will|won['’]t|am|think)(?! nothing)|it (?:was|does|did))\b"
     r"(?!\. hm)",
     re.IGNORECASE,
 )
 """How an answer begins that is one without any word of matter."""
 
 _SOUNDS = frozenset(
-    "ok okay well so um uh hm hmm yeah i mean you know like right now then ah oh er anyway actually basically just and but".split()
+    "ok okay well so um uh hm hmm yeah i mean you know like right now then ah oh er anyway actually basically just and but yes where were we".split()
 )
 _HESITATIONS = frozenset("well so um uh hm hmm er mean like anyway basically".split())
 
 _LIGHT = frozenset(
-    "see say saying said stated know knows knew mean means goes go went agreed discussed noted mentioned follow follows usual report reported anyhow "
+    "see say saying said add stated know knows knew mean means goes go went agreed discussed noted mentioned follow follows usual report reported anyhow "
     "anyway line carry carries carried on whatever tell told field form moving continuing listening thinking wondering".split()
 )
 """Verbs that say nothing without an object: "As discussed.", "It is what it is.", "That's what I was going to say."."""
@@ -96,15 +96,21 @@ def _find_nothing(turn: Turn, allow: frozenset[str]) -> tuple[str, str] | None:
         return turn.content, "says nothing: it has no letter and no digit"
     if len(text) > _LONGEST:
         return None
-    words = [word.lower() for word in _WORD.findall(text)]
-    if all(word in _NEVER for word in words) or _ASIDE.fullmatch(text) or (turn.role == "assistant" and words == ["0"]):
+    words = [word.lower().removesuffix("'s") for word in _WORD.findall(text)]
+    if (
+        all(word in _NEVER for word in words)
+        or "".join(words) in _NEVER
+        or _ASIDE.fullmatch(text)
+        or (turn.role == "assistant" and words == ["0"])
+    ):
         return turn.content, "says nothing"
     if len(words) > 2 and all(word in _SOUNDS for word in words) and not _HESITATIONS.isdisjoint(words):
         return turn.content, "says nothing"
-    if len(words) < 11 and not _ANSWERS.match(text) and all(word in FUNCTION_WORDS or word in _LIGHT or word in _FILLERS for word in words):
-        if not _LIGHT.isdisjoint(words) or (turn.role == "assistant" and len(words) > 2):
-            return turn.content, "says nothing"
+    light = all(word in FUNCTION_WORDS or word in _LIGHT or word in _FILLERS for word in words)
+    told = not _LIGHT.isdisjoint(words) or (turn.role == "assistant" and len(words) > 2)
+    if light and told and len(words) < 11 and "?" not in text and not _ANSWERS.match(text):
+        return turn.content, "says nothing"
     telling = _NOTICES if turn.role == "user" and not _BRACKETED.fullmatch(text) else _SAYS_NOTHING
-    if all(word in _FILLERS for word in words) and not telling.isdisjoint(words):
+    if all(word in _FILLERS for word in words) and words[:2] != ["none", "of"] and not telling.isdisjoint(words):
         return turn.content, "says nothing"
     return None

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from itertools import chain
 
 from convoforge.models import Conversation, Turn
 from convoforge.scoring.contract import KEEP, FilterVerdict, ScoringContext, scorer
-from convoforge.scoring.patterns import reject_turn
+from convoforge.scoring.patterns import join_turns, reject_turn
 from convoforge.scoring.text import FUNCTION_WORDS, list_words
 
 PARROTED = 0.6
@@ -22,7 +22,7 @@ REPEATED = 0.52
 """How alike the matter of two turns of one role may be: what they share, by the mean of their sizes."""
 
 CIRCLES = 0.25
-"""Share of a turn's triples of words that may be repetitions."""
+"""Share of a turn's triples of words that may be repetitions, if they are five or more."""
 
 VARIETY = ((11, 0.58), (8, 0.5), (6, 0.45))
 """Number of words of matter in a turn from which on their different ones must be a greater share than this; the second for assistants."""
@@ -43,6 +43,7 @@ _CORE = frozenset(
     "thank thanks thankful grateful gratitude appreciate appreciated welcome pleasure anytime cheers bye goodbye farewell luck best wishes worries mention care "
     "bless likewise evening weekend night sorry apology apologies".split()
 )
+_STUCK = ("!!!!!!!!", "????????", "..........")
 _SENTENCE = re.compile(r"[^.!?\n]+")
 
 
@@ -50,11 +51,18 @@ _SENTENCE = re.compile(r"[^.!?\n]+")
 def loops(conversation: Conversation, context: ScoringContext) -> FilterVerdict:
     """Drops a conversation that goes round in circles: within a turn, by saying an earlier turn again, or with a tail of thanks."""
     turns, words = conversation.turns, list_words(conversation)
-    matter = [[stem for word in said if (stem := _stem(word))] for said in words]
+    stem = _stem
+    matter = [[stem(word) for word in said if word not in FUNCTION_WORDS] for said in words]
+    _, text = join_turns(conversation)
+    long = max(chain.from_iterable(words), key=len, default="")
+    stuck = (*_STUCK, long) if len(long) > 15 and len(set(long)) < 5 else _STUCK
+    if mark := next((mark for mark in stuck if mark in text), ""):
+        number = next(number for number, turn in enumerate(turns, 1) if mark in turn.content.lower())
+        return reject_turn("drop", number, turns[number - 1], mark, "is said again and again")
     for number, (turn, said, stems) in enumerate(zip(turns, words, matter, strict=True), 1):
         if again := _find_circle(turn, said, stems):
             return reject_turn("drop", number, turn, again, "is said again and again")
-    topic = frozenset(map(_stem, context.topic.lower().split()))
+    topic = frozenset(map(stem, context.topic.lower().split()))
     if echo := next(_list_echoes(turns, words, [frozenset(stems) - topic for stems in matter]), None):
         number, earlier = echo
         return reject_turn("drop", number, turns[number - 1], turns[number - 1].content, f"says turn {earlier} again")
@@ -64,27 +72,21 @@ def loops(conversation: Conversation, context: ScoringContext) -> FilterVerdict:
     return KEEP
 
 
-@lru_cache(maxsize=20_000)
 def _stem(word: str) -> str:
-    """What a word has in common with its other forms; "" for a word of grammar."""
-    if word in FUNCTION_WORDS:
-        return ""
+    """What a word has in common with its other forms."""
     return word[:5] if len(word) > 5 else word.rstrip("s") if len(word) > 3 else word
 
 
 def _find_circle(turn: Turn, words: Sequence[str], stems: Sequence[str]) -> str:
     """Words that a turn says again and again."""
-    if any(mark in turn.content for mark in ("!!!!!!!!", "????????", "..........")):
-        return turn.content
-    if long := next((word for word in words if len(word) > 15 and len(set(word)) < 5), ""):
-        return long
-    triples = list(zip(words, words[1:], words[2:], strict=False))
-    again = len(triples) - len(set(triples))
+    again = len(words) - 2 - len(set(zip(words, words[1:], words[2:], strict=False)))
     if again > 1:
-        if again >= CIRCLES * len(triples):
-            return " ".join(Counter(triples).most_common(1)[0][0])
-        if found := _find_block(words) or _find_sentence(turn):
+        if again > 4 and again >= CIRCLES * (len(words) - 2):
+            return " ".join(Counter(zip(words, words[1:], words[2:], strict=False)).most_common(1)[0][0])
+        if found := _find_block(words, again) or _find_sentence(turn):
             return found
+    if len(set(stems)) > 0.7 * len(stems):
+        return ""
     plain = [stem for stem in stems if not stem.isdigit()]
     rules = VARIETY if turn.role == "assistant" else (VARIETY[0], VARIETY[2])
     if any(len(plain) >= least and len(set(plain)) <= share * len(plain) for least, share in rules):
@@ -92,15 +94,14 @@ def _find_circle(turn: Turn, words: Sequence[str], stems: Sequence[str]) -> str:
     return ""
 
 
-def _find_block(words: Sequence[str]) -> str:
-    """Words that stand several times in a row: one or two words five times, more of them three times, ten or more twice."""
-    for size in range(1, min(24, len(words) // 2) + 1):
+def _find_block(words: Sequence[str], again: int) -> str:
+    """Words that stand several times in a row: one or two words five times, more of them three times, ten or more twice. With `again`
+    triples said again, a block cannot be longer than that and two words."""
+    for size in range(1, min(24, again + 2, len(words) // 2) + 1):
         needed = size * (4 if size < 3 else 2 if size < 10 else 1)
-        run = 0
-        for at, (one, other) in enumerate(zip(words, words[size:], strict=False)):
-            run = run + 1 if one == other else 0
-            if run >= needed:
-                return " ".join(words[at - run + 1 : at - run + 1 + size])
+        same = "".join("1" if one == other else "0" for one, other in zip(words, words[size:], strict=False))
+        if (at := same.find("1" * needed)) >= 0:
+            return " ".join(words[at : at + size])
     return ""
 
 

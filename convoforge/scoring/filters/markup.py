@@ -22,8 +22,8 @@ _THIRD = rf"(?:(?:{_ACTS})(?:e?s|ies)?|cries|{_ACTS.replace('e|', '|')}ing|(?:si
 _EMOTIVE = (
     "(?:sigh|laugh|chuckle|giggle|snort|smile|grin|smirk|frown|wince|nod|shrug|pause|hesitate|cough|sniff|sniffle|sob|weep|gasp|groan|gulp|"
     "exhale|inhale|whisper|mutter|mumble|blushe|fidget|stammer|facepalm)s|cries|(?:sigh|laugh|chuckl|giggl|snort|smil|grinn|smirk|frown|winc|"
-    "nodd|shrugg|paus|hesitat|cough|sniff|sniffl|sobb|weep|gasp|groan|gulp|exhal|inhal|whisper|mutter|mumbl|blush|fidget|stammer|cry|typ)ing|"
-    "types(?=,| and| for| quickly| slowly)|deletes(?=,)|breath(?:es|ing) (?:deeply|in|out|heavily)|tear(?:s|ing) up|lean(?:s|ing) (?:in|back|forward|over|closer)|glanc(?:es|ing)|star(?:es|ing) at|"
+    "nodd|shrugg|hesitat|cough|sniff|sniffl|sobb|weep|gasp|groan|gulp|exhal|inhal|whisper|mutter|mumbl|blush|fidget|stammer|cry|typ)ing|"
+    "pausing(?=[\\s.…!]*[)）\\]*_~]|,| (?:for|to))|thinking for|(?:the )?line (?:goes|went) (?:quiet|silent|dead)|types(?=[)）,]| and| for| quickly| slowly)|deletes(?=,)|breath(?:es|ing) (?:deeply|in|out|heavily)|tear(?:s|ing) up|lean(?:s|ing) (?:in|back|forward|over|closer)|glanc(?:es|ing)|star(?:es|ing) at|"
     "gestur(?:es|ing)|shak(?:es|ing) (?:his |her |their |my )?head|roll(?:s|ing) (?:his |her |their |my )?eyes|"
     "rais(?:es|ing) (?:an? |his |her |their )?(?:eyebrow|hand|voice)s?|clear(?:s|ing) (?:his |her |their |my )?throat|"
     "tak(?:es|ing) (?:a |another )?(?:deep |long |slow |shaky )*(?:breath|pause|sip|moment|note)s?|"
@@ -37,7 +37,7 @@ _EMOTIVE = (
     "nervous|softly|quietly|sarcastically|sheepishly|hesitantly|warmly|gently|tearfully|angrily|excitedly|curtly|nervously)(?=[\\s.…!]*[)）\\]*_~])"
 )
 _WHO = r"(?:the |a )?(?:client|adviser|advisor|user|customer|agent|assistant|man|woman|he|she|they|both|[A-Z][a-z]+)\s+"
-_LEAD = r"(?:(?:a |an |the )?(?:long|short|brief|awkward|deep|heavy|slight|small|little|nervous|soft|quiet|bitter|wry|dry|half|another|after a|after a long|after a moment,?|then|still|almost|visibly|\w+ly)[\s,]+){0,3}"
+_LEAD = r"(?:(?:a |an |the )?(?:long|short|brief|awkward|deep|heavy|slight|small|little|nervous|soft|quiet|bitter|wry|dry|half|another|after a|after a long|after a moment,?|then|still|almost|visibly|\w+ly)[\s,]+){0,3}(?:a |an |the )?"
 
 _HTML = (
     "a|abbr|article|aside|audio|b|blockquote|body|br|button|center|cite|code|div|del|details|em|font|footer|form|h[1-6]|head|header|hr|html|i|iframe|img|input|ins|kbd|"
@@ -164,8 +164,8 @@ _PATTERNS: Mapping[str, tuple[FaultPattern, ...]] = {
             "is a stage direction",
         ),
         (
-            "scene fade cut␣to int. ext. curtain ⏎/s ␣/s ⏎/j ␣/j /srs /hj",
-            r"^\W*(?:INT\.|EXT\.|FADE (?:IN|OUT)|CUT TO|SCENE\b|\(?(?:End|Beginning|Start) of scene|Scene \d|Curtain\.)|(?:^|\s)/(?:s|j|srs|hj|lh)\b",
+            "⏎scene ⏎(end␣of ⏎[end␣of ⏎*scene ⏎[scene ⏎(scene ⏎fade ⏎cut␣to ⏎int. ⏎ext. curtain. ⏎/s ␣/s ⏎/j ␣/j /srs /hj",
+            r"\n\W*(?:INT\.|EXT\.|FADE (?:IN|OUT)|CUT TO|SCENE\b|\(?(?:End|Beginning|Start) of scene|Scene \d|Curtain\.)|(?:^|\s)/(?:s|j|srs|hj|lh)\b",
             0,
             "is a stage direction",
         ),

@@ -15,10 +15,10 @@ _NOUNS = (
     "fees|rate|percent|percentage|balance|total|salary|income|fund|funds|account|plan|policy|order|ticket|case|reference|title|role|position|"
     "job|department|team|location|place|school|hospital|relative|spouse|partner|child|friend|reason|detail|details|info|information|"
     "digits|digit|example|examples|text|content|placeholder|variable|parameter|signature|currency|quantity|deadline|weekday|season|hobby|occupation|"
-    "profession|question|answer|response|redacted|blank|something|specific|specifics|description|feature|service|method|option|goal|term|"
+    "profession|question|answer|response|redacted|withheld|blank|union|something|specific|specifics|description|feature|service|method|option|goal|term|"
     "duration|interest|limit|threshold|sender|recipient|first|last|here|here's|x|y|n|xx|xxx|tbd|todo"
 )
-_STARTERS = "your|my|our|their|his|her|client's|customer's|user's|insert|enter|add|fill|put|type|give|specify|choose|select|pick|replace|include|describe|state|name of|e\\.g\\."
+_STARTERS = "your|my|our|their|his|her|client's|customer's|user's|insert|enter|add|fill|put|type|give|specify|choose|select|pick|replace|include|describe|state|name of"
 _INSIDE = (
     rf"(?:(?i:(?:please\s+)?(?:{_STARTERS})\b[^\n]{{0,60}}?"
     rf"|(?:[\w'’#/.-]+,?\s+){{0,4}}(?:{_NOUNS})(?:\s+(?:of|in|for|here|goes here|to be \w+|\d+)\b[^\n]{{0,30}}?)?)"
@@ -31,7 +31,7 @@ _PATTERNS = PatternSet(
         ("{{ }} {% %} <% %> {# <?", r"\{\{.*?(?:\}\}|$)|\}\}|\{%.*?(?:%\}|$)|<%.*?(?:%>|$)|%>|\{#.*?#\}|<\?(?:php|=).*", 0, "is a part of a template"),
         ("{", r"[$#%]?\{\s*[A-Za-z_][\w .\-|:'’,/]{0,60}\s*\}|\{\d*\}", 0, "is a placeholder"),
         ("[", rf"\[\[?\s*(?!(?i:the|a|an|sic)\b){_INSIDE}\s*\]\]?", 0, "is a placeholder"),
-        ("[", r"\[\s*(?:\.{2,}|…|_+|\?+|\s*|[A-Z]|[XYN]{2,}|x+|#+|\$+)\]", 0, "is a placeholder"),
+        ("[", r"\[\s*(?:e\.g\.[^\]\n]{0,40}|\.{2,}|…|_+|\?+|\s*|[A-Z]|[XYN]{2,}|x+|#+|\$+)\]", 0, "is a placeholder"),
         ("<", rf"<\s*(?!/){_INSIDE}\s*>", 0, "is a placeholder"),
         ("(", r"\((?:please\s+)?(?:insert|fill in|enter|specify|to be (?:filled|inserted|added|completed|determined|confirmed))\b[^()\n]{0,60}\)|\((?:your|client|customer|company|bank|fund|first|last|full) ?(?:name|address|city|number|email|company|bank|employer)(?: here)?\)", re.IGNORECASE, "is a placeholder"),
         ("« %s %d %( %1$ %n %f %u %c %a", r"«[\w ]+»|%(?:\([a-z_]+\)[sdf]|(?<![\w%]%)[sd]\b|\d\$[sd]\b|[A-Z]+(?:_[A-Z]+)*%)", 0, "is a placeholder"),
@@ -48,7 +48,7 @@ _PATTERNS = PatternSet(
         ("_", r"(?<!\w)_{3,}(?!\w)|\b__[A-Za-z]+__\b|(?<!\w)_{2}(?=[\s.,%])", 0, "is a blank to fill in"),
         ("_", r"\b(?:(?=[A-Z_]*(?:NAME|DATE|AMOUNT|HERE|NUMBER|COMPANY|CITY|STATE|USER|CLIENT|CUSTOMER|ORDER|TOPIC|PERSONA|EMOTION|VALUE|FIELD|TEXT|PLACEHOLDER|YOUR|INSERT|FIGURE|PRICE|FEE|EMAIL|PHONE|ADDRESS))[A-Z]+(?:_[A-Z\d]+)+|(?:your|insert|client|customer|user|persona|first|last|full|company|account|order)_(?:[a-z]+_?)+|[a-z]+_(?:name|date|amount|here|id|number|topic|fee|rate|balance|total|price|age|years|months|percent|city|state|bank|plan|fund))\b", 0, "is a placeholder"),
         ("persona. parameters. variation. self. context.", r"\b(?:persona|parameters|variation)\.[a-z_]{3,}\b", 0, "is a variable of a template"),
-        ("insert␣ name␣here name␣goes amount␣here amount␣goes text␣here text␣goes date␣here answer␣here link␣here number␣here content␣here details␣here figure␣here goes␣here here␣later be␣filled be␣inserted be␣completed enter␣the␣ enter␣your␣ put␣your␣ add␣your␣ address␣here info␣here email␣here response␣here", r"\b(?:INSERT|ENTER|ADD|PUT)\s+(?:[A-Z]+\s+){1,4}HERE\b|\b(?:NAME|AMOUNT|DATE|TEXT|ADDRESS|NUMBER|ANSWER|LINK|EMAIL|CONTENT|INFO|DETAILS|FIGURE)\s+(?:GOES?\s+)?HERE\b|\binsert\s+(?:\w+\s+){0,4}here\b|\byour\s+(?:\w+\s+)?(?:name|text|date|amount|answer|response|content)\s+here\b|\b(?:text|answer|response|content|message|quote|name)\s+goes\s+here\b|\bto be (?:filled|inserted|completed) (?:in )?(?:here|later)\b", 0, "is a placeholder"),
+        ("insert␣ name␣here name␣goes amount␣here amount␣goes text␣here text␣goes date␣here answer␣here link␣here number␣here content␣here details␣here figure␣here goes␣here here␣later be␣filled be␣inserted be␣completed enter␣the␣ enter␣your␣ put␣your␣ add␣your␣ address␣here info␣here email␣here response␣here", r"\b(?:INSERT|ENTER|ADD|PUT)\s+(?:[A-Z]+\s+){1,4}HERE\b|\b(?:NAME|AMOUNT|DATE|TEXT|ADDRESS|NUMBER|ANSWER|LINK|EMAIL|CONTENT|INFO|DETAILS|FIGURE)\s+(?:GOES?\s+)?HERE\b|\b[Ii]nsert\s+(?:\w+\s+){0,3}(?:name|date|amount|text|figure|number|detail|answer|response|address|link|rate|fee|bank|fund|city|state|info|value|reason|topic|example)s?\s+here\b|\byour\s+(?:\w+\s+)?(?:name|text|date|amount|answer|response|content)\s+here\b|\b(?:text|answer|response|content|message|quote|name)\s+goes\s+here\b|\bto be (?:filled|inserted|completed) (?:in )?(?:here|later)\b", 0, "is a placeholder"),
         (
             "[",
             r"^(?!.*\b(?:button|screen|key|press(?:ed)?|click(?:ed)?|tap(?:ped)?|says?|said|shows?|label|reads?|menu|sign|sticker|stamped?|typed?)\b).*(\[[A-Z]{3,}\])",
@@ -58,21 +58,19 @@ _PATTERNS = PatternSet(
         ("__", r"\d_{2,}(?!\w)", 0, "is a blank to fill in"),
         ("nnnn zzzz", r"\b[A-Z]*(?:N{4,}|Z{4,})\b", 0, "is a placeholder"),
         (
-            "your␣name first␣name last␣name full␣name my␣name city,␣state dayname monthname ␣nth",
+            "your␣name first␣name last␣name full␣name city,␣state dayname monthname ␣nth",
             r"(?:[Rr]egards|[Ss]incerely|[Ww]ishes|[Yy]ours|[Tt]hanks)(?:,\s*|\s+)(?:Your|My) Name\b|\b(?:[Mm]orning|[Ee]vening|[Aa]fternoon|Hi|Hello|Hey|Dear),? (?:First|Last|Full|Your) Name\b"
             r"|\bCity, State\b|\b(?:Day|Month)name\b|\b(?:on|by|until|before|after) the nth\b(?! time)",
             0,
             "is a placeholder",
         ),
         ("␣amount", r"\b(?:put away|put aside|times|pays?|saves?|saving|earns?|owes?|costs?) amount\b", 0, "leaves out an amount"),
-        (
-            "anytown sample john␣q jane␣q john␣doe jane␣doe dd/mm mm/dd dd-mm mm-dd dd.mm yyyy hh:mm foo foobar acme valued␣customer␣name dear␣customer␣name ?, $0,000 €0,000 00000 joe␣bloggs example␣corp",
-            r"\bAny(?:town|where), (?:USA|US|[A-Z]{2})\b|\b(?:John|Jane|Joe) (?:Q\. )?(?:Doe|Public|Sample|Bloggs)\b|\bMrs?\. Sample\b|\b(?:DD|MM)[/.-](?:DD|MM)\b|\bYYYY\b|\b(?:HH:MM|hh:mm)\b"
-            r"|(?<!\w)(?:[Ff]oo|[Ff]oobar|Acme|ACME)\b|\b(?:Valued Customer|Dear Customer|Dear Client|Dear) Name\b|\bValued Customer Name\b|[$€£]?\?+,(?:\?{2,}|\d{3})|[$€£]0,000\b"
-            r"|(?<![\w,.-])00000(?![\w-])|\bExample Corp\b",
-            0,
-            "stands for something else",
-        ),
+        ("anytown anywhere,", r"\bAny(?:town|where), (?:USA|US|[A-Z]{2})\b", 0, "stands for a place"),
+        ("␣doe ␣q. ␣bloggs .␣sample", r"\b(?:John|Jane|Joe) (?:Q\. )?(?:Doe|Public|Sample|Bloggs)\b|\bMrs?\. Sample\b", 0, "stands for a name"),
+        ("dd/mm mm/dd dd-mm mm-dd dd.mm yyyy hh:mm", r"\b(?:DD|MM)[/.-](?:DD|MM)\b|\bYYYY\b|\b(?:HH:MM|hh:mm)\b", 0, "stands for a date"),
+        ("␣foo␣ foobar acme ⏎foo␣ example␣corp", r"\b(?:[Ff]oo|[Ff]oobar|Acme|ACME|Example Corp)\b", 0, "stands for a name"),
+        ("customer␣name client␣name dear␣name", r"\b(?:Valued Customer|Dear Customer|Dear Client|Dear) Name\b", 0, "stands for a name"),
+        ("?, $0,000 €0,000 00000", r"\?+,(?:\?{2,}|\d{3})|[$€£]0,000\b|00000(?<![\w,.-].{5})(?![\w-])", 0, "stands for a figure"),
         ("(name (first␣name (last␣name (full␣name (date (amount (city (company (employer (number (percentage (waiting␣period (figure (rate (age (occupation", r"\((?:first |last |full )?(?:names?|date|amount|city|company|employer|number|percentage|waiting period|figure|rate|age|occupation)\)", re.IGNORECASE, "is a placeholder"),
         ("tk␣p tk␣d tk␣m tk␣y", r"(?i)\btk (?:percent|dollars|days|months|years)\b", 0, "is a placeholder"),
         ("lorem dolor", r"(?i)\blorem\s+ipsum|\bdolor sit amet\b|\bconsectetur adipiscing", 0, "is filler text"),

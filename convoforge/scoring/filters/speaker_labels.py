@@ -27,6 +27,11 @@ _PERHAPS_ROLES = frozenset(
 _PAIRED = frozenset("me you him her he she they them us system model question answer response reply prompt input output".split())
 """Labels where a turn has two of them."""
 
+_FIELDS = frozenset(
+    "name number id account service services support since line desk fee fees email address type code error data".split()
+)
+"""What a form asks for after a role: "Customer Number:"."""
+
 _VERBS = frozenset("says asks replies responds answers writes continues thinks here".split())
 _PARTS = frozenset("turn response reply answer message question line part words message".split())
 """What belongs to a speaker: "Assistant's turn:"."""
@@ -43,7 +48,7 @@ _LABEL = re.compile(
     r"(?:^|(?<=[.!?…])\s+|(?<=[.!?…][\"'”’)*])\s+)"
     r"(?:[>*_#~•\"“`|–—\[(-]+\s*|\d{1,2}[.)]\s*|[\[(]?\d{1,2}:\d{2}(?::\d{2})?(?:\s*[ap]\.?m\.?)?[\])]?\s*[|–—-]?\s*)*"
     r"(?P<label>[^\W\d_][\w'’]*(?:[ -][^\W\d_][\w'’]*|(?<=[DMr][rs])\.\s[A-Z][\w'’]*){0,3})"
-    r"(?:\s*#?\d{1,2}|\s[A-Z])?"
+    r"(?:\s*#?\d{1,6}|\s[A-Z])?"
     r"(?:\s*\([^()\n]{1,40}\)|\s*\[[^\[\]\n]{1,40}\]|,\s*\w+|\s*\*[^*\n]{1,40}\*)?"
     r"[*_\"”\])`]*\s*[:：][*_\"”`]*(?=(?P<after>.{0,60}))",
     re.MULTILINE,
@@ -62,7 +67,7 @@ _PATTERNS = PatternSet(
     list_patterns(
         (
             "[ ( < * { _ ~ «",
-            rf"\n\s*(?:[\[<{{(*_~«]{{1,3}})\s*(?:{_ROLE}|(?i:{_ROLE}))(?:\s?[-–—,:|/]\s?[^\[\]()<>*\n]{{1,30}}|\s\d{{1,2}})?\s*[\]>}})*_~»]{{1,3}}",
+            rf"\n\s*(?:[\[<{{(*_~«]{{1,3}})\s*(?:{_ROLE}|(?i:{_ROLE}))(?:['’]s \w+|\s?[-–—,:|/]\s?[^\[\]()<>*\n]{{1,30}}|\s\d{{1,2}})?\s*[\]>}})*_~»]{{1,3}}",
             0,
             "labels a speaker",
         ),
@@ -75,7 +80,7 @@ _PATTERNS = PatternSet(
         ),
         ("turn", r"\n\W*(?i:turn)\s*#?\d{1,2}\b[^\n]{0,24}?[:.)\]—–-]\s", 0, "labels a turn"),
         ("q: q1: q. q␣- q) q1. q1)", r"\n\W*Q\d?\W*[:.)]\s[^\n]*(?:\n[^\n]*)*?\s\W*A\d?\W*[:.)]\s", 0, "is a transcript"),
-        (":", r"(?:\n|[.!?…]\s+)([A-Z]):\s(?=.*?[.!?…]\s+(?!\1)[A-Z]:\s.*?[.!?…]\s+\1:\s)", 0, "is a transcript"),
+        (":", r"([A-Z]):\s(?<=\s[A-Z]:\s)(?=.*?[.!?…]\s+(?!\1)[A-Z]:\s.*?[.!?…]\s+\1:\s)", 0, "is a transcript"),
         ("⏎response ⏎reply ⏎answer", r"\n(?:Response|Reply|Answer)\s*(?:#?\d+\s*)?(?::|\s[–—-]{1,2}\s)", re.IGNORECASE, "labels a turn"),
         ("⏎#", r"\n#{1,6}\s*(?:response|instruction|input|output|user|assistant|human|client|customer|advis[eo]r|agent|question|answer|system)\b", re.IGNORECASE, "labels a turn"),
         (
@@ -86,7 +91,7 @@ _PATTERNS = PatternSet(
         ),
         ("client␣then␣ user␣then␣ assistant␣then␣ client␣now␣ user␣now␣ ⏎the␣", rf"\nThe {_SPEAKERS} {_TELLS}|[.!?…]\s+The (?:client|user|assistant) (?:then |now ){_TELLS}", re.IGNORECASE, "tells what a speaker does"),
         ('⏎" ⏎“', r"\n[\"“][^\"”\n]+[,.!?…][\"”]\s+(?:\w+\s+){0,3}?(?:said|says|asked|asks|replied|answered|sighed|whispered)\b[^\"“\n]{0,30}(?:[\"“][^\"”\n]+[\"”]\s*)?(?=\n|$)", 0, "is a scene"),
-        ("said:␣ said,␣ says:␣ says,␣", r"(?:\bsa(?:id|ys)[:,]\s[\"“'‘][^\n]*){3}|\b(?:client|user|customer) (?:said|says|asked|asks|replied|replies):\s[\"“]", 0, "is a transcript"),
+        ("said:␣ said,␣ says:␣ says,␣ asked:␣ asks:␣ replied:␣ replies:␣", r"(?:\bsa(?:id|ys)[:,]\s[\"“'‘][^\n]*){3}|\b(?i:client|user|customer) (?:said|says|asked|asks|replied|replies):\s[\"“]", 0, "is a transcript"),
         (
             "joined is␣typing has␣left the␣chat",
             rf"\n\W*(?:{_ROLE}|[A-Z]\w+)\s+(?:has joined|is typing|has left the (?:chat|conversation)|joined the (?:chat|conversation)|left the (?:chat|conversation))",
@@ -104,7 +109,9 @@ _ALONE = re.compile(
 )
 """A line that holds nothing but a label."""
 
-_SCENE = re.compile(r"[\"“][^\"”\n]+[\"”]\s+(?:she|he|they|the \w+)\s+(?:said|asks|asked|says|replied|replies|answered|whispered|sighed)\b")
+_SCENE = re.compile(
+    r"[\"“][^\"”\n]+[\"”]\s+(?:she|he|they|the \w+)\s+(?:said|asks|asked|says|replied|replies|answered|whispered|sighed)\b"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +134,7 @@ def speaker_labels(conversation: Conversation, context: ScoringContext) -> Filte
 
 def _find_label(turn: Turn, persona: str) -> tuple[str, str] | None:
     text = turn.content
-    if turn.role == "assistant" and text[:1] in "\"“" and (scene := _SCENE.match(text)):
+    if turn.role == "assistant" and text[:1] in '"“' and (scene := _SCENE.match(text)):
         return scene[0], "is a scene"
     if "\n" in text and (alone := _ALONE.search(text)):
         return alone[0], "labels a speaker"
@@ -148,7 +155,7 @@ def _list_labels(text: str, persona: str) -> Iterator[_Label]:
         speaks = len(words) > 1 and words[-1] in _VERBS
         words = words[:-1] if speaks else words
         kind = _judge_label(words, found["after"], at_start=found.start() == 0)
-        if " ".join(words).lower() == persona or (kind and speaks):
+        if " ".join(words).lower() == persona or (kind == "pair" and speaks):
             kind = "sure"
         if kind:
             yield _Label(found[0].strip(), kind)
@@ -156,13 +163,16 @@ def _list_labels(text: str, persona: str) -> Iterator[_Label]:
 
 def _judge_label(words: list[str], after: str, *, at_start: bool) -> Literal["sure", "sentence", "name", "pair"] | None:
     """What words before a colon label: surely a speaker, somebody who then says a sentence, a name, one of two; None for nothing."""
+    words = words[:-1] if len(words) > 1 and len(words[-1]) == 1 else words  # Person A
     first, last = words[0].lower().rstrip("."), words[-1].lower()
     titled = all(word[0].isupper() for word in words)
     says = bool(_SENTENCE.match(after))
     amount = after.strip()[:1] in "$€£0123456789"
     if first in _NO_LABEL:
         return None
-    if _is_role(words, titled=titled):
+    if _is_role(words, titled=titled, says=says):
+        return "sure"
+    if first == "system" and after.lower().startswith(" you"):
         return "sure"
     if last in _PERHAPS_ROLES and titled and not amount:
         return "sure" if len(words) > 1 else "pair"
@@ -173,14 +183,16 @@ def _judge_label(words: list[str], after: str, *, at_start: bool) -> Literal["su
     return None
 
 
-def _is_role(words: list[str], *, titled: bool) -> bool:
+def _is_role(words: list[str], *, titled: bool, says: bool) -> bool:
     first, last = (word.lower().replace("’", "'").removesuffix("'s") for word in (words[0], words[-1]))
     if len(words) == 1:
         return last in _ROLES
     owned = words[0].lower().endswith(("'s", "’s")) and (first in _ROLES or first in _PERHAPS_ROLES)
     if last in _ROLES:
         return titled or owned or all(word.lower() in _MODIFIERS for word in words[:-1])
-    return (owned and last in _PARTS) or (first in _ROLES and len(words) == 2 and titled and last in _read_names())
+    return (owned and last in _PARTS) or (
+        first in _ROLES and len(words) == 2 and titled and (last in _read_names() or (says and last not in _FIELDS))
+    )
 
 
 @cache

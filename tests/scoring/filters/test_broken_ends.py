@@ -1,0 +1,38 @@
+"""A last turn that breaks off; a last turn without a full stop may be complete."""
+
+from __future__ import annotations
+
+import pytest
+
+from convoforge.scoring import KEEP
+
+FAULTS = [
+    "Pay the card with the rest, and in Mar", "You should have it by", "The label is in the app,", 'Ask them: "Can I leave it', "Your share is $13,500 (half of it", "Without it you'd lose $4,",
+    "There are three things to bring:", "If they say yes, ask", "The second step is", "Second, send the gift. Third", "It arrives within 10 business", "First the match and then -", "I'd rather see you",
+    "It depends on the.", "So it's settled. As for the other twelve.", "Well...", "you keep a copy with your init",
+]  # fmt: skip
+HONEST = [
+    "Nothing else until January", "The number to quote is 40617", "The deadline is the plan's", "Write on Thursday if it's red (or out).", 'Ask: "In two parts?"', "Start on the 1st: $4,000.", "Call them today",
+    "It's yours. Keep it!", "That's what the $400 is for.", "A little fell in between.",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", FAULTS)
+def test_a_last_turn_that_breaks_off_is_dropped(judge, text) -> None:
+    found = judge(text, at=8)
+    assert found.verdict == "drop"
+    assert found.reason.startswith("turn 8 (assistant): '…")
+
+
+@pytest.mark.parametrize("text", HONEST)
+def test_a_complete_end_is_kept(judge, text) -> None:
+    assert judge(text, at=8) == KEEP
+
+
+def test_only_the_end_is_looked_at(judge) -> None:
+    assert judge("Sell the car or keep it and", "user", 3) == KEEP
+    assert judge("Sell the car or keep it and", "user", 7).reason.startswith("turn 7 (user)")
+
+
+def test_languages_without_full_stops_are_left_alone(judge) -> None:
+    assert judge("แล้วโทรหาธนาคารวันนี้ and", at=8, language="th") == KEEP

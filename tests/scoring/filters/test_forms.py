@@ -1,0 +1,55 @@
+"""What holds for every filter that looks at the form of turns: no text breaks it, its reasons can be read, the simulator passes."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from convoforge.models import Conversation, Turn
+from convoforge.planning.spec import FilterChoice
+from convoforge.planning.templates import Library
+from convoforge.scoring import KEEP, ScoringContext
+from convoforge.scoring.registry import find_filters
+from convoforge.settings import ROOT
+from convoforge.simulator.dialogue import write_conversation
+
+NAMES = (
+    "empty_turns", "control_tokens", "broken_characters", "speaker_labels", "placeholders", "markup", "proportions", "broken_ends", "loops",
+)  # fmt: skip
+FILTERS = find_filters([FilterChoice(name=name) for name in NAMES])
+SYMBOLS = list("<>|[](){}*_#:.,;\"'\\/%$&=-+?! \n\t\u200b\u2019") + ["User", "X", "name", "\\n", "a", "é", "€", "🙂", "```", "{{"]
+
+texts = st.one_of(st.text(max_size=80), st.lists(st.sampled_from(SYMBOLS), max_size=40).map("".join))
+conversations = st.lists(texts, max_size=7).map(
+    lambda drawn: Conversation(tuple(Turn("assistant" if number % 2 else "user", text) for number, text in enumerate(drawn)))
+)
+
+
+@given(conversations)
+def test_any_text_gets_a_verdict_with_a_reason_of_one_short_line(drawn: Conversation) -> None:
+    for one in FILTERS:
+        found = one.result(drawn, ScoringContext())
+        assert (found.verdict == "keep") == (found.reason == "")
+        assert len(found.reason) <= 120
+        assert not re.search(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]", found.reason)
+
+
+@pytest.mark.parametrize("topic", ["market volatility", "late delivery", "learning Spanish"])
+@given(seed=st.integers(0, 100_000))
+def test_simulated_conversations_pass(topic: str, seed: int) -> None:
+    turns = write_conversation(f"Persona: First-Time Saver\nEmotion: Fear\nTopic: {topic}\nTier: edge_case", seed)
+    drawn = Conversation(tuple(Turn(turn["role"], turn["content"]) for turn in turns))  # type: ignore[arg-type]
+    for one in FILTERS:
+        assert one.judge(drawn, ScoringContext(topic=topic)) == KEEP, one.name
+
+
+def test_the_example_sentences_of_the_templates_pass() -> None:
+    library = Library.at(ROOT / "configs")
+    for name in library.names():
+        strong = re.findall(r"Strong[^\"]*:\s+\"([^\"]+)\"", " ".join(library.template(name).system.split()))
+        assert len(strong) == 2
+        drawn = Conversation((Turn("user", strong[0]), Turn("assistant", strong[1])))
+        assert [one.name for one in FILTERS if one.judge(drawn, ScoringContext()) != KEEP] == []

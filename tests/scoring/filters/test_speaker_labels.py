@@ -1,0 +1,29 @@
+"""Labels of speakers, and transcripts, inside a turn; a colon after other words is none."""
+
+from __future__ import annotations
+
+import pytest
+
+from convoforge.scoring import KEEP
+
+FAULTS = [
+    "User: what does it cost?", "**Adviser:** About $400.", "[Client] I'm worried.", "Agent (calm): let me look.", "CUSTOMER >> it's red", "Assistant — the match comes first.",
+    "Fine. Client: and the fee? Adviser: none.", "Rosa: I want out of it today.", "Financial Advisor: let's see.", "[10:32] Support rep: hello", "USER\nIt's red.\nAGENT\nSince when?",
+    "Q: Is it taxed?\nA: Yes.", "Me: I want out. Him: not yet.", "A: I'm scared. B: Of what? A: The number.", "Turn 5 (assistant): wait.", "The adviser nods and says to wait.",
+    "Berater: Guten Tag", "用户：你好", "The bank decides.\n— The Cautious Fiduciary", '"Wait," he said. You keep the rest.', "Agent 2 has joined.", "Anxious Gardener: again?",
+]  # fmt: skip
+HONEST = [
+    "One question: do I lose the match?", "Short answer: no.", "My adviser: a nice man. My brother: less nice.", "Rent: 1,150. Food: 400.", "Me: 52. Husband: 55.", "Dear Support: it broke.",
+    "Roth IRA: $7,000. 401(k): $9,400.", "Update: it went red.", "Option A: sell. Option B: wait.", 'The letter says "Dear Client:" and then nothing.', "Human nature, I guess.",
+    "Monday: nothing. Tuesday: nothing.", "Ask them: 'Is it vested?'", "The client before me paid less.", "8:14 Monday: it went off.",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", FAULTS)
+def test_a_label_is_dropped(judge, text) -> None:
+    assert judge(text, persona="Anxious Gardener").verdict == "drop"
+
+
+@pytest.mark.parametrize("text", HONEST)
+def test_a_colon_is_kept(judge, text) -> None:
+    assert judge(text, "user") == KEEP
