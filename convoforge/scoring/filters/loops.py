@@ -19,7 +19,10 @@ PARROTED_BY_USER = 0.8
 """The same for the user, who may repeat what is to be done."""
 
 REPEATED = 0.52
-"""How alike the matter of two turns of one role may be: what they share, by the mean of their sizes."""
+"""How alike the matter of two of an assistant's turns may be: what they share, by the mean of their sizes."""
+
+REPEATED_BY_USER = 0.62
+"""The same for the user, who may insist."""
 
 CIRCLES = 0.25
 """Share of a turn's triples of words that may be repetitions, if they are five or more."""
@@ -127,12 +130,12 @@ def _list_echoes(
         seen[said] = number
         if len(mine) < 4:
             continue
-        allowed, least = (PARROTED_BY_USER, 6) if turn.role == "user" else (PARROTED, 4)
+        allowed, alike, least = (PARROTED_BY_USER, REPEATED_BY_USER, 6) if turn.role == "user" else (PARROTED, REPEATED, 4)
         if number and len(mine) >= least and len(mine & matter[number - 1]) >= allowed * len(mine):
             yield number + 1, number
         for earlier in range(number - 2, -1, -2):
             shared = len(mine & matter[earlier])
-            if shared > 3 and 2 * shared >= REPEATED * (len(mine) + len(matter[earlier])):
+            if shared > 3 and 2 * shared >= alike * (len(mine) + len(matter[earlier])):
                 yield number + 1, earlier + 1
 
 
