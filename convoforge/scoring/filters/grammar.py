@@ -9,7 +9,7 @@ sentence at a time, in lower case.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set as AbstractSet
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -67,7 +67,7 @@ class Grammar:
         return next((reason for turn in turns if (reason := _find_in(turn, hinted))), None) if hinted else None
 
 
-def _find_in(turn: ReadTurn, hinted: Sequence[tuple[Phrase, Set[str]]]) -> str | None:
+def _find_in(turn: ReadTurn, hinted: Sequence[tuple[Phrase, AbstractSet[str]]]) -> str | None:
     here = [(one, hints) for one, hints in hinted if one.role in (None, turn.role) and any(hint in turn.plain for hint in hints)]
     for sentence in turn.sentences if here else ():
         for one, hints in here:
