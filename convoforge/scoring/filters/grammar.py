@@ -1,7 +1,7 @@
 """Small grammars of phrases: word classes and patterns in `words/NAME.yaml`, compiled to regular expressions.
 
 A class is a text with one alternative a line; `{name}` stands for a class above it. A phrase has `hints` (it is looked for only where a
-turn holds one of these substrings), what it `starts` with, optionally what must follow (`then`), the `role` that says it (either where
+turn holds one of these substrings; `␣` is a space), what it `starts` with, optionally what must follow (`then`), the `role` that says it (either where
 none is given), and its `meaning` for the reason. A sentence that `unless` matches holds no phrase. All of it is matched against one
 sentence at a time, in lower case.
 """
@@ -9,7 +9,7 @@ sentence at a time, in lower case.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence, Set as AbstractSet
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -55,23 +55,23 @@ class Grammar:
 
         automaton = Automaton()
         for hint in {hint for one in self.phrases for hint in one.hints}:
-            automaton.add_word(hint, hint)
+            automaton.add_word(hint, (hint, tuple(one for one in self.phrases if hint in one.hints)))
         automaton.make_automaton()
         return automaton
 
     def find(self, conversation: Conversation) -> str | None:
         """The reason for the first phrase found in a conversation; None where there is none."""
-        turns = read_turns(conversation)
-        found = {hint for _, hint in self._hints.iter("\n".join(turn.plain for turn in turns))}
-        hinted = [(one, hints) for one in self.phrases if (hints := found.intersection(one.hints))]
-        return next((reason for turn in turns if (reason := _find_in(turn, hinted))), None) if hinted else None
+        for turn in read_turns(conversation):
+            if (hinted := dict(found for _, found in self._hints.iter(turn.plain))) and (reason := _find_in(turn, hinted)):
+                return reason
+        return None
 
 
-def _find_in(turn: ReadTurn, hinted: Sequence[tuple[Phrase, AbstractSet[str]]]) -> str | None:
-    here = [(one, hints) for one, hints in hinted if one.role in (None, turn.role) and any(hint in turn.plain for hint in hints)]
-    for sentence in turn.sentences if here else ():
-        for one, hints in here:
-            if any(hint in sentence for hint in hints) and (words := one.find(sentence)):
+def _find_in(turn: ReadTurn, hinted: Mapping[str, Sequence[Phrase]]) -> str | None:
+    wanted = {hint: kept for hint, phrases in hinted.items() if (kept := [one for one in phrases if one.role in (None, turn.role)])}
+    for sentence in turn.sentences if wanted else ():
+        for one in {id(one): one for hint, phrases in wanted.items() if hint in sentence for one in phrases}.values():
+            if words := one.find(sentence):
                 return turn.name_fault(words, one.meaning)
     return None
 
@@ -93,7 +93,7 @@ def _read_phrases(raw: Mapping[str, Any], classes: Mapping[str, str]) -> Iterato
             re.compile(_write_pattern(one[part], classes)) if one.get(part) else None for part in ("starts", "then", "unless")
         )
         assert starts is not None, f"{given} starts with nothing"
-        hints = tuple(one["hints"].removesuffix("\n").split("\n"))
+        hints = tuple(one["hints"].replace("␣", " ").removesuffix("\n").split("\n"))
         yield Phrase(one["meaning"], one.get("role"), hints, starts, then, unless)
 
 
