@@ -20,10 +20,16 @@ _GOES_ON = frozenset(
     "that than as how why of to in on at by for with from into onto over under between among through during without within against toward "
     "towards upon per about around above below behind beside beyond near since before after despite except including versus via like plus minus "
     "is are was were be been being am has have had do does did will would shall should can could may might must ought isn't aren't wasn't "
-    "doesn't don't didn't won't wouldn't can't couldn't shouldn't haven't hasn't i you he she we they i'm i'd i'll i've you're you'd you'll you've he's "
+    "doesn't don't didn't won't wouldn't can't couldn't shouldn't needn't haven't hasn't i you he she we they i'm i'd i'll i've you're you'd you'll you've he's "
     "she's it's we're we'd we'll we've they're they'd they'll they've that's there's what's let's not very really quite rather too only just also even "
     "more less most least almost nearly always never often usually put take make get keep ask call check send give tell set let open move pay use "
     "buy sell bring say want need e.g i.e mr mrs ms dr vs approx namely jan feb mar apr jun jul aug sep sept oct nov dec".split()
+)
+_OPENS = frozenset("a an the my your our their every and or nor because although unless whereas whether if than very".split())
+"""Those of them that nobody ends with, however they write: "who do i ask" is a whole question."""
+
+_CALENDAR = tuple(
+    "monday tuesday wednesday thursday friday saturday sunday january february march april may june july august september october november december".split()
 )
 _NEVER_LAST = re.compile(
     r"(?:^|[\s(\"'“])(?:the|an?|and|or|nor|because|although|unless|whereas|whether|your|my|our|their|very|than|every|if|e\.g|i\.e|vs|mr|mrs|ms|dr|such as|"
@@ -37,6 +43,8 @@ _STARTS_A_LIST = re.compile(
 )
 _TRAILS_OFF = re.compile(r"\w\s?(?:\.{2,}|…|—|–|--)$")
 _CUT_NUMBER = re.compile(r"[$€£][\d,]*,\d{0,2}$|[$€£]$|\d[,.]$|\d business$")
+_ONE_WORD = re.compile(r"[.!?…][\"'”’)]?\s+[A-Za-z']+$")
+_GREETINGS = frozenset("thanks bye cheers goodbye sorry welcome ok okay yes no please".split())
 _COMPLETE = frozenset(
     "it them him her me us today tonight tomorrow yesterday now then later again well here there fine enough soon done instead anyway yet week weeks "
     "month months year years day days time night morning noon afternoon evening weekend lol ok okay yes no thanks way lot home yourself all everything "
@@ -64,7 +72,7 @@ def _find_fault(content: str) -> str:
     core = text.rstrip(_CLOSERS)
     if not core:
         return ""
-    if _NEVER_LAST.search(core[-40:]) or _stops_short(core):
+    if _NEVER_LAST.search(core[-40:]) or _read_last_word(core) in _GOES_ON:
         return "breaks off in a sentence"
     if _STARTS_A_LIST.search(core[-80:]):
         return "breaks off in a list"
@@ -78,15 +86,27 @@ def _find_fault(content: str) -> str:
 
 
 def _stops_short(text: str) -> bool:
-    """Whether a text without a mark at its end stops at a word after which a sentence goes on."""
+    """Whether a text ends where no sentence does, however it is written."""
+    return _read_last_word(text) in _OPENS or text.endswith((" supposed to", " going to", " able to", " trying to"))
+
+
+def _read_last_word(text: str) -> str:
+    """The last word in lower case, with what is attached to its end."""
     last = text[-24:].rsplit(None, 1)[-1:] if text else []
-    return bool(last) and last[0].lstrip("\"'“‘(").replace("’", "'").lower() in _GOES_ON
+    return last[0].lstrip("\"'“‘(").replace("’", "'").lower() if last else ""
 
 
 def _ends_in_a_word(text: str) -> bool:
     """Whether the last word, without a mark after it, is one that seldom ends a sentence: a name, a number or `_COMPLETE` may."""
     last = re.split(r"[\s\-–—/]", text)[-1].lstrip("\"'“‘(")
-    return last.isalpha() and last.islower() and last not in _COMPLETE
+    lowered = last.lower()
+    if not last.isalpha():
+        return False
+    if _ONE_WORD.search(text) and lowered not in _GREETINGS:
+        return True
+    if last.islower():
+        return last not in _COMPLETE
+    return len(last) < 2 or any(day != lowered and day.startswith(lowered) for day in _CALENDAR)
 
 
 def _is_open(text: str) -> bool:
