@@ -53,6 +53,7 @@ _EMOJI = (
 _PATTERNS: Mapping[str, tuple[FaultPattern, ...]] = {
     "markdown": list_patterns(
         ("→ ⇒ ➜ ⟶ ⟹ ➔", r"[→⇒➜⟶⟹➔]", 0, "is notation"),
+        ("[source [citation [ref [cite", r"\[(?:source|citation|cite|ref(?:erence)?)\b[^\]\n]*\]", re.IGNORECASE, "is a footnote"),
         ("⁽", r"⁽[¹²³⁴-⁹⁰]+⁾", 0, "is a footnote"),
         ("{", r"\\[a-z]+\{[^}\n]*\}", 0, "is LaTeX"),
         ("**", r"\*\*(?=\S)[^*\n]+\*\*|^\s*\*\*[^\s*]|[^\s*\w]\*\*\s*$", 0, "is Markdown"),
@@ -83,6 +84,7 @@ _PATTERNS: Mapping[str, tuple[FaultPattern, ...]] = {
         ("[/ ''' [[", r"\[/(?:b|i|u|url|quote|code|list|size|color|img|s)\]|'''[^'\n]+'''|\[\[[^\]\n]+\]\]", re.IGNORECASE, "is markup of a forum or a wiki"),
     ),
     "lists": list_patterns(
+        ("␣=␣", r"\n\w[\w ]{0,20} = [^\n]+\n+\w[\w ]{0,20} = ", 0, "is a list"),
         ("second:", r"\bFirst:\s.*\bSecond:\s.*\bThird:\s", re.IGNORECASE, "is a list"),
         ("(2)", r"\(1\)\s.*\(2\)\s", 0, "is a list"),
         ("␣//␣", r" // [^\n]* // ", 0, "is a list"),

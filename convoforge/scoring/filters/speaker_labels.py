@@ -73,7 +73,7 @@ _PATTERNS = PatternSet(
         ),
         (
             "> | ␣- – — → » =",
-            rf"\n[>*_#\s]*(?:{_ROLE}|{_CAPITALS})(?:\s[A-Z]+)?[*_]*\s*(?:[>|»]+|[=-]>|→|=\s|\s[-–—]{{1,3}}\s+(?=[A-Z\"“'’]))|\n(?:User|Assistant|Human|Client|Customer|Advis[eo]r|Agent|Support)"
+            rf"\n[>*_#\s]*(?:{_ROLE}|{_CAPITALS})(?:\s[A-Z]+)?[*_]*\s*(?:[>|»]+|[=-]>|→|=\s|\s[-–—]{{1,3}}\s+(?=[A-Z\"“'’]))|\n(?:User|Assistant|Human|Client|Customer|Advis[eo]r|Agent|Support|{_CAPITALS})"
             r"\s[–—-]{1,2}\s",
             0,
             "labels a speaker",
