@@ -36,5 +36,5 @@ FILTERS: Mapping[str, str] = {
 }
 """Where each of our filters lies, in the order in which they are asked: cheap ones first."""
 
-DEFAULT = tuple(name for name in FILTERS if name not in ("contamination", "insults", "off_topic"))
+DEFAULT = tuple(name for name in FILTERS if name not in ("contamination", "off_topic"))
 """The filters that are on where a spec does not list any. The others need files of the spec, or the extra `filters`."""

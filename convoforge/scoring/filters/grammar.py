@@ -43,6 +43,14 @@ class Phrase:
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class FoundPhrase:
+    """Who said a phrase, and the reason that names it."""
+
+    role: Role
+    reason: str
+
+
 @dataclass(frozen=True)
 class Grammar:
     """The phrases of one filter."""
@@ -59,16 +67,18 @@ class Grammar:
         automaton.make_automaton()
         return automaton
 
-    def find(self, conversation: Conversation) -> str | None:
-        """The reason for the first phrase found in a conversation; None where there is none."""
+    def find(self, conversation: Conversation) -> FoundPhrase | None:
+        """The first phrase found in a conversation; None where there is none."""
         for turn in read_turns(conversation):
             if (hinted := dict(found for _, found in self._hints.iter(turn.plain))) and (reason := _find_in(turn, hinted)):
-                return reason
+                return FoundPhrase(turn.role, reason)
         return None
 
 
 def _find_in(turn: ReadTurn, hinted: Mapping[str, Sequence[Phrase]]) -> str | None:
-    wanted = {hint: kept for hint, phrases in hinted.items() if (kept := [one for one in phrases if one.role in (None, turn.role)])}
+    wanted = {
+        hint: kept for hint, phrases in hinted.items() if (kept := [one for one in phrases if one.role in (None, turn.role)])
+    }
     for sentence in turn.sentences if wanted else ():
         for one in {id(one): one for hint, phrases in wanted.items() if hint in sentence for one in phrases}.values():
             if words := one.find(sentence):

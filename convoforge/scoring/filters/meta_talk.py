@@ -15,5 +15,5 @@ _GRAMMAR = read_grammar("meta_talk")
 @scorer("meta_talk", version=1)
 def meta_talk(conversation: Conversation, _context: ScoringContext) -> FilterVerdict:
     """Drop a conversation that gives away that it was written to order, or that a model speaks."""
-    reason = _GRAMMAR.find(conversation)
-    return FilterVerdict("drop", reason) if reason else KEEP
+    found = _GRAMMAR.find(conversation)
+    return FilterVerdict("drop", found.reason) if found else KEEP

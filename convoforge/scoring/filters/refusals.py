@@ -17,5 +17,5 @@ _GRAMMAR = read_grammar("refusals")
 @scorer("refusals", version=1)
 def refusals(conversation: Conversation, _context: ScoringContext) -> FilterVerdict:
     """Drop a conversation in which the assistant refuses."""
-    reason = _GRAMMAR.find(conversation)
-    return FilterVerdict("drop", reason) if reason else KEEP
+    found = _GRAMMAR.find(conversation)
+    return FilterVerdict("drop", found.reason) if found else KEEP
