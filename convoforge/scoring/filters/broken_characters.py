@@ -43,6 +43,10 @@ _ESCAPES = PatternSet(
         ("`", r"`(?<=[A-Za-z]`)(?:s|t|m|re|ve|ll|d)\b", 0, "is an accent in place of an apostrophe"),
         ("$", r"\$[\d,.]*[OlIS](?<=[\d,.].)[\d,.]", 0, "is a letter in place of a figure"),
         ("?t ?s ?m ?re ?ve ?ll ?d", r"\?(?<=[A-Za-z]\?)(?:s|t|m|re|ve|ll|d)\b.*", 0, "has lost a character"),
+        ("␣?", r"\?(?<=\s\?)(?=[A-Za-z])", 0, "has lost a character"),
+        ("=9", r"=9[1-7](?<=[A-Za-z]=..)(?=[a-z\s])", 0, "is quoted-printable text"),
+        ("[0m [1m [3 [4 [9", r"\[(?:\d{1,2};)*\d{1,2}m(?=\S)|\[0m", 0, "is the color code of a terminal"),
+        ("+", r"\+(?<=[A-Za-z]\+)[A-Z][A-Za-z\d]{2,3}-(?=[a-z])", 0, "is UTF-7 text"),
         ("+a", r"\+A[A-Z][\w/]{1,2}-", 0, "is UTF-7 text"),
     )
 )
@@ -62,7 +66,7 @@ _ENTITY = re.compile(r"&([A-Za-z]{2,24}\d{0,2};)")
 _IN_LATIN = re.compile(
     # what is left of mojibake where control characters were taken out, or a letter's accent was read as a letter of its own
     r"â€|Ã[^\w\s]|Ã(?=\s|$)|Â(?=[\s$£€¥°·«»]|$)|[a-z]â(?:s|t|re|ve|ll|d|m)\b|[a-z]â\s|ï¿½|ï»¿|ÿþ|þÿ|锟|烫烫|屯屯"
-    r"|‚Ä|[\u2500-\u25a0](?=\w)|(?<=\w)[\u2500-\u25a0\u25af\u2fff]|[A-Za-z]¿|[A-Za-z]´[a-z]|[a-z][À-ÖØ-Þ](?:[a-z]|(?![A-Za-z]))|Â[’“”‘]|‰Û|¤|\xa0{2}|(?<=\w)[‚„]|([◊□▯▢◻])\1|(?<=[a-z])[¤¦¨¬¯¸](?=[a-z])"
+    r"|‚Ä|[\u2500-\u25a0](?=\w)|(?<=\w)[\u2500-\u25a0\u25af\u2fff]|[A-Za-z]¿|[A-Za-z]´[a-z]|[a-z][À-ÖØ-Þ](?:[a-z]|(?![A-Za-z]))|Â[’“”‘]|‰Û|¤|\xa0{2}|(?<=\w)[‚„]|[□▯]|([◊▢◻])\1|(?<=[a-z])[¤¦¨¬¯¸](?=[a-z])"
 )
 _MIXED_SCRIPTS = re.compile(
     r"\d,?[\u0400-\u04ff]\d|[A-Za-z][\u0400-\u052f\u0391-\u03a9\u03bf\u03c1\u03bd\u0561-\u0587\u13a0-\u13ff]|[\u0400-\u052f\u03bf\u0391-\u03a9]+[A-Za-z]"

@@ -41,8 +41,25 @@ _STARTS_A_LIST = re.compile(
     r"|(?:^|[.!?]\s+)as for [^,.]+\.$",
     re.IGNORECASE,
 )
+_ANNOUNCES = re.compile(
+    r"(?:^|[.!?…]\s+)(?:let me (?:just |first )?(?!know\b)(?:do|check|look|run|calculate|explain|walk|pull)\b[^.!?\n]*"
+    r"|(?:and )?(?:one|two|three|a) (?:last|more|final|other|quick|things?)\b(?: things?\b| points?\b)?(?: before you \w+| to \w+)?|whereas\b[^!?\n]*"
+    r"|(?:if|when|because|although|while|unless|once|as soon as|even though)\b(?![^.!?]*\b(?:write|call|tell|ask|send|put|pay|go|leave|keep|wait|say|let|use|take|stop|start|quote|mention|come|try|then|that's|it's "
+    r"(?:fine|covered|ours)|(?:you|we|it|they|i|he|she)'(?:ll|d)|will|would)\b)(?:\s+[^\s,.!?]+){8,})[.:]$"
+    r"|\b(?:as follows|the following|like this)\s*[.:]$|\[(?:\.{3}|…)\]$",
+    re.IGNORECASE,
+)
+"""The last sentence announces what does not come, or is the half of one."""
+
+_HALF = re.compile(
+    r"\bon the one hand\b(?!.*\bother\b)|\bnot only\b(?!.*\b(?:but|also|as well|too)\b)|\b(?:two|three|four|five)\b[^.!?]*[.:]\s[^.!?]*\b(?:the )?first\b(?: \w+)? is\b"
+    r"(?!.*\b(?:second|other|then|next|third|last)\b)",
+    re.IGNORECASE | re.DOTALL,
+)
 _TRAILS_OFF = re.compile(r"\w\s?(?:\.{2,}|…|—|–|--)$")
-_CUT_NUMBER = re.compile(r"[$€£][\d,]*,\d{0,2}$|[$€£]$|\d[,.]$|\d business$")
+_CUT_NUMBER = re.compile(
+    r"[$€£][\d,]*,\d{0,2}$|(?:about|around|roughly|nearly|almost|over|under) [$€£]\d$|[$€£]$|\d[,.]$|\d business$"
+)
 _ONE_WORD = re.compile(r"[.!?…][\"'”’)]?\s+[A-Za-z']+$")
 _GREETINGS = frozenset("thanks bye cheers goodbye sorry welcome ok okay yes no please".split())
 _COMPLETE = frozenset(
@@ -76,6 +93,8 @@ def _find_fault(content: str) -> str:
         return "breaks off in a sentence"
     if _STARTS_A_LIST.search(core[-80:]):
         return "breaks off in a list"
+    if _ANNOUNCES.search(text[-240:]) or _HALF.search(text):
+        return "breaks off before what it announces"
     if _TRAILS_OFF.search(core[-6:]):
         return "trails off"
     if _is_open(text):

@@ -11,7 +11,7 @@ from convoforge.scoring.patterns import PatternSet, list_patterns
 _BAR = "[|｜┃│¦]"
 
 _PARTS = (
-    "think|thinking|thought|thoughts|ctx|scratch|rationale|step|steps|search|reason|reasoning|reflection|reflect|scratchpad|monologue|inner|internal|analysis|planning|plan|"
+    "cite|think|thinking|thought|thoughts|ctx|scratch|rationale|step|steps|search|reason|reasoning|reflection|reflect|scratchpad|monologue|inner|internal|analysis|planning|plan|"
     "critique|draft|commentary|observation|action|tool|tools|toolcall|function|functions|func|invoke|parameter|parameters|antml|args|"
     "arguments|call|calls|result|results|answer|response|reply|final|begin|start|end|stop|bos|eos|eot|eod|eom|eop|sop|eoa|pad|unk|mask|"
     "sep|cls|inst|instruction|instructions|sys|system|user|assistant|human|bot|ai|gpt|model|turn|message|messages|conversation|"
@@ -34,7 +34,7 @@ _PATTERNS = PatternSet(
     list_patterns(
         (
             "| ｜ ┃ │ ¦",
-            rf"<[/\s]*{_BAR}\s*/?\w[^<>\n]*>?|\w+\s?{_BAR}>|\[\|/?\w+\|\]?|&lt;\s*{_BAR}\s*\w+",
+            rf"<[/\s]*{_BAR}\s*/?\w[^<>\n]*>?|\w+\s?{_BAR}>|{_BAR}>(?<=\S{_BAR}>)|\[\|/?\w+\|\]?|&lt;\s*{_BAR}\s*\w+",
             0,
             "is a control token of a chat template",
         ),
@@ -132,6 +132,13 @@ _PATTERNS = PatternSet(
             r"\b(?:BEGIN|END|START)[_ ](?:OF[_ ])?(?:CONVERSATION|DIALOGUE?|TURN|TRANSCRIPT|MESSAGE|RESPONSE|OUTPUT|PROMPT|TEXT)\b",
             0,
             "is a mark of a data set",
+        ),
+        ("cite␣index", r"\bcite index=", 0, "is a leftover of a tool"),
+        (
+            "<а <е <о <р <с <у <х <і <к <т а е о с",
+            r"</?[A-Za-z]*[\u0370-\u03ff\u0400-\u04ff][A-Za-z\u0370-\u03ff\u0400-\u04ff]*>",
+            0,
+            "is a tag in letters of another script",
         ),
         ("[/s [/p [s]", r"\[/?s\]", 0, "is a control token"),
         (

@@ -29,7 +29,7 @@ _FILLERS = (
         "applicable provided given found here yet known unknown unavailable missing deleted removed omitted hidden withheld skipped skip "
         "silence silent pause beat pending waiting awaiting continue continued continues end stop same as above see previous before "
         "determined announced come coming soon loading typing error add say said from user assistant client customer adviser advisor agent null "
-        "further more what so ever goes go at point by of does did do answer speak says sent received empty question".split()
+        "further more what so ever goes go at point by of does did do answer speak says sent received empty question space page field thing things".split()
     )
     | _NEVER
 )
@@ -44,7 +44,7 @@ _SAYS_NOTHING = (
 )
 
 _NOTICES = frozenset(
-    "pending unavailable deleted removed missing omitted blank above previous provided continued goes further received".split()
+    "pending unavailable deleted removed missing omitted blank above previous provided continued goes further received typing".split()
 )
 """What a notice in place of a message says. A client's "No answer." is one."""
 
@@ -56,7 +56,7 @@ _ANSWERS = re.compile(
 """How an answer begins that is one without any word of matter."""
 
 _SOUNDS = frozenset(
-    "ok okay well so um uh hm hmm yeah i mean you know like right now then ah oh er anyway actually basically just and but yes where were we".split()
+    "ok okay well so um uh erm huh oh hm hmm yeah i mean you know like right now then ah oh er anyway actually basically just and but yes where were we".split()
 )
 _HESITATIONS = frozenset("well so um uh hm hmm er mean like anyway basically".split())
 
@@ -69,7 +69,7 @@ _LIGHT = frozenset(
 _WORD = re.compile(r"[^\W_]+(?:[/.'’][^\W_]+)*")
 _BRACKETED = re.compile(r"\W*?[\[({<*].*[\])}>*]\W*", re.DOTALL)
 _ASIDE = re.compile(
-    r"\s*(?:\[[^\[\]]*\]|<[^<>]*>|\{[^{}]*\}|\*[^*]*\*|\((?:the |no )?(?:client|customer|user|adviser|advisor|agent|assistant)\b[^()]*\))\s*",
+    r"\s*(?:\[[^\[\]]*\]|<[^<>]*>|\{[^{}]*\}|\*[^*]*\*|\((?!i\b|me\b|my\b|you\b|yes\b|no,|not\b)[^()\s]+(?:\s[^()\s]+){0,2}\)|\((?:the |no )?(?:client|customer|user|adviser|advisor|agent|assistant)\b[^()]*\))\s*",
     re.IGNORECASE,
 )
 """A turn that is an aside from its first character to its last."""
@@ -108,7 +108,7 @@ def _find_nothing(turn: Turn, allow: frozenset[str]) -> tuple[str, str] | None:
         return turn.content, "says nothing"
     light = all(word in FUNCTION_WORDS or word in _LIGHT or word in _FILLERS for word in words)
     told = not _LIGHT.isdisjoint(words) or (turn.role == "assistant" and len(words) > 2)
-    if light and told and len(words) < 11 and "?" not in text and not _ANSWERS.match(text):
+    if light and told and len(words) < 24 and "?" not in text and not _ANSWERS.match(text):
         return turn.content, "says nothing"
     telling = _NOTICES if turn.role == "user" and not _BRACKETED.fullmatch(text) else _SAYS_NOTHING
     if all(word in _FILLERS for word in words) and words[:2] != ["none", "of"] and not telling.isdisjoint(words):
