@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import chain
 
 from convoforge.models import Conversation, Turn
 from convoforge.scoring.contract import KEEP, FilterVerdict, ScoringContext, scorer
 from convoforge.scoring.patterns import join_turns, reject_turn
-from convoforge.scoring.text import FUNCTION_WORDS, list_words
+from convoforge.scoring.text import FUNCTION_WORDS, list_words, split_words
 
 PARROTED = 0.6
 """Share of an assistant's turn's matter, its words but for the grammar's and the topic's, that the turn before may hold."""
@@ -40,13 +39,14 @@ _POLITE = frozenset(
     "need needs help helped helping helpful assist assistance support guidance advice time patience kindness kind chat talking speaking conversation hear "
     "hearing always feel free reach hesitate contact alright sure absolutely definitely indeed certainly course sounds know hope wish questions question "
     "further right fine yep oh today everyone dear friend sir madam ma'am mate touch keep stay safe beyond deeply means meant world million tons honestly "
-    "nothing forget made make makes feels sorry apologies apology apologize least".split()
+    "nothing forget made make makes feels sorry apologies apology apologize least agreed plan solid brilliant better feel sounds like".split()
 )
 _CORE = frozenset(
     "thank thanks thankful grateful gratitude appreciate appreciated welcome pleasure anytime cheers bye goodbye farewell luck best wishes worries mention care "
-    "bless likewise evening weekend night sorry apology apologies".split()
+    "bless likewise evening weekend night sorry apology apologies agreed perfect brilliant wonderful".split()
 )
 _STUCK = ("!!!!!!!!", "????????", "..........")
+_STRETCHED = re.compile(r"(.)\1{5}|(..+?)\2{3}")
 _SENTENCE = re.compile(r"[^.!?\n]+")
 
 
@@ -57,8 +57,7 @@ def loops(conversation: Conversation, context: ScoringContext) -> FilterVerdict:
     stem = _stem
     matter = [[stem(word) for word in said if word not in FUNCTION_WORDS] for said in words]
     _, text = join_turns(conversation)
-    long = max(chain.from_iterable(words), key=len, default="")
-    stuck = (*_STUCK, long) if len(long) > 15 and len(set(long)) < 5 else _STUCK
+    stuck = {*_STUCK, *(word for said in words for word in said if len(word) > 15 and _STRETCHED.search(word))}
     if mark := next((mark for mark in stuck if mark in text), ""):
         number = next(number for number, turn in enumerate(turns, 1) if mark in turn.content.lower())
         return reject_turn("drop", number, turns[number - 1], mark, "is said again and again")
@@ -88,6 +87,10 @@ def _find_circle(turn: Turn, words: Sequence[str], stems: Sequence[str]) -> str:
             return " ".join(Counter(zip(words, words[1:], words[2:], strict=False)).most_common(1)[0][0])
         if found := _find_block(words, again) or _find_sentence(turn):
             return found
+    if turn.content.count("?") > 2 and (found := _find_question(turn)):
+        return found
+    if turn.content.count(".") > 4 and (found := _find_beginning(turn)):
+        return found
     if len(set(stems)) > 0.7 * len(stems):
         return ""
     plain = [stem for stem in stems if not stem.isdigit()]
@@ -106,6 +109,22 @@ def _find_block(words: Sequence[str], again: int) -> str:
         if (at := same.find("1" * needed)) >= 0:
             return " ".join(words[at : at + size])
     return ""
+
+
+def _find_question(turn: Turn) -> str:
+    """What three questions in a row ask for, one as the other."""
+    asked = [
+        {word[:4] for word in split_words(found[0]) if len(word) > 3 and word not in FUNCTION_WORDS}
+        for found in re.finditer(r"[^.!?\n]+\?", turn.content)
+    ]
+    return next((min(same) for same in map(set.intersection, asked, asked[1:], asked[2:]) if same), "")
+
+
+def _find_beginning(turn: Turn) -> str:
+    """The two words with which five sentences of a turn begin."""
+    begins = Counter(" ".join(found[0].lower().split()[:2]) for found in _SENTENCE.finditer(turn.content))
+    words, times = begins.most_common(1)[0]
+    return words if times > 4 and " " in words else ""
 
 
 def _find_sentence(turn: Turn) -> str:
@@ -146,7 +165,9 @@ def _count_tail(words: Sequence[Sequence[str]]) -> int:
         odd = sum(word not in _POLITE and word not in FUNCTION_WORDS for word in said)
         if odd > 3 or len(said) > (16 if odd else 30):
             break
+        pure += odd == 0 and pure == tail
         tail += 1
         polite += not _CORE.isdisjoint(said)
-        pure += odd == 0
-    return tail if polite >= TAIL and (pure == tail or tail > TAIL) else 0
+    if polite >= TAIL and (pure == tail or tail > TAIL):
+        return tail
+    return pure if polite and pure > TAIL else 0

@@ -54,6 +54,8 @@ _PATTERNS: Mapping[str, tuple[FaultPattern, ...]] = {
     "markdown": list_patterns(
         ("→ ⇒ ➜ ⟶ ⟹ ➔", r"[→⇒➜⟶⟹➔]", 0, "is notation"),
         ("[source [citation [ref [cite", r"\[(?:source|citation|cite|ref(?:erence)?)\b[^\]\n]*\]", re.IGNORECASE, "is a footnote"),
+        ("#", r"#[A-Za-z]\w{2,}\s+#[A-Za-z]\w{2,}", 0, "is a hashtag"),
+        (":⏎", r"\n\s*(?:[A-Z][\w'’]+\s){1,4}?(?:[A-Z][\w'’]+):[ \t]*\n\s*\n", 0, "is a heading"),
         ("⁽", r"⁽[¹²³⁴-⁹⁰]+⁾", 0, "is a footnote"),
         ("{", r"\\[a-z]+\{[^}\n]*\}", 0, "is LaTeX"),
         ("**", r"\*\*(?=\S)[^*\n]+\*\*|^\s*\*\*[^\s*]|[^\s*\w]\*\*\s*$", 0, "is Markdown"),
@@ -86,6 +88,7 @@ _PATTERNS: Mapping[str, tuple[FaultPattern, ...]] = {
     "lists": list_patterns(
         ("␣=␣", r"\n\w[\w ]{0,20} = [^\n]+\n+\w[\w ]{0,20} = ", 0, "is a list"),
         ("second:", r"\bFirst:\s.*\bSecond:\s.*\bThird:\s", re.IGNORECASE, "is a list"),
+        ("(ii)", r"\(i\)\s.*\(ii\)\s", 0, "is a list"),
         ("(2)", r"\(1\)\s.*\(2\)\s", 0, "is a list"),
         ("␣//␣", r" // [^\n]* // ", 0, "is a list"),
         ("␣>>␣", r"\w >> [^\n]*\w >> ", 0, "is a list"),

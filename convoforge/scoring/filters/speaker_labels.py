@@ -58,7 +58,7 @@ _SENTENCE = re.compile(r"\s+[\"“'*(\[]*[A-Z](?:\S*\s+){2,}")
 
 _ROLE = r"(?:[A-Z][\w-]*\s){0,2}(?:User|Client|Customer|Assistant|Advis[eo]r|Agent|Human|AI|Bot|Chatbot|Speaker|Rep|Representative|Support|Operator|Specialist|Planner|Investor|Fiduciary|Technician)(?:\s[A-Z\d])?"
 _CAPITALS = r"(?:USER|CLIENT|CUSTOMER|ASSISTANT|ADVIS[EO]R|AGENT|HUMAN|BOT|SUPPORT|ADVISER)"
-_SPEAKERS = r"(?:user|client|customer|assistant|advis[eo]r|agent|support agent|representative|bot|human)"
+_SPEAKERS = r"(?:gpt|user|client|customer|assistant|advis[eo]r|agent|support agent|representative|bot|human)"
 _TELLS = (
     r"(?:says|replies|asks|answers|hesitates|nods|responds|explains|tells|sighs|thinks|writes|pauses|admits|agrees|wants to know|adds|continues|thanks|confirms|"
     r"suggests|describes|mentions|wonders|smiles|laughs|shrugs|reassures|acknowledges|apologizes)\b"
@@ -78,6 +78,28 @@ _PATTERNS = PatternSet(
             0,
             "labels a speaker",
         ),
+        (
+            "⏎adviser. ⏎advisor. ⏎client. ⏎customer. ⏎user. ⏎assistant. ⏎agent. ⏎human. ⏎support. / ⏎as␣",
+            rf"\n{_CAPITALS}\.\s|\n(?i:{_SPEAKERS}|support)/\s|\nAs (?:the )?(?i:{_SPEAKERS})\s*(?:>>|:|—)",
+            0,
+            "labels a speaker",
+        ),
+        (":", r"\n(?!PS|OK|TV|HR|ID|IT|PC|RE|NB|US|UK|AM|PM|Q:|A:|B:)[A-Z]{1,2}:\s+[\"“]?[A-Z][\w']*\s", 0, "labels a speaker"),
+        (")", rf"\((?:support|(?i:{_SPEAKERS}))\)\s*(?=\n|$)|\n{_ROLE} \([^()\n]{{3,40}}\)\s+[A-Z\"“']|\n\d{{1,2}}\)\s[^\n]*\?\s+\d{{1,2}}\)\s", 0, "labels a speaker"),
+        ("␣>␣", r"\n\[?\d{1,2}:\d{2}\]?\s*\w+\s*>\s", 0, "labels a speaker"),
+        (",␣says␣the ,␣said␣the ,␣asks␣the ,␣asked␣the", rf",\s(?:says|said|asks|asked|replies|replied) the {_SPEAKERS},", 0, "is a scene"),
+        ("⏎kund ⏎berater ⏎client ⏎asesor ⏎usuario ⏎conseiller", r"\n(?:Kunde|Kundin|Beraterin|Berater|Cliente|Asesora|Asesor|Usuario|Conseiller)\s[–—-]{1,2}\s", 0, "labels a speaker"),
+        ("⏎— ⏎– ⏎-", r"(?:\n\s*[—–-]\s+[^\n]+){3}", 0, "is a transcript"),
+        ("wrote:", r"\nOn [^\n]{3,50}\bwrote:", 0, "is a quoted mail"),
+        (
+            "r⏎ n⏎ t⏎ k⏎ y⏎ e⏎",
+            rf"\n(?:[A-Z][\w-]+ ){{1,3}}(?:{_ROLE}|Saver|Parent|Engineer|Trader|Owner|Nurse|Teacher|Worker|Solver|Desk|Buyer|Manager|Hunter|Grandfather)\s*\n",
+            0,
+            "labels a speaker",
+        ),
+        ("agent␣", r"\nAgent \d+ here\b", 0, "is a notice of a chat"),
+        ("|␣", r"\s[A-Z]\|\s[^\n]*\s[A-Z]\|\s", 0, "is a transcript"),
+        ("say:", r"\byou(?:['’]ll)? say:.*\bI(?:['’]ll)? say:", 0, "is a transcript"),
         ("turn", r"\n\W*(?i:turn)\s*#?\d{1,2}\b[^\n]{0,24}?[:.)\]—–-]\s", 0, "labels a turn"),
         ("q: q1: q. q␣- q) q1. q1)", r"\n\W*Q\d?\W*[:.)]\s[^\n]*(?:\n[^\n]*)*?\s\W*A\d?\W*[:.)]\s", 0, "is a transcript"),
         (":", r"([A-Z]):\s(?<=\s[A-Z]:\s)(?=.*?[.!?…]\s+(?!\1)[A-Z]:\s.*?[.!?…]\s+\1:\s)", 0, "is a transcript"),
