@@ -61,7 +61,7 @@ _SOUNDS = frozenset(
 _HESITATIONS = frozenset("well so um uh hm hmm er mean like anyway basically".split())
 
 _LIGHT = frozenset(
-    "see say saying said add stated know knows knew mean means goes go went agreed discussed noted mentioned follow follows usual report reported anyhow "
+    "right quite indeed see say saying said add stated know knows knew mean means goes go went agreed discussed noted mentioned follow follows usual report reported anyhow "
     "anyway line carry carries carried on whatever tell told field form moving continuing listening thinking wondering".split()
 )
 """Verbs that say nothing without an object: "As discussed.", "It is what it is.", "That's what I was going to say."."""

@@ -15,14 +15,14 @@ TIMES_LONGER = 2.8
 LONG = 680
 """Maximum number of characters of a turn that is never too long."""
 
-TIMES_SHORTER = 6
+TIMES_SHORTER = 5
 """How many times shorter than the median of its role's turns an assistant's turn, or the first of all, may be."""
 
 _CHOICES = frozenset("both neither either none never always first second left right".split())
 """Words that answer in full: the question has named what there is to choose from."""
 
 _SHRUGS = frozenset(
-    "k kk fine whatever sad meh lol cool nice wow great good bad true same interesting noted sure hi hello hey idk".split()
+    "k kk fine whatever sad meh lol cool nice wow great good bad true same interesting noted sure hi hello hey idk dunno mm mhm hmm hm huh uh um eh".split()
 )
 """Words that are no answer of a user either. "Yes", a date or a number is one."""
 
@@ -48,4 +48,4 @@ def _says_too_little(turn: Turn, number: int) -> bool:
     words = re.findall(r"\w+", turn.content.lower())
     if turn.role == "assistant":
         return len(words) < 7 and _CHOICES.isdisjoint(words[:1])
-    return len(words) < 4 if number == 1 else len(words) < 3 and not _SHRUGS.isdisjoint(words)
+    return len(words) < 4 if number == 1 else not words or (len(words) < 3 and not _SHRUGS.isdisjoint(words))

@@ -99,6 +99,7 @@ _PATTERNS = PatternSet(
         ),
         ("agent␣", r"\nAgent \d+ here\b", 0, "is a notice of a chat"),
         ("|␣", r"\s[A-Z]\|\s[^\n]*\s[A-Z]\|\s", 0, "is a transcript"),
+        ("over␣to␣you back␣to␣you", r"[.!]\s(?:Over|Back) to you[.!]?(?=\n|$)", 0, "hands over to a speaker"),
         ("say:", r"\byou(?:['’]ll)? say:.*\bI(?:['’]ll)? say:", 0, "is a transcript"),
         ("turn", r"\n\W*(?i:turn)\s*#?\d{1,2}\b[^\n]{0,24}?[:.)\]—–-]\s", 0, "labels a turn"),
         ("q: q1: q. q␣- q) q1. q1)", r"\n\W*Q\d?\W*[:.)]\s[^\n]*(?:\n[^\n]*)*?\s\W*A\d?\W*[:.)]\s", 0, "is a transcript"),
