@@ -93,7 +93,9 @@ def _find_fault(content: str) -> str:
         return "breaks off in a sentence"
     if _STARTS_A_LIST.search(core[-80:]):
         return "breaks off in a list"
-    if _ANNOUNCES.search(text[-240:]) or _HALF.search(text):
+    if _ANNOUNCES.search(text[-240:]) or (
+        any(word in text.lower() for word in ("one hand", "only", "first")) and _HALF.search(text)
+    ):
         return "breaks off before what it announces"
     if _TRAILS_OFF.search(core[-6:]):
         return "trails off"

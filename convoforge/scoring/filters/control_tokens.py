@@ -116,7 +116,7 @@ _PATTERNS = PatternSet(
         ),
         ("◁ ▷ ▁ ġ ċ 【 〗", r"◁/?\w+▷|▁\w|\w▁|Ġ[A-Za-z]|[a-z.]Ċ|【[^】]*】", 0, "is a leftover of a tokenizer or a tool"),
         (
-            "human assistant user system model h: a:",
+            "⏎human: ⏎assistant: ⏎h: ⏎a: system: assistant⏎ user⏎ system⏎ model⏎ .␣assistant␣ .␣user␣ .␣system␣ .␣model␣ ?␣assistant␣ ?␣user␣ ?␣system␣ ?␣model␣ !␣assistant␣ !␣user␣",
             r"\n\s*\n\s*(?:Human|Assistant|H|A)\s*:|(?:^|[.!?…][\"'”’)]?\s+)(?:assistant|user|system|model)\s*(?:\n|\s(?=[A-Z]))|\bSYSTEM\s*:|^system\s*:\s*you are",
             0,
             "is the mark of a turn",
@@ -128,7 +128,7 @@ _PATTERNS = PatternSet(
             "is a control token",
         ),
         (
-            "begin_ end_ start_ begin␣ end␣of start␣of end␣conv end␣turn end␣trans",
+            "begin_ end_ start_ begin␣conv begin␣trans begin␣dial end␣of␣conv end␣of␣turn end␣of␣trans end␣of␣dial end␣of␣resp end␣of␣output end␣of␣text end␣of␣mess end␣of␣prompt start␣of␣conv start␣of␣turn start␣of␣trans start␣of␣dial end␣conv end␣turn end␣trans end␣dial",
             r"\b(?:BEGIN|END|START)[_ ](?:OF[_ ])?(?:CONVERSATION|DIALOGUE?|TURN|TRANSCRIPT|MESSAGE|RESPONSE|OUTPUT|PROMPT|TEXT)\b",
             0,
             "is a mark of a data set",

@@ -101,7 +101,7 @@ _PATTERNS = PatternSet(
         ("␣undefined␣", r"\b(?:[Tt]he|[Yy]our|[Mm]y|an?|[Tt]his|[Oo]f|[Aa]bout|[Oo]n|[Ff]or) undefined (?:was|is|has|will|of|in|on|and|for|that|to)\b", 0, "is a value that was missing"),
         ("␣none␣a␣ ␣none␣per␣ ␣none␣for␣ ␣none␣in␣ ␣none␣to␣ ␣none␣and␣ ␣none␣on␣ ␣none, ␣none.", r"None(?<=[a-z,] None)(?<!says None)(?<!shows None)(?<!reads None)(?<!said None) (?:a|per|for|in|to|and|on) ", 0, "is a value that was missing"),
         ("anytown anywhere,", r"\bAny(?:town|where), (?:USA|US|[A-Z]{2})\b", 0, "stands for a place"),
-        ("␣doe ␣q. ␣bloggs .␣sample", r"\b(?:John|Jane|Joe) (?:Q\. )?(?:Doe|Public|Sample|Bloggs)\b|\bMrs?\. Sample\b", 0, "stands for a name"),
+        ("john␣doe jane␣doe joe␣doe john␣q. jane␣q. john␣public joe␣bloggs mr.␣sample mrs.␣sample", r"\b(?:John|Jane|Joe) (?:Q\. )?(?:Doe|Public|Sample|Bloggs)\b|\bMrs?\. Sample\b", 0, "stands for a name"),
         ("dd/mm mm/dd dd-mm mm-dd dd.mm yyyy hh:mm", r"\b(?:DD|MM)[/.-](?:DD|MM)\b|\bYYYY\b|\b(?:HH:MM|hh:mm)\b", 0, "stands for a date"),
         ("␣foo␣ foobar acme ⏎foo␣ example␣corp", r"\b(?:[Ff]oo|[Ff]oobar|Acme|ACME|Example Corp)\b", 0, "stands for a name"),
         ("customer␣name client␣name dear␣name", r"\b(?:Valued Customer|Dear Customer|Dear Client|Dear) Name\b", 0, "stands for a name"),
@@ -115,7 +115,7 @@ _PATTERNS = PatternSet(
         ("dear␣, hi␣, hello␣, hey␣, morning␣, evening␣, mr.␣, mrs.␣, ms.␣, mr␣, mrs␣, mr., mrs., ms.,", r"(?i)(?:^|[.!?]\s+)(?:dear|hi|hello|hey|good morning|good evening)\s+,|\b(?:mr|mrs|ms)\.?\s+,|\b(?:mr|mrs|ms)\.,", 0, "leaves out a name"),
         ("$␣ $, $. $; $! $?", r"[$€£]\s?(?=[,.;!?](?:\s|$)|\s+(?:a|an|per|each|every|in|on|of|and|to|from|is|for|by|until)\s)", 0, "leaves out an amount"),
         ("placeholder sample␣text sample␣resp sample␣answ dummy␣ template␣text template␣resp template␣answ", r"(?i)[\[({<*]\s*placeholder\b|\bplaceholder\s*(?:text|name|value|amount|\d+)|\b(?:sample|dummy|template) (?:text|response|answer) (?:here|goes|to be)|^\W*(?:placeholder|sample text|dummy text)\W*$", 0, "is a placeholder"),
-        ("company␣x company␣y company␣a product␣x product␣y product␣a fund␣x fund␣y fund␣a bank␣x bank␣y bank␣a client␣x customer␣x person␣x employer␣x brand␣x item␣x device␣x xyz abc␣", r"\b(?:Company|Product|Fund|Bank|Client|Customer|Person|Employer|Brand|Item|Device) (?:[XYZ]|XYZ|ABC|A/B)\b|\b(?:XYZ|ABC) (?:Company|Corp(?:oration)?|Inc|Bank|Fund|Ltd|LLC)\b", 0, "stands for a name"),
+        (" ".join(f"{noun}␣{end}" for noun in ("company", "product", "fund", "bank", "client", "customer", "person", "employer", "brand", "item", "device") for end in ("x", "y", "z", "a/b", "abc")) + " xyz abc␣", r"\b(?:Company|Product|Fund|Bank|Client|Customer|Person|Employer|Brand|Item|Device) (?:[XYZ]|XYZ|ABC|A/B)\b|\b(?:XYZ|ABC) (?:Company|Corp(?:oration)?|Inc|Bank|Fund|Ltd|LLC)\b", 0, "stands for a name"),
     )
 )  # fmt: skip
 

@@ -103,7 +103,7 @@ _PATTERNS = PatternSet(
         ("say:", r"\byou(?:['’]ll)? say:.*\bI(?:['’]ll)? say:", 0, "is a transcript"),
         ("turn", r"\n\W*(?i:turn)\s*#?\d{1,2}\b[^\n]{0,24}?[:.)\]—–-]\s", 0, "labels a turn"),
         ("q: q1: q. q␣- q) q1. q1)", r"\n\W*Q\d?\W*[:.)]\s[^\n]*(?:\n[^\n]*)*?\s\W*A\d?\W*[:.)]\s", 0, "is a transcript"),
-        (":", r"([A-Z]):\s(?<=\s[A-Z]:\s)(?=.*?[.!?…]\s+(?!\1)[A-Z]:\s.*?[.!?…]\s+\1:\s)", 0, "is a transcript"),
+        (" ".join(f"␣{letter}:␣ ⏎{letter}:␣" for letter in "abcdefghijklmnopqrstuvwxyz"), r"([A-Z]):\s(?<=\s[A-Z]:\s)(?=.*?[.!?…]\s+(?!\1)[A-Z]:\s.*?[.!?…]\s+\1:\s)", 0, "is a transcript"),
         ("⏎response ⏎reply ⏎answer", r"\n(?:Response|Reply|Answer)\s*(?:#?\d+\s*)?(?::|\s[–—-]{1,2}\s)", re.IGNORECASE, "labels a turn"),
         ("⏎#", r"\n#{1,6}\s*(?:response|instruction|input|output|user|assistant|human|client|customer|advis[eo]r|agent|question|answer|system)\b", re.IGNORECASE, "labels a turn"),
         (
@@ -112,7 +112,13 @@ _PATTERNS = PatternSet(
             re.IGNORECASE,
             "labels a speaker",
         ),
-        ("client␣then␣ user␣then␣ assistant␣then␣ client␣now␣ user␣now␣ ⏎the␣", rf"\nThe {_SPEAKERS} {_TELLS}|[.!?…]\s+The (?:client|user|assistant) (?:then |now ){_TELLS}", re.IGNORECASE, "tells what a speaker does"),
+        ("⏎the␣", rf"\nThe {_SPEAKERS} {_TELLS}", re.IGNORECASE, "tells what a speaker does"),
+        (
+            "client␣then␣ user␣then␣ assistant␣then␣ client␣now␣ user␣now␣ assistant␣now␣",
+            rf"[.!?…]\s+The (?:client|user|assistant) (?:then|now) {_TELLS}",
+            re.IGNORECASE,
+            "tells what a speaker does",
+        ),
         ('⏎" ⏎“', r"\n[\"“][^\"”\n]+[,.!?…][\"”]\s+(?:\w+\s+){0,3}?(?:said|says|asked|asks|replied|answered|sighed|whispered)\b[^\"“\n]{0,30}(?:[\"“][^\"”\n]+[\"”]\s*)?(?=\n|$)", 0, "is a scene"),
         ("said:␣ said,␣ says:␣ says,␣ asked:␣ asks:␣ replied:␣ replies:␣", r"(?:\bsa(?:id|ys)[:,]\s[\"“'‘][^\n]*){3}|\b(?i:client|user|customer) (?:said|says|asked|asks|replied|replies):\s[\"“]", 0, "is a transcript"),
         (
