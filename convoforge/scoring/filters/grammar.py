@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 
 from convoforge.models import Conversation, Role
+from convoforge.printable import printable_line
 from convoforge.scoring.text import ReadTurn, read_turns
 
 _FOLDER = Path(__file__).parent / "words"
@@ -82,7 +83,7 @@ def _find_in(turn: ReadTurn, hinted: Mapping[str, Sequence[Phrase]]) -> str | No
     for sentence in turn.sentences if wanted else ():
         for one in {id(one): one for hint, phrases in wanted.items() if hint in sentence for one in phrases}.values():
             if words := one.find(sentence):
-                return turn.name_fault(words, one.meaning)
+                return turn.name_fault(printable_line(words), one.meaning)
     return None
 
 

@@ -1,0 +1,32 @@
+"""Insults, threats and contempt at the one who is spoken to; anger at a thing, at oneself, or about others is none."""
+
+from __future__ import annotations
+
+import pytest
+
+from convoforge.scoring import KEEP
+
+INSULTS = [
+    "You're an absolute moron.", "You thieving parasites charged me twice.", "Are you brain-dead?", "Go to hell.", "Screw you and your thirty days.", "Only an idiot would sign that.",
+    "Get me somebody who speaks English.", "I know where you live.", "You'll pay for this.", "I'm going to break your legs if it's late again.", "You brought this on yourself.",
+    "It's adorable that you think you can retire.", "Let me put it in small words, so even you follow.", "No wonder your wife left.",
+]  # fmt: skip
+HONEST = [
+    "The damn fees come out whether I win or lose.", "I was an idiot in March.", "My ex would say I'm too stupid for a spreadsheet.", "This app is garbage since Tuesday.", "I'm going to strangle this router.",
+    "You're not listening. I said the garage, on Wednesday, too.", "It would be foolish to borrow for that.", "That fee will kill your return over thirty years.", "You deserve a straight answer: no.",
+    "I'll find you the date in the record.", "You people keep sending me in circles.", "You'll be sorry to hear that the 30 days are over.",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", INSULTS)
+def test_an_assistant_that_insults_is_dropped_and_a_user_is_left_to_a_person(judge, text) -> None:
+    assert judge(text, "assistant").verdict == "drop"
+    found = judge(text, "user")
+    assert found.verdict == "revise"
+    assert found.reason.startswith("turn 5 (user): '")
+
+
+@pytest.mark.parametrize("role", ["user", "assistant"])
+@pytest.mark.parametrize("text", HONEST)
+def test_anger_is_no_insult(judge, text, role) -> None:
+    assert judge(text, role) == KEEP
