@@ -65,9 +65,12 @@ _ENTITY = re.compile(r"&([A-Za-z]{2,24}\d{0,2};)")
 
 _IN_LATIN = re.compile(
     # what is left of mojibake where control characters were taken out, or a letter's accent was read as a letter of its own
-    r"â€|Ã[^\w\s]|Ã(?=\s|$)|Â(?=[\s$£€¥°·«»]|$)|[a-z]â(?:s|t|re|ve|ll|d|m)\b|[a-z]â\s|ï¿½|ï»¿|ÿþ|þÿ|锟|烫烫|屯屯"
+    r"â€|Ã[^\w\s]|Ã(?=\s|$)|Â(?=[\s$£€¥°·«»]|$)|ï¿½|ï»¿|ÿþ|þÿ|锟|烫烫|屯屯"
     r"|‚Ä|[\u2500-\u25a0](?=\w)|(?<=\w)[\u2500-\u25a0\u25af\u2fff]|[A-Za-z]¿|[A-Za-z]´[a-z]|[a-z][À-ÖØ-Þ](?:[a-z]|(?![A-Za-z]))|Â[’“”‘]|‰Û|¤|\xa0{2}|(?<=\w)[‚„]|[□▯]|([◊▢◻])\1|(?<=[a-z])[¤¦¨¬¯¸](?=[a-z])"
 )
+_IN_ENGLISH = re.compile(r"[a-z]â(?:(?:s|t|re|ve|ll|d|m)\b|\s)")
+"""An apostrophe or a dash that kept a third of its bytes; in French, "mât" is a word."""
+
 _MIXED_SCRIPTS = re.compile(
     r"\d,?[\u0400-\u04ff]\d|[A-Za-z][\u0400-\u052f\u0391-\u03a9\u03bf\u03c1\u03bd\u0561-\u0587\u13a0-\u13ff]|[\u0400-\u052f\u03bf\u0391-\u03a9]+[A-Za-z]"
 )
@@ -129,7 +132,7 @@ def _find_odd(turn: Turn, language: str) -> Iterator[tuple[str, str]]:
             yield _around(text, found.start()), fault
     if language not in _WIDE and (found := _FOREIGN_IN_WORD.search(text)):
         yield _around(text, found.start()), "mixes scripts within a word"
-    if found := _IN_LATIN.search(text):
+    if found := _IN_LATIN.search(text) or (language == "en" and _IN_ENGLISH.search(text)):
         yield _around(text, found.start()), "was read in the wrong encoding"
     for found in _RUN.finditer(text):
         if _is_mojibake(found[0]):

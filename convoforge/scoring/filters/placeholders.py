@@ -34,7 +34,7 @@ _PATTERNS = PatternSet(
         ("[", r"\[\s*(?:e\.g\.[^\]\n]{0,40}|\.{2,}|…|_+|\?+|\s*|[A-Z]|[XYN]{2,}|x+|#+|\$+)\]", 0, "is a placeholder"),
         ("<", rf"<\s*(?!/){_INSIDE}\s*>", 0, "is a placeholder"),
         ("(", r"\((?:please\s+)?(?:insert|fill in|enter|specify|to be (?:filled|inserted|added|completed|determined|confirmed))\b[^()\n]{0,60}\)|\((?:your|client|customer|company|bank|fund|first|last|full) ?(?:name|address|city|number|email|company|bank|employer)(?: here)?\)", re.IGNORECASE, "is a placeholder"),
-        ("« %( %1$ " + " ".join(f"%{letter}" for letter in "abcdefghijklmnopqrstuvwxyz"), r"«[\w ]+»|%(?:\([a-z_]+\)[sdf]|(?<![\w%]%)[sd]\b|\d\$[sd]\b|[A-Z]+(?:_[A-Z]+)*%)", 0, "is a placeholder"),
+        ("« %( %1$ " + " ".join(f"%{letter}" for letter in "abcdefghijklmnopqrstuvwxyz"), rf"«\s*(?i:(?:your |client |customer )?(?:{_NOUNS}))\s*»|%(?:\([a-z_]+\)[sdf]|(?<![\w%]%)[sd]\b|\d\$[sd]\b|[A-Z]+(?:_[A-Z]+)*%)", 0, "is a placeholder"),
         ("$ @", r"\$(?:[A-Z]{2,}(?:_[A-Z]+)*|[a-z]+(?:_[a-z]+)+|(?<![\w$]\$)[a-z]{3,})\b(?<!\$US)(?<!\$USD)|@@?[A-Z_]{3,}@@?", 0, "is a placeholder"),
         ("$x €x £x $␣x $n $y", r"[$€£]\s?[XYN](?:[,.]?[XYN]{2,3})*(?:[,.]\d+)?(?![\w’'])", 0, "is a placeholder"),
         (

@@ -22,6 +22,16 @@ NAMES = (
 FILTERS = find_filters([FilterChoice(name=name) for name in NAMES])
 SYMBOLS = list("<>|[](){}*_#:.,;\"'\\/%$&=-+?! \n\t\u200b\u2019") + ["User", "X", "name", "\\n", "a", "é", "€", "🙂", "```", "{{"]
 
+OTHER_LANGUAGES = {
+    "de": ("Ich habe 6.300 € auf dem Konto; mein Bruder sagt: „Behalt alles.“", "Die Karte kostet Sie etwa 115 € im Monat, und 3.800 € gehen heute auf die Karte."),
+    "fr": ("J’ai 6 300 € d’épargne, plus bas que le mât, dit mon frère : « garde tout ».", "La carte vous coûte environ 115 € ; qu’est-ce qui casserait si le compte était vide ?"),
+    "es": ("¿Qué hago primero? Mi hermano dice «todo».", "La tarjeta le cuesta unos 115 € al mes. ¡Pague 3.800 € hoy!"),
+    "ru": ("У меня 6300 на счёте, а брат говорит «всё».", "Карта стоит около 115 в месяц; что сломается, если счёт пуст?"),
+    "zh": ("我有六千三百美元的存款，不知道哪个更让我害怕。", "信用卡每个月要付大约115美元的利息。今天还3800美元。"),
+    "ar": ("لدي 6300 دولار، ولا أعرف أيهما يخيفني أكثر؟", "البطاقة تكلفك حوالي 115 دولارا كل شهر."),
+    "th": ("ฉันมีเงินเก็บ 6,300 ดอลลาร์", "งั้นเก็บ 2,500 ไว้ และจ่ายบัตร 3,800 วันนี้"),
+}  # fmt: skip
+
 texts = st.one_of(st.text(max_size=80), st.lists(st.sampled_from(SYMBOLS), max_size=40).map("".join))
 conversations = st.lists(texts, max_size=7).map(
     lambda drawn: Conversation(tuple(Turn("assistant" if number % 2 else "user", text) for number, text in enumerate(drawn)))
@@ -53,3 +63,11 @@ def test_the_example_sentences_of_the_templates_pass() -> None:
         assert len(strong) == 2
         drawn = Conversation((Turn("user", strong[0]), Turn("assistant", strong[1])))
         assert [one.name for one in FILTERS if one.judge(drawn, ScoringContext()) != KEEP] == []
+
+
+@pytest.mark.parametrize("language", OTHER_LANGUAGES)
+def test_other_languages_pass(language: str) -> None:
+    drawn = Conversation(
+        tuple(Turn(role, text) for role, text in zip(("user", "assistant"), OTHER_LANGUAGES[language], strict=True))
+    )  # type: ignore[arg-type]
+    assert [one.name for one in FILTERS if one.judge(drawn, ScoringContext(language=language)) != KEEP] == []
