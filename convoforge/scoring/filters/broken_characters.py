@@ -132,7 +132,7 @@ def _find_odd(turn: Turn, language: str) -> Iterator[tuple[str, str]]:
             yield _around(text, found.start()), fault
     if language not in _WIDE and (found := _FOREIGN_IN_WORD.search(text)):
         yield _around(text, found.start()), "mixes scripts within a word"
-    if found := _IN_LATIN.search(text) or (language == "en" and _IN_ENGLISH.search(text)):
+    if found := _IN_LATIN.search(text) or (_IN_ENGLISH.search(text) if language == "en" else None):
         yield _around(text, found.start()), "was read in the wrong encoding"
     for found in _RUN.finditer(text):
         if _is_mojibake(found[0]):

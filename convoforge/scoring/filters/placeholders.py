@@ -6,7 +6,7 @@ import re
 
 from convoforge.models import Conversation
 from convoforge.scoring.contract import FilterVerdict, ScoringContext, scorer
-from convoforge.scoring.patterns import PatternSet, list_patterns
+from convoforge.scoring.patterns import PatternSet, join_turns, judge_turns, list_patterns
 
 _NOUNS = (
     "name|names|date|dates|amount|amounts|sum|company|employer|bank|brand|shop|store|product|item|device|model|number|no|id|address|street|"
@@ -34,7 +34,7 @@ _PATTERNS = PatternSet(
         ("[", r"\[\s*(?:e\.g\.[^\]\n]{0,40}|\.{2,}|…|_+|\?+|\s*|[A-Z]|[XYN]{2,}|x+|#+|\$+)\]", 0, "is a placeholder"),
         ("<", rf"<\s*(?!/){_INSIDE}\s*>", 0, "is a placeholder"),
         ("(", r"\((?:please\s+)?(?:insert|fill in|enter|specify|to be (?:filled|inserted|added|completed|determined|confirmed))\b[^()\n]{0,60}\)|\((?:your|client|customer|company|bank|fund|first|last|full) ?(?:name|address|city|number|email|company|bank|employer)(?: here)?\)", re.IGNORECASE, "is a placeholder"),
-        ("« %( %1$ " + " ".join(f"%{letter}" for letter in "abcdefghijklmnopqrstuvwxyz"), rf"«\s*(?i:(?:your |client |customer )?(?:{_NOUNS}))\s*»|%(?:\([a-z_]+\)[sdf]|(?<![\w%]%)[sd]\b|\d\$[sd]\b|[A-Z]+(?:_[A-Z]+)*%)", 0, "is a placeholder"),
+        ("%( %1$ " + " ".join(f"%{letter}" for letter in "abcdefghijklmnopqrstuvwxyz"), r"%(?:\([a-z_]+\)[sdf]|(?<![\w%]%)[sd]\b|\d\$[sd]\b|[A-Z]+(?:_[A-Z]+)*%)", 0, "is a placeholder"),
         ("$ @", r"\$(?:[A-Z]{2,}(?:_[A-Z]+)*|[a-z]+(?:_[a-z]+)+|(?<![\w$]\$)[a-z]{3,})\b(?<!\$US)(?<!\$USD)|@@?[A-Z_]{3,}@@?", 0, "is a placeholder"),
         ("$x €x £x $␣x $n $y", r"[$€£]\s?[XYN](?:[,.]?[XYN]{2,3})*(?:[,.]\d+)?(?![\w’'])", 0, "is a placeholder"),
         (
@@ -120,7 +120,16 @@ _PATTERNS = PatternSet(
 )  # fmt: skip
 
 
+_GUILLEMETS = re.compile(r"«[\w '’]{1,40}»")
+"""Marks of a field in English; in other languages they are quotation marks."""
+
+
 @scorer("placeholders", version=1)
-def placeholders(conversation: Conversation, _context: ScoringContext) -> FilterVerdict:
+def placeholders(conversation: Conversation, context: ScoringContext) -> FilterVerdict:
     """Drops a conversation in which something was to be filled in, and was not."""
-    return _PATTERNS.judge(conversation)
+    found = _PATTERNS.judge(conversation)
+    if found.verdict == "keep" and context.language == "en" and "«" in join_turns(conversation)[0]:
+        return judge_turns(
+            conversation, lambda turn: (field := _GUILLEMETS.search(turn.content)) and (field[0], "is a placeholder")
+        )
+    return found
