@@ -46,6 +46,9 @@ _CORE = frozenset(
     "bless likewise evening weekend night sorry apology apologies agreed perfect brilliant wonderful".split()
 )
 _STUCK = ("!!!!!!!!", "????????", "..........")
+_WINDOW = 60
+"""Number of words of matter in which their variety is measured: the longer a text, the smaller it is."""
+
 _STRETCHED = re.compile(r"(.)\1{5}|(..+?)\2{3}")
 _SENTENCE = re.compile(r"[^.!?\n]+")
 
@@ -57,7 +60,7 @@ def loops(conversation: Conversation, context: ScoringContext) -> FilterVerdict:
     stem = _stem
     matter = [[stem(word) for word in said if word not in FUNCTION_WORDS] for said in words]
     _, text = join_turns(conversation)
-    stuck = {*_STUCK, *(word for said in words for word in said if len(word) > 15 and _STRETCHED.search(word))}
+    stuck = {*_STUCK, *(word for said in words for word in said if len(word) > 15 and word.isalpha() and _STRETCHED.search(word))}
     if mark := next((mark for mark in stuck if mark in text), ""):
         number = next(number for number, turn in enumerate(turns, 1) if mark in turn.content.lower())
         return reject_turn("drop", number, turns[number - 1], mark, "is said again and again")
@@ -93,7 +96,7 @@ def _find_circle(turn: Turn, words: Sequence[str], stems: Sequence[str]) -> str:
         return found
     if len(set(stems)) > 0.7 * len(stems):
         return ""
-    plain = [stem for stem in stems if not stem.isdigit()]
+    plain = [stem for stem in stems if not stem.isdigit()][:_WINDOW]
     rules = VARIETY if turn.role == "assistant" else (VARIETY[0], VARIETY[2])
     if any(len(plain) >= least and len(set(plain)) <= share * len(plain) for least, share in rules):
         return " … ".join(stem for stem, _ in Counter(plain).most_common(2))
@@ -121,10 +124,10 @@ def _find_question(turn: Turn) -> str:
 
 
 def _find_beginning(turn: Turn) -> str:
-    """The two words with which five sentences of a turn begin."""
+    """The two words with which five sentences of a turn begin, and most of them."""
     begins = Counter(" ".join(found[0].lower().split()[:2]) for found in _SENTENCE.finditer(turn.content))
     words, times = begins.most_common(1)[0]
-    return words if times > 4 and " " in words else ""
+    return words if times > 4 and 2 * times > begins.total() and " " in words else ""
 
 
 def _find_sentence(turn: Turn) -> str:

@@ -112,7 +112,6 @@ _PATTERNS = PatternSet(
             re.IGNORECASE,
             "labels a speaker",
         ),
-        ("⏎the␣", rf"\nThe {_SPEAKERS} {_TELLS}", re.IGNORECASE, "tells what a speaker does"),
         (
             "client␣then␣ user␣then␣ assistant␣then␣ client␣now␣ user␣now␣ assistant␣now␣",
             rf"[.!?…]\s+The (?:client|user|assistant) (?:then|now) {_TELLS}",
@@ -138,6 +137,15 @@ _ALONE = re.compile(
 )
 """A line that holds nothing but a label."""
 
+_ACTS = (
+    r"(?:hesitates|nods|sighs|pauses|smiles|laughs|shrugs|wonders|thinks|admits|thanks|acknowledges|reassures|wants to know)\b"
+)
+_TOLD = {
+    "assistant": re.compile(rf"The {_SPEAKERS} {_TELLS}", re.IGNORECASE),
+    "user": re.compile(rf"The {_SPEAKERS} {_ACTS}|The user {_TELLS}", re.IGNORECASE),
+}
+"""How a turn begins that tells of its speaker. A user may well tell of an adviser, or of a client: "The client says it's their system"."""
+
 _SCENE = re.compile(
     r"[\"“][^\"”\n]+[\"”]\s+(?:she|he|they|the \w+)\s+(?:said|asks|asked|says|replied|replies|answered|whispered|sighed)\b"
 )
@@ -153,7 +161,14 @@ class _Label:
 def speaker_labels(conversation: Conversation, context: ScoringContext) -> FilterVerdict:
     """Drops a conversation in which a turn names its speaker, or holds several speakers."""
     text, _ = join_turns(conversation)
-    if ":" in text or "：" in text or '\n"' in text or "\n“" in text or text.count("\n") > len(conversation.turns):
+    if (
+        ":" in text
+        or "：" in text
+        or "\nThe " in text
+        or '\n"' in text
+        or "\n“" in text
+        or text.count("\n") > len(conversation.turns)
+    ):
         persona = context.persona.lower()
         found = judge_turns(conversation, lambda turn: _find_label(turn, persona))
         if found.verdict != "keep":
@@ -163,6 +178,8 @@ def speaker_labels(conversation: Conversation, context: ScoringContext) -> Filte
 
 def _find_label(turn: Turn, persona: str) -> tuple[str, str] | None:
     text = turn.content
+    if text[:4] == "The " and (told := _TOLD[turn.role].match(text)):
+        return told[0], "tells what a speaker does"
     if turn.role == "assistant" and text[:1] in '"“' and (scene := _SCENE.match(text)):
         return scene[0], "is a scene"
     if "\n" in text and (alone := _ALONE.search(text)):

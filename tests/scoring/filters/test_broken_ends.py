@@ -36,3 +36,10 @@ def test_only_the_end_is_looked_at(judge) -> None:
 
 def test_languages_without_full_stops_are_left_alone(judge) -> None:
     assert judge("แล้วโทรหาธนาคารวันนี้ and", at=8, language="th") == KEEP
+
+
+def test_the_reason_repeats_no_address_and_no_number(judge) -> None:
+    assert judge(
+        "Write to maria@example.org and", at=8
+    ).reason == "turn 8 (assistant): 'Write to … and' breaks off in a sentence".replace("'Write", "'…Write")
+    assert "555" not in judge("Call 202 555 0147 and", at=8).reason

@@ -27,3 +27,10 @@ def test_a_label_is_dropped(judge, text) -> None:
 @pytest.mark.parametrize("text", HONEST)
 def test_a_colon_is_kept(judge, text) -> None:
     assert judge(text, "user") == KEEP
+
+
+def test_a_client_may_tell_of_others_and_an_assistant_not_of_itself(judge) -> None:
+    assert judge("The client says it's their system, so I wait ninety days.", "user") == KEEP
+    assert judge("The adviser says I should wait.", "user") == KEEP
+    assert judge("The adviser says to wait until spring.").verdict == "drop"
+    assert judge("The client hesitates before the figure.", "user").verdict == "drop"
