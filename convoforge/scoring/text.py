@@ -91,13 +91,15 @@ def split_sentences(plain: str) -> tuple[str, ...]:
 @remember_last
 def list_words(conversation: Conversation) -> tuple[tuple[str, ...], ...]:
     """The words of each turn in lower case. Numbers are words."""
-    return tuple(tuple(_split(turn.plain)) for turn in read_turns(conversation))
+    text = " \0 ".join(turn.plain.replace("\0", " ") for turn in read_turns(conversation))  # all at once takes half the time
+    return tuple(tuple(said.split()) for said in _part(text).split("\0")) if conversation.turns else ()
 
 
 def split_words(text: str) -> list[str]:
     """The words of any text as `list_words` gives them."""
-    return _split(_simplify(text))
+    return _part(_simplify(text)).split()
 
 
-def _split(plain: str) -> list[str]:
-    return f" {plain} ".translate(_PUNCTUATION).replace(" '", " ").replace("' ", " ").split()
+def _part(plain: str) -> str:
+    """The text with blanks alone between its words."""
+    return f" {plain} ".translate(_PUNCTUATION).replace(" '", " ").replace("' ", " ")

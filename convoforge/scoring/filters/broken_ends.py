@@ -136,4 +136,6 @@ def _is_open(text: str) -> bool:
         return True
     if text.count('"') % 2 and not re.search(r"\d\"", text):
         return True
+    if "'" not in text and "‘" not in text:
+        return False
     return len(re.findall(r"(?:^|[\s(:])['‘](?=\w)", text)) > len(re.findall(r"['’](?=[\s.,!?;:)]|$)", text))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 from convoforge.models import Conversation, Turn
 from convoforge.scoring.contract import KEEP, FilterVerdict, ScoringContext, scorer
@@ -60,7 +61,16 @@ def loops(conversation: Conversation, context: ScoringContext) -> FilterVerdict:
     stem = _stem
     matter = [[stem(word) for word in said if word not in FUNCTION_WORDS] for said in words]
     _, text = join_turns(conversation)
-    stuck = {*_STUCK, *(word for said in words for word in said if len(word) > 15 and word.isalpha() and _STRETCHED.search(word))}
+    stuck = {
+        *_STUCK,
+        *(
+            word
+            for said in words
+            if len(max(said, key=len, default="")) > 15
+            for word in said
+            if len(word) > 15 and word.isalpha() and _STRETCHED.search(word)
+        ),
+    }
     if mark := next((mark for mark in stuck if mark in text), ""):
         number = next(number for number, turn in enumerate(turns, 1) if mark in turn.content.lower())
         return reject_turn("drop", number, turns[number - 1], mark, "is said again and again")
@@ -77,6 +87,7 @@ def loops(conversation: Conversation, context: ScoringContext) -> FilterVerdict:
     return KEEP
 
 
+@lru_cache(maxsize=50_000)
 def _stem(word: str) -> str:
     """What a word has in common with its other forms."""
     return word[:5] if len(word) > 5 else word.rstrip("s") if len(word) > 3 else word
@@ -84,6 +95,9 @@ def _stem(word: str) -> str:
 
 def _find_circle(turn: Turn, words: Sequence[str], stems: Sequence[str]) -> str:
     """Words that a turn says again and again."""
+    said_again = len(stems) - len(set(stems))
+    if said_again < 2 and 4 * len(stems) > len(words) and turn.content.count("?") < 3 and turn.content.count(".") < 5:
+        return ""
     again = len(words) - 2 - len(set(zip(words, words[1:], words[2:], strict=False)))
     if again > 1:
         if again > 4 and again >= CIRCLES * (len(words) - 2):
@@ -94,7 +108,7 @@ def _find_circle(turn: Turn, words: Sequence[str], stems: Sequence[str]) -> str:
         return found
     if turn.content.count(".") > 4 and (found := _find_beginning(turn)):
         return found
-    if len(set(stems)) > 0.7 * len(stems):
+    if said_again < 0.3 * len(stems):
         return ""
     plain = [stem for stem in stems if not stem.isdigit()][:_WINDOW]
     rules = VARIETY if turn.role == "assistant" else (VARIETY[0], VARIETY[2])

@@ -186,13 +186,22 @@ def _find_label(turn: Turn, persona: str) -> tuple[str, str] | None:
         return alone[0], "labels a speaker"
     if ":" not in text and "：" not in text:
         return None
-    labels = list(_list_labels(text, persona))
+    labels = list(_list_labels(text, persona)) if _may_label(text) else []
     if sure := next((label for label in labels if label.kind == "sure"), None):
         return sure.text, "labels a speaker"
     pairs = [label for label in labels if label.kind in ("pair", "sentence")]
     if len(labels) > 1 and (pairs or len({label.text for label in labels}) < len(labels)):
         return f"{labels[0].text} … {labels[1].text}", "label speakers"
     return None
+
+
+def _may_label(text: str) -> bool:
+    """Whether few enough words stand between a colon and the sentence's beginning: this is seen faster than a label."""
+    for before in text.replace("：", ":").split(":")[:-1]:
+        sentence = before[max(map(before.rfind, ".!?…\n")) + 1 :].strip()
+        if len(sentence) < 80 and sentence.count(" ") < 8:
+            return True
+    return False
 
 
 def _list_labels(text: str, persona: str) -> Iterator[_Label]:
