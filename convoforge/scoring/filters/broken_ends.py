@@ -46,7 +46,7 @@ _ANNOUNCES = re.compile(
     r"|(?:and )?(?:one|two|three|a) (?:last|more|final|other|quick|things?)\b(?: things?\b| points?\b)?(?: before you \w+| to \w+)?|whereas\b[^!?\n]*"
     r"|(?:if|when|because|although|while|unless|once|as soon as|even though)\b(?![^.!?]*\b(?:write|call|tell|ask|send|put|pay|go|leave|keep|wait|say|let|use|take|stop|start|quote|mention|come|try|then|that's|it's "
     r"(?:fine|covered|ours)|(?:you|we|it|they|i|he|she)'(?:ll|d)|will|would)\b)(?:\s+[^\s,.!?]+){8,})[.:]$"
-    r"|\b(?:as follows|the following|like this)\s*[.:]$|\[(?:\.{3}|…)\]$",
+    r"|\b(?:as follows|the following|like this)\s*[.:]$",
     re.IGNORECASE,
 )
 """The last sentence announces what does not come, or is the half of one."""
@@ -93,11 +93,11 @@ def _find_fault(content: str) -> str:
         return "breaks off in a sentence"
     if _STARTS_A_LIST.search(core[-80:]):
         return "breaks off in a list"
-    if _ANNOUNCES.search(text[-240:]) or (
+    if _ANNOUNCES.search(text[max(text.rfind(mark, 0, -3) for mark in ".!?…\n") + 1 :].lstrip()) or (
         any(word in text.lower() for word in ("one hand", "only", "first")) and _HALF.search(text)
     ):
         return "breaks off before what it announces"
-    if _TRAILS_OFF.search(core[-6:]):
+    if text.endswith(("[...]", "[…]")) or _TRAILS_OFF.search(core[-6:]):
         return "trails off"
     if _is_open(text):
         return "breaks off in a quotation or in brackets"

@@ -45,7 +45,7 @@ _NO_LABEL = frozenset(
 """What an address or a sentence begins with: "Dear Support Agent:"."""
 
 _LABEL = re.compile(
-    r"(?:^|(?<=[.!?…])\s+|(?<=[.!?…][\"'”’)*])\s+)"
+    r"(?:^|(?<=[.!?…])[\"'”’)*]?\s+)"
     r"(?:[>*_#~•\"“`|–—\[(-]+\s*|\d{1,2}[.)]\s*|[\[(]?\d{1,2}:\d{2}(?::\d{2})?(?:\s*[ap]\.?m\.?)?[\])]?\s*[|–—-]?\s*)*"
     r"(?P<label>[^\W\d_][\w'’]*(?:[ -][^\W\d_][\w'’]*|(?<=[DMr][rs])\.\s[A-Z][\w'’]*){0,3})"
     r"(?:\s*#?\d{1,6}|\s[A-Z])?"
@@ -186,7 +186,7 @@ def _find_label(turn: Turn, persona: str) -> tuple[str, str] | None:
         return alone[0], "labels a speaker"
     if ":" not in text and "：" not in text:
         return None
-    labels = list(_list_labels(text, persona)) if _may_label(text) else []
+    labels = list(_list_labels(text, persona))
     if sure := next((label for label in labels if label.kind == "sure"), None):
         return sure.text, "labels a speaker"
     pairs = [label for label in labels if label.kind in ("pair", "sentence")]
@@ -195,17 +195,29 @@ def _find_label(turn: Turn, persona: str) -> tuple[str, str] | None:
     return None
 
 
-def _may_label(text: str) -> bool:
-    """Whether few enough words stand between a colon and the sentence's beginning: this is seen faster than a label."""
-    for before in text.replace("：", ":").split(":")[:-1]:
-        sentence = before[max(map(before.rfind, ".!?…\n")) + 1 :].strip()
-        if len(sentence) < 80 and sentence.count(" ") < 8:
-            return True
-    return False
+def _list_starts(text: str) -> Iterator[int]:
+    """Where sentences begin that have a colon within 80 characters: looking for labels there takes a quarter of the time."""
+    text = text.replace("：", ":")
+    colon = text.find(":")
+    while colon >= 0:
+        start = _find_start(text, colon)
+        if colon - start < 80:
+            yield start
+        colon = text.find(":", colon + 1)
+
+
+def _find_start(text: str, end: int) -> int:
+    while start := max(text.rfind(mark, 0, end) for mark in ".!?…\n") + 1:
+        if text[max(0, start - 4) : start - 1].rsplit(" ", 1)[-1].lower() not in _TITLES:
+            break
+        end = start - 1
+    return start
 
 
 def _list_labels(text: str, persona: str) -> Iterator[_Label]:
-    for found in _LABEL.finditer(text):
+    for start in dict.fromkeys(_list_starts(text)):
+        if not (found := _LABEL.match(text, start)):
+            continue
         words = found["label"].split()
         speaks = len(words) > 1 and words[-1] in _VERBS
         words = words[:-1] if speaks else words
