@@ -15,6 +15,7 @@ HONEST = [
     "The damn fees come out whether I win or lose.", "I was an idiot in March.", "My ex would say I'm too stupid for a spreadsheet.", "This app is garbage since Tuesday.", "I'm going to strangle this router.",
     "You're not listening. I said the garage, on Wednesday, too.", "It would be foolish to borrow for that.", "That fee will kill your return over thirty years.", "You deserve a straight answer: no.",
     "I'll find you the date in the record.", "You people keep sending me in circles.", "You'll be sorry to hear that the 30 days are over.",
+    "I'll get you there by March.", "I'm sorry for what happened to you.", "You're in over your head with the second loan.", "Raise it by one percent; nobody will notice.", "If I had a dollar for every password, I'd be rich.",
 ]  # fmt: skip
 
 

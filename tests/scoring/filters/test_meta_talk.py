@@ -19,6 +19,7 @@ HONEST = [
     "I asked a chatbot first, and it gave me a limit from four years ago.", "Everyone at work is in AI stocks.", "As an AI engineer I get half my pay in shares.", "My uncle Claude left me $31,000 and a canoe.",
     "Here is the conversation I had with the bank: they said no.", "Let me start this conversation over.", "I've noted our conversation on your order.", "In the scenario where rates rise you'd pay $250 more.",
     "The user manual says that blue is fine.", "Is there a person reading this?", "I was trained as a nurse.", "The prompt on the screen asks for the name.", "Three turns to the left, and it opens.",
+    "In my capacity as trustee I need two signatures.", "Thanks for your prompt reply.", "That makes ten. Ten payments, then it's yours.", "It takes 8 to 16 characters, the new password.", "This is the point where you say no to him.",
 ]  # fmt: skip
 
 

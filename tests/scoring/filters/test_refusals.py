@@ -17,6 +17,7 @@ HONEST = [
     "I won't help to hide it from her, and I'll gladly help you to tell her.", "No, that discount isn't something I can grant; a colleague answers by tomorrow.", "I'd rather you kept the fund until March.",
     "You can decline the transfer, and I would.", "Nobody can say where the market stands in December.", "We can't take it back after 30 days, and you're on day 41.", "I can't unlock it from here; the link in the app does.",
     "I'd pass on the second fund: it costs 1.2 percent.", "Let's talk about something smaller first, the $41.",
+    "If it doesn't feel right on Friday, don't sign.", "The hall isn't the right place for the hub.", "Whatever you decide, you'll need the form by the 30th.", "I must ask you not to send the password.", "Unplug it and let it rest for five minutes.",
 ]  # fmt: skip
 
 
