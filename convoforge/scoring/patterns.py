@@ -98,7 +98,7 @@ def join_turns(conversation: Conversation) -> tuple[str, str]:
 
 def reject_turn(action: Literal["drop", "revise", "mark"], number: int, turn: Turn, words: str, fault: str) -> FilterVerdict:
     """The verdict on a turn, counted from 1, of which some words are quoted."""
-    words = _PRIVATE.sub("…", " ".join(words.split()) or words)
+    words = _PRIVATE.sub("…", " ".join(words[:400].split()) or words[:400])
     shown = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in words)
     shown = shown if len(shown) <= _MAX_QUOTE else f"{shown[: _MAX_QUOTE - 1]}…"
     return FilterVerdict(action, ReadTurn(number, turn.role, "").name_fault(shown, fault))

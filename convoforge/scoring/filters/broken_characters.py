@@ -51,13 +51,13 @@ _ESCAPES = PatternSet(
     )
 )
 _PATH = re.compile(
-    r"(?<![\w\\])(?:[A-Za-z]:\\|\\\\(?=[\w.-]+\\)|\\(?![nrtux]|U0))\w[\w .$~-]*(?:\\[\w.$~-]+)*|(?:\\\w[\w.$~-]*)*\\(?![nrtux\d])\w[\w.$~-]*(?:\\[\w.$~-]+)+"
+    r"(?<![\w\\])(?:[A-Za-z]:\\|\\\\(?=[\w.-]+\\)|\\(?![nrtux]|U0))\w[\w .$~-]{0,60}(?:\\[\w.$~-]{1,60}){0,12}|(?:\\\w[\w.$~-]{0,60}){0,12}\\(?![nrtux\d])\w[\w.$~-]{0,60}(?:\\[\w.$~-]{1,60}){1,12}"
 )
 """C:\new and \\server\tools hold no escapes."""
 
 _BACKSLASHES = re.compile(
     # buy\rent is none: a single one counts where no word goes on
-    r"\\[nrt](?![a-z])|(?<![\w\\:])\\[nrt]|\\[nrt][^\\]+\\[nrt]|\\u[\da-fA-F]{4}|\\U000[\da-fA-F]{5}|\\u\{[\da-fA-F]+\}"
+    r"\\[nrt](?![a-z])|(?<![\w\\:])\\[nrt]|\\[nrt][^\\]{1,300}\\[nrt]|\\u[\da-fA-F]{4}|\\U000[\da-fA-F]{5}|\\u\{[\da-fA-F]+\}"
     r"|\\x[\da-fA-F]{2}|\\[0-3][0-7]{2}|\\N\{|\\[\"'’]|(?<!¯)\\[$*_#&%~`>\[\]()]|\\/"
 )
 

@@ -67,13 +67,13 @@ _PATTERNS = PatternSet(
     list_patterns(
         (
             "[ ( < * { _ ~ «",
-            rf"\n\s*(?:[\[<{{(*_~«]{{1,3}})\s*(?:{_ROLE}|(?i:{_ROLE}))(?:['’]s \w+|\s?[-–—,:|/]\s?[^\[\]()<>*\n]{{1,30}}|\s\d{{1,2}})?\s*[\]>}})*_~»]{{1,3}}",
+            rf"\n\s{{0,6}}(?:[\[<{{(*_~«]{{1,3}})\s*(?:{_ROLE}|(?i:{_ROLE}))(?:['’]s \w+|\s?[-–—,:|/]\s?[^\[\]()<>*\n]{{1,30}}|\s\d{{1,2}})?\s*[\]>}})*_~»]{{1,3}}",
             0,
             "labels a speaker",
         ),
         (
             "> | ␣- – — → » =",
-            rf"\n[>*_#\s]*(?:{_ROLE}|{_CAPITALS})(?:\s[A-Z]+)?[*_]*\s*(?:[>|»]+|[=-]>|→|=\s|\s[-–—]{{1,3}}\s+(?=[A-Z\"“'’]))|\n(?:User|Assistant|Human|Client|Customer|Advis[eo]r|Agent|Support|{_CAPITALS})"
+            rf"\n[>*_#\s]{{0,8}}(?:{_ROLE}|{_CAPITALS})(?:\s[A-Z]+)?[*_]*\s*(?:[>|»]+|[=-]>|→|=\s|\s[-–—]{{1,3}}\s+(?=[A-Z\"“'’]))|\n(?:User|Assistant|Human|Client|Customer|Advis[eo]r|Agent|Support|{_CAPITALS})"
             r"\s[–—-]{1,2}\s",
             0,
             "labels a speaker",
@@ -89,7 +89,7 @@ _PATTERNS = PatternSet(
         ("␣>␣", r"\n\[?\d{1,2}:\d{2}\]?\s*\w+\s*>\s", 0, "labels a speaker"),
         (",␣says␣the ,␣said␣the ,␣asks␣the ,␣asked␣the", rf",\s(?:says|said|asks|asked|replies|replied) the {_SPEAKERS},", 0, "is a scene"),
         ("⏎kund ⏎berater ⏎client ⏎asesor ⏎usuario ⏎conseiller", r"\n(?:Kunde|Kundin|Beraterin|Berater|Cliente|Asesora|Asesor|Usuario|Conseiller)\s[–—-]{1,2}\s", 0, "labels a speaker"),
-        ("⏎— ⏎– ⏎-", r"(?:\n\s*[—–-]\s+[^\n]+){3}", 0, "is a transcript"),
+        ("⏎— ⏎– ⏎-", r"(?:\n\s{0,6}[—–-]\s+[^\n]+){3}", 0, "is a transcript"),
         ("wrote:", r"\nOn [^\n]{3,50}\bwrote:", 0, "is a quoted mail"),
         (
             "r⏎ n⏎ t⏎ k⏎ y⏎ e⏎",
@@ -98,12 +98,12 @@ _PATTERNS = PatternSet(
             "labels a speaker",
         ),
         ("agent␣", r"\nAgent \d+ here\b", 0, "is a notice of a chat"),
-        ("|␣", r"\s[A-Z]\|\s[^\n]*\s[A-Z]\|\s", 0, "is a transcript"),
+        ("|␣", r"\s[A-Z]\|\s[^\n]{0,300}\s[A-Z]\|\s", 0, "is a transcript"),
         ("over␣to␣you back␣to␣you", r"[.!]\s(?:Over|Back) to you[.!]?(?=\n|$)", 0, "hands over to a speaker"),
-        ("say:", r"\byou(?:['’]ll)? say:.*\bI(?:['’]ll)? say:", 0, "is a transcript"),
-        ("turn", r"\n\W*(?i:turn)\s*#?\d{1,2}\b[^\n]{0,24}?[:.)\]—–-]\s", 0, "labels a turn"),
-        ("q: q1: q. q␣- q) q1. q1)", r"\n\W*Q\d?\W*[:.)]\s[^\n]*(?:\n[^\n]*)*?\s\W*A\d?\W*[:.)]\s", 0, "is a transcript"),
-        (" ".join(f"␣{letter}:␣ ⏎{letter}:␣" for letter in "abcdefghijklmnopqrstuvwxyz"), r"([A-Z]):\s(?<=\s[A-Z]:\s)(?=.*?[.!?…]\s+(?!\1)[A-Z]:\s.*?[.!?…]\s+\1:\s)", 0, "is a transcript"),
+        ("say:", r"\byou(?:['’]ll)? say:.{0,300}\bI(?:['’]ll)? say:", 0, "is a transcript"),
+        ("turn", r"\n\W{0,6}(?i:turn)\s*#?\d{1,2}\b[^\n]{0,24}?[:.)\]—–-]\s", 0, "labels a turn"),
+        ("q: q1: q. q␣- q) q1. q1)", r"\n\W{0,6}Q\d?\W{0,3}[:.)]\s(?:[^\n]{0,300}\n?){0,3}?\s\W{0,4}A\d?\W{0,3}[:.)]\s", 0, "is a transcript"),
+        (" ".join(f"␣{letter}:␣ ⏎{letter}:␣" for letter in "abcdefghijklmnopqrstuvwxyz"), r"([A-Z]):\s(?<=\s[A-Z]:\s)(?=.{0,300}?[.!?…]\s+(?!\1)[A-Z]:\s.{0,300}?[.!?…]\s+\1:\s)", 0, "is a transcript"),
         ("⏎response ⏎reply ⏎answer", r"\n(?:Response|Reply|Answer)\s*(?:#?\d+\s*)?(?::|\s[–—-]{1,2}\s)", re.IGNORECASE, "labels a turn"),
         ("⏎#", r"\n#{1,6}\s*(?:response|instruction|input|output|user|assistant|human|client|customer|advis[eo]r|agent|question|answer|system)\b", re.IGNORECASE, "labels a turn"),
         (
@@ -122,17 +122,17 @@ _PATTERNS = PatternSet(
         ("said:␣ said,␣ says:␣ says,␣ asked:␣ asks:␣ replied:␣ replies:␣", r"(?:\bsa(?:id|ys)[:,]\s[\"“'‘][^\n]*){3}|\b(?i:client|user|customer) (?:said|says|asked|asks|replied|replies):\s[\"“]", 0, "is a transcript"),
         (
             "joined is␣typing has␣left the␣chat",
-            rf"\n\W*(?:{_ROLE}|[A-Z]\w+)\s+(?:has joined|is typing|has left the (?:chat|conversation)|joined the (?:chat|conversation)|left the (?:chat|conversation))",
+            rf"\n\W{{0,6}}(?:{_ROLE}|[A-Z]\w+)\s+(?:has joined|is typing|has left the (?:chat|conversation)|joined the (?:chat|conversation)|left the (?:chat|conversation))",
             0,
             "is a notice of a chat",
         ),
         ("from: sender: speaker: role: author:", rf"\n(?:From|Sender|Speaker|Role|Author)\s*:\s*{_SPEAKERS}\b", re.IGNORECASE, "labels a speaker"),
-        ("⏎— ⏎– ⏎-", rf"\n\s*[—–-]{{1,2}}\s*(?:(?:The|Your|A)\s)?(?:[A-Z][\w'-]+\s){{0,3}}(?:{_ROLE}|[A-Z]\w+(?:[eo]r|ist|ary))\s*(?=\n|$)", 0, "signs as a speaker"),
+        ("⏎— ⏎– ⏎-", rf"\n\s{{0,6}}[—–-]{{1,2}}\s*(?:(?:The|Your|A)\s)?(?:[A-Z][\w'-]+\s){{0,3}}(?:{_ROLE}|[A-Z]\w+(?:[eo]r|ist|ary))\s*(?=\n|$)", 0, "signs as a speaker"),
         ("", r"\n[^\w\s\"“'‘(\[<*:;.,!?$€£—–-]\ufe0f?\s*[:：]\s", 0, "labels a speaker"),
     )
 )  # fmt: skip
 _ALONE = re.compile(
-    r"^[\W\d_]*(?:USER|CLIENT|CUSTOMER|ASSISTANT|ADVIS[EO]R|AGENT|HUMAN|AI|BOT|SUPPORT|(?i:(?:the )?(?:user|client|customer|assistant|advis[eo]r|agent|human|bot)))[\W_]*$",
+    r"^[\W\d_]{0,8}(?:USER|CLIENT|CUSTOMER|ASSISTANT|ADVIS[EO]R|AGENT|HUMAN|AI|BOT|SUPPORT|(?i:(?:the )?(?:user|client|customer|assistant|advis[eo]r|agent|human|bot)))[\W_]{0,8}$",
     re.MULTILINE,
 )
 """A line that holds nothing but a label."""
@@ -207,7 +207,7 @@ def _list_starts(text: str) -> Iterator[int]:
 
 
 def _find_start(text: str, end: int) -> int:
-    while start := max(text.rfind(mark, 0, end) for mark in ".!?…\n") + 1:
+    while start := max(text.rfind(mark, max(0, end - 100), end) for mark in ".!?…\n") + 1:
         if text[max(0, start - 4) : start - 1].rsplit(" ", 1)[-1].lower() not in _TITLES:
             break
         end = start - 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from time import process_time
 
 import pytest
 from hypothesis import given
@@ -71,3 +72,13 @@ def test_other_languages_pass(language: str) -> None:
         tuple(Turn(role, text) for role, text in zip(("user", "assistant"), OTHER_LANGUAGES[language], strict=True))
     )  # type: ignore[arg-type]
     assert [one.name for one in FILTERS if one.judge(drawn, ScoringContext(language=language)) != KEEP] == []
+
+
+@pytest.mark.parametrize("piece", ["[", "(", "\n", "\n- ", "A: b. ", "\\n", "-", "é", "1) a 2) b ", "Mr. ", "Q: a\n"])
+def test_no_text_takes_long(piece: str) -> None:
+    text = piece * (20_000 // len(piece))
+    drawn = Conversation((Turn("user", text), Turn("assistant", text)))
+    for one in FILTERS:
+        began = process_time()
+        one.judge(drawn, ScoringContext())
+        assert process_time() - began < 4, one.name  # a pattern that tries everything takes minutes
