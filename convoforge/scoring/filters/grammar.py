@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import yaml
 
 from convoforge.models import Conversation, Role
 from convoforge.printable import printable_line
-from convoforge.scoring.text import ReadTurn, read_turns
+from convoforge.scoring.text import ReadTurn, read_turns, remember_last
 
 _FOLDER = Path(__file__).parent / "words"
 
@@ -52,49 +52,63 @@ class FoundPhrase:
     reason: str
 
 
-@dataclass(frozen=True)
-class Grammar:
-    """The phrases of one filter."""
-
-    phrases: Sequence[Phrase]
-
-    @cached_property
-    def _hints(self) -> Any:
-        from ahocorasick import Automaton
-
-        automaton = Automaton()
-        for hint in {hint for one in self.phrases for hint in one.hints}:
-            automaton.add_word(hint, (hint, tuple(one for one in self.phrases if hint in one.hints)))
-        automaton.make_automaton()
-        return automaton
-
-    def find(self, conversation: Conversation) -> FoundPhrase | None:
-        """The first phrase found in a conversation; None where there is none."""
-        for turn in read_turns(conversation):
-            if (hinted := dict(found for _, found in self._hints.iter(turn.plain))) and (reason := _find_in(turn, hinted)):
-                return FoundPhrase(turn.role, reason)
-        return None
+_GRAMMARS = ("meta_talk", "refusals", "insults")
 
 
-def _find_in(turn: ReadTurn, hinted: Mapping[str, Sequence[Phrase]]) -> str | None:
-    wanted = {
-        hint: kept for hint, phrases in hinted.items() if (kept := [one for one in phrases if one.role in (None, turn.role)])
-    }
-    for sentence in turn.sentences if wanted else ():
-        for one in {id(one): one for hint, phrases in wanted.items() if hint in sentence for one in phrases}.values():
+def find_phrase(grammar: str, conversation: Conversation) -> FoundPhrase | None:
+    """The first phrase of a grammar in a conversation; None where there is none."""
+    for turn, hinted in zip(read_turns(conversation), _find_hints(conversation), strict=True):
+        wanted = {
+            hint: kept
+            for hint, owners in hinted.items()
+            if (kept := [one for one in owners.get(grammar, ()) if one.role in (None, turn.role)])
+        }
+        if wanted and (reason := _find_in(turn, wanted)):
+            return FoundPhrase(turn.role, reason)
+    return None
+
+
+def _find_in(turn: ReadTurn, wanted: Mapping[str, Sequence[Phrase]]) -> str | None:
+    for sentence in turn.sentences:
+        padded = f" {sentence} "
+        for one in {id(one): one for hint, phrases in wanted.items() if hint in padded for one in phrases}.values():
             if words := one.find(sentence):
                 return turn.name_fault(printable_line(words), one.meaning)
     return None
 
 
+@remember_last
+def _find_hints(conversation: Conversation) -> Sequence[Mapping[str, Mapping[str, Sequence[Phrase]]]]:
+    """The hints in each turn, and whose they are: phrases by grammar. All grammars are asked at once, as that takes the time of one."""
+    automaton = _read_hints()
+    return [dict(found for _, found in automaton.iter(f" {turn.plain}")) for turn in read_turns(conversation)]
+
+
 @cache
-def read_grammar(name: str) -> Grammar:
-    """The grammar in `words/NAME.yaml`."""
+def _read_hints() -> Any:
+    from ahocorasick import Automaton
+
+    owners: dict[str, dict[str, list[Phrase]]] = {}
+    for grammar in _GRAMMARS:
+        for one in read_grammar(grammar):
+            for hint in one.hints:
+                owners.setdefault(hint, {}).setdefault(grammar, []).append(one)
+    automaton = Automaton()
+    for hint, phrases in owners.items():
+        automaton.add_word(hint, (hint, phrases))
+    automaton.make_automaton()
+    return automaton
+
+
+@cache
+def read_grammar(name: str) -> Sequence[Phrase]:
+    """The phrases in `words/NAME.yaml`. Compiling them all takes half a second, so nobody asks before there is a
+    conversation."""
     raw: Mapping[str, Any] = yaml.safe_load((_FOLDER / f"{name}.yaml").read_text())
     classes: dict[str, str] = {}
     for key, text in raw["classes"].items():
         classes[key] = _write_pattern(text, classes)
-    return Grammar(tuple(_read_phrases(raw, classes)))
+    return tuple(_read_phrases(raw, classes))
 
 
 def _read_phrases(raw: Mapping[str, Any], classes: Mapping[str, str]) -> Iterator[Phrase]:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from convoforge.models import Conversation
 from convoforge.scoring.contract import KEEP, FilterVerdict, ScoringContext, scorer
-from convoforge.scoring.filters.grammar import read_grammar
-
-_GRAMMAR = read_grammar("insults")
+from convoforge.scoring.filters.grammar import find_phrase
 
 
 @scorer("insults", version=1)
 def insults(conversation: Conversation, _context: ScoringContext) -> FilterVerdict:
     """Drop a conversation whose assistant insults; leave one to a person whose user does, as templates of hard cases ask for that."""
-    found = _GRAMMAR.find(conversation)
+    found = find_phrase("insults", conversation)
     return FilterVerdict("drop" if found.role == "assistant" else "revise", found.reason) if found else KEEP

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from convoforge.models import Conversation
 from convoforge.scoring.contract import KEEP, FilterVerdict, ScoringContext, scorer
-from convoforge.scoring.filters.grammar import read_grammar
-
-_GRAMMAR = read_grammar("meta_talk")
+from convoforge.scoring.filters.grammar import find_phrase
 
 
 @scorer("meta_talk", version=1)
 def meta_talk(conversation: Conversation, _context: ScoringContext) -> FilterVerdict:
     """Drop a conversation that gives away that it was written to order, or that a model speaks."""
-    found = _GRAMMAR.find(conversation)
+    found = find_phrase("meta_talk", conversation)
     return FilterVerdict("drop", found.reason) if found else KEEP

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 from convoforge.models import Conversation
 from convoforge.scoring.contract import KEEP, FilterVerdict, ScoringContext, scorer
-from convoforge.scoring.filters.grammar import read_grammar
-
-_GRAMMAR = read_grammar("refusals")
+from convoforge.scoring.filters.grammar import find_phrase
 
 
 @scorer("refusals", version=1)
 def refusals(conversation: Conversation, _context: ScoringContext) -> FilterVerdict:
     """Drop a conversation in which the assistant refuses."""
-    found = _GRAMMAR.find(conversation)
+    found = find_phrase("refusals", conversation)
     return FilterVerdict("drop", found.reason) if found else KEEP

@@ -1,4 +1,5 @@
 """STUB"""
+
 from convoforge.models import Conversation
 from convoforge.scoring.contract import KEEP, FilterVerdict, ScoringContext, scorer
 

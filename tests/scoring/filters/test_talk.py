@@ -19,7 +19,7 @@ from convoforge.simulator.dialogue import write_conversation
 
 FILTERS = find_filters([FilterChoice(name=name) for name in ("meta_talk", "echo", "refusals", "insults")])
 LIBRARY = Library.at(ROOT / "configs")
-HINTS = [hint for name in ("meta_talk", "refusals", "insults") for one in read_grammar(name).phrases for hint in one.hints]
+HINTS = [hint for name in ("meta_talk", "refusals", "insults") for one in read_grammar(name) for hint in one.hints]
 PARTS = st.one_of(
     st.sampled_from(HINTS),
     st.text(max_size=8),
