@@ -43,16 +43,18 @@ _STARTS_A_LIST = re.compile(
 )
 _ANNOUNCES = re.compile(
     r"(?:^|[.!?…]\s+)(?:let me (?:just |first )?(?!know\b)(?:do|check|look|run|calculate|explain|walk|pull)\b[^.!?\n]*"
-    r"|(?:and )?(?:one|two|three|a) (?:last|more|final|other|quick|things?)\b(?: things?\b| points?\b)?(?: before you \w+| to \w+)?|whereas\b[^!?\n]*"
+    r"|(?:and )?(?:one|two|three|a) (?:last|more|final|other|quick|things?)\b(?: things?\b| points?\b)?(?: before you \w+| to \w+)?|whereas\b[^!?\n]*|(?:so |and )?here(?:['’]s| is| are) (?:the|what|how|a|your|my)\b[^.!?\n]*"
+    r"|i(?:['’]ll| will) (?:explain|list|walk you|get to|come to)\b[^.!?\n]*|(?:there are|you have|i see) (?:two|three|four|five|several|a few) "
+    r"(?:ways|options|things|steps|reasons|questions|points|possibilities|choices)\b[^,;:.]*"
     r"|(?:if|when|because|although|while|unless|once|as soon as|even though)\b(?![^.!?]*\b(?:write|call|tell|ask|send|put|pay|go|leave|keep|wait|say|let|use|take|stop|start|quote|mention|come|try|then|that's|it's "
     r"(?:fine|covered|ours)|(?:you|we|it|they|i|he|she)'(?:ll|d)|will|would)\b)(?:\s+[^\s,.!?]+){8,})[.:]$"
-    r"|\b(?:as follows|the following|like this)\s*[.:]$",
+    r"|\b(?:as follows|the following|like this|see below|to be continued)\s*[.:]$|\bbetween [$€£]?\d(?![^.!?]*\band\b)[^.!?]*\.$",
     re.IGNORECASE,
 )
 """The last sentence announces what does not come, or is the half of one."""
 
 _HALF = re.compile(
-    r"\bon the one hand\b(?!.*\bother\b)|\bnot only\b(?!.*\b(?:but|also|as well|too)\b)|\b(?:two|three|four|five)\b[^.!?]*[.:]\s[^.!?]*\b(?:the )?first\b(?: \w+)? is\b"
+    r"\bstep (?:1|one)\b(?!.*\bstep (?:2|two)\b)|\bfirstly\b(?!.*\bsecond)|\bon the one hand\b(?!.*\bother\b)|\bnot only\b(?!.*\b(?:but|also|as well|too)\b)|\b(?:two|three|four|five)\b[^.!?]*[.:]\s[^.!?]*\b(?:the )?first\b(?: \w+)? is\b"
     r"(?!.*\b(?:second|other|then|next|third|last)\b)",
     re.IGNORECASE | re.DOTALL,
 )
@@ -94,7 +96,7 @@ def _find_fault(content: str) -> str:
     if _STARTS_A_LIST.search(core[-80:]):
         return "breaks off in a list"
     if _ANNOUNCES.search(text[max(text.rfind(mark, 0, -3) for mark in ".!?…\n") + 1 :].lstrip()) or (
-        any(word in text.lower() for word in ("one hand", "only", "first")) and _HALF.search(text)
+        any(word in text.lower() for word in ("one hand", "only", "first", "step ")) and _HALF.search(text)
     ):
         return "breaks off before what it announces"
     if text.endswith(("[...]", "[…]")) or _TRAILS_OFF.search(core[-6:]):

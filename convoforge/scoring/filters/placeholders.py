@@ -26,6 +26,9 @@ _INSIDE = (
 )
 """What a placeholder says between its brackets. Editors' insertions, such as "[the fund] fell", begin with an article."""
 
+_SHOUTED = "NAME CITY STATE AMOUNT BANK COMPANY DATE NUMBER PARTNER HUSBAND WIFE EMPLOYER PRODUCT TOPIC PERSONA EMOTION COUNTRY FUND RELATIVE FRIEND".split()
+"""Fields in capitals, where no article shows that the word is only stressed: "I live in CITY"."""
+
 _PATTERNS = PatternSet(
     list_patterns(
         ("{{ }} {% %} <% %> {# <?", r"\{\{.*?(?:\}\}|$)|\}\}|\{%.*?(?:%\}|$)|<%.*?(?:%>|$)|%>|\{#.*?#\}|<\?(?:php|=).*", 0, "is a part of a template"),
@@ -69,6 +72,24 @@ _PATTERNS = PatternSet(
         ("00/00 0000-00 99/99 01/01/1970 1970-01-01 1900-01-01", r"\b(?:00/00/0+|0000-00-00|99/99/9+|01/01/1970|1970-01-01|1900-01-01)\b", 0, "stands for a date"),
         ("some␣company some␣bank some␣fund some␣city some␣name some␣product", r"\b(?:at|with|from|in|to|called|by|for) Some (?:Company|Bank|Fund|City|Name|Product)\b", 0, "stands for a name"),
         ("blah␣blah yadda", r"(?i)\bblah[ ,]+blah\b|\byadda[ ,]+yadda\b", 0, "is filler text"),
+        (
+            " ".join(f"␣{noun.lower()}" for noun in _SHOUTED),
+            "|".join(rf"{noun}\b(?<=[a-z,] {noun})(?<!the {noun})(?<!my {noun})(?<!your {noun})(?<!a {noun})(?<!not {noun})(?<![st] {noun})(?! [A-Z\d])" for noun in _SHOUTED),
+            0,
+            "is a placeholder",
+        ),
+        ("$? $-- $* $# $... €? £?", r"[$€£]\s?(?:\?+|-{2,}|\*+|#+|\.{3})", 0, "leaves out an amount"),
+        ("### ##% ()", r"(?<!\w)#{3,}(?!\w)(?=\s?[a-z.,])|#{2,}\s?%|(?<!\w)\(\s*\)(?!\w)", 0, "is a blank to fill in"),
+        ("19xx 20xx 20x x,x x.x ␣nn␣ ␣nn%", r"\b(?:19|20)XX\b|\b20[X\d]X\b|\bX[,.]X{1,3}\b|\bN{2,}\s?(?:%|(?:percent|dollars|days|weeks|months|years)\b)", 0, "stands for a figure"),
+        ("%% [% <$ {$ <#", r"%%\w+%%|\[%.{0,60}?%\]|<\$\w+>|\{\$\w+\}|<#\w+#>", 0, "is a part of a template"),
+        (
+            "client␣name customer␣name bank␣name fund␣name company␣name product␣name employer␣name city␣name surname lastname forename",
+            r"\b(?:at|from|with|to|[Dd]ear|[Hh]i|[Hh]ello) (?:client|customer|bank|fund|company|product|employer|city) name\b|\b(?:Mr|Mrs|Ms|Dear|Hi|Hello)\.? (?:Surname|Lastname|Forename)\b",
+            0,
+            "is a placeholder",
+        ),
+        ("␣null is␣true is␣false", r"\b(?:for|of|about|on|to|at|by|with) null\b(?! and void)|\bis (?:True|False)\b", 0, "is a value that was missing"),
+        ("at␣0x error", r"\bobject at 0x[\da-f]+|\b(?:Key|Type|Name|Value|Attribute|Undefined|Template)Error\b", 0, "is an error of a program"),
         ("#", r"#[a-z_]{3,}#", re.IGNORECASE, "is a placeholder"),
         ("firstname lastname username companyname", r"\b(?:First|Last|User|Company)name\b", 0, "is a placeholder"),
         (

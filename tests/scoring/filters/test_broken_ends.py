@@ -9,7 +9,7 @@ from convoforge.scoring import KEEP
 FAULTS = [
     "Pay the card with the rest, and in Mar", "You should have it by", "The label is in the app,", 'Ask them: "Can I leave it', "Your share is $13,500 (half of it", "Without it you'd lose $4,",
     "There are three things to bring:", "If they say yes, ask", "The second step is", "Second, send the gift. Third", "It arrives within 10 business", "First the match and then -", "I'd rather see you",
-    "It depends on the.", "So it's settled. As for the other twelve.", "Well...", "you keep a copy with your init",
+    "It depends on the.", "Here is what I would do first.", "Let me check that for you.", "There are two ways to do it.", "So it's settled. As for the other twelve.", "Well...", "you keep a copy with your init",
 ]  # fmt: skip
 HONEST = [
     "Nothing else until January", "The number to quote is 40617", "The deadline is the plan's", "Write on Thursday if it's red (or out).", 'Ask: "In two parts?"', "Start on the 1st: $4,000.", "Call them today",

@@ -9,13 +9,13 @@ from convoforge.scoring import KEEP
 FAULTS = [
     "Dear [Your Name], wait.", "It costs [insert amount] a year.", "Hello {first_name},", "{{ persona.name }}", "{% if fee %}", "<your bank> decides.", "Hi $NAME,", "%(name)s",
     "$XX,XXX a year", "XX% of it", "You owe ____ dollars.", "TODO: add the fee", "Lorem ipsum dolor", "(insert date)", "«name»", "NAME_HERE", "Hello undefined,", "$NaN a month",
-    "Dear , wait.", "It costs $ a month.", "[five digits]", "due on MM/DD", "Your name goes here" if 0 else "Regards, Your Name", "within X days", "Company X decides.", "[object Object]",
+    "Dear , wait.", "It costs $ a month.", "[five digits]", "due on MM/DD", "Regards, Your Name", "I live in CITY now.", "It costs $??? a year.", "since 20XX", "within X days", "Company X decides.", "[object Object]",
     "since 20__", "[...]", "John Doe signs it.",
 ]  # fmt: skip
 HONEST = [
     "The blank after \"Beneficiary\" is for your daughter's name.", "The button says [INSTALL].", "Press [Save].", "The card ends in XXXX 4471.", "Size XXL, for the porch.", "It's on my TODO list.",
     "TBD, says the letter.", "The term is undefined in the plan.", "X here is the number of months.", "My network is called HOUSE_24.", "80 % s'il vous plaît", "null and void", "I wrote $0 in the box.",
-    "'[the fund] never falls,' he wrote.", "Mr. Lee, my boss", "plan B",
+    "'[the fund] never falls,' he wrote.", "Mr. Lee, my boss", "I said the DATE, not the DAY.", "plan B",
 ]  # fmt: skip
 
 
