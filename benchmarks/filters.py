@@ -42,6 +42,8 @@ def measure(one: Scorer, labelled: Sequence[Labelled]) -> Measured:
     """Ask a filter about every conversation of the set."""
     mine = [each for each in labelled if each.kind == one.name]
     honest = [each for each in labelled if not each.kind]
+    for each in honest[:1]:  # what a filter reads once is not its time
+        one.result(each.conversation, each.context)
     began = process_time()
     reasons = [one.result(each.conversation, each.context) for each in (*mine, *honest)]
     seconds = (process_time() - began) / max(1, len(reasons))
