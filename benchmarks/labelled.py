@@ -48,7 +48,7 @@ def _read_hand(folder: Path) -> Iterator[Labelled]:
             kind = "" if path.stem == "hard_negatives" else path.stem
             whole = kind == "off_topic" and "turns" in item
             turns = item["turns"] if whole else _put_in(base["turns"], item)
-            said = item.get("text") or " / ".join(turn["text"] for turn in item["turns"])
+            said = item["text"] if "text" in item else " / ".join(turn["text"] for turn in item["turns"])
             yield Labelled(kind, folder.name, said, _conversation(turns), _context({**base, **_given(item)}))
     for base in clean:
         yield Labelled("", folder.name, "", _conversation(base["turns"]), _context(base))

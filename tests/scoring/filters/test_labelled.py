@@ -1,0 +1,36 @@
+"""Precision and recall of the filters that are on by default, on the labelled set by several hands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from benchmarks.filters import measure
+from benchmarks.labelled import Labelled, read_labelled
+from convoforge.planning.spec import FilterChoice
+from convoforge.scoring.filters import DEFAULT
+from convoforge.scoring.registry import find_filters
+
+LEAST = {"refusals": 0.9, "pii": 0.9}
+"""Recall that is wanted where wordings are endless; 0.95 of all others."""
+
+
+@pytest.fixture(scope="module")
+def labelled() -> Sequence[Labelled]:
+    return read_labelled()
+
+
+def test_the_set_has_faults_and_honest_turns_enough(labelled: Sequence[Labelled]) -> None:
+    kinds = [one.kind for one in labelled]
+    assert kinds.count("") >= 400
+    assert len(kinds) - kinds.count("") >= 600
+    assert all(kinds.count(name) >= 12 for name in DEFAULT)
+
+
+@pytest.mark.parametrize("name", DEFAULT)
+def test_a_filter_finds_what_it_is_for_and_little_else(labelled: Sequence[Labelled], name: str) -> None:
+    (one,) = find_filters([FilterChoice(name=name)])
+    done = measure(one, labelled)
+    assert done.precision >= 0.98, [(reason, each.text) for each, reason in done.wrong]
+    assert done.recall >= LEAST.get(name, 0.95), [each.text for each in done.missed]
