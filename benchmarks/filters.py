@@ -77,7 +77,9 @@ def main() -> None:
     print(f"{'filter':20}{'faults':>8}{'recall':>9}{'wrong':>8}{'precision':>11}{'ms':>8}")
     for one in find_filters([FilterChoice(name=name) for name in names]):
         done = measure(one, labelled)
-        print(f"{one.name:20}{done.faults:8}{done.recall:9.3f}{len(done.wrong):8}{done.precision:11.3f}{done.seconds * 1000:8.3f}")
+        print(
+            f"{one.name:20}{done.faults:8}{done.recall:9.3f}{len(done.wrong):8}{done.precision:11.3f}{done.seconds * 1000:8.3f}"
+        )
         if given.show:
             for each in done.missed:
                 print(f"    missed {each.hand}: {each.text[:220]!r}")

@@ -142,7 +142,7 @@ FilterAction = Literal["drop", "revise", "mark", "off"]
 filter's name. `off`: the filter is not asked."""
 
 DEFAULT_FILTERS = "default"
-"""Stands in a list of filters for all that are on where the list is not given."""
+"""Stands in a list of filters for those that suit every dataset."""
 
 
 class FilterChoice(Frozen):
@@ -186,7 +186,7 @@ class QualityRule(SpecSection):
     scorers: Annotated[tuple[ScorerName, ...], Strict(False), AfterValidator(check_distinct)] = ("turns", "length", "structure")
     filters: Annotated[
         tuple[Annotated[FilterChoice, BeforeValidator(_read_choice)], ...], Strict(False), AfterValidator(_check_choices)
-    ] = (FilterChoice(name=DEFAULT_FILTERS),)
+    ] = ()
     allow: Annotated[tuple[Allowed, ...], Strict(False)] = ()
     evaluation: Annotated[tuple[Label, ...], Strict(False)] = ()
 

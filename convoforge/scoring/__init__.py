@@ -61,9 +61,7 @@ class Rubric:
             spec.language,
             frozenset(quality.allow),
             tuple(map(_read_evaluation, quality.evaluation)),
-            cache(
-                lambda name: "\n".join([library.template(name).text, *(library.persona(one).text for one in spec.axes.persona)])
-            ),
+            cache(lambda name: _read_brief(library, name, spec.axes.persona)),
             spec.templates,
         )
 
@@ -91,6 +89,13 @@ class Rubric:
         results = tuple(one.result(conversation, context) for one in self.scorers)
         found = (one.result(conversation, context) for one in self.filters)
         return Scored(self.version, Quality(_total(results), (*results, *(one for one in found if one.verdict != "keep"))))
+
+
+def _read_brief(library: Library, template: str, personas: Sequence[str]) -> str:
+    """All that the model is told, but for the values of a cell; nothing of a template that is not there."""
+    if template not in library.names():
+        return ""
+    return "\n".join([library.template(template).text, *(library.persona(one).text for one in personas)])
 
 
 def _read_evaluation(name: str) -> str:

@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 from convoforge.dataset.acceptance import judge_quality
 from convoforge.errors import ConfigError
 from convoforge.models import Conversation, Quality, Status, Turn
+from convoforge.planning.spec import FilterAction, FilterChoice
 from convoforge.scoring import FilterVerdict, Points, Rubric, Scorer, ScoringContext, scorer
-from convoforge.scoring.registry import GROUP, OURS
+from convoforge.scoring.filters import DEFAULT as ON
+from convoforge.scoring.registry import GROUP, OURS, find_filters, find_scorers
 from convoforge.settings import ROOT
 
 TALK = Conversation(tuple(Turn("assistant" if n % 2 else "user", f"Is it wise to hold bond {n}? " * 5) for n in range(10)))
@@ -57,8 +59,9 @@ def test_the_example_of_the_readme_works(module: Callable[[str], str]) -> None:
         block for block in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL) if "@scorer" in block
     ]
     name = module(example)
-    rubric = Rubric.of([*DEFAULT, f"{name}:questions", f"{name}:on_topic"])
-    assert rubric.version == "turns=1,length=1,structure=1,questions=1,on-topic=1"
+    filters = find_filters([FilterChoice(name=f"{name}:on_topic")])
+    rubric = Rubric(find_scorers([*DEFAULT, f"{name}:questions"]), filters)
+    assert re.fullmatch(r"turns=1,length=1,structure=1,questions=1,filters=[0-9a-f]{8}", rubric.version)
     quality = rubric.score(TALK, ScoringContext(topic="bond yields")).quality
     assert (quality.score, quality.reasons, quality.rejection) == (10, (), None)
     other = rubric.score(TALK, ScoringContext(topic="gold")).quality
@@ -109,7 +112,7 @@ def test_what_cannot_be_found_or_loaded_is_one_line(module: Callable[[str], str]
         (f"{name}:mine", f"'turns' and '{name}:mine' are both called 'turns': rename one"),
     ):
         with pytest.raises(ConfigError) as told:
-            Rubric.of(["turns", wrong])
+            find_scorers(["turns", wrong])
         assert str(told.value).startswith("quality.scorers: ")
         assert said in str(told.value)
         assert "\n" not in str(told.value)
@@ -129,4 +132,31 @@ def test_a_package_registers_one_by_an_entry_point(tmp_path: Path, monkeypatch: 
         "from convoforge.scoring import Points, scorer\n@scorer('theirs', version=3)\ndef theirs(c, x): return Points(1, 1)\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert Rubric.of(["theirs"]).version == "theirs=3"
+    assert Rubric(find_scorers(["theirs"])).version == "theirs=3"
+
+
+def test_a_spec_chooses_what_becomes_of_what_a_filter_finds(module: Callable[[str], str]) -> None:
+    name = module(
+        "from convoforge.scoring import *\n@scorer('odd', version=1)\ndef odd(c, x): return FilterVerdict('drop', 'odd')\n"
+    )
+
+    def judged(action: FilterAction | None) -> Quality:
+        return Rubric((), find_filters([FilterChoice(name=f"{name}:odd", action=action)])).score(TALK, ScoringContext()).quality
+
+    assert (judged(None).rejection, judged(None).flags) == (("drop", "odd: odd"), ())
+    assert judged("revise").rejection == ("revise", "odd: odd")
+    assert (judged("mark").rejection, judged("mark").flags) == (None, ("odd",))
+    assert judged("off") == Quality(10)
+    versions = {
+        Rubric((), find_filters([FilterChoice(name=f"{name}:odd", action=action)])).version for action in ("drop", "mark")
+    }
+    assert len(versions) == 2
+
+
+def test_default_stands_for_the_filters_that_are_on_without_a_list_and_one_of_them_may_be_changed() -> None:
+    assert [one.name for one in find_filters([FilterChoice(name="default")])] == list(ON)
+    some = find_filters([FilterChoice(name="default"), FilterChoice(name="echo", action="off")])
+    assert [one.name for one in some] == [name for name in ON if name != "echo"]
+    assert find_filters([]) == ()
+    with pytest.raises(ConfigError, match=r"quality.filters: unknown filter 'markupp'; did you mean 'markup'"):
+        find_filters([FilterChoice(name="markupp")])

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from convoforge.models import Conversation, Quality, Role, Turn
 from convoforge.planning.spec import QualityRule
 from convoforge.scoring import Rubric, ScoringContext
+from convoforge.scoring.registry import find_scorers
 
-RUBRIC = Rubric.of(QualityRule().scorers)
+RUBRIC = Rubric(find_scorers(QualityRule().scorers))
 
 
 def score(conversation: Conversation) -> Quality:

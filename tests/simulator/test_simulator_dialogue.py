@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from convoforge.models import Conversation, Turn
 from convoforge.scoring import Rubric, ScoringContext
+from convoforge.scoring.registry import find_scorers
 from convoforge.simulator.dialogue import (
     ALTERNATIVES,
     Facts,
@@ -26,7 +27,7 @@ from convoforge.simulator.dialogue import (
 )
 from convoforge.simulator.prompt_fields import PromptFields, lower_label, read_prompt_fields
 
-RUBRIC = Rubric.of(("turns", "length", "structure"))
+RUBRIC = Rubric(find_scorers(("turns", "length", "structure")))
 
 CELLS = [
     ("Anxious Investor", "Fear", "market volatility", "template"),

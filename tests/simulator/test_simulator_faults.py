@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from convoforge.errors import ConfigError, GenerationValidationError, ParseError
 from convoforge.parsing import parse_conversation
 from convoforge.scoring import Rubric, ScoringContext
+from convoforge.scoring.registry import find_scorers
 from convoforge.simulator.client import SimulatorControl
 from convoforge.simulator.faults import (
     BATCHED,
@@ -34,7 +35,7 @@ from convoforge.simulator.faults import (
     read_fault,
 )
 
-RUBRIC = Rubric.of(("turns", "length", "structure"))
+RUBRIC = Rubric(find_scorers(("turns", "length", "structure")))
 
 Ask = Callable[..., anthropic.types.Message]
 Wanted = Callable[..., dict[str, Any]]

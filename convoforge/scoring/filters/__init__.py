@@ -31,10 +31,9 @@ FILTERS: Mapping[str, str] = {
         "pii",
         "contamination",
         "insults",
-        "off_topic",
     )
 }
 """Where each of our filters lies, in the order in which they are asked: cheap ones first."""
 
-DEFAULT = tuple(name for name in FILTERS if name not in ("contamination", "off_topic"))
-"""The filters that are on where a spec does not list any. The others need files of the spec, or the extra `filters`."""
+DEFAULT = tuple(name for name in FILTERS if name != "contamination")
+"""The filters that `default` stands for in a spec. `contamination` needs files of the spec."""
