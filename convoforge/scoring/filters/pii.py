@@ -131,7 +131,7 @@ _CASED = frozenset({"a street address", "a phone number"})
 _COMPILED = {
     kind: (re.compile(form, 0 if kind in _CASED else re.IGNORECASE), is_real) for kind, (form, is_real) in _FORMS.items()
 }
-_DIGITS = re.compile(r"\d(?:[ .()/+-]{0,3}\w){6}|\d\.\d+\.\d|:\w*:").search
+_DIGITS = re.compile(r"\d(?:[ .()/+-]{0,3}\d){6}|\d\.\d+\.\d|:\w*:").search
 _SAID_DIGITS = re.compile(
     r"\b(?:zero|oh|one|two|three|four|five|six|seven|eight|nine)[ ,-]+(?:zero|oh|double|one|two|three|four|five|six|seven|eight|nine|\d\d)"
 )

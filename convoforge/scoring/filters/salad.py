@@ -31,7 +31,8 @@ _ABBREVIATED = frozenset(
 def salad(conversation: Conversation, context: ScoringContext) -> FilterVerdict:
     """Drop a conversation with a turn that is no language at all."""
     for turn, said in zip(read_turns(conversation), conversation.turns, strict=True):
-        if found := _BLOB.search(said.content) or _MASHED.search(turn.plain):
+        encoded = max(map(len, said.content.split()), default=0) >= 12 or turn.plain.count(" ") * 4 > len(turn.plain)
+        if found := (encoded and _BLOB.search(said.content)) or _MASHED.search(turn.plain):
             return FilterVerdict("drop", turn.name_fault(found.group(), "is noise, no words"))
         if context.language == "en" and (noise := _find_noise(turn) or _find_pile(turn)):
             return FilterVerdict("drop", turn.name_fault(noise, "is no sentence"))
