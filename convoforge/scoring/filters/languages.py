@@ -16,7 +16,7 @@ from convoforge.scoring.text import FUNCTION_WORDS, ReadTurn, read_turns, split_
 LEAST_WORDS = 6
 """Words of a sentence from which its language can be told."""
 
-LEAST_SHARE = 0.2
+LEAST_SHARE = 0.15
 """Share of function words from which a sentence is English without being asked about."""
 
 _ENGLISH = frozenset(
