@@ -25,6 +25,7 @@ COLUMNS = [
         "score_length",
         "score_structure",
         "scorer_results",
+        "flags",
         "accepted",
         "split_group",
     ),
