@@ -30,6 +30,11 @@ def of_dataset(dataset_id: int) -> ColumnElement[bool]:
     return _LOGS.dataset_id == dataset_id
 
 
+def has_attempts(connection: Connection, which: ColumnElement[bool]) -> bool:
+    """Whether any call was made."""
+    return connection.execute(select(_LOGS.attempt).where(which).limit(1)).first() is not None
+
+
 def read_reasons(connection: Connection, which: ColumnElement[bool]) -> tuple[Reason, ...]:
     """What happened to the requests of some attempts, as it stands today: refused, failed, maybe billed, needs revision, dropped, retried;
     each reason with how often, an example and what to do, the most frequent first. `which` is a condition on `generation_logs`:

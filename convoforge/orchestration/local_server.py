@@ -291,8 +291,11 @@ def _check_access(server: Server, access: Mapping[str, str]) -> None:
 
 
 def usual_port() -> int:
-    """Where a server listens, if nothing else does."""
-    return int(os.environ.get("PREFECT_SERVER_API_PORT", "4200"))
+    """Where a server listens, if nothing else does. Raises `ConfigError` where the variable holds no port."""
+    text = os.environ.get("PREFECT_SERVER_API_PORT", "4200")
+    if not (text.isdecimal() and 0 < int(text) <= 65_535):
+        raise ConfigError(f"PREFECT_SERVER_API_PORT={text} is no port: write a number from 1 to 65535, or unset the variable")
+    return int(text)
 
 
 def _url(port: int) -> str:
