@@ -23,16 +23,24 @@ setup: $(TOOLS)  ## make .venv with the versions in constraints.txt, and what ch
 
 # pip says a line or two for each of some hundred packages, and nothing while it installs them; Python compiles what it imports, so pip
 # need not compile all of it before the first command can run
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-compile --progress-bar off --constraint constraints.txt
+
 define install
-@{ $(BIN)/python -m pip install --disable-pip-version-check --no-compile --progress-bar off --constraint constraints.txt --editable '$(1)' \
-	|| echo FAILED; } | awk '/^Collecting / && ++found % 10 == 0 { print "  " found " packages found …" } \
-	/^Installing collected/ { print "  installing " NF - 3 " packages …" } /^FAILED$$/ { exit 1 } { fflush() }'
+@{ PYTHONWARNINGS='ignore:Editable installation' $(PIP) --no-build-isolation --editable '$(1)' || echo FAILED; } | { found=0; failed=0; counter=; \
+	while read -r line; do case "$$line" in \
+	"Collecting "* | "Processing "*) found=$$((found + 1)); [ $$((found % 10)) -gt 0 ] || echo "  $$found packages found …";; \
+	"Installing collected"*) echo "  installing them …"; \
+		while sleep 3; do echo "  $$(ls -d $(VENV)/lib/python*/site-packages/*.dist-info | wc -l) packages installed …"; done & counter=$$!;; \
+	FAILED) failed=1;; \
+	esac; done; [ -z "$$counter" ] || kill $$counter; exit $$failed; }
 endef
 
 $(READY): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "convoforge needs Python 3.11 or newer: install it, or say make PYTHON=/path/to/python"; exit 1; }
 	@echo "setting up $(VENV) with $(PYTHON) (a minute or two) …"
 	@$(PYTHON) -m venv --clear $(VENV)
+	@echo "  the newest pip, which takes half the time …"
+	@$(PIP) --quiet --upgrade pip setuptools
 	$(call install,.)
 	@touch $@
 
