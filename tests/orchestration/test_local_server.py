@@ -341,6 +341,19 @@ def test_a_server_that_we_start_is_closed_to_others_and_logs_what_it_refuses(hom
     monkeypatch.setenv("PREFECT_API_AUTH_STRING", "of-another:server")
 
 
+def test_imports_go_on_while_a_server_comes_up_and_its_address_is_known_to_them(home: Path) -> None:
+    def look() -> None:
+        url = os.environ["PREFECT_API_URL"]
+        seen.append((url, os.environ["PREFECT_API_AUTH_STRING"], answers(url)))
+
+    seen: list[tuple[str, str, bool]] = []
+    with use_server(meanwhile=look, idle_seconds=60) as started:
+        assert seen == [(started.url, read_auth(home), False)]
+    with use_server(meanwhile=look) as warm:
+        assert (warm.url, len(seen)) == (started.url, 1)  # nothing to wait for, so nothing beside it
+    assert stop_server() == "stopped"
+
+
 def preflight(url: str, origin: str) -> tuple[int, str | None]:
     """What a browser is told that asks for a page whether it may send a POST, and for which origin it holds."""
     asked = {"origin": origin, "access-control-request-method": "POST", "access-control-request-headers": "authorization"}
