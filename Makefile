@@ -73,8 +73,8 @@ test: lint  ## everything that checks: lint, and all tests but the long ones
 test-long: $(TRAIN)  ## the long tests alone: crashes, storms, shared rates, many machines, training
 	$(BIN)/python -m pytest -m long
 
-trainers:  ## install LLaMA-Factory alone: its code loads its snippet in test-long (several GB)
-	@for one in llamafactory==0.9.5; do folder=.trainers/$${one%%=*}; \
+trainers:  ## install axolotl, LLaMA-Factory and unsloth: their code loads their snippets in test-long (10 GB)
+	@for one in axolotl==0.19.0 llamafactory==0.9.5 unsloth==2026.10.9; do folder=.trainers/$${one%%=*}; echo "installing $$one …"; \
 		$(PYTHON) -m venv $$folder && $$folder/bin/python -m pip install --quiet torch==2.13.0 $$one || exit 1; \
 		$$folder/bin/python -m pip uninstall --quiet --yes torchvision torchaudio; done  # they fit no CPU build of torch
 
