@@ -14,7 +14,7 @@ unexport PYTHONDONTWRITEBYTECODE
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lint check test test-long trainers bench up alerts down clean
+.PHONY: help setup demo lint check quick test test-long trainers bench up alerts down clean
 
 help:  ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -64,7 +64,10 @@ lint: $(TOOLS)  ## lint, types and import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-check: lint  ## lint, and every test that needs no server and starts no command: before each commit
+check: $(TOOLS)  ## lint, and every test that needs no server and starts no command: before each commit
+	@$(MAKE) --no-print-directory --jobs 2 lint quick  # types are checked while the tests wait for the disk
+
+quick: $(TOOLS)
 	$(PYTEST) -m 'not long and not server' --hypothesis-profile=check
 
 test: lint  ## everything that checks: lint, and all tests but the long ones
