@@ -218,6 +218,7 @@ def test_a_prefect_server_that_is_not_there(project: Project) -> None:
 
 
 @pytest.mark.usefixtures("prefect")
+@pytest.mark.long
 def test_the_same_refusal_ten_times_stops_the_run_and_keeps_what_was_made(project: Project, simulator: SimulatorControl) -> None:
     project.spec("refused", per_cell=6, limits={"max_requests": 100000, "window_seconds": 60, "concurrency": 1})
     simulator.script("ok", "ok", *["400"] * 40)

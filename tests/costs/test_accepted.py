@@ -98,7 +98,7 @@ def write(connection: Connection, some: list[dict[str, Any]]) -> None:
                     connection.execute(insert(reviews), said)
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(worlds, min_size=1, max_size=2))
 def test_what_is_counted_as_accepted_is_what_the_rule_accepts(ledger: Ledger, some: list[dict[str, Any]]) -> None:
     ledger.write(write, some)
@@ -126,7 +126,7 @@ def write_logs(connection: Connection) -> None:
         connection.execute(insert(generation_logs), {**ids, **how, "provider": "anthropic"})
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(worlds)
 def test_reasons_count_what_the_rule_rejects(ledger: Ledger, world: dict[str, Any]) -> None:
     def rejected(connection: Connection) -> Counter[str]:

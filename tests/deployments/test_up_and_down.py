@@ -251,6 +251,7 @@ def test_a_pool_of_before_loses_its_overrides_by_up(again: Again, house: House) 
     assert house.template() == again.template
 
 
+@pytest.mark.long
 def test_up_hands_the_key_that_it_prints_about_to_the_worker_that_runs_also_the_second_time(again: Again, house: House) -> None:
     assert "handing ANTHROPIC_API_KEY of this shell over to the worker" in again.up.out
     assert f"API key     {fingerprint('sk-of-this-shell')}\n" in again.up.out

@@ -155,6 +155,7 @@ def test_two_at_once_share_a_server_and_the_last_one_stops_it(home: Path) -> Non
     assert note(home) is None
 
 
+@pytest.mark.long
 def test_a_server_whose_starter_was_killed_is_used_by_the_next_one_and_stopped(home: Path) -> None:
     proxy = dict.fromkeys(("http_proxy", "HTTP_PROXY"), "http://127.0.0.1:9")  # loopback is reached past it
     first = User()
