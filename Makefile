@@ -14,7 +14,7 @@ unexport PYTHONDONTWRITEBYTECODE
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lint check test test-long trainers bench up alerts down clean
+.PHONY: help setup demo lint check quick test test-long trainers bench up alerts down clean
 
 help:  ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -23,16 +23,24 @@ setup: $(TOOLS)  ## make .venv with the versions in constraints.txt, and what ch
 
 # pip says a line or two for each of some hundred packages, and nothing while it installs them; Python compiles what it imports, so pip
 # need not compile all of it before the first command can run
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-compile --progress-bar off --constraint constraints.txt
+
 define install
-@{ $(BIN)/python -m pip install --disable-pip-version-check --no-compile --progress-bar off --constraint constraints.txt --editable '$(1)' \
-	|| echo FAILED; } | awk '/^Collecting / && ++found % 10 == 0 { print "  " found " packages found …" } \
-	/^Installing collected/ { print "  installing " NF - 3 " packages …" } /^FAILED$$/ { exit 1 } { fflush() }'
+@{ PYTHONWARNINGS='ignore:Editable installation' $(PIP) --no-build-isolation --editable '$(1)' || echo FAILED; } | { found=0; failed=0; counter=; \
+	while read -r line; do case "$$line" in \
+	"Collecting "* | "Processing "*) found=$$((found + 1)); [ $$((found % 10)) -gt 0 ] || echo "  $$found packages found …";; \
+	"Installing collected"*) echo "  installing them …"; \
+		while sleep 3; do echo "  $$(ls -d $(VENV)/lib/python*/site-packages/*.dist-info | wc -l) packages installed …"; done & counter=$$!;; \
+	FAILED) failed=1;; \
+	esac; done; [ -z "$$counter" ] || kill $$counter; exit $$failed; }
 endef
 
 $(READY): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "convoforge needs Python 3.11 or newer: install it, or say make PYTHON=/path/to/python"; exit 1; }
 	@echo "setting up $(VENV) with $(PYTHON) (a minute or two) …"
 	@$(PYTHON) -m venv --clear $(VENV)
+	@echo "  the newest pip, which takes half the time …"
+	@$(PIP) --quiet --upgrade pip setuptools
 	$(call install,.)
 	@touch $@
 
@@ -56,7 +64,10 @@ lint: $(TOOLS)  ## lint, types and import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-check: lint  ## lint, and every test that needs no server and starts no command: before each commit
+check: $(TOOLS)  ## lint, and every test that needs no server and starts no command: before each commit
+	@$(MAKE) --no-print-directory --jobs 2 lint quick  # types are checked while the tests wait for the disk
+
+quick: $(TOOLS)
 	$(PYTEST) -m 'not long and not server' --hypothesis-profile=check
 
 test: lint  ## everything that checks: lint, and all tests but the long ones
@@ -65,8 +76,8 @@ test: lint  ## everything that checks: lint, and all tests but the long ones
 test-long: $(TRAIN)  ## the long tests alone: crashes, storms, shared rates, many machines, training
 	$(BIN)/python -m pytest -m long
 
-trainers:  ## install LLaMA-Factory alone: its code loads its snippet in test-long (several GB)
-	@for one in llamafactory==0.9.5; do folder=.trainers/$${one%%=*}; \
+trainers:  ## install axolotl, LLaMA-Factory and unsloth: their code loads their snippets in test-long (10 GB)
+	@for one in axolotl==0.19.0 llamafactory==0.9.5 unsloth==2026.10.9; do folder=.trainers/$${one%%=*}; echo "installing $$one …"; \
 		$(PYTHON) -m venv $$folder && $$folder/bin/python -m pip install --quiet torch==2.13.0 $$one || exit 1; \
 		$$folder/bin/python -m pip uninstall --quiet --yes torchvision torchaudio; done  # they fit no CPU build of torch
 

@@ -89,6 +89,7 @@ _TO_DO: Mapping[What, tuple[tuple[str, str], ...]] = {
         (r"unknown model", "Correct `model` in the spec: `convoforge plan` says what is known of it"),
         (r"sends one elsewhere", "Set ANTHROPIC_BASE_URL to the API's own address"),
         (r"no room \(", "Build again later; if it happens often, lower limits.max_requests to what the account allows"),
+        (r"^not sent: ", "Build again: the draw is taken up where it was left, and nothing was paid"),
         (r"in time", "Raise retry.timeout_seconds or lower generation.max_tokens, then build again"),
         (r"web page", "Check ANTHROPIC_BASE_URL and the proxy in between, then build again"),
         (r"no answer from", "Check the network, ANTHROPIC_BASE_URL and the proxy, then build again"),

@@ -17,7 +17,7 @@ from pydantic import AliasChoices, BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from convoforge.errors import ConfigError, ConvoforgeError, shown
-from convoforge.project import REPOSITORY, find_project, read_database_url, read_file_url, resolve_path, sqlite_url
+from convoforge.project import REPOSITORY, find_project, read_database_url, read_file_url, resolve_path, show_database, sqlite_url
 
 ROOT = REPOSITORY
 
@@ -193,19 +193,23 @@ class Settings(BaseSettings):
 
 def check_settings(settings: Settings, *, simulate: bool, batch: bool = False) -> None:
     """Raises what a build would end with after its start: `ConfigError` for an address that cannot be the API's or for message batches
-    (`batch`) where there are none, `ConvoforgeError` for a data folder that cannot be written."""
+    (`batch`) where there are none, `ConvoforgeError` for a data or ledger folder that cannot be written."""
     if not simulate:
         if settings.api == "anthropic":
             check_api_address(settings.api_root)
         if batch:
             check_batches(settings.api)
     if isinstance(settings.data_dir, Path):
-        there = next(folder for folder in (settings.data_dir, *settings.data_dir.parents) if folder.exists())
-        if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-            why = "a folder that may not be written" if there.is_dir() else "no folder"
-            raise ConvoforgeError(
-                f"the data folder {settings.data_dir} cannot be used: {there} is {why}. Change that, or CONVOFORGE_DATA_DIR"
-            )
+        _check_writable(settings.data_dir, "data folder", "CONVOFORGE_DATA_DIR")
+    if settings.database and settings.database.startswith("sqlite"):
+        _check_writable(Path(show_database(settings.database)).parent, "ledger's folder", "CONVOFORGE_DATABASE_URL")
+
+
+def _check_writable(folder: Path, name: str, variable: str) -> None:
+    there = next(one for one in (folder, *folder.parents) if one.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        why = "a folder that may not be written" if there.is_dir() else "no folder"
+        raise ConvoforgeError(f"the {name} {folder} cannot be used: {there} is {why}. Change that, or {variable}")
 
 
 def check_batches(api: Api) -> None:

@@ -38,7 +38,7 @@ def costs(
     from convoforge.costs.format import format_summary
     from convoforge.costs.period import Period
     from convoforge.costs.summary import cost_summary
-    from convoforge.dataset.reasons import read_reasons
+    from convoforge.dataset.reasons import has_attempts, read_reasons
     from convoforge.ledger import Ledger
 
     start, end = read_period(since, until, ("--from", "--to"))
@@ -48,6 +48,8 @@ def costs(
         summary = ledger.read(cost_summary, start, end, by=by, provider=provider)
         imperfect = summary.attempts > summary.accepted
         reasons = ledger.read(read_reasons, Period(provider, start, end).match_attempts()) if imperfect else ()
+        others = () if summary.attempts or simulated else (Period("simulator", start, end).match_attempts(),)
+        simulated_alone = any(ledger.read(has_attempts, one) for one in others)
     if as_json:
         reasons_as_json = [one.as_json() for one in reasons]
         print_json({**summary.as_json(), "reasons": reasons_as_json, "ledger": show_database(settings.database_url)})
@@ -55,6 +57,8 @@ def costs(
     if simulated:
         out.print("[yellow]Simulated: none of this was paid.[/yellow]")
     out.print(facts([*format_summary(summary), ("ledger", show_database(settings.database_url))]))
+    if simulated_alone:
+        out.print("\nNothing was paid. What was simulated is in: convoforge costs --simulated")
     if summary.groups:
         out.print()
         out.print(_table(by or "", summary.groups))

@@ -31,13 +31,14 @@ def errors(
     as_json: AsJson = False,
 ) -> int:
     """Print each reason with how often it was met, an example, and what to do."""
-    from convoforge.dataset.reasons import read_reasons
+    from convoforge.dataset.reasons import has_attempts, read_reasons
     from convoforge.ledger import Ledger
 
     settings = Settings()
     with Ledger(settings.database_url) as ledger:
         about, which = _find(ledger, run, simulated=simulated)
         reasons = () if which is None else ledger.read(read_reasons, which)
+        called = which is not None and ledger.read(has_attempts, which)
     if as_json:
         print_json({**about, "reasons": [one.as_json() for one in reasons], "ledger": show_database(settings.database_url)})
         return DONE
@@ -51,21 +52,22 @@ def errors(
     if reasons:
         out.print(make_table(reasons))
     else:
-        out.print("No call failed, and every answer is accepted.")
+        out.print("No call failed, and every answer is accepted." if called else "No call was made.")
     return DONE
 
 
 def _find(ledger: Ledger, given: str | None, *, simulated: bool) -> tuple[dict[str, Any], ColumnElement[bool] | None]:
     """What is meant, and which attempts that is. Raises `ConfigError` where it is nothing, or more than one."""
-    from convoforge.dataset.reasons import of_dataset, of_run
+    from convoforge.dataset.reasons import has_attempts, of_dataset, of_run
     from convoforge.ledger.runs import find_dataset, read_runs
 
     providers: list[Provider] = ["simulator"] if simulated else ["anthropic", "simulator"]
     about = {"run_id": None, "dataset": given, "provider": None, "state": None, "message": None}
     if given is not None:
-        for provider in providers:
-            if (row := ledger.read(find_dataset, given, provider)) is not None:
-                return about | {"provider": provider}, of_dataset(int(row.id))
+        held = [row for provider in providers if (row := ledger.read(find_dataset, given, provider)) is not None]
+        if held:  # a real build that failed before it began left a row, but has nothing to tell
+            row = next((row for row in held if ledger.read(has_attempts, of_dataset(int(row.id)))), held[0])
+            return about | {"provider": row.provider}, of_dataset(int(row.id))
     rows = ledger.read(read_runs, run=given, limit=2 if given else 1)
     if given is None and not rows:
         return about, None

@@ -14,13 +14,13 @@ from convoforge.orchestration.server_log import measure_log, summarize_errors
 
 
 @contextmanager
-def open_server(starting: Callable[[], None]) -> Iterator[Server]:
-    """A Prefect server, found or started, for as long as a command needs it. Raises as `use_server` does, and `ConfigError`."""
+def open_server(starting: Callable[[], None], meanwhile: Callable[[], None] = lambda: None) -> Iterator[Server]:
+    """A Prefect server, found or started, for as long as a command needs it; see `use_server`. Raises as that does, and `ConfigError`."""
     home, idle_seconds = prefect_home(), read_idle_seconds()
     log_start = measure_log(log_path(home))
     server = None
     try:
-        with use_server(starting, idle_seconds=idle_seconds) as server:
+        with use_server(starting, meanwhile=meanwhile, idle_seconds=idle_seconds) as server:
             yield server
     finally:
         if trouble := summarize_errors(log_path(home), log_start):

@@ -14,4 +14,6 @@ AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print one J
 Simulate = Annotated[bool, Parameter(negative="", help="Let a local simulator answer: no key, no cost.")]
 Simulated = Annotated[bool, Parameter(negative="", help="Look at what the simulator wrote, instead of real data.")]
 Positive = Parameter(validator=Number(gte=1))
+AboveZero = Parameter(validator=Number(gt=0))
+Share = Parameter(validator=Number(gt=0, lt=1))
 Port = Annotated[int, Parameter(validator=Number(gte=0, lte=65_535), help="0 takes a free one.")]

@@ -10,7 +10,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from convoforge.cli.console import out
-from convoforge.cli.parameters import DONE, Port, Positive, Simulate
+from convoforge.cli.parameters import DONE, AboveZero, Port, Positive, Share, Simulate
 from convoforge.errors import ConfigError
 from convoforge.logs import set_up_logs
 
@@ -28,15 +28,17 @@ def serve(
     simulate: Simulate = False,
     model: Annotated[str | None, Parameter(help="The model that writes; ANTHROPIC_MODEL, if not given.")] = None,
     max_requests: Annotated[int, Positive, Parameter(help="Requests to the API in any window, per key.")] = 50,
-    window_seconds: Annotated[float, Parameter(help="Length of a window, in seconds.")] = 60,
-    pause_threshold: Annotated[float, Parameter(help="Share of the rate after which requests wait.")] = 0.9,
+    window_seconds: Annotated[float, AboveZero, Parameter(help="Length of a window, in seconds.")] = 60,
+    pause_threshold: Annotated[float, Share, Parameter(help="Share of the rate after which requests wait.")] = 0.9,
     queue: Annotated[bool, Parameter(help="Let requests wait for the rate, instead of refusing them with 429.")] = True,
     max_wait: Annotated[
-        float, Parameter(help="Seconds that a request may wait for the rate; one that would wait longer is refused with 429.")
+        float,
+        AboveZero,
+        Parameter(help="Seconds that a request may wait for the rate; one that would wait longer is refused with 429."),
     ] = 300,
     caching: Annotated[bool, Parameter(help="Use the API's prompt cache: cheaper, but the first of many goes ahead.")] = True,
     max_connections: Annotated[int, Positive, Parameter(help="Maximum connections at once; more are answered with 503.")] = 2_000,
-    day_budget: Annotated[Decimal | None, Parameter(help="Maximum spend in a UTC day, in US dollars.")] = None,
+    day_budget: Annotated[Decimal | None, AboveZero, Parameter(help="Maximum spend in a UTC day, in US dollars.")] = None,
 ) -> int:
     """Serve the API. Raises `ConfigError` where it cannot listen, and what `open_generator` raises."""
     from convoforge.api.access import is_loopback

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, get_args
 
-from cyclopts import CoercionError, CycloptsError, MissingArgumentError, UnusedCliTokensError, ValidationError
+from cyclopts import CoercionError, CycloptsError, MissingArgumentError, UnknownOptionError, UnusedCliTokensError, ValidationError
 
 from convoforge.errors import shown
 from convoforge.planning.value_faults import describe_value_fault
 
 _EXPECTED = {int: "a whole number", float: "a number", Decimal: "a number", bool: "true or false"}
+_RULES = {">=": "at least", "<=": "at most", ">": "more than", "<": "less than"}
 
 
 def explain_usage(error: CycloptsError) -> str:
@@ -23,6 +24,8 @@ def explain_usage(error: CycloptsError) -> str:
     match error:
         case UnusedCliTokensError(unused_tokens=[extra, *_]):
             return f"unexpected argument {shown(extra)}: {manual}"
+        case UnknownOptionError() if "Did you mean" not in str(error):
+            return f"{' '.join(str(error).split()).removesuffix('.')}: {manual}"
         case MissingArgumentError(keyword=None):
             return f"{name} is missing: {manual}"
         case MissingArgumentError():
@@ -32,7 +35,9 @@ def explain_usage(error: CycloptsError) -> str:
             if expected:
                 return f"{name}: expected {expected} (found {shown(token.value)})"
         case ValidationError(argument=argument) if argument and argument.tokens:
-            rule = error.exception_message.removesuffix(".").replace(">=", "at least").replace("<=", "at most")
+            rule = error.exception_message.removesuffix(".")
+            for sign, words in _RULES.items():
+                rule = rule.replace(sign, words)
             return f"{name}: {rule[:1].lower()}{rule[1:]} (found {shown(argument.tokens[0].value)})"
     return " ".join(str(error).split())
 

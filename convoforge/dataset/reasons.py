@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select
 
@@ -13,10 +14,11 @@ from convoforge.dataset.unusual_cells import list_outside, list_unusual
 from convoforge.ledger.attempts import read_quality
 from convoforge.ledger.requests import read_cell_draws, split_chunks
 from convoforge.ledger.tables import IS_ATTEMPT_OF, IS_HELD, answers, datasets, generation_logs, requests
-from convoforge.models import Status
+from convoforge.models import AnswerKind, Status
 from convoforge.reasons import Incident, Reason, What, group
 
 _LOGS = generation_logs.c
+_IS_LOW = or_(answers.c.kind != "ok", answers.c.score < datasets.c.min_score)
 _KINDS: Mapping[Status, What] = {Status.NEEDS_REVISION: "needs revision", Status.DROPPED: "dropped"}
 
 
@@ -28,6 +30,11 @@ def of_run(run_id: str) -> ColumnElement[bool]:
 def of_dataset(dataset_id: int) -> ColumnElement[bool]:
     """The attempts of a dataset, of all its runs."""
     return _LOGS.dataset_id == dataset_id
+
+
+def has_attempts(connection: Connection, which: ColumnElement[bool]) -> bool:
+    """Whether any call was made."""
+    return connection.execute(select(_LOGS.attempt).where(which).limit(1)).first() is not None
 
 
 def read_reasons(connection: Connection, which: ColumnElement[bool]) -> tuple[Reason, ...]:
@@ -69,25 +76,34 @@ def _read_failures(connection: Connection, which: ColumnElement[bool]) -> Iterat
 
 
 def _read_verdicts(connection: Connection, which: ColumnElement[bool]) -> Iterator[Incident]:
-    """Held answers that are not accepted."""
-    cells: dict[int, set[str]] = defaultdict(set)
-    ids: dict[int, set[int]] = defaultdict(set)
+    """Held answers that are not accepted: by their kind and score alone, as there may be a hundred thousand; by the acceptance rule where
+    a cell needs it, or its dataset's plan has lost cells."""
     unusual: dict[int, set[str]] = defaultdict(set)
     for dataset, cell in list_unusual(connection):
         unusual[dataset].add(cell)
-    low = or_(answers.c.kind != "ok", answers.c.score < datasets.c.min_score)
-    for dataset, cell, request_id in _select_held(connection, which, low):
-        cells[dataset].add(cell)
-        ids[dataset].add(request_id)
+    shrunk = {dataset for (dataset,) in connection.execute(select(datasets.c.id)) if list_outside(connection, dataset)}
+    ids: dict[int, set[int]] = defaultdict(set)
+    equal: dict[tuple[Any, ...], list[int]] = {}  # how many have these results, and the first of them
+    kinds = answers.c.kind, answers.c.reason, answers.c.score, datasets.c.min_score, answers.c.results
+    for dataset, cell, request_id, *results in _select_held(connection, which, _IS_LOW, columns=kinds):
+        if dataset in shrunk:
+            unusual[dataset].add(cell)
+        if cell in unusual[dataset]:
+            ids[dataset].add(request_id)
+        else:
+            equal.setdefault(tuple(results), [0, request_id])[0] += 1
+    for (kind, reason, score, min_score, found), (count, request_id) in equal.items():
+        if kind != AnswerKind.OK:
+            yield Incident("dropped", f"{kind}: {reason or 'no conversation'}", request_id, count)
+        else:
+            yield Incident("needs revision", f"score {score} is below {min_score}", request_id, count, _list_lacks(score, found))
     for dataset, some in unusual.items():
         for chunk in split_chunks(sorted(some)):
-            for _, _, request_id in _select_held(
-                connection, and_(which, requests.c.dataset_id == dataset), requests.c.cell.in_(chunk)
-            ):
-                ids[dataset].add(request_id)
-    for dataset, own in ids.items():
-        verdicts = _judge(connection, dataset, cells[dataset] | unusual[dataset])
-        rejected = [one for one in verdicts if one.draw.request_id in own and one.status in _KINDS]
+            mine = and_(requests.c.dataset_id == dataset, requests.c.cell.in_(chunk))
+            ids[dataset] |= {request_id for _, _, request_id in _select_held(connection, which, mine)}
+        rejected = [
+            one for one in _judge(connection, dataset, some) if one.draw.request_id in ids[dataset] and one.status in _KINDS
+        ]
         lacks = _read_lacks(
             connection, [one.draw.request_id for one in rejected if one.draw.kind == "ok" and one.draw.rejection is None]
         )
@@ -96,17 +112,19 @@ def _read_verdicts(connection: Connection, which: ColumnElement[bool]) -> Iterat
             yield Incident(_KINDS[one.status], one.reason, one.draw.request_id, lacks=scored)
 
 
-def _select_held(connection: Connection, *conditions: ColumnElement[bool]) -> list[tuple[int, str, int]]:
-    """Dataset, cell and id of requests, by their held answer and the attempt that brought it."""
+def _select_held(
+    connection: Connection, *conditions: ColumnElement[bool], columns: Sequence[ColumnElement[Any]] = ()
+) -> Iterable[Any]:
+    """Dataset, cell and id of requests, by their held answer and the attempt that brought it; and more columns of these."""
     query = (
-        select(requests.c.dataset_id, requests.c.cell, requests.c.id)
+        select(requests.c.dataset_id, requests.c.cell, requests.c.id, *columns)
         .select_from(generation_logs)
         .join(answers, IS_ATTEMPT_OF)
         .join(requests, IS_HELD)
         .join(datasets, datasets.c.id == requests.c.dataset_id)
         .where(*conditions)
     )
-    return [(dataset, cell, request_id) for dataset, cell, request_id in connection.execute(query)]
+    return connection.execute(query)
 
 
 def _judge(connection: Connection, dataset: int, cells: set[str]) -> Sequence[Verdict]:
@@ -124,14 +142,18 @@ def _read_lacks(connection: Connection, ids: Sequence[int]) -> dict[int, tuple[t
     query = select(requests.c.id, answers.c.score, answers.c.results).join(answers, IS_HELD)
     for chunk in split_chunks(ids):
         for request_id, score, results in connection.execute(query.where(requests.c.id.in_(chunk))):
-            quality = read_quality(score, results)
-            losses = [
-                (one.points / one.maximum, one.name, one.reason)
-                for one in (quality.results if quality else ())
-                if one.points is not None and one.maximum and one.points < one.maximum
-            ]
-            found[request_id] = tuple((name, why) for _, name, why in sorted(losses))
+            found[request_id] = _list_lacks(score, results)
     return found
+
+
+def _list_lacks(score: int | None, results: str | None) -> tuple[tuple[str, str], ...]:
+    quality = read_quality(score, results)
+    losses = [
+        (one.points / one.maximum, one.name, one.reason)
+        for one in (quality.results if quality else ())
+        if one.points is not None and one.maximum and one.points < one.maximum
+    ]
+    return tuple((name, why) for _, name, why in sorted(losses))
 
 
 def _name_draws(connection: Connection, ids: Iterable[int]) -> dict[int, tuple[str, str | None]]:

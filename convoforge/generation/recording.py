@@ -214,9 +214,8 @@ def record_failure(
     """Make the record of a failed call. An unusable answer was paid all the same; a call with a bug of ours may have been.
     `pending`: there is no retry now, and the request becomes pending again."""
     unsent = isinstance(error, LimiterClosed | RateLimitError)
-    failure = (
-        error if isinstance(error, ClaudeAPIError) else ClaudeAPIError(repr(error)[:MAX_ERROR_CHARS], maybe_billed=not unsent)
-    )
+    words = f"not sent: {error}" if unsent else repr(error)
+    failure = error if isinstance(error, ClaudeAPIError) else ClaudeAPIError(words[:MAX_ERROR_CHARS], maybe_billed=not unsent)
     rejected = isinstance(error, RejectedError)
     return Completion(
         intent,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, insert, select, update
 
 from convoforge.errors import ConvoforgeError
 from convoforge.ledger import Ledger
@@ -33,7 +33,10 @@ def keep_failed_start(database_url: str, spec: DatasetSpec, provider: Provider, 
 def _add_failed_run(
     connection: Connection, run_id: str, spec: DatasetSpec, provider: Provider, message: str, began: datetime
 ) -> None:
-    if connection.execute(select(runs.c.id).where(runs.c.id == run_id)).one_or_none() is not None:
+    if (known := connection.execute(select(runs.c.state).where(runs.c.id == run_id)).scalar_one_or_none()) is not None:
+        if known == "waiting":  # it was approved, and fails as it begins
+            end = {"state": "failed", "message": message, "finished_at": datetime.now(UTC)}
+            connection.execute(update(runs).where(runs.c.id == run_id).values(end))
         return
     values = {
         "id": run_id,

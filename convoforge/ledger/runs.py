@@ -71,6 +71,20 @@ def begin_run(
     connection.execute(insert(runs), values)
 
 
+def hold_run(
+    connection: Connection, run_id: str, flow_run_id: str, spec: DatasetSpec, provider: str, message: str, now: datetime
+) -> None:
+    """Record that a run waits for approval before it begins; `begin_run` reopens its row. A dataset has one such run, so others that are
+    still recorded were ended in Prefect, where no process of ours writes it down."""
+    dataset = ensure_dataset(connection, spec.name, provider, now)
+    others = update(runs).where(runs.c.dataset_id == dataset, runs.c.state == "waiting", runs.c.id != run_id)
+    connection.execute(others.values(state="partial", message="ended in Prefect before anybody approved it", finished_at=now))
+    values = {"spec": spec.text(), "model": spec.model, "state": "waiting", "message": message, "finished_at": None}
+    if connection.execute(update(runs).where(runs.c.id == run_id).values(values)).rowcount == 0:
+        new = {"id": run_id, "dataset_id": dataset, "flow_run_id": flow_run_id, "started_at": now, **values}
+        connection.execute(insert(runs), new)
+
+
 def keep_sources(connection: Connection, run_id: str, endpoint: str, sources: Mapping[str, str]) -> None:
     """Store what a process checks before it joins a run: the URL of its requests, and the hashes of its prompts' files."""
     connection.execute(update(runs).where(runs.c.id == run_id).values(endpoint=endpoint, sources=json.dumps(sources)))

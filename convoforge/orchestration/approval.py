@@ -4,7 +4,8 @@ Nothing is open meanwhile: no process, no lease, no claim."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from decimal import Decimal
 from math import ceil
 from typing import Any, Literal
@@ -23,6 +24,8 @@ from prefect.states import Cancelled
 from pydantic import Field
 
 from convoforge.dataset.forecast import Forecast, forecast, read_known
+from convoforge.ledger import Ledger
+from convoforge.ledger.runs import close_run, hold_run
 from convoforge.orchestration.dead_runs import SUSPENDED_EVENT
 from convoforge.orchestration.run_names import present_run
 from convoforge.orchestration.waiting_runs import APPROVAL_KEY
@@ -72,6 +75,9 @@ async def await_approval(spec: DatasetSpec, options: BuildOptions, settings: Set
             mark = ("simulated",) if options.simulate else ()
             await present_run(" · ".join((spec.name, f"{seen.missing:,} to make", *mark)), spec.name, *mark)
             _announce(run, seen, limit)
+            message = f"{seen.costs.cost} is above approve_above_usd, {dollars(limit)}: convoforge approve {run.id.hex[:8]}"
+            now = datetime.now(UTC)
+            await asyncio.to_thread(_write, settings, hold_run, run.id.hex, str(run.id), spec, seen.plan.provider, message, now)
     try:
         answer = await asuspend_flow_run(Approval.with_initial_data(_describe(seen, limit)), key=key)
     except Pause:
@@ -80,7 +86,15 @@ async def await_approval(spec: DatasetSpec, options: BuildOptions, settings: Set
     if answer.decision == "approve":
         get_run_logger().info("Approved: %s", seen.costs.cost)
         return None
-    return Cancelled(message=f"declined: an estimate of {seen.costs.cost} for {seen.missing:,} conversations. Nothing was spent")
+    message = f"declined: an estimate of {seen.costs.cost} for {seen.missing:,} conversations. Nothing was spent"
+    await asyncio.to_thread(_write, settings, close_run, run.id.hex, "partial", message, {}, datetime.now(UTC))
+    return Cancelled(message=message)
+
+
+def _write(settings: Settings, change: Callable[..., None], *arguments: object) -> None:
+    """Change the ledger, which `convoforge status` reads."""
+    with Ledger(settings.database_url) as ledger:
+        ledger.write(change, *arguments)
 
 
 def _find_key(asked: Iterable[str], cents: int) -> str | None:

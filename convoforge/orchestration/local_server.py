@@ -13,6 +13,7 @@ import fcntl
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -51,9 +52,14 @@ STOP_SECONDS = 10.0
 
 
 @contextmanager
-def use_server(starting: Callable[[], None] = lambda: None, *, idle_seconds: float = 0.0) -> Iterator[Server]:
-    """A Prefect server to run a flow against; the environment leads to it inside. `starting` is called if one must be started.
-    One that we start goes on for `idle_seconds` when nobody uses it any more.
+def use_server(
+    starting: Callable[[], None] = lambda: None,
+    *,
+    meanwhile: Callable[[], None] = lambda: None,
+    idle_seconds: float = 0.0,
+) -> Iterator[Server]:
+    """A Prefect server to run a flow against; the environment leads to it inside. `starting` is called if one must be started, then
+    `meanwhile`, in a thread, while that one comes up. One that we start goes on for `idle_seconds` when nobody uses it any more.
 
     Raises `ConfigError` where `PREFECT_API_URL` names a server that does not answer, `ConvoforgeError` where none can be started.
     """
@@ -75,7 +81,7 @@ def use_server(starting: Callable[[], None] = lambda: None, *, idle_seconds: flo
         try:
             with _locked(home):
                 fcntl.flock(users, fcntl.LOCK_SH)
-                server = _find(home) or _start(home, starting, idle_seconds)
+                server = _find(home) or _start(home, starting, meanwhile, idle_seconds)
                 server = _let_go_on(home, server, idle_seconds)
             with _environment(access_to(server, home)):
                 yield server
@@ -93,7 +99,7 @@ def start_server(starting: Callable[[], None] = lambda: None) -> Server:
     with _locked(home):
         server = _find(home)
         if server is None:
-            return _start(home, starting, None)
+            return _start(home, starting, lambda: None, None)
         if server.process is not None:
             write_note(home, replace(server, idle_seconds=None))
         return server
@@ -218,7 +224,7 @@ def _end_idle(home: Path) -> None:
     server.process.end(STOP_SECONDS)
 
 
-def _start(home: Path, starting: Callable[[], None], idle_seconds: float | None) -> Server:
+def _start(home: Path, starting: Callable[[], None], meanwhile: Callable[[], None], idle_seconds: float | None) -> Server:
     starting()
     usual = usual_port()
     port = usual if usual and is_free(usual) else any_free_port()
@@ -240,7 +246,11 @@ def _start(home: Path, starting: Callable[[], None], idle_seconds: float | None)
         process = Process.of(started.pid)
         server = Server(_url(port), process, idle_seconds, log_start)
         write_note(home, server)
-        _await(home, server, process)
+        with _environment(access_to(server, home)):
+            beside = threading.Thread(target=meanwhile, daemon=True)
+            beside.start()
+            _await(home, server, process)
+            beside.join()
     except BaseException:
         forget_note(home)
         Process.of(started.pid).end(1.0)
@@ -291,8 +301,11 @@ def _check_access(server: Server, access: Mapping[str, str]) -> None:
 
 
 def usual_port() -> int:
-    """Where a server listens, if nothing else does."""
-    return int(os.environ.get("PREFECT_SERVER_API_PORT", "4200"))
+    """Where a server listens, if nothing else does. Raises `ConfigError` where the variable holds no port."""
+    text = os.environ.get("PREFECT_SERVER_API_PORT", "4200")
+    if not (text.isdecimal() and 0 < int(text) <= 65_535):
+        raise ConfigError(f"PREFECT_SERVER_API_PORT={text} is no port: write a number from 1 to 65535, or unset the variable")
+    return int(text)
 
 
 def _url(port: int) -> str:

@@ -129,8 +129,8 @@ def test_the_rate_and_the_queue_are_options(project: Any) -> None:
         (["--simulate", "--port", "70000"], 2, "--port"),
         (["--simulate", "--host", "203.0.113.7"], 2, "cannot listen on 203.0.113.7"),
         (["--simulate", "--model", "claude-nothing"], 2, "claude-nothing"),
-        (["--simulate", "--window-seconds", "0"], 2, "window_seconds"),
-        (["--simulate", "--day-budget", "0"], 2, "day_usd"),
+        (["--simulate", "--window-seconds", "0"], 2, "--window-seconds: must be more than 0"),
+        (["--simulate", "--day-budget", "0"], 2, "--day-budget: must be more than 0"),
     ],
 )
 def test_what_cannot_be_served_is_said_in_one_line(project: Any, arguments: list[str], code: int, words: str) -> None:

@@ -101,6 +101,7 @@ def test_a_dataset_without_a_finished_start_is_not_taken_for_a_misspelling_of_it
     [
         ("biuld demo", 'Unknown command "biuld". Did you mean "build"?'),
         ("build demo --simulat", "Unknown option: --simulat. Did you mean --simulate?"),
+        ("status --limit 3", "Unknown option: --limit: `convoforge status --help` lists what it takes"),
         ("plan demo extra", "unexpected argument 'extra': `convoforge plan --help` lists what it takes"),
         ("build", "SPEC is missing: `convoforge build --help` lists what it takes"),
         ("build demo --limit", "--limit needs a value: `convoforge build --help` lists what it takes"),
@@ -115,6 +116,8 @@ def test_a_dataset_without_a_finished_start_is_not_taken_for_a_misspelling_of_it
         ("serve --port x", "--port: expected a whole number (found 'x')"),
         ("serve --port 70000", "--port: must be at most 65535 (found '70000')"),
         ("serve --day-budget x", "--day-budget: expected a number (found 'x')"),
+        ("serve --max-wait -1", "--max-wait: must be more than 0 (found '-1')"),
+        ("serve --pause-threshold 1", "--pause-threshold: must be less than 1 (found '1')"),
         ("costs --from yesterday", "--from"),
         ("costs --by color", 'Invalid value "color" for --by. Choose from: "run"'),
     ],
@@ -136,6 +139,18 @@ def test_no_key_and_no_simulation(run_here: RunHere) -> None:
 def test_a_data_folder_that_cannot_be_written(project: Project, run_here: RunHere) -> None:
     project.data.write_text("a file, where a folder should be")
     one_line(run_here("build", "demo", "--simulate"), 1, str(project.data))
+
+
+def test_a_place_that_cannot_be_used_is_said_before_a_server_is_started(
+    project: Project, run_here: RunHere, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("convoforge.orchestration.local_server.start_server", None)
+    (project.folder / "file").touch()
+    ledger = project.folder / "file" / "ledger.db"
+    done = run_here("build", "demo", "--simulate", CONVOFORGE_DATABASE_URL=f"sqlite:///{ledger}")
+    one_line(done, 1, str(ledger.parent), "is no folder", "CONVOFORGE_DATABASE_URL")
+    done = run_here("build", "demo", "--simulate", PREFECT_SERVER_API_PORT="abc")
+    one_line(done, 2, "PREFECT_SERVER_API_PORT=abc is no port", "1 to 65535")
 
 
 def test_a_database_that_is_not_there(run_here: RunHere) -> None:
@@ -203,6 +218,7 @@ def test_a_prefect_server_that_is_not_there(project: Project) -> None:
 
 
 @pytest.mark.usefixtures("prefect")
+@pytest.mark.long
 def test_the_same_refusal_ten_times_stops_the_run_and_keeps_what_was_made(project: Project, simulator: SimulatorControl) -> None:
     project.spec("refused", per_cell=6, limits={"max_requests": 100000, "window_seconds": 60, "concurrency": 1})
     simulator.script("ok", "ok", *["400"] * 40)

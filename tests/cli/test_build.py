@@ -138,6 +138,7 @@ def test_ctrl_c_drains_what_is_paid_and_says_how_to_go_on(project: Project, slow
     assert rest["accepted"] == 24
 
 
+@pytest.mark.long
 def test_a_budget_ends_the_run_short_and_nothing_goes_over_it(project: Project, simulator: SimulatorControl) -> None:
     project.spec("budget", per_cell=4, budget={"run_usd": 0.2})
     done = project.run("build", "budget", "--simulate", "--json", ANTHROPIC_BASE_URL=simulator.url)

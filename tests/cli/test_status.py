@@ -8,9 +8,15 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from recorded import NOW
 from support import Done, Project
 from watching import wait_for
 
+from convoforge.errors import ConfigError
+from convoforge.ledger import Ledger
+from convoforge.ledger.failed_starts import keep_failed_start
+from convoforge.ledger.runs import begin_run, ensure_dataset, hold_run
+from convoforge.planning.spec import DatasetSpec
 from convoforge.simulator.client import SimulatorControl
 
 
@@ -94,3 +100,39 @@ def test_a_build_that_failed_before_it_began_is_a_failed_run(
     assert "127.0.0.1:1" in runs[2]["message"]
     shown = run_here("status", runs[0]["run_id"][:8])
     assert shown.code == 0 and "unknown template 'advise'" in " ".join(shown.out.split())
+
+
+def test_a_run_that_waits_for_approval_is_listed_with_the_command_that_answers_it(
+    project: Project, run_here: Callable[..., Done]
+) -> None:
+    def hold(run: str) -> None:
+        ledger.write(hold_run, run, run, spec, "simulator", f"$9 is above $5: convoforge approve {run}", NOW)
+
+    def states() -> dict[str, str]:
+        return {run["run_id"]: run["state"] for run in run_here("status", "--json").last["runs"]}
+
+    project.spec("dear")
+    spec = DatasetSpec(
+        name="dear",
+        model="claude-sonnet-5-5",
+        templates=["advice"],
+        axes={"persona": ["a"], "emotion": ["b"], "topic": ["c"], "tier": ["template"]},
+    )
+    url = f"sqlite:///{project.data / 'ledger.db'}"
+    assert run_here("plan", "dear").code == 0  # makes the ledger
+    with Ledger(url) as ledger:
+        hold("first")
+        hold("first")  # its estimate has grown
+        shown = run_here("status").out
+        assert re.search(r"^first +dear +waiting ", shown, re.MULTILINE)
+        assert "simulated: $9 is above $5: convoforge approve first" in shown
+        assert "waiting: $9 is above" in run_here("status", "first").out
+        hold("second")  # so the first one was cancelled in Prefect
+        assert states() == {"first": "partial", "second": "waiting"}
+        with pytest.raises(ConfigError), keep_failed_start(url, spec, "simulator", "second"):
+            raise ConfigError("no API key")
+        assert states()["second"] == "failed"
+        hold("third")
+        dataset = ledger.write(ensure_dataset, "dear", "simulator", NOW)
+        ledger.write(begin_run, "third", dataset, spec, "nobody", "third", NOW)  # approved; its process is gone
+        assert states() == {"first": "partial", "second": "failed", "third": "failed"}

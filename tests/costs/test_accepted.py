@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
@@ -13,8 +14,13 @@ from sqlalchemy import Connection, delete, insert, select
 
 from convoforge.costs.accepted import is_accepted_by_score, read_accepted
 from convoforge.costs.run_totals import RunTotals, read_totals_of_others
+from convoforge.dataset.acceptance import assess
+from convoforge.dataset.reasons import of_dataset, read_reasons
+from convoforge.dataset.unusual_cells import list_outside
 from convoforge.ledger import Ledger
+from convoforge.ledger.requests import read_draws
 from convoforge.ledger.tables import answers, datasets, generation_logs, metadata, plans, requests, reviews, runs
+from convoforge.models import Status
 from convoforge.planning.grid import Grid
 
 TOPICS = "abcd"
@@ -92,7 +98,7 @@ def write(connection: Connection, some: list[dict[str, Any]]) -> None:
                     connection.execute(insert(reviews), said)
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(worlds, min_size=1, max_size=2))
 def test_what_is_counted_as_accepted_is_what_the_rule_accepts(ledger: Ledger, some: list[dict[str, Any]]) -> None:
     ledger.write(write, some)
@@ -109,6 +115,41 @@ def test_what_is_counted_as_accepted_is_what_the_rule_accepts(ledger: Ledger, so
     assert ledger.read(counted) == by_rule
 
 
+def write_logs(connection: Connection) -> None:
+    """A paid attempt behind each answer."""
+    how = {"model": "m", "template": "t", "status": "succeeded", "billing": "billed", "started_at": NOW}
+    query = select(answers.c.request_id, answers.c.attempt, requests.c.dataset_id).join(
+        requests, requests.c.id == answers.c.request_id
+    )
+    for request, attempt, dataset in connection.execute(query).all():
+        ids = {"request_id": request, "attempt": attempt, "run_id": f"r{dataset}", "dataset_id": dataset, "owner": "o"}
+        connection.execute(insert(generation_logs), {**ids, **how, "provider": "anthropic"})
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(worlds)
+def test_reasons_count_what_the_rule_rejects(ledger: Ledger, world: dict[str, Any]) -> None:
+    def rejected(connection: Connection) -> Counter[str]:
+        write(connection, [world])
+        write_logs(connection)
+        cells = {*connection.execute(select(requests.c.cell)).scalars()} - list_outside(connection, 1)
+        status = assess(
+            sorted(cells),
+            read_draws(connection, 1),
+            min_score=world["min_score"] or 1,
+            per_cell=1 if world["per_cell"] is None else world["per_cell"],
+            max_draws=0,
+        )
+        words = {Status.NEEDS_REVISION: "needs revision", Status.DROPPED: "dropped"}
+        return Counter(words[one.status] for one in status.rejected if one.status in words)
+
+    expected = ledger.write(rejected)
+    found = Counter[str]()
+    for one in ledger.read(read_reasons, of_dataset(1)):
+        found[one.what] += one.count
+    assert found == expected
+
+
 def test_what_other_processes_did_for_a_run_goes_by_score_and_leaves_out_ones_own(ledger: Ledger) -> None:
     good = {"kind": "ok", "score": 9, "content": 1}
 
@@ -120,10 +161,7 @@ def test_what_other_processes_did_for_a_run_goes_by_score_and_leaves_out_ones_ow
 
     def with_logs(connection: Connection) -> None:
         write(connection, [world])
-        for number in range(1, 6):
-            log = {"request_id": number, "attempt": 1, "run_id": "r1", "dataset_id": 1, "owner": "o", "provider": "anthropic"}
-            how = {"model": "m", "template": "t", "status": "succeeded", "billing": "billed", "started_at": NOW}
-            connection.execute(insert(generation_logs), {**log, **how})
+        write_logs(connection)
 
     ledger.write(with_logs)
     assert ledger.read(read_totals_of_others, "r1", "me", 6) == RunTotals(generated=5, accepted=4, needs_revision=1)

@@ -13,12 +13,15 @@ from sqlalchemy import insert, update
 from support import quality
 
 from convoforge.dataset.reasons import of_dataset, of_run, read_reasons
+from convoforge.errors import LimiterClosed
+from convoforge.generation.recording import record_failure
 from convoforge.ledger import Ledger
 from convoforge.ledger.attempts import AnswerRow, finish_attempts, start_attempts
 from convoforge.ledger.owners import Owner, release
 from convoforge.ledger.requests import read_draws, register_draws, requeue
 from convoforge.ledger.tables import datasets, reviews
 from convoforge.models import Quality, ScorerResult
+from convoforge.pricing import price_of
 from convoforge.reasons import _TO_DO, ORDER, Incident, Reason, find_to_do, group
 from convoforge.scoring import Scored
 
@@ -140,6 +143,16 @@ def test_words_that_differ_in_a_number_are_one_reason_and_a_status_is_no_number(
     some = [Incident("needs revision", words, number) for number, words in enumerate(said)]
     some += [Incident("failed", f"the API failed ({status}): no", status) for status in (500, 503)]
     assert [one.reason.count for one in group(some)] == [1, 1, 2]
+
+
+def test_a_call_that_a_stop_kept_from_being_sent_is_told_as_such(ledger: Ledger, dataset: int, owner: Owner) -> None:
+    story = Story(ledger, dataset, owner, 1)
+    stop = LimiterClosed("cancelled in Prefect")
+    done = record_failure(story.begin(0), stop, None, price_of("claude-sonnet-5-5"), NOW, 5, fingerprint="f", pending=True)
+    ledger.write(finish_attempts, [done])
+    [told] = story.read()
+    assert (told.what, told.reason) == ("failed", "not sent: cancelled in Prefect")
+    assert told.to_do == "Build again: the draw is taken up where it was left, and nothing was paid"
 
 
 @pytest.mark.parametrize("what", ORDER)

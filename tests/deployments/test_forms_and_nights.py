@@ -179,6 +179,9 @@ def test_a_nights_run_above_the_limit_waits_for_a_yes_and_says_so(house: House, 
     listed = house.run("approve", "--json")
     assert [one["id"] for one in listed.last["waiting"]] == [waits["id"]]
     assert "8 conversations in 8 cells with claude-sonnet-5-5, estimated at" in listed.last["waiting"][0]["question"]
+    [held] = house.run("status", "--json").last["runs"]
+    assert (held["run_id"], held["state"]) == (waits["id"].replace("-", ""), "waiting")
+    assert held["message"].endswith(f"convoforge approve {waits['id'][:8]}")
     assert house.run("approve", "nobody").code == 2
     said = house.run("approve", waits["id"][:8])
     assert (said.code, said.out.startswith("approved: approved · 8 to make")) == (0, True), said.err
@@ -193,6 +196,8 @@ def test_a_nights_run_above_the_limit_waits_for_a_yes_and_says_so(house: House, 
     nights.seen.discard(declined["id"])
     [ended] = wait_for(lambda: [one for one in nights.list_runs(*ENDS) if one["state"]["type"] != "PAUSED"], "its end", 180)
     assert (ended["state"]["type"], ended["state"]["message"][:8]) == ("CANCELLED", "declined")
+    states = {run["run_id"]: run["state"] for run in house.run("status", "--json").last["runs"]}
+    assert states == {waits["id"].replace("-", ""): "completed", ended["id"].replace("-", ""): "partial"}
     nights.seen.add(ended["id"])
 
 

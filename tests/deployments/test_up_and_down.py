@@ -251,6 +251,7 @@ def test_a_pool_of_before_loses_its_overrides_by_up(again: Again, house: House) 
     assert house.template() == again.template
 
 
+@pytest.mark.long
 def test_up_hands_the_key_that_it_prints_about_to_the_worker_that_runs_also_the_second_time(again: Again, house: House) -> None:
     assert "handing ANTHROPIC_API_KEY of this shell over to the worker" in again.up.out
     assert f"API key     {fingerprint('sk-of-this-shell')}\n" in again.up.out
@@ -266,13 +267,13 @@ def test_up_waits_for_the_runs_of_a_worker_that_it_hands_a_key_and_starts_nothin
     again: Again, house: House
 ) -> None:
     before, processes = house.simulator.usage()["requests"], house.processes()
+    same = house.local("up")  # by a shell without a key: the worker keeps its own
+    assert "the worker keeps ANTHROPIC_API_KEY, which this shell has not set" in same.out
+    assert house.processes() == processes
     slow = write_slow_spec(house)
     build = house.deployment("build")
     run = house.ask(f"/deployments/{build}/create_flow_run", parameters={"spec": str(slow), "options": {"simulate": True}})
     wait_for(lambda: house.simulator.usage()["requests"] > before, "calls of the slow run", 240)
-    same = house.local("up")  # by a shell without a key: the worker keeps its own
-    assert "the worker keeps ANTHROPIC_API_KEY, which this shell has not set" in same.out
-    assert house.processes() == processes
     other = house.local("up", ANTHROPIC_API_KEY="sk-of-another-shell")
     assert "waiting for the runs of the worker to end" in other.out
     [ended] = house.runs(id={"any_": [run["id"]]})

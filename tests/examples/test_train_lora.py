@@ -83,8 +83,8 @@ def test_simulated_data_is_refused_unless_a_rehearsal_is_wished(published: Path,
     )
 
 
-def test_what_is_missing_is_said_on_one_line(published: Path, tmp_path: Path) -> None:
-    assert train(published).stderr == "no base model: name one with --base-model\n"
+def test_what_is_missing_is_said_on_one_line(tmp_path: Path) -> None:
+    assert train(tmp_path).stderr == "no base model: name one with --base-model\n"
     nowhere = train(tmp_path / "nowhere", "--base-model", "x")
     assert nowhere.returncode == 1
     assert nowhere.stderr.startswith("no adapter was trained: ") and nowhere.stderr.count("\n") == 1

@@ -31,6 +31,7 @@ def test_a_build_s_actual_cost_lies_in_its_estimate_and_the_second_is_close(
     assert "counted by the API" in before["estimate_basis"]
 
 
+@pytest.mark.long
 def test_a_build_goes_by_what_the_api_says_of_its_model_and_not_by_what_was_known_before(
     building: Project, simulator: SimulatorControl
 ) -> None:

@@ -57,6 +57,7 @@ def test_answers_that_batches_bring_are_counted_as_they_are_collected(
     assert "0 of the last 50 answers: no JSON conversation found in the answer (50)" in done.last["message"]
 
 
+@pytest.mark.long
 def test_a_build_of_fewer_answers_is_not_stopped(
     building: Project, simulator: SimulatorControl, many_cells: dict[str, Any]
 ) -> None:

@@ -173,6 +173,7 @@ def test_of_two_alike_batches_without_a_name_each_is_recognised(
     check_costs(building, server)
 
 
+@pytest.mark.long
 def test_a_batch_that_was_never_made_is_given_back_unpaid(
     run_build: RunFlow, building: Project, server: SimulatorControl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -214,6 +215,7 @@ def test_results_that_break_off_are_read_again_and_written_once(
     check_costs(building, server)
 
 
+@pytest.mark.long
 def test_a_run_does_not_wait_if_told_so_and_the_collector_publishes(
     run_flow: RunFlow, run_build: RunFlow, building: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -94,6 +94,7 @@ def test_what_a_filter_drops_is_asked_for_again(scoring: Project) -> None:
     assert (built["generated"], built["accepted"], built["dropped"]) == (12, 4, 8)
 
 
+@pytest.mark.long
 def test_a_run_that_was_killed_before_it_scored_is_scored_by_the_next(scoring: Project, simulator: SimulatorControl) -> None:
     scoring.spec("killed", quality={"min_score": 1})
     run(scoring, "build", "killed", "--simulate")

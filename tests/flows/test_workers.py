@@ -236,6 +236,7 @@ def assert_all_at_rest(project: Project) -> None:
     assert ledger_rows(project, "SELECT sum(reserved_pico) FROM budgets") == [(0,)]
 
 
+@pytest.mark.long
 def test_two_workers_share_a_build(
     start_workers: StartWorkers, building: Project, slow_simulator: SimulatorControl, operator: Operator
 ) -> None:

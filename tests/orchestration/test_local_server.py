@@ -155,6 +155,7 @@ def test_two_at_once_share_a_server_and_the_last_one_stops_it(home: Path) -> Non
     assert note(home) is None
 
 
+@pytest.mark.long
 def test_a_server_whose_starter_was_killed_is_used_by_the_next_one_and_stopped(home: Path) -> None:
     proxy = dict.fromkeys(("http_proxy", "HTTP_PROXY"), "http://127.0.0.1:9")  # loopback is reached past it
     first = User()
@@ -339,6 +340,19 @@ def test_a_server_that_we_start_is_closed_to_others_and_logs_what_it_refuses(hom
         with pytest.raises(ConfigError, match="does not take PREFECT_API_AUTH_STRING"), use_server():
             pass
     monkeypatch.setenv("PREFECT_API_AUTH_STRING", "of-another:server")
+
+
+def test_imports_go_on_while_a_server_comes_up_and_its_address_is_known_to_them(home: Path) -> None:
+    def look() -> None:
+        url = os.environ["PREFECT_API_URL"]
+        seen.append((url, os.environ["PREFECT_API_AUTH_STRING"], answers(url)))
+
+    seen: list[tuple[str, str, bool]] = []
+    with use_server(meanwhile=look, idle_seconds=60) as started:
+        assert seen == [(started.url, read_auth(home), False)]
+    with use_server(meanwhile=look) as warm:
+        assert (warm.url, len(seen)) == (started.url, 1)  # nothing to wait for, so nothing beside it
+    assert stop_server() == "stopped"
 
 
 def preflight(url: str, origin: str) -> tuple[int, str | None]:

@@ -497,6 +497,7 @@ def test_with_a_data_folder_in_a_store_the_ledger_needs_an_address_of_its_own(mo
 # From the command line
 
 
+@pytest.mark.long
 def test_a_build_and_a_publish_from_the_command_line_end_in_the_bucket(
     project: Project, simulator: SimulatorControl, prefect_server: str, bucket: Bucket
 ) -> None:

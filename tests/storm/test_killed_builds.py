@@ -133,6 +133,7 @@ def publishing(stage: Stage) -> bool:
     return bool(list(stage.dataset.glob(".staging-*")))
 
 
+@pytest.mark.long
 def test_killed_while_it_generates_and_while_it_publishes_a_build_comes_out_as_an_undisturbed_one(
     staged: Callable[[str], Stage],
 ) -> None:
