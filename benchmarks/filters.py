@@ -12,6 +12,7 @@ from time import process_time
 from benchmarks.labelled import FOLDER, Labelled, read_labelled
 from convoforge.planning.spec import FilterChoice
 from convoforge.scoring import Scorer
+from convoforge.scoring.filters import FILTERS
 from convoforge.scoring.registry import find_filters
 
 
@@ -72,7 +73,7 @@ def main() -> None:
     faults = defaultdict(int)
     for one in labelled:
         faults[one.kind] += 1
-    names = given.names or [kind for kind in faults if kind]
+    names = given.names or FILTERS
     print(f"{len(labelled):,} conversations by {len(hands)} hands, {faults['']:,} of them honest")
     print(f"{'filter':20}{'faults':>8}{'recall':>9}{'wrong':>8}{'precision':>11}{'ms':>8}")
     for one in find_filters([FilterChoice(name=name) for name in names]):

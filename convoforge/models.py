@@ -134,7 +134,8 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class ScorerResult:
-    """What one scorer or filter said: `points` out of `maximum`, or a `verdict` (keep, drop, revise, mark); and why, where it falls short."""
+    """What one scorer or filter said: `points` out of `maximum`, or a `verdict` (keep, drop, revise, mark); and why, if it falls
+    short."""
 
     name: str
     version: int

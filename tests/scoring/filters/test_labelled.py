@@ -1,4 +1,4 @@
-"""Precision and recall of the filters that are on by default, on the labelled set by several hands."""
+"""Precision and recall of the filters, on the labelled set by several hands."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from benchmarks.filters import measure
 from benchmarks.labelled import Labelled, read_labelled
 from convoforge.planning.spec import FilterChoice
-from convoforge.scoring.filters import DEFAULT
+from convoforge.scoring.filters import DEFAULT, FILTERS
 from convoforge.scoring.registry import find_filters
 
 LEAST = {"refusals": 0.9, "pii": 0.9}
@@ -28,9 +28,10 @@ def test_the_set_has_faults_and_honest_turns_enough(labelled: Sequence[Labelled]
     assert all(kinds.count(name) >= 12 for name in DEFAULT)
 
 
-@pytest.mark.parametrize("name", DEFAULT)
+@pytest.mark.parametrize("name", FILTERS)
 def test_a_filter_finds_what_it_is_for_and_little_else(labelled: Sequence[Labelled], name: str) -> None:
     (one,) = find_filters([FilterChoice(name=name)])
     done = measure(one, labelled)
     assert done.precision >= 0.98, [(reason, each.text) for each, reason in done.wrong]
-    assert done.recall >= LEAST.get(name, 0.95), [each.text for each in done.missed]
+    if name in DEFAULT:
+        assert done.recall >= LEAST.get(name, 0.95), [each.text for each in done.missed]
