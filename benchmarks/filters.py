@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import process_time
 
-from benchmarks.labelled import FOLDER, Labelled, read_labelled
+from benchmarks.labelled import FOLDER, SEEN, Labelled, read_labelled
 from convoforge.planning.spec import FilterChoice
 from convoforge.scoring import Scorer
 from convoforge.scoring.filters import FILTERS
@@ -63,18 +63,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", help="filters; all of them without a name")
     parser.add_argument("--show", action="store_true", help="print what was missed, and what was rejected wrongly")
-    parser.add_argument("--folder", type=Path, default=FOLDER)
-    parser.add_argument("--hands", help="only these hands, such as A,B")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="the folder of the hands")
+    parser.add_argument(
+        "--hands", default=",".join(SEEN), help="whose turns: A,B, which authors of filters have read, or C, held out"
+    )
     given = parser.parse_args()
-    labelled = read_labelled(given.folder)
-    if given.hands:
-        labelled = [one for one in labelled if one.hand in given.hands.split(",")]
-    hands = sorted({one.hand for one in labelled})
+    hands = given.hands.split(",")
+    labelled = read_labelled(hands, given.folder)
     faults = defaultdict(int)
     for one in labelled:
         faults[one.kind] += 1
     names = given.names or FILTERS
-    print(f"{len(labelled):,} conversations by {len(hands)} hands, {faults['']:,} of them honest")
+    print(f"{len(labelled):,} conversations of {given.hands}, {faults['']:,} of them honest")
     print(f"{'filter':20}{'faults':>8}{'recall':>9}{'wrong':>8}{'precision':>11}{'ms':>8}")
     for one in find_filters([FilterChoice(name=name) for name in names]):
         done = measure(one, labelled)
