@@ -6,12 +6,15 @@ Found by their form and their check digits. Names of people are not looked for: 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 
 from convoforge.models import Conversation
 from convoforge.scoring.contract import KEEP, FilterVerdict, ScoringContext, scorer
+from convoforge.scoring.filters.personal_numbers import find_account, find_card, find_ip_address, find_phone
+from convoforge.scoring.filters.spoken import has_spoken_digits, write_digits, write_signs
+from convoforge.scoring.text import read_turns
 
 _DOMAIN_END = (
     r"(?:com|net|org|info|biz|io|co|me|app|dev|pro|top|xyz|site|shop|store|online|club|live|link|page|news|gov|edu|mil|eu|uk|us|ca|de|at|ch|fr"
@@ -86,7 +89,7 @@ _FORMS: Mapping[str, tuple[str, Callable[[str], bool]]] = {
     ),
     "a web address": (
         rf"\bh(?:tt|xx)ps?:\S+|\bwww\.\S+|\bdouble-u double-u\b|\b[\w-]+(?:\.[\w-]+)*\.{_DOMAIN_END}/\w+"
-        rf"|\b[\w-]{{3,}}{_SPOKEN_DOT}{_DOMAIN_END}\s+(?:slash|dash)\b|\b[\w-]+\[\.\]\w+",
+        rf"|\b[\w-]{{3,}}{_SPOKEN_DOT}{_DOMAIN_END}\s+(?:slash|dash)\b|\b[\w-]+\[\.\]\w+|\b(?:[\w-]{{2,63}}\.){{2,5}}(?:com|org|net|gov|edu)\b",
         _is_any,
     ),
     "an IBAN": (r"\b[A-Za-z]{2}\d{2}(?:[ -]?[A-Za-z0-9]{4}){2,8}(?:[ -]?[A-Za-z0-9]{1,3})?\b", _is_iban),
@@ -101,8 +104,8 @@ _FORMS: Mapping[str, tuple[str, Callable[[str], bool]]] = {
     ),
     "a phone number": (
         r"\+\d[\d\s()./-]{7,20}\d|\(\d{3}\)\s?\d{3}[-. ]\d{4}\b|(?<![\d$.,-])(?:1[-. ])?[2-9]\d\d([-. ])[2-9]\d\d\1\d{4}(?![\d-])"
-        r"|\b1[- ]8\d\d[- ][A-Z\d]{3}[- ]?[A-Z\d]{4}\b|(?<![\d$.,-])0\d{2,4}[ /-]\d{3}[ -]?\d{3,5}\b|(?<!\d)0\d(?:[. ]\d\d){4}\b|\b555-\d{4}\b|(?i:\barea code \d{3}\b)|(?<![\d$#.,-])[2-9]\d\d[2-9]\d{6}(?![\d.,]\d|\d)"
-        r"|(?<!\d)0\d{2} \d{4} \d{4}\b|\b00\d\d(?: ?\d){7,11}\b|(?<![\d$])\d\d \d\d \d{4} \d{4}(?! ?\d)"
+        r"|\b1[- ]8\d\d[- ][A-Z\d]{3}[- ]?[A-Z\d]{4}\b|(?<![\d$.,-])(?<!\d )0\d{2,4}[ /-]\d{3}[ -]?\d{3,5}\b|(?<!\d)0\d(?:[. ]\d\d){4}\b|\b555-\d{4}\b|(?i:\barea code \d{3}\b)|(?<![\d$#.,-])[2-9]\d\d[2-9]\d{6}(?![\d.,]\d|\d)"
+        r"|(?<!\d)0\d{2} \d{4} \d{4}\b|(?<!\d )\b00\d\d(?: ?\d){7,11}\b|(?<![\d$])\d\d \d\d \d{4} \d{4}(?! ?\d)"
         rf"|\b(?:call|ring|reach|text|phone|number(?:'s| is)|mobile|cell|whatsapp)\b[^.\d$]{{0,30}}(?<![\d$#])\d{{10}}\b"
         rf"|\b{_WORD_DIGIT}(?:[ ,-]+{_SPOKEN_DIGITS}){{5,}}\b",
         _is_any,
@@ -131,7 +134,19 @@ _CASED = frozenset({"a street address", "a phone number"})
 _COMPILED = {
     kind: (re.compile(form, 0 if kind in _CASED else re.IGNORECASE), is_real) for kind, (form, is_real) in _FORMS.items()
 }
-_DIGITS = re.compile(r"\d(?:[ .()/+-]{0,3}\d){6}|\d\.\d+\.\d|:\w*:").search
+_RUN_OF_DIGITS = re.compile(r"\d(?:(?:[ .()/+-]{0,3}\d){6}|\.\d+\.\d|-[a-z\d]{3}-?[a-z\d]{4})").search
+_STREET = re.compile(r"\d " + _FORMS["a street address"][0].split(" ", 1)[1], re.IGNORECASE).search
+_COLONS = re.compile(r":\w*:").search
+
+
+def _says_digits(plain: str) -> bool:
+    return any(has_spoken_digits(line) and _SAID_DIGITS.search(line) for line in plain.split("\n"))
+
+
+def _has_digits(plain: str) -> object:
+    return _RUN_OF_DIGITS(plain) or (plain.count(":") > 1 and _COLONS(plain))
+
+
 _SAID_DIGITS = re.compile(
     r"\b(?:zero|oh|one|two|three|four|five|six|seven|eight|nine)[ ,-]+(?:zero|oh|double|one|two|three|four|five|six|seven|eight|nine|\d\d)"
 )
@@ -139,32 +154,67 @@ _HINTS: Mapping[str, Callable[[str], object]] = {
     "an e-mail address": lambda plain: any(
         hint in plain for hint in ("@", "(at", "[at", "{at", "<at", "( at", " dot", " . ", "at sign", "curly a")
     ),
-    "a web address": lambda plain: any(hint in plain for hint in ("://", "www.", "[.]", " dot", "double-u", "/")),
+    "a web address": lambda plain: any(
+        hint in plain for hint in ("://", "www.", "[.]", " dot", "double-u", "/", ".com", ".org", ".net", ".gov", ".edu")
+    ),
     "a password": lambda plain: "pass" in plain or " pin" in plain,
     "a messenger name": lambda plain: "@" in plain,
     "a date of birth": lambda plain: "born" in plain or "birth" in plain or "dob" in plain or "d.o.b" in plain,
     "a medical number": lambda plain: any(hint in plain for hint in ("mrn", "medica", "nhs", "member id")),
-    "a place on the map": re.compile(r"\d\.\d{3}").search,
-    "a street address": re.compile(r"\d [a-z]").search,
-    "a phone number": lambda plain: _DIGITS(plain) or "555-" in plain or "area code" in plain or _SAID_DIGITS.search(plain),
+    "a place on the map": re.compile(r"\.\d{3}").search,
+    "a street address": _STREET,
+    "a phone number": lambda plain: "555-" in plain or "area code" in plain or _says_digits(plain),
 }
 """What a text in lower case must have before a form is looked for: most have none of it. Other forms need seven digits."""
 
+_NUMBERS: tuple[tuple[str, Callable[[str], bool]], ...] = (
+    ("a phone number", find_phone),
+    ("a card number", find_card),
+    ("a bank account", find_account),
+    ("an IP address", find_ip_address),
+)
 
-def find_personal_data(text: str) -> Iterator[PersonalDatum]:
-    """The personal data in a text, kind by kind."""
-    plain = text.lower()
-    for kind, (form, is_real) in _COMPILED.items():
-        if _HINTS.get(kind, _DIGITS)(plain):
-            for found in form.finditer(text):
-                if is_real(found.group()):
-                    yield PersonalDatum(kind, found.start(), found.end())
+_OTHER_HINTS = frozenset(_HINTS) - {"a phone number"}  # seven digits say nothing of these
+
+
+def find_personal_data(text: str, kinds: Iterable[str] = tuple(_COMPILED)) -> Iterator[PersonalDatum]:
+    """The personal data of these kinds in a text, kind by kind."""
+    for kind in _list_kinds(text.lower(), kinds):
+        form, is_real = _COMPILED[kind]
+        for found in form.finditer(text):
+            if is_real(found.group()):
+                yield PersonalDatum(kind, found.start(), found.end())
+
+
+def _list_kinds(plain: str, kinds: Iterable[str]) -> tuple[str, ...]:
+    """The kinds of which a text in lower case has the hints."""
+    digits = bool(_has_digits(plain))
+    return tuple(kind for kind in kinds if (digits and kind not in _OTHER_HINTS) or (kind in _HINTS and _HINTS[kind](plain)))
 
 
 @scorer("pii", version=1)
 def pii(conversation: Conversation, context: ScoringContext) -> FilterVerdict:  # noqa: ARG001 - the contract
     """Drop a conversation that holds personal data. The reason names the kind, never the value."""
+    text = "\n".join([turn.plain for turn in read_turns(conversation)])
+    kinds = _list_kinds(text, _COMPILED)  # of all turns at once, as most have none
+    if not kinds and " dot " not in text:
+        return KEEP
     for number, turn in enumerate(conversation.turns, 1):
-        if found := next(find_personal_data(turn.content), None):
+        if found := next(find_personal_data(turn.content, kinds), None):
             return FilterVerdict("drop", f"turn {number} ({turn.role}): {found.kind} of {found.end - found.start} characters")
+        if kind := find_number(turn.content.lower()):
+            return FilterVerdict("drop", f"turn {number} ({turn.role}): {kind}, by its digits")
     return KEEP
+
+
+def find_number(plain: str) -> str | None:
+    """The kind of a number in a text in lower case that has no form of ours: one of another country, in pieces, or in words."""
+    if _has_digits(plain) or " dot " in plain:
+        written = write_signs(plain)
+        for kind, find in _NUMBERS:
+            if find(written):
+                return kind
+    if _says_digits(plain):
+        spoken = write_digits(plain)
+        return next((kind for kind, find in _NUMBERS[:2] if find(spoken)), None)
+    return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -39,3 +41,30 @@ def test_numbers_that_reach_nobody_are_kept(judge, text) -> None:
 @given(st.text(max_size=200))
 def test_any_text_can_be_read(text) -> None:
     assert all(0 <= found.start < found.end <= len(text) for found in find_personal_data(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The clerk wrote it in two halves: card 4242 4242 and then 4242 4242.",
+        "It logs in from 151 dot 101 dot 1 dot 140 each night.",
+        "He's on four one four, eight six seven, two oh nine five, after lunch.",
+        "Ring the notary, 0041 44 668 18 00, before noon.",
+    ],
+)
+def test_numbers_in_pieces_in_words_and_of_other_countries_are_found_and_not_shown(judge, text) -> None:
+    found = judge(text)
+    assert found.verdict == "drop"
+    assert not set(re.findall(r"\d{3,}", text)) & set(re.findall(r"\d+", found.reason))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The tracking number is 7741 0098 2215 6603 and the ticket 2026-118-4402.",
+        "One, two, three years at four percent, then five or six at seven: it adds up.",
+        "Keep $1,800 for rent, the 1099 and the 401(k) papers, and call 988 on a bad night.",
+    ],
+)
+def test_references_counts_and_forms_are_kept(judge, text) -> None:
+    assert judge(text) == KEEP
