@@ -82,14 +82,14 @@ def _is_any(_: str) -> bool:
 
 _FORMS: Mapping[str, tuple[str, Callable[[str], bool]]] = {
     "an e-mail address": (
-        rf"(?<![\w.])[\w.+%-]+@[\w-]+(?:\.[\w-]+)+|(?<![\w.])[\w+-]+(?:{_DOT}[\w+-]+)?{_AT}[\w-]+(?:{_DOT}[\w-]+)?{_SPOKEN_DOT}{_DOMAIN_END}\b"
-        rf"|[\w.+-]+(?:\s?@\s?|\s?[(\[{{<]at[)\]}}>]\s?)[\w-]+{_DOT}{_DOMAIN_END}\b|\b[\w-]+ at [\w-]+(?: \. |, dot ){_DOMAIN_END}\b"
+        rf"(?<![\w.])[\w.+%-]{{1,64}}@[\w-]+(?:\.[\w-]+)+|(?<![\w.])[\w+-]{{1,64}}(?:{_DOT}[\w+-]+)?{_AT}[\w-]+(?:{_DOT}[\w-]+)?{_SPOKEN_DOT}{_DOMAIN_END}\b"
+        rf"|(?<![\w.+-])[\w.+-]{{1,64}}(?:\s?@\s?|\s?[(\[{{<]at[)\]}}>]\s?)[\w-]+{_DOT}{_DOMAIN_END}\b|(?<![\w-])[\w-]{{1,64}} at [\w-]+(?: \. |, dot ){_DOMAIN_END}\b"
         r"|\b(?:at sign|curly a)\b.{0,40}\b(?:com|net|org|me|mail|outlook|proton)\b",
         _is_any,
     ),
     "a web address": (
-        rf"\bh(?:tt|xx)ps?:\S+|\bwww\.\S+|\bdouble-u double-u\b|\b[\w-]+(?:\.[\w-]+)*\.{_DOMAIN_END}/\w+"
-        rf"|\b[\w-]{{3,}}{_SPOKEN_DOT}{_DOMAIN_END}\s+(?:slash|dash)\b|\b[\w-]+\[\.\]\w+|\b(?:[\w-]{{2,63}}\.){{2,5}}(?:com|org|net|gov|edu)\b",
+        rf"\bh(?:tt|xx)ps?:\S+|\bwww\.\S+|\bdouble-u double-u\b|(?<![\w.-])[\w-]{{1,63}}(?:\.[\w-]{{1,63}}){{0,8}}\.{_DOMAIN_END}/\w+"
+        rf"|(?<![\w-])[\w-]{{3,63}}{_SPOKEN_DOT}{_DOMAIN_END}\s+(?:slash|dash)\b|(?<![\w-])[\w-]{{1,63}}\[\.\]\w+|(?<![\w.-])(?:[\w-]{{2,63}}\.){{2,5}}(?:com|org|net|gov|edu)\b",
         _is_any,
     ),
     "an IBAN": (r"\b[A-Za-z]{2}\d{2}(?:[ -]?[A-Za-z0-9]{4}){2,8}(?:[ -]?[A-Za-z0-9]{1,3})?\b", _is_iban),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from time import process_time
 
 import pytest
 from hypothesis import given
@@ -68,3 +69,10 @@ def test_numbers_in_pieces_in_words_and_of_other_countries_are_found_and_not_sho
 )
 def test_references_counts_and_forms_are_kept(judge, text) -> None:
     assert judge(text) == KEEP
+
+
+@pytest.mark.parametrize("text", ["a" * 20000 + "@", "a." * 9000 + "@", "x-" * 9000 + " (dot) ", "1 " * 2000, "a dot " * 2000])
+def test_no_text_takes_long(judge, text) -> None:
+    began = process_time()
+    judge(text)
+    assert process_time() - began < 1
