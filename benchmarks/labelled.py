@@ -2,6 +2,7 @@
 
 A file `tests/data/labelled/HAND/KIND.yaml` lists turns (or exchanges) that the filter `KIND` must find; `hard_negatives.yaml` lists turns
 that look like a fault and are none, `clean.yaml` whole conversations without one. The filters were written with hands A and B in view.
+`off_topic` waits for its filter.
 Hand C is held out: whoever works on a filter does not read it, so that its figures say what unseen wordings would give.
 """
 
