@@ -32,6 +32,8 @@ from convoforge.planning.plan import Cell
 from convoforge.planning.spec import change_spec
 from convoforge.pricing import price_of
 from convoforge.rate import Limits, WindowRateLimiter
+from convoforge.scoring import Rubric
+from convoforge.scoring.registry import find_scorers
 from convoforge.settings import Settings
 from convoforge.simulator.client import SimulatorControl
 
@@ -96,6 +98,7 @@ async def run_until(url: str, folder: Path, requests: int) -> tuple[list[Outcome
                 owner=owner.id,
                 provider="simulator",
                 spec=spec,
+                rubric=Rubric(find_scorers(spec.quality.scorers)),
                 price=price_of(MODEL),
                 policy=Policy(spec.retry),
                 ledger=ledger,

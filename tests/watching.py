@@ -126,7 +126,10 @@ class Operator:
     def lines(self, run_id: str, begins: str = "") -> list[Log]:
         """The lines of a run's log that begin so, the oldest first."""
         mine = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[UUID(run_id)]))
-        return [line for line in self.client.read_logs(log_filter=mine, limit=200) if line.message.startswith(begins)]
+        found: list[Log] = []
+        while page := self.client.read_logs(log_filter=mine, limit=200, offset=len(found)):
+            found += page
+        return [line for line in found if line.message.startswith(begins)]
 
     def events(self, name: str, resource: str, count: int) -> list[dict[str, Any]]:
         """The payloads of `count` events about a resource, oldest first, once all have arrived."""

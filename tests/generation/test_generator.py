@@ -46,6 +46,8 @@ from convoforge.planning.plan import Cell, worst_cost_pico
 from convoforge.planning.spec import DatasetSpec
 from convoforge.pricing import cost_pico, price_of, usd
 from convoforge.rate import Limits, Need, Permit, WindowRateLimiter, fingerprint
+from convoforge.scoring import Rubric
+from convoforge.scoring.registry import find_scorers
 from convoforge.simulator.client import SimulatorControl
 from convoforge.simulator.launch import simulator_process
 
@@ -192,6 +194,7 @@ def open_run(tmp_path: Path) -> Open:
                 owner=owner.id,
                 provider=provider,
                 spec=spec,
+                rubric=Rubric(find_scorers(spec.quality.scorers)),
                 price=PRICE,
                 policy=Policy(spec.retry),
                 ledger=ledger,

@@ -31,6 +31,8 @@ from convoforge.planning.plan import Cell, worst_cost_pico
 from convoforge.planning.spec import DatasetSpec
 from convoforge.pricing import price_of
 from convoforge.rate import Limits, WindowRateLimiter, fingerprint
+from convoforge.scoring import Rubric
+from convoforge.scoring.registry import find_scorers
 
 MODEL, KEY = "claude-sonnet-5-5", "sk-one"
 PRICE = price_of(MODEL, batch=True)
@@ -136,6 +138,7 @@ async def start_run(url: str, folder: Path, name: str = "r", **changes: Any) -> 
             owner=owner.id,
             provider="simulator",
             spec=spec,
+            rubric=Rubric(find_scorers(spec.quality.scorers)),
             price=PRICE,
             policy=Policy(spec.retry),
             ledger=ledger,
