@@ -50,7 +50,9 @@ def test_a_larger_run_fans_out_and_its_shards_and_its_log_say_what_came_of_it(
     assert any("1 failed" in message and message.endswith("this prompt is not to our taste") for message in shards), shards
     assert re.fullmatch(r"\d+ conversations scored by turns, length, structure", states["score"][1])
     assert states["publish"][1] == f"version 1: {report.accepted} conversations in {report.path}"
-    log = wait_for(lambda: (said := operator.log(report.run_id)) and "Finished in state Partial" in said and said, "the whole log", 20)
+    log = wait_for(
+        lambda: (said := operator.log(report.run_id)) and "Finished in state Partial" in said and said, "the whole log", 20
+    )
     assert "Plan: 104 conversations in 8 cells with claude-sonnet-5-5; 0 accepted already, 104 to make\n" in log
     assert re.search(r"Price: about \$\S+ \(\$\S+ to \$\S+\) \(simulated: nothing is paid\); budget: \$5.00 for the run\n", log)
     assert "Round 1: 104 requests in 3 shards\n" in log
