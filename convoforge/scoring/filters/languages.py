@@ -4,20 +4,32 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
 from convoforge.models import Conversation
 from convoforge.scoring.contract import KEEP, FilterVerdict, ScoringContext, scorer
-from convoforge.scoring.text import FUNCTION_WORDS, ReadTurn, read_turns, split_words
+from convoforge.scoring.text import FUNCTION_WORDS, ReadTurn, list_words, read_turns, split_words
 
 LEAST_WORDS = 6
 """Words of a sentence from which its language can be told."""
 
 LEAST_SHARE = 0.15
 """Share of function words from which a sentence is English without being asked about."""
+
+LEAST_RUN = 5
+"""Different words in a row, without a function word that is English alone, from which the detector is asked."""
+
+LEAST_SURE_RUN = 7
+"""The same if fewer than half of them look foreign: a phrase such as "à la carte" stands among English words."""
+
+MOST_NAMES = 0.6
+"""Share of words with a capital letter above which a run is of names and places."""
+
+_SHARED = frozenset("no me so am an was of a in he on to as do at we is die i us".split())
+"""English function words that other languages have too."""
 
 _ENGLISH = frozenset(
     "die den men tab main fin was also mal pas see com come solo sin son sun per use due far fang fee fond hay lo los las pay ma pa la de el le ye".split()
@@ -38,49 +50,76 @@ _SCRIPTS_OF = {
 }
 
 
-@scorer("languages", version=1)
+@scorer("languages", version=2)
 def languages(conversation: Conversation, context: ScoringContext) -> FilterVerdict:
     """Drop a conversation with a turn, or a long part of one, in another language than `context.language`."""
-    for turn in read_turns(conversation):
-        for part in _list_foreign(turn, context.language):
+    for turn, said, words in zip(read_turns(conversation), conversation.turns, list_words(conversation), strict=True):
+        for part in _list_foreign(turn, said.content, words, context.language):
             return FilterVerdict("drop", turn.name_fault(part, f"is not in the language '{context.language}'"))
     return KEEP
 
 
-def _list_foreign(turn: ReadTurn, language: str) -> Iterator[str]:
+def _list_foreign(turn: ReadTurn, content: str, all_words: Sequence[str], language: str) -> Iterator[str]:
     if not turn.plain.isascii() and _has_other_script(turn.plain, language):
         yield turn.plain
-    if language == "en" and _mixes_languages(split_words(turn.plain)):
-        yield turn.plain
+    looks_foreign = not turn.plain.isascii() or not _read_small_words().keys().isdisjoint(all_words)
+    if language == "en" and looks_foreign and (found := _find_mixed(all_words, content)):
+        yield found
     for part in (turn.plain, *turn.sentences) if language == "en" else (turn.plain,):
         rough = part.split()
         if len(rough) < LEAST_WORDS or (
-            language == "en" and sum(word in FUNCTION_WORDS for word in rough) >= LEAST_SHARE * len(rough)
+            language == "en" and sum(map(FUNCTION_WORDS.__contains__, rough)) >= LEAST_SHARE * len(rough)
         ):
             continue
         words = [word for word in split_words(part) if word.isalpha() or "'" in word]
-        if len(words) < LEAST_WORDS:
+        if len(set(words)) < LEAST_WORDS:  # one word again and again is a note, "wk 1 410, wk 2 620"
             continue
         if language == "en" and sum(word in FUNCTION_WORDS for word in words) >= LEAST_SHARE * len(words):
+            continue
+        if _are_names(words, content):
             continue
         found, likelihood = _detect(" ".join(words))
         if found != language and likelihood >= (0.6 if language == "en" else 0.8):
             yield part
 
 
-def _mixes_languages(words: list[str]) -> bool:
-    """Whether small words of one other language stand in it, three different ones close together."""
+def _find_mixed(words: Sequence[str], content: str) -> str:
+    """What stands in it of another language: small words of one, three different ones close together, or a run of words without an
+    English function word that the detector is sure of ("" if nothing does)."""
     known = _read_small_words()
+    foreign = [(index, word) for index, word in enumerate(words) if word in known or not word.isascii()]
     at: dict[str, list[tuple[int, str]]] = {}
-    for index, word in enumerate(words):
+    for index, word in foreign:
         for language in known.get(word, ()):
             at.setdefault(language, []).append((index, word))
     for found in at.values():
         for number in range(len(found) - 2):
-            near = [word for index, word in found[number:] if index < found[number][0] + 8]
+            near = [word for index, word in found[number : number + 8] if index < found[number][0] + 8]
             if len(set(near)) >= 3:
-                return True
-    return False
+                return " ".join(near)
+    for run in _list_runs(words):
+        strange = sum(word in known or not word.isascii() for word in run)
+        if not _are_names(run, content) and (2 * strange >= len(run) or (strange and len(set(run)) >= LEAST_SURE_RUN)):
+            found_language, likelihood = _detect(" ".join(run))
+            if found_language != "en" and likelihood >= 0.6:
+                return " ".join(run)
+    return ""
+
+
+def _are_names(words: Sequence[str], content: str) -> bool:
+    return sum(word.capitalize() in content for word in words) > MOST_NAMES * len(words)
+
+
+def _list_runs(words: Sequence[str]) -> Iterator[list[str]]:
+    """Runs of at least `LEAST_RUN` different words that hold no word which is English alone."""
+    run: list[str] = []
+    for word in (*words, "the"):
+        if word not in FUNCTION_WORDS or word in _SHARED:
+            run.append(word)
+        else:
+            if len(set(run)) >= LEAST_RUN:
+                yield run
+            run = []
 
 
 @cache

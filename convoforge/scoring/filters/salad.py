@@ -1,50 +1,134 @@
-"""Word salad and character noise: keyboard mash, encoded bytes, words without the small words that join them.
+"""Word salad and character noise: keyboard mash, encoded bytes, shuffled sentences, one word over and over.
 
-Looks at form alone. Grammatical sentences that make no sense are not found: that needs a judge.
+Looks at form alone. Grammatical sentences that make no sense, and invented words that can be said, are not found: that needs a judge.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from itertools import groupby, pairwise
 
 from convoforge.models import Conversation
 from convoforge.scoring.contract import KEEP, FilterVerdict, ScoringContext, scorer
-from convoforge.scoring.text import FUNCTION_WORDS, ReadTurn, read_turns, split_words
+from convoforge.scoring.text import FUNCTION_WORDS, ReadTurn, list_words, read_turns, split_words
 
 LEAST_WORDS = 9
 """Words of a sentence, without a comma, that has at least one function word if it is one."""
 
+LEAST_REPEATS = 5
+"""Times that one stem stands in a heap, and `LEAST_REPEATED` is its share of the words."""
+
+LEAST_REPEATED = 0.35
+SURELY_REPEATED = 0.45
+"""The share if it stands there only four times."""
+
 _BLOB = re.compile(
     r"\b(?=[A-Za-z0-9+/]*[a-z])(?=[A-Za-z0-9+/]*[A-Z])(?=[A-Za-z0-9+/]*\d)[A-Za-z0-9+/]{24,}={0,2}|\b[0-9a-f]{24,}\b"
-    r"|\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|(?:\b[0-9a-f]{2}[ :]){10,}|(?:\b[01]{8} ?){3,}|(?:%[0-9A-F]{2}){4,}|(?:\\x[0-9a-f]{2}){3,}"
+    r"|\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|(?:\b[0-9a-f]{2}:){10,}|[01]{24,}|(?:%[0-9A-F]{2}){4,}|(?:\\x[0-9a-f]{2}){3,}"
 )
 _MASHED = re.compile(r"(\S)\1{7,}|[\[\]{}'\"\\|<>^~#@&*;=]{6,}")
-_NO_VOWEL = re.compile(r"\b[bcdfghjklmnpqrstvwxz]{3,}\b")
-_LEET = re.compile(r"\b(?=\w*[a-z])(?=\w*\d\w*[a-z]\w*\d|\w*[a-z]\d[a-z]|\d[a-z]+\d)[a-z0-9]{3,}\b")
-_UNSAYABLE = re.compile(r"\b[a-z]*(?:[bcdfghjklmnpqrstvwxz]{6,}|[qwxzj][bcdfgjkpqvxz]{2,}|[sdfghjkl]{5,})[a-z]*\b")
+_SYMBOLS = re.compile(r"(?<!\S)[;,.:~^$%#@|\\*/=<>+]*(?:;;|\$\$|%%|##|~|\^|,,|@@|\\)[;,.:~^$%#@|\\*/=<>+]*(?!\S)|~\w+~")
+_SIGN = re.compile(r"[~^\\]|;;|\$\$|%%|##|,,|@@")
+_TURNED = re.compile(r"[\u0250-\u02af]")
+_FORMS = {
+    "glued": re.compile(r"[a-z]{30,}"),
+    "unsayable": re.compile(r"[a-z]*(?:[bcdfghjklmnpqrstvwxz]{6,}|[qwxzj][bcdfgjkpqvxz]{2,}|[sdfghjkl]{5,})[a-z]*"),
+    "no vowel": re.compile(r"[bcdfghjklmnpqrstvwxz]{3,}"),
+    "byte": re.compile(r"(?=.*\d)(?=.*[a-f])[0-9a-f]{2}"),
+    "quad": re.compile(r"(?=.*\d)(?=.*[a-f])[0-9a-f]{4}"),
+    "bits": re.compile(r"[01]{8}"),
+    "leet": re.compile(r"(?=\w*[a-z])(?=\w*\d\w*[a-z]\w*\d|\w*[a-z]\d[a-z]|\d[a-z]+\d)[a-z0-9]{3,}"),
+}
+"""Forms of words that are none, the surest first."""
+
+_ENCODED = {"byte": 5, "quad": 4, "bits": 3}
+_UNSAID = _ENCODED | {"unsayable": 2, "no vowel": 3, "leet": 3, "glued": 1}
+"""Words of a form from which they are no slip."""
+
 _ABBREVIATED = frozenset(
-    "hrs pls thx mths mts wks pts lbs sqft msg msgs ppl tmrw hmm hmmm shh pfft brrr grr psst nth mgmt dept mrs html http https ssl rpm".split()
+    "hrs pls thx mths mts wks pts lbs sqft msg msgs ppl tmrw hmm hmmm shh pfft brrr grr psst nth mgmt dept mrs html http https ssl rpm rsvp pcs pkg tbd brb dvd dvr pdf gps hvac llc ghz mhz mph".split()
 )
+_OPENING = "the my your our their".split()
+_NEVER_AFTER = "of in and or with was were is are be to at for from by that's than because if the my your i'm it's you'll".split()
+_IMPOSSIBLE = frozenset(
+    {(first, second) for first in _OPENING for second in _NEVER_AFTER}
+    | {("of", second) for second in "of is was and or for".split()}
+)
+"""Pairs of function words that no sentence holds. One alone may be a slip of the hand, and "A and B" are names."""
 
 
-@scorer("salad", version=1)
+@scorer("salad", version=2)
 def salad(conversation: Conversation, context: ScoringContext) -> FilterVerdict:
     """Drop a conversation with a turn that is no language at all."""
-    for turn, said in zip(read_turns(conversation), conversation.turns, strict=True):
-        encoded = max(map(len, said.content.split()), default=0) >= 12 or turn.plain.count(" ") * 4 > len(turn.plain)
-        if found := (encoded and _BLOB.search(said.content)) or _MASHED.search(turn.plain):
-            return FilterVerdict("drop", turn.name_fault(found.group(), "is noise, no words"))
-        if context.language == "en" and (noise := _find_noise(turn) or _find_pile(turn)):
+    english = context.language == "en"
+    for turn, said, words in zip(read_turns(conversation), conversation.turns, list_words(conversation), strict=True):
+        if blob := next(filter(None, map(_find_blob, said.content.split())), "") or _find_forms(
+            words, _UNSAID if english else _ENCODED
+        ):
+            return FilterVerdict("drop", turn.name_fault(blob, "is noise, no words"))
+        if english and (noise := _find_noise(turn) or _find_heap(turn, words) or _find_pile(turn)):
             return FilterVerdict("drop", turn.name_fault(noise, "is no sentence"))
     return KEEP
 
 
+@lru_cache(maxsize=1 << 15)
+def _find_blob(token: str) -> str:
+    """Encoded bytes or a key held down, in what stands between two blanks."""
+    if len(token) < 6 or (token.isalpha() and len(token) < 8):
+        return ""
+    found = _BLOB.search(token) or _MASHED.search(token)
+    return found.group() if found else ""
+
+
+def _find_forms(words: Sequence[str], enough: Mapping[str, int]) -> str:
+    """The words of a form of which there are enough ("" if there are not)."""
+    forms = list(map(_tell_form, words))
+    for form in enough.keys() & set(forms):
+        together = form != "byte" or ("byte", "byte") in pairwise(forms)  # seats and batches have such numbers too
+        if forms.count(form) >= enough[form] and together:
+            return " ".join(word for word, its in zip(words, forms, strict=True) if its == form)
+    return ""
+
+
 def _find_noise(turn: ReadTurn) -> str:
-    """Words that cannot be said, if there are two or three of a kind."""
-    for form in (_NO_VOWEL, _UNSAYABLE, _LEET):
-        found = [word for word in form.findall(turn.plain) if word not in _ABBREVIATED]
-        if len(found) >= (2 if form is _UNSAYABLE else 3):
-            return " ".join(found)
+    """Symbols or letters upside down, if there are several; a scrap on each line."""
+    if not turn.plain.isascii() and len(_TURNED.findall(turn.plain)) >= 5:
+        return turn.plain
+    if _SIGN.search(turn.plain) and len(signs := _SYMBOLS.findall(turn.plain)) >= 3:
+        bare = "".join(turn.plain.split())
+        if sum(not sign.isalnum() for sign in bare) >= 0.3 * len(bare):
+            return " ".join(signs)
+    lines = turn.plain.split("\n") if turn.plain.count("\n") >= 4 else ()
+    scraps = [line for line in lines if line.strip()]
+    scrappy = len(scraps) >= 5 and sum(len(line.strip()) for line in scraps) < 2.5 * len(scraps)
+    return turn.plain if scrappy and 2 * sum(line.strip().isalpha() for line in scraps) > len(scraps) else ""
+
+
+@lru_cache(maxsize=1 << 15)
+def _tell_form(word: str) -> str:
+    """In which way a word is none ("" if it may be one)."""
+    if word in FUNCTION_WORDS or word in _ABBREVIATED:
+        return ""
+    return next((name for name, form in _FORMS.items() if form.fullmatch(word)), "")
+
+
+def _find_heap(turn: ReadTurn, words: Sequence[str]) -> str:
+    """A shuffled sentence, or one stem over and over."""
+    if not _IMPOSSIBLE.isdisjoint(pairwise(words)):
+        found = [f"{first} {second}" for first, second in pairwise(words) if (first, second) in _IMPOSSIBLE]
+        written = [pair for pair in found if f"{pair} " in f"{turn.plain} "]  # no mark between them, no "my to-do"
+        if len(written) >= 2:
+            return ", ".join(written)
+    if len(words) >= 8:
+        stems = [word[:4] for word in words if word not in FUNCTION_WORDS and word.isalpha()]
+        if len(stems) - len(set(stems)) >= LEAST_REPEATS - 1:  # spares most turns the counting
+            once = [stem for stem, _ in groupby(word[:4] for word in words)]  # "sell, sell, sell" is emphasis
+            stem, times = Counter(stem for stem in once if stem in stems).most_common(1)[0]
+            if times >= (LEAST_REPEATED if times >= LEAST_REPEATS else SURELY_REPEATED) * len(once) and times > 3:
+                return " ".join(word for word in words if word.startswith(stem))
     return ""
 
 
@@ -52,6 +136,9 @@ def _find_pile(turn: ReadTurn) -> str:
     """A sentence of many words, none of which joins the others."""
     for sentence in turn.sentences:
         if len(sentence) > 40 and sentence.count(",") < 3:
+            rough = sentence.split()
+            if sum(map(FUNCTION_WORDS.__contains__, rough)) > len(rough) // 14:  # spares the costlier count
+                continue
             words = [word for word in split_words(sentence) if word.isalpha() or "'" in word]
             if len(words) >= LEAST_WORDS and sum(word in FUNCTION_WORDS for word in words) <= len(words) // 14:
                 return sentence

@@ -8,10 +8,15 @@ from convoforge.scoring import KEEP
 
 FOREIGN = [
     "Ich habe das Geld schon am Montag überwiesen und warte noch.", "Nous avons payé le loyer, mais il ne reste rien pour les vacances.", "私は来月引っ越します。",
-    "Он сказал, что позвонит завтра.", "The rent went up, pero no puedo irme porque mi madre vive aquí.", "Abbiamo già speso tutto per la macchina e adesso aspettiamo.",
+    "Он сказал, что позвонит завтра.", "The rent went up, pero no puedo irme porque mi madre vive aquí.",
+    "The boiler is old, und der Monteur kommt erst nächste Woche Donnerstag.", "It closes at six, mais il faut arriver avant cinq heures.",
+    "Abbiamo già speso tutto per la macchina e adesso aspettiamo.",
 ]  # fmt: skip
 HONEST = [
+    "Call José García Márquez, Calle de Alcalá, Madrid, Spain before noon.",
+    "Las Vegas, Los Angeles, San José, Santa Fe, El Paso, Baton Rouge: which office?",
     "My abuela calls it the colchón.", "A café near Łódź, on Świętokrzyska, took the order.", "ok. tmrw then", "Rent $900, phone $40, bus $65, food $310, card $115.",
+    "Flat 1 300, flat 2 280, flat 3 310, flat 4 0.", "Her pièce de résistance, as she says, is crème brûlée at Café Müller.",
     "The α and β of the fund, whatever they are.",
 ]  # fmt: skip
 
@@ -24,3 +29,8 @@ def test_another_language_is_dropped(judge, text) -> None:
 @pytest.mark.parametrize("text", HONEST)
 def test_names_and_loan_words_are_kept(judge, text) -> None:
     assert judge(text) == KEEP
+
+
+def test_a_spec_in_another_language_is_asked_of_the_detector(judge) -> None:
+    found = judge("Ich habe das Geld schon am Montag überwiesen und warte noch.", language="de")
+    assert "de" in found.reason and found.verdict == "drop"  # the turns around it are English
