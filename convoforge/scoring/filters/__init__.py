@@ -35,6 +35,6 @@ FILTERS: Mapping[str, str] = {
 }
 """Where each of our filters lies, in the order in which they are asked: cheap ones first."""
 
-DEFAULT = tuple(name for name in FILTERS if name not in ("insults", "languages", "salad", "contamination"))
+DEFAULT = tuple(name for name in FILTERS if name not in ("insults", "salad", "contamination"))
 """The filters that `default` stands for in a spec: those that find 95 of 100 labelled faults (`refusals` and `pii`: 90). `contamination`
 needs files of the spec."""
