@@ -162,6 +162,8 @@ def _read_choice(raw: Any) -> Any:
         if action not in get_args(FilterAction):
             raise ValueError(f"{name}: {shown(action)} is no action: write drop, revise, mark or off")
         return {"name": name, "action": action}
+    if not isinstance(raw, dict):
+        raise ValueError(f"{shown(raw)} is no filter: write its name, or NAME: ACTION")  # noqa: TRY004 - pydantic passes on no TypeError
     return raw
 
 
@@ -180,7 +182,7 @@ Allowed = Literal["markdown", "lists", "code", "json", "html", "stage_directions
 
 class QualityRule(SpecSection):
     """A conversation is accepted from `min_score` (1–10) upwards, where no filter rejects it. `filters` are asked in their order;
-    `allow` is what `markup` lets pass; `evaluation` are files whose texts a conversation may not share ten words in a row with."""
+    `allow` is what `markup` lets pass; `evaluation` are files of evaluation data, whose copies `contamination` finds."""
 
     min_score: int = Field(default=6, ge=1, le=10)
     scorers: Annotated[tuple[ScorerName, ...], Strict(False), AfterValidator(check_distinct)] = ("turns", "length", "structure")
@@ -245,7 +247,13 @@ class Budget(SpecSection):
         return self
 
 
-Language = Annotated[str, matching(r"[a-z]{2,3}", "the two or three letters of a language (ISO 639), such as en")]
+def _check_language(value: str) -> str:
+    if not re.fullmatch(r"[a-z]{2,3}", value):
+        raise ValueError(f"{shown(value)} is no language: write its code of two or three letters (ISO 639), such as en")
+    return value
+
+
+Language = Annotated[str, AfterValidator(_check_language)]
 """What the turns are written in."""
 
 

@@ -78,7 +78,8 @@ class Rubric:
         return ",".join(names)
 
     def score(self, conversation: Conversation, context: ScoringContext) -> Scored:
-        """Score a conversation. Raises `ConfigError` if a scorer fails. Filters that keep it leave no result."""
+        """Score a conversation. Raises `ConfigError` if a scorer fails, or a filter gives points. Filters that keep it leave no
+        result."""
         context = replace(
             context,
             language=self.language,
@@ -87,7 +88,9 @@ class Rubric:
             evaluation=self.evaluation,
         )
         results = tuple(one.result(conversation, context) for one in self.scorers)
-        found = (one.result(conversation, context) for one in self.filters)
+        found = [one.result(conversation, context) for one in self.filters]
+        if points := next((one.name for one in found if one.verdict is None), None):
+            raise ConfigError(f"quality.filters: '{points}' gives points and is no filter: name it under quality.scorers")
         return Scored(self.version, Quality(_total(results), (*results, *(one for one in found if one.verdict != "keep"))))
 
 

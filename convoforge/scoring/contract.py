@@ -80,7 +80,8 @@ class Scorer:
             case Points(points, maximum, reason) if 0 <= points <= maximum and maximum > 0:
                 return ScorerResult(self.name, self.version, points, maximum, None, reason)
             case FilterVerdict("keep" | "drop" | "revise" | "mark" as verdict, reason):
-                return ScorerResult(self.name, self.version, None, None, verdict, reason)
+                decided = verdict if verdict == "keep" else self.action or verdict
+                return ScorerResult(self.name, self.version, None, None, decided, reason)
         raise ConfigError(
             f"scorer '{self.name}' returned {found!r}: return Points(0 to maximum, maximum) or FilterVerdict(keep, drop, revise or mark)"
         )

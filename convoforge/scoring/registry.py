@@ -11,10 +11,9 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Literal
 
 from convoforge.errors import ConfigError, nearest
-from convoforge.models import Conversation
 from convoforge.planning.spec import DEFAULT_FILTERS, FilterAction, FilterChoice
 from convoforge.project import find_project
-from convoforge.scoring.contract import FilterVerdict, Scorer, ScoringContext
+from convoforge.scoring.contract import Scorer
 from convoforge.scoring.filters import DEFAULT, FILTERS
 from convoforge.scoring.length import average_length
 from convoforge.scoring.structure import alternation
@@ -40,21 +39,11 @@ def find_filters(choices: Iterable[FilterChoice]) -> tuple[Scorer, ...]:
             actions = dict.fromkeys(DEFAULT) | actions
         else:
             actions[choice.name] = choice.action
-    names = [name for name, action in actions.items() if action != "off"]
-    found = tuple(_with_action(_find(name, "filter"), actions[name]) for name in names)
-    return _check_distinct("quality.filters", names, found)
-
-
-def _with_action(one: Scorer, action: FilterAction | None) -> Scorer:
-    if action is None or action == "off":
-        return one
-
-    def judge(conversation: Conversation, context: ScoringContext) -> FilterVerdict:
-        found = one.judge(conversation, context)
-        assert isinstance(found, FilterVerdict), f"'{one.name}' gives points: it is no filter, name it under quality.scorers"
-        return found if found.verdict == "keep" else FilterVerdict(action, found.reason)
-
-    return replace(one, judge=judge, action=action)
+    asked = {name: action for name, action in actions.items() if action != "off"}
+    if points := next((name for name in asked if name in OURS), None):
+        raise ConfigError(f"quality.filters: '{points}' gives points and is no filter: name it under quality.scorers")
+    found = tuple(replace(_find(name, "filter"), action=action) for name, action in asked.items())
+    return _check_distinct("quality.filters", [*asked], found)
 
 
 def _check_distinct(where: str, names: Sequence[str], found: tuple[Scorer, ...]) -> tuple[Scorer, ...]:
@@ -72,7 +61,7 @@ def _find(name: str, kind: Literal["scorer", "filter"]) -> Scorer:
         return _load(name, EntryPoint(name, FILTERS.get(name, name), GROUP), kind)
     installed = {one.name: one for one in entry_points(group=GROUP)}
     if name not in installed:
-        known = {*installed, *(FILTERS if kind == "filter" else OURS)}
+        known = {*FILTERS, *installed} - {*OURS} if kind == "filter" else {*OURS, *installed}
         raise ConfigError(f"quality.{kind}s: unknown {kind} '{name}'{nearest(name, known)} Or write module:function.")
     return _load(name, installed[name], kind)
 
@@ -81,8 +70,6 @@ def _load(name: str, where: EntryPoint, kind: str) -> Scorer:
     try:
         with _project_on_path():
             found = where.load()
-    except ConfigError:  # a library that is not installed
-        raise
     except Exception as error:  # importing a module may raise anything
         raise ConfigError(f"quality.{kind}s: '{name}' cannot be loaded: {type(error).__name__}: {error}") from error
     if not isinstance(found, Scorer):

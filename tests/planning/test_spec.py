@@ -177,6 +177,15 @@ def test_a_spec_needs_no_more_than_a_name_a_model_templates_and_axes(tmp_path: P
         ({"parameters": "{since: [1]}"}, "parameters.since: [1] is neither text, number nor true/false"),
         ({"parameters": "{x: .nan}"}, "parameters.x: nan is no number to work with: give a finite one"),
         ({"parameters": "{a b: 1}"}, "parameters.a b: 'a b' cannot be a name here"),
+        ({"quality": "{filters: [5]}"}, "quality.filters[0]: 5 is no filter: write its name, or NAME: ACTION"),
+        (
+            {"quality": "{filters: [{markup: dropp}]}"},
+            "quality.filters[0]: markup: 'dropp' is no action: write drop, revise, mark or",
+        ),
+        ({"quality": "{filters: [{default: drop}]}"}, "quality.filters: 'default' takes no action: name the filters whose"),
+        ({"quality": "{filters: [pii, {pii: mark}]}"}, "quality.filters: 'pii' stands twice"),
+        ({"quality": "{allow: [emojis]}"}, "quality.allow[0]: must be 'markdown', 'lists', 'code',"),
+        ({"language": "english"}, "language: 'english' is no language: write its code of two or three letters"),
     ],
 )
 def test_what_cannot_work_is_said_on_one_line(tmp_path: Path, keys: dict[str, str], said: str) -> None:
@@ -336,9 +345,11 @@ def test_a_spec_comes_back_from_its_text(tmp_path: Path) -> None:
         prices="{input: 0.4, output: 1.6}",
         parameters="{a: 1, b: 1.5, c: true, d: '1'}",
         axes="{persona: [Ä], emotion: [Fear], topic: [x]}",
+        quality="{filters: [default, {markup: off}, {pii: mark}]}",
     )
     again = DatasetSpec.from_text(spec.text())
     assert again == spec
+    assert [one.action for one in again.quality.filters] == [None, "off", "mark"]
     assert [type(value) for value in again.parameters.values()] == [int, float, bool, str]
     json.loads(spec.text())
     with pytest.raises(ConfigError, match="kept by another version of convoforge: unknown key 'old'.*build the dataset again"):

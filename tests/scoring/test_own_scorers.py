@@ -160,3 +160,12 @@ def test_default_stands_for_the_filters_that_are_on_without_a_list_and_one_of_th
     assert find_filters([]) == ()
     with pytest.raises(ConfigError, match=r"quality.filters: unknown filter 'markupp'; did you mean 'markup'"):
         find_filters([FilterChoice(name="markupp")])
+
+
+def test_what_gives_points_is_no_filter(module: Callable[[str], str]) -> None:
+    wrong = "gives points and is no filter: name it under quality.scorers"
+    with pytest.raises(ConfigError, match=f"quality.filters: 'turns' {wrong}"):
+        find_filters([FilterChoice(name="turns", action="drop")])
+    name = module("from convoforge.scoring import *\n@scorer('mine', version=1)\ndef mine(c, x): return Points(1, 1)\n")
+    with pytest.raises(ConfigError, match=f"quality.filters: 'mine' {wrong}"):
+        Rubric((), find_filters([FilterChoice(name=f"{name}:mine")])).score(TALK, ScoringContext())
