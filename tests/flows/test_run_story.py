@@ -51,7 +51,9 @@ def test_a_larger_run_fans_out_and_its_shards_and_its_log_say_what_came_of_it(
     assert re.fullmatch(r"\d+ conversations scored by turns, length, structure", states["score"][1])
     assert states["publish"][1] == f"version 1: {report.accepted} conversations in {report.path}"
     log = wait_for(
-        lambda: (said := operator.log(report.run_id)) and "Finished in state Partial" in said and said, "the whole log", 20
+        lambda: (said := operator.log(report.run_id)) and f"Finished in state Partial('{report.message}" in said and said,
+        "the whole log",
+        20,
     )
     assert "Plan: 104 conversations in 8 cells with claude-sonnet-5-5; 0 accepted already, 104 to make\n" in log
     assert re.search(r"Price: about \$\S+ \(\$\S+ to \$\S+\) \(simulated: nothing is paid\); budget: \$5.00 for the run\n", log)
@@ -77,7 +79,11 @@ def test_each_task_of_a_small_run_says_what_became_of_its_request(
     assert re.fullmatch(r"score \d+, \$0\.\d+", told["Accepted"])
     assert states.keys() >= {"score", "publish", "report"}
     assert all(message for _, message in states.values()), states
-    log = wait_for(lambda: (said := operator.log(report.run_id)) and "Finished in state P" in said and said, "the whole log", 20)
+    log = wait_for(
+        lambda: (said := operator.log(report.run_id)) and f"Finished in state Partial('{report.message}" in said and said,
+        "the whole log",
+        20,
+    )
     assert "Task run failed with" not in log  # Prefect's own line, with everything twice and `NoneType: None`
     left = operator.artifacts(report.run_id)
     assert set(left) == {"markdown"}  # the bar is gone
