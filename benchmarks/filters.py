@@ -10,7 +10,7 @@ from pathlib import Path
 from time import process_time
 
 from benchmarks.labelled import FOLDER, SEEN, Labelled, read_labelled
-from convoforge.planning.spec import FilterChoice
+from convoforge.planning.quality import FilterChoice
 from convoforge.scoring import Scorer
 from convoforge.scoring.filters import FILTERS
 from convoforge.scoring.registry import find_filters

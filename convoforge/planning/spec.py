@@ -9,95 +9,34 @@ import hashlib
 import json
 import os
 import re
-import unicodedata
 from collections.abc import Mapping
-from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    Strict,
-    ValidationError,
-    ValidationInfo,
-    model_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, Strict, ValidationError, model_validator
 
 from convoforge.errors import ConfigError, nearest, shown
 from convoforge.files import find_file
-from convoforge.models import BareWord, Frozen, Label, Scalar
+from convoforge.models import Label, Scalar
 from convoforge.planning.config_files import check, check_folder, list_faults, read_yaml
+from convoforge.planning.quality import QualityRule
+from convoforge.planning.spec_values import (
+    AccountName,
+    Dollars,
+    Share,
+    Slug,
+    SpecSection,
+    SplitName,
+    Values,
+    check_distinct,
+    read_off,
+)
 from convoforge.pricing import PriceOverride
 
 AXES = ("persona", "emotion", "topic", "tier")
 
 ADHOC = "adhoc"
 """The dataset that holds requests which belong to none."""
-
-
-def check_distinct(values: tuple[str, ...]) -> tuple[str, ...]:
-    """The values as they are. Raises `ValueError` where there is none, or two are the same to the eye of a person."""
-    if not values:
-        raise ValueError("may not be empty")
-    seen: dict[str, str] = {}
-    for value in values:
-        look = " ".join(unicodedata.normalize("NFKC", value).casefold().split())
-        if look in seen:
-            twin, value = shown(seen[look]), shown(value)
-            raise ValueError(f"{value} stands twice" if value == twin else f"{twin} and {value} are the same: take one out")
-        seen[look] = value
-    return values
-
-
-def _dollars(value: Any, info: ValidationInfo) -> Any:
-    # YAML reads 0.1 as a float; its shortest text is what the person wrote. Text is for JSON alone: what `text()` has written.
-    if isinstance(value, float | int) and not isinstance(value, bool):
-        return Decimal(f"{value:.15g}" if isinstance(value, float) else value)
-    if isinstance(value, Decimal) or info.mode == "json":
-        return value
-    raise ValueError(f"{shown(value)} is no amount in US dollars, such as 5 or 0.25")
-
-
-def matching(pattern: str, words: str) -> AfterValidator:
-    """Texts of a pattern; `words` say in a message what is allowed."""
-
-    def check(value: str) -> str:
-        if not re.fullmatch(pattern, value):
-            raise ValueError(f"{shown(value)} cannot be a name here: {words}")
-        return value
-
-    return AfterValidator(check)
-
-
-Slug = Annotated[str, matching(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", "up to 64 letters, digits, - and _")]
-"""A name that may become a folder, a file or a limit."""
-
-AccountName = Annotated[str, matching(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}", "up to 40 letters, digits, - and _")]
-"""Who pays: what datasets name that share the budget of a day."""
-
-SplitName = Annotated[str, matching(r"[A-Za-z][A-Za-z0-9_]{0,31}", "up to 32 letters, digits and _, a letter first")]
-"""What `datasets` takes as the name of a split."""
-
-Values = Annotated[tuple[Label, ...], Strict(False), AfterValidator(check_distinct)]
-Dollars = Annotated[Decimal, Strict(False), BeforeValidator(_dollars), Field(gt=0, le=1_000_000, decimal_places=6)]
-Share = Annotated[float, Field(gt=0, lt=1)]
-
-
-class SpecSection(Frozen):
-    """A part of a file that a person writes: `true` is no number there, and neither is "5"."""
-
-    model_config = ConfigDict(strict=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _read_switches(cls, raw: Any) -> Any:
-        if not isinstance(raw, dict):
-            return raw
-        switches = {key for key, field in cls.model_fields.items() if field.annotation is bool}
-        return {key: value.truth if isinstance(value, BareWord) and key in switches else value for key, value in raw.items()}
 
 
 class Axes(SpecSection):
@@ -109,11 +48,6 @@ class Axes(SpecSection):
     tier: Values = ("template",)
 
 
-def _off(value: Any) -> Any:
-    # YAML 1.1 reads a bare `off` as false, and people mean the same by `no`
-    return "off" if value is False or (isinstance(value, str) and value.lower() in ("off", "no", "false")) else value
-
-
 class Generation(SpecSection):
     """How the model is asked: `max_tokens` per answer, thinking included; structured output where the model takes it; temperature
     likewise. `thinking` off is the least thinking that the model can be brought to; `effort` null is the model's own default.
@@ -121,76 +55,10 @@ class Generation(SpecSection):
 
     max_tokens: int = Field(default=4096, ge=256, le=21_000)
     structured: bool = True
-    thinking: Annotated[Literal["off", "adaptive"], BeforeValidator(_off)] = "off"
+    thinking: Annotated[Literal["off", "adaptive"], BeforeValidator(read_off)] = "off"
     effort: Literal["low", "medium", "high", "xhigh", "max"] | None = None
     temperature: float | None = Field(default=None, ge=0, le=1)
     caching: bool = True
-
-
-ScorerName = Annotated[
-    str,
-    matching(
-        r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}|[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*",
-        "a scorer's name, or module:function",
-    ),
-]
-"""A scorer or filter: by the name it is registered under, or by where it lies."""
-
-
-FilterAction = Literal["drop", "revise", "mark", "off"]
-"""What becomes of a conversation in which a filter finds a fault: it is dropped, left to a person, or accepted and marked with the
-filter's name. `off`: the filter is not asked."""
-
-DEFAULT_FILTERS = "default"
-"""Stands in a list of filters for those that suit every dataset."""
-
-
-class FilterChoice(Frozen):
-    """A filter of a spec. Without an `action`, the filter's own decides."""
-
-    name: ScorerName
-    action: FilterAction | None = None
-
-
-def _read_choice(raw: Any) -> Any:
-    """`NAME` or `NAME: ACTION`, as a list in YAML has it."""
-    if isinstance(raw, str):
-        return {"name": raw}
-    if isinstance(raw, dict) and len(raw) == 1 and not raw.keys() & FilterChoice.model_fields.keys():
-        [(name, action)] = raw.items()
-        action = _off(action)
-        if action not in get_args(FilterAction):
-            raise ValueError(f"{name}: {shown(action)} is no action: write drop, revise, mark or off")
-        return {"name": name, "action": action}
-    if not isinstance(raw, dict):
-        raise ValueError(f"{shown(raw)} is no filter: write its name, or NAME: ACTION")  # noqa: TRY004 - pydantic passes on no TypeError
-    return raw
-
-
-def _check_choices(choices: tuple[FilterChoice, ...]) -> tuple[FilterChoice, ...]:
-    names = [choice.name for choice in choices]
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        raise ValueError(f"{shown(twice)} stands twice")
-    if any(choice.name == DEFAULT_FILTERS and choice.action for choice in choices):
-        raise ValueError(f"'{DEFAULT_FILTERS}' takes no action: name the filters whose action is to change")
-    return choices
-
-
-Allowed = Literal["markdown", "lists", "code", "json", "html", "stage_directions", "emoji"]
-"""What the filter `markup` may be told to let pass."""
-
-
-class QualityRule(SpecSection):
-    """A conversation is accepted from `min_score` (1–10) upwards, where no filter rejects it. `filters` are asked in their order;
-    `allow` is what `markup` lets pass; `evaluation` are files of evaluation data, whose copies `contamination` finds."""
-
-    min_score: int = Field(default=6, ge=1, le=10)
-    scorers: Annotated[tuple[ScorerName, ...], Strict(False), AfterValidator(check_distinct)] = ("turns", "length", "structure")
-    filters: Annotated[
-        tuple[Annotated[FilterChoice, BeforeValidator(_read_choice)], ...], Strict(False), AfterValidator(_check_choices)
-    ] = ()
-    allow: Annotated[tuple[Allowed, ...], Strict(False)] = ()
-    evaluation: Annotated[tuple[Label, ...], Strict(False)] = ()
 
 
 class RateLimits(SpecSection):

@@ -27,7 +27,7 @@ from convoforge.files import find_file
 from convoforge.models import ConversationRequest, Label, Prompt, Scalar
 from convoforge.planning.config_files import check, check_folder, read_yaml
 from convoforge.planning.sampling import walk
-from convoforge.planning.spec import Slug, SpecSection, Values, check_distinct, matching
+from convoforge.planning.spec_values import Slug, SpecSection, Values, check_distinct, matching
 
 _GIVEN = {"persona", "emotion", "topic", "tier", "parameters", "variation"}
 _TEXTS = ("system", "prompt", "conversation_system")

@@ -11,7 +11,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Literal
 
 from convoforge.errors import ConfigError, nearest
-from convoforge.planning.spec import DEFAULT_FILTERS, FilterAction, FilterChoice
+from convoforge.planning.quality import DEFAULT_FILTERS, FilterAction, FilterChoice
 from convoforge.project import find_project
 from convoforge.scoring.contract import Scorer
 from convoforge.scoring.filters import DEFAULT, FILTERS

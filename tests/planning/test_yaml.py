@@ -11,7 +11,8 @@ import yaml
 
 from convoforge.errors import ConfigError
 from convoforge.planning.config_files import check, read_yaml
-from convoforge.planning.spec import DatasetSpec, SpecSection, load_spec
+from convoforge.planning.spec import DatasetSpec, load_spec
+from convoforge.planning.spec_values import SpecSection
 from convoforge.planning.templates import Library
 
 SPEC = """

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from convoforge.dataset.acceptance import judge_quality
 from convoforge.errors import ConfigError
 from convoforge.models import Conversation, Quality, Status, Turn
-from convoforge.planning.spec import FilterAction, FilterChoice
+from convoforge.planning.quality import FilterAction, FilterChoice
 from convoforge.scoring import FilterVerdict, Points, Rubric, Scorer, ScoringContext, scorer
 from convoforge.scoring.filters import DEFAULT as ON
 from convoforge.scoring.registry import GROUP, OURS, find_filters, find_scorers

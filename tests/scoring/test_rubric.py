@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convoforge.models import Conversation, Quality, Role, Turn
-from convoforge.planning.spec import QualityRule
+from convoforge.planning.quality import QualityRule
 from convoforge.scoring import Rubric, ScoringContext
 from convoforge.scoring.registry import find_scorers
 

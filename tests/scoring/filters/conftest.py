@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from convoforge.models import Conversation, Role, Turn
-from convoforge.planning.spec import FilterChoice
+from convoforge.planning.quality import FilterChoice
 from convoforge.scoring import FilterVerdict, ScoringContext
 from convoforge.scoring.registry import find_filters
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convoforge.models import Conversation, Turn
-from convoforge.planning.spec import FilterChoice
+from convoforge.planning.quality import FilterChoice
 from convoforge.planning.templates import Library
 from convoforge.scoring import KEEP, ScoringContext
 from convoforge.scoring.registry import find_filters

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.filters import measure
 from benchmarks.labelled import Labelled, read_labelled
-from convoforge.planning.spec import FilterChoice
+from convoforge.planning.quality import FilterChoice
 from convoforge.scoring.filters import DEFAULT, FILTERS
 from convoforge.scoring.registry import find_filters
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convoforge.models import Conversation, ConversationRequest, Turn
-from convoforge.planning.spec import FilterChoice
+from convoforge.planning.quality import FilterChoice
 from convoforge.planning.templates import Library
 from convoforge.scoring import KEEP, ScoringContext
 from convoforge.scoring.filters.grammar import read_grammar
