@@ -71,10 +71,11 @@ def usage() -> dict[str, float]:
 def servers(latency_ms: int = LATENCY_MS) -> Iterator[Servers]:
     """A simulator and a Prefect server, both new, both gone afterwards."""
     from convoforge.orchestration.local_server import use_server
+    from convoforge.orchestration.processes import any_free_port
     from convoforge.simulator.launch import simulator_process
 
     with tempfile.TemporaryDirectory(prefix="convoforge-bench-prefect-") as home:
-        os.environ.update({"PREFECT_HOME": home, "PREFECT_SERVER_API_PORT": "0"})
+        os.environ.update({"PREFECT_HOME": home, "PREFECT_SERVER_API_PORT": str(any_free_port())})
         before = set(psutil.Process().children(recursive=True))
         with simulator_process(latency_ms=latency_ms) as url:
             (simulator,) = set(psutil.Process().children(recursive=True)) - before
