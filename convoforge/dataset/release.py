@@ -23,7 +23,7 @@ from convoforge.models import Provider, Status
 from convoforge.planning.keys import conversation_id, draw_key
 from convoforge.planning.plan import Plan
 from convoforge.pricing import usd
-from convoforge.publish import Layout, Lineage, Published, PublishedRow, check_store, publish
+from convoforge.publish import GROUP_KEYS, Layout, Lineage, Published, PublishedRow, check_store, group_key, outline, publish
 from convoforge.scoring import Rubric
 from convoforge.settings import Folder
 
@@ -38,6 +38,7 @@ class _Chosen:
     revise: array[int]
     refused: array[int]
     why: Sequence[tuple[Status, str]]
+    groups: Mapping[str, tuple[int, int]]
     fingerprint: str
     summary: StatusSummary
 
@@ -71,17 +72,19 @@ def publish_dataset(
     chosen = _choose(ledger, plan, dataset_id)
     why = dict(zip(chosen.revise, chosen.why, strict=True))
     layout = dataset_layout(data_dir, plan.spec.name, plan.provider)
+    group_by = plan.spec.publish.group_by
     try:
         published = publish(
             layout,
-            accepted=lambda: _rows(ledger, chosen.accepted, {}),
-            revise=lambda: chain(_rows(ledger, chosen.revise, why), _refused_rows(ledger, chosen.refused)),
+            accepted=lambda: _rows(ledger, chosen.accepted, {}, group_by),
+            groups=chosen.groups,
+            revise=lambda: chain(_rows(ledger, chosen.revise, why, group_by), _refused_rows(ledger, chosen.refused, group_by)),
             reasons=lambda: ledger.read(read_reasons, of_dataset(dataset_id)),
             reserve=lambda: ledger.write(reserve_version, dataset_id, run_id, now()),
             fingerprint=chosen.fingerprint,
             scorers=Rubric.of(plan.spec, plan.library).version,
             fractions=plan.spec.publish.splits,
-            group_by=plan.spec.publish.group_by,
+            group_by=group_by,
             seed=plan.spec.seed,
             lineage=_lineage(plan, chosen.summary, stale, run_id),
             created_at=now(),
@@ -101,11 +104,14 @@ def publish_dataset(
 def _choose(ledger: Ledger, plan: Plan, dataset_id: int) -> _Chosen:
     status = read_status(ledger, plan, dataset_id)
     beside = [one for one in status.rejected if one.draw.kind is not None]
+    values = {cell.key: cell.values for cell in plan.cells}
+    groups = {key: group_key(each, plan.spec.publish.group_by) for key, each in values.items()}
     return _Chosen(
         accepted=array("q", [draw.request_id for draw in status.accepted]),
         revise=array("q", [one.draw.request_id for one in beside]),
         refused=array("q", [one.draw.request_id for one in status.rejected if one.draw.kind is None]),
         why=[(one.status, one.reason) for one in beside],
+        groups=outline((groups[draw.cell], values[draw.cell]) for draw in status.accepted),
         fingerprint=_fingerprint(status),
         summary=status.summary,
     )
@@ -141,13 +147,15 @@ def _fingerprint(status: DatasetStatus) -> str:
     return digest.hexdigest()
 
 
-def _rows(ledger: Ledger, ids: Sequence[int], verdicts: Mapping[int, tuple[Status, str]]) -> Iterator[PublishedRow]:
+def _rows(
+    ledger: Ledger, ids: Sequence[int], verdicts: Mapping[int, tuple[Status, str]], group_by: Sequence[str]
+) -> Iterator[PublishedRow]:
     with ledger.engine.execution_options(read_only=True).connect() as connection:
         for row in read_answers(connection, ids):
-            yield _row(row, *verdicts.get(row.id, (Status.ACCEPTED, "")))
+            yield _row(row, *verdicts.get(row.id, (Status.ACCEPTED, "")), group_by)
 
 
-def _refused_rows(ledger: Ledger, ids: Sequence[int]) -> Iterator[PublishedRow]:
+def _refused_rows(ledger: Ledger, ids: Sequence[int], group_by: Sequence[str]) -> Iterator[PublishedRow]:
     """Requests that the API refused: without a conversation, with its reason."""
     with ledger.engine.execution_options(read_only=True).connect() as connection:
         for row in read_refused(connection, ids):
@@ -163,6 +171,7 @@ def _refused_rows(ledger: Ledger, ids: Sequence[int]) -> Iterator[PublishedRow]:
                 output_tokens=0,
                 cost_usd=usd(row.cost_pico),
                 generated_at=row.finished_at,
+                split_group=_group_of(row, group_by),
                 status=Status.FAILED,
                 reasons=(row.reason or "the API refused the request",),
             )
@@ -175,7 +184,11 @@ _COLUMNS = (
 """Columns that are called as the ledger's."""
 
 
-def _row(row: Any, status: Status, why: str) -> PublishedRow:
+def _group_of(row: Any, group_by: Sequence[str]) -> str:
+    return group_key([getattr(row, name) for name in GROUP_KEYS], group_by)
+
+
+def _row(row: Any, status: Status, why: str, group_by: Sequence[str]) -> PublishedRow:
     quality = read_quality(row.score, row.results)
     reasons = quality.reasons if quality else ()
     return PublishedRow(
@@ -184,6 +197,7 @@ def _row(row: Any, status: Status, why: str) -> PublishedRow:
         quality=quality,
         prompt_sha256=row.fingerprint_1,
         cost_usd=usd(row.cost_pico),
+        split_group=_group_of(row, group_by),
         status=status,
         reasons=tuple(dict.fromkeys((why, *reasons))) if why else (),
     )

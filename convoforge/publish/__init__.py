@@ -5,10 +5,12 @@ Where they lie is in `layout`.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 from convoforge.errors import ConfigError, nearest
 from convoforge.publish import card, measures, parquet, splits
@@ -17,12 +19,25 @@ from convoforge.publish.layout import Layout
 from convoforge.publish.manifest import Lineage, Manifest, Recipe
 from convoforge.publish.objects import ObjectVersions
 from convoforge.publish.parquet import Rows
-from convoforge.publish.rows import GROUP_KEYS, PublishedRow, columns_sha256
+from convoforge.publish.rows import GROUP_KEYS, PublishedRow, columns_sha256, group_key
+from convoforge.publish.splits import outline
 from convoforge.publish.versions import LocalVersions, Versions
 from convoforge.reasons import Reason
 from convoforge.settings import Folder, ObjectFolder
 
-__all__ = ["Layout", "Lineage", "Published", "PublishedRow", "Rows", "check_store", "publish", "versions_in"]
+__all__ = [
+    "GROUP_KEYS",
+    "Layout",
+    "Lineage",
+    "Published",
+    "PublishedRow",
+    "Rows",
+    "check_store",
+    "group_key",
+    "outline",
+    "publish",
+    "versions_in",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +64,7 @@ def publish(
     layout: Layout,
     *,
     accepted: Rows,
+    groups: splits.Outline,
     revise: Rows,
     reasons: Callable[[], Sequence[Reason]] = tuple,
     reserve: Callable[[], int],
@@ -71,6 +87,9 @@ def publish(
 
     In an object store, where nothing locks, two publishers of the same content at the same moment may make a version each.
 
+    `groups` are the groups of `accepted`, from which the splits are planned before a row is read. A group that an earlier version of the
+    same fractions, `group_by` and seed has stays in its split, also where it has no rows in between.
+
     Raises GenerationValidationError for a row that must not be trained on, ConfigError for a name or splits that cannot work,
     LedgerError for rows or numbers that contradict the ones before, ConvoforgeError where an object store fails.
     """
@@ -85,48 +104,61 @@ def publish(
     )
 
     versions = versions_in(layout)
-    with versions.lock():
-        if held := _held(versions, recipe, allow_fewer):
-            return held
-
-    with versions.staging() as stage:
-        data = parquet.write_splits(stage.version / "data", accepted, recipe, lineage.provider, max_file_bytes)
-        if not data.rows:
-            return _nothing(versions)
-        beside = parquet.write_rejected(stage.rejected, revise, recipe.group_by)
-        figures = measures.measure(data.files, beside)
-        files = manifests.describe(stage.version, "*/*.parquet")
-        sha256 = manifests.data_sha256(files)
-
+    while True:
         with versions.lock():
-            if held := _held(versions, recipe, allow_fewer):  # another publisher was faster
+            if held := _held(versions, recipe, allow_fewer):
                 return held
-            number = versions.next_number(reserve)
-            manifest = Manifest(
-                dataset=layout.name,
-                version=number,
-                config_name=manifests.config_name(layout.name, number, sha256),
-                created_at=created_at,
-                provider=lineage.provider,
-                rows=sum(data.rows.values()),
-                splits=data.rows,
-                needs_revision=figures.statuses["needs_revision"],
-                dropped=figures.statuses["dropped"] + figures.statuses["failed"],
-                refused=figures.statuses["failed"],
-                reasons=tuple(reasons()),
-                data_sha256=sha256,
-                files=files,
-                rejected=manifests.describe_one(beside, layout.rejected(number)) if beside else None,
-                recipe=recipe,
-                allow_fewer=allow_fewer,
-                notes=data.notes,
-                lineage=lineage,
+            placed, notes = _read_groups(versions, recipe)
+
+        with versions.staging() as stage:
+            plan = splits.assign(groups, fractions, seed=seed, placed=placed)
+            data = parquet.write_splits(
+                stage.version / "data", accepted, [*fractions], plan.groups, lineage.provider, max_file_bytes
             )
-            (stage.version / card.NAME).write_text(card.render(manifest, figures, layout.shown(number)), encoding="utf-8")
-            manifest = manifest.model_copy(update={"files": (*files, *manifests.describe(stage.version, card.NAME))})
-            (stage.version / manifests.NAME).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
-            path = versions.make_visible(stage, number)
-            return _published(versions, path, manifest, allow_fewer, unchanged=False)
+            if not data.rows:
+                return _nothing(versions)
+            beside = parquet.write_rejected(stage.rejected, revise)
+            figures = measures.measure(data.files, beside)
+            files = manifests.describe(stage.version, "*/*.parquet")
+            sha256 = manifests.data_sha256(files)
+
+            with versions.lock():
+                if held := _held(versions, recipe, allow_fewer):  # another publisher was faster
+                    return held
+                placed, notes = _read_groups(versions, recipe)
+                if any(placed.get(group, split) != split for group, split in plan.groups.items()):
+                    continue  # another publisher has placed a new group otherwise
+                number = versions.next_number(reserve)
+                manifest = Manifest(
+                    dataset=layout.name,
+                    version=number,
+                    config_name=manifests.config_name(layout.name, number, sha256),
+                    created_at=created_at,
+                    provider=lineage.provider,
+                    rows=sum(data.rows.values()),
+                    splits=data.rows,
+                    needs_revision=figures.statuses["needs_revision"],
+                    dropped=figures.statuses["dropped"] + figures.statuses["failed"],
+                    refused=figures.statuses["failed"],
+                    reasons=tuple(reasons()),
+                    data_sha256=sha256,
+                    files=files,
+                    rejected=manifests.describe_one(beside, layout.rejected(number)) if beside else None,
+                    recipe=recipe,
+                    allow_fewer=allow_fewer,
+                    notes=(*notes, *plan.notes),
+                    lineage=lineage,
+                )
+                _write_groups(stage.version, {**placed, **plan.groups})
+                (stage.version / card.NAME).write_text(card.render(manifest, figures, layout.shown(number)), encoding="utf-8")
+                described = [
+                    *files,
+                    *(manifests.describe_one(stage.version / name, name) for name in (card.NAME, manifests.GROUPS)),
+                ]
+                manifest = manifest.model_copy(update={"files": tuple(described)})
+                (stage.version / manifests.NAME).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+                path = versions.make_visible(stage, number)
+                return _published(versions, path, manifest, allow_fewer, unchanged=False)
 
 
 def versions_in(layout: Layout) -> Versions:
@@ -160,6 +192,24 @@ def _held(versions: Versions, recipe: Recipe, allow_fewer: bool) -> Published | 
             back = version is not good[-1]
             return _published(versions, version.path, version.manifest, allow_fewer, unchanged=True, back=back)
     return None
+
+
+def _read_groups(versions: Versions, recipe: Recipe) -> tuple[dict[str, str], list[str]]:
+    """Where each group of the earlier versions with these splits went, and a note where the newest version has other splits."""
+    good = versions.good()
+    notes = []
+    if good and (changes := recipe.list_changes(good[-1].manifest.recipe)):
+        which = " and ".join(changes)
+        notes.append(f"{which} changed since {good[-1].path.name}: conversations may be in another split")
+    kept = (version for version in reversed(good) if any(file.path == manifests.GROUPS for file in version.manifest.files))
+    same = next((version for version in kept if not recipe.list_changes(version.manifest.recipe)), None)
+    found = json.loads(versions.read(same, manifests.GROUPS)) if same else {}
+    return {group: split for split, groups in found.items() for group in groups}, notes
+
+
+def _write_groups(folder: Path, placed: Mapping[str, str]) -> None:
+    found = {split: sorted(group for group, owner in placed.items() if owner == split) for split in sorted({*placed.values()})}
+    (folder / manifests.GROUPS).write_text(json.dumps(found, indent=0, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _nothing(versions: Versions) -> Published:

@@ -10,13 +10,14 @@ import yaml
 from convoforge.markdown import code, fenced, inline, table_row
 from convoforge.pricing import dollars
 from convoforge.printable import printable
-from convoforge.publish.manifest import Manifest
+from convoforge.publish.manifest import GROUPS, Manifest
 from convoforge.publish.measures import Measures, Spread
 from convoforge.reasons import HEADINGS
 
 NAME = "README.md"
 
 _LONGEST_TABLE = 40
+_LONGEST_LIST = 12
 _STORED = (
     "It takes `pip install s3fs`, and the credentials from the environment (`AWS_ACCESS_KEY_ID` …; `AWS_ENDPOINT_URL` for another "
     "store than Amazon's); `HF_HUB_OFFLINE` must not be set. `LATEST` in the dataset's folder names the latest version.\n\n"
@@ -99,11 +100,17 @@ def _splits(manifest: Manifest, measures: Measures) -> str:
         ),
     )
     key = " + ".join(recipe.group_by)
-    but = ", but for one that fills an empty split" if any("was given to it" in note for note in manifest.notes) else ""
-    notes = "".join(f"\n- {inline(note)}." for note in manifest.notes)
+    lacking = [
+        f"{code(split)} holds no {column} {_list(values)}"
+        for split, columns in measures.lacking.items()
+        for column, values in columns.items()
+    ]
+    notes = "".join(f"\n- {note}." for note in (*map(inline, manifest.notes), *lacking))
     return (
-        f"## Splits\n\n{table}\n\nWhole groups of one {key} go to one split, by a hash of the group's key with seed {recipe.seed}: "
-        f"no group is in two splits (`split_group`), and none moves when others are added{but}.{notes and chr(10) + notes}"
+        f"## Splits\n\n{table}\n\nConversations of one {key} are one group (`split_group`), and no group is in two splits. Groups of "
+        f"earlier versions stay where they were (`{GROUPS}`). New ones go first where they bring values that a split lacks, then by a hash "
+        f"with seed {recipe.seed}: a share differs from what was asked for by up to half a group, or by more where no new group can make "
+        f"up for it.{notes and chr(10) + notes}"
     )
 
 
@@ -184,6 +191,11 @@ def _lineage(manifest: Manifest) -> str:
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     return "\n".join(map(table_row, (head, ("---",) * len(head), *rows)))
+
+
+def _list(values: Sequence[str]) -> str:
+    named = ", ".join(map(inline, values[:_LONGEST_LIST]))
+    return f"{named} and {len(values) - _LONGEST_LIST:,} more" if len(values) > _LONGEST_LIST else named
 
 
 def _shorten(rows: Sequence[tuple[str, ...]]) -> Sequence[tuple[str, ...]]:

@@ -5,6 +5,7 @@ data/
 ├── versions/datasets/NAME/v0002/
 │   ├── README.md                            the card: how to load it, what is in it, where it is from
 │   ├── manifest.json                        the same for programs, with the hash of every file
+│   ├── groups.json                          which split each group of conversations is in, for good
 │   └── data/train-00000-of-00001.parquet    what trains
 └── rejected/datasets/NAME/v0002.parquet     what was not accepted, and why
 

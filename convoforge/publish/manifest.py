@@ -13,6 +13,8 @@ from convoforge.models import Frozen, Provider
 from convoforge.reasons import Reason
 
 NAME = "manifest.json"
+GROUPS = "groups.json"
+"""The groups of each split, those of earlier versions as well: whatever comes back goes where it was."""
 FORMAT = 2
 """1 had what was not accepted inside the version, among `files`."""
 
@@ -46,6 +48,10 @@ class Recipe(Frozen):
     seed: int
     columns_sha256: str = ""
     scorers: str = ""
+
+    def list_changes(self, earlier: Recipe) -> list[str]:
+        """What of it decides about splits and is another than in an earlier version."""
+        return [name for name in ("fractions", "group_by", "seed") if getattr(self, name) != getattr(earlier, name)]
 
 
 class File(Frozen):

@@ -13,7 +13,9 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.compute as pc  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
-_COVERED = ("persona", "emotion", "topic", "tier", "template", "model")
+from convoforge.publish.rows import GROUP_KEYS
+
+_COVERED = (*GROUP_KEYS, "model")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +31,13 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Measures:
-    """`groups`: groups in each split. `coverage`: column → value → rows. `cost_usd` is of the accepted rows, `spent_usd` of the
-    others too. `statuses` count the rows that were not accepted.
+    """`groups`: groups in each split. `coverage`: column → value → rows; `lacking`: split → column → values that only other splits hold.
+    `cost_usd` is of the accepted rows, `spent_usd` of the others too. `statuses` count the rows that were not accepted.
     """
 
     groups: Mapping[str, int]
     coverage: Mapping[str, Counter[str]]
+    lacking: Mapping[str, Mapping[str, Sequence[str]]]
     scores: Counter[int | None]
     turns: Spread
     tokens: Spread
@@ -50,9 +53,19 @@ def measure(data: Mapping[str, Sequence[Path]], revise: Path | None) -> Measures
     paths = [path for some in data.values() for path in some]
     beside = [revise] if revise else []
     cost = _sum(paths, "cost_usd")
+    coverage = {column: {split: _counts(_read(some, column)) for split, some in data.items()} for column in _COVERED}
+    totals = {column: sum(counts.values(), Counter[str]()) for column, counts in coverage.items()}
     return Measures(
         groups={split: pc.count_distinct(_read(some, "split_group")).as_py() for split, some in data.items()},
-        coverage={column: _counts(_read(paths, column)) for column in _COVERED},
+        coverage=totals,
+        lacking={
+            split: {
+                column: missing
+                for column in GROUP_KEYS
+                if (missing := sorted(totals[column].keys() - coverage[column][split].keys()))
+            }
+            for split in data
+        },
         scores=_counts(_read(paths, "score")),
         turns=_spread(_read(paths, "n_turns")),
         tokens=_spread(_read(paths, "n_tokens")),

@@ -63,6 +63,11 @@ class ObjectVersions(Versions):
         found = (trusted(self._data / path, self._manifests[path], lambda file: sizes.get(f"{path}/{file}")) for path in paths)  # noqa: B023
         return [version for version in found if version]
 
+    def read(self, version: Version, name: str) -> bytes:
+        with self._map_errors("read"):
+            text: bytes = self._store.cat_file(f"{version.path}/{name}")
+        return text
+
     def make_visible(self, stage: Stage, number: int) -> ObjectFolder:
         version = f"{self._layout.versions}/{version_name(number)}"
         here = {

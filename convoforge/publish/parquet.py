@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -15,9 +14,7 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from convoforge.errors import LedgerError
 from convoforge.models import Provider
-from convoforge.publish import splits
-from convoforge.publish.manifest import Recipe
-from convoforge.publish.rows import REVISE_SCHEMA, SCHEMA, PublishedRow, check, split_group, to_batch
+from convoforge.publish.rows import REVISE_SCHEMA, SCHEMA, PublishedRow, check, to_batch
 
 GROUP_ROWS = 1_000
 """Rows of a row group: 2 to 5 MB."""
@@ -41,61 +38,41 @@ Rows = Callable[[], Iterator[PublishedRow]]
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What was written, by split, without the splits that hold nothing; and notes about the splits for a person."""
+    """What was written, by split, without the splits that hold nothing."""
 
     files: Mapping[str, Sequence[Path]]
     rows: Mapping[str, int]
-    notes: tuple[str, ...]
 
 
-def write_splits(folder: Path, rows: Rows, recipe: Recipe, provider: Provider, max_bytes: int) -> Written:
-    """Writes every row into the files of its split, in `folder`. Raises GenerationValidationError for a row that breaks a rule.
+def write_splits(
+    folder: Path, rows: Rows, names: Sequence[str], plan: Mapping[str, str], provider: Provider, max_bytes: int
+) -> Written:
+    """Writes every row into the files of its split, in `folder`: `names` are the splits, `plan` says which of them a group goes to.
 
-    Groups go where their hash sends them as they come, so that the rows are read once. Only where that leaves a split empty,
-    which takes a dataset of few groups, they are written again with the groups that have to move. Raises LedgerError if they are
-    others then.
+    Raises GenerationValidationError for a row that breaks a rule, LedgerError for one of a group that nothing was planned for.
     """
     folder.mkdir()
-    placed: dict[str, str] = {}
-    files, counts = _write_pass(folder, rows, recipe, provider, max_bytes, placed)
-    plan = splits.assign(placed, recipe.fractions, seed=recipe.seed)
-    if plan.moved:
-        shutil.rmtree(folder)
-        folder.mkdir()
-        placed, before = dict(plan.groups), sum(counts.values())
-        files, counts = _write_pass(folder, rows, recipe, provider, max_bytes, placed)
-        if sum(counts.values()) != before or placed != plan.groups:
-            raise LedgerError(f"{before} rows to publish had become {sum(counts.values())} when read again: publish once more.")
-    return Written(files, counts, plan.notes)
+    with ExitStack() as stack:
+        files = {name: stack.enter_context(RowFiles(folder, name, schema=SCHEMA, max_bytes=max_bytes)) for name in names}
+        for row in rows():
+            check(row, provider)
+            if row.split_group not in plan:
+                raise LedgerError(f"the group '{row.split_group}' was not there when the splits were planned: publish once more.")
+            files[plan[row.split_group]].add(row)
+        closed = {split: held.close() for split, held in files.items()}
+    return Written(
+        {split: paths for split, paths in closed.items() if paths}, {s: held.rows for s, held in files.items() if held.rows}
+    )
 
 
-def write_rejected(path: Path, rows: Rows, group_by: Sequence[str]) -> Path | None:
+def write_rejected(path: Path, rows: Rows) -> Path | None:
     """Writes what was not accepted to `path`, and returns it; nothing, and None, if there are no such rows."""
-    with RowFiles(path.parent, path.stem, schema=REVISE_SCHEMA, group_by=group_by, max_bytes=sys.maxsize) as files:
+    with RowFiles(path.parent, path.stem, schema=REVISE_SCHEMA, max_bytes=sys.maxsize) as files:
         for row in rows():
             files.add(row)
         for part in files.close():
             return part.rename(path)
     return None
-
-
-def _write_pass(
-    folder: Path, rows: Rows, recipe: Recipe, provider: Provider, max_bytes: int, placed: dict[str, str]
-) -> tuple[dict[str, list[Path]], dict[str, int]]:
-    """One pass over the rows. Groups that `placed` does not know yet are added to it."""
-    with ExitStack() as stack:
-        files = {
-            split: stack.enter_context(RowFiles(folder, split, schema=SCHEMA, group_by=recipe.group_by, max_bytes=max_bytes))
-            for split in recipe.fractions
-        }
-        for row in rows():
-            check(row, provider)
-            group = split_group(row, recipe.group_by)
-            if group not in placed:
-                placed[group] = splits.by_hash(group, recipe.fractions, seed=recipe.seed)
-            files[placed[group]].add(row)
-        closed = {split: held.close() for split, held in files.items()}
-    return {split: paths for split, paths in closed.items() if paths}, {s: held.rows for s, held in files.items() if held.rows}
 
 
 class RowFiles:
@@ -105,11 +82,10 @@ class RowFiles:
     where a file cannot be written; left before `close`, it leaves files that nobody can read.
     """
 
-    def __init__(self, folder: Path, stem: str, *, schema: Any, group_by: Sequence[str], max_bytes: int) -> None:
+    def __init__(self, folder: Path, stem: str, *, schema: Any, max_bytes: int) -> None:
         self._folder = folder
         self._stem = stem
         self._schema = schema
-        self._group_by = group_by
         self._max_bytes = max_bytes
         self.rows = 0
         self._waiting: list[PublishedRow] = []
@@ -146,7 +122,7 @@ class RowFiles:
 
     def _batch(self) -> None:
         if self._waiting:
-            self._batches.append(to_batch(self._waiting, self._group_by, self._schema))
+            self._batches.append(to_batch(self._waiting, self._schema))
             self._waiting.clear()
 
     def _write(self) -> None:

@@ -1,29 +1,48 @@
 """Which split a group of conversations goes to. Pure.
 
-By a hash of the group's key, never by row: conversations of one group resemble each other, and a validation split that holds
-near-copies of what was trained on measures nothing. A group stays where it is whatever groups come or go; the one exception
-is a split that chance leaves empty (four groups at 10 % leave validation empty two times in three).
+Whole groups, never rows: conversations of one group resemble each other, and a validation split that holds near-copies of what was
+trained on measures nothing. A group that was ever published stays in its split. New ones go first where a split lacks values that
+they have, then, by a hash of their key, to each split until it has its share; the largest split takes the others.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from functools import reduce
+from heapq import heapify, heappop, heappush
+from operator import or_
 
 from convoforge.errors import ConfigError, format_count
+
+SLACK = 0.005
+"""Part of all conversations by which a split may exceed its share to hold a value that it lacks."""
+
+Outline = Mapping[str, tuple[int, int]]
+"""The groups of a dataset: of each the number of its conversations, and a bit for each axis value among them."""
 
 
 @dataclass(frozen=True, slots=True)
 class SplitPlan:
-    """Where each group goes (`groups`: group → split), which of them not by their hash (`moved`), and notes about it for a person."""
+    """Where each group goes (`groups`: group → split), and notes about it for a person."""
 
     groups: Mapping[str, str]
-    moved: Mapping[str, str]
     notes: tuple[str, ...]
+
+
+def outline(members: Iterable[tuple[str, Sequence[str]]]) -> Outline:
+    """The groups of conversations, of which each is given by its group and its value of every axis."""
+    rows: Counter[str] = Counter()
+    masks: defaultdict[str, int] = defaultdict(int)
+    bits: dict[tuple[int, str], int] = {}
+    for group, values in members:
+        rows[group] += 1
+        for value in enumerate(values):
+            masks[group] |= bits.setdefault(value, 1 << len(bits))
+    return {group: (count, masks[group]) for group, count in rows.items()}
 
 
 def check_fractions(fractions: Mapping[str, float]) -> None:
@@ -37,42 +56,80 @@ def check_fractions(fractions: Mapping[str, float]) -> None:
         raise ConfigError(f"the fractions of the splits add up to {sum(fractions.values()):g}, not to 1.")
 
 
-def by_hash(group: str, fractions: Mapping[str, float], *, seed: int) -> str:
-    """The split of `group` by its own key alone."""
-    position = _position(group, seed)
-    return next((split for split, (_, end) in _ranges(fractions).items() if position < end), [*fractions][-1])
+def assign(groups: Outline, fractions: Mapping[str, float], *, seed: int, placed: Mapping[str, str]) -> SplitPlan:
+    """The split of every group; `placed` are those of earlier versions.
 
-
-def assign(groups: Iterable[str], fractions: Mapping[str, float], *, seed: int) -> SplitPlan:
-    """The split of every group, by hash; then each split that is empty, in order, is given the group nearest to its range.
-
-    With fewer groups than splits the first splits are filled, the others left out.
+    A split misses its share by no more than half the largest group, or `SLACK`, unless groups that were placed leave it no choice. Each
+    split has a group, if there are enough new ones: the largest split first, then the others in their order.
     """
-    hashed = {group: by_hash(group, fractions, seed=seed) for group in sorted(set(groups))}
-    plan, order, notes = dict(hashed), [*fractions], []
-    for rank, (split, (start, end)) in enumerate(_ranges(fractions).items()):
-        held = Counter(plan.values())
-        if not plan or held[split]:
-            continue
-        # A later split may lose its only group here: it is filled again, or left out, when its turn comes.
-        spare = [group for group, owner in plan.items() if held[owner] > 1 or order.index(owner) > rank]
-        if not spare:
-            notes.append(
-                f"split '{split}' is left out: the dataset has {format_count(len(plan), 'group')}, too few for {len(order)} splits"
-            )
-            continue
-        chosen = min(spare, key=lambda group: (max(start - _position(group, seed), _position(group, seed) - end), group))
-        plan[chosen] = split
-        notes.append(f"split '{split}' would be empty, so the group '{chosen}' was given to it")
-    return SplitPlan(plan, {group: split for group, split in plan.items() if split != hashed[group]}, tuple(notes))
+    largest = max(fractions, key=fractions.__getitem__)
+    table = _Table(groups, largest, seed, placed)
+    used = set(table.plan.values())
+    empty = [split for split in dict.fromkeys((largest, *fractions)) if split not in used]
+    waiting, left_out = empty[: len(table.free)], empty[len(table.free) :]
+    for split in fractions:
+        if split != largest and split not in left_out:
+            waiting = [other for other in waiting if other != split]
+            table.fill(split, fractions[split], keep=len(waiting))
+    plan = {**table.plan, **dict.fromkeys(table.free, largest)}
+    few = format_count(len(plan), "group")
+    return SplitPlan(plan, tuple(f"split '{split}' is left out: of {few}, none is free for it" for split in left_out if plan))
 
 
-def _position(group: str, seed: int) -> float:
-    """A number in [0, 1) that only the group and the seed decide."""
-    digest = hashlib.sha256(f"{seed}\x1f{group}".encode(errors="backslashreplace")).digest()
-    return (int.from_bytes(digest[:8]) >> 11) / 2**53
+class _Table:
+    """Groups on their way into splits: `plan` has those that are placed, `free` the others in the order of their hashes. `_outside` counts,
+    for each value, the groups that are in none of the smaller splits."""
+
+    def __init__(self, groups: Outline, largest: str, seed: int, placed: Mapping[str, str]) -> None:
+        self._groups = groups
+        self.plan = {group: placed[group] for group in groups if group in placed}
+        self.free = dict.fromkeys(sorted(groups.keys() - placed.keys(), key=lambda group: _rank(group, seed)))
+        outside = (group for group in groups if self.plan.get(group, largest) == largest)
+        self._outside = Counter(bit for group in outside for bit in _bits(groups[group][1]))
+
+    def fill(self, split: str, fraction: float, *, keep: int) -> None:
+        """Place free groups in a split until it has its fraction of all conversations; `keep` of them at least stay free."""
+        total, every = (
+            sum(rows for rows, _ in self._groups.values()),
+            reduce(or_, (values for _, values in self._groups.values())),
+        )
+        held = [self._groups[group] for group, owner in self.plan.items() if owner == split]
+        rows, lacking = sum(size for size, _ in held), every & ~reduce(or_, (values for _, values in held), 0)
+
+        def count_new(group: str) -> int:
+            return (self._groups[group][1] & lacking).bit_count()
+
+        def take(group: str, *, slack: float = 0, careful: bool = False, anyway: bool = False) -> None:
+            nonlocal rows, lacking
+            size, values = self._groups[group]
+            fits = len(self.free) > keep and rows + size <= fraction * total + max(size / 2, slack)
+            if anyway or (fits and not (careful and any(self._outside[bit] == 1 for bit in _bits(values)))):
+                del self.free[group]
+                self.plan[group] = split
+                self._outside.subtract(_bits(values))
+                rows, lacking = rows + size, lacking & ~values
+
+        order = [(-count_new(group), rank, group) for rank, group in enumerate(self.free)]
+        heapify(order)
+        while order and order[0][0]:
+            known, rank, group = heappop(order)
+            if -known > count_new(group):  # groups taken since have brought the rest
+                heappush(order, (-count_new(group), rank, group))
+            else:
+                take(group, slack=SLACK * total, careful=True)
+        for careful in (True, False):
+            for group in [*self.free]:
+                take(group, careful=careful)
+        if not rows:
+            take(min(self.free, key=lambda group: self._groups[group][0]), anyway=True)
 
 
-def _ranges(fractions: Mapping[str, float]) -> dict[str, tuple[float, float]]:
-    ends = [*accumulate(fractions.values())]
-    return dict(zip(fractions, zip([0.0, *ends], ends, strict=False), strict=True))
+def _bits(values: int) -> Iterator[int]:
+    while values:
+        bit = values & -values
+        yield bit
+        values ^= bit
+
+
+def _rank(group: str, seed: int) -> tuple[bytes, str]:
+    return hashlib.sha256(f"{seed}\x1f{group}".encode(errors="backslashreplace")).digest(), group

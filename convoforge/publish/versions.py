@@ -81,6 +81,10 @@ class Versions(ABC):
         """The versions that can be trusted, oldest first, those that an older release left beside `latest` among them."""
 
     @abstractmethod
+    def read(self, version: Version, name: str) -> bytes:
+        """A small file of a version. Raises FileNotFoundError where it has none of that name."""
+
+    @abstractmethod
     def make_visible(self, stage: Stage, number: int) -> Folder:
         """Makes what is staged version `number`, at once and for good, and returns where it is. The caller holds the lock."""
 
@@ -231,6 +235,9 @@ class LocalVersions(Versions):
             if version:
                 found.append(version)
         return found
+
+    def read(self, version: Version, name: str) -> bytes:
+        return Path(str(version.path), name).read_bytes()
 
     def make_visible(self, stage: Stage, number: int) -> Path:
         if stage.rejected.exists():  # first, as a version is whole once it is seen; without its version it is nothing to anybody

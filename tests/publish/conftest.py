@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from convoforge.models import Conversation, Quality, ScorerResult, Turn
-from convoforge.publish import Layout, Lineage, Published, PublishedRow, publish
+from convoforge.publish import GROUP_KEYS, Layout, Lineage, Published, PublishedRow, outline, publish
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read once, when datasets is imported
 
@@ -44,14 +44,15 @@ PARTS = {"turns": (2, 3), "length": (2, 3), "structure": (4, 4)}
 
 def make_row(number: int = 0, **changes: Any) -> PublishedRow:
     """An accepted row; another number is another conversation, in one of 12 groups of persona and topic."""
+    persona, topic = changes.get("persona", f"Persona {number % 3}"), changes.get("topic", f"Topic {number % 4}")
     row = PublishedRow(
         conversation_id=f"{number:024x}",
         conversation=talk(f"Question {number}?", "An answer.", "And then?", f"Then {number}."),
         template="advice",
         template_version="1.0",
-        persona=f"Persona {number % 3}",
+        persona=persona,
         emotion="Calm",
-        topic=f"Topic {number % 4}",
+        topic=topic,
         tier="template",
         quality=Quality(8, tuple(ScorerResult(name, 1, *points, None) for name, points in PARTS.items())),
         provider="anthropic",
@@ -63,6 +64,7 @@ def make_row(number: int = 0, **changes: Any) -> PublishedRow:
         cost_usd=Decimal("0.001234567891"),
         run_id="run-1",
         generated_at=NOON,
+        split_group=f"{persona} | {topic}",
     )
     return replace(row, **changes)
 
@@ -79,10 +81,11 @@ class Dataset:
         self.layout = layout
         self.reserve: Callable[[], int] = count(1).__next__
 
-    def publish(self, rows: Iterable[PublishedRow], revise: Iterable[PublishedRow] = (), **changes: Any) -> Published:
-        """Publishes; without a fingerprint of its own every call has different content."""
+    def publish(self, rows: Sequence[PublishedRow], revise: Iterable[PublishedRow] = (), **changes: Any) -> Published:
+        """Publishes; without a fingerprint of its own every call has different content. With `accepted` of other rows, `rows` are planned."""
         values: dict[str, Any] = {
             "accepted": lambda: iter(rows),
+            "groups": outline((row.split_group, [getattr(row, name) for name in GROUP_KEYS]) for row in rows),
             "revise": lambda: iter(revise),
             "reserve": self.reserve,
             "fingerprint": os.urandom(8).hex(),

@@ -58,4 +58,4 @@ match moment:
         stop_at_upload_of("manifest.json")
     case "before LATEST is written":
         ObjectVersions._note_latest = wait_to_be_killed
-Dataset(layout).publish((), accepted=rows if callable(rows) else rows.__iter__, fingerprint="same")
+Dataset(layout).publish(make_rows(24), accepted=rows if callable(rows) else rows.__iter__, fingerprint="same")

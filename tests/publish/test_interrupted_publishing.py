@@ -78,7 +78,7 @@ def test_a_publisher_at_work_is_not_swept_away_by_another(dataset: Any, make_row
         dataset.publish(make_rows(12))
         yield from make_rows(12)
 
-    assert dataset.publish((), accepted=rows).version == 2
+    assert dataset.publish(make_rows(24), accepted=rows).version == 2
     assert [version.manifest.rows for version in versions_in(dataset.layout).good()] == [12, 24]
     assert dataset.latest == "v0002"
 

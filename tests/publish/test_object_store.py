@@ -116,9 +116,18 @@ def test_the_manifest_is_the_last_file_of_a_version_and_latest_comes_after_it(
 
     monkeypatch.setattr(s3fs.S3FileSystem, "_call_s3", watched)
     stored.publish(make_rows(48), make_rows(1, status=Status.DROPPED))
-    assert len(written) == 6
+    assert len(written) == 7
     assert written[0] == "v0001/README.md"
     assert written[-2:] == ["v0001/manifest.json", "LATEST"]
+
+
+def test_groups_stay_in_their_splits_from_version_to_version(stored: Any, bucket: Bucket, make_rows: Rows) -> None:
+    stored.publish(make_rows(5), fractions={"train": 0.5, "validation": 0.5})
+    stored.publish(make_rows(48), fractions={"train": 0.5, "validation": 0.5})
+    first, second = (json.loads(bucket.read(f"v000{number}/groups.json")) for number in (1, 2))
+    assert len(first["train"] + first["validation"]) == 5
+    assert len(second["train"] + second["validation"]) == 12
+    assert all(set(first[split]) < set(second[split]) for split in first)
 
 
 def test_the_two_lines_of_python_on_the_card_work_for_every_version_with_one_cache(

@@ -13,7 +13,7 @@ from support import quality
 
 from convoforge.errors import GenerationValidationError
 from convoforge.models import Conversation, Status, Turn
-from convoforge.publish.rows import REVISE_SCHEMA, SCHEMA, PublishedRow, check, split_group, to_batch, tokens
+from convoforge.publish.rows import REVISE_SCHEMA, SCHEMA, PublishedRow, check, to_batch, tokens
 
 COLUMNS = [
     *("conversation_id", "messages", "template", "template_version", "persona", "emotion", "topic", "tier"),
@@ -64,7 +64,7 @@ def test_every_conversation_that_keeps_the_rules_reads_back_as_it_was(
     rows = [make_row(n, conversation=conversation) for n, conversation in enumerate(conversations)]
     for row in rows:
         check(row, "anthropic")
-    for conversation, row in zip(conversations, to_batch(rows, ["persona"]).to_pylist(), strict=True):
+    for conversation, row in zip(conversations, to_batch(rows).to_pylist(), strict=True):
         system = [] if conversation.system is None else [{"role": "system", "content": conversation.system}]
         assert row["messages"] == [*system, *({"role": turn.role, "content": turn.content} for turn in conversation.turns)]
         assert row["n_turns"] == len(conversation.turns)
@@ -73,7 +73,7 @@ def test_every_conversation_that_keeps_the_rules_reads_back_as_it_was(
 
 def test_a_row_holds_what_it_was_given(make_row: Callable[..., PublishedRow]) -> None:
     row = make_row(5)
-    (read,) = to_batch([row], ["topic", "persona"]).to_pylist()
+    (read,) = to_batch([row]).to_pylist()
     given = {name: getattr(row, name) for name in COLUMNS if hasattr(row, name)}
     assert {name: read[name] for name in given} == given
     assert (read["score"], read["score_turns"], read["score_length"], read["score_structure"]) == (8, 2, 2, 4)
@@ -82,7 +82,7 @@ def test_a_row_holds_what_it_was_given(make_row: Callable[..., PublishedRow]) ->
         ("length", 2, 3),
         ("structure", 4, 4),
     ]
-    assert read["split_group"] == "Topic 1 | Persona 2" == split_group(row, ["topic", "persona"])
+    assert read["split_group"] == "Persona 2 | Topic 1"
     assert read["accepted"] is True
     assert read["cost_usd"] == Decimal("0.001234567891")
 
@@ -93,8 +93,8 @@ def test_the_estimate_of_tokens_counts_a_quarter_of_the_characters_and_four_a_tu
 
 
 def test_a_batch_in_which_a_column_is_all_null_has_the_same_schema(make_rows: Callable[..., list[PublishedRow]]) -> None:
-    assert to_batch(make_rows(3, quality=None, api_request_id=None), ["persona"]).schema.equals(SCHEMA)
-    assert to_batch(make_rows(3), ["persona"]).schema.equals(SCHEMA)
+    assert to_batch(make_rows(3, quality=None, api_request_id=None)).schema.equals(SCHEMA)
+    assert to_batch(make_rows(3)).schema.equals(SCHEMA)
 
 
 TURN = Turn("user", "Hi"), Turn("assistant", "Hello")
@@ -139,7 +139,7 @@ def test_a_time_without_its_zone_is_refused(make_row: Callable[..., PublishedRow
 def test_what_was_not_accepted_is_shown_as_it_came(make_row: Callable[..., PublishedRow]) -> None:
     parsed = make_row(status=Status.NEEDS_REVISION, quality=quality(3, 1, 1, 1), reasons=("short", "half \ud83d"))
     unparsed = make_row(status=Status.DROPPED, quality=None, conversation=None, raw_text="half \ud83d")
-    first, second = to_batch([parsed, unparsed], ["persona"], REVISE_SCHEMA).to_pylist()
+    first, second = to_batch([parsed, unparsed], REVISE_SCHEMA).to_pylist()
     assert (first["status"], first["accepted"], first["reasons"]) == ("needs_revision", False, ["short", "half \\ud83d"])
     assert len(first["messages"]) == 5
     assert (second["messages"], second["n_turns"], second["n_tokens"], second["raw_text"]) == (None, None, None, "half \\ud83d")

@@ -2,86 +2,134 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
+from itertools import product
+from random import Random
+
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from convoforge.errors import ConfigError
-from convoforge.publish.splits import assign, by_hash, check_fractions
+from convoforge.publish.splits import SLACK, Outline, assign, check_fractions, outline
 
 THREE = {"train": 0.8, "validation": 0.1, "test": 0.1}
 
-groups = st.lists(st.text(min_size=1, max_size=20), unique=True, max_size=40)
+members = st.lists(
+    st.tuples(st.sampled_from("abcdefghijklmnop"), st.tuples(st.sampled_from("xyz"), st.sampled_from("123456"))), max_size=60
+)
+"""Conversations: the group of each, and its values of two axes."""
+
 fractions = st.lists(st.integers(1, 20), min_size=1, max_size=4).map(
     lambda parts: {f"split_{n}": part / sum(parts) for n, part in enumerate(parts)}
 )
 seeds = st.integers(0, 2**32)
+Members = list[tuple[str, tuple[str, str]]]
 
 
-@given(groups, fractions, seeds)
-def test_the_same_groups_in_any_order_give_the_same_plan(groups: list[str], fractions: dict[str, float], seed: int) -> None:
-    assert assign(groups, fractions, seed=seed) == assign([*reversed(groups), *groups], fractions, seed=seed)
+def share_of(split: str, plan: Mapping[str, str], groups: Outline) -> float:
+    return sum(groups[group][0] for group in groups if plan[group] == split) / sum(rows for rows, _ in groups.values())
 
 
-@given(groups, fractions, seeds)
-def test_every_group_is_in_one_split_and_the_first_splits_are_filled(
-    groups: list[str], fractions: dict[str, float], seed: int
+def values_of(split: str | None, plan: Mapping[str, str], some: Members) -> set[tuple[int, str]]:
+    return {value for group, values in some if split in (None, plan[group]) for value in enumerate(values)}
+
+
+@given(members, fractions, seeds, st.randoms())
+def test_the_same_conversations_in_any_order_give_the_same_plan(
+    some: Members, fractions: dict[str, float], seed: int, random: Random
 ) -> None:
-    plan = assign(groups, fractions, seed=seed)
-    assert set(plan.groups) == set(groups)
-    assert [split for split in fractions if split in plan.groups.values()] == [*fractions][: len(groups)]
+    mixed = random.sample(some, len(some))
+    assert assign(outline(some), fractions, seed=seed, placed={}) == assign(outline(mixed), fractions, seed=seed, placed={})
 
 
-@given(groups, groups, fractions, seeds)
-def test_a_group_moves_only_to_fill_an_empty_split(
-    some: list[str], others: list[str], fractions: dict[str, float], seed: int
+@given(members, members, members, fractions, seeds)
+def test_no_group_ever_moves_whatever_comes_and_goes(
+    first: Members, second: Members, third: Members, fractions: dict[str, float], seed: int
 ) -> None:
-    before, after = (assign(groups, fractions, seed=seed) for groups in (some, some + others))
-    for group in some:
-        if group not in before.moved and group not in after.moved:
-            assert before.groups[group] == after.groups[group] == by_hash(group, fractions, seed=seed)
+    placed: dict[str, str] = {}
+    for some in (first, second, third, [*first, *second]):
+        plan = assign(outline(some), fractions, seed=seed, placed=placed)
+        assert plan.groups.keys() == {group for group, _ in some}
+        assert placed == {**placed, **{group: split for group, split in plan.groups.items() if group in placed}}
+        placed |= plan.groups
 
 
-@given(groups, fractions, seeds)
-def test_nothing_moves_and_nothing_is_said_when_chance_fills_every_split(
-    groups: list[str], fractions: dict[str, float], seed: int
+@given(members, members, fractions, seeds)
+def test_a_split_misses_its_share_by_half_a_group_or_has_taken_all_it_could(
+    first: Members, second: Members, fractions: dict[str, float], seed: int
 ) -> None:
-    plan = assign(groups, fractions, seed=seed)
-    filled = {by_hash(group, fractions, seed=seed) for group in groups} == set(fractions)
-    assert bool(plan.moved or plan.notes) == (not filled and bool(groups))
+    before = assign(outline(first), fractions, seed=seed, placed={}).groups
+    groups = outline(second)
+    plan = assign(groups, fractions, seed=seed, placed=before).groups
+    total, largest = sum(rows for rows, _ in groups.values()), max(fractions, key=fractions.__getitem__)
+    for split in fractions.keys() - {largest} if groups else ():
+        taken = [groups[group][0] for group, owner in plan.items() if owner == split]
+        new = [groups[group][0] for group, owner in plan.items() if owner == split and group not in before]
+        left = [groups[group][0] for group, owner in plan.items() if owner == largest and group not in before]
+        over = sum(taken) - fractions[split] * total
+        assert over <= max(max(new, default=0) / 2, SLACK * total) + 1e-9 or not new or len(taken) == 1
+        assert (
+            over >= -min(left, default=total) / 2 - 1e-9
+            or len([*plan.values()]) <= len(fractions) + len(before)
+            or len(left) == 1
+        )
 
 
-@settings(deadline=None, max_examples=20)
-@given(seeds)
-def test_fractions_are_approached_with_many_groups(seed: int) -> None:
-    plan = assign((f"group {n}" for n in range(2000)), THREE, seed=seed)
-    placed = [*plan.groups.values()]
-    assert all(abs(placed.count(split) / 2000 - fraction) < 0.05 for split, fraction in THREE.items())
+@given(members, fractions, seeds)
+def test_the_largest_split_is_filled_first_then_the_others_in_their_order(
+    some: Members, fractions: dict[str, float], seed: int
+) -> None:
+    groups = outline(some)
+    plan = assign(groups, fractions, seed=seed, placed={})
+    order = dict.fromkeys((max(fractions, key=fractions.__getitem__), *fractions))
+    assert set(plan.groups.values()) == set([*order][: len(groups)])
+    assert len(plan.notes) == (max(len(order) - len(groups), 0) if groups else 0)
 
 
-def test_no_release_moves_a_group_to_another_split() -> None:
-    placed = [by_hash(f"Persona {n} | Topic", THREE, seed=7) for n in range(8)]
-    assert placed == ["validation", "train", "train", "test", "train", "train", "train", "train"]
+@given(members, seeds)
+def test_what_two_groups_have_stays_in_the_largest_split(some: Members, seed: int) -> None:
+    plan = assign(outline(some), {"train": 0.9, "validation": 0.1}, seed=seed, placed={}).groups
+    if [*plan.values()].count("validation") > 1:  # one is needed so that the split is not empty
+        groups_with = Counter(value for _, value in {(group, value) for group, values in some for value in enumerate(values)})
+        assert {value for value, number in groups_with.items() if number > 1} <= values_of("train", plan, some)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_validation_has_its_share_and_every_value_and_keeps_both_as_the_dataset_grows(seed: int) -> None:
+    """As large as a dataset of 14 personas and 18 topics in which a hash gave validation 6.8 %, with 11 of the personas."""
+    size = {pair: Random(str(pair)).randint(20, 52) for pair in product(range(15), range(18))}
+    placed: dict[str, str] = {}
+    for personas in (4, 14, 15):
+        some = [(f"{p} | {t}", (f"p{p}", f"t{t}")) for (p, t), rows in size.items() if p < personas for _ in range(rows)]
+        placed |= (plan := assign(outline(some), THREE, seed=seed, placed=placed).groups)
+        for split, fraction in THREE.items():
+            assert abs(share_of(split, plan, outline(some)) - fraction) < 0.01
+            # 7 of 72 groups cannot hold 18 topics
+            assert values_of(split, plan, some) == values_of(None, plan, some) or personas == 4
+
+
+def test_no_release_places_a_group_elsewhere() -> None:
+    placed = assign(outline((f"Persona {n}", ("p", "t")) for n in range(10)), THREE, seed=7, placed={}).groups
+    assert {group: split for group, split in placed.items() if split != "train"} == {
+        "Persona 5": "validation",
+        "Persona 0": "test",
+    }
 
 
 def test_another_seed_splits_otherwise() -> None:
-    names = [f"group {n}" for n in range(100)]
-    assert assign(names, THREE, seed=1).groups != assign(names, THREE, seed=2).groups
+    groups = outline((f"group {n}", ("p", "t")) for n in range(100))
+    assert assign(groups, THREE, seed=1, placed={}).groups != assign(groups, THREE, seed=2, placed={}).groups
 
 
-def test_an_empty_split_is_given_one_whole_group_and_a_note_says_which() -> None:
-    plan = assign(["a", "b", "c"], {"train": 0.999999, "validation": 0.000001}, seed=0)
-    (moved,) = plan.moved
-    assert [*plan.groups.values()].count("train") == 2
-    assert plan.groups[moved] == "validation"
-    assert plan.notes == (f"split 'validation' would be empty, so the group '{moved}' was given to it",)
-
-
-def test_a_single_group_trains_and_the_other_splits_are_left_out_with_a_note() -> None:
-    for seed in range(20):
-        plan = assign(["only"], THREE, seed=seed)
-        assert plan.groups == {"only": "train"}
-        assert [note.split(":")[0] for note in plan.notes][-2:] == ["split 'validation' is left out", "split 'test' is left out"]
+def test_a_split_that_no_group_is_free_for_is_left_out_and_a_note_says_so() -> None:
+    plan = assign(outline([("only", ("p", "t"))]), THREE, seed=7, placed={})
+    assert plan.groups == {"only": "train"}
+    assert plan.notes == (
+        "split 'validation' is left out: of 1 group, none is free for it",
+        "split 'test' is left out: of 1 group, none is free for it",
+    )
 
 
 @pytest.mark.parametrize(
