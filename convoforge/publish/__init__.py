@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -20,8 +21,8 @@ from convoforge.publish.manifest import Lineage, Manifest, Recipe
 from convoforge.publish.objects import ObjectVersions
 from convoforge.publish.parquet import Rows
 from convoforge.publish.rows import GROUP_KEYS, PublishedRow, columns_sha256, group_key
-from convoforge.publish.splits import outline
-from convoforge.publish.versions import LocalVersions, Versions
+from convoforge.publish.splits import join_alike, outline
+from convoforge.publish.versions import LocalVersions, Version, Versions
 from convoforge.reasons import Reason
 from convoforge.settings import Folder, ObjectFolder
 
@@ -33,7 +34,9 @@ __all__ = [
     "PublishedRow",
     "Rows",
     "check_store",
+    "find_groups",
     "group_key",
+    "join_alike",
     "outline",
     "publish",
     "versions_in",
@@ -167,6 +170,20 @@ def versions_in(layout: Layout) -> Versions:
     return ObjectVersions(layout, data) if isinstance(data, ObjectFolder) else LocalVersions(layout, data)
 
 
+def find_groups(
+    layout: Layout, ids: AbstractSet[str], *, fractions: Mapping[str, float], group_by: Sequence[str], seed: int
+) -> dict[str, str]:
+    """The groups with which some conversations were published last, by id, in versions of the same fractions, `group_by` and seed."""
+    versions, found = versions_in(layout), dict[str, str]()
+    recipe = Recipe(fingerprint="", fractions=fractions, group_by=tuple(group_by), seed=seed)
+    for version in _split_alike(versions.good(), recipe):
+        for file in version.manifest.files:
+            if file.path.startswith("data/") and (missing := ids - found.keys()):
+                with versions.open(version, file.path) as opened:
+                    found |= parquet.read_groups(opened, missing)
+    return found
+
+
 def check_store(layout: Layout) -> None:
     """Raises ConvoforgeError where a dataset's object store cannot be opened or read: better before paying than after."""
     if isinstance(layout.data, ObjectFolder):
@@ -201,10 +218,18 @@ def _read_groups(versions: Versions, recipe: Recipe) -> tuple[dict[str, str], li
     if good and (changes := recipe.list_changes(good[-1].manifest.recipe)):
         which = " and ".join(changes)
         notes.append(f"{which} changed since {good[-1].path.name}: conversations may be in another split")
-    kept = (version for version in reversed(good) if any(file.path == manifests.GROUPS for file in version.manifest.files))
-    same = next((version for version in kept if not recipe.list_changes(version.manifest.recipe)), None)
-    found = json.loads(versions.read(same, manifests.GROUPS)) if same else {}
-    return {group: split for split, groups in found.items() for group in groups}, notes
+    same = next(_split_alike(good, recipe), None)
+    if same is None:
+        return {}, notes
+    with versions.open(same, manifests.GROUPS) as file:
+        return {group: split for split, groups in json.load(file).items() for group in groups}, notes
+
+
+def _split_alike(good: Sequence[Version], recipe: Recipe) -> Iterator[Version]:
+    """The versions that are split by the same rule, newest first."""
+    for version in reversed(good):
+        if not recipe.list_changes(version.manifest.recipe) and any(f.path == manifests.GROUPS for f in version.manifest.files):
+            yield version
 
 
 def _write_groups(folder: Path, placed: Mapping[str, str]) -> None:

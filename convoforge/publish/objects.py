@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import IO
 
 from convoforge.errors import ConfigError, ConvoforgeError, LedgerError
 from convoforge.publish import card
@@ -63,10 +64,10 @@ class ObjectVersions(Versions):
         found = (trusted(self._data / path, self._manifests[path], lambda file: sizes.get(f"{path}/{file}")) for path in paths)  # noqa: B023
         return [version for version in found if version]
 
-    def read(self, version: Version, name: str) -> bytes:
-        with self._map_errors("read"):
-            text: bytes = self._store.cat_file(f"{version.path}/{name}")
-        return text
+    @contextmanager
+    def open(self, version: Version, name: str) -> Iterator[IO[bytes]]:
+        with self._map_errors("read"), self._store.open(f"{version.path}/{name}") as file:
+            yield file
 
     def make_visible(self, stage: Stage, number: int) -> ObjectFolder:
         version = f"{self._layout.versions}/{version_name(number)}"

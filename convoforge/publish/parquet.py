@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.compute as pc  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from convoforge.errors import LedgerError
@@ -73,6 +74,15 @@ def write_rejected(path: Path, rows: Rows) -> Path | None:
         for part in files.close():
             return part.rename(path)
     return None
+
+
+def read_groups(file: IO[bytes], ids: Collection[str]) -> dict[str, str]:
+    """The groups of those of some conversations that a file holds."""
+    wanted, found = pa.array(ids, pa.string()), dict[str, str]()
+    for batch in pq.ParquetFile(file).iter_batches(columns=["conversation_id", "split_group"], use_threads=False):
+        held = batch.filter(pc.is_in(batch["conversation_id"], wanted))
+        found.update(zip(held["conversation_id"].to_pylist(), held["split_group"].to_pylist(), strict=True))
+    return found
 
 
 class RowFiles:

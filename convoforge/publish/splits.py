@@ -45,6 +45,30 @@ def outline(members: Iterable[tuple[str, Sequence[str]]]) -> Outline:
     return {group: (count, masks[group]) for group, count in rows.items()}
 
 
+def join_alike(pairs: Iterable[tuple[str, str]], own: Mapping[str, str], published: Mapping[str, str]) -> dict[str, str]:
+    """The group of each conversation that resembles another one: conversation → group. `pairs` are those that resemble each other, `own`
+    the groups they would have alone, in the order of the dataset, `published` those with which some were published.
+
+    A published one stays in its group. Another one joins the nearest published one that it resembles, directly or through others, or
+    else the first of those. Two published ones in different splits may so get a third between them: only then are copies in two splits.
+    """
+    alike: defaultdict[str, list[str]] = defaultdict(list)
+    for one, other in sorted({(min(pair), max(pair)) for pair in pairs}):
+        alike[one].append(other)
+        alike[other].append(one)
+    found: dict[str, str] = {}
+
+    def join(names: Iterable[str], groups: Mapping[str, str]) -> None:
+        found.update(reached := {name: groups[name] for name in names if name in alike and name not in found})
+        while reached:
+            found.update(reached := {other: found[name] for name in reached for other in alike[name] if other not in found})
+
+    join([name for name in own if name in published], published)
+    for name in own:
+        join([name], own)
+    return found
+
+
 def check_fractions(fractions: Mapping[str, float]) -> None:
     """Raises ConfigError unless the names are ones `datasets` takes and the fractions are positive and add up to 1."""
     for name, fraction in fractions.items():

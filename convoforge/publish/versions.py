@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from convoforge.errors import LedgerError
 from convoforge.files import create_file, make_folder, make_private
@@ -81,8 +82,8 @@ class Versions(ABC):
         """The versions that can be trusted, oldest first, those that an older release left beside `latest` among them."""
 
     @abstractmethod
-    def read(self, version: Version, name: str) -> bytes:
-        """A small file of a version. Raises FileNotFoundError where it has none of that name."""
+    def open(self, version: Version, name: str) -> AbstractContextManager[IO[bytes]]:
+        """A file of a version, to be read. Raises FileNotFoundError where it has none of that name."""
 
     @abstractmethod
     def make_visible(self, stage: Stage, number: int) -> Folder:
@@ -236,8 +237,8 @@ class LocalVersions(Versions):
                 found.append(version)
         return found
 
-    def read(self, version: Version, name: str) -> bytes:
-        return Path(str(version.path), name).read_bytes()
+    def open(self, version: Version, name: str) -> IO[bytes]:
+        return Path(str(version.path), name).open("rb")
 
     def make_visible(self, stage: Stage, number: int) -> Path:
         if stage.rejected.exists():  # first, as a version is whole once it is seen; without its version it is nothing to anybody

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convoforge.errors import ConfigError
-from convoforge.publish.splits import SLACK, Outline, assign, check_fractions, outline
+from convoforge.publish.splits import SLACK, Outline, assign, check_fractions, join_alike, outline
 
 THREE = {"train": 0.8, "validation": 0.1, "test": 0.1}
 
@@ -145,3 +145,28 @@ def test_a_split_that_no_group_is_free_for_is_left_out_and_a_note_says_so() -> N
 def test_fractions_that_cannot_work_are_refused(fractions: dict[str, float], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         check_fractions(fractions)
+
+
+names = st.integers(0, 12).map(str)
+
+
+@given(
+    st.lists(st.tuples(names, names).filter(lambda pair: pair[0] != pair[1])),
+    st.dictionaries(names, st.sampled_from("xyz")),
+    st.randoms(),
+)
+def test_what_resembles_is_one_group_and_what_was_published_keeps_its_own(
+    pairs: list[tuple[str, str]], published: dict[str, str], random: Random
+) -> None:
+    own = {str(n): f"group {n}" for n in range(13)}
+    found = join_alike(pairs, own, published)
+    assert found.keys() == {name for pair in pairs for name in pair}
+    assert all(found[name] == published[name] for name in found.keys() & published.keys())
+    assert all(found[one] == found[other] for one, other in pairs if not published)
+    assert found == join_alike([pair[::-1] for pair in random.sample(pairs, len(pairs))], own, published)
+
+
+def test_a_conversation_joins_the_published_one_that_it_resembles_and_chains_follow() -> None:
+    own = {name: name.upper() for name in "abcdefg"}
+    pairs = [("a", "b"), ("b", "c"), ("d", "e"), ("f", "c")]
+    assert join_alike(pairs, own, {"c": "C", "g": "G"}) == {"a": "C", "b": "C", "c": "C", "f": "C", "d": "D", "e": "D"}

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
-from convoforge.publish import PublishedRow
+from convoforge.publish import PublishedRow, find_groups
 
 Rows = Callable[..., list[PublishedRow]]
 
@@ -89,3 +90,16 @@ def test_a_version_whose_groups_are_not_as_they_were_written_is_none(dataset: An
     published = dataset.publish(make_rows(24), fingerprint="same")
     (published.path / "groups.json").unlink()
     assert dataset.publish(make_rows(24), fingerprint="same").version == 2
+
+
+def test_the_groups_that_conversations_were_published_with_are_found_in_whatever_version_has_them_last(
+    dataset: Any, make_rows: Rows
+) -> None:
+    rule: dict[str, Any] = {"fractions": {"train": 0.75, "validation": 0.25}, "group_by": ("persona", "topic"), "seed": 7}
+    rows = make_rows(30)
+    dataset.publish([replace(rows[0], split_group="another's"), *rows[1:20]])
+    dataset.publish(rows[10:])
+    ids = {row.conversation_id for row in rows}
+    found = find_groups(dataset.layout, ids | {"unknown"}, **rule)
+    assert found == {row.conversation_id: row.split_group for row in rows} | {rows[0].conversation_id: "another's"}
+    assert find_groups(dataset.layout, ids, **rule | {"seed": 8}) == {}
