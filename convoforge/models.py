@@ -185,13 +185,15 @@ class Quality:
 class Prompt:
     """What is sent, rendered: the text for the model, and the system turn that the published conversation will carry.
 
-    `shared`: the system text is the same in every request of its template, and so worth keeping in the API's prompt cache.
+    `shared`: the system text is the same in every request of its template, and so worth keeping in the API's prompt cache. `drawn` are the
+    parameters and variation lines in it, as JSON: {"parameters": {...}, "variation": {...}}.
     """
 
     system: str
     user: str
     conversation_system: str | None = None
     shared: bool = False
+    drawn: str = field(default="", compare=False)
 
 
 class ConversationRequest(Frozen):
@@ -266,12 +268,13 @@ class Reply:
 @dataclass(frozen=True, slots=True)
 class Asked:
     """What is kept of a request that was sent, beside its answer: its fingerprint, the template's version, the system turn to
-    publish, the temperature that was wished for."""
+    publish, the temperature that was wished for, and the prompt's parameters and variation lines."""
 
     fingerprint: str
     template_version: str
     conversation_system: str | None
     temperature: float | None
+    drawn: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,7 +106,8 @@ class RecordedAnswer:
 
 def asked_of(prompt: Prompt, model: str, settings: Generation, template_version: str) -> Asked:
     """The part of a sent request that the ledger keeps."""
-    return Asked(request_fingerprint(model, prompt, settings), template_version, prompt.conversation_system, settings.temperature)
+    fingerprint = request_fingerprint(model, prompt, settings)
+    return Asked(fingerprint, template_version, prompt.conversation_system, settings.temperature, prompt.drawn)
 
 
 def record_answer(
@@ -148,6 +149,7 @@ def record_answer(
         temperature_applied=reply.temperature_applied,
         scored=found if keep_score else None,
         content_hash=content_hash(conversation) if conversation else None,
+        drawn=asked.drawn or None,
     )
     completion = Completion(
         intent,

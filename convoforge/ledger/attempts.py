@@ -46,7 +46,7 @@ class Intent:
 @dataclass(frozen=True, slots=True)
 class AnswerRow:
     """An answer: the turns as JSON, or the raw text if it holds no conversation. `scored` is only set if the answer is not scored
-    later. `system` is the template's system turn, never one that the model wrote."""
+    later. `system` is the template's system turn, never one that the model wrote; `drawn` is the prompt's."""
 
     conversation_id: str
     fingerprint: str
@@ -60,6 +60,7 @@ class AnswerRow:
     temperature_applied: bool
     scored: Scored | None = None
     content_hash: str | None = None
+    drawn: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from sqlalchemy import (
     true,
 )
 
-HEAD = "0006"
+HEAD = "0007"
 """Revision of the newest migration, and so this release's schema version. Revisions increase, and are compared as text."""
 
 
@@ -199,6 +199,7 @@ answers = Table(
     Column("raw_text", Text),
     Column("reason", Text),
     Column("template_version", String(80), nullable=False),
+    Column("drawn", Text),  # parameters and variation lines in the prompt, as JSON
     Column("temperature", Float),
     Column("temperature_applied", Boolean, nullable=False),
     Column("generated_at", UTCDateTime, nullable=False),

@@ -8,6 +8,7 @@ values, parameters) is data for a template, never template code.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import unicodedata
 import uuid
@@ -184,13 +185,14 @@ class Template(SpecSection):
 
         Raises `ConfigError` for invalid parameters, and if the texts cannot be rendered with these values.
         """
+        parameters, variation = self.settings(request.parameters), self._pick(request, draw)
         values = {
             "persona": _Group(persona.model_dump()),
             "emotion": request.emotion,
             "topic": request.topic,
             "tier": request.tier,
-            "parameters": _Group(self.settings(request.parameters)),
-            "variation": _Group(self._pick(request, draw)),
+            "parameters": _Group(parameters),
+            "variation": _Group(variation),
         }
         try:
             system, prompt, conversation_system = (part.render(values).strip() for part in self._compiled)
@@ -199,7 +201,10 @@ class Template(SpecSection):
         if not system or not prompt:
             empty = "prompt" if system else "system"
             raise ConfigError(f"template '{self.name}' does not render: nothing is left of `{empty}`")
-        return Prompt(system, prompt, conversation_system or None, self.shared)
+        drawn = json.dumps(
+            {"parameters": parameters, "variation": variation}
+        )  # orjson refuses half a surrogate pair and large numbers
+        return Prompt(system, prompt, conversation_system or None, self.shared, drawn)
 
     def _pick(self, request: ConversationRequest, draw: int) -> dict[str, str]:
         cell = f"{request.persona}\x1f{request.emotion}\x1f{request.topic}\x1f{request.tier}"

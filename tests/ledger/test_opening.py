@@ -16,7 +16,7 @@ from convoforge.ledger.migrations import known_versions
 from convoforge.ledger.tables import HEAD
 
 COLUMNS = {
-    "answers": "attempt content_hash content_key conversation_id fingerprint generated_at kind raw_text reason "
+    "answers": "attempt content_hash content_key conversation_id drawn fingerprint generated_at kind raw_text reason "
     "rejection request_id results rubric score system temperature "
     "temperature_applied template_version turns",
     "batches": "api_batch_id api_ended_at api_key api_status created_at ended_at endpoint given_up_at id looked_at "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from itertools import pairwise
@@ -65,6 +66,7 @@ def test_a_prompt_holds_what_was_asked_for(tmp_path: Path) -> None:
     }
     prompt = render(tmp_path, request(), **keys)
     assert prompt == Prompt("You write.", "Ann/Fear/debt/template/low/a question", "Be kind to Ann.", shared=True)
+    assert json.loads(prompt.drawn) == {"parameters": {"complexity": "low"}, "variation": {"opening": "a question"}}
     assert render(tmp_path, request(complexity="high"), **keys).user == "Ann/Fear/debt/template/high/a question"
 
 

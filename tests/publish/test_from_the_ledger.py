@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 import pytest
 from publish.conftest import files_of_at_most
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from convoforge.dataset.release import publish_dataset
 from convoforge.dataset.status import score_dataset
@@ -145,6 +145,13 @@ def test_a_system_turn_that_the_model_wrote_is_dropped_and_the_conversation_kept
     assert booked.conversation.system is None
     assert systems_of(without_system.publish()) == [None, None]
     assert (PLANTED in booked.outcome(6, 1).reason) == (PLANTED in str(system))
+
+
+def test_the_ledger_keeps_what_was_drawn_for_an_answer(without_system: Recorded) -> None:
+    without_system.answer(0, turns(0))
+    kept = without_system.ledger.read(lambda connection: connection.execute(select(answers.c.drawn)).scalar_one())
+    assert kept == without_system.plan.prompt(without_system.plan.cells[0], 0).drawn
+    assert json.loads(kept).keys() == {"parameters", "variation"}
 
 
 def test_what_was_dropped_is_noted_in_the_ledger(without_system: Recorded) -> None:
