@@ -10,6 +10,7 @@ import yaml
 from convoforge.markdown import code, fenced, inline, table_row
 from convoforge.pricing import dollars
 from convoforge.printable import printable
+from convoforge.publish.lengths import recommend_length
 from convoforge.publish.manifest import GROUPS, Manifest
 from convoforge.publish.measures import Measures, Spread
 from convoforge.reasons import HEADINGS
@@ -53,11 +54,6 @@ def loading(address: str, split: str, name: str) -> str:
     return f'from datasets import load_dataset\n{name} = load_dataset({what}, split="{split}")'
 
 
-def recommended_length(tokens: Spread) -> int:
-    """A `max_length` (tokens) that cuts no conversation: a quarter above the longest estimate, in whole 256s."""
-    return -(-tokens.maximum * 5 // 4 // 256) * 256
-
-
 def _front_matter(manifest: Manifest) -> str:
     config = {
         "config_name": manifest.config_name,
@@ -85,7 +81,7 @@ def _loading(manifest: Manifest, measures: Measures, address: str) -> str:
         f"{fenced(loading(address, first, first), 'python')}\n\n"
         f"{_STORED if '://' in address else ''}"
         "`messages` is a list of `{role, content}`, the system turn first where there is one; it trains as it is.\n\n"
-        f"Set the trainer's `max_length` to **{recommended_length(measures.tokens):,}** tokens. {_TRAINERS}.\n\n"
+        f"Set the trainer's `max_length` to **{recommend_length(measures.tokens.maximum):,}** tokens. {_TRAINERS}.\n\n"
         "Anthropic's terms restrict training models on Claude's outputs without authorization: see that you have it."
     )
 
@@ -132,8 +128,8 @@ def _lengths(measures: Measures) -> str:
     ]
     return (
         f"## Length\n\n{_table(('of a conversation', 'least', 'median', '95 %', '99 %', 'most'), rows)}\n\n"
-        "`n_turns` leaves the system turn out. `n_tokens` is an estimate: a quarter of the characters, rounded up, and 4 for each "
-        "turn, the system turn among them. It reads English about right and other languages low."
+        "`n_turns` leaves the system turn out. `n_tokens` is an estimate by characters and their scripts: a quarter for one of ASCII, 1.5 for "
+        "a Chinese one, and 4 for each turn. `convoforge check` counts with your model's own tokenizer."
     )
 
 

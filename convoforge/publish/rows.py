@@ -19,6 +19,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 
 from convoforge.errors import GenerationValidationError
 from convoforge.models import Conversation, Provider, Quality, Status
+from convoforge.publish.lengths import count_tokens
 
 _TEXT, _COUNT, _TOKENS = pa.string(), pa.int32(), pa.int64()  # what an API says of tokens has no bound of ours
 _TURN = pa.struct([("role", _TEXT), ("content", _TEXT)])
@@ -117,15 +118,6 @@ def group_key(values: Sequence[str], group_by: Sequence[str]) -> str:
     return " | ".join([values[GROUP_KEYS.index(name)] for name in group_by])
 
 
-def tokens(conversation: Conversation) -> int:
-    """An estimate of a conversation's length in tokens: a quarter of its characters, rounded up, and 4 for each turn.
-
-    Exact counts depend on the tokenizer of the model that will be trained, which is not known here.
-    """
-    characters = sum([len(turn.content) for turn in conversation.turns]) + len(conversation.system or "")
-    return -(-characters // 4) + 4 * (len(conversation.turns) + (conversation.system is not None))
-
-
 _REQUIRED = (
     "conversation_id",
     "template",
@@ -189,7 +181,7 @@ def _encodes(text: str) -> bool:
 
 _DERIVED: Mapping[str, Callable[[PublishedRow], object]] = {
     "n_turns": lambda row: row.conversation and len(row.conversation.turns),
-    "n_tokens": lambda row: row.conversation and tokens(row.conversation),
+    "n_tokens": lambda row: row.conversation and count_tokens(row.conversation),
     "score": lambda row: row.quality and row.quality.score,
     "score_turns": lambda row: row.quality and row.quality.points("turns"),
     "score_length": lambda row: row.quality and row.quality.points("length"),

@@ -17,9 +17,7 @@ from support import quality
 from convoforge.models import Conversation, Status
 from convoforge.printable import printable_line
 from convoforge.publish import PublishedRow
-from convoforge.publish.card import recommended_length
 from convoforge.publish.manifest import Lineage, Manifest
-from convoforge.publish.measures import Spread
 from convoforge.reasons import Reason
 
 Rows = Callable[..., list[PublishedRow]]
@@ -114,11 +112,6 @@ def test_scores_and_lengths_are_told(dataset: Any, make_rows: Rows, talk: Callab
     assert "Set the trainer's `max_length` to **2,560** tokens" in card
     assert "| n_turns | 2 | 4 | 4 | 4 | 4 |" in card
     assert "2,008 |" in card
-
-
-@pytest.mark.parametrize(("longest", "length"), [(1, 256), (204, 256), (205, 512), (4096, 5120)])
-def test_the_recommended_length_leaves_a_quarter_of_room(longest: int, length: int) -> None:
-    assert recommended_length(Spread(1, 1, 1, 1, longest)) == length
 
 
 def test_lineage_splits_and_terms_are_told(dataset: Any, make_rows: Rows) -> None:

@@ -13,7 +13,8 @@ from support import quality
 
 from convoforge.errors import GenerationValidationError
 from convoforge.models import Conversation, Status, Turn
-from convoforge.publish.rows import REVISE_SCHEMA, SCHEMA, PublishedRow, check, to_batch, tokens
+from convoforge.publish.lengths import count_tokens
+from convoforge.publish.rows import REVISE_SCHEMA, SCHEMA, PublishedRow, check, to_batch
 
 COLUMNS = [
     *("conversation_id", "messages", "template", "template_version", "persona", "emotion", "topic", "tier"),
@@ -68,7 +69,7 @@ def test_every_conversation_that_keeps_the_rules_reads_back_as_it_was(
         system = [] if conversation.system is None else [{"role": "system", "content": conversation.system}]
         assert row["messages"] == [*system, *({"role": turn.role, "content": turn.content} for turn in conversation.turns)]
         assert row["n_turns"] == len(conversation.turns)
-        assert row["n_tokens"] == tokens(conversation)
+        assert row["n_tokens"] == count_tokens(conversation)
 
 
 def test_a_row_holds_what_it_was_given(make_row: Callable[..., PublishedRow]) -> None:
@@ -85,11 +86,6 @@ def test_a_row_holds_what_it_was_given(make_row: Callable[..., PublishedRow]) ->
     assert read["split_group"] == "Persona 2 | Topic 1"
     assert read["accepted"] is True
     assert read["cost_usd"] == Decimal("0.001234567891")
-
-
-def test_the_estimate_of_tokens_counts_a_quarter_of_the_characters_and_four_a_turn(talk: Callable[..., Conversation]) -> None:
-    assert tokens(talk("12345", "1234", system=None)) == 3 + 2 * 4
-    assert tokens(talk("12345", "1234", system="1234")) == 4 + 3 * 4
 
 
 def test_a_batch_in_which_a_column_is_all_null_has_the_same_schema(make_rows: Callable[..., list[PublishedRow]]) -> None:
