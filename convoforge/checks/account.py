@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-from convoforge.checks.finding import Finding, bad, good, warning
 from convoforge.errors import ClaudeAPIError, ConfigError
+from convoforge.finding import Finding, bad, good, warning
 from convoforge.planning.spec import DatasetSpec
 from convoforge.rate import KINDS, fingerprint
 from convoforge.settings import WITHOUT_TOKEN_COUNTS, Settings

@@ -9,8 +9,8 @@ from pathlib import Path
 from sqlalchemy import Connection, inspect, select
 from sqlalchemy.engine import make_url
 
-from convoforge.checks.finding import Finding, bad, good, warning
 from convoforge.costs.summary import cost_summary
+from convoforge.finding import Finding, bad, good, warning
 from convoforge.ledger import Ledger
 from convoforge.ledger.budgets import list_budget_scopes, name_account, read_spent
 from convoforge.ledger.tables import HEAD, datasets, metadata

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from convoforge.checks.finding import Finding, bad, good, warning
+from convoforge.finding import Finding, bad, good, warning
 from convoforge.orchestration.server_home import auth_path, prefect_home
 from convoforge.project import find_project
 from convoforge.settings import Settings

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
 from convoforge.checks.account import check_account_and_clock
-from convoforge.checks.finding import Finding, bad
 from convoforge.checks.ledger import check_ledger, check_spending
 from convoforge.checks.machine import check_disk, check_permissions, check_versions
 from convoforge.checks.server import check_server
 from convoforge.checks.specs import check_specs, read_specs
 from convoforge.errors import ConvoforgeError
+from convoforge.finding import Finding, bad
 from convoforge.settings import Settings
 
 

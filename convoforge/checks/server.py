@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from convoforge.checks.finding import Finding, bad, good, warning
+from convoforge.finding import Finding, bad, good, warning
 from convoforge.orchestration.schedules import Schedule, read_schedules
 from convoforge.orchestration.server_api import admits, ask, speaks
 from convoforge.orchestration.server_home import AUTH, URL, find_access, log_path, prefect_home, read_note

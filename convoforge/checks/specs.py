@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from convoforge.checks.finding import Finding, bad, good, warning
 from convoforge.errors import ConfigError
+from convoforge.finding import Finding, bad, good, warning
 from convoforge.planning.config_files import check_folder
 from convoforge.planning.model_facts import snapshot_date, snapshot_facts
 from convoforge.planning.options import BuildOptions, resolve_spec

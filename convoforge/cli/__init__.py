@@ -43,6 +43,8 @@ COMMANDS = {
     "show": "Print accepted conversations of a dataset, to be read.",
     "costs": "Show what was spent, on what, and what came of it.",
     "publish": "Publish a new version from what the ledger holds; generate nothing.",
+    "check": "Check what a trainer would do with a published version: lengths, roles, chat template, duplicates, leakage, columns.",
+    "export": "Write a published version as files of another format: sharegpt, alpaca, openai, llamafactory, axolotl.",
     "limits": "Show the rate limits that all runs share, in requests a minute, or change one while they go on.",
     "doctor": "Check key, limits, prices, ledger, disk, server, schedules and workers; say what to do.",
     "generate": "Generate one conversation and print it.",

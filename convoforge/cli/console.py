@@ -6,6 +6,7 @@ import json
 import os
 import re
 import sys
+import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TextIO
@@ -164,6 +165,22 @@ def print_turns(turns: Iterable[Turn]) -> None:
     for turn in turns:
         out.print(f"[{colours[turn.role]}]{turn.role}[/]")
         out.print(Padding(escape(turn.content), (0, 2), expand=False), soft_wrap=False)
+
+
+def show_progress(steps: Iterable[int], total: int, what: str, *, quiet: bool = False) -> None:
+    """Go through `steps`, each of which says how many of `total` are done; what takes over two seconds has a bar at a terminal."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    bar = Progress(TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=errors, transient=True)
+    task, begun = bar.add_task(what, total=total), time.monotonic()
+    try:
+        for done in steps:
+            bar.update(task, completed=done)
+            if errors.is_terminal and not quiet and time.monotonic() - begun > 2:
+                bar.start()
+    finally:
+        if bar.live.is_started:
+            bar.stop()
 
 
 def duration(seconds: float) -> str:

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from cyclopts import Parameter
-from rich.markup import escape
-from rich.table import Table
 
 from convoforge.cli.console import out, print_json
+from convoforge.cli.findings import count_findings, show_finding
 from convoforge.cli.parameters import DONE, FAILED, AsJson
 from convoforge.orchestration.local_server import stop_server
 from convoforge.settings import Settings
-
-if TYPE_CHECKING:
-    from convoforge.checks.finding import Finding
-
-MARKS = {"good": "[green]✓[/green]", "warning": "[yellow]![/yellow]", "bad": "[red]✗[/red]"}
 
 
 def doctor(
@@ -38,24 +32,13 @@ def doctor(
     for one in run_checks(Settings(), datetime.now(UTC)):
         findings.append(one)
         if not as_json:
-            out.print(_show(one))
-    counts = {state: sum(one.state == state for one in findings) for state in MARKS}
+            out.print(show_finding(one))
+    counts = count_findings(findings)
     if as_json:
         print_json({"findings": [asdict(one) for one in findings], **counts})
     else:
         out.print(f"\n{counts['good']} good, {counts['warning']} to know, {counts['bad']} to mend")
     return FAILED if counts["bad"] else DONE
-
-
-def _show(one: Finding) -> Table:
-    """A finding, wrapped beside the name of its check, and below it what to do."""
-    table = Table.grid(padding=(0, 1, 0, 0))
-    for width in (1, 14, None):
-        table.add_column(width=width, overflow="fold")
-    table.add_row(MARKS[one.state], f"[bold]{one.check}[/bold]", escape(one.what))
-    if one.todo:
-        table.add_row("", "", f"[yellow]→ {escape(one.todo)}[/yellow]")
-    return table
 
 
 def _stop_server(*, as_json: bool) -> int:

@@ -13,6 +13,10 @@ DONE, FAILED, WRONG_INPUT, ENDED_SHORT, STOPPED = 0, 1, 2, 3, 130
 AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON object as the last line.")]
 Simulate = Annotated[bool, Parameter(negative="", help="Let a local simulator answer: no key, no cost.")]
 Simulated = Annotated[bool, Parameter(negative="", help="Look at what the simulator wrote, instead of real data.")]
+VersionNumber = Annotated[
+    int | None,
+    Parameter(name="--version", validator=Number(gte=1), help="Number of a published version. Without it: the latest."),
+]
 Positive = Parameter(validator=Number(gte=1))
 AboveZero = Parameter(validator=Number(gt=0))
 Share = Parameter(validator=Number(gt=0, lt=1))

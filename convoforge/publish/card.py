@@ -12,7 +12,7 @@ from convoforge.pricing import dollars
 from convoforge.printable import printable
 from convoforge.publish.lengths import recommend_length
 from convoforge.publish.manifest import GROUPS, Manifest
-from convoforge.publish.measures import Measures, Spread
+from convoforge.publish.measures import Measures
 from convoforge.reasons import HEADINGS
 
 NAME = "README.md"
@@ -128,8 +128,8 @@ def _lengths(measures: Measures) -> str:
     ]
     return (
         f"## Length\n\n{_table(('of a conversation', 'least', 'median', '95 %', '99 %', 'most'), rows)}\n\n"
-        "`n_turns` leaves the system turn out. `n_tokens` is an estimate by characters and their scripts: a quarter for one of ASCII, 1.5 for "
-        "a Chinese one, and 4 for each turn. `convoforge check` counts with your model's own tokenizer."
+        "`n_turns` leaves the system turn out. `n_tokens` is an estimate by characters and their scripts: a quarter for one of ASCII, 1.5 "
+        "for a Chinese one, and 4 for each turn. `convoforge check` counts with your model's own tokenizer."
     )
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import accumulate
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -95,3 +98,10 @@ def _counts(column: Any) -> Counter[Any]:
 def _spread(column: Any) -> Spread:
     points = pc.quantile(column, q=[0, 0.5, 0.95, 0.99, 1], interpolation="higher")
     return Spread(*(int(point) for point in points.to_pylist()))
+
+
+def spread_counts(counts: Counter[int]) -> Spread:
+    """How numbers are spread, of which each was met as often as `counts` says. Raises ValueError where there is none."""
+    ranked = sorted(counts.items())
+    ends = [*accumulate(times for _, times in ranked)]
+    return Spread(*(ranked[bisect_left(ends, ceil(share * (ends[-1] - 1)) + 1)][0] for share in (0, 0.5, 0.95, 0.99, 1)))

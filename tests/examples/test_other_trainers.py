@@ -14,6 +14,10 @@ from pathlib import Path
 import pytest
 from training import read_replies
 
+from convoforge.publish.reading import find_published
+from convoforge.training.export import Export
+from convoforge.training.formats import Target
+
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 ROOT = Path(__file__).resolve().parent.parent.parent
 EXAMPLES = ROOT / "examples"
@@ -83,3 +87,35 @@ def test_the_versions_that_are_installed_are_those_of_the_readme() -> None:
     installed = re.findall(r"(\w+)==([\d.]+)", (ROOT / "Makefile").read_text().partition("\ntrainers:")[2].partition("; do")[0])
     rows = re.findall(r"^\| ([\w-]+) \|.*\| ([\d.]+) \|$", (EXAMPLES / "README.md").read_text(), re.MULTILINE)
     assert [(name.lower().replace("-", ""), version) for name, version in rows] == installed
+
+
+@pytest.mark.parametrize("target", ["llamafactory", "sharegpt", "alpaca"])
+def test_llamafactory_teaches_the_same_from_an_export(target: Target, published: Path, chat_model: Path, tmp_path: Path) -> None:
+    folder = export_to(target, published, tmp_path / target)
+    own = folder / "train.yaml"
+    wishes = {
+        "model_name_or_path": str(chat_model),
+        "dataset_dir": str(folder),
+        "output_dir": str(tmp_path / "out"),
+        "use_cpu": True,
+        "overwrite_cache": True,
+    }
+    config = own if own.exists() else EXAMPLES / "llama_factory" / "train.yaml"
+    found = load("llamafactory", tmp_path, str(config), json.dumps(wishes))
+    for split in ("train", "validation"):
+        assert sorted(found[split]) == sorted(taught(published, split, "<|im_end|>\n"))
+
+
+def test_axolotl_teaches_the_same_from_an_export(published: Path, chat_model: Path, tmp_path: Path) -> None:
+    folder = export_to("axolotl", published, tmp_path / "axolotl")
+    wishes = {"base_model": str(chat_model), "output_dir": str(tmp_path), "dataset_prepared_path": str(tmp_path / "prepared")}
+    found = load("axolotl", folder, str(folder / "axolotl.yaml"), json.dumps({**wishes, "sequence_len": 8192}))
+    for split in ("train", "validation"):
+        assert sorted(found[split]) == sorted(taught(published, split, "<|im_end|>"))
+
+
+def export_to(target: Target, published: Path, folder: Path) -> Path:
+    """The published version as files of another format."""
+    version = find_published(published.parents[2], published.parent.name, simulated=True)
+    assert [*Export(version, target, folder, overwrite=False).run()]
+    return folder

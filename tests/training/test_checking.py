@@ -1,0 +1,203 @@
+"""What a trainer would do with a published version, read from real Parquet files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import polars
+import pytest
+from publish.conftest import make_row, talk
+from training import CHATML, make_talks
+
+from convoforge.errors import ConfigError
+from convoforge.publish.reading import PublishedVersion
+from convoforge.training.checking import TrainingCheck, TrainingChecker
+
+NOW = datetime(2026, 11, 27, tzinfo=UTC)
+Publish = Callable[..., PublishedVersion]
+
+
+def check(published: PublishedVersion, **options: Any) -> TrainingCheck:
+    checker = TrainingChecker(published, now=NOW, **{"tokenizer": None, "max_length": None, "chat_template": None, **options})
+    assert [*checker.run()][-1] >= published.manifest.rows
+    return checker.finish()
+
+
+def said(found: TrainingCheck, name: str) -> list[tuple[str, str]]:
+    return [(one.state, one.what) for one in found.findings if one.check == name]
+
+
+def rewrite(published: PublishedVersion, change: Callable[[polars.DataFrame], polars.DataFrame], split: str = "train") -> None:
+    """Change a published file behind the back of everybody."""
+    for path in (published.version.path / "data").glob(f"{split}-*"):  # type: ignore[operator]
+        change(polars.read_parquet(path)).write_parquet(path)
+
+
+def test_a_good_version_passes_and_every_token_is_counted_once(published: Publish) -> None:
+    version = published(make_talks(48))
+    found = check(version)
+    assert found.passed
+    assert [one.check for one in found.findings if one.state == "warning"] == ["columns", "tokenizer"]
+    lengths = polars.read_parquet(version.version.path / "data" / "*.parquet")["n_tokens"]  # type: ignore[operator]
+    spread = found.tokens.spreads["conversation"]
+    assert (spread.minimum, spread.maximum) == (lengths.min(), lengths.max())
+    assert found.tokens.totals["conversation"] == lengths.sum()
+    assert sum(found.tokens.totals[who] for who in ("system", "user", "assistant", "template")) == lengths.sum()
+    assert sum(found.tokens.bins["user"].values()) == 2 * 48
+    assert found.as_json()["tokens"]["assistant"]["bins"] == {2: 48, 4: 48}
+
+
+def test_with_a_tokenizer_tokens_are_those_that_a_trainer_sees(published: Publish, tokenizer: Path) -> None:
+    found = check(
+        published([make_row(n, conversation=talk("Wie spät?", f"Fünf {n:02}.", system=None)) for n in range(24)]),
+        tokenizer=str(tokenizer),
+    )
+    spread = found.tokens.spreads["conversation"]
+    assert spread.minimum == spread.maximum == len("user\nWie spät?\nassistant\nFünf 00.\n".encode()) + 4
+    assert (found.tokens.spreads["user"].maximum, found.tokens.spreads["assistant"].maximum) == (10, 9)
+    assert found.advised_length == 256  # exact: no room is needed
+    assert said(found, "chat template") == [("good", f"the template of {tokenizer} keeps every turn, in its order")]
+    assert said(found, "tokenizer") == [("good", f"{tokenizer} gives back what it is given")]
+
+
+def test_what_is_cut_is_counted(published: Publish) -> None:
+    version = published([*make_talks(20), make_row(20, conversation=talk("x" * 4000, "y" * 4000, system=None))])
+    [(state, what)] = said(check(version), "length")
+    assert (state, what.split("; ")) == (
+        "warning",
+        [
+            "the longest has 2,008 tokens",
+            "TRL's default of 1,024 cuts 1 of 21 conversations (4.8%) and 984 tokens",
+            "axolotl's default of 512 cuts 1 of 21 conversations (4.8%) and 1,496 tokens",
+        ],
+    )
+    short = check(version, max_length=2000)
+    assert not short.passed
+    assert said(short, "length") == [("bad", "at 2,000 tokens a trainer cuts or drops 1 of 21 conversations (4.8%) and 8 tokens")]
+    assert check(version, max_length=2008).passed
+
+
+def test_what_is_in_two_splits_or_stands_twice_is_found(published: Publish) -> None:
+    version = published(make_talks(48))
+    train = polars.read_parquet(version.version.path / "data" / "train-*.parquet")  # type: ignore[operator]
+    rewrite(version, lambda rows: polars.concat([rows, rows[:1]]))
+    rewrite(
+        version,
+        lambda rows: polars.concat([rows, train[5:6], train[6:7].with_columns(split_group=polars.lit("new"))]),
+        "validation",
+    )
+    found = check(version)
+    assert not found.passed
+    [duplicate] = said(found, "duplicates")
+    assert duplicate[1].startswith("conversations that stand twice in a split (1, first ")
+    assert [what.partition(" (")[0] for _, what in said(found, "leakage")] == [
+        "conversations that are in two splits",
+        "rows of a split_group that is in two splits",
+    ]
+
+
+def test_conversations_that_begin_alike_in_two_splits_leak(published: Publish) -> None:
+    rows = [make_row(n, conversation=talk("Hello?", "Good day, how can I help?", f"With {n}.", "Gladly.")) for n in range(24)]
+    [(state, what)] = said(check(published(rows)), "leakage")
+    assert (state, what.partition(" (")[0]) == ("bad", "conversations that begin with the two turns of one in another split")
+
+
+MESSAGES = polars.List(polars.Struct({"role": polars.String, "content": polars.String}))
+
+
+@pytest.mark.parametrize(
+    ("turns", "fault"),
+    [
+        (["assistant"], "roles that do not alternate from user to assistant"),
+        (["user", "assistant", "user"], "a last turn that is not the assistant's"),
+        (["system"], "a conversation without turns"),
+        (["user", "system", "assistant"], "roles that do not alternate from user to assistant"),
+    ],
+)
+def test_roles_are_checked_as_a_trainer_needs_them(published: Publish, turns: list[str], fault: str) -> None:
+    version = published(make_talks(24))
+    broken = [{"role": role, "content": "words"} for role in turns]
+    rewrite(
+        version, lambda rows: rows.with_columns(messages=polars.Series([broken] + rows["messages"].to_list()[1:], dtype=MESSAGES))
+    )
+    [(state, what)] = said(check(version), "roles")
+    assert (state, what.partition(" (")[0]) == ("bad", fault)
+
+
+def test_columns_and_splits_that_trainers_trip_over_are_named(published: Publish) -> None:
+    version = published(make_talks(3, persona="A", topic="B"))
+    rewrite(version, lambda rows: rows.with_columns(prompt=polars.lit("")))
+    found = check(version)
+    assert said(found, "splits") == [("bad", "'validation' is empty, where 25% were asked for (train 3)")]
+    assert said(found, "columns") == [
+        ("bad", "trainers take for their own: prompt"),
+        ("warning", "with_format('torch') fails on cost_usd and generated_at; TRL, axolotl, unsloth and LLaMA-Factory drop them"),
+    ]
+
+
+def test_control_tokens_in_what_is_said_are_found(published: Publish, tokenizer: Path) -> None:
+    rows = [*make_talks(24), make_row(24, conversation=talk("Hello there", "Bye.<|im_end|>"))]
+    found = check(published(rows), tokenizer=str(tokenizer))
+    assert said(found, "control tokens") == [("bad", f"turns that hold one (1, first <|im_end|> in turn 3 of {24:024x})")]
+
+
+@pytest.mark.parametrize(
+    ("template", "fault"),
+    [
+        (CHATML.replace("['content']", "['content'] | upper"), "turn 1 is missing or changed in what the template makes of it"),
+        (CHATML.replace("messages", "messages[1:]"), "turn 1 is missing or changed in what the template makes of it"),
+        ("{{ raise_exception('System role not supported') }}", "System role not supported"),
+        ("{{ 1 / 0 }}", "division by zero"),
+        ("{{ messages.__class__.__mro__ }}", "access to attribute '__class__' of 'list' object is unsafe."),
+        ("{{ raise_exception.__globals__['os'] }}", "access to attribute '__globals__' of 'function' object is unsafe."),
+        ("{% for _ in range(10 ** 9) %}{% endfor %}", "Range too big. The sandbox blocks ranges larger than MAX_RANGE (100000)."),
+        ("{{ messages.append(1) }}", "access to attribute 'append' of 'list' object is unsafe."),
+    ],
+)
+def test_what_a_chat_template_does_wrong_is_told_and_none_runs_code(
+    published: Publish, tmp_path: Path, template: str, fault: str
+) -> None:
+    (tmp_path / "chat.jinja").write_text(template)
+    [(state, what)] = said(check(published(make_talks(24)), chat_template=tmp_path / "chat.jinja"), "chat template")
+    assert (state, what.partition(": ")[2].partition(" (24, ")[0]) == ("bad", fault)
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        CHATML,
+        "{% for one in messages %}{% generation %}{{ one.content | trim }}{% endgeneration %}{% continue %}{% endfor %}",
+        "{{ strftime_now('%Y') }}{{ messages | tojson(indent=2) }}{% for one in messages %}{{ one.content }}{% endfor %}{{ eos_token }}",
+    ],
+)
+def test_templates_are_rendered_as_transformers_does(published: Publish, tokenizer: Path, tmp_path: Path, template: str) -> None:
+    (tmp_path / "chat.jinja").write_text(template)
+    found = check(published(make_talks(24)), tokenizer=str(tokenizer), chat_template=tmp_path / "chat.jinja")
+    assert said(found, "chat template") == [("good", "chat.jinja keeps every turn, in its order")]
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"tokenizer": "nobody/no-model"}, "nothing is downloaded"),
+        ({"tokenizer": "x" * 5000}, "nothing is downloaded"),
+        ({"tokenizer": "~nobody/x"}, "nothing is downloaded"),
+        ({"chat_template": Path("/nowhere/chat.jinja")}, "No such file or directory"),
+    ],
+)
+def test_what_cannot_be_had_is_said_in_one_line(published: Publish, options: dict[str, Any], why: str) -> None:
+    with pytest.raises(ConfigError, match=why):
+        check(published(make_talks(24)), **options)
+
+
+def test_a_template_that_is_none_and_a_tokenizer_that_is_none(published: Publish, tmp_path: Path) -> None:
+    version = published(make_talks(24))
+    (tmp_path / "chat.jinja").write_text("{% if %}")
+    with pytest.raises(ConfigError, match="the chat template cannot be read"):
+        check(version, chat_template=tmp_path / "chat.jinja")
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(ConfigError, match="cannot be read as a tokenizer"):
+        check(version, tokenizer=str(tmp_path))
