@@ -76,7 +76,7 @@ class TokenCounter:
         fault = None
         if self._template is not None:
             try:
-                text, spans = self._template.render(messages), []
+                text, spans = self._template.render(messages), list[tuple[int, int]]()
                 for number, content in enumerate(map(str.strip, contents), 1):
                     start = text.find(content, spans[-1][1] if spans else 0)
                     if start < 0:
