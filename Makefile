@@ -64,7 +64,7 @@ lint: $(TOOLS)  ## lint, types and import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-check: $(TOOLS)  ## lint, and every test that needs no server and starts no command: before each commit
+check: $(TOOLS)  ## lint, and every test that needs no server, starts no command and waits for no clock: before each commit
 	@$(MAKE) --no-print-directory --jobs 2 lint quick  # types are checked while the tests wait for the disk
 
 quick: $(TOOLS)

@@ -30,11 +30,11 @@ SERVER_FIXTURES = {"prefect_server", "postgres", "s3_server", "simulator", "simu
 SERVER_PARAMETERS = {"prefect", "postgresql"}
 """Parameters for which a fixture asks for one of these servers while the test runs."""
 
-SERVER_FOLDERS = {"api", "deployments", "examples", "flows", "orchestration", "simulator", "storm"}
-"""Folders whose tests start servers themselves."""
+SERVER_FOLDERS = {"api", "deployments", "examples", "flows", "orchestration", "rate", "simulator", "storm"}
+"""Folders whose tests start servers themselves, or wait for the clock, as those of the limiters do."""
 
 settings.register_profile("test", deadline=None)  # no test asserts a speed: machines are busy with other things
-settings.register_profile("check", settings.get_profile("test"), max_examples=20)  # for `make check`; `make test` draws a hundred
+settings.register_profile("check", settings.get_profile("test"), max_examples=10)  # for `make check`; `make test` draws a hundred
 settings.load_profile("test")
 
 LONGEST_FOLDERS = {"flows", "deployments", "orchestration", "cli", "generation"}

@@ -545,6 +545,7 @@ def test_no_error_keeps_the_sdk_s_own_where_a_traceback_would_show_it() -> None:
         assert KEY not in "".join(traceback.format_exception(error))
 
 
+@pytest.mark.server  # it starts a process
 def test_a_run_begins_before_the_sdk_is_imported() -> None:
     code = "import sys, convoforge.flows.build_dataset, convoforge.claude; print('anthropic' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -152,6 +152,7 @@ def begin_story(connection: Connection) -> Story:
     return Story(connection, found)
 
 
+@pytest.mark.server  # it takes seconds; the property of test_accepted.py is tried by `make check`
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(happenings, min_size=8, max_size=40), st.lists(periods, min_size=1, max_size=3))
 def test_whatever_happens_budgets_and_costs_are_what_the_rows_say(
