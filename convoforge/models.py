@@ -134,7 +134,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class ScorerResult:
-    """What one scorer or filter said: `points` out of `maximum`, or a `verdict` (keep, drop, revise, mark); and why, if it falls
+    """What one scorer or filter said: `points` out of `maximum`, or a `verdict` (keep, drop, revise, mark, redact); and why, if it falls
     short."""
 
     name: str
@@ -147,7 +147,9 @@ class ScorerResult:
     @property
     def why(self) -> str:
         """The reason as a person reads it; a filter's is named after it."""
-        return f"{self.name}: {self.reason or self.verdict}" if self.verdict in ("drop", "revise", "mark") else self.reason
+        return (
+            f"{self.name}: {self.reason or self.verdict}" if self.verdict in ("drop", "revise", "mark", "redact") else self.reason
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +166,13 @@ class Quality:
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """Names of the filters that found something and only marked it."""
-        return tuple(one.name for one in self.results if one.verdict == "mark")
+        """Names of the filters that found something and only marked it, or had it redacted."""
+        return tuple(one.name for one in self.results if one.verdict in ("mark", "redact"))
+
+    @property
+    def redacted(self) -> bool:
+        """Whether the conversation is published with pseudonyms."""
+        return any(one.verdict == "redact" for one in self.results)
 
     @property
     def rejection(self) -> tuple[str, str] | None:

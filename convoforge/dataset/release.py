@@ -18,7 +18,7 @@ from convoforge.errors import ConvoforgeError
 from convoforge.ledger import Ledger
 from convoforge.ledger.attempts import read_quality
 from convoforge.ledger.requests import read_answers, read_conversation, read_refused
-from convoforge.ledger.runs import keep_version, reserve_version
+from convoforge.ledger.runs import keep_version, read_pseudonym_key, reserve_version
 from convoforge.models import Provider, Status
 from convoforge.planning.keys import conversation_id, draw_key
 from convoforge.planning.plan import Plan
@@ -72,13 +72,15 @@ def publish_dataset(
     chosen = _choose(ledger, plan, dataset_id)
     why = dict(zip(chosen.revise, chosen.why, strict=True))
     layout = dataset_layout(data_dir, plan.spec.name, plan.provider)
-    group_by = plan.spec.publish.group_by
+    group_by, key = plan.spec.publish.group_by, ledger.read(read_pseudonym_key, dataset_id)
     try:
         published = publish(
             layout,
-            accepted=lambda: _rows(ledger, chosen.accepted, {}, group_by),
+            accepted=lambda: _rows(ledger, chosen.accepted, {}, group_by, key),
             groups=chosen.groups,
-            revise=lambda: chain(_rows(ledger, chosen.revise, why, group_by), _refused_rows(ledger, chosen.refused, group_by)),
+            revise=lambda: chain(
+                _rows(ledger, chosen.revise, why, group_by, key), _refused_rows(ledger, chosen.refused, group_by)
+            ),
             reasons=lambda: ledger.read(read_reasons, of_dataset(dataset_id)),
             reserve=lambda: ledger.write(reserve_version, dataset_id, run_id, now()),
             fingerprint=chosen.fingerprint,
@@ -148,11 +150,11 @@ def _fingerprint(status: DatasetStatus) -> str:
 
 
 def _rows(
-    ledger: Ledger, ids: Sequence[int], verdicts: Mapping[int, tuple[Status, str]], group_by: Sequence[str]
+    ledger: Ledger, ids: Sequence[int], verdicts: Mapping[int, tuple[Status, str]], group_by: Sequence[str], key: bytes
 ) -> Iterator[PublishedRow]:
     with ledger.engine.execution_options(read_only=True).connect() as connection:
         for row in read_answers(connection, ids):
-            yield _row(row, *verdicts.get(row.id, (Status.ACCEPTED, "")), group_by)
+            yield _row(row, *verdicts.get(row.id, (Status.ACCEPTED, "")), group_by, key)
 
 
 def _refused_rows(ledger: Ledger, ids: Sequence[int], group_by: Sequence[str]) -> Iterator[PublishedRow]:
@@ -188,12 +190,17 @@ def _group_of(row: Any, group_by: Sequence[str]) -> str:
     return group_key([getattr(row, name) for name in GROUP_KEYS], group_by)
 
 
-def _row(row: Any, status: Status, why: str, group_by: Sequence[str]) -> PublishedRow:
+def _row(row: Any, status: Status, why: str, group_by: Sequence[str], key: bytes) -> PublishedRow:
     quality = read_quality(row.score, row.results)
+    conversation = read_conversation(row.turns, row.system) if row.turns else None
+    if conversation and quality and quality.redacted:
+        from convoforge.scoring.redaction import redact  # imports what finds personal data
+
+        conversation = redact(conversation, key)
     reasons = quality.reasons if quality else ()
     return PublishedRow(
         **{name: getattr(row, name) for name in _COLUMNS},
-        conversation=read_conversation(row.turns, row.system) if row.turns else None,
+        conversation=conversation,
         quality=quality,
         prompt_sha256=row.fingerprint_1,
         cost_usd=usd(row.cost_pico),

@@ -20,9 +20,9 @@ ScorerName = Annotated[
 """A scorer or filter: by the name it is registered under, or by where it lies."""
 
 
-FilterAction = Literal["drop", "revise", "mark", "off"]
+FilterAction = Literal["drop", "revise", "mark", "redact", "off"]
 """What becomes of a conversation in which a filter finds a fault: it is dropped, left to a person, or accepted and marked with the
-filter's name. `off`: the filter is not asked."""
+filter's name. `redact`: it is published with pseudonyms, for `pii` alone. `off`: the filter is not asked."""
 
 DEFAULT_FILTERS = "default"
 """Stands in a list of filters for those that suit every dataset."""
@@ -43,7 +43,9 @@ def _read_choice(raw: Any) -> Any:
         [(name, action)] = raw.items()
         action = read_off(action)
         if action not in get_args(FilterAction):
-            raise ValueError(f"{name}: {shown(action)} is no action: write drop, revise, mark or off")
+            raise ValueError(f"{name}: {shown(action)} is no action: write drop, revise, mark or off; pii knows redact, too")
+        if action == "redact" and name != "pii":
+            raise ValueError(f"{name}: only pii can be redacted: write drop, revise, mark or off")
         return {"name": name, "action": action}
     if not isinstance(raw, dict):
         raise ValueError(f"{shown(raw)} is no filter: write its name, or NAME: ACTION")  # noqa: TRY004 - pydantic passes on no TypeError
@@ -71,6 +73,6 @@ class QualityRule(SpecSection):
     scorers: Annotated[tuple[ScorerName, ...], Strict(False), AfterValidator(check_distinct)] = ("turns", "length", "structure")
     filters: Annotated[
         tuple[Annotated[FilterChoice, BeforeValidator(_read_choice)], ...], Strict(False), AfterValidator(_check_choices)
-    ] = ()
+    ] = (FilterChoice(name=DEFAULT_FILTERS),)
     allow: Annotated[tuple[Allowed, ...], Strict(False)] = ()
     evaluation: Annotated[tuple[Label, ...], Strict(False)] = ()

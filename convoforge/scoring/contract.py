@@ -49,9 +49,10 @@ class Points:
 @dataclass(frozen=True, slots=True)
 class FilterVerdict:
     """Whether a conversation may be accepted, and why not ("" if it may). `drop` rejects it, `revise` leaves it to a person, `mark`
-    accepts it and marks its row with the filter's name. The action that a spec gives to a filter takes the place of all but `keep`."""
+    accepts it and marks its row with the filter's name, `redact` publishes it with pseudonyms (`pii` alone). The action that a spec gives
+    to a filter takes the place of all but `keep`."""
 
-    verdict: Literal["keep", "drop", "revise", "mark"]
+    verdict: Literal["keep", "drop", "revise", "mark", "redact"]
     reason: str = ""
 
 
@@ -80,7 +81,9 @@ class Scorer:
             case Points(points, maximum, reason) if 0 <= points <= maximum and maximum > 0:
                 return ScorerResult(self.name, self.version, points, maximum, None, reason)
             case FilterVerdict("keep" | "drop" | "revise" | "mark" as verdict, reason):
-                decided = verdict if verdict == "keep" else self.action or verdict
+                decided = verdict if verdict == "keep" or self.action == "redact" else self.action or verdict
+                return ScorerResult(self.name, self.version, None, None, decided, reason)
+            case FilterVerdict("redact" as decided, reason) if self.action == "redact":
                 return ScorerResult(self.name, self.version, None, None, decided, reason)
         raise ConfigError(
             f"scorer '{self.name}' returned {found!r}: return Points(0 to maximum, maximum) or FilterVerdict(keep, drop, revise or mark)"

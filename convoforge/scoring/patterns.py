@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -36,17 +36,21 @@ class PatternSet:
         for number, one in enumerate(patterns):
             for needle in one.needles or (_NOT_ASCII,):
                 self._numbers.setdefault(needle, []).append(number)
-        _NEEDLES.update(self._numbers)
+        add_needles(self._numbers)
 
-    def judge(self, conversation: Conversation) -> FilterVerdict:
-        """Drops a conversation for the first turn that matches a pattern. Turns are read one by one only where the whole text matches."""
+    def judge(
+        self, conversation: Conversation, is_excused: Callable[[re.Match[str]], bool] = lambda _match: False
+    ) -> FilterVerdict:
+        """Drops a conversation for the first turn that matches a pattern, unless the match is excused. Turns are read one by one only
+        where the whole text matches."""
         text, _ = join_turns(conversation)
-        numbers = {number for needle in _find_needles(conversation) for number in self._numbers.get(needle, ())}
+        numbers = {number for needle in find_needles(conversation) for number in self._numbers.get(needle, ())}
         suspects = [one for one in map(self.patterns.__getitem__, sorted(numbers)) if one.pattern.search(text)]
 
         def find(turn: Turn) -> tuple[str, str] | None:
             text = "\n" + turn.content
-            return next(((match[0], one.fault) for one in suspects if (match := one.pattern.search(text))), None)
+            found = ((match, one) for one in suspects for match in one.pattern.finditer(text))
+            return next(((match[0], one.fault) for match, one in found if not is_excused(match)), None)
 
         return judge_turns(conversation, find) if suspects else KEEP
 
@@ -59,8 +63,14 @@ _NOT_ASCII = "\x80"
 """Stands for the needle of the patterns that have none."""
 
 
+def add_needles(needles: Iterable[str]) -> None:
+    """Have `find_needles` look for these, in lower case, too."""
+    _NEEDLES.update(needles)
+
+
 @remember_last
-def _find_needles(conversation: Conversation) -> frozenset[str]:
+def find_needles(conversation: Conversation) -> frozenset[str]:
+    """The needles of all filters that stand in a conversation, in lower case."""
     text, lowered = join_turns(conversation)
     found = frozenset(needle for _, needle in _build_automaton(len(_NEEDLES)).iter(lowered))
     return found if text.isascii() else found | {_NOT_ASCII}

@@ -7,13 +7,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
+from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Literal
 
 from convoforge.errors import ConfigError, nearest
+from convoforge.models import Conversation
 from convoforge.planning.quality import DEFAULT_FILTERS, FilterAction, FilterChoice
 from convoforge.project import find_project
-from convoforge.scoring.contract import Scorer
+from convoforge.scoring.contract import FilterVerdict, Scorer, ScoringContext
 from convoforge.scoring.filters import DEFAULT, FILTERS
 from convoforge.scoring.length import average_length
 from convoforge.scoring.structure import alternation
@@ -42,7 +44,12 @@ def find_filters(choices: Iterable[FilterChoice]) -> tuple[Scorer, ...]:
     asked = {name: action for name, action in actions.items() if action != "off"}
     if points := next((name for name in asked if name in OURS), None):
         raise ConfigError(f"quality.filters: '{points}' gives points and is no filter: name it under quality.scorers")
-    found = tuple(replace(_find(name, "filter"), action=action) for name, action in asked.items())
+    found = tuple(
+        Scorer(name, FILTERS[name], _judge_redacting, action)
+        if action == "redact"
+        else replace(_find(name, "filter"), action=action)
+        for name, action in asked.items()
+    )
     return _check_distinct("quality.filters", [*asked], found)
 
 
@@ -57,13 +64,29 @@ def _check_distinct(where: str, names: Sequence[str], found: tuple[Scorer, ...])
 def _find(name: str, kind: Literal["scorer", "filter"]) -> Scorer:
     if name in OURS:
         return OURS[name]
-    if ":" in name or name in FILTERS:
-        return _load(name, EntryPoint(name, FILTERS.get(name, name), GROUP), kind)
+    if name in FILTERS:
+        return Scorer(name, FILTERS[name], lambda *asked: _load_ours(name).judge(*asked))
+    if ":" in name:
+        return _load(name, EntryPoint(name, name, GROUP), kind)
     installed = {one.name: one for one in entry_points(group=GROUP)}
     if name not in installed:
         known = {*FILTERS, *installed} - {*OURS} if kind == "filter" else {*OURS, *installed}
         raise ConfigError(f"quality.{kind}s: unknown {kind} '{name}'{nearest(name, known)} Or write module:function.")
     return _load(name, installed[name], kind)
+
+
+@cache
+def _load_ours(name: str) -> Scorer:
+    """One of our filters, imported when it is first asked."""
+    found = getattr(import_module(f"convoforge.scoring.filters.{name}"), name)
+    assert isinstance(found, Scorer)
+    return found
+
+
+def _judge_redacting(conversation: Conversation, context: ScoringContext) -> FilterVerdict:
+    from convoforge.scoring.redaction import judge_redacting
+
+    return judge_redacting(conversation, context)
 
 
 def _load(name: str, where: EntryPoint, kind: str) -> Scorer:

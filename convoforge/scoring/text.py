@@ -27,7 +27,7 @@ FUNCTION_WORDS = frozenset(
 """English words that say how others belong together, and the barest verbs."""
 
 _PLAIN = str.maketrans({"\u2019": "'", "\u2018": "'", "\u02bc": "'", "\u201c": '"', "\u201d": '"', "\u00a0": " "})
-_SENTENCE_END = re.compile(r"\s(?:(?<=[.!?\u2026\n]\s)|(?<=\n)|(?<=[.!?\u2026][\"')\]]\s))")
+_SENTENCE_END = re.compile(r"[.!?\u2026][\"')\]]?\s+|\n\s*")
 _PUNCTUATION = str.maketrans(dict.fromkeys('!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\u2013\u2014\u2026\u00ab\u00bb', " "))
 _MAX_REASON = 120
 
@@ -83,9 +83,16 @@ def _simplify(content: str) -> str:
 
 
 @lru_cache(maxsize=64)
+def find_cuts(plain: str) -> tuple[int, ...]:
+    """Where each sentence of a text but the first begins: after `.`, `!`, `?`, `…` and at line breaks."""
+    return tuple([found.end() for found in _SENTENCE_END.finditer(plain)])
+
+
+@lru_cache(maxsize=64)
 def split_sentences(plain: str) -> tuple[str, ...]:
     """The sentences of a text."""
-    return tuple(filter(None, _SENTENCE_END.split(plain)))
+    cuts = find_cuts(plain)
+    return tuple(filter(None, [plain[start:end].strip() for start, end in zip((0, *cuts), (*cuts, None), strict=True)]))
 
 
 @remember_last

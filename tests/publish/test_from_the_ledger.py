@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -104,7 +105,7 @@ class Recorded:
 
 def record(tmp_path: Path, template: str, tier: str, cells: int = 2) -> Iterator[Recorded]:
     with Ledger(f"sqlite:///{tmp_path / 'ledger.db'}") as ledger:
-        yield Recorded(tmp_path / "data", ledger, template, tier, cells)
+        yield Recorded(tmp_path / "data", ledger, template, tier, cells, quality={"filters": []})  # turns repeat themselves
 
 
 @pytest.fixture
@@ -228,3 +229,24 @@ def test_what_a_filter_finds_is_marked_set_aside_or_dropped_as_the_spec_has_it(
     if action == "mark":
         [said] = [one for row in found for one in row["scorer_results"] if one["name"] == "control_tokens"]
         assert (said["verdict"], "'<|im_end|>'" in said["reason"]) == ("mark", True)
+
+
+def test_personal_data_is_published_as_pseudonyms_the_same_for_the_same_value_and_stays_in_the_ledger(tmp_path: Path) -> None:
+    with Ledger(f"sqlite:///{tmp_path / 'ledger.db'}") as ledger:
+        made = Recorded(tmp_path / "data", ledger, "advice", "template", 3, quality={"filters": [{"pii": "redact"}]})
+        for number, last in enumerate(
+            ("Write to olga.brandt@posthaus.net.", "It's Olga.Brandt@posthaus.net or (312) 664-2187.", "Or ana@example.com.")
+        ):
+            made.answer(number, [*turns(number)[:9], {"role": "assistant", "content": last}])
+        published = made.publish()
+        with ledger.engine.connect() as connection:
+            assert "olga.brandt@posthaus.net" in str(connection.execute(answers.select()).all())
+    first, second, third = sorted(rows_of(published), key=lambda row: "WIO".index(row["messages"][-1]["content"][0]))
+    [one], [other] = (re.findall(r"\S+@example\.com", row["messages"][-1]["content"]) for row in (first, second))
+    assert one == other
+    assert re.search(r"\(\d{3}\) 555-01\d\d", second["messages"][-1]["content"])
+    assert third["messages"][-1]["content"] == "Or ana@example.com."
+    assert [row["flags"] for row in (first, second, third)] == [["pii"], ["pii"], []]
+    files = b"".join(path.read_bytes() for path in Path(str(published.path)).rglob("*") if path.is_file())
+    assert b"posthaus" not in files
+    assert b"664-2187" not in files

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from importlib.metadata import entry_points
@@ -16,10 +17,11 @@ from hypothesis import strategies as st
 from convoforge.dataset.acceptance import judge_quality
 from convoforge.errors import ConfigError
 from convoforge.models import Conversation, Quality, Status, Turn
-from convoforge.planning.quality import FilterAction, FilterChoice
+from convoforge.planning.quality import FilterAction, FilterChoice, QualityRule
 from convoforge.scoring import FilterVerdict, Points, Rubric, Scorer, ScoringContext, scorer
 from convoforge.scoring.filters import DEFAULT as ON
-from convoforge.scoring.registry import GROUP, OURS, find_filters, find_scorers
+from convoforge.scoring.filters import FILTERS
+from convoforge.scoring.registry import GROUP, OURS, _load_ours, find_filters, find_scorers
 from convoforge.settings import ROOT
 
 TALK = Conversation(tuple(Turn("assistant" if n % 2 else "user", f"Is it wise to hold bond {n}? " * 5) for n in range(10)))
@@ -158,8 +160,20 @@ def test_default_stands_for_the_filters_that_are_on_without_a_list_and_one_of_th
     some = find_filters([FilterChoice(name="default"), FilterChoice(name="echo", action="off")])
     assert [one.name for one in some] == [name for name in ON if name != "echo"]
     assert find_filters([]) == ()
+    assert [one.name for one in find_filters(QualityRule().filters)] == list(ON)
     with pytest.raises(ConfigError, match=r"quality.filters: unknown filter 'markupp'; did you mean 'markup'"):
         find_filters([FilterChoice(name="markupp")])
+
+
+def test_the_versions_of_our_filters_are_those_of_their_files() -> None:
+    assert {name: _load_ours(name).version for name in FILTERS} == dict(FILTERS)
+
+
+def test_a_rubric_imports_none_of_our_filters_before_there_is_a_conversation() -> None:
+    code = "import sys; from convoforge.planning.quality import QualityRule; from convoforge.scoring import *; "
+    code += "from convoforge.scoring.registry import *; Rubric((), find_filters(QualityRule().filters)).version; "
+    code += "sys.exit(any(name.startswith('convoforge.scoring.filters.') for name in sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_what_gives_points_is_no_filter(module: Callable[[str], str]) -> None:

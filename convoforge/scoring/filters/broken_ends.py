@@ -60,7 +60,7 @@ _HALF = re.compile(
 )
 _TRAILS_OFF = re.compile(r"\w\s?(?:\.{2,}|…|—|–|--)$")
 _CUT_NUMBER = re.compile(
-    r"[$€£][\d,]*,\d{0,2}$|(?:about|around|roughly|nearly|almost|over|under) [$€£]\d$|[$€£]$|\d[,.]$|\d business$"
+    r"[$€£][\d,]*,\d{0,2}$|(?:about|around|roughly|nearly|almost|over|under) [$€£]\d$|[$€£]$|\d[,.]$|\d business$|\bstep (?:\w+)$"
 )
 _ONE_WORD = re.compile(r"[.!?…][\"'”’)]?\s+[A-Za-z']+$")
 _GREETINGS = frozenset("thanks bye cheers goodbye sorry welcome ok okay yes no please".split())
@@ -72,7 +72,22 @@ _COMPLETE = frozenset(
 """Lower-case words after which a sentence may well be over."""
 
 
-@scorer("broken_ends", version=1)
+_COMPLETE_ALL_THE_SAME = (
+    "you like",
+    "you want",
+    "you need",
+    "you say",
+    "I say",
+    "you are",
+    "it is",
+    "I am",
+    "you do",
+    "you have",
+    "they are",
+)
+
+
+@scorer("broken_ends", version=2)
 def broken_ends(conversation: Conversation, context: ScoringContext) -> FilterVerdict:
     """Drops a conversation whose last turn breaks off, or the other speaker's last turn in the middle of a sentence."""
     turns = conversation.turns
@@ -91,7 +106,8 @@ def _find_fault(content: str) -> str:
     core = text.rstrip(_CLOSERS)
     if not core:
         return ""
-    if _NEVER_LAST.search(core[-40:]) or _read_last_word(core) in _GOES_ON:
+    whole = core.endswith(_COMPLETE_ALL_THE_SAME)
+    if _NEVER_LAST.search(core[-40:]) or (_read_last_word(core) in _GOES_ON and not whole):
         return "breaks off in a sentence"
     if _STARTS_A_LIST.search(core[-80:]):
         return "breaks off in a list"
@@ -105,7 +121,11 @@ def _find_fault(content: str) -> str:
         return "breaks off in a quotation or in brackets"
     if core[-1] in _ENDS:
         return ""
-    return "has no end" if core[-1] in ",;:-–—(/&+=<[{“‘«$€£" or _CUT_NUMBER.search(core[-20:]) or _ends_in_a_word(core) else ""
+    return (
+        "has no end"
+        if core[-1] in ",;:-–—(/&+=<[{“‘«$€£" or _CUT_NUMBER.search(core[-20:]) or (_ends_in_a_word(core) and not whole)
+        else ""
+    )
 
 
 def _stops_short(text: str) -> bool:

@@ -9,6 +9,7 @@ sentence at a time, in lower case.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -19,7 +20,7 @@ import yaml
 
 from convoforge.models import Conversation, Role
 from convoforge.printable import printable_line
-from convoforge.scoring.text import ReadTurn, read_turns, remember_last
+from convoforge.scoring.text import find_cuts, read_turns, remember_last
 
 _FOLDER = Path(__file__).parent / "words"
 
@@ -57,31 +58,35 @@ _GRAMMARS = ("meta_talk", "refusals", "insults")
 
 def find_phrase(grammar: str, conversation: Conversation) -> FoundPhrase | None:
     """The first phrase of a grammar in a conversation; None where there is none."""
-    for turn, hinted in zip(read_turns(conversation), _find_hints(conversation), strict=True):
-        wanted = {
-            hint: kept
-            for hint, owners in hinted.items()
-            if (kept := [one for one in owners.get(grammar, ()) if one.role in (None, turn.role)])
-        }
-        if wanted and (reason := _find_in(turn, wanted)):
-            return FoundPhrase(turn.role, reason)
+    for turn, hits in zip(read_turns(conversation), _find_hints(conversation), strict=True):
+        tried: set[tuple[int, int]] = set()
+        for end, owners in hits:
+            for one in owners.get(grammar, ()):
+                if one.role not in (None, turn.role):
+                    continue
+                start, sentence = _read_sentence(turn.plain, end)
+                if (start, id(one)) not in tried and (words := one.find(sentence)):
+                    return FoundPhrase(turn.role, turn.name_fault(printable_line(words), one.meaning))
+                tried.add((start, id(one)))
     return None
 
 
-def _find_in(turn: ReadTurn, wanted: Mapping[str, Sequence[Phrase]]) -> str | None:
-    for sentence in turn.sentences:
-        padded = f" {sentence} "
-        for one in {id(one): one for hint, phrases in wanted.items() if hint in padded for one in phrases}.values():
-            if words := one.find(sentence):
-                return turn.name_fault(printable_line(words), one.meaning)
-    return None
+def _read_sentence(plain: str, end: int) -> tuple[int, str]:
+    """The sentence in which a hint ends, and where it begins."""
+    cuts = find_cuts(plain)
+    number = bisect_left(cuts, end)
+    start = cuts[number - 1] if number else 0
+    return start, plain[start : cuts[number] if number < len(cuts) else None].strip()
 
 
 @remember_last
-def _find_hints(conversation: Conversation) -> Sequence[Mapping[str, Mapping[str, Sequence[Phrase]]]]:
-    """The hints in each turn, and whose they are: phrases by grammar. All grammars are asked at once, as that takes the time of one."""
+def _find_hints(conversation: Conversation) -> Sequence[Sequence[tuple[int, Mapping[str, Sequence[Phrase]]]]]:
+    """The hints in each turn: where their last letter is, and whose they are, phrases by grammar. All grammars are asked at once, as
+    that takes the time of one."""
     automaton = _read_hints()
-    return [dict(found for _, found in automaton.iter(f" {turn.plain}")) for turn in read_turns(conversation)]
+    return [
+        [(end - blank, owners) for end, (blank, owners) in automaton.iter(f" {turn.plain} ")] for turn in read_turns(conversation)
+    ]
 
 
 @cache
@@ -95,7 +100,7 @@ def _read_hints() -> Any:
                 owners.setdefault(hint, {}).setdefault(grammar, []).append(one)
     automaton = Automaton()
     for hint, phrases in owners.items():
-        automaton.add_word(hint, (hint, phrases))
+        automaton.add_word(hint, (len(hint) - len(hint.rstrip()), phrases))
     automaton.make_automaton()
     return automaton
 

@@ -28,6 +28,9 @@ LEAST_SURE_RUN = 7
 MOST_NAMES = 0.6
 """Share of words with a capital letter above which a run is of names and places."""
 
+_THREE = bytes(3)
+"""Three words in a row that are no function words, as `bytes` has them."""
+
 _SHARED = frozenset("no me so am an was of a in he on to as do at we is die i us".split())
 """English function words that other languages have too."""
 
@@ -50,7 +53,7 @@ _SCRIPTS_OF = {
 }
 
 
-@scorer("languages", version=2)
+@scorer("languages", version=3)
 def languages(conversation: Conversation, context: ScoringContext) -> FilterVerdict:
     """Drop a conversation with a turn, or a long part of one, in another language than `context.language`."""
     for turn, said, words in zip(read_turns(conversation), conversation.turns, list_words(conversation), strict=True):
@@ -65,12 +68,16 @@ def _list_foreign(turn: ReadTurn, content: str, all_words: Sequence[str], langua
     looks_foreign = not turn.plain.isascii() or not _read_small_words().keys().isdisjoint(all_words)
     if language == "en" and looks_foreign and (found := _find_mixed(all_words, content)):
         yield found
-    for part in (turn.plain, *turn.sentences) if language == "en" else (turn.plain,):
+    parts: Sequence[str] = (turn.plain,)
+    if language == "en":
+        english = bytes(map(FUNCTION_WORDS.__contains__, all_words))
+        if _THREE not in english:
+            return  # of six words that are no English, three stand side by side
+        parts = turn.sentences if english.count(1) >= LEAST_SHARE * len(english) else (turn.plain, *turn.sentences)
+    for part in parts:
         rough = part.split()
-        if len(rough) < LEAST_WORDS or (
-            language == "en" and sum(map(FUNCTION_WORDS.__contains__, rough)) >= LEAST_SHARE * len(rough)
-        ):
-            continue
+        if len(rough) < LEAST_WORDS or (language == "en" and len(FUNCTION_WORDS.intersection(rough)) >= LEAST_SHARE * len(rough)):
+            continue  # the different ones alone are enough, and counted in a third of the time
         words = [word for word in split_words(part) if word.isalpha() or "'" in word]
         if len(set(words)) < LEAST_WORDS:  # one word again and again is a note, "wk 1 410, wk 2 620"
             continue
@@ -98,7 +105,7 @@ def _find_mixed(words: Sequence[str], content: str) -> str:
             if len(set(near)) >= 3:
                 return " ".join(near)
     for run in _list_runs(words):
-        strange = sum(word in known or not word.isascii() for word in run)
+        strange = sum((word in known or not word.isascii()) and word in content for word in run)  # Uma is a name
         if not _are_names(run, content) and (2 * strange >= len(run) or (strange and len(set(run)) >= LEAST_SURE_RUN)):
             found_language, likelihood = _detect(" ".join(run))
             if found_language != "en" and likelihood >= 0.6:

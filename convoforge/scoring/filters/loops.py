@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import filterfalse
 
 from convoforge.models import Conversation, Turn
 from convoforge.scoring.contract import KEEP, FilterVerdict, ScoringContext, scorer
@@ -58,15 +59,14 @@ _SENTENCE = re.compile(r"[^.!?\n]+")
 def loops(conversation: Conversation, context: ScoringContext) -> FilterVerdict:
     """Drops a conversation that goes round in circles: within a turn, by saying an earlier turn again, or with a tail of thanks."""
     turns, words = conversation.turns, list_words(conversation)
-    stem = _stem
-    matter = [[stem(word) for word in said if word not in FUNCTION_WORDS] for said in words]
+    matter = [list(map(_stem, filterfalse(FUNCTION_WORDS.__contains__, said))) for said in words]  # in C
     _, text = join_turns(conversation)
     stuck = {
         *_STUCK,
         *(
             word
             for said in words
-            if len(max(said, key=len, default="")) > 15
+            if max(map(len, said), default=0) > 15
             for word in said
             if len(word) > 15 and word.isalpha() and _STRETCHED.search(word)
         ),
@@ -77,7 +77,7 @@ def loops(conversation: Conversation, context: ScoringContext) -> FilterVerdict:
     for number, (turn, said, stems) in enumerate(zip(turns, words, matter, strict=True), 1):
         if again := _find_circle(turn, said, stems):
             return reject_turn("drop", number, turn, again, "is said again and again")
-    topic = frozenset(map(stem, context.topic.lower().split()))
+    topic = frozenset(map(_stem, context.topic.lower().split()))
     if echo := next(_list_echoes(turns, words, [frozenset(stems) - topic for stems in matter]), None):
         number, earlier = echo
         return reject_turn("drop", number, turns[number - 1], turns[number - 1].content, f"says turn {earlier} again")

@@ -42,7 +42,7 @@ _PATTERNS = PatternSet(
         ("$x €x £x $␣x $n $y", r"[$€£]\s?[XYN](?:[,.]?[XYN]{2,3})*(?:[,.]\d+)?(?![\w’'])", 0, "is a placeholder"),
         (
             "xx",
-            r"\bX{3,}(?:[,./-]X+)*(?![\w*•’']|[ -]?\d{2,})|\bXX(?:[,./-]XX+)+(?![\w*•’']|[ -]?\d{2,})|\bXX\s?(?:%|(?:percent|dollars|days|weeks|months|years|business days|"
+            r"\bX{3,}(?:[,./-]X+)*(?![\w*•’']|(?:[ -]X{4})*[ -]?\d{2,})(?<!X{4} X{4})|\bXX(?:[,./-]XX+)+(?![\w*•’']|[ -]?\d{2,})|\bXX\s?(?:%|(?:percent|dollars|days|weeks|months|years|business days|"
             r"hours|times)\b)|\b(?:on|by|for|about|of|in|is|at|to|from|with|roughly|around|until|within|only|pay|save|earn|than|are) XX(?![\w’'-]|\s?\d)|(?<!\w)x{3,}(?![\w*-]|\s?\d)",
             0,
             "is a placeholder",
@@ -67,6 +67,17 @@ _PATTERNS = PatternSet(
             0,
             "is a placeholder",
         ),
+        ("$n", r"\$n{1,3}\b(?![\w’'])|\$n,nnn", 0, "is a placeholder"),
+        (
+            "insert␣a␣ insert␣an␣ insert␣the␣ insert␣your␣",
+            r"(?:^|[.!?]\s+)Insert (?:an?|the|your) (?:\w+ ){0,4}here\b",
+            0,
+            "is a placeholder",
+        ),
+        ("to␣follow) to␣come) to␣be␣named)", r"\([^()\n]{0,40}\b(?:to follow|to come|to be named|to be added)\)", 0, "is a placeholder"),
+        ("yourcompany your-company yourdomain your-domain yourwebsite your-website yoursite companyname.com", r"\b(?:your-?(?:company|domain|website|site)|companyname)\.\w+", re.IGNORECASE, "stands for a name"),
+        ("???", r"\b(?:EUR|USD|GBP|CHF) \?{2,}|\s\?{3,}\s(?=[a-z])", 0, "leaves out an amount"),
+        ("0000000", r"(?<![\w,.-])0{7,}(?![\w-])", 0, "stands for a number"),
         ("␣amount", r"\b(?:put away|put aside|times|pays?|saves?|saving|earns?|owes?|costs?) amount\b", 0, "leaves out an amount"),
         ("$$ &", r"\$\$\w+\$\$|&[a-z_]{3,}&|~[a-z_]{3,}~", re.IGNORECASE, "is a placeholder"),
         ("00/00 0000-00 99/99 01/01/1970 1970-01-01 1900-01-01", r"\b(?:00/00/0+|0000-00-00|99/99/9+|01/01/1970|1970-01-01|1900-01-01)\b", 0, "stands for a date"),
@@ -145,10 +156,28 @@ _GUILLEMETS = re.compile(r"«[\w '’]{1,40}»")
 """Marks of a field in English; in other languages they are quotation marks."""
 
 
-@scorer("placeholders", version=1)
+_TOLD = re.compile(
+    r"\b(?:sa(?:ys?|id|ying)|reads?|shows?|showed|print(?:s|ed)|stamped|wr(?:ote|itten)|marked|label(?:l?ed)?|forms?|letter|box|field|line|page|mail|e-?mail|screen|"
+    r"button|receipt|sign|sticker|heading|subject|contract|invoice|statement|starts?|begins?)\b",
+    re.IGNORECASE,
+)
+_QUOTED = re.compile(r"\"[^\"\n]*\"|“[^”\n]*”|(?<![^\s(:])['‘][^'’\n]{1,80}['’](?!\w)")
+_STAMPED = re.compile(r"\b(?:stamped|wrote|written|marked|says?|said|reads?) (?:a |the |with |it )?$", re.IGNORECASE)
+
+
+def _is_quoted(match: re.Match[str]) -> bool:
+    """Whether somebody tells what stands on a form or in a letter: in quotation marks, after a word for it."""
+    text, start, end = match.string, match.start(), match.end()
+    return bool(_STAMPED.search(text, max(0, start - 20), start)) or any(
+        one.start() < start and end <= one.end() and _TOLD.search(text, max(0, one.start() - 80), one.start())
+        for one in _QUOTED.finditer(text)
+    )
+
+
+@scorer("placeholders", version=2)
 def placeholders(conversation: Conversation, context: ScoringContext) -> FilterVerdict:
     """Drops a conversation in which something was to be filled in, and was not."""
-    found = _PATTERNS.judge(conversation)
+    found = _PATTERNS.judge(conversation, _is_quoted)
     if found.verdict == "keep" and context.language == "en" and "«" in join_turns(conversation)[0]:
         return judge_turns(
             conversation, lambda turn: (field := _GUILLEMETS.search(turn.content)) and (field[0], "is a placeholder")

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import groupby, pairwise
+from operator import eq
 
 from convoforge.models import Conversation
 from convoforge.scoring.contract import KEEP, FilterVerdict, ScoringContext, scorer
@@ -36,7 +37,7 @@ _TURNED = re.compile(r"[\u0250-\u02af]")
 _FORMS = {
     "glued": re.compile(r"[a-z]{30,}"),
     "unsayable": re.compile(r"[a-z]*(?:[bcdfghjklmnpqrstvwxz]{6,}|[qwxzj][bcdfgjkpqvxz]{2,}|[sdfghjkl]{5,})[a-z]*"),
-    "no vowel": re.compile(r"[bcdfghjklmnpqrstvwxz]{3,}"),
+    "no vowel": re.compile(r"(?!x+$)[bcdfghjklmnpqrstvwxz]{3,}"),
     "byte": re.compile(r"(?=.*\d)(?=.*[a-f])[0-9a-f]{2}"),
     "quad": re.compile(r"(?=.*\d)(?=.*[a-f])[0-9a-f]{4}"),
     "bits": re.compile(r"[01]{8}"),
@@ -49,7 +50,7 @@ _UNSAID = _ENCODED | {"unsayable": 2, "no vowel": 3, "leet": 3, "glued": 1}
 """Words of a form from which they are no slip."""
 
 _ABBREVIATED = frozenset(
-    "hrs pls thx mths mts wks pts lbs sqft msg msgs ppl tmrw hmm hmmm shh pfft brrr grr psst nth mgmt dept mrs html http https ssl rpm rsvp pcs pkg tbd brb dvd dvr pdf gps hvac llc ghz mhz mph".split()
+    "hrs pls thx mths mts wks pts lbs sqft msg msgs ppl tmrw hmm hmmm shh pfft brrr grr psst nth mgmt dept mrs html http https ssl rpm rsvp pcs pkg tbd brb dvd dvr pdf gps hvac llc ghz mhz mph xxx xxxx".split()
 )
 _OPENING = "the my your our their".split()
 _NEVER_AFTER = "of in and or with was were is are be to at for from by that's than because if the my your i'm it's you'll".split()
@@ -60,7 +61,17 @@ _IMPOSSIBLE = frozenset(
 """Pairs of function words that no sentence holds. One alone may be a slip of the hand, and "A and B" are names."""
 
 
-@scorer("salad", version=2)
+_BACKWARDS = (
+    frozenset(word[::-1] for word in FUNCTION_WORDS if len(word) > 2 and word.isalpha())
+    - FUNCTION_WORDS
+    - {"era", "tub", "mot", "noon", "won", "ton", "did", "ees", "pu", "tem", "nam"}
+)
+"""Function words read from their end."""
+
+_SPELLED = re.compile(r"(?:\b\w ){9}")
+
+
+@scorer("salad", version=3)
 def salad(conversation: Conversation, context: ScoringContext) -> FilterVerdict:
     """Drop a conversation with a turn that is no language at all."""
     english = context.language == "en"
@@ -69,7 +80,7 @@ def salad(conversation: Conversation, context: ScoringContext) -> FilterVerdict:
             words, _UNSAID if english else _ENCODED
         ):
             return FilterVerdict("drop", turn.name_fault(blob, "is noise, no words"))
-        if english and (noise := _find_noise(turn) or _find_heap(turn, words) or _find_pile(turn)):
+        if english and (noise := _find_noise(turn) or _find_heap(turn, words) or _find_stutter(turn, words) or _find_pile(turn)):
             return FilterVerdict("drop", turn.name_fault(noise, "is no sentence"))
     return KEEP
 
@@ -130,6 +141,16 @@ def _find_heap(turn: ReadTurn, words: Sequence[str]) -> str:
             if times >= (LEAST_REPEATED if times >= LEAST_REPEATS else SURELY_REPEATED) * len(once) and times > 3:
                 return " ".join(word for word in words if word.startswith(stem))
     return ""
+
+
+def _find_stutter(turn: ReadTurn, words: Sequence[str]) -> str:
+    """Every word twice, words read from their end, or letters with blanks between them."""
+    if found := _SPELLED.search(turn.plain):
+        return found.group()
+    if not _BACKWARDS.isdisjoint(words) and sum(word in _BACKWARDS for word in words) > 2:
+        return turn.plain
+    twice = sum(map(eq, words, words[1:]))
+    return turn.plain if twice > 3 and 4 * twice > len(words) else ""
 
 
 def _find_pile(turn: ReadTurn) -> str:

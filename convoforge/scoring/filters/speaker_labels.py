@@ -22,7 +22,11 @@ _ROLES = frozenset(
 _PERHAPS_ROLES = frozenset(
     "support manager doctor teacher student planner investor coach expert fiduciary saver buyer shopper helper technician specialist "
     "broker banker teller clerk patient therapist mentor tutor host guest participant person desk team staff engineer owner trader "
-    "parent solver".split()
+    "parent solver seller tenant landlord pharmacist receptionist nurse trainer trainee reader writer editor learner borrower lender "
+    "employee employer boss colleague mechanic lawyer attorney accountant counsel driver dispatcher passenger traveler traveller cook "
+    "chef waiter waitress diner librarian professor lecturer pupil instructor scientist vet veterinarian dentist physician plumber "
+    "electrician gardener farmer member visitor subscriber applicant candidate recruiter interviewee witness officer panelist audience "
+    "mother father mom dad daughter son wife husband brother sister grandmother grandfather grandma grandpa neighbor neighbour friend".split()
 )
 _PAIRED = frozenset("me you him her he she they them us system model question answer response reply prompt input output".split())
 """Labels where a turn has two of them."""
@@ -32,7 +36,7 @@ _FIELDS = frozenset(
 )
 """What a form asks for after a role: "Customer Number:"."""
 
-_VERBS = frozenset("says asks replies responds answers writes continues thinks here".split())
+_VERBS = frozenset("says asks replies responds answers writes continues thinks here speaking".split())
 _PARTS = frozenset("turn response reply answer message question line part words message".split())
 """What belongs to a speaker: "Assistant's turn:"."""
 _MODIFIERS = frozenset(
@@ -49,7 +53,7 @@ _LABEL = re.compile(
     r"(?:[>*_#~•\"“`|–—\[(-]+\s*|\d{1,2}[.)]\s*|[\[(]?\d{1,2}:\d{2}(?::\d{2})?(?:\s*[ap]\.?m\.?)?[\])]?\s*[|–—-]?\s*)*"
     r"(?P<label>[^\W\d_][\w'’]*(?:[ -][^\W\d_][\w'’]*|(?<=[DMr][rs])\.\s[A-Z][\w'’]*){0,3})"
     r"(?:\s*#?\d{1,6}|\s[A-Z])?"
-    r"(?:\s*\([^()\n]{1,40}\)|\s*\[[^\[\]\n]{1,40}\]|,\s*\w+|\s*\*[^*\n]{1,40}\*)?"
+    r"(?:\s*\([^()\n]{1,40}\)|\s*\[[^\[\]\n]{1,40}\]|,\s*\w+(?:\s\d+)?|\s*\*[^*\n]{1,40}\*)?"
     r"[*_\"”\])`]*\s*[:：][*_\"”`]*(?=(?P<after>.{0,60}))",
     re.MULTILINE,
 )
@@ -57,6 +61,7 @@ _TITLES = frozenset(("mr", "mrs", "ms", "dr"))
 _SENTENCE = re.compile(r"\s+[\"“'*(\[]*[A-Z](?:\S*\s+){2,}")
 
 _ROLE = r"(?:[A-Z][\w-]*\s){0,2}(?:User|Client|Customer|Assistant|Advis[eo]r|Agent|Human|AI|Bot|Chatbot|Speaker|Rep|Representative|Support|Operator|Specialist|Planner|Investor|Fiduciary|Technician)(?:\s[A-Z\d])?"
+_PEOPLE = "|".join(sorted(word.capitalize() for word in _PERHAPS_ROLES if len(word) > 3))
 _CAPITALS = r"(?:USER|CLIENT|CUSTOMER|ASSISTANT|ADVIS[EO]R|AGENT|HUMAN|BOT|SUPPORT|ADVISER)"
 _SPEAKERS = r"(?:gpt|user|client|customer|assistant|advis[eo]r|agent|support agent|representative|bot|human)"
 _TELLS = (
@@ -86,6 +91,21 @@ _PATTERNS = PatternSet(
         ),
         (":", r"\n(?!PS|OK|TV|HR|ID|IT|PC|RE|NB|US|UK|AM|PM|Q:|A:|B:)[A-Z]{1,2}:\s+[\"“]?[A-Z][\w']*\s", 0, "labels a speaker"),
         (")", rf"\((?:support|(?i:{_SPEAKERS}))\)\s*(?=\n|$)|\n{_ROLE} \([^()\n]{{3,40}}\)\s+[A-Z\"“']|\n\d{{1,2}}\)\s[^\n]*\?\s+\d{{1,2}}\)\s", 0, "labels a speaker"),
+        (
+            "> » | →",
+            r"\n[>*_#\s]{0,8}(?:user|assistant|human|client|customer|advis[eo]r|agent|bot|system|support|me|you|them)\s?(?:[>»|]|→|[=-]>)\s",
+            0,
+            "labels a speaker",
+        ),
+        ("␣- – —", rf"\n(?:{_PEOPLE}|{_PEOPLE.upper()})\s[–—-]{{1,2}}\s+(?=[A-Z\"“])", 0, "labels a speaker"),
+        ("_", r"\n[a-z]+_\d+:\s", 0, "labels a speaker"),
+        (
+            "'s␣answer 's␣reply 's␣response 's␣turn 's␣message ’s␣answer ’s␣reply ’s␣response ’s␣turn ’s␣message",
+            rf"\b[Hh]ere(?:['’]s| is) the {_SPEAKERS}['’]s (?:\w+ )?(?:answer|reply|response|turn|message)\s*:",
+            0,
+            "labels a speaker",
+        ),
+        ("⏎response␣ ⏎reply␣ ⏎answer␣ ⏎message␣", r"\n(?:Response|Reply|Answer|Message) #?\d+\s*\n", re.IGNORECASE, "labels a turn"),
         ("␣>␣", r"\n\[?\d{1,2}:\d{2}\]?\s*\w+\s*>\s", 0, "labels a speaker"),
         (",␣says␣the ,␣said␣the ,␣asks␣the ,␣asked␣the", rf",\s(?:says|said|asks|asked|replies|replied) the {_SPEAKERS},", 0, "is a scene"),
         ("⏎kund ⏎berater ⏎client ⏎asesor ⏎usuario ⏎conseiller", r"\n(?:Kunde|Kundin|Beraterin|Berater|Cliente|Asesora|Asesor|Usuario|Conseiller)\s[–—-]{1,2}\s", 0, "labels a speaker"),
@@ -157,7 +177,7 @@ class _Label:
     kind: Literal["sure", "sentence", "name", "pair"]
 
 
-@scorer("speaker_labels", version=1)
+@scorer("speaker_labels", version=2)
 def speaker_labels(conversation: Conversation, context: ScoringContext) -> FilterVerdict:
     """Drops a conversation in which a turn names its speaker, or holds several speakers."""
     text, _ = join_turns(conversation)
@@ -189,10 +209,20 @@ def _find_label(turn: Turn, persona: str) -> tuple[str, str] | None:
     labels = list(_list_labels(text, persona))
     if sure := next((label for label in labels if label.kind == "sure"), None):
         return sure.text, "labels a speaker"
+    if _alternate([found[0].rstrip(" :：*_").lower() for found in _SHORT_LABEL.finditer(text)]):
+        return text[:60], "is a transcript"
     pairs = [label for label in labels if label.kind in ("pair", "sentence")]
     if len(labels) > 1 and (pairs or len({label.text for label in labels}) < len(labels)):
         return f"{labels[0].text} … {labels[1].text}", "label speakers"
     return None
+
+
+_SHORT_LABEL = re.compile(r"(?:^|(?<=[.!?…]\s))[*_]{0,2}[A-Z][a-z]{2,14}(?: [A-Z\d]\w{0,12})?[*_]{0,2}: ", re.MULTILINE)
+
+
+def _alternate(labels: list[str]) -> bool:
+    """Whether a label comes again after another one."""
+    return any(first == third != second for first, second, third in zip(labels, labels[1:], labels[2:], strict=False))
 
 
 def _list_starts(text: str) -> Iterator[int]:
@@ -242,9 +272,11 @@ def _judge_label(words: list[str], after: str, *, at_start: bool) -> Literal["su
     if first == "system" and after.lower().startswith(" you"):
         return "sure"
     if last in _PERHAPS_ROLES and titled and not amount:
-        return "sure" if len(words) > 1 else "pair"
+        return "sure" if len(words) > 1 or (at_start and says) else "pair"
     if last in _PAIRED and len(words) == 1 and not amount:
         return "pair"
+    if first in _read_names() and len(words) == 3 and words[1] in ("from", "at", "in") and at_start and says:
+        return "sure"
     if titled and len(words) < 3 and not amount and (first in _read_names() or (first in _TITLES and len(words) == 2)):
         return ("sure" if at_start else "sentence") if says else "name"
     return None

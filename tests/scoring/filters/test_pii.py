@@ -9,13 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convoforge.scoring import KEEP
+from convoforge.models import Conversation, Turn
+from convoforge.scoring import KEEP, ScoringContext
 from convoforge.scoring.filters.pii import find_personal_data
+from convoforge.scoring.redaction import judge_redacting, redact
 
 PERSONAL = [
     ("Mail it to olga.brandt@posthaus.net, please.", "an e-mail address"), ("I'm olga (at) posthaus (dot) net.", "an e-mail address"),
     ("It's all on https://ladder-rates.org/today now.", "a web address"), ("Call me on (312) 664-2187 after six.", "a phone number"),
-    ("She's on +44 20 7946 0991 in the mornings.", "a phone number"), ("The card is 4242 4242 4242 4242, expired.", "a card number"),
+    ("She's on +44 20 7946 0991 in the mornings.", "a phone number"), ("The card is 4716 0591 2334 7786, expired.", "a card number"),
     ("He pays to GB29 NWBK 6016 1331 9268 19 and waits.", "an IBAN"), ("Mine is 512-44-8190, is that needed?", "a social security number"),
     ("The hub dials 93.184.216.34 at night.", "an IP address"), ("Send it to 218 Alder Creek Road instead.", "a street address"),
     ("She was born on May 4, 1948, in Lodz.", "a date of birth"), ("Ask @ladder_tom on Telegram.", "a messenger name"),
@@ -76,3 +78,30 @@ def test_no_text_takes_long(judge, text) -> None:
     began = process_time()
     judge(text)
     assert process_time() - began < 1
+
+
+@pytest.mark.parametrize(("text", "kind"), PERSONAL)
+def test_what_is_redacted_reaches_nobody_and_is_the_same_each_time(text, kind) -> None:  # noqa: ARG001 - of the same table
+    talk = Conversation((Turn("user", text), Turn("assistant", f"So: {text}")))
+    said = judge_redacting(talk, ScoringContext())
+    assert said.verdict == "redact"
+    first, second = (turn.content for turn in redact(talk, b"key").turns)
+    assert second == f"So: {first}"
+    assert first != text
+    assert redact(talk, b"other") != redact(talk, b"key") == redact(talk, b"key")
+    if kind != "a date of birth":  # there is none that nobody has
+        assert judge_redacting(redact(talk, b"key"), ScoringContext()) == KEEP
+
+
+def test_what_has_no_place_for_a_pseudonym_is_dropped_and_what_is_kept_for_examples_is_kept() -> None:
+    pieces = "The clerk wrote it in two halves: card 4716 0591 and then 2334 7786."
+    found = judge_redacting(Conversation((Turn("user", pieces),)), ScoringContext())
+    assert (found.verdict, found.reason) == ("drop", "a card number, which no pseudonym can stand for")
+    kept = "Write to ana@example.com or call (312) 555-0187; it dials 203.0.113.9, and 4242 4242 4242 4242 is the card."
+    assert judge_redacting(Conversation((Turn("user", kept),)), ScoringContext()) == KEEP
+
+
+@given(st.text(max_size=200), st.binary(min_size=1))
+def test_redacting_any_text_changes_nothing_but_what_was_found(text, key) -> None:
+    talk = Conversation((Turn("user", text),))
+    assert list(find_personal_data(text)) or redact(talk, key) == talk
