@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, Strict, ValidationE
 
 from convoforge.errors import ConfigError, nearest, shown
 from convoforge.files import find_file
-from convoforge.models import Label, Scalar
+from convoforge.models import Label, Role, Scalar
 from convoforge.planning.config_files import check, check_folder, list_faults, read_yaml
 from convoforge.planning.quality import QualityRule
 from convoforge.planning.spec_values import (
@@ -115,14 +115,18 @@ class Budget(SpecSection):
         return self
 
 
-def _check_language(value: str) -> str:
-    if not re.fullmatch(r"[a-z]{2,3}", value):
+def _check_language(value: Any) -> Any:
+    if isinstance(value, dict):
+        if value.keys() != {"user", "assistant"}:
+            raise ValueError("a language for each role has two: write {user: de, assistant: en}")
+        return {role: _check_language(str(value[role])) for role in ("user", "assistant")}
+    if not isinstance(value, str) or not re.fullmatch(r"[a-z]{2,3}", value):
         raise ValueError(f"{shown(value)} is no language: write its code of two or three letters (ISO 639), such as en")
     return value
 
 
-Language = Annotated[str, AfterValidator(_check_language)]
-"""What the turns are written in."""
+Language = Annotated[str | dict[Role, str], BeforeValidator(_check_language)]
+"""What the turns are written in: all of them, or those of each role."""
 
 
 class Publish(SpecSection):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from hashlib import sha256
 from pathlib import Path
 
 from convoforge.errors import ConfigError
-from convoforge.models import Conversation, Quality, ScorerResult
+from convoforge.models import Conversation, Quality, Role, ScorerResult
 from convoforge.planning.spec import DatasetSpec
 from convoforge.planning.templates import Library
 from convoforge.project import find_project
@@ -45,7 +45,7 @@ class Rubric:
 
     scorers: tuple[Scorer, ...]
     filters: tuple[Scorer, ...] = ()
-    language: str = "en"
+    language: str | Mapping[Role, str] = "en"
     allow: frozenset[str] = frozenset()
     evaluation: tuple[str, ...] = ()
     read_brief: Callable[[str], str] = lambda _template: ""

@@ -13,15 +13,15 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from convoforge.errors import ConfigError
-from convoforge.models import Conversation, Scalar, ScorerResult
+from convoforge.models import Conversation, Role, Scalar, ScorerResult
 
 
 @dataclass(frozen=True, slots=True)
 class ScoringContext:
     """The values a conversation was requested with: its cell's, and the template's parameters. Unknown values are empty.
 
-    `language` (ISO 639) and `allow` are the spec's. `brief` is all the text of the template and of the spec's personas,
-    `evaluation` the texts that training data may not contain.
+    `language` (ISO 639, of all turns or of each role's) and `allow` are the spec's. `brief` is all the text of the template and of the
+    spec's personas, `evaluation` the texts that training data may not contain.
     """
 
     dataset: str = ""
@@ -31,10 +31,14 @@ class ScoringContext:
     topic: str = ""
     tier: str = ""
     parameters: Mapping[str, Scalar] = field(default_factory=dict)
-    language: str = "en"
+    language: str | Mapping[Role, str] = "en"
     allow: frozenset[str] = frozenset()
     brief: str = ""
     evaluation: tuple[str, ...] = ()
+
+    def language_of(self, role: Role) -> str:
+        """The language that the turns of a role are written in."""
+        return self.language if isinstance(self.language, str) else self.language[role]
 
 
 @dataclass(frozen=True, slots=True)

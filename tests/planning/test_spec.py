@@ -185,6 +185,11 @@ def test_a_spec_needs_no_more_than_a_name_a_model_templates_and_axes(tmp_path: P
         ({"quality": "{filters: [{default: drop}]}"}, "quality.filters: 'default' takes no action: name the filters whose"),
         ({"quality": "{filters: [pii, {pii: mark}]}"}, "quality.filters: 'pii' stands twice"),
         ({"quality": "{allow: [emojis]}"}, "quality.allow[0]: must be 'markdown', 'lists', 'code',"),
+        ({"language": "{user: de}"}, "language: a language for each role has two: write {user: de, assistant: en}"),
+        (
+            {"quality": "{filters: [{echo: redact}]}"},
+            "quality.filters[0]: echo: only pii can be redacted: write drop, revise, mark",
+        ),
         ({"language": "english"}, "language: 'english' is no language: write its code of two or three letters"),
     ],
 )

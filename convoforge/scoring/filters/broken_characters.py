@@ -97,7 +97,7 @@ def broken_characters(conversation: Conversation, context: ScoringContext) -> Fi
     """Drops a conversation with characters that were broken, that hide text or turn its direction, or escapes left as text."""
     text, _ = join_turns(conversation)
     if not text.isascii() or not text.replace("\n", "").isprintable():
-        found = judge_turns(conversation, lambda turn: next(_find_odd(turn, context.language), None))
+        found = judge_turns(conversation, lambda turn: next(_find_odd(turn, context.language_of(turn.role)), None))
         if found.verdict != "keep":
             return found
     if "\\" in text or ("&" in text and ";" in text):

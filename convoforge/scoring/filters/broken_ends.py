@@ -91,7 +91,7 @@ _COMPLETE_ALL_THE_SAME = (
 def broken_ends(conversation: Conversation, context: ScoringContext) -> FilterVerdict:
     """Drops a conversation whose last turn breaks off, or the other speaker's last turn in the middle of a sentence."""
     turns = conversation.turns
-    if not turns or context.language in _WITHOUT_FULL_STOPS:
+    if not turns or context.language_of(turns[-1].role) in _WITHOUT_FULL_STOPS:
         return KEEP
     fault, number = _find_fault(turns[-1].content), len(turns)
     if not fault and len(turns) > 2 and _stops_short(turns[-2].content):

@@ -55,10 +55,11 @@ _SCRIPTS_OF = {
 
 @scorer("languages", version=3)
 def languages(conversation: Conversation, context: ScoringContext) -> FilterVerdict:
-    """Drop a conversation with a turn, or a long part of one, in another language than `context.language`."""
+    """Drop a conversation with a turn, or a long part of one, in another language than its role's."""
     for turn, said, words in zip(read_turns(conversation), conversation.turns, list_words(conversation), strict=True):
-        for part in _list_foreign(turn, said.content, words, context.language):
-            return FilterVerdict("drop", turn.name_fault(part, f"is not in the language '{context.language}'"))
+        language = context.language_of(turn.role)
+        for part in _list_foreign(turn, said.content, words, language):
+            return FilterVerdict("drop", turn.name_fault(part, f"is not in the language '{language}'"))
     return KEEP
 
 

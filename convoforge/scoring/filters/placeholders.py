@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from convoforge.models import Conversation
+from convoforge.models import Conversation, Turn
 from convoforge.scoring.contract import FilterVerdict, ScoringContext, scorer
 from convoforge.scoring.patterns import PatternSet, join_turns, judge_turns, list_patterns
 
@@ -174,12 +174,14 @@ def _is_quoted(match: re.Match[str]) -> bool:
     )
 
 
+def _find_guillemets(turn: Turn) -> tuple[str, str] | None:
+    return (found[0], "is a placeholder") if (found := _GUILLEMETS.search(turn.content)) else None
+
+
 @scorer("placeholders", version=2)
 def placeholders(conversation: Conversation, context: ScoringContext) -> FilterVerdict:
     """Drops a conversation in which something was to be filled in, and was not."""
     found = _PATTERNS.judge(conversation, _is_quoted)
-    if found.verdict == "keep" and context.language == "en" and "«" in join_turns(conversation)[0]:
-        return judge_turns(
-            conversation, lambda turn: (field := _GUILLEMETS.search(turn.content)) and (field[0], "is a placeholder")
-        )
+    if found.verdict == "keep" and "«" in join_turns(conversation)[0]:
+        return judge_turns(conversation, lambda turn: _find_guillemets(turn) if context.language_of(turn.role) == "en" else None)
     return found

@@ -74,8 +74,8 @@ _SPELLED = re.compile(r"(?:\b\w ){9}")
 @scorer("salad", version=3)
 def salad(conversation: Conversation, context: ScoringContext) -> FilterVerdict:
     """Drop a conversation with a turn that is no language at all."""
-    english = context.language == "en"
     for turn, said, words in zip(read_turns(conversation), conversation.turns, list_words(conversation), strict=True):
+        english = context.language_of(turn.role) == "en"
         if blob := next(filter(None, map(_find_blob, said.content.split())), "") or _find_forms(
             words, _UNSAID if english else _ENCODED
         ):

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from convoforge.scoring import KEEP
+from convoforge.models import Conversation, Turn
+from convoforge.planning.quality import FilterChoice
+from convoforge.scoring import KEEP, ScoringContext
+from convoforge.scoring.registry import find_filters
 
 FOREIGN = [
     "Ich habe das Geld schon am Montag überwiesen und warte noch.", "Nous avons payé le loyer, mais il ne reste rien pour les vacances.", "私は来月引っ越します。",
@@ -34,3 +37,12 @@ def test_names_and_loan_words_are_kept(judge, text) -> None:
 def test_a_spec_in_another_language_is_asked_of_the_detector(judge) -> None:
     found = judge("Ich habe das Geld schon am Montag überwiesen und warte noch.", language="de")
     assert "de" in found.reason and found.verdict == "drop"  # the turns around it are English
+
+
+def test_each_role_may_have_a_language_of_its_own() -> None:
+    talk = Conversation(
+        (Turn("user", "I have paid the rent on Monday and I am still waiting for the key."), Turn("assistant", FOREIGN[0]))
+    )
+    (one,) = find_filters([FilterChoice(name="languages")])
+    assert one.judge(talk, ScoringContext(language={"user": "en", "assistant": "de"})) == KEEP
+    assert one.judge(talk, ScoringContext(language={"user": "de", "assistant": "en"})) != KEEP
