@@ -193,7 +193,7 @@ class Prompt:
     """What is sent, rendered: the text for the model, and the system turn that the published conversation will carry.
 
     `shared`: the system text is the same in every request of its template, and so worth keeping in the API's prompt cache. `drawn` are the
-    parameters and variation lines in it, as JSON: {"parameters": {...}, "variation": {...}}.
+    parameters and variation lines in it, as JSON: {"parameters": {...}, "variation": {...}}. `avoid` says what is not to be repeated.
     """
 
     system: str
@@ -201,6 +201,12 @@ class Prompt:
     conversation_system: str | None = None
     shared: bool = False
     drawn: str = field(default="", compare=False)
+    avoid: str = field(default="", compare=False)
+
+    @property
+    def message(self) -> str:
+        """The user turn, as it is sent."""
+        return f"{self.user}\n\n{self.avoid}" if self.avoid else self.user
 
 
 class ConversationRequest(Frozen):

@@ -18,10 +18,11 @@ from prefect.states import Completed, Failed
 from convoforge.dataset.acceptance import DatasetStatus
 from convoforge.dataset.estimate import Estimate
 from convoforge.dataset.forecast import forecast, read_known_of_plan
+from convoforge.dataset.registering import register
 from convoforge.dataset.status import is_scored, read_status
 from convoforge.errors import ConvoforgeError, format_count
 from convoforge.ledger.message_batches import list_open_batches
-from convoforge.ledger.requests import claim, register_draws, requeue
+from convoforge.ledger.requests import claim, requeue
 from convoforge.ledger.runs import keep_report, list_answered_by
 from convoforge.orchestration.approval import await_approval
 from convoforge.orchestration.build_run import BuildRun
@@ -149,7 +150,8 @@ async def _fill(opened: BuildRun, options: BuildOptions) -> None:
             continue
         scored = False
         if step.ask:
-            await opened.ledger.awrite(register_draws, opened.dataset_id, [(opened.cells[cell], draw) for cell, draw in step.ask])
+            draws = [(opened.cells[cell], draw) for cell, draw in step.ask]
+            await asyncio.to_thread(register, opened.ledger, opened.plan, opened.dataset_id, draws)
         elif step.todo and not crowded:
             tried |= (now := await generate_missing(opened, step))
             crowded = opened.plan.spec.mode == "batch" and not now  # a budget has no room until something comes back

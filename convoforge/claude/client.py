@@ -119,7 +119,7 @@ class Claude:
             "model": self.model,
             "max_tokens": settings.max_tokens,
             "system": system,
-            "messages": [{"role": "user", "content": prompt.user}],
+            "messages": [{"role": "user", "content": prompt.message}],
         }
         if self.facts.uses_schema(settings):
             body["output_config"] = _OUTPUT

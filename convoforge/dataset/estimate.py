@@ -19,6 +19,7 @@ from convoforge.ledger.history import Made
 from convoforge.models import Prompt, Status, Usage
 from convoforge.planning.draws import Draw
 from convoforge.planning.model_facts import ModelFacts
+from convoforge.planning.openings import LONGEST
 from convoforge.planning.plan import Cell, Plan, expected_usage, kept_text
 from convoforge.planning.templates import Target
 from convoforge.pricing import Price, cost_pico, dollars, price_of, usd
@@ -124,13 +125,14 @@ def count_missing(plan: Plan, status: DatasetStatus, limit: int | None = None, a
 
 
 def pick_samples(plan: Plan) -> dict[str, list[Prompt]]:
-    """A few prompts of each template, spread over the axes."""
+    """A few prompts of each template, spread over the axes, as long as they can get."""
+    avoid = LONGEST if plan.spec.generation.avoid_repeats else ""
     found: dict[str, list[Cell]] = {}
     for cell in plan.cells:
         some = found.setdefault(cell.template, [])
         if len(some) < SAMPLE:
             some.append(cell)
-    return {template: [plan.prompt(cell, 0) for cell in cells] for template, cells in found.items()}
+    return {template: [replace(plan.prompt(cell, 0), avoid=avoid) for cell in cells] for template, cells in found.items()}
 
 
 def estimate(

@@ -172,7 +172,7 @@ def _changed(plan: Plan, status: DatasetStatus, draws: Iterable[Draw]) -> list[D
         draw
         for draw in draws
         if (draw.request_id in published or filled[draw.cell] < plan.spec.per_cell)
-        and draw.fingerprint != bytes.fromhex(plan.fingerprint(cells[draw.cell], draw.draw))
+        and draw.fingerprint != bytes.fromhex(plan.fingerprint(cells[draw.cell], draw.draw, draw.lines))
     ]
 
 

@@ -262,6 +262,8 @@ class Generator:
         min_score = self._run.spec.quality.min_score
         # before it is recorded, as other calls begin meanwhile
         status = self._run.state.count_answer(recorded.status(min_score), recorded.faults(min_score), recorded.content_hash)
+        if self._run.state.openings is not None and recorded.conversation is not None:
+            self._run.state.openings.add(job.context.persona, job.context.topic, recorded.conversation)
         await self._record(recorded.completion)
         self._count(job, status)
         return recorded.outcome(min_score, intent.attempt - job.claimed.attempts)
@@ -336,7 +338,9 @@ def make_job(plan: Plan, cell: Cell, claimed: Claimed) -> Job:
     template = plan.library.template(cell.template)
     spec = plan.spec
     context = ScoringContext(spec.name, cell.template, cell.persona, cell.emotion, cell.topic, cell.tier, spec.parameters)
-    return Job(claimed, plan.prompt(cell, claimed.draw), spec.generation, cell.template, template.label, context=context)
+    return Job(
+        claimed, plan.prompt(cell, claimed.draw, claimed.lines), spec.generation, cell.template, template.label, context=context
+    )
 
 
 def make_intent(

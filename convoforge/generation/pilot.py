@@ -9,12 +9,13 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 from convoforge.dataset.acceptance import DatasetStatus
+from convoforge.dataset.registering import register
 from convoforge.dataset.status import read_status, score_dataset, settle_plan
 from convoforge.errors import format_count
 from convoforge.generation.generator import make_job
 from convoforge.generation.run import OpenLimiter, Run, open_run
 from convoforge.generation.run_state import RunState
-from convoforge.ledger.requests import claim, register_draws
+from convoforge.ledger.requests import claim
 from convoforge.ledger.runs import close_run
 from convoforge.models import Outcome
 from convoforge.planning.plan import Cell, Plan
@@ -78,7 +79,7 @@ async def _generate(run: Run, plan: Plan, count: int) -> Sequence[Outcome]:
     """Generate the draws and return their outcomes. All begin at once: the run's concurrency and rate limit them."""
     status = await asyncio.to_thread(read_status, run.context.ledger, plan, run.context.dataset_id)
     chosen = choose_draws(plan, status, count)
-    await run.context.ledger.awrite(register_draws, run.context.dataset_id, chosen)
+    await asyncio.to_thread(register, run.context.ledger, plan, run.context.dataset_id, chosen)
     status = await asyncio.to_thread(read_status, run.context.ledger, plan, run.context.dataset_id)
     wished = {(cell.key, draw) for cell, draw in chosen}
     ids = [draw.request_id for draw in status.pending if (draw.cell, draw.draw) in wished]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -107,7 +108,8 @@ class RecordedAnswer:
 def asked_of(prompt: Prompt, model: str, settings: Generation, template_version: str) -> Asked:
     """The part of a sent request that the ledger keeps."""
     fingerprint = request_fingerprint(model, prompt, settings)
-    return Asked(fingerprint, template_version, prompt.conversation_system, settings.temperature, prompt.drawn)
+    drawn = json.dumps({**json.loads(prompt.drawn or "{}"), "avoid": prompt.avoid}) if prompt.avoid else prompt.drawn
+    return Asked(fingerprint, template_version, prompt.conversation_system, settings.temperature, drawn)
 
 
 def record_answer(

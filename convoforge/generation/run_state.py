@@ -11,6 +11,7 @@ from typing import Any
 from convoforge.errors import RejectedError, UnreadableError
 from convoforge.generation.recent_answers import RecentAnswers
 from convoforge.models import Status
+from convoforge.planning.openings import Openings
 from convoforge.rate import RateLimiter
 
 SAME_REJECTION_LIMIT = 10
@@ -26,7 +27,7 @@ class RunState:
 
     `settled` is set when the next call has been recorded, or the run stops; then a new event replaces it. `final` are requests
     that the server does not want to be retried in this run. Without `recent` the run never stops because too few answers are
-    accepted.
+    accepted; with `openings` its prompts say how others begin.
     """
 
     stopped: str | None = None
@@ -39,6 +40,7 @@ class RunState:
     settled: asyncio.Event = field(default_factory=asyncio.Event)
     limiter: RateLimiter | None = None
     recent: RecentAnswers | None = None
+    openings: Openings | None = None
     _rejection: tuple[str, int] = ("", 0)
     _unreadable: int = 0
 

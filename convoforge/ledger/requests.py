@@ -18,9 +18,12 @@ from convoforge.ledger.owners import list_dead_owners, release
 from convoforge.ledger.tables import IS_ATTEMPT_OF, IS_HELD, answers, generation_logs, requests, reviews
 from convoforge.models import Conversation, Scalar, Turn
 from convoforge.planning.draws import Draw
+from convoforge.planning.grid import Values
 from convoforge.planning.keys import draw_key
 from convoforge.planning.plan import Cell
 from convoforge.scoring import Scored, ScoringContext
+
+_NO_LINES: Mapping[str, str] = {}
 
 _CHUNK = 500
 """Maximum rows per statement: SQLite takes 32,766 variables, and a shorter statement is not slower."""
@@ -28,24 +31,36 @@ _CHUNK = 500
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A request that this owner may generate. `attempts` is the number of earlier attempts, over all runs."""
+    """A request that this owner may generate. `attempts` is the number of earlier attempts, over all runs; `lines` are those of its
+    cell."""
 
     request_id: int
     cell: str
     draw: int
     attempts: int
+    lines: str | None = None
 
 
-def register_draws(connection: Connection, dataset_id: int, draws: Sequence[tuple[Cell, int]]) -> int:
-    """Register draws as pending. Those already registered are not changed. Returns the number of new ones."""
+def register_draws(
+    connection: Connection, dataset_id: int, draws: Sequence[tuple[Cell, int]], lines: Mapping[str, str] = _NO_LINES
+) -> int:
+    """Register draws as pending. Those already registered are not changed. Returns the number of new ones. `lines` are the variation lines
+    of cells, by their keys."""
     before = _count(connection, dataset_id)
     statement = upsert(connection.dialect.name, requests).on_conflict_do_nothing(index_elements=["draw_key"])
     for chunk in split_chunks(draws):
         connection.execute(
             statement,
-            [_make_row(dataset_id, cell, draw) for cell, draw in chunk],
+            [{**_make_row(dataset_id, cell, draw), "lines": lines.get(cell.key)} for cell, draw in chunk],
         )
     return _count(connection, dataset_id) - before
+
+
+def read_lines(connection: Connection, dataset_id: int) -> dict[str, tuple[Values, str]]:
+    """The values and variation lines of the cells that have lines of their own, by their keys."""
+    columns = [requests.c[name] for name in ("cell", "persona", "emotion", "topic", "tier", "template", "lines")]
+    query = select(*columns).where(requests.c.dataset_id == dataset_id, requests.c.draw == 0, requests.c.lines.is_not(None))
+    return {cell: ((*values,), lines) for cell, *values, lines in connection.execute(query)}
 
 
 def register_one(connection: Connection, dataset_id: int, cell: Cell, request: str) -> int:
@@ -71,7 +86,7 @@ def claim(connection: Connection, owner: str, ids: Sequence[int], now: datetime)
             update(requests)
             .where(requests.c.id.in_(chunk), requests.c.state == "pending")
             .values(state="claimed", owner=owner)
-            .returning(requests.c.id, requests.c.cell, requests.c.draw)
+            .returning(requests.c.id, requests.c.cell, requests.c.draw, requests.c.lines)
         )
         rows = connection.execute(statement).all()
         attempts: dict[int, int] = {
@@ -82,7 +97,7 @@ def claim(connection: Connection, owner: str, ids: Sequence[int], now: datetime)
                 .group_by(generation_logs.c.request_id)
             )
         }
-        taken.extend(Claimed(row.id, row.cell, row.draw, attempts.get(row.id, 0)) for row in rows)
+        taken.extend(Claimed(row.id, row.cell, row.draw, attempts.get(row.id, 0), row.lines) for row in rows)
     order = {request_id: index for index, request_id in enumerate(ids)}
     return sorted(taken, key=lambda one: order[one.request_id])
 
@@ -148,6 +163,7 @@ def _draws_of(dataset_id: int) -> Select[Any]:
             answers.c.content_hash,
             func.coalesce(answers.c.reason, requests.c.reason),
             reviews.c.decision,
+            requests.c.lines,
         )
         .select_from(requests)
         .outerjoin(answers, IS_HELD)
@@ -160,6 +176,7 @@ def _draws_of(dataset_id: int) -> Select[Any]:
 
 def _draws(connection: Connection, query: Select[Any]) -> list[Draw]:
     # a dataset may have a million draws, but few distinct texts: each is kept in memory once
+    rows = connection.execute(query)
     return [
         Draw(
             request_id,
@@ -173,10 +190,9 @@ def _draws(connection: Connection, query: Select[Any]) -> list[Draw]:
             _kept_once(_why_rejected(score, results) or why),
             _kept_once(decision),
             _kept_once(rejection),
+            lines,
         )
-        for request_id, cell, draw, state, fingerprint, kind, score, rejection, results, content, why, decision in connection.execute(
-            query
-        )
+        for request_id, cell, draw, state, fingerprint, kind, score, rejection, results, content, why, decision, lines in rows
     ]
 
 
@@ -275,6 +291,15 @@ def read_refused(connection: Connection, ids: Sequence[int]) -> Iterator[Any]:
     query = select(requests, *columns).join(generation_logs, logs.request_id == requests.c.id).where(is_last)
     for chunk in split_chunks(ids):
         yield from connection.execute(query.where(requests.c.id.in_(chunk)))
+
+
+def read_newest(connection: Connection, dataset_id: int, number: int = 500) -> list[tuple[str, str, Conversation]]:
+    """Persona, topic and conversation of the requests registered last that hold one, the newest at the end."""
+    query = _current(requests.c.persona, requests.c.topic, answers.c.turns, answers.c.system)
+    query = query.where(requests.c.dataset_id == dataset_id, answers.c.kind == "ok").order_by(requests.c.id.desc()).limit(number)
+    return [
+        (row.persona, row.topic, read_conversation(row.turns, row.system)) for row in reversed(connection.execute(query).all())
+    ]
 
 
 def read_conversation(turns: str, system: str | None) -> Conversation:

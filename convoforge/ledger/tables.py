@@ -134,6 +134,7 @@ requests = Table(
     Column("draw", Integer, nullable=False),
     *(Column(axis, String(200), nullable=False) for axis in ("persona", "emotion", "topic", "tier")),
     Column("template", String(64), nullable=False),
+    Column("lines", Text),  # the variation lines of the cell's first draw, by their positions; null: its values decide them
     Column("request", Text),
     Column("state", String(12), nullable=False),
     Column("owner", String(32)),

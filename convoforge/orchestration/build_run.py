@@ -106,8 +106,12 @@ class BuildRun:
         return self.context.dataset_id
 
     def job(self, claimed: Claimed) -> Job:
-        """What a claimed draw sends today. What a process that has joined scores is kept, for the progress of the build."""
-        return replace(make_job(self.plan, self.cells[claimed.cell], claimed), keep_score=self.joined)
+        """What a claimed draw sends now. What a process that has joined scores is kept, for the progress of the build."""
+        cell = self.cells[claimed.cell]
+        job = replace(make_job(self.plan, cell, claimed), keep_score=self.joined)
+        if self.state.openings is None:
+            return job
+        return replace(job, prompt=replace(job.prompt, avoid=self.state.openings.describe(cell.persona, cell.topic)))
 
     @property
     def generated(self) -> int:

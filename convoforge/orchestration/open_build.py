@@ -22,6 +22,7 @@ from convoforge.generation.recent_answers import RecentAnswers
 from convoforge.generation.run import open_run
 from convoforge.ledger import Ledger
 from convoforge.ledger.failed_starts import keep_failed_start
+from convoforge.ledger.requests import read_newest
 from convoforge.ledger.runs import close_run, read_stop, stop_run
 from convoforge.models import Provider
 from convoforge.orchestration.build_run import BuildRun, BuildState, make_current
@@ -30,6 +31,7 @@ from convoforge.orchestration.claims import Claims
 from convoforge.orchestration.dead_runs import SUSPENDED_EVENT
 from convoforge.orchestration.rate_limiter import prefect_limiter
 from convoforge.planning.model_facts import ModelFacts
+from convoforge.planning.openings import Openings
 from convoforge.planning.plan import Plan
 from convoforge.planning.spec import DatasetSpec
 from convoforge.planning.templates import Library
@@ -102,6 +104,8 @@ async def open_build_run(
             cells={cell.key: cell for cell in plan.cells},
             joined=part_of is not None,
         )
+        if spec.generation.avoid_repeats:
+            state.openings = await asyncio.to_thread(_read_openings, opened)
         stack.enter_context(make_current(opened))
         if part_of is None:
             stack.push(_close_unfinished(opened))
@@ -134,6 +138,13 @@ def _plan(
             f"`convoforge build {spec.name} --yes`, or with the parameter strand=1"
         )
     return plan
+
+
+def _read_openings(opened: BuildRun) -> Openings:
+    openings = Openings()
+    for persona, topic, conversation in opened.ledger.read(read_newest, opened.dataset_id):
+        openings.add(persona, topic, conversation)
+    return openings
 
 
 def _how_to_look(plan: Plan) -> str:

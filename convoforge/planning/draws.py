@@ -11,7 +11,8 @@ from convoforge.planning.keys import conversation_id, draw_key
 class Draw:
     """One draw as the ledger holds it. `state` is pending, claimed, held or failed; the other fields describe its answer:
     `decision` is a review's, `rejection` a filter's (drop or revise), with its `reason`. `fingerprint` (the request's) and
-    `content_hash` are bytes, half the size of hex digits, as all draws of a large dataset are in memory at once."""
+    `content_hash` are bytes, half the size of hex digits, as all draws of a large dataset are in memory at once. `lines` are the variation
+    lines of its cell's first draw, see `variety`."""
 
     request_id: int
     cell: str
@@ -24,6 +25,7 @@ class Draw:
     reason: str | None = None
     decision: str | None = None
     rejection: str | None = None
+    lines: str | None = None
 
     @property
     def conversation_id(self) -> str:

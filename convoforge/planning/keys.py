@@ -19,7 +19,8 @@ from convoforge.planning.spec import Generation
 
 KEY_VERSION = 1
 
-_DEFAULTS = Generation().model_dump(exclude={"caching"})  # caching changes the bill, not the request's meaning
+# caching changes the bill, not the request's meaning; what is to be avoided depends on other answers
+_DEFAULTS = Generation().model_dump(exclude={"caching", "avoid_repeats"})
 
 
 def cell_key(dataset: str, provider: str, values: Mapping[str, str]) -> str:

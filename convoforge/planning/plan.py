@@ -82,8 +82,8 @@ class Plan:
         """Number of accepted conversations that the plan aims for."""
         return len(self.cells) * self.spec.per_cell
 
-    def prompt(self, cell: Cell, draw: int) -> Prompt:
-        """The prompt for draw number `draw` of a cell."""
+    def prompt(self, cell: Cell, draw: int, lines: str | None = None) -> Prompt:
+        """The prompt for draw number `draw` of a cell. `lines` are the variation lines that the ledger has for it, if it has any."""
         template = self.library.template(cell.template)
         request = ConversationRequest.model_construct(
             template=cell.template,
@@ -93,12 +93,12 @@ class Plan:
             tier=cell.tier,
             parameters=_parameters(self.spec, template),
         )
-        rendered = template.render(request, self.library.persona(cell.persona), draw)
+        rendered = template.render(request, self.library.persona(cell.persona), draw, lines)
         return with_format_instructions(rendered, structured=self.facts.uses_schema(self.spec.generation))
 
-    def fingerprint(self, cell: Cell, draw: int) -> str:
+    def fingerprint(self, cell: Cell, draw: int, lines: str | None = None) -> str:
         """The current request fingerprint of draw number `draw` of a cell."""
-        return request_fingerprint(self.spec.model, self.prompt(cell, draw), self.spec.generation)
+        return request_fingerprint(self.spec.model, self.prompt(cell, draw, lines), self.spec.generation)
 
 
 Recall = Callable[[Grid, str], Past]
@@ -224,14 +224,14 @@ def with_format_instructions(prompt: Prompt, *, structured: bool) -> Prompt:
 
 def expected_usage(prompt: Prompt, facts: ModelFacts, thinking_tokens: int = 0) -> Usage:
     """Expected usage of one request with nothing cached, for estimates and for the rate limiter."""
-    sent = (len(prompt.system) + len(prompt.user)) // facts.characters_a_token + PROMPT_OVERHEAD_TOKENS
+    sent = (len(prompt.system) + len(prompt.message)) // facts.characters_a_token + PROMPT_OVERHEAD_TOKENS
     return Usage(sent, ANSWER_TOKENS + thinking_tokens)
 
 
 def worst_cost_pico(prompt: Prompt, max_tokens: int, price: Price) -> int:
     """Maximum cost of one request, in pico-dollars, which budgets reserve: a token is at least one byte, text that may be cached
     costs as much as a cache write, and a workspace may be pinned to the United States."""
-    system, user = len(prompt.system.encode()), len(prompt.user.encode()) + PROMPT_OVERHEAD_TOKENS
+    system, user = len(prompt.system.encode()), len(prompt.message.encode()) + PROMPT_OVERHEAD_TOKENS
     sent = Usage(system + user, max_tokens)
     written = Usage(user, max_tokens, cache_write_5m_tokens=system) if prompt.shared else sent
     price = worst_price(price)

@@ -9,6 +9,7 @@ of k on take k different values.
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
@@ -52,6 +53,11 @@ def walk(sizes: Sequence[int], step: int) -> list[int]:
         values.append((step + step // lcm(m, k)) % k)
         step %= m
     return values[::-1]
+
+
+def digest(text: str) -> int:
+    """A number that only the text decides."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=6).digest())
 
 
 def _before(sizes: Sequence[int]) -> list[int]:

@@ -27,7 +27,7 @@ from convoforge.errors import ConfigError, nearest, shown
 from convoforge.files import find_file
 from convoforge.models import ConversationRequest, Label, Prompt, Scalar
 from convoforge.planning.config_files import check, check_folder, read_yaml
-from convoforge.planning.sampling import walk
+from convoforge.planning.sampling import digest, walk
 from convoforge.planning.spec_values import Slug, SpecSection, Values, check_distinct, matching
 
 _GIVEN = {"persona", "emotion", "topic", "tier", "parameters", "variation"}
@@ -147,7 +147,12 @@ class Template(SpecSection):
     @property
     def variations(self) -> int:
         """Number of different draws of a cell before the first prompt repeats."""
-        return prod(map(len, self.variation.values()))
+        return prod(self.sizes)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Number of lines of each variation list."""
+        return tuple(map(len, self.variation.values()))
 
     @property
     def text(self) -> str:
@@ -180,12 +185,13 @@ class Template(SpecSection):
             filled[name] = value
         return filled
 
-    def render(self, request: ConversationRequest, persona: Persona, draw: int = 0) -> Prompt:
-        """Render the prompt for one request. `draw` advances every variation list, each from its own start position.
+    def render(self, request: ConversationRequest, persona: Persona, draw: int = 0, lines: str | None = None) -> Prompt:
+        """Render the prompt for one request. `draw` advances every variation list from its start position: the one in `lines` (see
+        `variety`), or one of its own.
 
         Raises `ConfigError` for invalid parameters, and if the texts cannot be rendered with these values.
         """
-        parameters, variation = self.settings(request.parameters), self._pick(request, draw)
+        parameters, variation = self.settings(request.parameters), self._pick(request, draw, lines)
         values = {
             "persona": _Group(persona.model_dump()),
             "emotion": request.emotion,
@@ -206,17 +212,15 @@ class Template(SpecSection):
         )  # orjson refuses half a surrogate pair and large numbers
         return Prompt(system, prompt, conversation_system or None, self.shared, drawn)
 
-    def _pick(self, request: ConversationRequest, draw: int) -> dict[str, str]:
+    def _pick(self, request: ConversationRequest, draw: int, lines: str | None) -> dict[str, str]:
         cell = f"{request.persona}\x1f{request.emotion}\x1f{request.topic}\x1f{request.tier}"
-        steps = walk([len(lines) for lines in self.variation.values()], draw)
+        starts = [*map(int, (lines or "").split())]
+        if len(starts) != len(self.variation):  # none are kept, or the template has got other lists since
+            starts = [digest(f"{cell}\x1f{name}") for name in self.variation]
         return {
-            name: lines[(step + _position(f"{cell}\x1f{name}")) % len(lines)]
-            for step, (name, lines) in zip(steps, self.variation.items(), strict=True)
+            name: some[(start + step) % len(some)]
+            for start, step, (name, some) in zip(starts, walk(self.sizes, draw), self.variation.items(), strict=True)
         }
-
-
-def _position(text: str) -> int:
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=6).digest())
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ COLUMNS = {
     "plans": "cells created_at dataset_id grid id signature",
     "rate_limits": "name paused_until window_seconds",
     "request_batches": "cost_pico dataset_id failed finished_at id requests run_id skipped started_at successful total",
-    "requests": "answer cell dataset_id draw draw_key emotion fingerprint id owner persona reason request state template tier topic",
+    "requests": "answer cell dataset_id draw draw_key emotion fingerprint id lines owner persona reason request state template tier topic",
     "reviews": "at attempt decision id note request_id reviewer",
     "runs": "dataset_id endpoint finished_at flow_run_id id message model owner plan_id report sources spec started_at state",
     "versions": "dataset_id number path published_at reserved_at rows run_id sha256",

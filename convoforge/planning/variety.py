@@ -1,0 +1,40 @@
+"""Which variation lines the first draw of a new cell gets: of those that its template has used least, those that its neighbors have,
+the cells that share a persona, emotion, topic or tier with it. So no line is used much more often than another wherever one looks. Pure.
+
+A hash of the cell alone, which is what is left beyond `MAX_EVEN` cells, uses some lines of a list three times as often as others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from convoforge.planning.grid import Values
+from convoforge.planning.sampling import digest
+
+MAX_EVEN = 50_000
+"""Maximum number of a dataset's cells whose lines are chosen so: a second of work. Among more, chance is even enough."""
+
+
+def pick_lines(cells: Iterable[Values], sizes: Mapping[str, Sequence[int]], taken: Iterable[tuple[Values, str]]) -> Iterator[str]:
+    """Yield the lines of each cell, by their positions in the lists: ``3 0 7``. `sizes` are the sizes of each template's lists, `taken` are
+    the cells that have lines already."""
+    used: dict[tuple[str, int, int, str], list[int]] = {}
+
+    def find_counts(values: Values, at: int, size: int) -> list[list[int]]:
+        """How often each line of a list is used by the cells of this template that share a value, for each of the values."""
+        return [used.setdefault((values[-1], at, axis, value), [0] * size) for axis, value in enumerate(values)]
+
+    for values, lines in taken:
+        for at, (size, line) in enumerate(zip(sizes.get(values[-1], ()), lines.split(), strict=False)):
+            for counts in find_counts(values, at, size):
+                counts[int(line) % size] += 1
+    for values in cells:
+        chosen = []
+        for at, size in enumerate(sizes[values[-1]]):
+            *shared, whole = find_counts(values, at, size)
+            totals = [*zip(whole, map(sum, zip(*shared, strict=True)), strict=True)]
+            first, least = digest("\x1f".join((*values, str(at)))) % size, min(totals)
+            chosen.append(next(line for line in (*range(first, size), *range(first)) if totals[line] == least))
+            for counts in (*shared, whole):
+                counts[chosen[-1]] += 1
+        yield " ".join(map(str, chosen))
