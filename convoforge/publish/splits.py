@@ -113,15 +113,15 @@ class _Table:
 
     def fill(self, split: str, fraction: float, *, keep: int) -> None:
         """Place free groups in a split until it has its fraction of all conversations; `keep` of them at least stay free."""
-        total, every = (
-            sum(rows for rows, _ in self._groups.values()),
-            reduce(or_, (values for _, values in self._groups.values())),
-        )
+        total = sum(rows for rows, _ in self._groups.values())
+        every = reduce(or_, (values for _, values in self._groups.values()))
         held = [self._groups[group] for group, owner in self.plan.items() if owner == split]
         rows, lacking = sum(size for size, _ in held), every & ~reduce(or_, (values for _, values in held), 0)
 
-        def count_new(group: str) -> int:
-            return (self._groups[group][1] & lacking).bit_count()
+        def gain(group: str) -> float:
+            """New values for each conversation."""
+            size, values = self._groups[group]
+            return (values & lacking).bit_count() / size
 
         def take(group: str, *, slack: float = 0, careful: bool = False, anyway: bool = False) -> None:
             nonlocal rows, lacking
@@ -133,12 +133,12 @@ class _Table:
                 self._outside.subtract(_bits(values))
                 rows, lacking = rows + size, lacking & ~values
 
-        order = [(-count_new(group), rank, group) for rank, group in enumerate(self.free)]
+        order = [(-gain(group), rank, group) for rank, group in enumerate(self.free)]
         heapify(order)
         while order and order[0][0]:
             known, rank, group = heappop(order)
-            if -known > count_new(group):  # groups taken since have brought the rest
-                heappush(order, (-count_new(group), rank, group))
+            if -known > gain(group):  # groups taken since have brought the rest
+                heappush(order, (-gain(group), rank, group))
             else:
                 take(group, slack=SLACK * total, careful=True)
         for careful in (True, False):
