@@ -73,6 +73,8 @@ _NUMBER = re.compile(r"(?<![\w(])\d[\d,.]*(?![\w)])")
 """A number that only one incident has: not a status in parentheses, not a part of a word."""
 
 _DUPLICATE = re.compile(r"duplicate of conversation \w+")
+_BEST = re.compile(r"([\d.,]+) (\D+); (\d+) to (\d+) are best")
+_QUOTED = re.compile(r"'[^']*'")
 
 _READ_SOME = "Read some with `convoforge show DATASET --rejected`"
 _COMPARE = "Compare the account's bill with `convoforge costs`: budgets count the worst case"
@@ -137,7 +139,7 @@ def group(incidents: Iterable[Incident]) -> list[Group]:
     """Incidents with the same reason together: by what happened, then the most frequent first. Their examples have no name yet."""
     found: dict[tuple[What, str], list[Incident]] = {}
     for one in sorted(incidents, key=lambda one: -one.count):
-        found.setdefault((one.what, _NUMBER.sub("#", _generalize(one))), []).append(one)
+        found.setdefault((one.what, _QUOTED.sub("'…'", _NUMBER.sub("#", _generalize(one)))), []).append(one)
     groups = [_make(some) for some in found.values()]
     return sorted(groups, key=lambda one: (ORDER.index(one.reason.what), -one.reason.count, one.reason.reason))
 
@@ -153,4 +155,14 @@ def _make(some: list[Incident]) -> Group:
 def _generalize(one: Incident) -> str:
     """An incident's words without what only it has."""
     words = _SCORE.sub(r"score below \1", _DUPLICATE.sub("the same as an accepted conversation", one.words))
-    return f"{words}: {', '.join(name for name, _ in one.lacks)}" if one.lacks else words
+    return f"{words}: {', '.join(sorted(_side(*lack) for lack in one.lacks))}" if one.lacks else words
+
+
+def _side(name: str, text: str) -> str:
+    """A scorer's reason as the side of its range on which a conversation lies: "33 characters a turn on average; 100 to 400 are best" of
+    `length` is "length below 100 characters a turn on average". Of another reason its scorer's name."""
+    if not (found := _BEST.fullmatch(text)):
+        return name
+    value, unit, low, high = float(found[1].replace(",", "")), found[2], int(found[3]), int(found[4])
+    side = f"{name} below {low}" if value < low else f"{name} above {high}"
+    return side if unit.startswith(name.rstrip("s")) else f"{side} {unit}"

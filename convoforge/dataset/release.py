@@ -88,6 +88,8 @@ def publish_dataset(
             fractions=plan.spec.publish.splits,
             group_by=group_by,
             seed=plan.spec.seed,
+            license=plan.spec.license,
+            languages=plan.spec.languages,
             lineage=_lineage(plan, chosen.summary, stale, run_id),
             created_at=now(),
             allow_fewer=allow_fewer,

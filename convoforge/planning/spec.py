@@ -130,6 +130,16 @@ Language = Annotated[str | dict[Role, str], BeforeValidator(_check_language)]
 """What the turns are written in: all of them, or those of each role."""
 
 
+def _check_license(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,63}", value):
+        raise ValueError(f"{shown(value)} is no license: write an SPDX identifier, such as CC-BY-4.0, or other")
+    return value
+
+
+License = Annotated[str, AfterValidator(_check_license)]
+"""Under which what is published may be used."""
+
+
 class Publish(SpecSection):
     """How rows become splits: fractions that add up to 1, whole groups of `group_by` values in one split."""
 
@@ -174,6 +184,12 @@ class DatasetSpec(SpecSection):
     mode: Literal["online", "batch"] = "online"
     allow_other_model: bool = False
     language: Language = "en"
+    license: License | None = None
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """The languages of its turns."""
+        return (self.language,) if isinstance(self.language, str) else tuple(sorted({*self.language.values()}))
 
     def text(self) -> str:
         """The spec as canonical JSON: what the ledger and the manifest keep."""

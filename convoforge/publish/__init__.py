@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 from convoforge.errors import ConfigError, nearest
-from convoforge.publish import card, measures, parquet, splits
+from convoforge.publish import card, croissant, measures, parquet, splits
 from convoforge.publish import manifest as manifests
 from convoforge.publish.layout import Layout
 from convoforge.publish.manifest import Lineage, Manifest, Recipe
@@ -78,6 +78,8 @@ def publish(
     seed: int,
     lineage: Lineage,
     created_at: datetime,
+    license: str | None = None,
+    languages: Sequence[str] = ("en",),
     allow_fewer: bool = False,
     max_file_bytes: int = 100_000_000,
 ) -> Published:
@@ -104,6 +106,8 @@ def publish(
         seed=seed,
         columns_sha256=columns_sha256(),
         scorers=scorers,
+        license=license,
+        languages=tuple(languages),
     )
 
     versions = versions_in(layout)
@@ -153,12 +157,13 @@ def publish(
                     lineage=lineage,
                 )
                 _write_groups(stage.version, {**placed, **plan.groups})
-                (stage.version / card.NAME).write_text(card.render(manifest, figures, layout.shown(number)), encoding="utf-8")
-                described = [
-                    *files,
-                    *(manifests.describe_one(stage.version / name, name) for name in (card.NAME, manifests.GROUPS)),
-                ]
-                manifest = manifest.model_copy(update={"files": tuple(described)})
+                texts = {
+                    card.NAME: card.render(manifest, figures, layout.shown(number)),
+                    croissant.NAME: croissant.render(manifest),
+                }
+                for name, text in texts.items():
+                    (stage.version / name).write_text(text, encoding="utf-8")
+                manifest = manifest.model_copy(update={"files": (*files, *manifests.describe(stage.version, "*.*"))})
                 (stage.version / manifests.NAME).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
                 path = versions.make_visible(stage, number)
                 return _published(versions, path, manifest, allow_fewer, unchanged=False)

@@ -55,12 +55,38 @@ def loading(address: str, split: str, name: str) -> str:
 
 
 def _front_matter(manifest: Manifest) -> str:
+    """What the Hugging Face Hub reads of a card, and `datasets`."""
+    simulated = ["simulated"] if manifest.provider == "simulator" else []
     config = {
         "config_name": manifest.config_name,
         "default": True,
         "data_files": [{"split": split, "path": f"data/{split}-*.parquet"} for split in manifest.splits],
     }
-    return f"---\n{yaml.safe_dump({'configs': [config]}, sort_keys=False)}---"
+    fields = {
+        "pretty_name": pretty_name(manifest),
+        "language": [*manifest.recipe.languages],
+        **({"license": manifest.recipe.license.lower()} if manifest.recipe.license else {}),
+        "size_categories": [size_category(manifest.rows)],
+        "task_categories": ["text-generation"],
+        "annotations_creators": ["machine-generated"],
+        "language_creators": ["machine-generated"],
+        "tags": ["synthetic", *simulated, "conversational", "convoforge"],
+        "configs": [config],
+    }
+    return f"---\n{yaml.safe_dump(fields, sort_keys=False)}---"
+
+
+def pretty_name(manifest: Manifest) -> str:
+    """A dataset's name for people."""
+    name = manifest.dataset.replace("-", " ").replace("_", " ").strip()
+    return f"{name[:1].upper()}{name[1:]}{' (simulated)' if manifest.provider == 'simulator' else ''}"
+
+
+def size_category(rows: int) -> str:
+    """As the Hub has it: `n<1K`, `1K<n<10K` … `1M<n<10M`."""
+    names = ("1K", "10K", "100K", "1M", "10M")
+    above = sum(rows >= 10**power for power in range(3, 7))
+    return f"{names[above - 1]}<n<{names[above]}" if above else "n<1K"
 
 
 def _banner(manifest: Manifest) -> str:
@@ -80,10 +106,16 @@ def _loading(manifest: Manifest, measures: Measures, address: str) -> str:
         f"published {manifest.created_at:%Y-%m-%d %H:%M} UTC.\n\n"
         f"{fenced(loading(address, first, first), 'python')}\n\n"
         f"{_STORED if '://' in address else ''}"
-        "`messages` is a list of `{role, content}`, the system turn first where there is one; it trains as it is.\n\n"
+        "`messages` is a list of `{role, content}`, the system turn first where there is one; it trains as it is. The other columns are "
+        'for choosing, weighing and tracing rows: a loader that makes tensors of all columns, as `with_format("torch")` does, wants '
+        f'`{first}.select_columns(["messages"])` first, as `cost_usd` is an exact decimal and `generated_at` a time.\n\n'
         f"Set the trainer's `max_length` to **{recommend_length(measures.tokens.maximum):,}** tokens. {_TRAINERS}.\n\n"
-        "Anthropic's terms restrict training models on Claude's outputs without authorization: see that you have it."
+        f"{_license(manifest)}Anthropic's terms restrict training models on Claude's outputs without authorization: see that you have it."
     )
+
+
+def _license(manifest: Manifest) -> str:
+    return f"License: {code(manifest.recipe.license)}. " if manifest.recipe.license else "The spec names no license. "
 
 
 def _splits(manifest: Manifest, measures: Measures) -> str:

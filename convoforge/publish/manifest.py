@@ -37,7 +37,8 @@ class Lineage(Frozen):
 
 class Recipe(Frozen):
     """What decides the content of a version: equal recipes make equal data. `fingerprint` stands for the accepted rows, `columns_sha256`
-    for the columns of a file, `scorers` are the names and versions of what has scored them. Older releases wrote neither of the last two.
+    for the columns of a file, `scorers` are the names and versions of what has scored them. Older releases wrote neither of these two.
+    `license` and `languages` change no row, but what the card says of them all.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")  # as the manifest's
@@ -48,6 +49,8 @@ class Recipe(Frozen):
     seed: int
     columns_sha256: str = ""
     scorers: str = ""
+    license: str | None = None
+    languages: tuple[str, ...] = ("en",)
 
     def list_changes(self, earlier: Recipe) -> list[str]:
         """What of it decides about splits and is another than in an earlier version."""

@@ -101,7 +101,7 @@ def test_every_end_of_a_request_is_told_with_its_count_an_example_and_what_to_do
         ("maybe billed", timeout): 1,
         ("maybe billed", killed): 1,
         ("maybe billed", "the answer says no usage or no price that is known"): 1,
-        ("needs revision", "score below 6: turns"): 2,
+        ("needs revision", "score below 6: turns below 8"): 2,
         ("needs revision", "mine: not a word of it"): 1,
         ("dropped", "truncated: the answer was cut off at max_tokens: raise generation.max_tokens"): 1,
         ("dropped", "the same as an accepted conversation"): 1,
@@ -117,7 +117,7 @@ def test_every_end_of_a_request_is_told_with_its_count_an_example_and_what_to_do
         f"{NAME} #1: {REFUSAL}",
         "Change what the API names and build again, or ask for it unchanged: `convoforge build SPEC --retry-refused`",
     )
-    low = next(one for one in found if one.reason == "score below 6: turns")
+    low = next(one for one in found if one.reason == "score below 6: turns below 8")
     assert low.example in (f"{NAME} #1: 2 turns; 8 to 16 are best", f"{NAME} #1: 3 turns; 8 to 16 are best")
     assert (low.conversation_id, low.to_do) in (("c5", "Ask in the template for 8 to 16 turns"), ("c6", low.to_do))
     assert all(one.to_do and one.row[1] == str(one.count) for one in found)
@@ -143,6 +143,30 @@ def test_words_that_differ_in_a_number_are_one_reason_and_a_status_is_no_number(
     some = [Incident("needs revision", words, number) for number, words in enumerate(said)]
     some += [Incident("failed", f"the API failed ({status}): no", status) for status in (500, 503)]
     assert [one.reason.count for one in group(some)] == [1, 1, 2]
+
+
+def test_the_values_of_a_scorer_are_one_reason_for_each_side_of_its_range() -> None:
+    some = [
+        Incident(
+            "needs revision",
+            "score 5 is below 6",
+            number,
+            lacks=(("length", f"{value} characters a turn on average; 100 to 400 are best"),),
+        )
+        for number, value in enumerate((12, 33, 99, 401, 2_000))
+    ]
+    assert {one.reason.reason: one.reason.count for one in group(some)} == {
+        "score below 6: length below 100 characters a turn on average": 3,
+        "score below 6: length above 400 characters a turn on average": 2,
+    }
+
+
+def test_a_fault_that_quotes_a_turn_is_one_reason_whatever_it_quotes() -> None:
+    said = [
+        "control_tokens: turn 4 (assistant): '<|im_end|>' is a control token",
+        "control_tokens: turn 9 (assistant): '</s>' is a control token",
+    ]
+    assert [one.reason.count for one in group([Incident("dropped", words, n) for n, words in enumerate(said)])] == [2]
 
 
 def test_a_call_that_a_stop_kept_from_being_sent_is_told_as_such(ledger: Ledger, dataset: int, owner: Owner) -> None:

@@ -101,7 +101,8 @@ def test_each_task_of_a_small_run_says_what_became_of_its_request(
         r"- \*\*1 × refused: the API refused the request \(400\): this prompt is not to our taste\.\*\* Change .* example A · ",
         reasons[0],
     )
-    assert re.match(r"- \*\*1 × needs revision: score below 6: turns, length\.\*\* Ask in the template ", reasons[1])
+    low = "score below 6: length below 100 characters a turn on average, turns below 8"
+    assert reasons[1].startswith(f"- **1 × needs revision: {low}.** Ask in the template ")
     assert [line for line in page if line.startswith("### A · Fear · ") and line.endswith("template: score 10")]
     assert [line for line in page if line.startswith("**assistant:** ")]
     [image] = [line for line in page if line.startswith("![accepted conversations by cell](data:image/svg+xml;base64,")]

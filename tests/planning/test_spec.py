@@ -190,6 +190,10 @@ def test_a_spec_needs_no_more_than_a_name_a_model_templates_and_axes(tmp_path: P
             {"quality": "{filters: [{echo: redact}]}"},
             "quality.filters[0]: echo: only pii can be redacted: write drop, revise, mark",
         ),
+        (
+            {"license": "all rights reserved"},
+            "license: 'all rights reserved' is no license: write an SPDX identifier, such as CC-BY-4.0, or other",
+        ),
         ({"language": "english"}, "language: 'english' is no language: write its code of two or three letters"),
     ],
 )

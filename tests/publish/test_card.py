@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from huggingface_hub import DatasetCard, DatasetCardData
 from markdown_it import MarkdownIt
 from publish.conftest import LINEAGE
 from support import quality
@@ -17,6 +18,7 @@ from support import quality
 from convoforge.models import Conversation, Status
 from convoforge.printable import printable_line
 from convoforge.publish import PublishedRow
+from convoforge.publish.card import size_category
 from convoforge.publish.manifest import Lineage, Manifest
 from convoforge.reasons import Reason
 
@@ -28,21 +30,61 @@ def card_of(published: Any) -> str:
     return text
 
 
-def test_the_front_matter_names_one_default_configuration_and_its_splits(dataset: Any, make_rows: Rows) -> None:
+def test_the_metadata_is_what_the_hub_and_its_loader_read(dataset: Any, make_rows: Rows) -> None:
+    published = dataset.publish(make_rows(48), license="CC-BY-4.0", languages=["no"])
+    found = DatasetCard.load(published.path / "README.md", ignore_metadata_errors=False).data.to_dict()
+    assert (
+        found
+        == {
+            "pretty_name": "Advice",
+            "language": ["no"],  # in YAML without quotes it would be false
+            "license": "cc-by-4.0",
+            "size_categories": ["n<1K"],
+            "task_categories": ["text-generation"],
+            "annotations_creators": ["machine-generated"],
+            "language_creators": ["machine-generated"],
+            "tags": ["synthetic", "conversational", "convoforge"],
+            "configs": [
+                {
+                    "config_name": f"advice-v0001-{published.sha256[:8]}",
+                    "default": True,
+                    "data_files": [
+                        {"split": "train", "path": "data/train-*.parquet"},
+                        {"split": "validation", "path": "data/validation-*.parquet"},
+                    ],
+                }
+            ],
+        }
+    )
+    assert DatasetCardData(**found).to_dict() == found
+    assert "License: `CC-BY-4.0`." in card_of(published)
+
+
+def test_another_license_makes_another_version_of_the_same_rows(dataset: Any, make_rows: Rows) -> None:
+    same = {"fingerprint": "f"}
+    first = dataset.publish(make_rows(6), **same)
+    assert dataset.publish(make_rows(6), **same).unchanged
+    second = dataset.publish(make_rows(6), license="MIT", **same)
+    assert (second.version, second.sha256) == (2, first.sha256)
+    assert "license" not in yaml.safe_load(card_of(first).split("---\n")[1])
+
+
+@pytest.mark.parametrize(
+    ("rows", "category"), [(999, "n<1K"), (1_000, "1K<n<10K"), (99_999, "10K<n<100K"), (1_000_000, "1M<n<10M")]
+)
+def test_the_size_is_one_of_the_hubs_categories(rows: int, category: str) -> None:
+    assert size_category(rows) == category
+
+
+def test_without_tensors_of_money_and_times_a_split_becomes_torch(
+    dataset: Any, make_rows: Rows, load: Callable[..., Any]
+) -> None:
+    pytest.importorskip("torch")
     published = dataset.publish(make_rows(48))
-    front = yaml.safe_load(card_of(published).split("---\n")[1])
-    assert front == {
-        "configs": [
-            {
-                "config_name": f"advice-v0001-{published.sha256[:8]}",
-                "default": True,
-                "data_files": [
-                    {"split": "train", "path": "data/train-*.parquet"},
-                    {"split": "validation", "path": "data/validation-*.parquet"},
-                ],
-            }
-        ]
-    }
+    columns = re.search(r"`train\.(select_columns\(.+?\))`", card_of(published))
+    assert columns is not None
+    rows = {"rows": load(str(published.path), split="train")}
+    assert eval(f"rows.{columns[1]}", rows).with_format("torch")[0]["messages"][1]["role"] == "user"  # the card's own words
 
 
 def test_the_two_lines_of_python_work_as_they_stand(
@@ -63,6 +105,7 @@ def test_simulated_data_says_so_before_anything_else(dataset: Any, make_rows: Ro
     )
     simulated = card_of(dataset.publish(make_rows(24, provider="simulator"), lineage=lineage))
     assert simulated.split("\n\n")[2].startswith("> # ⚠ SIMULATED DATA")
+    assert "- simulated\n" in simulated and "pretty_name: Advice (simulated)\n" in simulated
     assert "SIMULATED" not in card_of(dataset.publish(make_rows(24)))
 
 
