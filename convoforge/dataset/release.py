@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -176,6 +177,7 @@ def _refused_rows(ledger: Ledger, ids: Sequence[int], group_by: Sequence[str]) -
                 cost_usd=usd(row.cost_pico),
                 generated_at=row.finished_at,
                 split_group=_group_of(row, group_by),
+                draw=row.draw + 1,
                 status=Status.FAILED,
                 reasons=(row.reason or "the API refused the request",),
             )
@@ -200,6 +202,7 @@ def _row(row: Any, status: Status, why: str, group_by: Sequence[str], key: bytes
 
         conversation = redact(conversation, key)
     reasons = quality.reasons if quality else ()
+    drawn = json.loads(row.drawn) if row.drawn else {}
     return PublishedRow(
         **{name: getattr(row, name) for name in _COLUMNS},
         conversation=conversation,
@@ -207,6 +210,9 @@ def _row(row: Any, status: Status, why: str, group_by: Sequence[str], key: bytes
         prompt_sha256=row.fingerprint_1,
         cost_usd=usd(row.cost_pico),
         split_group=_group_of(row, group_by),
+        draw=row.draw + 1,
+        parameters=drawn.get("parameters"),
+        variation=drawn.get("variation"),
         status=status,
         reasons=tuple(dict.fromkeys((why, *reasons))) if why else (),
     )

@@ -28,6 +28,7 @@ _PAGE_BYTES = 256 * 1024
 REPEATED = (
     "messages.list.element.role",
     *("template", "template_version", "persona", "emotion", "topic", "tier", "split_group", "provider", "model", "run_id"),
+    *(f"{column}.list.element.{name}" for column in ("parameters", "variation") for name in ("name", "value")),
     *("score", "score_turns", "score_length", "score_structure", "n_turns", "status", "reasons.list.element"),
     *(f"scorer_results.list.element.{name}" for name in ("name", "version", "points", "maximum", "verdict", "reason")),
 )

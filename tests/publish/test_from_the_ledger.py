@@ -152,6 +152,12 @@ def test_the_ledger_keeps_what_was_drawn_for_an_answer(without_system: Recorded)
     without_system.answer(0, turns(0))
     kept = without_system.ledger.read(lambda connection: connection.execute(select(answers.c.drawn)).scalar_one())
     assert kept == without_system.plan.prompt(without_system.plan.cells[0], 0).drawn
+    [row] = rows_of(without_system.publish())
+    named = {"parameters": row["parameters"], "variation": row["variation"]}
+    assert {part: {one["name"]: one["value"] for one in some} for part, some in named.items()} == json.loads(kept)
+    assert row["draw"] == 1
+    without_system.change(drawn=None, fingerprint="9")  # as an older release has written it
+    assert rows_of(without_system.publish())[0]["variation"] is None
     assert json.loads(kept).keys() == {"parameters", "variation"}
 
 

@@ -18,6 +18,7 @@ from convoforge.publish.rows import REVISE_SCHEMA, SCHEMA, PublishedRow, check, 
 
 COLUMNS = [
     *("conversation_id", "messages", "template", "template_version", "persona", "emotion", "topic", "tier"),
+    *("draw", "parameters", "variation"),
     *(
         "n_turns",
         "n_tokens",
@@ -86,6 +87,16 @@ def test_a_row_holds_what_it_was_given(make_row: Callable[..., PublishedRow]) ->
     assert read["split_group"] == "Persona 2 | Topic 1"
     assert read["accepted"] is True
     assert read["cost_usd"] == Decimal("0.001234567891")
+
+
+def test_parameters_and_variation_are_names_with_texts_and_null_where_nobody_knows_them(
+    make_row: Callable[..., PublishedRow],
+) -> None:
+    known = make_row(0, draw=2, parameters={"complexity": "low", "calm": True, "years": 3}, variation={})
+    first, second = to_batch([known, make_row(1)]).to_pylist()
+    texts = [{"name": "complexity", "value": "low"}, {"name": "calm", "value": "true"}, {"name": "years", "value": "3"}]
+    assert (first["draw"], first["parameters"], first["variation"]) == (2, texts, [])
+    assert (second["draw"], second["parameters"], second["variation"]) == (1, None, None)
 
 
 def test_a_batch_in_which_a_column_is_all_null_has_the_same_schema(make_rows: Callable[..., list[PublishedRow]]) -> None:
