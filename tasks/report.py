@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -26,7 +25,7 @@ from convoforge.ledger.runs import Remarks, close_run, read_remarks, read_run_us
 from convoforge.models import Provider, Status, Usage
 from convoforge.orchestration.build_run import BuildRun, current_run
 from convoforge.pricing import Price, cache_saving, usd
-from convoforge.tasks.publish import Release
+from convoforge.tasks.publish import Release, artifact_key
 from convoforge.tasks.retries import DELAYS, RETRIES, is_worth_a_retry
 from convoforge.tasks.run_page import format_page, read_facts
 
@@ -220,7 +219,7 @@ async def write_report(report: BuildReport) -> State[None]:
     await opened.ledger.awrite(
         close_run, opened.run_id, report.state, report.message, report.model_dump(mode="json"), datetime.now(UTC)
     )
-    key = f"{artifact_key(report)}-report"
+    key = f"{artifact_key(report.dataset, report.provider)}-report"
     page = format_page(report, await asyncio.to_thread(read_facts, opened))
     try:
         await acreate_markdown_artifact(page, key=key, description=f"{report.dataset}: {report.message}")
@@ -233,13 +232,6 @@ async def write_report(report: BuildReport) -> State[None]:
 def one_line(text: object) -> str:
     """A text for a state or a table."""
     return " ".join(str(text).split())
-
-
-def artifact_key(report: BuildReport) -> str:
-    """A dataset's name as Prefect takes it for an artifact: lower case, digits and dashes."""
-    return re.sub(r"[^a-z0-9]+", "-", f"{report.dataset}{'-simulated' if report.provider == 'simulator' else ''}".lower()).strip(
-        "-"
-    )
 
 
 def format_usd(amount: Decimal) -> str:

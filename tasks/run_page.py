@@ -18,6 +18,7 @@ from convoforge.orchestration.build_run import BuildRun
 from convoforge.pricing import dollars
 from convoforge.publish.card import NAME as CARD
 from convoforge.publish.card import loading
+from convoforge.publish.report import NAME as REPORT
 from convoforge.reasons import Reason
 from convoforge.tasks.coverage import draw_coverage
 
@@ -118,10 +119,13 @@ def show_usd(exact: str | None) -> str:
 
 
 def _link(where: str, version: int | None) -> str:
-    """Links to a version and to its card, in a folder or an object store. A browser does not open a folder from a page of a server: the
+    """Links to a version, its report and its card, in a folder or an object store. A browser opens no folder from a page of a server: the
     address can be copied."""
     address = quote(where, safe=":/") if "://" in where else Path(where).absolute().as_uri()
-    return f"[version {version}](<{address}>) · [its card: coverage, lengths, scores, cost, lineage](<{address}/{CARD}>)"
+    return (
+        f"[version {version}](<{address}>) · [its report: charts, what was not accepted, variety, conversations](<{address}/{REPORT}>) · "
+        f"[its card: coverage, lengths, scores, cost, lineage](<{address}/{CARD}>)"
+    )
 
 
 def _banner(report: BuildReport) -> str:

@@ -13,6 +13,7 @@ from itertools import chain
 from typing import Any
 
 from convoforge.dataset.acceptance import DatasetStatus, StatusSummary
+from convoforge.dataset.ledger_facts import read_ledger_facts
 from convoforge.dataset.reasons import of_dataset, read_reasons
 from convoforge.dataset.status import read_status
 from convoforge.errors import ConvoforgeError
@@ -83,6 +84,7 @@ def publish_dataset(
                 _rows(ledger, chosen.revise, why, group_by, key), _refused_rows(ledger, chosen.refused, group_by)
             ),
             reasons=lambda: ledger.read(read_reasons, of_dataset(dataset_id)),
+            facts=lambda: ledger.read(read_ledger_facts, plan, dataset_id),
             reserve=lambda: ledger.write(reserve_version, dataset_id, run_id, now()),
             fingerprint=chosen.fingerprint,
             scorers=Rubric.of(plan.spec, plan.library).version,

@@ -9,17 +9,18 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
 from convoforge.errors import ConfigError, nearest
-from convoforge.publish import card, croissant, measures, parquet, splits
+from convoforge.publish import card, croissant, measures, parquet, report, splits
 from convoforge.publish import manifest as manifests
 from convoforge.publish.layout import Layout
 from convoforge.publish.manifest import Lineage, Manifest, Recipe
 from convoforge.publish.objects import ObjectVersions
 from convoforge.publish.parquet import Rows
+from convoforge.publish.report import LedgerFacts
 from convoforge.publish.rows import GROUP_KEYS, PublishedRow, columns_sha256, group_key
 from convoforge.publish.splits import join_alike, outline
 from convoforge.publish.versions import LocalVersions, Version, Versions
@@ -49,6 +50,7 @@ class Published:
     `unchanged` says that the version was there before; `notes` are for a person.
 
     `latest` is the version that `latest` leads to, `behind` why that is an older one. `load_path` is what to load for the rows of this one.
+    `plots` are the main charts of a version that is new: SVG, by name.
     """
 
     version: int | None
@@ -61,6 +63,7 @@ class Published:
     latest: int | None = None
     behind: str | None = None
     load_path: Folder | None = None
+    plots: Mapping[str, str] = field(default_factory=dict)
 
 
 def publish(
@@ -80,6 +83,7 @@ def publish(
     created_at: datetime,
     license: str | None = None,
     languages: Sequence[str] = ("en",),
+    facts: Callable[[], LedgerFacts] = LedgerFacts,
     allow_fewer: bool = False,
     max_file_bytes: int = 100_000_000,
 ) -> Published:
@@ -87,8 +91,9 @@ def publish(
 
     `fingerprint` stands for the content of `accepted`, `scorers` are names and versions; with the same ones, the same splits and the same
     columns, nothing is written and `latest` is put right. `revise` goes into a file of its own, where no reader of the version meets it.
-    `reasons` say why, and are asked for only where a version is made. `reserve` gives the next version number, never one twice. `latest`
-    follows, though to far fewer rows only with `allow_fewer`. Killed at any moment, it leaves no half version.
+    `reasons` say why, and `facts` what the ledger knows; both are asked for only where a version is made. `reserve` gives the next version
+    number, never one twice. `latest` follows, though to far fewer rows only with `allow_fewer`. Killed at any moment, it leaves no half
+    version.
 
     In an object store, where nothing locks, two publishers of the same content at the same moment may make a version each.
 
@@ -126,6 +131,7 @@ def publish(
                 return _nothing(versions)
             beside = parquet.write_rejected(stage.rejected, revise)
             figures = measures.measure(data.files, beside)
+            insight, known = report.read_insight(data.files, beside, figures, seed), facts()
             files = manifests.describe(stage.version, "*/*.parquet")
             sha256 = manifests.data_sha256(files)
 
@@ -136,6 +142,7 @@ def publish(
                 if any(placed.get(group, split) != split for group, split in plan.groups.items()):
                     continue  # another publisher has placed a new group otherwise
                 number = versions.next_number(reserve)
+                before = versions.good()[-1:]
                 manifest = Manifest(
                     dataset=layout.name,
                     version=number,
@@ -155,18 +162,21 @@ def publish(
                     allow_fewer=allow_fewer,
                     notes=(*notes, *plan.notes),
                     lineage=lineage,
+                    diversity=insight.variety.overall,
                 )
                 _write_groups(stage.version, {**placed, **plan.groups})
                 texts = {
                     card.NAME: card.render(manifest, figures, layout.shown(number)),
                     croissant.NAME: croissant.render(manifest),
+                    report.NAME: report.render(manifest, figures, insight, known, before[0].manifest if before else None),
                 }
                 for name, text in texts.items():
                     (stage.version / name).write_text(text, encoding="utf-8")
                 manifest = manifest.model_copy(update={"files": (*files, *manifests.describe(stage.version, "*.*"))})
                 (stage.version / manifests.NAME).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
                 path = versions.make_visible(stage, number)
-                return _published(versions, path, manifest, allow_fewer, unchanged=False)
+                published = _published(versions, path, manifest, allow_fewer, unchanged=False)
+                return replace(published, plots=report.draw_plots(figures))
 
 
 def versions_in(layout: Layout) -> Versions:

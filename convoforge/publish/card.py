@@ -109,6 +109,8 @@ def _loading(manifest: Manifest, measures: Measures, address: str) -> str:
         "`messages` is a list of `{role, content}`, the system turn first where there is one; it trains as it is. The other columns are "
         'for choosing, weighing and tracing rows: a loader that makes tensors of all columns, as `with_format("torch")` does, wants '
         f'`{first}.select_columns(["messages"])` first, as `cost_usd` is an exact decimal and `generated_at` a time.\n\n'
+        "[report.html](report.html) shows this version: coverage, scores, what was not accepted and why, lengths, variety, cost, and "
+        "twenty conversations. [croissant.json](croissant.json) describes the columns.\n\n"
         f"Set the trainer's `max_length` to **{recommend_length(measures.tokens.maximum):,}** tokens. {_TRAINERS}.\n\n"
         f"{_license(manifest)}Anthropic's terms restrict training models on Claude's outputs without authorization: see that you have it."
     )

@@ -4,6 +4,7 @@ data/
 ├── datasets/NAME/latest → ../../versions/datasets/NAME/v0002
 ├── versions/datasets/NAME/v0002/
 │   ├── README.md                            the card: how to load it, what is in it, where it is from
+│   ├── report.html                          the same to look at: charts, examples, twenty conversations
 │   ├── croissant.json                       its columns, for loaders and search engines
 │   ├── manifest.json                        the same for programs, with the hash of every file
 │   ├── groups.json                          which split each group of conversations is in, for good

@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import ConfigDict, Field
 
 from convoforge.models import Frozen, Provider
+from convoforge.publish.variety import Diversity
 from convoforge.reasons import Reason
 
 NAME = "manifest.json"
@@ -91,6 +92,7 @@ class Manifest(Frozen):
     allow_fewer: bool
     notes: tuple[str, ...]
     lineage: Lineage
+    diversity: Diversity | None = None
 
 
 def describe(folder: Path, pattern: str) -> tuple[File, ...]:

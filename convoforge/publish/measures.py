@@ -1,4 +1,4 @@
-"""What a card tells in figures, read from the files as they were written; the conversations themselves are not read again."""
+"""What card and report tell in figures, read from the files as they were written; no conversation is read again."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from itertools import accumulate
+from itertools import accumulate, combinations
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,14 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.compute as pc  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
+from convoforge.planning.spec import AXES
 from convoforge.publish.rows import GROUP_KEYS
 
 _COVERED = (*GROUP_KEYS, "model")
+_POINTS = tuple(f"scorer_results.list.element.{name}" for name in ("name", "points", "maximum"))
+
+LENGTH_STEP = 16
+"""Tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +40,17 @@ class Spread:
 @dataclass(frozen=True, slots=True)
 class Measures:
     """`groups`: groups in each split. `coverage`: column → value → rows; `lacking`: split → column → values that only other splits hold.
-    `cost_usd` is of the accepted rows, `spent_usd` of the others too. `statuses` count the rows that were not accepted.
+    `pairs`: two axes → a value of each → rows. `points`: (scorer, points, maximum) → rows. `lengths`: tokens, in steps of `LENGTH_STEP`
+    → rows. `cost_usd` is of the accepted rows, `spent_usd` of the others too. `statuses` count the rows that were not accepted.
     """
 
     groups: Mapping[str, int]
     coverage: Mapping[str, Counter[str]]
     lacking: Mapping[str, Mapping[str, Sequence[str]]]
+    pairs: Mapping[tuple[str, str], Counter[tuple[str, str]]]
+    points: Counter[tuple[str, int | None, int | None]]
+    flags: Counter[tuple[str]]
+    lengths: Counter[int]
     scores: Counter[int | None]
     turns: Spread
     tokens: Spread
@@ -69,6 +79,10 @@ def measure(data: Mapping[str, Sequence[Path]], revise: Path | None) -> Measures
             }
             for split in data
         },
+        pairs={axes: _count_together(paths, axes) for axes in combinations(AXES, 2)},
+        points=_count_together(paths, _POINTS),
+        flags=_count_together(paths, ["flags"]),
+        lengths=_counts(pc.divide(_read(paths, "n_tokens"), LENGTH_STEP)),
         scores=_counts(_read(paths, "score")),
         turns=_spread(_read(paths, "n_turns")),
         tokens=_spread(_read(paths, "n_tokens")),
@@ -93,6 +107,22 @@ def _sum(paths: Sequence[Path], column: str) -> Any:
 
 def _counts(column: Any) -> Counter[Any]:
     return Counter({pair["values"]: pair["counts"] for pair in pc.value_counts(column).to_pylist()})
+
+
+def _count_together(paths: Sequence[Path], columns: Sequence[str]) -> Counter[Any]:
+    """How often values stand together: in a row, or in an element where the columns are parts of one list. One batch in memory."""
+    found: Counter[Any] = Counter()
+    for path in paths:
+        for batch in pq.ParquetFile(path).iter_batches(65_536, columns=list(columns), use_threads=False):
+            arrays = batch.columns
+            if pa.types.is_list(arrays[0].type):
+                flat = pc.list_flatten(arrays[0])
+                arrays = flat.flatten() if pa.types.is_struct(flat.type) else [flat]
+            names = [str(number) for number in range(len(arrays))]
+            counts = pa.Table.from_arrays(arrays, names).group_by(names, use_threads=False).aggregate([([], "count_all")])
+            for *values, count in zip(*(counts[name].to_pylist() for name in (*names, "count_all")), strict=True):
+                found[tuple(values)] += count
+    return found
 
 
 def _spread(column: Any) -> Spread:

@@ -207,7 +207,9 @@ def to_batch(rows: Sequence[PublishedRow], schema: Any = SCHEMA) -> Any:
     """
     nested: Mapping[str, Callable[[Sequence[PublishedRow]], Any]] = {
         "messages": _messages,
-        "scorer_results": lambda rows: _structs([row.quality and [*map(_result, row.quality.results)] for row in rows], _RESULTS),
+        "scorer_results": lambda rows: _structs(
+            [[*map(_result, row.quality.results)] if row.quality else None for row in rows], _RESULTS
+        ),
         "parameters": lambda rows: _structs([_name_values(row.parameters) for row in rows], _NAMED),
         "variation": lambda rows: _structs([_name_values(row.variation) for row in rows], _NAMED),
     }

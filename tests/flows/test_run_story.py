@@ -86,7 +86,9 @@ def test_each_task_of_a_small_run_says_what_became_of_its_request(
     )
     assert "Task run failed with" not in log  # Prefect's own line, with everything twice and `NoneType: None`
     left = operator.artifacts(report.run_id)
-    assert set(left) == {"markdown"}  # the bar is gone
+    assert set(left) == {"markdown", "image"}  # the bar is gone
+    assert left["image"].key in ("story-small-simulated-scores", "story-small-simulated-lengths")
+    assert left["image"].data.startswith("data:image/svg+xml;base64,")
     assert left["markdown"].key == "story-small-simulated-report"
     page = left["markdown"].data.splitlines()
     assert page[0] == f"# story-small: {report.message}"
@@ -94,7 +96,9 @@ def test_each_task_of_a_small_run_says_what_became_of_its_request(
     assert not [line for line in page if line.startswith(" ")]
     assert f"| version | {report.path} |" in page
     card = "[its card: coverage, lengths, scores, cost, lineage]"
-    assert f"[version 1](<file://{report.path}>) · {card}(<file://{report.path}/README.md>)" in page
+    shown = "[its report: charts, what was not accepted, variety, conversations]"
+    links = [("[version 1]", ""), (shown, "/report.html"), (card, "/README.md")]
+    assert " · ".join(f"{text}(<file://{report.path}{name}>)" for text, name in links) in page
     assert [line for line in page if line.startswith("| estimated before | $") and "× of it" in line]
     reasons = page[page.index("## Not accepted, refused or failed") + 2 :]
     assert re.match(

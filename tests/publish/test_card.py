@@ -198,6 +198,7 @@ def test_what_others_wrote_is_shown_as_it_is_and_never_obeyed(dataset: Any, make
         .enable(["table", "strikethrough"])
         .render(card_of(published).partition("\n---\n")[2])
     )
+    page = re.sub('<a href="(report.html|croissant.json)">', "", page)  # the card's own
     assert not re.search("<(script|img|a|b|strong|s|iframe) ?[^>]*>", page.replace("<strong>", "", 1))
     assert re.findall("<h[12]>(.*?)</h", page) == HEADINGS
     cells = [re.findall("<td>(.*?)</td>", line, re.DOTALL) for line in re.findall("<tr>(.*?)</tr>", page, re.DOTALL)]

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 from publish.conftest import files_of_at_most
 from sqlalchemy import select, update
 
+from convoforge.dataset.ledger_facts import read_ledger_facts
 from convoforge.dataset.release import publish_dataset
 from convoforge.dataset.status import score_dataset
 from convoforge.errors import ConvoforgeError
@@ -23,7 +25,7 @@ from convoforge.generation.recording import RecordedAnswer, asked_of, record_ans
 from convoforge.ledger import Ledger
 from convoforge.ledger.attempts import Intent, finish_attempts, start_attempts
 from convoforge.ledger.requests import register_draws
-from convoforge.ledger.runs import ensure_dataset
+from convoforge.ledger.runs import begin_run, ensure_dataset, keep_report
 from convoforge.ledger.tables import answers
 from convoforge.models import Reply, Usage
 from convoforge.planning.plan import Plan, make_plan
@@ -136,6 +138,23 @@ def systems_of(published: Published) -> list[str | None]:
     return [first["content"] if first["role"] == "system" else None for first in firsts]
 
 
+def test_the_report_tells_what_runs_were_expected_to_cost_and_how_long_calls_took(without_system: Recorded) -> None:
+    ledger, spec = without_system.ledger, without_system.plan.spec
+    ledger.write(begin_run, "r", without_system.dataset, spec, "o", None, NOW)
+    ledger.write(
+        keep_report, "r", {f"estimated_{name}_usd": f"{cents}.000000" for cents, name in enumerate(("low", "cost", "high"), 7)}
+    )
+    for number in range(2):
+        without_system.answer(number, turns(number))
+    facts = ledger.read(read_ledger_facts, without_system.plan, without_system.dataset)
+    [run] = facts.runs
+    assert (run.run_id, run.answers, run.expected) == ("r", 2, (Decimal(7), Decimal(8), Decimal(9)))
+    assert run.actual == facts.spent_usd == 2 * Decimal("0.0022")
+    assert facts.latencies == {0: 2}
+    assert facts.planned["persona", "topic"] == {("Anxious Investor", "topic 0"): 1, ("Anxious Investor", "topic 1"): 1}
+    assert "Estimate against actual" in (without_system.publish().path / "report.html").read_text()
+
+
 @pytest.mark.parametrize("system", [PLANTED, [{"type": "text", "text": PLANTED}], "", 7, "half \ud800 a pair"])
 def test_a_system_turn_that_the_model_wrote_is_dropped_and_the_conversation_kept(
     without_system: Recorded, system: object
@@ -156,7 +175,7 @@ def test_the_ledger_keeps_what_was_drawn_for_an_answer(without_system: Recorded)
     named = {"parameters": row["parameters"], "variation": row["variation"]}
     assert {part: {one["name"]: one["value"] for one in some} for part, some in named.items()} == json.loads(kept)
     assert row["draw"] == 1
-    without_system.change(drawn=None, fingerprint="9")  # as an older release has written it
+    without_system.change(drawn=None, fingerprint="99")  # as an older release has written it
     assert rows_of(without_system.publish())[0]["variation"] is None
     assert json.loads(kept).keys() == {"parameters", "variation"}
 

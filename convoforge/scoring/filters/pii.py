@@ -215,6 +215,22 @@ def _list_kinds(plain: str, kinds: Iterable[str], has: Callable[[str], bool]) ->
     )
 
 
+def mask_personal_data(text: str) -> str:
+    """The text with the kind of each personal datum in its place; without digits where a number is found that has no form of ours, and
+    nothing of it where one stands in words."""
+    found = sorted(find_personal_data(text), key=lambda datum: (datum.start, -datum.end))
+    parts, at = [], 0
+    for datum in found:
+        if datum.start >= at:
+            parts += [text[at : datum.start], f"[{datum.kind}]"]
+        at = max(at, datum.end)
+    masked = "".join((*parts, text[at:]))
+    if not find_number(masked.lower()):
+        return masked
+    blank = re.sub(r"\d", "•", masked)
+    return "[text with personal data]" if find_number(blank.lower()) else blank
+
+
 @scorer("pii", version=1)
 def pii(conversation: Conversation, context: ScoringContext) -> FilterVerdict:  # noqa: ARG001 - the contract
     """Drop a conversation that holds personal data. The reason names the kind, never the value."""
