@@ -137,6 +137,31 @@ def test_a_package_registers_one_by_an_entry_point(tmp_path: Path, monkeypatch: 
     assert Rubric(find_scorers(["theirs"])).version == "theirs=3"
 
 
+@pytest.mark.parametrize("named", ["module", "entry point"])
+def test_the_example_of_a_filter_works_by_where_it_lies_and_by_an_entry_point(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    text = (ROOT / "examples" / "own_filter.py").read_text()
+    choice = re.search(r'"(convoforge\S+:no_promises)": (revise)', text)
+    assert choice
+    name, action = choice.groups()
+    if named == "entry point":
+        info = tmp_path / "theirs-1.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text("Name: theirs\nVersion: 1\n")
+        lines = re.findall(r"^    (\[\S+\.entry-points.*|no-promises = .*)$", text, re.MULTILINE)
+        (info / "entry_points.txt").write_text("\n".join(lines).replace('project.entry-points."', "").replace('"', ""))
+        monkeypatch.syspath_prepend(str(tmp_path))
+        name = "no-promises"
+    rubric = Rubric((), find_filters([FilterChoice(name=name, action=action)]))
+    for said, status in (
+        ("It's guaranteed to pay 9 percent.", Status.NEEDS_REVISION),
+        ("Nothing is guaranteed here.", Status.ACCEPTED),
+    ):
+        talk = Conversation((Turn("user", "Is it safe?"), Turn("assistant", said)))
+        assert judge_quality(rubric.score(talk, ScoringContext(topic="bonds")).quality, 1)[0] is status
+
+
 def test_a_spec_chooses_what_becomes_of_what_a_filter_finds(module: Callable[[str], str]) -> None:
     name = module(
         "from convoforge.scoring import *\n@scorer('odd', version=1)\ndef odd(c, x): return FilterVerdict('drop', 'odd')\n"
