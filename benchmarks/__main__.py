@@ -5,10 +5,17 @@ from __future__ import annotations
 import sys
 from datetime import UTC, datetime
 
-from benchmarks import costs, pipeline, rate, scale, workers
+from benchmarks import costs, filtering, pipeline, rate, scale, workers
 from benchmarks.measuring import machine
 
-PARTS = {"pipeline": pipeline.main, "rate": rate.main, "workers": workers.main, "costs": costs.main, "scale": scale.main}
+PARTS = {
+    "pipeline": pipeline.main,
+    "rate": rate.main,
+    "workers": workers.main,
+    "costs": costs.main,
+    "scale": scale.main,
+    "filtering": filtering.main,
+}
 
 
 def main() -> None:

@@ -6,13 +6,14 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
 from benchmarks.measuring import in_child, servers, spec, usage, verdict
 from benchmarks.pipeline import measure
+from convoforge.models import Conversation, Turn
 
 COUNTS = (1_000, 2_000, 10_000, 100_000)
 MEMORY_CEILING, PREFECT_MB_CEILING, LAST_TENTH_FLOOR = 1.3, 50, 0.9
@@ -75,7 +76,7 @@ def publish(rows: int) -> dict[str, float]:
     from convoforge.settings import Settings
 
     subprocess.run([sys.executable, "-m", "benchmarks.scale", "fill", str(rows)], check=True)
-    plan, settings = _plan(rows), Settings()
+    plan, settings = plan_rows(rows), Settings()
     begun = time.perf_counter()
     with Ledger(settings.database_url) as ledger:
         dataset = ledger.write(ensure_dataset, plan.spec.name, plan.provider, datetime.now(UTC))
@@ -85,19 +86,25 @@ def publish(rows: int) -> dict[str, float]:
     return {"seconds": time.perf_counter() - begun, **usage()}
 
 
-def fill(rows: int) -> None:
+def repeat(number: int) -> Conversation:
+    """The same paragraph twelve times: as long as a real conversation, and made in no time."""
+    said = _SAID.format(n=number)
+    return Conversation(tuple(Turn(("user", "assistant")[n % 2], f"{said} ({n})") for n in range(12)))  # type: ignore[arg-type]
+
+
+def fill(rows: int, talk: Callable[[int], Conversation] = repeat) -> None:
     """Write a ledger with an accepted answer for every draw of a plan, by the functions that a build writes with."""
     from convoforge.ledger import Ledger
     from convoforge.ledger.attempts import AnswerRow, Completion, Intent, finish_attempts, start_attempts
     from convoforge.ledger.requests import read_draws, register_draws, write_conversation
     from convoforge.ledger.runs import begin_run, ensure_dataset, keep_spec
-    from convoforge.models import Conversation, Turn, Usage
+    from convoforge.models import Usage
     from convoforge.planning.keys import conversation_id, draw_key
     from convoforge.pricing import cost_pico
     from convoforge.scoring import Rubric, ScoringContext, content_hash
     from convoforge.settings import Settings
 
-    plan, now = _plan(rows), datetime.now(UTC)
+    plan, now = plan_rows(rows), datetime.now(UTC)
     rubric = Rubric.of(plan.spec, plan.library)
     use = Usage(input_tokens=900, output_tokens=1_100)
     with Ledger(Settings().database_url) as ledger:
@@ -109,8 +116,7 @@ def fill(rows: int) -> None:
             ledger.write(register_draws, dataset, some)
 
         def ended(draw: Any) -> Completion:
-            said = _SAID.format(n=draw.request_id)
-            conversation = Conversation(tuple(Turn(("user", "assistant")[n % 2], f"{said} ({n})") for n in range(12)))
+            conversation = talk(draw.request_id)
             fingerprint = f"{draw.request_id:064x}"
             intent = Intent(
                 request_id=draw.request_id,
@@ -159,13 +165,14 @@ def fill(rows: int) -> None:
             ledger.write(finish_attempts, done)
 
 
-def _plan(rows: int) -> Any:
+def plan_rows(rows: int, filters: Sequence[str] = ()) -> Any:
+    """The plan of a dataset of so many rows. Without filters, as its turns say one thing again and again."""
     from convoforge.planning.plan import make_plan
     from convoforge.planning.spec import DatasetSpec
     from convoforge.planning.templates import Library
     from convoforge.settings import ROOT
 
-    wanted = spec(rows // EACH) | {"name": "bench", "per_cell": EACH}
+    wanted = spec(rows // EACH) | {"name": "bench", "per_cell": EACH, "quality": {"filters": list(filters)}}
     return make_plan(DatasetSpec.model_validate(wanted), Library.at(ROOT / "configs"), "simulator")
 
 

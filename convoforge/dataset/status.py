@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 from convoforge.dataset.acceptance import DatasetStatus, assess
+from convoforge.dataset.scoring_processes import open_scoring
 from convoforge.errors import format_count
 from convoforge.ledger import Ledger
 from convoforge.ledger.model_facts import read_facts
@@ -23,7 +24,7 @@ from convoforge.planning.plan import Plan, make_plan
 from convoforge.planning.spec import DatasetSpec
 from convoforge.planning.templates import Library
 from convoforge.pricing import dollars, usd
-from convoforge.scoring import Rubric, content_hash
+from convoforge.scoring import Rubric
 
 _SCORED_AT_ONCE = 1_000
 
@@ -186,13 +187,13 @@ def score_dataset(ledger: Ledger, plan: Plan, dataset_id: int) -> int:
 
     Raises `ConfigError` where a scorer fails; what was scored before it is kept.
     """
-    rubric, spec = Rubric.of(plan.spec, plan.library), plan.spec
-    ids = ledger.read(list_unscored, dataset_id, rubric.version)
-    for start in range(0, len(ids), _SCORED_AT_ONCE):
-        rows = ledger.read(read_unscored, spec.name, ids[start : start + _SCORED_AT_ONCE], spec.parameters)
-        scores = [
-            (request, attempt, rubric.score(conversation, context), content_hash(conversation))
-            for request, attempt, conversation, context in rows
-        ]
-        ledger.write(write_scores, scores)
+    spec = plan.spec
+    ids = ledger.read(list_unscored, dataset_id, Rubric.of(spec, plan.library).version)
+    chunks = (
+        ledger.read(read_unscored, spec.name, ids[start : start + _SCORED_AT_ONCE], spec.parameters)
+        for start in range(0, len(ids), _SCORED_AT_ONCE)
+    )
+    with open_scoring(spec, plan.library, len(ids)) as score:
+        for results in score(chunks):
+            ledger.write(write_scores, results)
     return len(ids)

@@ -275,3 +275,18 @@ def test_personal_data_is_published_as_pseudonyms_the_same_for_the_same_value_an
     files = b"".join(path.read_bytes() for path in Path(str(published.path)).rglob("*") if path.is_file())
     assert b"posthaus" not in files
     assert b"664-2187" not in files
+
+
+def test_two_processes_say_the_same_as_one(without_system: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(2):
+        without_system.answer(number, turns(number))
+
+    def read() -> list[Any]:
+        with without_system.ledger.engine.connect() as connection:
+            return [(row.rubric, row.score, row.results, row.content_hash) for row in connection.execute(answers.select())]
+
+    alone = read()
+    without_system.change(rubric=None, score=None, results=None)
+    monkeypatch.setattr("convoforge.dataset.scoring_processes.MANY", 2)
+    assert score_dataset(without_system.ledger, without_system.plan, without_system.dataset) == 2
+    assert read() == alone
