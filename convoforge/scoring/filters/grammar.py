@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -53,12 +53,9 @@ class FoundPhrase:
     reason: str
 
 
-_GRAMMARS = ("meta_talk", "refusals", "insults")
-
-
 def find_phrase(grammar: str, conversation: Conversation) -> FoundPhrase | None:
     """The first phrase of a grammar in a conversation; None where there is none."""
-    for turn, hits in zip(read_turns(conversation), _find_hints(conversation), strict=True):
+    for turn, hits in zip(read_turns(conversation), _FINDERS[grammar](conversation), strict=True):
         tried: set[tuple[int, int]] = set()
         for end, owners in hits:
             for one in owners.get(grammar, ()):
@@ -79,30 +76,42 @@ def _read_sentence(plain: str, end: int) -> tuple[int, str]:
     return start, plain[start : cuts[number] if number < len(cuts) else None].strip()
 
 
-@remember_last
-def _find_hints(conversation: Conversation) -> Sequence[Sequence[tuple[int, Mapping[str, Sequence[Phrase]]]]]:
-    """The hints in each turn: where their last letter is, and whose they are, phrases by grammar. All grammars are asked at once, as
-    that takes the time of one."""
-    automaton = _read_hints()
-    return [
-        [(end - blank, owners) for end, (blank, owners) in automaton.iter(f" {turn.plain} ")] for turn in read_turns(conversation)
-    ]
+Hits = Sequence[tuple[int, Mapping[str, Sequence[Phrase]]]]
+"""The hints in a turn: where their last letter is, and whose they are, phrases by grammar."""
 
 
-@cache
-def _read_hints() -> Any:
-    from ahocorasick import Automaton
+def _ask_together(*grammars: str) -> Callable[[Conversation], Sequence[Hits]]:
+    """A function that finds the hints of several grammars in each turn: that takes the time of one."""
 
-    owners: dict[str, dict[str, list[Phrase]]] = {}
-    for grammar in _GRAMMARS:
-        for one in read_grammar(grammar):
-            for hint in one.hints:
-                owners.setdefault(hint, {}).setdefault(grammar, []).append(one)
-    automaton = Automaton()
-    for hint, phrases in owners.items():
-        automaton.add_word(hint, (len(hint) - len(hint.rstrip()), phrases))
-    automaton.make_automaton()
-    return automaton
+    @cache
+    def read() -> Any:
+        from ahocorasick import Automaton
+
+        owners: dict[str, dict[str, list[Phrase]]] = {}
+        for grammar in grammars:
+            for one in read_grammar(grammar):
+                for hint in one.hints:
+                    owners.setdefault(hint, {}).setdefault(grammar, []).append(one)
+        automaton = Automaton()
+        for hint, phrases in owners.items():
+            automaton.add_word(hint, (len(hint) - len(hint.rstrip()), phrases))
+        automaton.make_automaton()
+        return automaton
+
+    @remember_last
+    def find(conversation: Conversation) -> Sequence[Hits]:
+        automaton = read()
+        return [
+            [(end - blank, owners) for end, (blank, owners) in automaton.iter(f" {turn.plain} ")]
+            for turn in read_turns(conversation)
+        ]
+
+    return find
+
+
+_FINDERS = dict.fromkeys(("meta_talk", "refusals"), _ask_together("meta_talk", "refusals")) | {
+    "insults": _ask_together("insults")
+}
 
 
 @cache

@@ -9,11 +9,12 @@ phrase knows is still a refusal if it has nothing else to offer: no figure, no d
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from convoforge.models import Conversation
 from convoforge.scoring.contract import KEEP, FilterVerdict, ScoringContext, scorer
 from convoforge.scoring.filters.grammar import find_phrase
-from convoforge.scoring.text import ReadTurn, read_turns
+from convoforge.scoring.text import ReadTurn, list_words, read_turns
 
 _LONGEST = 200
 """Maximum number of characters of a turn that offers nothing: whoever says more, says something."""
@@ -47,6 +48,17 @@ _OFFERS = re.compile(
 )
 """What a turn has to offer."""
 
+_FIGURE = re.compile(r"[\d$€£\"“%]")
+_SIGNS = frozenset(
+    (
+        "don't can't won't isn't wouldn't aren't couldn't shouldn't doesn't didn't haven't hasn't shan't wasn't not never no nothing nobody cannot unable "
+        "decline declining declined refuse refusing rather refrain refraining withhold unwilling regret uneasy uncomfortable inappropriate beyond outside "
+        "against pass leave stop out overstepping elsewhere silent choosing unavailable nah sorry kindly without cross else another yourself own asking ask "
+        "asked websites people others desk me somebody someone steer politely talk turn settle"
+    ).split()
+)
+"""Words of which a turn that offers nothing has one: spares most turns the patterns."""
+
 _NO_QUESTION = re.compile(
     r"\b(?:honestly|frankly|next question|\w+ questions|can we [^?]*|how (?:was|is) your [^?]*|why don't you [^?]*|(?:anything|what) else[^?]*)\?"
 )
@@ -58,13 +70,16 @@ def refusals(conversation: Conversation, _context: ScoringContext) -> FilterVerd
     """Drop a conversation in which the assistant refuses."""
     if found := find_phrase("refusals", conversation):
         return FilterVerdict("drop", found.reason)
-    cold = next((turn for turn in read_turns(conversation) if turn.role == "assistant" and _offers_nothing(turn)), None)
+    turns = zip(read_turns(conversation), list_words(conversation), strict=True)
+    cold = next((turn for turn, words in turns if turn.role == "assistant" and _offers_nothing(turn, words)), None)
     return FilterVerdict("drop", cold.name_fault(cold.plain, "declines, and offers nothing else")) if cold else KEEP
 
 
-def _offers_nothing(turn: ReadTurn) -> bool:
+def _offers_nothing(turn: ReadTurn, words: Sequence[str]) -> bool:
     """Whether a turn declines, and that is all."""
-    if len(turn.plain) > _LONGEST or _OFFERS.search(_NO_QUESTION.sub("", turn.plain)):
+    if len(turn.plain) > _LONGEST or _SIGNS.isdisjoint(words) or _FIGURE.search(turn.plain):
+        return False
+    if _OFFERS.search(_NO_QUESTION.sub("", turn.plain)):
         return False
     return any(
         (_DECLINES.search(sentence) and _MATTER.search(sentence)) or _SENDS_AWAY.search(sentence) for sentence in turn.sentences
