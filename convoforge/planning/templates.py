@@ -27,8 +27,9 @@ from convoforge.errors import ConfigError, nearest, shown
 from convoforge.files import find_file
 from convoforge.models import ConversationRequest, Label, Prompt, Scalar
 from convoforge.planning.config_files import check, check_folder, read_yaml
-from convoforge.planning.sampling import digest, walk
+from convoforge.planning.sampling import walk
 from convoforge.planning.spec_values import Slug, SpecSection, Values, check_distinct, matching
+from convoforge.planning.variety import find_start
 
 _GIVEN = {"persona", "emotion", "topic", "tier", "parameters", "variation"}
 _TEXTS = ("system", "prompt", "conversation_system")
@@ -147,12 +148,12 @@ class Template(SpecSection):
     @property
     def variations(self) -> int:
         """Number of different draws of a cell before the first prompt repeats."""
-        return prod(self.sizes)
+        return prod(self.sizes.values())
 
     @property
-    def sizes(self) -> tuple[int, ...]:
+    def sizes(self) -> dict[str, int]:
         """Number of lines of each variation list."""
-        return tuple(map(len, self.variation.values()))
+        return {name: len(lines) for name, lines in self.variation.items()}
 
     @property
     def text(self) -> str:
@@ -213,13 +214,13 @@ class Template(SpecSection):
         return Prompt(system, prompt, conversation_system or None, self.shared, drawn)
 
     def _pick(self, request: ConversationRequest, draw: int, lines: str | None) -> dict[str, str]:
-        cell = f"{request.persona}\x1f{request.emotion}\x1f{request.topic}\x1f{request.tier}"
         starts = [*map(int, (lines or "").split())]
         if len(starts) != len(self.variation):  # none are kept, or the template has got other lists since
-            starts = [digest(f"{cell}\x1f{name}") for name in self.variation]
+            cell = request.persona, request.emotion, request.topic, request.tier
+            starts = [find_start(*cell, name) for name in self.variation]
         return {
             name: some[(start + step) % len(some)]
-            for start, step, (name, some) in zip(starts, walk(self.sizes, draw), self.variation.items(), strict=True)
+            for start, step, (name, some) in zip(starts, walk([*self.sizes.values()], draw), self.variation.items(), strict=True)
         }
 
 

@@ -6,7 +6,7 @@ A hash of the cell alone, which is what is left beyond `MAX_EVEN` cells, uses so
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 
 from convoforge.planning.grid import Values
 from convoforge.planning.sampling import digest
@@ -15,9 +15,16 @@ MAX_EVEN = 50_000
 """Maximum number of a dataset's cells whose lines are chosen so: a second of work. Among more, chance is even enough."""
 
 
-def pick_lines(cells: Iterable[Values], sizes: Mapping[str, Sequence[int]], taken: Iterable[tuple[Values, str]]) -> Iterator[str]:
-    """Yield the lines of each cell, by their positions in the lists: ``3 0 7``. `sizes` are the sizes of each template's lists, `taken` are
-    the cells that have lines already."""
+def find_start(persona: str, emotion: str, topic: str, tier: str, name: str) -> int:
+    """The position in the list `name`, of whatever size, that a cell has by itself."""
+    return digest(f"{persona}\x1f{emotion}\x1f{topic}\x1f{tier}\x1f{name}")
+
+
+def pick_lines(
+    cells: Iterable[Values], sizes: Mapping[str, Mapping[str, int]], taken: Iterable[tuple[Values, str]]
+) -> Iterator[str]:
+    """Yield the lines of each cell, by their positions in the lists: ``3 0 7``. `sizes` are the sizes of each template's lists by name,
+    `taken` are the cells that have lines already. Of lines that were used equally often it is the first from a cell's own on."""
     used: dict[tuple[str, int, int, str], list[int]] = {}
 
     def find_counts(values: Values, at: int, size: int) -> list[list[int]]:
@@ -25,15 +32,15 @@ def pick_lines(cells: Iterable[Values], sizes: Mapping[str, Sequence[int]], take
         return [used.setdefault((values[-1], at, axis, value), [0] * size) for axis, value in enumerate(values)]
 
     for values, lines in taken:
-        for at, (size, line) in enumerate(zip(sizes.get(values[-1], ()), lines.split(), strict=False)):
+        for at, (size, line) in enumerate(zip(sizes.get(values[-1], {}).values(), lines.split(), strict=False)):
             for counts in find_counts(values, at, size):
                 counts[int(line) % size] += 1
     for values in cells:
         chosen = []
-        for at, size in enumerate(sizes[values[-1]]):
+        for at, (name, size) in enumerate(sizes[values[-1]].items()):
             *shared, whole = find_counts(values, at, size)
             totals = [*zip(whole, map(sum, zip(*shared, strict=True)), strict=True)]
-            first, least = digest("\x1f".join((*values, str(at)))) % size, min(totals)
+            first, least = find_start(*values[:4], name) % size, min(totals)
             chosen.append(next(line for line in (*range(first, size), *range(first)) if totals[line] == least))
             for counts in (*shared, whole):
                 counts[chosen[-1]] += 1

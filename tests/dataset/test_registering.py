@@ -58,6 +58,6 @@ def test_all_that_is_drawn_is_even_over_the_dataset(ledger: Ledger) -> None:
     register(ledger, plan, dataset, [(cell, 0) for cell in plan.cells])
     lines = {draw.cell: (draw.lines or "").split() for draw in ledger.read(read_draws, dataset)}
     for template in plan.spec.templates:
-        for at, size in enumerate(plan.library.template(template).sizes):
+        for at, size in enumerate(plan.library.template(template).sizes.values()):
             counts = Counter(int(lines[cell.key][at]) for cell in plan.cells if cell.template == template)
             assert max(counts.values()) - min(counts[line] for line in range(size)) <= 1

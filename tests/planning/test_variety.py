@@ -34,7 +34,7 @@ def test_no_line_of_a_shipped_spec_is_used_twice_as_often_as_another(name: str) 
     for template in map(library.template, spec.templates):
         cells = [cell.values for cell in make_plan(spec, library, "anthropic").cells if cell.template == template.name]
         picked = [*pick_lines(cells, {template.name: template.sizes}, ())]
-        for at, size in enumerate(template.sizes):
+        for at, size in enumerate(template.sizes.values()):
             for counts in count_lines(cells, picked, at, size).values():
                 assert max(counts) - min(counts) <= 3
                 assert max(counts) <= 2 * min(counts) or sum(counts) < 4 * size
@@ -49,9 +49,10 @@ def test_each_value_sees_every_line_about_as_often_and_what_was_picked_stays(
     cells: list[Values] = [
         (f"p{p}", f"e{e}", f"t{t}", "tier", "x") for p, e, t in product(range(personas), range(emotions), range(topics))
     ]
-    whole = [*pick_lines(cells, {"x": sizes}, ())]
-    before = [*pick_lines(cells[:first], {"x": sizes}, ())]
-    assert [*before, *pick_lines(cells[first:], {"x": sizes}, zip(cells, before, strict=False))] == whole
+    lists = {f"list {at}": size for at, size in enumerate(sizes)}
+    whole = [*pick_lines(cells, {"x": lists}, ())]
+    before = [*pick_lines(cells[:first], {"x": lists}, ())]
+    assert [*before, *pick_lines(cells[first:], {"x": lists}, zip(cells, before, strict=False))] == whole
     for at, size in enumerate(sizes):
         for counts in count_lines(cells, whole, at, size).values():
             assert max(counts) - min(counts) <= 3
