@@ -18,6 +18,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from convoforge.errors import ClaudeAPIError, shown
 
 Role = Literal["user", "assistant"]
+Purpose = Literal["conversation", "judge"]
+"""What a request is for: to generate a conversation, or to judge one."""
+
 Provider = Literal["anthropic", "simulator"]
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -132,10 +135,14 @@ class Usage:
         return self.cache_write_5m_tokens + self.cache_write_1h_tokens
 
 
+UNJUDGED = "unjudged"
+"""The verdict in place of a judge that has not answered yet."""
+
+
 @dataclass(frozen=True, slots=True)
 class ScorerResult:
     """What one scorer or filter said: `points` out of `maximum`, or a `verdict` (keep, drop, revise, mark, redact); and why, if it falls
-    short."""
+    short. A judge says both of each criterion."""
 
     name: str
     version: int
@@ -147,9 +154,9 @@ class ScorerResult:
     @property
     def why(self) -> str:
         """The reason as a person reads it; a filter's is named after it."""
-        return (
-            f"{self.name}: {self.reason or self.verdict}" if self.verdict in ("drop", "revise", "mark", "redact") else self.reason
-        )
+        if self.verdict is None:
+            return self.reason
+        return "" if self.verdict == "keep" else f"{self.name}: {self.reason or self.verdict}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,12 +183,18 @@ class Quality:
 
     @property
     def rejection(self) -> tuple[str, str] | None:
-        """The strictest verdict of the filters (drop before revise) and why, named after the filter; None where all keep it."""
-        for verdict in ("drop", "revise"):
+        """The strictest verdict of the filters (drop, revise, and `unjudged` where a judge is still to be asked) and why, named after
+        the filter; None where all keep it."""
+        for verdict in ("drop", "revise", UNJUDGED):
             for one in self.results:
                 if one.verdict == verdict:
                     return verdict, one.why
         return None
+
+    @property
+    def is_unjudged(self) -> bool:
+        """Whether only a judge that is still to be asked keeps it from being accepted."""
+        return self.rejection is not None and self.rejection[0] == UNJUDGED
 
     def points(self, name: str) -> int | None:
         """The points that one scorer gave; None where it gave none."""
@@ -194,6 +207,7 @@ class Prompt:
 
     `shared`: the system text is the same in every request of its template, and so worth keeping in the API's prompt cache. `drawn` are the
     parameters and variation lines in it, as JSON: {"parameters": {...}, "variation": {...}}. `avoid` says what is not to be repeated.
+    `schema` is the JSON schema of the answer, where that is no conversation.
     """
 
     system: str
@@ -202,6 +216,7 @@ class Prompt:
     shared: bool = False
     drawn: str = field(default="", compare=False)
     avoid: str = field(default="", compare=False)
+    schema: Mapping[str, Any] | None = field(default=None, compare=False)
 
     @property
     def message(self) -> str:
@@ -227,9 +242,10 @@ class ConversationRequest(Frozen):
 
 
 class AnswerKind(StrEnum):
-    """What an answer turned out to be. Everything but `OK` is a dropped draw, with this as the reason."""
+    """What an answer turned out to be: a conversation (`OK`), a judge's answer (`JUDGED`), or a dropped draw, with this as the reason."""
 
     OK = "ok"
+    JUDGED = "judged"
     PARSE_ERROR = "parse_error"
     INVALID = "invalid"
     TRUNCATED = "truncated"

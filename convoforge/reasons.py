@@ -72,6 +72,7 @@ _SCORE = re.compile(r"score \d+ is below (\d+)")
 _NUMBER = re.compile(r"(?<![\w(])\d[\d,.]*(?![\w)])")
 """A number that only one incident has: not a status in parentheses, not a part of a word."""
 
+_JUDGED = re.compile(r"^(judge\.\w+): \d+ of (\d+) points, (\d+) needed.*", re.DOTALL)
 _DUPLICATE = re.compile(r"duplicate of conversation \w+")
 _BEST = re.compile(r"([\d.,]+) (\D+); (\d+) to (\d+) are best")
 _QUOTED = re.compile(r"'[^']*'")
@@ -104,6 +105,7 @@ _TO_DO: Mapping[What, tuple[tuple[str, str], ...]] = {
         (r"", _COMPARE),
     ),
     "needs revision": (
+        (r"^judge", f"{_READ_SOME}, then change the template, or the points in `quality.judge.min`"),
         (r"^turns: ", "Ask in the template for 8 to 16 turns"),
         (r"^length: ", "Ask in the template for turns of 100 to 400 characters"),
         (r"^structure: ", "Ask in the template for turns that alternate, the user first"),
@@ -112,6 +114,7 @@ _TO_DO: Mapping[What, tuple[tuple[str, str], ...]] = {
         (r"", f"{_READ_SOME}, then change the template, or the scorer or filter that is named"),
     ),
     "dropped": (
+        (r"^judge", f"{_READ_SOME}, then change the template, or the points in `quality.judge.min`"),
         (r"^truncated: .*thinking", "Set generation.thinking to off or generation.effort lower, or raise generation.max_tokens"),
         (r"^truncated", "Raise generation.max_tokens, or ask in the template for fewer or shorter turns"),
         (r"^context_overflow", "Shorten the template, or take a model with a larger context window"),
@@ -155,6 +158,7 @@ def _make(some: list[Incident]) -> Group:
 def _generalize(one: Incident) -> str:
     """An incident's words without what only it has."""
     words = _SCORE.sub(r"score below \1", _DUPLICATE.sub("the same as an accepted conversation", one.words))
+    words = _JUDGED.sub(r"\1: fewer than the \3 of \2 points that it needs", words)
     return f"{words}: {', '.join(sorted(_side(*lack) for lack in one.lacks))}" if one.lacks else words
 
 

@@ -1,9 +1,10 @@
-"""One run, as a story: plan → (generate → score)* → publish → report."""
+"""One run, as a story: plan → (generate → score → judge)* → publish → report."""
 
 from __future__ import annotations
 
 import asyncio
 from array import array
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -31,8 +32,10 @@ from convoforge.orchestration.joining import count_workers, divide_concurrency, 
 from convoforge.orchestration.open_build import open_build_run
 from convoforge.planning.forms import SpecName
 from convoforge.planning.options import BuildOptions, explain_model, resolve_spec
+from convoforge.scoring.judge import ANSWERS
 from convoforge.settings import Settings
 from convoforge.tasks.generate import SINGLY_UP_TO, generate
+from convoforge.tasks.judge import judge_conversations
 from convoforge.tasks.message_batches import collect_results, submit_message_batch
 from convoforge.tasks.messages import read_data
 from convoforge.tasks.progress import show_progress
@@ -125,8 +128,8 @@ async def _keep_estimate(opened: BuildRun, costs: Estimate) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What is to be done next: draws to register, requests to generate, answers to score. Of a large dataset's status nothing else stays
-    in memory."""
+    """What is to be done next: draws to register, requests to generate, answers to score and to judge. Of a large dataset's status
+    nothing else stays in memory."""
 
     ask: Sequence[tuple[str, int]]
     todo: Sequence[int]
@@ -134,13 +137,15 @@ class Step:
     elsewhere: bool
     pending: bool
     unscored: bool
+    to_judge: Sequence[int] = ()
 
 
 async def _fill(opened: BuildRun, options: BuildOptions) -> None:
     """Rounds of asking, generating and scoring, while cells are short and draws are left. What failed in transport gets one last pass.
     What is in batches already, of this run or of earlier ones, is waited for; or, if `wait` is off, left to the next build."""
     tried: set[int] = set()
-    last_pass = crowded = scored = False
+    judged: Counter[int] = Counter()  # how often each was sent to the judge: again where that failed or its answer does not count
+    last_pass = crowded = scored = judged_elsewhere = False
     while opened.state.stopped is None:
         left = None if options.limit is None else options.limit - opened.generated - opened.state.in_batches
         step = await next_step(opened, left, tried)
@@ -155,18 +160,20 @@ async def _fill(opened: BuildRun, options: BuildOptions) -> None:
         elif step.todo and not crowded:
             tried |= (now := await generate_missing(opened, step))
             crowded = opened.plan.spec.mode == "batch" and not now  # a budget has no room until something comes back
+        elif not judged_elsewhere and (unread := [one for one in step.to_judge if judged[one] < ANSWERS]):
+            judged.update(sent := await _judge(opened, unread))
+            judged_elsewhere = not sent
         elif await opened.ledger.aread(list_open_batches, opened.dataset_id):
             opened.state.generating_since = opened.state.generating_since or monotonic()
             collected = await collect_results(wait=options.wait, return_state=True)  # type: ignore[misc]  # it is async
             tried.update(await read_data(collected))
-            crowded = False
+            crowded = judged_elsewhere = False
             if opened.state.in_batches and not options.wait:
                 return
-        elif crowded:
-            crowded = False  # others have collected meanwhile
         elif left is not None and left <= 0:
             return
-        elif step.elsewhere:
+        elif step.elsewhere or judged_elsewhere or crowded:  # or others have collected meanwhile
+            crowded = judged_elsewhere = False
             opened.state.stage = "waiting for what other processes have begun"
             await opened.ledger.awrite(claim, opened.context.owner, (), datetime.now(UTC))  # gives back what a dead one held
             await asyncio.sleep(1.0)
@@ -190,7 +197,8 @@ async def next_step(opened: BuildRun, left: int | None, tried: Collection[int]) 
         names={draw.request_id: opened.cells[draw.cell].name_draw(draw.draw) for draw in todo[:SINGLY_UP_TO]},
         elsewhere=any(draw.state == "claimed" for draw in status.pending),
         pending=bool(status.pending),
-        unscored=bool(status.unscored),
+        unscored=bool(status.unscored) or not await _is_scored(opened),
+        to_judge=array("q", [draw.request_id for draw in status.to_judge]),
     )
 
 
@@ -212,9 +220,31 @@ async def generate_missing(opened: BuildRun, step: Step) -> set[int]:
 
 async def _score(opened: BuildRun) -> None:
     """Score what needs it: what this run has brought, another build of the dataset, one that was killed; all, after a change of scorers."""
-    if not await asyncio.to_thread(is_scored, opened.ledger, opened.plan, opened.dataset_id):
+    if not await _is_scored(opened):
         opened.state.stage = "scoring"
         await score_answers()
+
+
+async def _is_scored(opened: BuildRun) -> bool:
+    return await asyncio.to_thread(is_scored, opened.ledger, opened.plan, opened.dataset_id)
+
+
+async def _judge(opened: BuildRun, ids: Sequence[int]) -> list[int]:
+    """Let the judge read some conversations, and score them by what it says. Stops the run where the judge accepts hardly any. Returns
+    those that were sent."""
+    label = format_count(len(ids), "conversation")
+    opened.state.stage = f"waiting for the judge of {label}"
+    sent: list[int] = await read_data(await judge_conversations([*ids], label, return_state=True))  # type: ignore[misc]  # it is async
+    await _score(opened)
+    status = await _status(opened)
+    why = {one.draw.request_id: one.reason for one in status.rejected}
+    waiting = {draw.request_id for draw in status.to_judge}
+    for request_id in sent:
+        if request_id not in waiting and opened.state.recent_judged is not None:
+            message = opened.state.recent_judged.add([why[request_id]] if request_id in why else [], None)
+            if message is not None:
+                opened.state.stop(message)
+    return sent
 
 
 async def _status(opened: BuildRun) -> DatasetStatus:

@@ -19,8 +19,10 @@ from pydantic import BaseModel, ConfigDict
 
 from convoforge.billing_terms import describe_terms
 from convoforge.dataset.acceptance import StatusSummary
+from convoforge.dataset.calibration import describe_calibration
 from convoforge.errors import format_count
 from convoforge.generation.answering_model import price_answered
+from convoforge.ledger.judgments import read_judge_costs
 from convoforge.ledger.runs import Remarks, close_run, read_remarks, read_run_usage
 from convoforge.models import Provider, Status, Usage
 from convoforge.orchestration.build_run import BuildRun, current_run
@@ -70,6 +72,9 @@ class BuildReport(BaseModel):
     splits: dict[str, int] = {}
     output_tokens: int = 0
     thinking_tokens: int = 0
+    judged: int = 0
+    judge_cost_usd: str | None = None
+    unjudged: int = 0
 
 
 async def report_run(opened: BuildRun, release: Release, *, held: int, limit: int | None, begun: float) -> BuildReport:
@@ -77,8 +82,13 @@ async def report_run(opened: BuildRun, release: Release, *, held: int, limit: in
     await opened.count_run()
     used = await opened.ledger.aread(read_run_usage, opened.run_id)
     remarks = await opened.ledger.aread(read_remarks, opened.run_id, opened.plan.spec.model)
+    judge = await opened.ledger.aread(read_judge_costs, opened.run_id)
+    calibrated = await asyncio.to_thread(describe_calibration, opened.ledger, opened.plan, opened.dataset_id)
     limited = limit is not None and opened.generated >= limit
     report = _build_report(opened, release, held, used, remarks, limited=limited, seconds=monotonic() - begun)
+    if opened.judging is not None:
+        own = {"judged": judge[0], "judge_cost_usd": format_usd(usd(judge[1]))}
+        report = report.model_copy(update={**own, "notes": (*report.notes, *filter(None, [calibrated]))})
     await write_report(report)
     return report
 
@@ -102,7 +112,7 @@ def _build_report(
         state, message = "failed" if run_state.fatal else "partial", one_line(f"{run_state.stopped}; {short} accepted")
     elif limited and accepted < planned:
         state, message = "limited", f"as far as the option `limit` goes: {short} accepted"
-    elif found.exhausted or found.pending or accepted < planned:
+    elif found.exhausted or found.pending or found.unjudged or accepted < planned:
         failed = found.pending - opened.state.in_batches
         parts = [
             f"{format_count(opened.state.in_batches, 'is', 'are')} in batches: build again to collect them"
@@ -110,6 +120,7 @@ def _build_report(
             else "",
             f"{failed:,} failed in transport and {'stays' if failed == 1 else 'stay'} pending" if failed > 0 else "",
             f"{format_count(found.exhausted, 'cell is', 'cells are')} out of draws" if found.exhausted else "",
+            f"{format_count(found.unjudged, 'conversation waits', 'conversations wait')} for the judge" if found.unjudged else "",
             f"{format_count(found.refused, 'request was', 'requests were')} refused by the API" if found.refused else "",
         ]
         state, message = "partial", f"{short} accepted; {' and '.join(filter(None, parts)) or 'some are missing'}"
@@ -149,6 +160,7 @@ def _build_report(
             *opened.state.batch_troubles,
         ),
         refused=found.refused,
+        unjudged=found.unjudged,
         in_batches=opened.state.in_batches,
         latest_version=published.latest,
         splits=dict(published.splits),

@@ -34,7 +34,9 @@ async def log_plan(seen: Forecast, *, simulated: bool) -> None:
     size = f"{format_count(seen.plan.planned, 'conversation')} in {format_count(cells, 'cell')}"
     plan = f"{size} with {spec.model}; {accepted:,} accepted already, {to_make}"
     log.info("Plan: %s", plan)
-    if seen.missing:
+    if (judge := seen.costs.judge) is not None and judge.requests:
+        log.info("To judge: %s", judge.describe(spec.mode))
+    if seen.missing or seen.status.to_judge:
         caps = {"run": spec.budget.run_usd, "dataset": spec.budget.dataset_usd, "day": spec.budget.day_usd}
         budgets = ", ".join(f"{dollars(cap)} for the {kind}" for kind, cap in caps.items() if cap is not None)
         paid = " (simulated: nothing is paid)" if simulated else ""

@@ -88,6 +88,11 @@ def summarize(report: BuildReport) -> list[tuple[str, str]]:
         ("stale", f"{report.stale:,}"),
         ("cost of this run", f"{show_usd(report.cost_usd)}{simulated}"),
         *compare_with_estimate(report),
+        *(
+            [("of it the judge", f"{show_usd(report.judge_cost_usd)} for {report.judged:,} answers")]
+            if report.judge_cost_usd
+            else []
+        ),
         ("seconds", f"{report.seconds:.1f}"),
         ("latest", f"version {report.latest_version}" if report.latest_version else "nothing published"),
         ("version", where),

@@ -10,7 +10,7 @@ from convoforge.finding import Finding, bad, good, warning
 from convoforge.planning.config_files import check_folder
 from convoforge.planning.model_facts import snapshot_date, snapshot_facts
 from convoforge.planning.options import BuildOptions, resolve_spec
-from convoforge.planning.spec import DatasetSpec
+from convoforge.planning.spec import DatasetSpec, judge_spec
 from convoforge.pricing import dollars, price_of
 from convoforge.settings import Settings
 
@@ -52,8 +52,9 @@ def check_specs(specs: Sequence[DatasetSpec], now: datetime) -> Iterator[Finding
             yield good("budget", f"{spec.name}: {named}")
         else:
             yield warning("budget", f"{spec.name} has no budget", "give it one: `budget: {run_usd: 5}`")
-    for model in sorted({spec.model for spec in specs}):
-        yield from _check_model(model, [spec for spec in specs if spec.model == model], now)
+    asking = [*specs, *(judge_spec(spec, spec.generation.max_tokens) for spec in specs if spec.quality.judge)]
+    for model in sorted({spec.model for spec in asking}):
+        yield from _check_model(model, [spec for spec in asking if spec.model == model], now)
     if (age := (now.date() - snapshot_date()).days) > MANY_DAYS:
         yield warning(
             "model", f"this release's facts about models are {age} days old", "upgrade convoforge; the API's own win anyway"

@@ -122,7 +122,9 @@ class Claude:
             "messages": [{"role": "user", "content": prompt.message}],
         }
         if self.facts.uses_schema(settings):
-            body["output_config"] = _OUTPUT
+            body["output_config"] = (
+                _OUTPUT if prompt.schema is None else {"format": {"type": "json_schema", "schema": prompt.schema}}
+            )
         thinking_of(self.facts, settings).add_to(body)
         if self.applies_temperature(settings):
             body["temperature"] = settings.temperature

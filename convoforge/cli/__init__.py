@@ -42,6 +42,7 @@ COMMANDS = {
     "errors": "Show what was refused, failed or not accepted, how often, and what to do; of a run or a dataset.",
     "show": "Print accepted conversations of a dataset, to be read.",
     "costs": "Show what was spent, on what, and what came of it.",
+    "judge": "Let a judge read what a dataset holds, and compare it with reviews.",
     "publish": "Publish a new version from what the ledger holds; generate nothing.",
     "check": "Check what a trainer would do with a published version: lengths, roles, chat template, duplicates, leakage, columns.",
     "export": "Write a published version as files of another format: sharegpt, alpaca, openai, llamafactory, axolotl.",

@@ -91,7 +91,7 @@ def build(
             raise ConfigError("no API key: set ANTHROPIC_API_KEY, or try it without one: --simulate")
         _check_address(settings, simulate=options.simulate)
     asks = not yes and not options.simulate
-    spends = bool(seen.missing or seen.status.unscored)
+    spends = bool(seen.missing or seen.status.unscored or seen.status.to_judge)
     if not as_json:
         out.print(f"[dim]ledger: {escape(show_database(settings.database_url))}[/dim]")
         _announce(seen, options, explain_model(spec, options, settings))
@@ -279,13 +279,16 @@ def _announce(seen: Forecast, options: BuildOptions, remarks: tuple[str, ...]) -
     plan, budget = seen.plan, seen.plan.spec.budget.run_usd
     planned, accepted = format_count(plan.planned, "conversation"), len(seen.status.accepted)
     out.print(f"[bold]{plan.spec.name}[/bold]: {planned} planned, {accepted:,} accepted already.")
+    simulated = ", if it were not simulated" if plan.provider == "simulator" else ""
     if seen.missing:
-        simulated = ", if it were not simulated" if plan.provider == "simulator" else ""
         stale = f", {format_count(len(seen.stale), 'stale one')} among them" if options.refresh and seen.stale else ""
         out.print(
             f"{seen.missing:,} to generate with {escape(plan.spec.model)}{stale}: {seen.costs.cost}{simulated}"
             + (f"; this run may spend {dollars(budget)}." if budget is not None else ".")
         )
+    judge = seen.costs.judge
+    if judge is not None and judge.requests:
+        out.print(f"To judge: {escape(judge.describe(plan.spec.mode))}{', part of that' if seen.missing else simulated}.")
     if seen.stale and not options.refresh:
         out.print(f"{format_count(len(seen.stale), 'is', 'are')} stale; --refresh would regenerate that for {seen.refresh.cost}.")
     print_notes(plan.notes, [*remarks, *list_warnings(seen)])
@@ -332,6 +335,11 @@ def _summarize(report: BuildReport) -> None:
                     f"{report.needs_revision:,} below the threshold, {report.dropped:,} dropped, {report.pending:,} pending",
                 ),
                 ("cost", cost),
+                *(
+                    [("  the judge", f"{dollars(Decimal(report.judge_cost_usd))} of it, {report.judged:,} answers")]
+                    if report.judge_cost_usd
+                    else []
+                ),
                 *compare_with_estimate(report),
                 ("version", f"{report.version} ({what})" if report.version else "none yet: nothing is accepted"),
                 *behind(report.version, report.latest_version),

@@ -30,7 +30,9 @@ def costs(
     until: Annotated[
         str | None, Parameter(name="--to", help="Last day (YYYY-MM-DD), or a moment that is no longer counted, UTC.")
     ] = None,
-    by: Annotated[Literal["run", "dataset", "model", "template", "day"] | None, Parameter(help="Group the figures.")] = None,
+    by: Annotated[
+        Literal["run", "dataset", "model", "template", "purpose", "day"] | None, Parameter(help="Group the figures.")
+    ] = None,
     simulated: Simulated = False,
     as_json: AsJson = False,
 ) -> int:

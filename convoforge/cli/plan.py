@@ -21,7 +21,7 @@ from convoforge.project import show_database
 from convoforge.settings import WITHOUT_BATCHES, Settings, describe_api
 
 if TYPE_CHECKING:
-    from convoforge.dataset.estimate import Range
+    from convoforge.dataset.draw_costs import Range
     from convoforge.dataset.forecast import Known
     from convoforge.generation.pilot import Pilot
     from convoforge.planning.plan import Plan
@@ -77,6 +77,7 @@ def plan(
                 "stranded": seen.stranded.conversations,
                 "stranded_cost_usd": f"{seen.stranded.paid_usd:f}",
                 "refused": len(status.refused),
+                "to_judge": len(status.to_judge),
                 "to_generate": seen.missing,
                 **costs.as_json,
                 "refresh_cost_usd": f"{seen.refresh.cost.expected:.6f}",
@@ -86,6 +87,7 @@ def plan(
             }
         )
         return _code(made_first)
+    judge = costs.judge
     per_tier = Counter((cell.tier, cell.template) for cell in made.cells)
     if made_first:
         short = f"; {escape(made_first.stopped)}" if made_first.stopped else ""
@@ -105,6 +107,7 @@ def plan(
                 ),
                 ("accepted", f"{status.counts[Status.ACCEPTED]:,} already in the ledger"),
                 ("to generate", f"{seen.missing:,}{refills}"),
+                *([("to judge", judge.describe(made.spec.mode))] if judge else []),
                 ("stale", f"{len(seen.stale)}" + (f", {seen.refresh.cost} with --refresh" if seen.stale else "")),
                 ("exhausted", f"{format_count(len(status.exhausted), 'cell')} out of draws"),
                 *([("refused", f"{len(status.refused)} by the API; build --retry-refused asks again")] if status.refused else []),
@@ -117,10 +120,13 @@ def plan(
             ]
         )
     )
-    if seen.missing:
+    if seen.missing or status.to_judge:
         out.print()
+        batches = api not in WITHOUT_BATCHES
         rows = [["online", *_amounts(costs.online), f"{duration(costs.seconds)}, limited by {costs.limited_by}"]]
-        rows += [["batch", *_amounts(costs.batch), "within 24 h"]] if costs.batch and api not in WITHOUT_BATCHES else []
+        rows += [["  of it the judge", *_amounts(judge.online), ""]] if judge else []
+        rows += [["batch", *_amounts(costs.batch), "within 24 h"]] if costs.batch and batches else []
+        rows += [["  of it the judge", *_amounts(judge.batch), ""]] if costs.batch and batches and judge and judge.batch else []
         out.print(grid(["cost", "low", "expected", "high", "time"], rows))
         out.print(f"[dim]from {costs.basis}[/dim]")
     out.print()

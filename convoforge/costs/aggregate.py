@@ -49,7 +49,8 @@ def _sum(column: ColumnElement[int], condition: ColumnElement[bool] | None = Non
     return func.coalesce(func.sum(column if condition is None else case((condition, column))), 0)
 
 
-_HAS_ANSWER = answers.c.attempt.is_not(None)
+_IS_JUDGED = answers.c.kind == "judged"
+_HAS_ANSWER = answers.c.kind != "judged"  # null, and so not counted, where there is none
 _TOKENS = tuple(Usage.__dataclass_fields__)
 _SUMS: dict[str, ColumnElement[int]] = {
     "attempts": func.count(),
@@ -60,10 +61,12 @@ _SUMS: dict[str, ColumnElement[int]] = {
     "batched": func.count(_LOGS.batch_id),
     "batched_pico": _sum(_LOGS.cost_pico, _LOGS.batch_id.is_not(None)),
     "conversations": _count(answers.c.kind == "ok"),
-    "answers": func.count(answers.c.attempt),
+    "answers": _count(_HAS_ANSWER),
     "answers_pico": _sum(_LOGS.cost_pico, _HAS_ANSWER),
     "accepted": _count(is_accepted_by_score()),
     "accepted_pico": _sum(_LOGS.cost_pico, is_accepted_by_score()),
+    "judged": _count(_IS_JUDGED),
+    "judged_pico": _sum(_LOGS.cost_pico, _IS_JUDGED),
 }
 
 

@@ -19,6 +19,11 @@ def format_summary(summary: CostSummary) -> list[tuple[str, str]]:
         ("  per attempt", dollars(summary.cost_per_request_usd)),
         ("  per conversation", dollars(summary.cost_per_conversation_usd)),
         ("  per accepted one", dollars(summary.cost_per_accepted_usd)),
+        *(
+            [("  judge", _paid(summary.judge.cost_usd, summary.judge.attempts, "answer", "read by a judge"))]
+            if summary.judge.attempts
+            else []
+        ),
         ("wasted", f"{dollars(summary.wasted_usd)}{_share(summary.wasted_usd, summary.total_cost_usd)}"),
         (
             "  not accepted",

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, and_, func, literal_column
 from convoforge.ledger.tables import datasets, generation_logs
 from convoforge.models import Provider
 
-GroupBy = Literal["run", "dataset", "model", "template", "day"]
+GroupBy = Literal["run", "dataset", "model", "template", "purpose", "day"]
 GROUPS: tuple[GroupBy, ...] = get_args(GroupBy)
 
 _LOGS = generation_logs.c

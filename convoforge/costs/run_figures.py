@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import Connection, and_, case, func, select
 
 from convoforge.ledger.requests import list_unanswered
-from convoforge.ledger.tables import generation_logs, requests
+from convoforge.ledger.tables import IS_GENERATED, generation_logs, requests
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ def read_run_figures(connection: Connection, run_id: str, dataset_id: int, since
     logs = generation_logs.c
     counted = (
         func.count(),
-        func.count(case((logs.status == "succeeded", 1))),
+        func.count(case((and_(logs.status == "succeeded", logs.purpose == "conversation"), 1))),
         func.count(case((logs.status == "open", 1))),
         func.count(case((logs.started_at >= since, 1))),
         func.coalesce(func.sum(logs.cost_pico), 0),
@@ -49,7 +49,7 @@ def read_run_figures(connection: Connection, run_id: str, dataset_id: int, since
     )
     query = select(*counted).where(logs.run_id == run_id)
     calls, answers, in_flight, in_window, cost, maybe, first, last = connection.execute(query).one()
-    waiting = and_(requests.c.dataset_id == dataset_id, requests.c.state.in_(("pending", "claimed")))
+    waiting = and_(IS_GENERATED, requests.c.dataset_id == dataset_id, requests.c.state.in_(("pending", "claimed")))
     failed = list_unanswered(connection, run_id)
     left = connection.execute(select(func.count()).select_from(requests).where(waiting)).scalar_one()
     return RunFigures(

@@ -32,10 +32,10 @@ def read_totals_of_others(
     logs = generation_logs.c
     kept = and_(answers.c.kind == "ok", answers.c.rejection.is_(None))
     counted = (
-        logs.status == "succeeded",
+        and_(logs.status == "succeeded", logs.purpose == "conversation"),
         and_(kept, answers.c.score >= min_score),
         or_(and_(kept, answers.c.score < min_score), answers.c.rejection == "revise"),
-        or_(answers.c.kind != "ok", answers.c.rejection == "drop"),
+        or_(answers.c.kind.not_in(("ok", "judged")), answers.c.rejection == "drop"),
         logs.status == "open",
     )
     query = (

@@ -45,7 +45,8 @@ class MaybeBilled:
 
 @dataclass(frozen=True, slots=True)
 class Waste:
-    """What was paid for nothing. Each dollar of the total is in one of: the accepted conversations, `dropped`, `superseded`, `retried`.
+    """What was paid for nothing. Each dollar of the total is in one of: the accepted conversations, what a judge has answered,
+    `dropped`, `superseded`, `retried`.
 
     `dropped` are answers that are not among the accepted: parse errors, refusals, truncated ones, duplicates, those below the
     threshold or rejected in a review. `superseded` were replaced by a refresh. `retried` are attempts that failed and were billed all
@@ -77,7 +78,7 @@ class CostSummary:
 
     `input_tokens` excludes cached ones; `thinking_tokens` are part of `output_tokens`. `maybe_billed` counts calls that may have been
     charged without our knowing; their cost is in no figure but `waste`. `accepted` are those answers of the period that their dataset
-    would publish today.
+    would publish today. `judge` are the answers of judges, which are in no other count of answers.
     """
 
     attempts: int
@@ -101,6 +102,7 @@ class CostSummary:
     waste: Waste
     cache: Cache
     batch: Attempts
+    judge: Attempts
     groups: Mapping[str, CostSummary] | None = None
 
     @property
@@ -167,6 +169,7 @@ def _summarize(group: GroupTotals, groups: Mapping[str, CostSummary] | None = No
         ),
         cache=Cache(totals.cache_read_tokens / prompt if prompt else None, usd(totals.saved_pico)),
         batch=Attempts(totals.batched, usd(totals.batched_pico)),
+        judge=Attempts(totals.judged, usd(totals.judged_pico)),
         groups=groups,
     )
 

@@ -20,7 +20,8 @@ class Totals:
     """Sums over attempts. Money is in pico-dollars; each count of some attempts or answers is followed by what was paid for them.
 
     `maybe` may have been billed without our knowing, at most for `maybe_pico`. `retried` failed and were billed. `batched` went
-    through the batch API. `superseded` answers were replaced by a refresh. `saved_pico` is what the prompt cache saved.
+    through the batch API. `superseded` answers were replaced by a refresh. `judged` are a judge's answers, which count among no others.
+    `saved_pico` is what the prompt cache saved.
     """
 
     attempts: int = 0
@@ -47,6 +48,8 @@ class Totals:
     accepted_pico: int = 0
     superseded: int = 0
     superseded_pico: int = 0
+    judged: int = 0
+    judged_pico: int = 0
     saved_pico: int = 0
 
     def __add__(self, other: Totals) -> Totals:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
-from convoforge.models import AnswerKind, Quality, Status
+from convoforge.models import UNJUDGED, AnswerKind, Quality, Status
 from convoforge.planning.draws import Draw
 
 
@@ -31,13 +31,14 @@ class Verdict:
 @dataclass(frozen=True, slots=True)
 class StatusSummary:
     """A dataset's status in figures: draws by what they count as, pending draws, cells that ran out of draws, requests of short cells
-    that the API has refused, and the most frequent reason for that."""
+    that the API has refused, and the most frequent reason for that. `unjudged` ones wait for a judge."""
 
     counts: Counter[Status]
     pending: int
     exhausted: int
     refused: int
     why_refused: str
+    unjudged: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,8 @@ class DatasetStatus:
     `accepted` are the draws that a version holds, in its order. `rejected` are the others that have a verdict. `pending` are the
     registered draws that a run is to generate, `to_request` the (cell key, draw number) pairs to register next. `unscored` counts
     answers without a score. `exhausted` are the cells that ran out of draws. `answered` are all draws that hold an answer. `refused` are
-    the draws of short cells that the API refused: they cost nothing, and are requested again only on demand.
+    the draws of short cells that the API refused: they cost nothing, and are requested again only on demand. `to_judge` would be
+    accepted if a judge had read them: they count as unknown, like those without a score.
     """
 
     accepted: tuple[Draw, ...]
@@ -59,13 +61,14 @@ class DatasetStatus:
     counts: Counter[Status]
     answered: tuple[Draw, ...]
     refused: tuple[Draw, ...]
+    to_judge: tuple[Draw, ...] = ()
 
     @property
     def summary(self) -> StatusSummary:
         """The same in figures, which take no memory."""
         reasons = Counter(draw.reason or "" for draw in self.refused)
         why = reasons.most_common(1)[0][0] if reasons else ""
-        return StatusSummary(self.counts, len(self.pending), len(self.exhausted), len(self.refused), why)
+        return StatusSummary(self.counts, len(self.pending), len(self.exhausted), len(self.refused), why, len(self.to_judge))
 
 
 def assess(cells: Sequence[str], draws: Iterable[Draw], *, min_score: int, per_cell: int, max_draws: int) -> DatasetStatus:
@@ -82,20 +85,22 @@ def assess(cells: Sequence[str], draws: Iterable[Draw], *, min_score: int, per_c
     first: dict[bytes, Draw] = {}  # content hash → the accepted draw that has it
     accepted_in, unscored_in, waiting_in, used_in = ([0] * len(cells) for _ in range(4))
     counts: Counter[Status] = Counter()
-    accepted, rejected, answered = [], [], []
+    accepted, rejected, unjudged = [], [], []
     for row in rows:
         cell = index[row.cell]
         used_in[cell] = row.draw + 1
         if row.kind is None and row.state != "failed":
             waiting_in[cell] += 1
             continue
-        if row.kind is not None:
-            answered.append(row)
         if row.kind == AnswerKind.OK and row.score is None:
             unscored_in[cell] += 1
             continue
         verdict = _judge(row, min_score, first)
-        if verdict.status is not Status.ACCEPTED:
+        if verdict.status is Status.PENDING:  # a judge is to read it, where its cell wants it
+            if accepted_in[cell] + unscored_in[cell] < per_cell:
+                unscored_in[cell] += 1
+                unjudged.append(row)
+        elif verdict.status is not Status.ACCEPTED:
             counts[verdict.status] += 1
             rejected.append(verdict)
         elif accepted_in[cell] < per_cell:
@@ -124,11 +129,13 @@ def assess(cells: Sequence[str], draws: Iterable[Draw], *, min_score: int, per_c
         rejected=tuple(rejected),
         pending=tuple(pending),
         to_request=tuple(to_request),
-        unscored=sum(unscored_in),
+        unscored=sum(unscored_in) - len(unjudged),
         exhausted=tuple(exhausted),
         counts=counts,
-        answered=tuple(answered),
+        answered=tuple(row for row in rows if row.kind is not None),
         refused=tuple(refused),
+        # of what holds the same, the first: the others are likely to be duplicates of it
+        to_judge=tuple({row.content_hash or row.request_id: row for row in reversed(unjudged)}.values()),
     )
 
 
@@ -164,7 +171,7 @@ def _judge(row: Draw, min_score: int, first: Mapping[bytes, Draw]) -> Verdict:
     twin = first.get(row.content_hash) if row.content_hash else None
     if twin is not None:
         return Verdict(row, Status.DROPPED, f"duplicate of conversation {twin.conversation_id}")
-    return Verdict(row, Status.ACCEPTED)
+    return Verdict(row, Status.PENDING if row.rejection == UNJUDGED else Status.ACCEPTED, row.reason or "")
 
 
 def judge_quality(quality: Quality, min_score: int) -> tuple[Status, str]:
@@ -174,7 +181,7 @@ def judge_quality(quality: Quality, min_score: int) -> tuple[Status, str]:
 
 
 def _rule(score: int, rejection: str | None, reason: str, min_score: int) -> tuple[Status, str]:
-    if rejection is not None:
+    if rejection not in (None, UNJUDGED):
         return (Status.DROPPED if rejection == "drop" else Status.NEEDS_REVISION), reason
     if score < min_score:
         return Status.NEEDS_REVISION, f"score {score} is below {min_score}"

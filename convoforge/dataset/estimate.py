@@ -14,15 +14,17 @@ from math import ceil, sqrt
 from typing import Any
 
 from convoforge.dataset.acceptance import DatasetStatus
+from convoforge.dataset.draw_costs import DrawTokens, Range, compute_cost
+from convoforge.dataset.judge_estimate import JudgeEstimate, estimate_judge
 from convoforge.errors import ConfigError, format_count
 from convoforge.ledger.history import Made
-from convoforge.models import Prompt, Status, Usage
+from convoforge.models import Prompt, Status
 from convoforge.planning.draws import Draw
 from convoforge.planning.model_facts import ModelFacts
 from convoforge.planning.openings import LONGEST
 from convoforge.planning.plan import Cell, Plan, expected_usage, kept_text
 from convoforge.planning.templates import Target
-from convoforge.pricing import Price, cost_pico, dollars, price_of, usd
+from convoforge.pricing import Price, price_of
 
 SAMPLE = 8
 """Number of prompts of each template that are measured: they are spread evenly over every axis."""
@@ -37,25 +39,10 @@ _SURE = 2.0  # standard deviations: 19 of 20
 
 
 @dataclass(frozen=True, slots=True)
-class Range:
-    """An amount in US dollars, as low as it may well be, as expected, and as high."""
-
-    low: Decimal
-    expected: Decimal
-    high: Decimal
-
-    def __add__(self, other: Range) -> Range:
-        return Range(self.low + other.low, self.expected + other.expected, self.high + other.high)
-
-    def __str__(self) -> str:
-        return f"about {dollars(self.expected)} ({dollars(self.low)} to {dollars(self.high)})"
-
-
-@dataclass(frozen=True, slots=True)
 class Estimate:
     """What a build is expected to need. `requests` are draws, refills included; `batch` is the price in batches, None where the model
-    has none; `mode` is the spec's; `seconds` are at the configured limits, of which `limited_by` is the tightest;
-    `basis` says what was gone by."""
+    has none; `mode` is the spec's; `seconds` are at the configured limits, of which `limited_by` is the tightest; `basis` says what was
+    gone by. `judge` is what a judge has of both prices."""
 
     conversations: int
     requests: int
@@ -65,6 +52,7 @@ class Estimate:
     seconds: float
     limited_by: str
     basis: str
+    judge: JudgeEstimate | None = None
 
     @property
     def cost(self) -> Range:
@@ -85,24 +73,8 @@ class Estimate:
             "seconds_at_limits": ceil(self.seconds),
             "held_up_by": self.limited_by,
             "estimate_basis": self.basis,
+            **({"judge": self.judge.as_json(self.mode)} if self.judge else {}),
         }
-
-
-@dataclass(frozen=True, slots=True)
-class _Draw:
-    """What one draw of a template needs, in tokens, low, expected and high; `shared` tokens of the prompt may be read from the cache.
-
-    `known` answers to this template are behind it; `measured`: these, or those to others of the spec. `hits` is the share of what may be
-    read from the cache that surely is.
-    """
-
-    prompt: float
-    shared: float
-    output: tuple[float, float, float]
-    seconds: float
-    known: int
-    measured: bool
-    hits: float = 0.0
 
 
 def templates_of(plan: Plan, cells: Iterable[str]) -> Counter[str]:
@@ -143,37 +115,54 @@ def estimate(
     *,
     counted: Mapping[str, float] | None = None,
     refills: bool = True,
+    judged: Mapping[str, Made] | None = None,
+    waiting: Mapping[str, int] | None = None,
 ) -> Estimate:
     """The estimate for `draws` of each template. `counted` are the API's input tokens of one, where it was asked. Without `refills`
-    no draw is asked for in place of one that is not accepted: a run that makes only so many."""
-    known = _narrowed(_draws(plan, history, counted), draws)
+    no draw is asked for in place of one that is not accepted: a run that makes only so many. `judged` is what a judge's answers to
+    each template's conversations were like; so many held ones are `waiting` for it, and what is generated is judged as well."""
+    each = _draws(plan, history, counted)
+    known = _narrowed(each, draws)
     total = sum(draws.values())
     factors = _refills(plan, status) if refills else (1.0, 1.0, 1.0)
     batch_price = _batch_price(plan)
 
+    waiting = waiting or {}
+    judge = estimate_judge(
+        plan,
+        {name: [draws.get(name, 0) * factor + waiting.get(name, 0) for factor in factors] for name in {*draws, *waiting}},
+        {name: one.output[1] for name, one in each.items()},
+        judged or {},
+    )
+
     def priced(price: Price, hits: Sequence[str]) -> Range:
         def amount(at: int) -> Decimal:
-            each = (_cost(known[name], count * factors[at], at, price, Decimal(hits[at])) for name, count in draws.items())
+            each = (compute_cost(known[name], count * factors[at], at, price, Decimal(hits[at])) for name, count in draws.items())
             return sum(each, start=Decimal(0))
 
         return Range(*map(amount, range(3)))
 
+    online = priced(price_of(plan.spec.model, overrides=plan.spec.prices), ("1", "1", "0"))
+    # a batch is worked on in any order, so that a cache helps by chance
+    batch = priced(batch_price, ("1", "0.5", "0")) if batch_price else None
+    if judge is not None:
+        online, batch = online + judge.online, batch + judge.batch if batch and judge.batch else None
     requests = total * factors[1]
     seconds, limited_by = _seconds(plan, known, draws, factors[1])
     return Estimate(
         conversations=total,
         requests=ceil(requests - 1e-9),
         mode=plan.spec.mode,
-        online=priced(price_of(plan.spec.model, overrides=plan.spec.prices), ("1", "1", "0")),
-        # a batch is worked on in any order, so that a cache helps by chance
-        batch=priced(batch_price, ("1", "0.5", "0")) if batch_price else None,
+        online=online,
+        batch=batch,
         seconds=seconds,
         limited_by=limited_by,
         basis=_basis(known, draws, status, counted),
+        judge=judge,
     )
 
 
-def _draws(plan: Plan, history: Mapping[str, Made], counted: Mapping[str, float] | None) -> dict[str, _Draw]:
+def _draws(plan: Plan, history: Mapping[str, Made], counted: Mapping[str, float] | None) -> dict[str, DrawTokens]:
     """What one draw of each template needs. What some templates' answers were like is expected of the others, too."""
     prompts = pick_samples(plan)
     letters = {
@@ -196,7 +185,7 @@ def _draws(plan: Plan, history: Mapping[str, Made], counted: Mapping[str, float]
             spread=max(pooled.spread * output, made.spread if made else 0.0),
         )
 
-    def draw(name: str, some: Sequence[Prompt]) -> _Draw:
+    def draw(name: str, some: Sequence[Prompt]) -> DrawTokens:
         made = likely(name)
         prompt = (counted or {}).get(name) or (made.prompt_tokens if made else letters[name])
         return _draw(plan, some[0], prompt, made, targets[name], own=name in past)
@@ -226,14 +215,14 @@ def _pool(past: Mapping[str, Made], letters: Mapping[str, float], targets: Mappi
     )
 
 
-def _narrowed(known: dict[str, _Draw], draws: Mapping[str, int]) -> dict[str, _Draw]:
+def _narrowed(known: dict[str, DrawTokens], draws: Mapping[str, int]) -> dict[str, DrawTokens]:
     """The same, with ranges that hold for the sum: what one template's answers exceed their mean by, another's fall short of."""
     offs = [count * (known[name].output[2] - known[name].output[1]) for name, count in draws.items() if known[name].measured]
     if not any(offs):
         return known
     share = sqrt(sum(off * off for off in offs)) / sum(offs)
 
-    def narrow(draw: _Draw) -> _Draw:
+    def narrow(draw: DrawTokens) -> DrawTokens:
         low, mean, high = draw.output
         return replace(draw, output=(mean - (mean - low) * share, mean, mean + (high - mean) * share)) if draw.measured else draw
 
@@ -242,7 +231,7 @@ def _narrowed(known: dict[str, _Draw], draws: Mapping[str, int]) -> dict[str, _D
 
 def _draw(
     plan: Plan, example: Prompt, prompt: float, made: Made | None, target: tuple[float, float, float], *, own: bool
-) -> _Draw:
+) -> DrawTokens:
     """One draw, of which `prompt` tokens are sent. `own`: what was `made` is of this very template."""
     text = kept_text(example, plan.facts, plan.spec.generation)
     shared = min(prompt, len(text) / plan.facts.characters_a_token) if text else 0.0
@@ -250,14 +239,14 @@ def _draw(
     thought = float(plan.thinking.expected_tokens)
     if made is None:
         low, expected, high = (min(limit, tokens + share * thought) for tokens, share in zip(target, _THOUGHT, strict=True))
-        return _Draw(prompt, shared, (low, expected, high), _unmeasured(plan, expected), 0, measured=False)
+        return DrawTokens(prompt, shared, (low, expected, high), _unmeasured(plan, expected), 0, measured=False)
     if plan.thinking.thinks and made.thinking_tokens:
         thought = made.thinking_tokens
     off = _SURE * made.spread * sqrt(1 / made.answers + 1 / max(1, plan.planned))
     mean = min(limit, made.output_tokens - made.thinking_tokens + thought)
     output = (max(min(1.0, mean), mean - off), mean, min(limit, mean + off))
     hits = _sure_hits(made, shared) if own else 0.0
-    return _Draw(prompt, shared, output, made.seconds, made.answers if own else 0, measured=True, hits=hits)
+    return DrawTokens(prompt, shared, output, made.seconds, made.answers if own else 0, measured=True, hits=hits)
 
 
 def _sure_hits(made: Made, shared: float) -> float:
@@ -304,24 +293,7 @@ def _draws_each(accepted: float, max_draws: int) -> float:
     return float(max_draws) if accepted <= 0.01 else min(float(max_draws), (1 - (1 - accepted) ** max_draws) / accepted)
 
 
-def _cost(draw: _Draw, count: float, at: int, price: Price, hits: Decimal) -> Decimal:
-    """What `count` draws cost. The first one writes what the others read from the cache, so far as it `hits`, or is known to."""
-    hits = max(hits, Decimal(f"{draw.hits:.6f}"))
-    output = round(draw.output[at])
-    plain = _times(cost_pico(Usage(round(draw.prompt), output), price), count)
-    if draw.shared == 0 or count < 2:
-        return plain
-    own, shared = round(draw.prompt - draw.shared), round(draw.shared)
-    write = cost_pico(Usage(own, output, cache_write_5m_tokens=shared), price)
-    read = cost_pico(Usage(own, output, cache_read_tokens=shared), price)
-    return hits * (usd(write) + _times(read, count - 1)) + (1 - hits) * plain
-
-
-def _times(pico: int, count: float) -> Decimal:
-    return usd(round(pico * count))
-
-
-def _seconds(plan: Plan, known: Mapping[str, _Draw], draws: Mapping[str, int], factor: float) -> tuple[float, str]:
+def _seconds(plan: Plan, known: Mapping[str, DrawTokens], draws: Mapping[str, int], factor: float) -> tuple[float, str]:
     """Seconds at the configured limits, and the limit that decides."""
     limits = plan.spec.limits
     count = sum(draws.values()) * factor
@@ -345,7 +317,7 @@ def _batch_price(plan: Plan) -> Price | None:
 
 
 def _basis(
-    known: Mapping[str, _Draw], draws: Mapping[str, int], status: DatasetStatus, counted: Mapping[str, float] | None
+    known: Mapping[str, DrawTokens], draws: Mapping[str, int], status: DatasetStatus, counted: Mapping[str, float] | None
 ) -> str:
     past = sum(known[name].known for name in draws)
     new = [name for name in draws if not known[name].known]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -12,6 +12,7 @@ from sqlalchemy.engine import make_url
 
 from convoforge.dataset.acceptance import DatasetStatus
 from convoforge.dataset.estimate import Estimate, count_missing, estimate, pick_samples, templates_of
+from convoforge.dataset.judge_estimate import JudgeEstimate, estimate_judge
 from convoforge.dataset.status import (
     NONE_STRANDED,
     Stranded,
@@ -28,11 +29,12 @@ from convoforge.errors import ConfigError
 from convoforge.ledger import Ledger
 from convoforge.ledger.budgets import list_budget_scopes, name_account, read_spent
 from convoforge.ledger.history import Made, read_history
+from convoforge.ledger.requests import read_draws
 from convoforge.ledger.runs import find_dataset
 from convoforge.planning.draws import Draw
 from convoforge.planning.model_facts import check_model, is_elsewhere
 from convoforge.planning.options import BuildOptions
-from convoforge.planning.plan import Plan, make_plan, worst_cost_pico
+from convoforge.planning.plan import ANSWER_TOKENS, Plan, make_plan, worst_cost_pico
 from convoforge.planning.spec import DatasetSpec
 from convoforge.planning.templates import Library
 from convoforge.pricing import dollars, usd
@@ -58,13 +60,15 @@ class Forecast:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the ledger knows that a forecast goes by. `left` is what is left of each budget that has a cap, in US dollars."""
+    """What the ledger knows that a forecast goes by. `left` is what is left of each budget that has a cap, in US dollars.
+    `judged` is the history of the judge."""
 
     plan: Plan
     status: DatasetStatus
     history: Mapping[str, Made]
     stranded: Stranded
     left: Mapping[str, Decimal]
+    judged: Mapping[str, Made] = field(default_factory=dict)
 
 
 def read_known(spec: DatasetSpec, options: BuildOptions, settings: Settings) -> Known:
@@ -96,6 +100,8 @@ def read_known_of_plan(ledger: Ledger, plan: Plan, stranded: Stranded = NONE_STR
     spec = plan.spec
     row = ledger.read(find_dataset, spec.name, plan.provider)
     history = ledger.read(read_history, plan.provider, spec.model, spec.templates)
+    choice = spec.quality.judge
+    judged = ledger.read(read_history, plan.provider, choice.model, spec.templates, "judge") if choice else {}
     account = name_account(spec.budget.account, plan.provider)
     _, dataset, day = list_budget_scopes("", int(row.id) if row else 0, datetime.now(UTC), account)
     spent = ledger.read(read_spent, (dataset, day))  # of the account perhaps, though nothing of this dataset
@@ -103,7 +109,7 @@ def read_known_of_plan(ledger: Ledger, plan: Plan, stranded: Stranded = NONE_STR
     if row is None:
         return Known(plan, assess_draws(plan, []), history, stranded, left)
     score_dataset(ledger, plan, int(row.id))
-    return Known(plan, read_status(ledger, plan, int(row.id)), history, stranded, left)
+    return Known(plan, read_status(ledger, plan, int(row.id)), history, stranded, left, judged)
 
 
 def _left(spec: DatasetSpec, spent: Mapping[str, int]) -> dict[str, Decimal]:
@@ -120,7 +126,11 @@ def forecast(known: Known, options: BuildOptions, counted: Mapping[str, float] |
     refused = find_refused(plan, status) if options.retry_refused else find_mended(plan, status)
     again = [*(draw for draw in stale if options.refresh and draw.request_id not in waiting), *refused]
     draws = count_missing(plan, status, options.limit, again)
-    costs = estimate(plan, draws, status, history, counted=counted, refills=options.limit is None)
+    to_judge = templates_of(plan, [draw.cell for draw in status.to_judge])
+    judged = known.judged
+    costs = estimate(
+        plan, draws, status, history, counted=counted, refills=options.limit is None, judged=judged, waiting=to_judge
+    )
     return Forecast(
         plan=plan,
         status=status,
@@ -128,10 +138,28 @@ def forecast(known: Known, options: BuildOptions, counted: Mapping[str, float] |
         again=tuple(again),
         missing=sum(draws.values()),
         costs=costs,
-        refresh=estimate(plan, templates_of(plan, [draw.cell for draw in stale]), status, history, counted=counted),
+        refresh=estimate(
+            plan, templates_of(plan, [draw.cell for draw in stale]), status, history, counted=counted, judged=judged
+        ),
         stranded=known.stranded,
         warnings=tuple(_warnings(plan, sum(draws.values()), costs, known.left)),
     )
+
+
+def forecast_judge(ledger: Ledger, plan: Plan, ids: Sequence[int]) -> JudgeEstimate:
+    """What it takes to judge the conversations that some requests of a plan hold. The spec has a judge."""
+    spec, choice = plan.spec, plan.spec.quality.judge
+    assert choice is not None
+    row = ledger.read(find_dataset, spec.name, plan.provider)
+    cells = {draw.request_id: draw.cell for draw in ledger.read(read_draws, int(row.id))} if row else {}
+    known = {cell.key for cell in plan.cells}
+    counts = templates_of(plan, [cells[one] for one in ids if cells[one] in known])
+    made = ledger.read(read_history, plan.provider, spec.model, spec.templates)
+    written = {name: made[name].output_tokens if name in made else float(ANSWER_TOKENS) for name in counts}
+    judged = ledger.read(read_history, plan.provider, choice.model, spec.templates, "judge")
+    found = estimate_judge(plan, {name: [count] * 3 for name, count in counts.items()}, written, judged)
+    assert found is not None
+    return found
 
 
 def _warnings(plan: Plan, sent: int, costs: Estimate, left: Mapping[str, Decimal]) -> Iterator[str]:

@@ -18,7 +18,7 @@ from convoforge.models import AnswerKind, Status
 from convoforge.reasons import Incident, Reason, What, group
 
 _LOGS = generation_logs.c
-_IS_LOW = or_(answers.c.kind != "ok", answers.c.score < datasets.c.min_score)
+_IS_LOW = or_(answers.c.kind.not_in(("ok", "judged")), answers.c.score < datasets.c.min_score)
 _KINDS: Mapping[Status, What] = {Status.NEEDS_REVISION: "needs revision", Status.DROPPED: "dropped"}
 
 
@@ -151,7 +151,7 @@ def _list_lacks(score: int | None, results: str | None) -> tuple[tuple[str, str]
     losses = [
         (one.points / one.maximum, one.name, one.reason)
         for one in (quality.results if quality else ())
-        if one.points is not None and one.maximum and one.points < one.maximum
+        if one.verdict is None and one.points is not None and one.maximum and one.points < one.maximum
     ]
     return tuple((name, why) for _, name, why in sorted(losses))
 

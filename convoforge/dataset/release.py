@@ -13,6 +13,7 @@ from itertools import chain
 from typing import Any
 
 from convoforge.dataset.acceptance import DatasetStatus, StatusSummary
+from convoforge.dataset.calibration import describe_calibration
 from convoforge.dataset.ledger_facts import read_ledger_facts
 from convoforge.dataset.reasons import of_dataset, read_reasons
 from convoforge.dataset.status import read_status
@@ -93,7 +94,7 @@ def publish_dataset(
             seed=plan.spec.seed,
             license=plan.spec.license,
             languages=plan.spec.languages,
-            lineage=_lineage(plan, chosen.summary, stale, run_id),
+            lineage=_lineage(plan, chosen.summary, stale, run_id, describe_calibration(ledger, plan, dataset_id)),
             created_at=now(),
             allow_fewer=allow_fewer,
         )
@@ -124,7 +125,7 @@ def _choose(ledger: Ledger, plan: Plan, dataset_id: int) -> _Chosen:
     )
 
 
-def _lineage(plan: Plan, summary: StatusSummary, stale: int, run_id: str | None) -> Lineage:
+def _lineage(plan: Plan, summary: StatusSummary, stale: int, run_id: str | None, judge: str) -> Lineage:
     spec = plan.spec
     used = sorted({cell.template for cell in plan.cells})
     return Lineage(
@@ -142,6 +143,7 @@ def _lineage(plan: Plan, summary: StatusSummary, stale: int, run_id: str | None)
             "exhausted": summary.exhausted,
         },
         axes={axis: tuple(getattr(spec.axes, axis)) for axis in ("persona", "emotion", "topic", "tier")},
+        judge=judge,
     )
 
 

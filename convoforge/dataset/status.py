@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -12,19 +12,21 @@ from convoforge.dataset.acceptance import DatasetStatus, assess
 from convoforge.dataset.scoring_processes import open_scoring
 from convoforge.errors import format_count
 from convoforge.ledger import Ledger
+from convoforge.ledger.judgments import ask_again, read_judgments
 from convoforge.ledger.model_facts import read_facts
 from convoforge.ledger.plans import keep_plan, read_cells, read_plan, read_run_plan
-from convoforge.ledger.requests import list_unscored, read_draws, read_unscored, sum_paid, write_scores
+from convoforge.ledger.requests import Score, Unscored, list_unscored, read_draws, read_unscored, sum_paid, write_scores
 from convoforge.ledger.runs import find_dataset
 from convoforge.models import Provider
 from convoforge.planning.draws import Draw
 from convoforge.planning.grid import Grid, Past, Values
+from convoforge.planning.keys import draw_key
 from convoforge.planning.model_facts import ModelFacts
 from convoforge.planning.plan import Plan, make_plan
 from convoforge.planning.spec import DatasetSpec
 from convoforge.planning.templates import Library
 from convoforge.pricing import dollars, usd
-from convoforge.scoring import Rubric
+from convoforge.scoring import Judge, Rubric
 
 _SCORED_AT_ONCE = 1_000
 
@@ -187,13 +189,37 @@ def score_dataset(ledger: Ledger, plan: Plan, dataset_id: int) -> int:
 
     Raises `ConfigError` where a scorer fails; what was scored before it is kept.
     """
-    spec = plan.spec
-    ids = ledger.read(list_unscored, dataset_id, Rubric.of(spec, plan.library).version)
-    chunks = (
-        ledger.read(read_unscored, spec.name, ids[start : start + _SCORED_AT_ONCE], spec.parameters)
-        for start in range(0, len(ids), _SCORED_AT_ONCE)
-    )
+    rubric, spec = Rubric.of(plan.spec, plan.library), plan.spec
+    ids = ledger.read(list_unscored, dataset_id, rubric.version)
+    read: deque[Sequence[Unscored]] = deque()  # the chunks whose results have not come yet
+
+    def read_chunks() -> Iterator[Sequence[Unscored]]:
+        for start in range(0, len(ids), _SCORED_AT_ONCE):
+            read.append(ledger.read(read_unscored, spec.name, ids[start : start + _SCORED_AT_ONCE], spec.parameters))
+            yield read[-1]
+
     with open_scoring(spec, plan.library, len(ids)) as score:
-        for results in score(chunks):
-            ledger.write(write_scores, results)
+        for results in score(read_chunks()):
+            rows, keys = read.popleft(), dict[int, str]()
+            if (judge := rubric.judge) is not None:
+                contents = zip(rows, results, strict=True)
+                keys = {row[0]: draw_key(judge.key(plan.provider, row[3], one[3]), 0) for row, one in contents}
+                results = _judge(ledger, judge, rows, results, keys)
+            ledger.write(write_scores, results, keys)
     return len(ids)
+
+
+def _judge(
+    ledger: Ledger, judge: Judge, rows: Sequence[Unscored], results: Sequence[Score], keys: Mapping[int, str]
+) -> Sequence[Score]:
+    """Results with what the judge has said. A request whose answer does not count is made pending again, as far as that is paid for."""
+    wanted = [keys[request] for request, _, scored, _ in results if scored.quality.rejection is None]
+    answers, useless, judged = ledger.read(read_judgments, wanted), [], list[Score]()
+    for (request, _, conversation, _), (_, attempt, scored, content) in zip(rows, results, strict=True):
+        answer = answers.get(keys[request])
+        quality = judge.apply(scored.quality, conversation, answer)
+        if answer is not None and answer.answers and quality.is_unjudged:
+            useless.append(answer)
+        judged.append((request, attempt, replace(scored, quality=quality), content))
+    ledger.write(ask_again, useless)
+    return judged

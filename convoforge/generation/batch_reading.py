@@ -15,9 +15,9 @@ from convoforge.generation.answering_model import describe_other_model
 from convoforge.generation.endpoint import wrong_provider
 from convoforge.generation.recording import RecordedAnswer, check_usable, record_answer, record_failure
 from convoforge.generation.run_context import RunContext
-from convoforge.ledger.attempts import Completion
+from convoforge.ledger.attempts import Completion, Intent
 from convoforge.ledger.message_batches import BatchRequest, OpenBatch, finish_parts
-from convoforge.models import BatchResult, Status, UnreadableLine
+from convoforge.models import AnswerKind, BatchResult, Status, UnreadableLine
 from convoforge.pricing import Price
 
 WRITTEN_AT_ONCE = 200
@@ -40,6 +40,11 @@ class Collected:
     going_on: int = 0
     troubles: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+    def fail(self, intent: Intent) -> None:
+        """Note a request that gets no answer. A conversation that is not judged has not failed: it waits for a judge."""
+        if intent.purpose == "conversation":
+            self.failed.add(intent.request_id)
 
     def count(self, status: Status, done: Completion, *, ours: bool) -> None:
         """Count one answer."""
@@ -149,7 +154,7 @@ class ResultReader:
                 completions.append(
                     record_failure(part.intent, error, None, price, at, latency, fingerprint=part.asked.fingerprint, pending=True)
                 )
-                found.failed.add(part.intent.request_id)
+                found.fail(part.intent)
                 if isinstance(error, FatalAPIError):
                     self._run.state.stop(str(error), fatal=True)
                 if isinstance(error, RejectedError):
@@ -167,7 +172,7 @@ class ResultReader:
                         part.intent, error, reply, price, at, latency, fingerprint=part.asked.fingerprint, pending=True
                     )
                 )
-                found.failed.add(part.intent.request_id)
+                found.fail(part.intent)
                 continue
             self._run.state.note_answer(None)
             if answer.unscored is not None:
@@ -179,5 +184,8 @@ class ResultReader:
         for key in await self._run.ledger.awrite(finish_parts, completions):
             if key in recorded:
                 answer = recorded[key]
+                if answer.kind is AnswerKind.JUDGED:
+                    found.cost_pico += answer.completion.cost_pico if batch.run_id == self._run.run_id else 0
+                    continue
                 status = self._run.state.count_answer(answer.status(min_score), answer.faults(min_score), answer.content_hash)
                 found.count(status, answer.completion, ours=batch.run_id == self._run.run_id)

@@ -165,7 +165,7 @@ class Collector:
         return await self._end(batch, seen, found, note)
 
     async def _fail(self, failed: Sequence[tuple[BatchRequest, ClaudeAPIError]]) -> set[int]:
-        """Make requests pending again, each with the reason why it has no answer. Returns their ids."""
+        """Make requests pending again, each with the reason why it has no answer. Returns the ids of those for conversations."""
         at = self._now()
         failures = [
             record_failure(
@@ -175,7 +175,7 @@ class Collector:
         ]
         for start in range(0, len(failures), WRITTEN_AT_ONCE):
             await self._run.ledger.awrite(finish_parts, failures[start : start + WRITTEN_AT_ONCE])
-        return {part.intent.request_id for part, _ in failed}
+        return {part.intent.request_id for part, _ in failed if part.intent.purpose == "conversation"}
 
     async def _missing(
         self,

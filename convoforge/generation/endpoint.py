@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 
 from convoforge.claude import SIMULATOR_KEY, ModelClient, is_loopback
 from convoforge.claude.retry import Policy
@@ -34,13 +34,16 @@ def check_account(settings: Settings, *, simulate: bool) -> tuple[str, ...]:
 
 
 @asynccontextmanager
-async def open_client(settings: Settings, spec: DatasetSpec, *, simulate: bool) -> AsyncIterator[ModelClient]:
+async def open_client(
+    settings: Settings, spec: DatasetSpec, *, simulate: bool, beside: ModelClient | None = None
+) -> AsyncIterator[ModelClient]:
     """Open a client for a spec's model: to a simulator, Anthropic's API, or the cloud that `CONVOFORGE_API` names. Another
-    vendor's client would be created here. Raises `ConfigError` for a missing setting or package."""
+    vendor's client would be created here. `beside` is one for another model: both speak to the same simulator. Raises `ConfigError`
+    for a missing setting or package."""
     from convoforge.claude import Claude  # with the SDK: late, so that a run has begun by then
 
     accounts, api = check_account(settings, simulate=simulate), settings.api
-    with api_address(settings, simulate=simulate) as address:
+    with nullcontext(beside.base_url) if beside and simulate else api_address(settings, simulate=simulate) as address:
         own = simulate or api == "anthropic"
         claude = Claude(
             accounts,

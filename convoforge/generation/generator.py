@@ -38,7 +38,7 @@ from convoforge.generation.run_context import RunContext
 from convoforge.ledger.attempts import Completion, Intent, finish_attempts, start_attempts
 from convoforge.ledger.budgets import Denied, describe_full, list_budget_scopes, name_account, read_budgets
 from convoforge.ledger.requests import Claimed, release_claims
-from convoforge.models import Outcome, Prompt, Provider, Reply, Status, Terms
+from convoforge.models import Outcome, Prompt, Provider, Purpose, Reply, Status, Terms
 from convoforge.planning.keys import request_fingerprint
 from convoforge.planning.plan import Cell, Plan, expected_usage, kept_text, worst_cost_pico
 from convoforge.planning.spec import Generation
@@ -62,7 +62,7 @@ LOOK_AGAIN_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One request to generate, claimed by this process. `epoch` is the run state's epoch when the request came."""
+    """One request to send, claimed by this process. `epoch` is the run state's epoch when the request came."""
 
     claimed: Claimed
     prompt: Prompt
@@ -72,6 +72,7 @@ class Job:
     epoch: int = 0
     context: ScoringContext = ScoringContext()
     keep_score: bool = False
+    purpose: Purpose = "conversation"
 
 
 class Generator:
@@ -260,8 +261,9 @@ class Generator:
         if recorded.unscored is not None:
             self._run.state.stop(str(recorded.unscored), fatal=True)
         min_score = self._run.spec.quality.min_score
-        # before it is recorded, as other calls begin meanwhile
-        status = self._run.state.count_answer(recorded.status(min_score), recorded.faults(min_score), recorded.content_hash)
+        status = recorded.status(min_score)
+        if job.purpose == "conversation":  # before it is recorded, as other calls begin meanwhile
+            status = self._run.state.count_answer(status, recorded.faults(min_score), recorded.content_hash)
         if self._run.state.openings is not None and recorded.conversation is not None:
             self._run.state.openings.add(job.context.persona, job.context.topic, recorded.conversation)
         await self._record(recorded.completion)
@@ -288,6 +290,9 @@ class Generator:
         self._run.state.wake_waiting()
 
     def _count(self, job: Job, status: Status) -> None:
+        if job.purpose == "judge":
+            self._run.state.tally["judged"] += 1
+            return
         self._run.state.unanswered.discard(job.claimed.request_id)
         self._run.state.tally[status] += 1
         self._run.state.tally["generated"] += 1
@@ -329,7 +334,8 @@ class Generator:
         return len(self._dead_keys) < self._run.claude.keys
 
     def _ended(self, job: Job, status: Status, error: ConvoforgeError, number: int) -> Outcome:
-        self._run.state.unanswered.add(job.claimed.request_id)
+        if job.purpose == "conversation":
+            self._run.state.unanswered.add(job.claimed.request_id)
         return Outcome(status=status, reason=str(error), error=error, attempts=number - job.claimed.attempts)
 
 
@@ -372,6 +378,7 @@ def make_intent(
         reserve_pico=reserve_pico,
         limits={scope: None if cap is None else pico(cap) for scope, cap in zip(scopes, caps, strict=True)},
         batch_id=batch_id,
+        purpose=job.purpose,
     )
 
 

@@ -28,8 +28,8 @@ class LastingRunState(RunState):
         """Send nothing for a while if no request can work now. Waiting requests fail at once."""
         if fatal and self.stopped is None:
             self.breaker.trip(reason)
-            if self.limiter is not None:
-                self.limiter.turn_away(lambda: self.breaker.refusal() or LimiterClosed(reason))
+            for limiter in self.limiters:
+                limiter.turn_away(lambda: self.breaker.refusal() or LimiterClosed(reason))
 
     def allow(self, epoch: int) -> None:
         """Raise for a request that came before the breaker opened, wherever it waited: it is not tried later."""
@@ -43,8 +43,8 @@ class LastingRunState(RunState):
     def rest(self, seconds: float, reason: str) -> None:
         """Send nothing for `seconds`, as the API asks for a long wait. Waiting and new requests fail at once."""
         self.rests_until, self.rests_why = time.monotonic() + seconds, reason
-        if self.limiter is not None:
-            self.limiter.turn_away(lambda: RateLimitError(reason, retry_after=seconds))
+        for limiter in self.limiters:
+            limiter.turn_away(lambda: RateLimitError(reason, retry_after=seconds))
 
     def other_model(self, reason: str) -> None:
         """Do not stop: the answer's metadata and the log name the other model."""

@@ -65,7 +65,9 @@ class RecordedAnswer:
     unscored: ConvoforgeError | None = None
 
     def status(self, min_score: int) -> Status:
-        """Status of the answered draw, before duplicates are looked for."""
+        """Status of the answered draw, before duplicates are looked for. What a judge has answered is always kept."""
+        if self.kind is AnswerKind.JUDGED:
+            return Status.ACCEPTED
         if self.quality is None:
             return Status.DROPPED if self.conversation is None else Status.NEEDS_REVISION
         return judge_quality(self.quality, min_score)[0]
@@ -129,7 +131,7 @@ def record_answer(
 
     The score is only for progress and for the waiting caller; with `keep_score` it is recorded too.
     """
-    kind, read, fault = _read(reply)
+    kind, read, fault = _read(reply) if intent.purpose == "conversation" else (AnswerKind.JUDGED, None, _read_stop(reply)[1])
     # the system turn for training comes from the template only: an answer could put anything there
     conversation = replace(read, system=asked.conversation_system) if read else None
     note = _note_dropped(read.system) if read and read.system else ""
@@ -144,7 +146,7 @@ def record_answer(
         kind=kind.value,
         turns=write_conversation(conversation) if conversation else None,
         system=conversation.system if conversation else None,
-        raw_text=None if conversation else _storable(reply.text),
+        raw_text=None if conversation or (fault and kind is AnswerKind.JUDGED) else _storable(reply.text),
         reason=str(fault) if fault else note or None,
         template_version=asked.template_version,
         temperature=asked.temperature,
@@ -168,8 +170,8 @@ def record_answer(
 
 def check_usable(reply: Reply, recorded: RecordedAnswer) -> None:
     """Raise `TransientError` for an answer that holds no conversation and is incomplete: its usage is missing, or it ended early.
-    An answer with a conversation was paid, and is kept whatever else is missing."""
-    if recorded.conversation is not None:
+    An answer with a conversation was paid, and is kept whatever else is missing; so is a judge's that is complete."""
+    if recorded.conversation is not None or (recorded.kind is AnswerKind.JUDGED and reply.stop_reason is not None):
         return
     facts: dict[str, Any] = {"request_id": reply.request_id, "maybe_billed": True}
     if not reply.usage_known:
@@ -254,10 +256,17 @@ def _why(kind: AnswerKind, reply: Reply) -> str:
     return _WHY[kind] + (f" ({reply.refusal_category})" if reply.refusal_category else "")
 
 
+def _read_stop(reply: Reply) -> tuple[AnswerKind, ConvoforgeError | None]:
+    """What an answer is by the reason why it stopped, and the fault of one that is not complete."""
+    kind = _STOPS.get(reply.stop_reason or "", AnswerKind.OK)
+    fault = GenerationValidationError(_why(kind, reply), details={"stop_reason": reply.stop_reason}) if kind in _WHY else None
+    return kind, fault
+
+
 def _read(reply: Reply) -> tuple[AnswerKind, Conversation | None, ConvoforgeError | None]:
-    kind = _STOPS.get(reply.stop_reason or "")
-    if kind is not None:
-        return kind, None, GenerationValidationError(_why(kind, reply), details={"stop_reason": reply.stop_reason})
+    kind, fault = _read_stop(reply)
+    if fault is not None:
+        return kind, None, fault
     try:
         conversation = parse_conversation(reply.text)
     except ParseError as error:

@@ -332,7 +332,9 @@ async def open_generator(
     if spec is not None and model is not None:
         raise ConfigError(f"model {model}: the spec says the model already: leave out one of the two")
     settings = settings or Settings()
-    spec = (spec or default_spec(model or settings.model or DEFAULT_MODEL)).model_copy(update={"name": ADHOC})
+    spec = spec or default_spec(model or settings.model or DEFAULT_MODEL)
+    unjudged = spec.quality.model_copy(update={"judge": None})  # nobody waits for a judge here
+    spec = spec.model_copy(update={"name": ADHOC, "quality": unjudged})
     provider: Provider = "simulator" if simulate else "anthropic"
     price = price_of(spec.model, overrides=spec.prices)
     run_state = LastingRunState()

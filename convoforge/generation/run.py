@@ -7,7 +7,7 @@ import logging
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from convoforge.background import background_task
@@ -15,6 +15,7 @@ from convoforge.claude.retry import Policy
 from convoforge.errors import FatalAPIError, LedgerError
 from convoforge.generation.endpoint import check_account, check_provider, limit_label, open_client, read_limits
 from convoforge.generation.generator import MAX_IN_FLIGHT, Generator
+from convoforge.generation.judging import Judging, check_judge
 from convoforge.generation.message_batches import Batcher
 from convoforge.generation.run_context import RunContext
 from convoforge.generation.run_state import RunState
@@ -25,9 +26,9 @@ from convoforge.ledger.rate_limiter import LedgerRateLimiter
 from convoforge.ledger.runs import begin_run, ensure_dataset, keep_spec
 from convoforge.models import Provider
 from convoforge.planning.model_facts import check_model, is_elsewhere
-from convoforge.planning.spec import DatasetSpec
+from convoforge.planning.spec import DatasetSpec, judge_spec
 from convoforge.planning.templates import Library
-from convoforge.pricing import Price
+from convoforge.pricing import Price, price_of
 from convoforge.rate import Limits, RateLimiter, fingerprint
 from convoforge.scoring import Rubric
 from convoforge.settings import Settings
@@ -40,11 +41,12 @@ Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """An open run: its context, its generator and its batcher."""
+    """An open run: its context, its generator and its batcher; and those of its judge, if its spec has one."""
 
     context: RunContext
     generator: Generator
     batcher: Batcher
+    judging: Judging | None = None
 
 
 @asynccontextmanager
@@ -113,7 +115,17 @@ async def open_run(
             key_names=names,
             base_url=base_url,
         )
-        yield Run(context, Generator(context, concurrency), Batcher(context))
+        judging = None
+        if rubric.judge is not None:
+            judge = rubric.judge
+            its_spec = judge_spec(spec, judge.max_tokens)
+            reader = await stack.enter_async_context(open_client(settings, its_spec, simulate=simulate, beside=claude))
+            if sends:
+                await check_judge(reader, its_spec, provider, policy)
+            its_limiter = await stack.enter_async_context(open_limiter(read_limits(spec.limits), endpoint, judge.model, names))
+            price_of_judge = price_of(judge.model, batch=spec.mode == "batch", overrides=its_spec.prices)
+            judging = Judging(judge, replace(context, spec=its_spec, price=price_of_judge, claude=reader, limiter=its_limiter))
+        yield Run(context, Generator(context, concurrency), Batcher(context), judging)
 
 
 def _counted_in(ledger: Ledger) -> OpenLimiter:

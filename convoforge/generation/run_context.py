@@ -38,7 +38,8 @@ class RunContext:
     base_url: str
 
     def __post_init__(self) -> None:
-        self.state.limiter = self.limiter  # a stop closes it
+        if self.limiter not in self.state.limiters:  # a stop closes them
+            self.state.limiters += (self.limiter,)
 
     @property
     def facts(self) -> ModelFacts:

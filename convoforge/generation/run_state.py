@@ -38,7 +38,7 @@ class RunState:
     final: set[int] = field(default_factory=set)
     cost_pico: int = 0
     settled: asyncio.Event = field(default_factory=asyncio.Event)
-    limiter: RateLimiter | None = None
+    limiters: tuple[RateLimiter, ...] = ()
     recent: RecentAnswers | None = None
     openings: Openings | None = None
     _rejection: tuple[str, int] = ("", 0)
@@ -49,8 +49,8 @@ class RunState:
         self.fatal = self.fatal or fatal
         if self.stopped is None:
             self.stopped = reason
-            if self.limiter is not None:
-                self.limiter.close(reason)
+            for limiter in self.limiters:
+                limiter.close(reason)
             self.wake_waiting()
 
     def allow(self, epoch: int) -> None:

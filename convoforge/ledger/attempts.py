@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Table, bindparam, func, insert, select, updat
 from convoforge.errors import LedgerError
 from convoforge.ledger.budgets import Denied, check_budget, read_budgets, write_budgets
 from convoforge.ledger.tables import answers, generation_logs, requests
-from convoforge.models import Quality, ScorerResult, Terms, Usage
+from convoforge.models import Purpose, Quality, ScorerResult, Terms, Usage
 from convoforge.scoring import Scored
 
 CONTENT_KEY = 12
@@ -41,6 +41,7 @@ class Intent:
     reserve_pico: int
     limits: Mapping[str, int | None]
     batch_id: str | None = None
+    purpose: Purpose = "conversation"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from math import sqrt
 from sqlalchemy import Connection, Float, cast, func, select
 
 from convoforge.ledger.tables import generation_logs
-from convoforge.models import Provider
+from convoforge.models import Provider, Purpose
 
 _LATEST = 5_000
 """Maximum number of answers to read, newest first: prompts change, and reading a million would take seconds."""
@@ -30,7 +30,9 @@ class Made:
     cached_tokens: float = 0.0
 
 
-def read_history(connection: Connection, provider: Provider, model: str, templates: Sequence[str]) -> dict[str, Made]:
+def read_history(
+    connection: Connection, provider: Provider, model: str, templates: Sequence[str], purpose: Purpose = "conversation"
+) -> dict[str, Made]:
     """Statistics of a model's newest answers by template, without templates that have no answers."""
     logs = generation_logs.c
     prompt = logs.input_tokens + logs.cache_read_tokens + logs.cache_write_5m_tokens + logs.cache_write_1h_tokens
@@ -44,7 +46,7 @@ def read_history(connection: Connection, provider: Provider, model: str, templat
             logs.cache_read_tokens,
             prompt.label("prompt"),
         )
-        .where(logs.provider == provider, logs.status == "succeeded")
+        .where(logs.provider == provider, logs.status == "succeeded", logs.purpose == purpose)
         .order_by(logs.started_at.desc())
         .limit(_LATEST)
         .subquery()

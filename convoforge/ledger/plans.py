@@ -8,7 +8,7 @@ from datetime import datetime
 import orjson
 from sqlalchemy import Connection, Row, func, insert, select, update
 
-from convoforge.ledger.tables import datasets, plans, requests, runs
+from convoforge.ledger.tables import IS_GENERATED, datasets, plans, requests, runs
 from convoforge.planning.grid import Chosen, Grid, Values
 from convoforge.planning.plan import Plan
 
@@ -54,7 +54,7 @@ def read_cells(connection: Connection, dataset_id: int) -> dict[str, Values]:
     one = requests.c
     query = (
         select(one.cell, one.persona, one.emotion, one.topic, one.tier, one.template)
-        .where(one.dataset_id == dataset_id)
+        .where(one.dataset_id == dataset_id, IS_GENERATED)
         .distinct()
         .execution_options(yield_per=1_000)
     )

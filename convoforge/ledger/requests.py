@@ -10,13 +10,13 @@ from sys import intern
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Select, and_, bindparam, case, func, insert, select, update
+from sqlalchemy import Connection, Select, and_, bindparam, case, exists, func, insert, select, update
 
 from convoforge.ledger.attempts import SCORE_COLUMNS, content_values, read_quality, score_values
 from convoforge.ledger.connect import upsert
 from convoforge.ledger.owners import list_dead_owners, release
-from convoforge.ledger.tables import IS_ATTEMPT_OF, IS_HELD, answers, generation_logs, requests, reviews
-from convoforge.models import Conversation, Scalar, Turn
+from convoforge.ledger.tables import IS_ATTEMPT_OF, IS_GENERATED, IS_HELD, answers, generation_logs, requests, reviews
+from convoforge.models import UNJUDGED, Conversation, Purpose, Scalar, Turn
 from convoforge.planning.draws import Draw
 from convoforge.planning.grid import Values
 from convoforge.planning.keys import draw_key
@@ -24,6 +24,7 @@ from convoforge.planning.plan import Cell
 from convoforge.scoring import Scored, ScoringContext
 
 _NO_LINES: Mapping[str, str] = {}
+_NO_KEYS: Mapping[int, str] = {}
 
 _CHUNK = 500
 """Maximum rows per statement: SQLite takes 32,766 variables, and a shorter statement is not slower."""
@@ -42,7 +43,11 @@ class Claimed:
 
 
 def register_draws(
-    connection: Connection, dataset_id: int, draws: Sequence[tuple[Cell, int]], lines: Mapping[str, str] = _NO_LINES
+    connection: Connection,
+    dataset_id: int,
+    draws: Sequence[tuple[Cell, int]],
+    lines: Mapping[str, str] = _NO_LINES,
+    purpose: Purpose = "conversation",
 ) -> int:
     """Register draws as pending. Those already registered are not changed. Returns the number of new ones. `lines` are the variation lines
     of cells, by their keys."""
@@ -51,7 +56,7 @@ def register_draws(
     for chunk in split_chunks(draws):
         connection.execute(
             statement,
-            [{**_make_row(dataset_id, cell, draw), "lines": lines.get(cell.key)} for cell, draw in chunk],
+            [{**_make_row(dataset_id, cell, draw), "lines": lines.get(cell.key), "purpose": purpose} for cell, draw in chunk],
         )
     return _count(connection, dataset_id) - before
 
@@ -117,7 +122,7 @@ def list_unanswered(connection: Connection, run_id: str) -> set[int]:
     query = (
         select(requests.c.id)
         .join(generation_logs, generation_logs.c.request_id == requests.c.id)
-        .where(generation_logs.c.run_id == run_id, generation_logs.c.status == "failed")
+        .where(generation_logs.c.run_id == run_id, generation_logs.c.status == "failed", IS_GENERATED)
         .where(requests.c.state.in_(("pending", "failed")))
     )
     return set(connection.execute(query).scalars())
@@ -169,7 +174,7 @@ def _draws_of(dataset_id: int) -> Select[Any]:
         .outerjoin(answers, IS_HELD)
         .outerjoin(last, and_(last.c.request_id == answers.c.request_id, last.c.attempt == answers.c.attempt))
         .outerjoin(reviews, reviews.c.id == last.c.id)
-        .where(requests.c.dataset_id == dataset_id)
+        .where(requests.c.dataset_id == dataset_id, IS_GENERATED)
         .execution_options(yield_per=_CHUNK)
     )
 
@@ -215,20 +220,27 @@ def _kept_once(word: str | None) -> str | None:
     return None if word is None else intern(word)
 
 
+Unscored = tuple[int, int, Conversation, ScoringContext]
+"""Request and attempt of a conversation, itself, and the values that it was requested with."""
+
+Score = tuple[int, int, Scored, str]
+"""Request and attempt of a conversation, its results, and its content hash."""
+
+
 def list_unscored(connection: Connection, dataset_id: int, rubric: str) -> array[int]:
-    """The requests of a dataset whose conversation is not scored with this version of a rubric."""
-    query = (
-        _current(answers.c.request_id)
-        .where(answers.c.kind == "ok", answers.c.rubric.is_distinct_from(rubric), requests.c.dataset_id == dataset_id)
-        .execution_options(yield_per=_CHUNK)
+    """The requests of a dataset whose conversation is not scored with this version of a rubric, or has been judged since."""
+    judging, current = requests.alias(), _current(answers.c.request_id).execution_options(yield_per=_CHUNK)
+    came = exists().where(judging.c.draw_key == answers.c.judge_key, judging.c.state.in_(("held", "failed")))
+    # two queries, each with its index: one with "or" would read the answers themselves
+    older = current.where(answers.c.kind == "ok", answers.c.rubric.is_distinct_from(rubric), requests.c.dataset_id == dataset_id)
+    due = current.where(
+        answers.c.rejection.is_not(None), answers.c.rejection == UNJUDGED, came, requests.c.dataset_id == dataset_id
     )
-    return array("q", connection.execute(query).scalars())
+    return array("q", dict.fromkeys([*connection.execute(older).scalars(), *connection.execute(due).scalars()]))
 
 
-def read_unscored(
-    connection: Connection, dataset: str, ids: Sequence[int], parameters: Mapping[str, Scalar]
-) -> list[tuple[int, int, Conversation, ScoringContext]]:
-    """The conversations that some requests of a dataset hold: (request, attempt, conversation, its scoring context)."""
+def read_unscored(connection: Connection, dataset: str, ids: Sequence[int], parameters: Mapping[str, Scalar]) -> list[Unscored]:
+    """The conversations that some requests of a dataset hold."""
     asked = [requests.c[name] for name in ("template", "persona", "emotion", "topic", "tier")]
     query = _current(answers.c.request_id, answers.c.attempt, answers.c.turns, answers.c.system, *asked)
     return [
@@ -247,14 +259,20 @@ _CONTENT_COLUMNS = ("content_hash", "content_key")
 _SCORED = (
     update(answers)
     .where(answers.c.request_id == bindparam("b_request"), answers.c.attempt == bindparam("b_attempt"))
-    .values({name: bindparam(name) for name in (*SCORE_COLUMNS, *_CONTENT_COLUMNS)})
+    .values({name: bindparam(name) for name in (*SCORE_COLUMNS, *_CONTENT_COLUMNS, "judge_key")})
 )
 
 
-def write_scores(connection: Connection, scores: Sequence[tuple[int, int, Scored, str]]) -> None:
-    """Store scores and content hashes: (request, attempt, results, hash)."""
+def write_scores(connection: Connection, scores: Sequence[Score], judge_keys: Mapping[int, str] = _NO_KEYS) -> None:
+    """Store what scorers, filters and a judge have said. `judge_keys` are the draw keys of what judges them, by request."""
     rows = [
-        {"b_request": request, "b_attempt": attempt, **score_values(scored), **content_values(content_hash)}
+        {
+            "b_request": request,
+            "b_attempt": attempt,
+            "judge_key": judge_keys.get(request),
+            **score_values(scored),
+            **content_values(content_hash),
+        }
         for request, attempt, scored, content_hash in scores
     ]
     if rows:

@@ -194,10 +194,11 @@ def read_remarks(connection: Connection, run_id: str, model: str) -> Remarks:
     """The remarks on a run that requested `model`."""
     logs = generation_logs.c
     ended = select(func.count()).where(logs.run_id == run_id, logs.status == "succeeded")
+    generated = logs.purpose == "conversation"  # a judge is another model by intent
     without = connection.execute(ended.where(logs.usage_known.is_(False))).scalar_one()
     others = (
         select(logs.model, func.count())
-        .where(logs.run_id == run_id, logs.status == "succeeded", logs.model != model)
+        .where(logs.run_id == run_id, logs.status == "succeeded", logs.model != model, generated)
         .group_by(logs.model)
     )
     words = logs.inference_geo, logs.service_tier, logs.speed

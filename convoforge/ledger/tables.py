@@ -135,6 +135,7 @@ requests = Table(
     *(Column(axis, String(200), nullable=False) for axis in ("persona", "emotion", "topic", "tier")),
     Column("template", String(64), nullable=False),
     Column("lines", Text),  # the variation lines of the cell's first draw, by their positions; null: its values decide them
+    Column("purpose", String(12), nullable=False, server_default="conversation"),  # or judge: then `cell` is the judgment's key
     Column("request", Text),
     Column("state", String(12), nullable=False),
     Column("owner", String(32)),
@@ -157,6 +158,7 @@ generation_logs = Table(
     Column("provider", String(16), nullable=False),
     Column("model", String(200), nullable=False),
     Column("template", String(64), nullable=False),
+    Column("purpose", String(12), nullable=False, server_default="conversation"),  # its request's
     Column("api_key", String(16)),
     Column("batch_id", String(64)),
     Column("status", String(12), nullable=False),
@@ -207,7 +209,8 @@ answers = Table(
     # names and versions of the scorers that gave the next three columns; null if not scored
     Column("rubric", Text),
     Column("score", Integer),
-    Column("rejection", String(8)),  # a filter's verdict: drop or revise; null if all filters keep it
+    Column("rejection", String(8)),  # a filter's verdict: drop, revise or unjudged; null if all filters keep it
+    Column("judge_key", String(80)),  # draw key of the request that judges it; null where no judge is to be asked
     Column("results", Text),  # of each scorer, as JSON
     Column("content_hash", String(64)),
     # beginning of the hash: enough to find duplicates, in an index of less than half the size
@@ -222,6 +225,9 @@ answers = Table(
 
 IS_HELD = and_(answers.c.request_id == requests.c.id, answers.c.attempt == requests.c.answer)
 """Joins a request with its answer."""
+
+IS_GENERATED = requests.c.purpose == "conversation"
+"""Leaves out what was sent to a judge."""
 
 IS_ATTEMPT_OF = and_(generation_logs.c.request_id == answers.c.request_id, generation_logs.c.attempt == answers.c.attempt)
 """Joins an answer with the attempt that brought it."""

@@ -15,7 +15,9 @@ from convoforge.costs.run_totals import RunTotals, read_totals_of_others
 from convoforge.dataset.acceptance import DatasetStatus
 from convoforge.errors import ConfigError
 from convoforge.generation.generator import Generator, Job, make_job
+from convoforge.generation.judging import Judging
 from convoforge.generation.message_batches import Batcher
+from convoforge.generation.recent_answers import RecentAnswers
 from convoforge.generation.run_context import RunContext
 from convoforge.generation.run_state import RunState
 from convoforge.ledger import Ledger
@@ -57,7 +59,8 @@ class BuildState(RunState):
     `others` is what other processes have done for the run. `in_batches` counts its dataset's requests in message batches, `collected`
     the answers that batches of earlier runs brought; `batch_notes` say what was wrong with batches that are over, `batch_troubles` with
     those that go on. `interrupted` is a stop that was asked for from outside. `estimated` is what the run was expected to cost, `rounds`
-    how often this process began to generate, `logged` how many lines the log has about single requests.
+    how often this process began to generate, `logged` how many lines the log has about single requests. `recent_judged` are the last
+    conversations that a judge has read.
     """
 
     stage: str = "planning"
@@ -73,6 +76,7 @@ class BuildState(RunState):
     batch_troubles: tuple[str, ...] = ()
     rounds: int = 0
     logged: int = 0
+    recent_judged: RecentAnswers | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,7 @@ class BuildRun:
     claims: Claims
     cells: Mapping[str, Cell]
     joined: bool = False
+    judging: Judging | None = None
 
     @property
     def run_id(self) -> str:
@@ -106,9 +111,10 @@ class BuildRun:
         return self.context.dataset_id
 
     def job(self, claimed: Claimed) -> Job:
-        """What a claimed draw sends now. What a process that has joined scores is kept, for the progress of the build."""
+        """What a claimed draw sends now. What a process that has joined scores is kept, for the progress of the build; not where a judge
+        has the last word."""
         cell = self.cells[claimed.cell]
-        job = replace(make_job(self.plan, cell, claimed), keep_score=self.joined)
+        job = replace(make_job(self.plan, cell, claimed), keep_score=self.joined and self.judging is None)
         if self.state.openings is None:
             return job
         return replace(job, prompt=replace(job.prompt, avoid=self.state.openings.describe(cell.persona, cell.topic)))

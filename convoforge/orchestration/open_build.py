@@ -71,7 +71,7 @@ async def open_build_run(
         plan = await asyncio.to_thread(_plan, spec, settings, provider, part_of, strand)
         if part_of is None:  # who takes part publishes nothing
             await asyncio.to_thread(check_data_folder, settings.data_dir, plan)
-        state = BuildState(recent=RecentAnswers(_how_to_look(plan)))
+        state = BuildState(recent=RecentAnswers(_how_to_look(plan)), recent_judged=RecentAnswers(_how_to_look(plan)))
         run = await stack.enter_async_context(
             open_run(
                 spec,
@@ -103,6 +103,7 @@ async def open_build_run(
             claims=Claims(ceil(1.5 * spec.limits.concurrency)),
             cells={cell.key: cell for cell in plan.cells},
             joined=part_of is not None,
+            judging=run.judging,
         )
         if spec.generation.avoid_repeats:
             state.openings = await asyncio.to_thread(_read_openings, opened)

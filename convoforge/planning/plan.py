@@ -224,14 +224,16 @@ def with_format_instructions(prompt: Prompt, *, structured: bool) -> Prompt:
 
 def expected_usage(prompt: Prompt, facts: ModelFacts, thinking_tokens: int = 0) -> Usage:
     """Expected usage of one request with nothing cached, for estimates and for the rate limiter."""
-    sent = (len(prompt.system) + len(prompt.message)) // facts.characters_a_token + PROMPT_OVERHEAD_TOKENS
+    schema = len(str(prompt.schema or ""))
+    sent = (len(prompt.system) + len(prompt.message) + schema) // facts.characters_a_token + PROMPT_OVERHEAD_TOKENS
     return Usage(sent, ANSWER_TOKENS + thinking_tokens)
 
 
 def worst_cost_pico(prompt: Prompt, max_tokens: int, price: Price) -> int:
     """Maximum cost of one request, in pico-dollars, which budgets reserve: a token is at least one byte, text that may be cached
     costs as much as a cache write, and a workspace may be pinned to the United States."""
-    system, user = len(prompt.system.encode()), len(prompt.message.encode()) + PROMPT_OVERHEAD_TOKENS
+    schema = len(str(prompt.schema or ""))  # that of a conversation is in the overhead
+    system, user = len(prompt.system.encode()), len(prompt.message.encode()) + schema + PROMPT_OVERHEAD_TOKENS
     sent = Usage(system + user, max_tokens)
     written = Usage(user, max_tokens, cache_write_5m_tokens=system) if prompt.shared else sent
     price = worst_price(price)

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, Strict
 
 from convoforge.errors import shown
 from convoforge.models import Frozen, Label
-from convoforge.planning.spec_values import SpecSection, check_distinct, matching, read_off
+from convoforge.planning.spec_values import Slug, SpecSection, check_distinct, matching, read_off
 
 ScorerName = Annotated[
     str,
@@ -65,9 +65,20 @@ Allowed = Literal["markdown", "lists", "code", "json", "html", "stage_directions
 """What the filter `markup` may be told to let pass."""
 
 
+class JudgeChoice(SpecSection):
+    """A model that judges, by a rubric, what would be accepted otherwise. `min` are the points that criteria need, instead of the
+    rubric's own; `action` is what becomes of a conversation that has fewer."""
+
+    rubric: Slug
+    model: Label = "claude-haiku-5-5"
+    min: dict[Slug, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
+    action: Literal["drop", "revise", "mark"] = "revise"
+
+
 class QualityRule(SpecSection):
     """A conversation is accepted from `min_score` (1–10) upwards, where no filter rejects it. `filters` are asked in their order;
-    `allow` is what `markup` lets pass; `evaluation` are files of evaluation data, whose copies `contamination` finds."""
+    `allow` is what `markup` lets pass; `evaluation` are files of evaluation data, whose copies `contamination` finds. The `judge`
+    costs money, and is asked only where nothing else rejects a conversation."""
 
     min_score: int = Field(default=6, ge=1, le=10)
     scorers: Annotated[tuple[ScorerName, ...], Strict(False), AfterValidator(check_distinct)] = ("turns", "length", "structure")
@@ -76,3 +87,4 @@ class QualityRule(SpecSection):
     ] = (FilterChoice(name=DEFAULT_FILTERS),)
     allow: Annotated[tuple[Allowed, ...], Strict(False)] = ()
     evaluation: Annotated[tuple[Label, ...], Strict(False)] = ()
+    judge: JudgeChoice | None = None

@@ -234,6 +234,19 @@ def change_spec(spec: DatasetSpec, **changes: Mapping[str, Any] | Any) -> Datase
     return check(DatasetSpec, raw)
 
 
+def judge_spec(spec: DatasetSpec, max_tokens: int) -> DatasetSpec:
+    """The spec that requests to its judge are sent by: the same limits, budget and mode, another model, and the shortest answers."""
+    assert spec.quality.judge is not None
+    own = spec.quality.judge.model == spec.model
+    return spec.model_copy(
+        update={
+            "model": spec.quality.judge.model,
+            "generation": Generation(max_tokens=max_tokens),
+            "prices": spec.prices if own else None,
+        }
+    )
+
+
 def check_workers(spec: DatasetSpec, workers: int | None) -> None:
     """Raises `ConfigError` where workers are wished for, and there is nothing for them to do."""
     if workers is not None and spec.mode == "batch":

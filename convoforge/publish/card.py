@@ -36,7 +36,7 @@ def render(manifest: Manifest, measures: Measures, address: str) -> str:
         _splits(manifest, measures),
         _coverage(manifest, measures),
         _lengths(measures),
-        _scores(measures),
+        _scores(manifest, measures),
         _left_out(manifest),
         _cost(manifest, measures),
         _lineage(manifest),
@@ -167,14 +167,20 @@ def _lengths(measures: Measures) -> str:
     )
 
 
-def _scores(measures: Measures) -> str:
+def _scores(manifest: Manifest, measures: Measures) -> str:
     highest = max(measures.scores.values())
     ranked = sorted(measures.scores.items(), key=lambda item: (item[0] is None, item[0]))
     rows = (
         ("none" if score is None else str(score), f"{count:,}", "█" * max(1, round(30 * count / highest)))
         for score, count in ranked
     )
-    return f"## Score\n\n{_table(('score', 'conversations', ''), rows)}"
+    judge = manifest.lineage.judge
+    judged = (
+        f"\n\n{inline(f'{judge[:1].upper()}{judge[1:]}.')} Its points are in `scorer_results`, as `judge.CRITERION`."
+        if judge
+        else ""
+    )
+    return f"## Score\n\n{_table(('score', 'conversations', ''), rows)}{judged}"
 
 
 def _left_out(manifest: Manifest) -> str:

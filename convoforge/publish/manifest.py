@@ -22,7 +22,8 @@ FORMAT = 2
 
 class Lineage(Frozen):
     """Where a version comes from. `templates` maps a template's name to the hash of its text; `counts` are of the dataset as it
-    stands (planned, stale, exhausted …); `axes` are the values that were planned, so that the card can show the ones without a row.
+    stands (planned, stale, exhausted …); `axes` are the values that were planned, so that the card can show the ones without a row;
+    `judge` says which model has judged the rows, and whether it is calibrated, if one has.
     """
 
     run_id: str
@@ -34,6 +35,7 @@ class Lineage(Frozen):
     templates: Mapping[str, str] = Field(default_factory=dict)
     counts: Mapping[str, int] = Field(default_factory=dict)
     axes: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
+    judge: str = ""
 
 
 class Recipe(Frozen):

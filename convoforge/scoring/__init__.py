@@ -15,12 +15,14 @@ from convoforge.planning.templates import Library
 from convoforge.project import find_project
 from convoforge.scoring.contract import KEEP, FilterVerdict, Points, Scorer, ScoringContext, scorer
 from convoforge.scoring.duplicates import content_hash
+from convoforge.scoring.judge import Judge
 from convoforge.scoring.registry import find_filters, find_scorers
 
 __all__ = [
     "KEEP",
     "Conversation",
     "FilterVerdict",
+    "Judge",
     "Points",
     "Rubric",
     "Scored",
@@ -41,7 +43,8 @@ class Scored:
 
 @dataclass(frozen=True)
 class Rubric:
-    """The scorers and filters of a spec, and what of the spec and its templates they go by."""
+    """The scorers and filters of a spec, and what of the spec and its templates they go by. The `judge` is not asked here: see
+    `Judge.apply`."""
 
     scorers: tuple[Scorer, ...]
     filters: tuple[Scorer, ...] = ()
@@ -50,6 +53,7 @@ class Rubric:
     evaluation: tuple[str, ...] = ()
     read_brief: Callable[[str], str] = lambda _template: ""
     templates: tuple[str, ...] = ()
+    judge: Judge | None = None
 
     @classmethod
     def of(cls, spec: DatasetSpec, library: Library) -> Rubric:
@@ -63,6 +67,7 @@ class Rubric:
             tuple(map(_read_evaluation, quality.evaluation)),
             cache(lambda name: _read_brief(library, name, spec.axes.persona)),
             spec.templates,
+            Judge.of(quality.judge, library.folder) if quality.judge else None,
         )
 
     @cached_property
@@ -75,6 +80,8 @@ class Rubric:
             briefs = [self.read_brief(name) for name in self.templates if any(one.name == "echo" for one in self.filters)]
             parts = repr((filters, self.language, sorted(self.allow), self.evaluation, briefs))
             names.append(f"filters={sha256(parts.encode()).hexdigest()[:8]}")
+        if self.judge is not None:
+            names.append(f"judge={self.judge.label}")
         return ",".join(names)
 
     def score(self, conversation: Conversation, context: ScoringContext) -> Scored:

@@ -62,7 +62,7 @@ class FilterVerdict:
 
 KEEP = FilterVerdict("keep")
 
-Judge = Callable[[Conversation, ScoringContext], Points | FilterVerdict]
+ScorerFunction = Callable[[Conversation, ScoringContext], Points | FilterVerdict]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Scorer:
 
     name: str
     version: int
-    judge: Judge
+    judge: ScorerFunction
     action: str | None = None
 
     def result(self, conversation: Conversation, context: ScoringContext) -> ScorerResult:
@@ -94,7 +94,7 @@ class Scorer:
         )
 
 
-def scorer(name: str, *, version: int) -> Callable[[Judge], Scorer]:
+def scorer(name: str, *, version: int) -> Callable[[ScorerFunction], Scorer]:
     """Make a scorer from a function. Raises `ConfigError` for a name with characters other than letters, digits and `_.-`."""
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,63}", name, re.ASCII):
         raise ConfigError(f"scorer {name!r}: a name has up to 64 letters, digits, '_', '.' and '-'")

@@ -56,6 +56,10 @@ def write_answer(asked: ParsedRequest, fault: Fault, seed: int, usage_fields: Ma
 def _write_text(asked: ParsedRequest, kind: str, seed: int) -> str:
     if kind == "prose":
         return dialogue.write_prose(asked.prompt, seed)
+    if asked.criteria:
+        from convoforge.simulator.judgment import write_judgment  # with scorers and templates: most simulators judge nothing
+
+        return write_judgment(asked.prompt, asked.criteria, seed, misquoted=kind != "ok")
     if not asked.structured and not ASKS_FOR_CONVERSATION.search(asked.prompt):
         return dialogue.write_plain(asked.prompt, seed)
     turns = dialogue.write_conversation(asked.prompt, seed, weak=kind == "short")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
 
@@ -38,7 +38,8 @@ class InputBlock:
 @dataclass(frozen=True, slots=True)
 class ParsedRequest:
     """A checked request. `prompt` is system and messages as one text, `key` a hash of it. `blocks` are in the order of the cache.
-    `structured` is whether the answer must follow the schema of conversations."""
+    `structured` is whether the answer must follow the schema of conversations, `criteria` are those of a judge's schema, with the most
+    points of each."""
 
     model: Model
     prompt: str
@@ -46,6 +47,7 @@ class ParsedRequest:
     blocks: tuple[InputBlock, ...]
     max_tokens: int
     structured: bool = False
+    criteria: Mapping[str, int] = field(default_factory=dict)
     thinking: SimulatedThinking = SimulatedThinking()
 
     @property
@@ -79,12 +81,13 @@ def _read_fields(body: Mapping[str, Any], version: str, *, counting: bool) -> Pa
     output = body.get("output_config") or {}
     max_tokens = 0 if counting else _read_max_tokens(body, model)
     thinking = _read_thinking(body, output, model)
-    structured = _read_format(output.get("format"), model)
+    structured, criteria = _read_format(output.get("format"), model)
     texts = (*_read_blocks(body.get("system") or []), *_read_messages(body.get("messages")))
-    blocks = (InputBlock(SCHEMA_TEXT), *texts) if structured else texts
+    schema = SCHEMA_TEXT if structured else orjson.dumps(output["format"]["schema"]).decode() if criteria else ""
+    blocks = (InputBlock(schema), *texts) if schema else texts
     prompt = "\n".join([block.text for block in texts])
     key = int.from_bytes(blake2b(prompt.encode(errors="surrogatepass"), digest_size=8).digest())
-    asked = ParsedRequest(model, prompt, key, blocks, max_tokens, structured, thinking)
+    asked = ParsedRequest(model, prompt, key, blocks, max_tokens, structured, criteria, thinking)
     if asked.input_tokens > model.max_input_tokens:
         raise ApiError(400, f"prompt is too long: {asked.input_tokens} tokens > {model.max_input_tokens} maximum")
     return asked
@@ -144,13 +147,21 @@ def _read_thinking(body: Mapping[str, Any], output: Mapping[str, Any], model: Mo
     return thinking
 
 
-def _read_format(wanted: Mapping[str, Any] | None, model: Model) -> bool:
-    """Whether the answer must follow the schema of conversations, the only one that is supported."""
-    if wanted and not model.structured:
+def _read_format(wanted: Mapping[str, Any] | None, model: Model) -> tuple[bool, Mapping[str, int]]:
+    """Whether the answer must follow the schema of conversations, and the criteria of a judge's schema: no other one is supported."""
+    if not wanted:
+        return False, {}
+    if not model.structured:
         raise ApiError(400, f"output_config.format: structured outputs are not supported by {model.id}")
-    if wanted and wanted != {"type": "json_schema", "schema": ANSWER_SCHEMA}:
-        raise ApiError(400, "output_config.format: the simulator takes only the schema of conversations")
-    return bool(wanted)
+    if wanted == {"type": "json_schema", "schema": ANSWER_SCHEMA}:
+        return True, {}
+    try:
+        criteria = {name: max(one["properties"]["points"]["enum"]) for name, one in wanted["schema"]["properties"].items()}
+    except (KeyError, TypeError, AttributeError, ValueError):
+        criteria = {}
+    if not criteria:
+        raise ApiError(400, "output_config.format: the simulator takes only the schema of conversations, and a judge's")
+    return False, criteria
 
 
 def _read_messages(messages: Any) -> Iterator[InputBlock]:

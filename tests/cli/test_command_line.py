@@ -69,6 +69,8 @@ PLACES: tuple[tuple[str, ...], ...] = (
     ("plan", "demo", "--model"),
     ("show",),
     ("show", "demo", "--limit"),
+    ("judge",),
+    ("judge", "demo", "--limit"),
     ("publish",),
     ("check",),
     ("check", "demo", "--tokenizer"),

@@ -72,6 +72,7 @@ def spent(ledger: Ledger, dataset: int) -> Ledger:
         for call in calls:
             number += call.attempt == 1
             request = ids[number]
+            purpose = "judge" if number % 15 == 7 else "conversation"
             row = {
                 "request_id": request,
                 "attempt": call.attempt,
@@ -81,6 +82,7 @@ def spent(ledger: Ledger, dataset: int) -> Ledger:
                 "provider": "anthropic",
                 "model": "claude-sonnet-5-5",
                 "template": call.template,
+                "purpose": purpose,
                 "status": call.status,
                 "billing": call.billing,
                 "started_at": call.at,
@@ -100,15 +102,16 @@ def spent(ledger: Ledger, dataset: int) -> Ledger:
                         "attempt": call.attempt,
                         "conversation_id": f"c{request}",
                         "fingerprint": "5" * 64,
-                        "kind": "ok",
+                        "kind": "ok" if purpose == "conversation" else "judged",
                         "template_version": "1",
                         "temperature_applied": False,
                         "generated_at": call.at,
-                        "score": call.score,
+                        "score": call.score if purpose == "conversation" else None,
                         "content_hash": call.text.encode().hex(),
                     },
                 )
-                connection.execute(requests.update().where(requests.c.id == request).values(state="held", answer=call.attempt))
+                held = {"state": "held", "answer": call.attempt, "purpose": purpose}
+                connection.execute(requests.update().where(requests.c.id == request).values(held))
 
     ledger.write(write)
     return ledger
@@ -152,9 +155,10 @@ def test_each_dollar_is_accepted_or_one_kind_of_waste(spent: Ledger) -> None:
     summary, rows = spent.read(cost_summary), spent.read(read_rows)
     first: dict[str, int] = {}
     for one in rows.answers:
-        if one["score"] >= 6:
+        if (one["score"] or 0) >= 6:
             first.setdefault(one["content_hash"], one["log"]["cost_pico"])
-    assert summary.total_cost_usd == summary.wasted_usd + Decimal(sum(first.values())) / 10**12
+    assert summary.judge.cost_usd > 0
+    assert summary.total_cost_usd == summary.wasted_usd + summary.judge.cost_usd + Decimal(sum(first.values())) / 10**12
 
 
 def test_a_period_begins_with_its_first_moment_and_ends_before_its_last(spent: Ledger) -> None:
@@ -178,6 +182,7 @@ def test_an_empty_period_costs_nothing_and_divides_by_nothing(spent: Ledger) -> 
         },
         "cache": {"hit_rate": None, "saved_usd": "0"},
         "batch": {"attempts": 0, "cost_usd": "0"},
+        "judge": {"attempts": 0, "cost_usd": "0"},
         "groups": {},
     }
 
@@ -317,5 +322,5 @@ def test_a_call_that_succeeded_without_an_answer_is_timed_all_the_same(ledger: L
 
 
 def test_an_unknown_group_is_named(ledger: Ledger) -> None:
-    with pytest.raises(ConfigError, match="unknown group 'week'. Known: run, dataset, model, template, day"):
+    with pytest.raises(ConfigError, match="unknown group 'week'. Known: run, dataset, model, template, purpose, day"):
         ledger.read(lambda c: cost_summary(c, by="week"))  # type: ignore[arg-type]

@@ -79,6 +79,7 @@ def plain_costs(
         "dataset": lambda log: rows.datasets[log["dataset_id"]]["name"],
         "model": lambda log: log["model"],
         "template": lambda log: log["template"],
+        "purpose": lambda log: log["purpose"],
         "day": lambda log: f"{log['started_at'].astimezone(UTC):%Y-%m-%d}",
     }
 
@@ -100,6 +101,8 @@ def plain_costs(
 
 
 def _figures(logs: Sequence[Row], came: Sequence[Row]) -> dict[str, Any]:
+    judged = [answer["log"] for answer in came if answer["kind"] == "judged"]
+    came = [answer for answer in came if answer["kind"] != "judged"]
     accepted = [answer for answer in came if answer["accepted"]]
     superseded = [answer for answer in came if not answer["held"]]
     dropped = [answer for answer in came if answer["held"] and not answer["accepted"]]
@@ -149,6 +152,7 @@ def _figures(logs: Sequence[Row], came: Sequence[Row]) -> dict[str, Any]:
             "saved_usd": _said(sum(map(_saved, logs))),
         },
         "batch": {"attempts": len(batched), "cost_usd": _paid(batched)},
+        "judge": {"attempts": len(judged), "cost_usd": _paid(judged)},
     }
 
 

@@ -16,7 +16,7 @@ from convoforge.ledger.migrations import known_versions
 from convoforge.ledger.tables import HEAD
 
 COLUMNS = {
-    "answers": "attempt content_hash content_key conversation_id drawn fingerprint generated_at kind raw_text reason "
+    "answers": "attempt content_hash content_key conversation_id drawn fingerprint generated_at judge_key kind raw_text reason "
     "rejection request_id results rubric score system temperature "
     "temperature_applied template_version turns",
     "batches": "api_batch_id api_ended_at api_key api_status created_at ended_at endpoint given_up_at id looked_at "
@@ -25,7 +25,7 @@ COLUMNS = {
     "datasets": "created_at id min_score name provider spec",
     "generation_logs": "answered_model api_key api_request_id attempt batch_id billing cache_read_tokens cache_write_1h_tokens "
     "cache_write_5m_tokens cost_pico dataset_id error error_kind finished_at http_status inference_geo input_tokens "
-    "latency_ms maybe_pico model output_tokens owner price provider request_id reserved_pico run_id service_tier "
+    "latency_ms maybe_pico model output_tokens owner price provider purpose request_id reserved_pico run_id service_tier "
     "speed started_at status stop_reason template thinking_tokens usage_known",
     "idempotency_keys": "created_at fingerprint key nonce owner response status",
     "models": "asked_at facts model provider",
@@ -34,7 +34,7 @@ COLUMNS = {
     "plans": "cells created_at dataset_id grid id signature",
     "rate_limits": "name paused_until window_seconds",
     "request_batches": "cost_pico dataset_id failed finished_at id requests run_id skipped started_at successful total",
-    "requests": "answer cell dataset_id draw draw_key emotion fingerprint id lines owner persona reason request state template tier topic",
+    "requests": "answer cell dataset_id draw draw_key emotion fingerprint id lines owner persona purpose reason request state template tier topic",
     "reviews": "at attempt decision id note request_id reviewer",
     "runs": "dataset_id endpoint finished_at flow_run_id id message model owner plan_id report sources spec started_at state",
     "versions": "dataset_id number path published_at reserved_at rows run_id sha256",
