@@ -13,9 +13,12 @@ from convoforge.models import Usage
 from convoforge.simulator import dialogue
 from convoforge.simulator.faults import Fault
 from convoforge.simulator.reading import ParsedRequest
+from convoforge.simulator.spoiling import spoil_turn
 
 ASKS_FOR_CONVERSATION = re.compile("json|conversation|dialog", re.IGNORECASE)
 THINKING_SIGNATURE = "c2ltdWxhdGVkIHRob3VnaHRz"
+REPEATED = "Topic: an emergency fund"
+"""What an answer that comes again and again is about."""
 EXPLANATION = "The request was declined for safety reasons."
 
 
@@ -62,7 +65,10 @@ def _write_text(asked: ParsedRequest, kind: str, seed: int) -> str:
         return write_judgment(asked.prompt, asked.criteria, seed, misquoted=kind != "ok")
     if not asked.structured and not ASKS_FOR_CONVERSATION.search(asked.prompt):
         return dialogue.write_plain(asked.prompt, seed)
-    turns = dialogue.write_conversation(asked.prompt, seed, weak=kind == "short")
+    prompt, seed = (REPEATED, 0) if kind == "repeated" else (asked.prompt, seed)
+    turns = dialogue.write_conversation(prompt, seed, weak=kind == "short")
+    if kind == "faulty":
+        spoil_turn(turns, seed)
     if kind == "wrong_roles":
         turns[1]["role"] = "user"
     text = orjson.dumps({"turns": turns}).decode()

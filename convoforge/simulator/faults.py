@@ -39,8 +39,8 @@ events (which may end in an error), not compressed as claimed, with a header of 
 BROKEN = ("reset", "hang", "html", "broken_json")
 """The answer fails in transit: dropped halfway, never sent, a web page, half a JSON text."""
 
-ODD = ("truncation", "refusal", "overflow", "prose", "fenced", "wrong_roles", "short")
-"""A complete answer without a good conversation. Billed."""
+ODD = ("truncation", "refusal", "overflow", "prose", "fenced", "wrong_roles", "short", "faulty", "repeated")
+"""A complete answer without a good conversation: of a wrong form, with a fault in what is said, or said before. Billed."""
 
 BATCHED = ("expired", "canceled")
 """Results of a request in a message batch that gets no answer. Not billed. Online it is a 529."""

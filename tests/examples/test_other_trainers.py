@@ -99,6 +99,7 @@ def test_llamafactory_teaches_the_same_from_an_export(target: Target, published:
         "output_dir": str(tmp_path / "out"),
         "use_cpu": True,
         "overwrite_cache": True,
+        "cutoff_len": 8192,  # bytes are tokens here
     }
     config = own if own.exists() else EXAMPLES / "llama_factory" / "train.yaml"
     found = load("llamafactory", tmp_path, str(config), json.dumps(wishes))

@@ -21,6 +21,7 @@ from convoforge.errors import ConfigError, ConvoforgeError, LedgerError
 from convoforge.models import Status
 from convoforge.publish import Layout, PublishedRow, check_store, versions_in
 from convoforge.publish.objects import ObjectVersions
+from convoforge.publish.reading import find_published
 from convoforge.settings import ROOT, ObjectFolder, Settings
 from convoforge.simulator.client import SimulatorControl
 
@@ -99,6 +100,24 @@ def test_a_version_in_a_bucket_is_what_it_is_on_a_disk(dataset: Any, stored: Any
     assert bucket.files == sorted(["LATEST", *(f"v0001/{name}" for name in local)])
     assert {name for name, data in local.items() if bucket.read(f"v0001/{name}") != data} == {"README.md", "manifest.json"}
     assert bucket.latest == "v0001\n"
+
+
+def test_a_version_in_a_bucket_is_read_again(stored: Any, bucket: Bucket, make_rows: Rows) -> None:
+    stored.publish(make_rows(24))
+    stored.publish(make_rows(48))
+    for number, rows in ((None, 48), (1, 24)):
+        found = find_published(bucket.layout.data, "advice", simulated=False, number=number)
+        read = [batch.num_rows for split in found.manifest.splits for batch in found.read_batches(split, ["messages"])]
+        assert sum(read) == rows
+    assert "messages" in found.read_schema().names
+    with pytest.raises(ConfigError, match="no version of 'other' is published in s3://"):
+        find_published(bucket.layout.data, "other", simulated=False)
+    train = next(file.path for file in found.manifest.files if "train-" in file.path)
+    bucket.write(
+        f"v0001/{train}", b"PAR0" * (len(bucket.read(f"v0001/{train}")) // 4) + b"x" * (len(bucket.read(f"v0001/{train}")) % 4)
+    )
+    with pytest.raises(ConvoforgeError, match="cannot be read"):
+        [*found.read_batches("train")]
 
 
 def test_the_manifest_is_the_last_file_of_a_version_and_latest_comes_after_it(

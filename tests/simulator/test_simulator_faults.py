@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from convoforge.errors import ConfigError, GenerationValidationError, ParseError
 from convoforge.parsing import parse_conversation
+from convoforge.planning.quality import FilterChoice
 from convoforge.scoring import Rubric, ScoringContext
-from convoforge.scoring.registry import find_scorers
+from convoforge.scoring.registry import find_filters, find_scorers
 from convoforge.simulator.client import SimulatorControl
 from convoforge.simulator.faults import (
     BATCHED,
@@ -66,7 +67,7 @@ def text_of(message: anthropic.types.Message) -> str:
 
 def test_every_kind_is_tried_here() -> None:
     tried = {"reset", "hang", "html", "broken_json"}
-    tried |= {"truncation", "refusal", "overflow", "prose", "fenced", "wrong_roles", "short"}
+    tried |= {"truncation", "refusal", "overflow", "prose", "fenced", "wrong_roles", "short", "faulty", "repeated"}
     in_batches = {"expired", "canceled", *LINES}  # see test_simulator_batches.py
     in_table = {*SPOILED, *REFUSALS, ERROR_IN_200}  # see docs/api-answers.md
     assert set(KINDS) == {"ok"} | set(CLASSES) | tried | in_batches | in_table
@@ -203,6 +204,17 @@ def test_a_short_conversation_is_sound_and_scores_under_six(ask: Ask, control: S
     control.script(*["short"] * 20)
     scored = [RUBRIC.score(parse_conversation(text_of(ask(variant))), ScoringContext()) for variant in range(20)]
     assert all(one.quality.score < 6 for one in scored)
+
+
+def test_a_faulty_answer_is_rejected_by_the_filters_and_a_repeated_one_says_the_same_again(
+    ask: Ask, control: SimulatorControl
+) -> None:
+    filters = Rubric((), find_filters((FilterChoice(name="default"),)))
+    control.script(*["faulty"] * 40, *["ok"] * 40, "repeated", "repeated")
+    said = [parse_conversation(text_of(ask(variant))) for variant in range(82)]
+    kept = [not filters.score(one, ScoringContext()).quality.results for one in said]
+    assert (sum(kept[:40]), sum(kept[40:80])) == (0, 40)
+    assert said[80] == said[81] != said[79]
 
 
 def test_a_script_can_give_the_very_words_of_an_answer(ask: Ask, control: SimulatorControl) -> None:
