@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from datetime import UTC, datetime
 
-from benchmarks import costs, filtering, pipeline, rate, scale, workers
+from benchmarks import costs, filtering, near_duplicates, pipeline, rate, scale, workers
 from benchmarks.measuring import machine
 
 PARTS = {
@@ -13,6 +13,7 @@ PARTS = {
     "rate": rate.main,
     "workers": workers.main,
     "costs": costs.main,
+    "near_duplicates": near_duplicates.main,
     "scale": scale.main,
     "filtering": filtering.main,
 }

@@ -172,7 +172,9 @@ def plan_rows(rows: int, filters: Sequence[str] = ()) -> Any:
     from convoforge.planning.templates import Library
     from convoforge.settings import ROOT
 
-    wanted = spec(rows // EACH) | {"name": "bench", "per_cell": EACH, "quality": {"filters": list(filters)}}
+    # its conversations are all alike but for their numbers
+    quality = {"filters": list(filters), "near_duplicates": False}
+    wanted = spec(rows // EACH) | {"name": "bench", "per_cell": EACH, "quality": quality}
     return make_plan(DatasetSpec.model_validate(wanted), Library.at(ROOT / "configs"), "simulator")
 
 

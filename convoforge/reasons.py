@@ -74,6 +74,7 @@ _NUMBER = re.compile(r"(?<![\w(])\d[\d,.]*(?![\w)])")
 
 _JUDGED = re.compile(r"^(judge\.\w+): \d+ of (\d+) points, (\d+) needed.*", re.DOTALL)
 _DUPLICATE = re.compile(r"duplicate of conversation \w+")
+_NEAR = re.compile(r"near-duplicate of conversation \w+(?: of (.+))? \([\d.]+ alike\)")
 _BEST = re.compile(r"([\d.,]+) (\D+); (\d+) to (\d+) are best")
 _QUOTED = re.compile(r"'[^']*'")
 
@@ -120,7 +121,8 @@ _TO_DO: Mapping[What, tuple[tuple[str, str], ...]] = {
         (r"^context_overflow", "Shorten the template, or take a model with a larger context window"),
         (r"^refused", "Change the topic, persona or template that the model declines"),
         (r"^(parse_error|invalid)", "Set generation.structured to true; else make the template's format clearer"),
-        (r"^duplicate", "Give the template more material, or the spec more values of an axis"),
+        (r"of dataset '", "Nothing: that dataset has it already, and another draw takes its place"),
+        (r"^(near-)?duplicate", "Give the template more material, or the spec more values of an axis"),
         (r"review", "Nothing: a reviewer decided it, and another draw takes its place"),
         (r"", f"{_READ_SOME}, then change the template, or the scorer or filter that is named"),
     ),
@@ -157,7 +159,8 @@ def _make(some: list[Incident]) -> Group:
 
 def _generalize(one: Incident) -> str:
     """An incident's words without what only it has."""
-    words = _SCORE.sub(r"score below \1", _DUPLICATE.sub("the same as an accepted conversation", one.words))
+    words = _NEAR.sub(lambda found: f"nearly the same as a conversation of {found[1] or 'this version'}", one.words)
+    words = _SCORE.sub(r"score below \1", _DUPLICATE.sub("the same as an accepted conversation", words))
     words = _JUDGED.sub(r"\1: fewer than the \3 of \2 points that it needs", words)
     return f"{words}: {', '.join(sorted(_side(*lack) for lack in one.lacks))}" if one.lacks else words
 

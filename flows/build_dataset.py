@@ -75,7 +75,7 @@ async def build_dataset(spec: SpecName, options: BuildOptions = BuildOptions()) 
         async with open_build_run(what, simulate=options.simulate, strand=options.strand) as opened:
             held = await _prepare(opened, options, workers)
             async with show_progress(opened):
-                await _fill(opened, options)
+                await _fill(opened, options, held)
                 if opened.state.stopped is not None:
                     await stop_others(opened, opened.state.stopped)
                 await _score(opened)
@@ -140,7 +140,10 @@ class Step:
     to_judge: Sequence[int] = ()
 
 
-async def _fill(opened: BuildRun, options: BuildOptions) -> None:
+_NO_STEP = Step((), (), {}, elsewhere=False, pending=False, unscored=False)
+
+
+async def _fill(opened: BuildRun, options: BuildOptions, held: int) -> None:
     """Rounds of asking, generating and scoring, while cells are short and draws are left. What failed in transport gets one last pass.
     What is in batches already, of this run or of earlier ones, is waited for; or, if `wait` is off, left to the next build."""
     tried: set[int] = set()
@@ -148,7 +151,7 @@ async def _fill(opened: BuildRun, options: BuildOptions) -> None:
     last_pass = crowded = scored = judged_elsewhere = False
     while opened.state.stopped is None:
         left = None if options.limit is None else options.limit - opened.generated - opened.state.in_batches
-        step = await next_step(opened, left, tried)
+        step = await next_step(opened, left, tried, held)
         if step.unscored and not scored:  # once, then what is missing: another build of the dataset may answer all the time
             await _score(opened)
             scored = True
@@ -185,9 +188,16 @@ async def _fill(opened: BuildRun, options: BuildOptions) -> None:
             last_pass, tried = True, set(opened.state.final)
 
 
-async def next_step(opened: BuildRun, left: int | None, tried: Collection[int]) -> Step:
-    """What is missing, at most `left` of it, without what this run has tried."""
+async def next_step(opened: BuildRun, left: int | None, tried: Collection[int], held: int = 0) -> Step:
+    """What is missing, at most `left` of it, without what this run has tried. Nothing, and the run stops, where almost all that it has
+    brought are near-duplicates; `held` conversations were accepted before."""
     status = await _status(opened)
+    repeated = sum(one.reason.startswith("near-duplicate") for one in status.rejected)
+    if opened.state.recent is not None and repeated and not status.unscored:
+        message = opened.state.recent.judge_run(len(status.accepted) - held, opened.generated, repeated)
+        if message is not None:
+            opened.state.stop(message)
+            return _NO_STEP
     todo = [draw for draw in status.pending if draw.state == "pending" and draw.request_id not in tried]
     ask = status.to_request if left is None else status.to_request[: max(0, left - len(todo))]
     todo = todo if left is None else todo[: max(0, left)]

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import product
+from random import Random
+from string import ascii_lowercase
 from typing import Any
 
 from sqlalchemy import insert, select
@@ -10,16 +13,18 @@ from sqlalchemy import insert, select
 from convoforge.dataset.status import plan_dataset, read_status, settle_plan
 from convoforge.ledger import Ledger
 from convoforge.ledger.runs import begin_run, ensure_dataset, keep_spec
-from convoforge.ledger.tables import answers, generation_logs, requests
-from convoforge.models import Provider, Status
+from convoforge.ledger.tables import answers, generation_logs, requests, signatures
+from convoforge.models import Conversation, Provider, Status, Turn
 from convoforge.planning.plan import Plan
 from convoforge.planning.spec import DatasetSpec
 from convoforge.planning.templates import Library
+from convoforge.scoring.similarity import SIGNATURE_VERSION, sign
 from convoforge.settings import ROOT
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 LIBRARY = Library.at(ROOT / "configs")
 CENT = 10**10
+WORDS = [*map("".join, product(ascii_lowercase, repeat=2))]
 
 
 class Dataset:
@@ -77,10 +82,14 @@ class Dataset:
                         "content_hash": f"{number:064x}",
                     }
                 )
+            marks = sign(Conversation((Turn("user", " ".join(Random(one["id"]).choices(WORDS, k=20))),)) for one in held)
             if held:
                 connection.execute(insert(requests), held)
                 connection.execute(insert(generation_logs), logs)
                 connection.execute(insert(answers), answered)
+                how = {"attempt": 1, "version": SIGNATURE_VERSION}
+                rows = [{"request_id": one["id"], "signature": mark, **how} for one, mark in zip(held, marks, strict=True)]
+                connection.execute(insert(signatures), rows)
 
         self.ledger.write(write)
         return plan

@@ -1,9 +1,9 @@
 """Which answers are accepted today, for figures over many: the rule is `dataset.acceptance.assess`, and nothing here decides otherwise.
 
 A million answers are not read for it. An answer whose cell holds nothing unusual is accepted exactly where its score reaches the
-dataset's threshold, which the database counts. Unusual are answers that repeat another one, that a filter rejects, that were reviewed or
-replaced, that have no content hash, cells with more good answers than the spec wants, and cells that are no longer in the plan: those
-cells are few, and `assess` judges each of their draws.
+dataset's threshold, which the database counts. Unusual are answers that repeat or resemble another one, that a filter rejects, that were
+reviewed or replaced, that have no content hash, cells with more good answers than the spec wants, and cells that are no longer in the
+plan: those cells are few, and `assess` judges each of their draws.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, Connection, and_, func, select
 
 from convoforge.dataset.acceptance import assess
+from convoforge.dataset.near_duplicates import read_neighbors, read_rule
 from convoforge.dataset.unusual_cells import list_outside, list_unusual
 from convoforge.ledger.requests import read_cell_draws
 from convoforge.ledger.tables import IS_HELD, answers, datasets, requests
@@ -53,7 +54,8 @@ def read_accepted(connection: Connection) -> Accepted:
         judged.update(draw.request_id for draw in draws)
         if row.min_score is not None:
             quota = len(draws) if per_cell is None else per_cell  # all requests that belong to no plan may be accepted
-            status = assess(sorted(cells - outside), draws, min_score=row.min_score, per_cell=quota, max_draws=0)
+            near = read_neighbors(connection, row.id, read_rule(row.spec))
+            status = assess(sorted(cells - outside), draws, min_score=row.min_score, per_cell=quota, max_draws=0, near=near)
             accepted.update(draw.request_id for draw in status.accepted)
     return Accepted(frozenset(judged), frozenset(accepted))
 

@@ -11,8 +11,8 @@ This is the one rule of what is accepted: `publish`, `plan`, `show`, the card an
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from operator import attrgetter
 
 from convoforge.models import UNJUDGED, AnswerKind, Quality, Status
@@ -26,6 +26,28 @@ class Verdict:
     draw: Draw
     status: Status
     reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbor:
+    """The conversation of another request that one resembles, 0 to 1. `published_as` says which it is, if any version has held it."""
+
+    request_id: int
+    similarity: float
+    published_as: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbors:
+    """Near-duplicates by request, in both directions, and what the later one counts as. `unknown` are requests whose conversation has not
+    been compared with the others yet: it counts as not scored."""
+
+    of: Mapping[int, Sequence[Neighbor]] = field(default_factory=dict)
+    unknown: Collection[int] = frozenset()
+    status: Status = Status.DROPPED
+
+
+NO_NEIGHBORS = Neighbors()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,18 +93,29 @@ class DatasetStatus:
         return StatusSummary(self.counts, len(self.pending), len(self.exhausted), len(self.refused), why, len(self.to_judge))
 
 
-def assess(cells: Sequence[str], draws: Iterable[Draw], *, min_score: int, per_cell: int, max_draws: int) -> DatasetStatus:
+def assess(
+    cells: Sequence[str],
+    draws: Iterable[Draw],
+    *,
+    min_score: int,
+    per_cell: int,
+    max_draws: int,
+    near: Neighbors = NO_NEIGHBORS,
+) -> DatasetStatus:
     """The verdict on each draw of `cells`, and what is missing. Draws of other cells are not part of the plan and are left out.
 
     A cell wants `per_cell` accepted draws and may use `per_cell * max_draws` draws over all runs. A draw that the API refused keeps its
     number, as the same request would be refused again; a cell with one of those has not run out of draws. Draws beyond `per_cell` (left
     over from another threshold) stay in reserve: they are not published, and nothing is dropped for repeating them.
+
+    A near-duplicate repeats an accepted draw that comes before it, or a published conversation that is not in the plan: of another dataset,
+    or one that has left this one.
     """
     index = {cell: number for number, cell in enumerate(cells)}
     # sorted twice by what is there, not once by pairs: for a million draws that is less than half the memory
     rows = sorted((row for row in draws if row.cell in index), key=attrgetter("cell"))
     rows.sort(key=attrgetter("draw"))
-    first: dict[bytes, Draw] = {}  # content hash → the accepted draw that has it
+    known = _Known(rows, near)
     accepted_in, unscored_in, waiting_in, used_in = ([0] * len(cells) for _ in range(4))
     counts: Counter[Status] = Counter()
     accepted, rejected, unjudged = [], [], []
@@ -92,10 +125,10 @@ def assess(cells: Sequence[str], draws: Iterable[Draw], *, min_score: int, per_c
         if row.kind is None and row.state != "failed":
             waiting_in[cell] += 1
             continue
-        if row.kind == AnswerKind.OK and row.score is None:
+        if row.kind == AnswerKind.OK and (row.score is None or row.request_id in near.unknown):
             unscored_in[cell] += 1
             continue
-        verdict = _judge(row, min_score, first)
+        verdict = _judge(row, min_score, known)
         if verdict.status is Status.PENDING:  # a judge is to read it, where its cell wants it
             if accepted_in[cell] + unscored_in[cell] < per_cell:
                 unscored_in[cell] += 1
@@ -106,8 +139,7 @@ def assess(cells: Sequence[str], draws: Iterable[Draw], *, min_score: int, per_c
         elif accepted_in[cell] < per_cell:
             accepted_in[cell] += 1
             accepted.append(row)
-            if row.content_hash is not None:
-                first.setdefault(row.content_hash, row)
+            known.add(row)
     counts[Status.ACCEPTED] = len(accepted)
     short = [per_cell - good - unknown for good, unknown in zip(accepted_in, unscored_in, strict=True)]
     pending = list(_needed(rows, index, short))
@@ -139,6 +171,37 @@ def assess(cells: Sequence[str], draws: Iterable[Draw], *, min_score: int, per_c
     )
 
 
+class _Known:
+    """What a draw may not repeat: the accepted draws before it, and of its near-duplicates the published ones that are not in the plan."""
+
+    def __init__(self, rows: Iterable[Draw], near: Neighbors) -> None:
+        self._near = near
+        self._first: dict[bytes, Draw] = {}  # content hash → the accepted draw that has it
+        self._names = {one.request_id: one.published_as for some in near.of.values() for one in some if one.published_as}
+        for row in rows if self._names else ():
+            self._names.pop(row.request_id, None)
+
+    def add(self, row: Draw) -> None:
+        """Take an accepted draw."""
+        if row.content_hash is not None:
+            self._first.setdefault(row.content_hash, row)
+        if row.request_id in self._near.of:
+            self._names[row.request_id] = row.conversation_id
+
+    def find_repeated(self, row: Draw) -> Verdict | None:
+        """The verdict on a draw that repeats what is known."""
+        twin = self._first.get(row.content_hash) if row.content_hash else None
+        if twin is not None:
+            return Verdict(row, Status.DROPPED, f"duplicate of conversation {twin.conversation_id}")
+        near = [
+            (one.similarity, name) for one in self._near.of.get(row.request_id, ()) if (name := self._names.get(one.request_id))
+        ]
+        if not near:
+            return None
+        similarity, name = max(near)
+        return Verdict(row, self._near.status, f"near-duplicate of conversation {name} ({similarity:.2f} alike)")
+
+
 def _needed(rows: Iterable[Draw], index: Mapping[str, int], short: Sequence[int]) -> Iterator[Draw]:
     """The pending draws that a run is to generate: no more than a cell is short of, so that none is paid for only to lie in reserve.
     A refresh was asked for and is always among them; until it is there, the old answer counts."""
@@ -153,7 +216,7 @@ def _needed(rows: Iterable[Draw], index: Mapping[str, int], short: Sequence[int]
             yield row
 
 
-def _judge(row: Draw, min_score: int, first: Mapping[bytes, Draw]) -> Verdict:
+def _judge(row: Draw, min_score: int, known: _Known) -> Verdict:
     if row.kind is None:
         return Verdict(row, Status.FAILED, row.reason or "the API refused the request")
     if row.kind != AnswerKind.OK:
@@ -168,10 +231,8 @@ def _judge(row: Draw, min_score: int, first: Mapping[bytes, Draw]) -> Verdict:
     status, reason = _rule(row.score or 0, row.rejection, row.reason or "", min_score)
     if status is not Status.ACCEPTED:
         return Verdict(row, status, reason)
-    twin = first.get(row.content_hash) if row.content_hash else None
-    if twin is not None:
-        return Verdict(row, Status.DROPPED, f"duplicate of conversation {twin.conversation_id}")
-    return Verdict(row, Status.PENDING if row.rejection == UNJUDGED else Status.ACCEPTED, row.reason or "")
+    judged = Status.PENDING if row.rejection == UNJUDGED else Status.ACCEPTED
+    return known.find_repeated(row) or Verdict(row, judged, row.reason or "")
 
 
 def judge_quality(quality: Quality, min_score: int) -> tuple[Status, str]:

@@ -9,6 +9,7 @@ from math import prod
 from sqlalchemy import Connection
 
 from convoforge.dataset.acceptance import assess
+from convoforge.dataset.near_duplicates import read_neighbors
 from convoforge.ledger.plans import read_cells, read_plan, read_run_plan
 from convoforge.ledger.requests import read_draws
 from convoforge.models import Status
@@ -52,6 +53,7 @@ def count_cells(connection: Connection, run_id: str, dataset_id: int, spec: Data
         min_score=spec.quality.min_score,
         per_cell=spec.per_cell,
         max_draws=spec.max_draws,
+        near=read_neighbors(connection, dataset_id, spec.quality.near_duplicates, with_unknown=True),
     )
     held = Counter(draw.cell for draw in status.accepted)
     short = [(" · ".join(values[:4]), held[key]) for key, values in asked.items() if held[key] < spec.per_cell]

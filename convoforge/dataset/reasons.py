@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select
 
 from convoforge.dataset.acceptance import Verdict, assess
+from convoforge.dataset.near_duplicates import read_neighbors, read_rule
 from convoforge.dataset.unusual_cells import list_outside, list_unusual
 from convoforge.ledger.attempts import read_quality
 from convoforge.ledger.requests import read_cell_draws, split_chunks
@@ -133,7 +134,8 @@ def _judge(connection: Connection, dataset: int, cells: set[str]) -> Sequence[Ve
     per_cell = int(json.loads(row.spec).get("per_cell", 1)) if row.spec else 1
     within = sorted(cells - list_outside(connection, dataset))
     draws = read_cell_draws(connection, dataset, within)
-    return assess(within, draws, min_score=row.min_score or 1, per_cell=per_cell, max_draws=0).rejected
+    near = read_neighbors(connection, dataset, read_rule(row.spec))
+    return assess(within, draws, min_score=row.min_score or 1, per_cell=per_cell, max_draws=0, near=near).rejected
 
 
 def _read_lacks(connection: Connection, ids: Sequence[int]) -> dict[int, tuple[tuple[str, str], ...]]:

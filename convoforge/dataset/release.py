@@ -14,14 +14,16 @@ from typing import Any
 
 from convoforge.dataset.acceptance import DatasetStatus, StatusSummary
 from convoforge.dataset.calibration import describe_calibration
+from convoforge.dataset.clusters import join_clusters
 from convoforge.dataset.ledger_facts import read_ledger_facts
 from convoforge.dataset.reasons import of_dataset, read_reasons
 from convoforge.dataset.status import read_status
-from convoforge.errors import ConvoforgeError
+from convoforge.errors import ConvoforgeError, format_count
 from convoforge.ledger import Ledger
 from convoforge.ledger.attempts import read_quality
 from convoforge.ledger.requests import read_answers, read_conversation, read_refused
 from convoforge.ledger.runs import keep_version, read_pseudonym_key, reserve_version
+from convoforge.ledger.signatures import mark_published
 from convoforge.models import Provider, Status
 from convoforge.planning.keys import conversation_id, draw_key
 from convoforge.planning.plan import Plan
@@ -29,6 +31,8 @@ from convoforge.pricing import usd
 from convoforge.publish import GROUP_KEYS, Layout, Lineage, Published, PublishedRow, check_store, group_key, outline, publish
 from convoforge.scoring import Rubric
 from convoforge.settings import Folder
+
+_MARKED_AT_ONCE = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,8 @@ class _Chosen:
     refused: array[int]
     why: Sequence[tuple[Status, str]]
     groups: Mapping[str, tuple[int, int]]
+    joined: Mapping[int, str]
+    notes: Sequence[str]
     fingerprint: str
     summary: StatusSummary
 
@@ -72,30 +78,32 @@ def publish_dataset(
     `stale` is how many draws `find_stale` found; the card and the manifest say so. Raises `ConvoforgeError` where the disk is full
     or the folder may not be written, or an object store fails, and what `publish` raises.
     """
-    chosen = _choose(ledger, plan, dataset_id)
-    why = dict(zip(chosen.revise, chosen.why, strict=True))
     layout = dataset_layout(data_dir, plan.spec.name, plan.provider)
+    chosen = _choose(ledger, plan, dataset_id, layout)
+    why = dict(zip(chosen.revise, chosen.why, strict=True))
     group_by, key = plan.spec.publish.group_by, ledger.read(read_pseudonym_key, dataset_id)
     try:
         published = publish(
             layout,
-            accepted=lambda: _rows(ledger, chosen.accepted, {}, group_by, key),
+            accepted=lambda: _rows(ledger, chosen.accepted, {}, chosen.joined, group_by, key),
             groups=chosen.groups,
             revise=lambda: chain(
-                _rows(ledger, chosen.revise, why, group_by, key), _refused_rows(ledger, chosen.refused, group_by)
+                _rows(ledger, chosen.revise, why, {}, group_by, key), _refused_rows(ledger, chosen.refused, group_by)
             ),
             reasons=lambda: ledger.read(read_reasons, of_dataset(dataset_id)),
             facts=lambda: ledger.read(read_ledger_facts, plan, dataset_id),
             reserve=lambda: ledger.write(reserve_version, dataset_id, run_id, now()),
             fingerprint=chosen.fingerprint,
             scorers=Rubric.of(plan.spec, plan.library).version,
+            near_duplicates=plan.spec.quality.near_duplicates,
             fractions=plan.spec.publish.splits,
             group_by=group_by,
             seed=plan.spec.seed,
             license=plan.spec.license,
             languages=plan.spec.languages,
-            lineage=_lineage(plan, chosen.summary, stale, run_id, describe_calibration(ledger, plan, dataset_id)),
+            lineage=_lineage(plan, chosen, stale, run_id, describe_calibration(ledger, plan, dataset_id)),
             created_at=now(),
+            notes=chosen.notes,
             allow_fewer=allow_fewer,
         )
     except OSError as error:
@@ -105,28 +113,36 @@ def publish_dataset(
         ) from error
     if published.version is not None:  # also where it is unchanged: a kill between the files and this line is made good
         path = str(published.path)
+        for start in range(0, len(chosen.accepted), _MARKED_AT_ONCE):
+            ledger.write(mark_published, chosen.accepted[start : start + _MARKED_AT_ONCE], published.version)
         ledger.write(keep_version, dataset_id, published.version, path, published.sha256, published.rows, run_id, now())
     return published, chosen.summary
 
 
-def _choose(ledger: Ledger, plan: Plan, dataset_id: int) -> _Chosen:
-    status = read_status(ledger, plan, dataset_id)
-    beside = [one for one in status.rejected if one.draw.kind is not None]
+def _choose(ledger: Ledger, plan: Plan, dataset_id: int, layout: Layout) -> _Chosen:
     values = {cell.key: cell.values for cell in plan.cells}
     groups = {key: group_key(each, plan.spec.publish.group_by) for key, each in values.items()}
+    accepted = read_status(ledger, plan, dataset_id)
+    status, joined = join_clusters(ledger, plan, dataset_id, layout, accepted, groups)
+    torn = len(accepted.accepted) - len(status.accepted)
+    beside = [one for one in status.rejected if one.draw.kind is not None]
     return _Chosen(
         accepted=array("q", [draw.request_id for draw in status.accepted]),
         revise=array("q", [one.draw.request_id for one in beside]),
         refused=array("q", [one.draw.request_id for one in status.rejected if one.draw.kind is None]),
         why=[(one.status, one.reason) for one in beside],
-        groups=outline((groups[draw.cell], values[draw.cell]) for draw in status.accepted),
+        groups=outline((joined.get(draw.request_id, groups[draw.cell]), values[draw.cell]) for draw in status.accepted),
+        joined=joined,
+        notes=(f"left out, as they resemble published ones of another split: {format_count(torn, 'conversation')}",)
+        if torn
+        else (),
         fingerprint=_fingerprint(status),
         summary=status.summary,
     )
 
 
-def _lineage(plan: Plan, summary: StatusSummary, stale: int, run_id: str | None, judge: str) -> Lineage:
-    spec = plan.spec
+def _lineage(plan: Plan, chosen: _Chosen, stale: int, run_id: str | None, judge: str) -> Lineage:
+    spec, summary = plan.spec, chosen.summary
     used = sorted({cell.template for cell in plan.cells})
     return Lineage(
         run_id=run_id or "-",
@@ -141,6 +157,7 @@ def _lineage(plan: Plan, summary: StatusSummary, stale: int, run_id: str | None,
             "pending": summary.pending,
             "stale": stale,
             "exhausted": summary.exhausted,
+            "near_duplicates": sum(reason.startswith("near-duplicate") for _, reason in chosen.why),
         },
         axes={axis: tuple(getattr(spec.axes, axis)) for axis in ("persona", "emotion", "topic", "tier")},
         judge=judge,
@@ -157,11 +174,17 @@ def _fingerprint(status: DatasetStatus) -> str:
 
 
 def _rows(
-    ledger: Ledger, ids: Sequence[int], verdicts: Mapping[int, tuple[Status, str]], group_by: Sequence[str], key: bytes
+    ledger: Ledger,
+    ids: Sequence[int],
+    verdicts: Mapping[int, tuple[Status, str]],
+    joined: Mapping[int, str],
+    group_by: Sequence[str],
+    key: bytes,
 ) -> Iterator[PublishedRow]:
     with ledger.engine.execution_options(read_only=True).connect() as connection:
         for row in read_answers(connection, ids):
-            yield _row(row, *verdicts.get(row.id, (Status.ACCEPTED, "")), group_by, key)
+            group = joined.get(row.id) or _group_of(row, group_by)
+            yield _row(row, *verdicts.get(row.id, (Status.ACCEPTED, "")), group, key)
 
 
 def _refused_rows(ledger: Ledger, ids: Sequence[int], group_by: Sequence[str]) -> Iterator[PublishedRow]:
@@ -198,7 +221,7 @@ def _group_of(row: Any, group_by: Sequence[str]) -> str:
     return group_key([getattr(row, name) for name in GROUP_KEYS], group_by)
 
 
-def _row(row: Any, status: Status, why: str, group_by: Sequence[str], key: bytes) -> PublishedRow:
+def _row(row: Any, status: Status, why: str, group: str, key: bytes) -> PublishedRow:
     quality = read_quality(row.score, row.results)
     conversation = read_conversation(row.turns, row.system) if row.turns else None
     if conversation and quality and quality.redacted:
@@ -213,7 +236,7 @@ def _row(row: Any, status: Status, why: str, group_by: Sequence[str], key: bytes
         quality=quality,
         prompt_sha256=row.fingerprint_1,
         cost_usd=usd(row.cost_pico),
-        split_group=_group_of(row, group_by),
+        split_group=group,
         draw=row.draw + 1,
         parameters=drawn.get("parameters"),
         variation=drawn.get("variation"),

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from convoforge.dataset.acceptance import DatasetStatus, assess
+from convoforge.dataset.acceptance import NO_NEIGHBORS, DatasetStatus, Neighbors, assess
+from convoforge.dataset.near_duplicates import list_compared, read_neighbors, sign_conversations
 from convoforge.dataset.scoring_processes import open_scoring
 from convoforge.errors import format_count
 from convoforge.ledger import Ledger
@@ -17,6 +18,7 @@ from convoforge.ledger.model_facts import read_facts
 from convoforge.ledger.plans import keep_plan, read_cells, read_plan, read_run_plan
 from convoforge.ledger.requests import Score, Unscored, list_unscored, read_draws, read_unscored, sum_paid, write_scores
 from convoforge.ledger.runs import find_dataset
+from convoforge.ledger.signatures import list_unsigned
 from convoforge.models import Provider
 from convoforge.planning.draws import Draw
 from convoforge.planning.grid import Grid, Past, Values
@@ -124,16 +126,19 @@ def _accepted(ledger: Ledger, dataset_id: int, spec: DatasetSpec, cells: dict[st
         min_score=spec.quality.min_score,
         per_cell=spec.per_cell,
         max_draws=spec.max_draws,
+        near=ledger.read(read_neighbors, dataset_id, spec.quality.near_duplicates, with_unknown=True),
     )
     return [(cells[draw.cell], draw) for draw in status.accepted]
 
 
 def read_status(ledger: Ledger, plan: Plan, dataset_id: int) -> DatasetStatus:
     """How a dataset stands under a plan today."""
-    return assess_draws(plan, ledger.read(read_draws, dataset_id))
+    draws = ledger.read(read_draws, dataset_id)  # first: what is answered meanwhile is not among them
+    near = ledger.read(read_neighbors, dataset_id, plan.spec.quality.near_duplicates, with_unknown=True)
+    return assess_draws(plan, draws, near)
 
 
-def assess_draws(plan: Plan, draws: Iterable[Draw]) -> DatasetStatus:
+def assess_draws(plan: Plan, draws: Iterable[Draw], near: Neighbors = NO_NEIGHBORS) -> DatasetStatus:
     """How draws stand under a plan."""
     return assess(
         [cell.key for cell in plan.cells],
@@ -141,6 +146,7 @@ def assess_draws(plan: Plan, draws: Iterable[Draw]) -> DatasetStatus:
         min_score=plan.spec.quality.min_score,
         per_cell=plan.spec.per_cell,
         max_draws=plan.spec.max_draws,
+        near=near,
     )
 
 
@@ -180,12 +186,16 @@ def _changed(plan: Plan, status: DatasetStatus, draws: Iterable[Draw]) -> list[D
 
 
 def is_scored(ledger: Ledger, plan: Plan, dataset_id: int) -> bool:
-    """Whether every conversation of a dataset has results of the spec's scorers, in their versions of today."""
-    return not ledger.read(list_unscored, dataset_id, Rubric.of(plan.spec, plan.library).version)
+    """Whether every conversation of a dataset has results of the spec's scorers, in their versions of today, and has been compared."""
+    rule = plan.spec.quality.near_duplicates
+    if ledger.read(list_unscored, dataset_id, Rubric.of(plan.spec, plan.library).version):
+        return False
+    return rule is None or not ledger.read(list_unsigned, ledger.read(list_compared, dataset_id, rule))
 
 
 def score_dataset(ledger: Ledger, plan: Plan, dataset_id: int) -> int:
-    """Score every conversation that has no results of the spec's scorers, in their versions of today. Returns how many there were.
+    """Score every conversation that has no results of the spec's scorers, in their versions of today, and compare with the others what
+    has not been compared yet. Returns how many were scored.
 
     Raises `ConfigError` where a scorer fails; what was scored before it is kept.
     """
@@ -206,6 +216,8 @@ def score_dataset(ledger: Ledger, plan: Plan, dataset_id: int) -> int:
                 keys = {row[0]: draw_key(judge.key(plan.provider, row[3], one[3]), 0) for row, one in contents}
                 results = _judge(ledger, judge, rows, results, keys)
             ledger.write(write_scores, results, keys)
+    if (rule := spec.quality.near_duplicates) is not None:
+        sign_conversations(ledger, ledger.read(list_compared, dataset_id, rule), plan.provider)
     return len(ids)
 
 

@@ -7,14 +7,14 @@ from collections.abc import Iterable
 from sqlalchemy import Connection, and_, func, select, union
 
 from convoforge.ledger.plans import read_cells, read_plan
-from convoforge.ledger.tables import answers, plans, requests, reviews, runs
+from convoforge.ledger.tables import answers, near_pairs, plans, requests, reviews, runs
 
 _IS_OK = answers.c.kind == "ok"
 
 
 def list_unusual(connection: Connection) -> Iterable[tuple[int, str]]:
-    """Dataset and cell of answers that share their content, were replaced, reviewed or rejected by a filter, or have no hash of their
-    content."""
+    """Dataset and cell of answers that share their content, resemble others, were replaced, reviewed or rejected by a filter, or have no
+    hash of their content."""
     before, later = answers.alias(), answers.alias()
     earlier = select(before.c.request_id).where(before.c.request_id == later.c.request_id, before.c.attempt < later.c.attempt)
     several = select(later.c.request_id).where(later.c.attempt > 1, earlier.exists())
@@ -28,6 +28,8 @@ def list_unusual(connection: Connection) -> Iterable[tuple[int, str]]:
         one.where(_IS_OK, answers.c.content_key.is_(None)),
         one.where(answers.c.rejection.is_not(None)),
         select(reviews.c.request_id),
+        select(near_pairs.c.request_id),
+        select(near_pairs.c.other_id),
     ).subquery()
     query = select(requests.c.dataset_id, requests.c.cell).join(these, these.c.request_id == requests.c.id)
     return [(dataset, cell) for dataset, cell in connection.execute(query)]

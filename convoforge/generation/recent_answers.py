@@ -57,6 +57,13 @@ class RecentAnswers:
             f"hardly anything is accepted, {accepted} of the last {LOOK_BACK} answers: {_leading(self._reasons)}. {self._advice}"
         )
 
+    def judge_run(self, accepted: int, generated: int, repeated: int) -> str | None:
+        """A message to stop a run with if too few of its answers were accepted, once near-duplicates are known: each round would bring
+        more of them."""
+        if generated < LOOK_BACK or 100 * accepted >= MIN_ACCEPTED * generated:
+            return None
+        return f"hardly anything is accepted, {accepted} of the {generated} answers of this run: {repeated} near-duplicates. {self._advice}"
+
 
 def _leading(answers: Iterable[Sequence[str]]) -> str:
     """The most frequent reasons with their counts. Reasons that differ only in numbers count as one; the first is shown."""

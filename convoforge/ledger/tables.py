@@ -17,6 +17,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -28,7 +29,7 @@ from sqlalchemy import (
     true,
 )
 
-HEAD = "0007"
+HEAD = "0008"
 """Revision of the newest migration, and so this release's schema version. Revisions increase, and are compared as text."""
 
 
@@ -142,6 +143,7 @@ requests = Table(
     Column("answer", Integer),
     Column("fingerprint", String(64)),
     Column("reason", Text),
+    Column("published", Integer),  # the first version that has held it
     Index("ix_requests_dataset", "dataset_id", "state"),
     Index("ix_requests_owner", "owner"),
     Index("ix_requests_cell", "dataset_id", "cell"),
@@ -231,6 +233,29 @@ IS_GENERATED = requests.c.purpose == "conversation"
 
 IS_ATTEMPT_OF = and_(generation_logs.c.request_id == answers.c.request_id, generation_logs.c.attempt == answers.c.attempt)
 """Joins an answer with the attempt that brought it."""
+
+signatures = Table(
+    "signatures",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("request_id", _Id, ForeignKey("requests.id"), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("signature", LargeBinary, nullable=False),
+    Index("ix_signatures_request", "request_id", "attempt", "version"),
+    sqlite_autoincrement=True,  # an id is never given twice
+)
+"""MinHash signatures of the conversations that requests hold. A replaced one gets a new id, so ids tell what is new."""
+
+near_pairs = Table(
+    "near_pairs",
+    metadata,
+    Column("request_id", _Id, ForeignKey("requests.id"), primary_key=True),
+    Column("other_id", _Id, ForeignKey("requests.id"), primary_key=True),
+    Column("similarity", Float, nullable=False),
+    Index("ix_near_pairs_other", "other_id"),
+)
+"""Requests whose conversations resemble each other, 0 to 1; `other_id` is the first by (draw, cell), or of an earlier dataset."""
 
 reviews = Table(
     "reviews",

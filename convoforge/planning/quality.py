@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import AfterValidator, BeforeValidator, Field, Strict
+from pydantic import AfterValidator, BeforeValidator, Field, Strict, model_validator
 
 from convoforge.errors import shown
 from convoforge.models import Frozen, Label
@@ -75,10 +75,35 @@ class JudgeChoice(SpecSection):
     action: Literal["drop", "revise", "mark"] = "revise"
 
 
+MIN_ALIKE = 0.4
+"""The least similarity that the ledger keeps of two conversations, and so the least that a spec may name."""
+
+
+class NearDuplicates(SpecSection):
+    """When a conversation repeats another one: both are alike to `threshold` or more, a share of what they have of runs of five words,
+    digits aside. The later one is dropped, or left to a person (`action`). `datasets` are others, whose published conversations are not
+    to be repeated either. What is alike to `cluster` or more stays in one split."""
+
+    threshold: float = Field(default=0.55, ge=MIN_ALIKE, le=1)
+    cluster: float = Field(default=0.45, ge=MIN_ALIKE, le=1)
+    datasets: Annotated[tuple[Slug, ...], Strict(False)] = ()
+    action: Literal["drop", "revise"] = "drop"
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.cluster > self.threshold:
+            raise ValueError(f"cluster {self.cluster} is above threshold {self.threshold}: what is that much alike is dropped")
+        return self
+
+
+def _read_near(value: Any) -> Any:
+    return None if read_off(value) == "off" else value
+
+
 class QualityRule(SpecSection):
     """A conversation is accepted from `min_score` (1–10) upwards, where no filter rejects it. `filters` are asked in their order;
     `allow` is what `markup` lets pass; `evaluation` are files of evaluation data, whose copies `contamination` finds. The `judge`
-    costs money, and is asked only where nothing else rejects a conversation."""
+    costs money, and is asked only where nothing else rejects a conversation. With `near_duplicates` off, only exact copies are dropped."""
 
     min_score: int = Field(default=6, ge=1, le=10)
     scorers: Annotated[tuple[ScorerName, ...], Strict(False), AfterValidator(check_distinct)] = ("turns", "length", "structure")
@@ -88,3 +113,4 @@ class QualityRule(SpecSection):
     allow: Annotated[tuple[Allowed, ...], Strict(False)] = ()
     evaluation: Annotated[tuple[Label, ...], Strict(False)] = ()
     judge: JudgeChoice | None = None
+    near_duplicates: Annotated[NearDuplicates | None, BeforeValidator(_read_near)] = NearDuplicates()

@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 from convoforge.errors import ConfigError, nearest
+from convoforge.planning.quality import NearDuplicates
 from convoforge.publish import card, croissant, measures, parquet, report, splits
 from convoforge.publish import manifest as manifests
 from convoforge.publish.layout import Layout
@@ -22,7 +23,7 @@ from convoforge.publish.objects import ObjectVersions
 from convoforge.publish.parquet import Rows
 from convoforge.publish.report import LedgerFacts
 from convoforge.publish.rows import GROUP_KEYS, PublishedRow, columns_sha256, group_key
-from convoforge.publish.splits import join_alike, outline
+from convoforge.publish.splits import find_torn, join_alike, outline
 from convoforge.publish.versions import LocalVersions, Version, Versions
 from convoforge.reasons import Reason
 from convoforge.settings import Folder, ObjectFolder
@@ -36,10 +37,12 @@ __all__ = [
     "Rows",
     "check_store",
     "find_groups",
+    "find_torn",
     "group_key",
     "join_alike",
     "outline",
     "publish",
+    "read_placed",
     "versions_in",
 ]
 
@@ -76,6 +79,7 @@ def publish(
     reserve: Callable[[], int],
     fingerprint: str,
     scorers: str,
+    near_duplicates: NearDuplicates | None = None,
     fractions: Mapping[str, float],
     group_by: Sequence[str],
     seed: int,
@@ -84,16 +88,17 @@ def publish(
     license: str | None = None,
     languages: Sequence[str] = ("en",),
     facts: Callable[[], LedgerFacts] = LedgerFacts,
+    notes: Sequence[str] = (),
     allow_fewer: bool = False,
     max_file_bytes: int = 100_000_000,
 ) -> Published:
     """Publishes `accepted` as the next version of the dataset that `layout` is of, unless one holds them already.
 
-    `fingerprint` stands for the content of `accepted`, `scorers` are names and versions; with the same ones, the same splits and the same
-    columns, nothing is written and `latest` is put right. `revise` goes into a file of its own, where no reader of the version meets it.
-    `reasons` say why, and `facts` what the ledger knows; both are asked for only where a version is made. `reserve` gives the next version
-    number, never one twice. `latest` follows, though to far fewer rows only with `allow_fewer`. Killed at any moment, it leaves no half
-    version.
+    `fingerprint` stands for the content of `accepted`, `scorers` are names and versions; with the same ones, the same rule for
+    near-duplicates, splits and columns, nothing is written and `latest` is put right. `revise` goes into a file of its own, where no
+    reader of the version meets it. `reasons` say why, and `facts` what the ledger knows; both are asked for only where a version is made.
+    `reserve` gives the next version number, never one twice. `latest` follows, though to far fewer rows only with `allow_fewer`. Killed at
+    any moment, it leaves no half version.
 
     In an object store, where nothing locks, two publishers of the same content at the same moment may make a version each.
 
@@ -113,6 +118,7 @@ def publish(
         scorers=scorers,
         license=license,
         languages=tuple(languages),
+        near_duplicates=near_duplicates,
     )
 
     versions = versions_in(layout)
@@ -120,7 +126,7 @@ def publish(
         with versions.lock():
             if held := _held(versions, recipe, allow_fewer):
                 return held
-            placed, notes = _read_groups(versions, recipe)
+            placed, changes = _read_groups(versions, recipe)
 
         with versions.staging() as stage:
             plan = splits.assign(groups, fractions, seed=seed, placed=placed)
@@ -138,7 +144,7 @@ def publish(
             with versions.lock():
                 if held := _held(versions, recipe, allow_fewer):  # another publisher was faster
                     return held
-                placed, notes = _read_groups(versions, recipe)
+                placed, changes = _read_groups(versions, recipe)
                 if any(placed.get(group, split) != split for group, split in plan.groups.items()):
                     continue  # another publisher has placed a new group otherwise
                 number = versions.next_number(reserve)
@@ -160,7 +166,7 @@ def publish(
                     rejected=manifests.describe_one(beside, layout.rejected(number)) if beside else None,
                     recipe=recipe,
                     allow_fewer=allow_fewer,
-                    notes=(*notes, *plan.notes),
+                    notes=(*notes, *changes, *plan.notes),
                     lineage=lineage,
                     diversity=insight.variety.overall,
                 )
@@ -197,6 +203,11 @@ def find_groups(
                 with versions.open(version, file.path) as opened:
                     found |= parquet.read_groups(opened, missing)
     return found
+
+
+def read_placed(layout: Layout, *, fractions: Mapping[str, float], group_by: Sequence[str], seed: int) -> dict[str, str]:
+    """The split of each group that a version of the same fractions, `group_by` and seed has ever had."""
+    return _read_groups(versions_in(layout), Recipe(fingerprint="", fractions=fractions, group_by=tuple(group_by), seed=seed))[0]
 
 
 def check_store(layout: Layout) -> None:

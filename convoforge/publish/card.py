@@ -193,6 +193,10 @@ def _left_out(manifest: Manifest) -> str:
     }
     text = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
     where = f"{text}; with their reasons in `{manifest.rejected.path}` of the data folder." if manifest.rejected else ""
+    near, rule = manifest.lineage.counts.get("near_duplicates", 0), manifest.recipe.near_duplicates
+    where += (
+        f" {near:,} of them repeat another conversation nearly: alike to {rule.threshold:g} or more." if near and rule else ""
+    )
     rows = [one.row for one in manifest.reasons]
     table = f"All runs of the dataset until now:\n\n{_table(HEADINGS, _shorten(rows))}" if rows else ""
     return "\n\n".join(filter(None, ["## Not in here", where, table]))

@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import ConfigDict, Field
 
 from convoforge.models import Frozen, Provider
+from convoforge.planning.quality import NearDuplicates
 from convoforge.publish.variety import Diversity
 from convoforge.reasons import Reason
 
@@ -40,8 +41,8 @@ class Lineage(Frozen):
 
 class Recipe(Frozen):
     """What decides the content of a version: equal recipes make equal data. `fingerprint` stands for the accepted rows, `columns_sha256`
-    for the columns of a file, `scorers` are the names and versions of what has scored them. Older releases wrote neither of these two.
-    `license` and `languages` change no row, but what the card says of them all.
+    for the columns of a file, `scorers` are the names and versions of what has scored them, `near_duplicates` what counted as a
+    repetition. Older releases wrote none of the last three. `license` and `languages` change no row, but what the card says of them all.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")  # as the manifest's
@@ -54,6 +55,7 @@ class Recipe(Frozen):
     scorers: str = ""
     license: str | None = None
     languages: tuple[str, ...] = ("en",)
+    near_duplicates: NearDuplicates | None = None
 
     def list_changes(self, earlier: Recipe) -> list[str]:
         """What of it decides about splits and is another than in an earlier version."""

@@ -50,12 +50,9 @@ def join_alike(pairs: Iterable[tuple[str, str]], own: Mapping[str, str], publish
     the groups they would have alone, in the order of the dataset, `published` those with which some were published.
 
     A published one stays in its group. Another one joins the nearest published one that it resembles, directly or through others, or
-    else the first of those. Two published ones in different splits may so get a third between them: only then are copies in two splits.
+    else the first of those. Published ones in different splits may so get others between them: `find_torn`.
     """
-    alike: defaultdict[str, list[str]] = defaultdict(list)
-    for one, other in sorted({(min(pair), max(pair)) for pair in pairs}):
-        alike[one].append(other)
-        alike[other].append(one)
+    alike = _link(pairs)
     found: dict[str, str] = {}
 
     def join(names: Iterable[str], groups: Mapping[str, str]) -> None:
@@ -67,6 +64,31 @@ def join_alike(pairs: Iterable[tuple[str, str]], own: Mapping[str, str], publish
     for name in own:
         join([name], own)
     return found
+
+
+def find_torn(
+    pairs: Iterable[tuple[str, str]], order: Iterable[str], groups: Mapping[str, str], placed: Mapping[str, str]
+) -> dict[str, str]:
+    """Conversations that resemble one before them, in this order, that is in another split: each with that one. `groups` are theirs,
+    `placed` the splits of groups; one without is taken for a split of its own. Without the torn ones, no two that are alike are apart."""
+    alike, torn, kept = _link(pairs), dict[str, str](), dict[str, str]()
+    for name in order:
+        if name in alike:
+            split = placed.get(groups[name], groups[name])
+            apart = [other for other in alike[name] if kept.get(other, split) != split]
+            if apart:
+                torn[name] = apart[0]
+            else:
+                kept[name] = split
+    return torn
+
+
+def _link(pairs: Iterable[tuple[str, str]]) -> defaultdict[str, list[str]]:
+    alike: defaultdict[str, list[str]] = defaultdict(list)
+    for one, other in sorted({(min(pair), max(pair)) for pair in pairs}):
+        alike[one].append(other)
+        alike[other].append(one)
+    return alike
 
 
 def check_fractions(fractions: Mapping[str, float]) -> None:

@@ -15,13 +15,15 @@ from sqlalchemy import Connection, delete, insert, select
 from convoforge.costs.accepted import is_accepted_by_score, read_accepted
 from convoforge.costs.run_totals import RunTotals, read_totals_of_others
 from convoforge.dataset.acceptance import assess
+from convoforge.dataset.near_duplicates import read_neighbors
 from convoforge.dataset.reasons import of_dataset, read_reasons
 from convoforge.dataset.unusual_cells import list_outside
 from convoforge.ledger import Ledger
 from convoforge.ledger.requests import read_draws
-from convoforge.ledger.tables import answers, datasets, generation_logs, metadata, plans, requests, reviews, runs
+from convoforge.ledger.tables import answers, datasets, generation_logs, metadata, near_pairs, plans, requests, reviews, runs
 from convoforge.models import Status
 from convoforge.planning.grid import Grid
+from convoforge.planning.quality import NearDuplicates
 
 TOPICS = "abcd"
 
@@ -29,6 +31,9 @@ draws = st.fixed_dictionaries(
     {
         "topic": st.sampled_from(TOPICS),
         "draw": st.integers(0, 4),
+        "published": st.sampled_from((None, None, 1)),
+        # requests before it that it resembles, by how many places before
+        "resembles": st.dictionaries(st.integers(1, 10), st.sampled_from((0.5, 0.6, 0.9)), max_size=2),
         "state": st.sampled_from(("held", "held", "held", "pending", "failed")),
         "answers": st.lists(
             st.fixed_dictionaries(
@@ -51,6 +56,7 @@ worlds = st.fixed_dictionaries(
         "min_score": st.none() | st.sampled_from((1, 5, 7)),
         "plans": st.lists(st.sets(st.sampled_from(TOPICS), min_size=1), max_size=2),
         "run_without_plan": st.booleans(),
+        "near": st.sampled_from((None, {"cluster": 0.5}, {"threshold": 0.8, "datasets": ["d1"], "action": "revise"})),
     }
 )
 
@@ -64,7 +70,8 @@ def write(connection: Connection, some: list[dict[str, Any]]) -> None:
         connection.execute(delete(table))
     number = 0
     for dataset, world in enumerate(some, 1):
-        spec = None if world["per_cell"] is None else json.dumps({"per_cell": world["per_cell"]})
+        quality = {"near_duplicates": world.get("near")}
+        spec = None if world["per_cell"] is None else json.dumps({"per_cell": world["per_cell"], "quality": quality})
         row = {"id": dataset, "name": f"d{dataset}", "provider": "anthropic", "created_at": NOW}
         connection.execute(insert(datasets), {**row, "min_score": world["min_score"], "spec": spec})
         for topics in world["plans"]:
@@ -79,7 +86,14 @@ def write(connection: Connection, some: list[dict[str, Any]]) -> None:
             number += 1
             cell = f"{dataset}{one['topic']:>031}".replace(" ", "0")
             axes = {"persona": "p", "emotion": "e", "topic": one["topic"], "tier": "t", "template": "advice"}
-            ids = {"id": number, "dataset_id": dataset, "cell": cell, "draw": one["draw"], "draw_key": f"{cell}/{one['draw']}"}
+            ids = {
+                "id": number,
+                "published": one.get("published"),
+                "dataset_id": dataset,
+                "cell": cell,
+                "draw": one["draw"],
+                "draw_key": f"{cell}/{one['draw']}",
+            }
             held = len(one["answers"]) or None
             connection.execute(insert(requests), {**ids, **axes, "state": one["state"], "answer": held, "fingerprint": "5" * 64})
             for attempt, answer in enumerate(one["answers"], 1):
@@ -92,6 +106,10 @@ def write(connection: Connection, some: list[dict[str, Any]]) -> None:
                 results = json.dumps([["filter", 1, None, None, ruled, "no"]]) if ruled else None
                 scored = {"kind": answer["kind"], "score": score, "rejection": ruled, "results": results}
                 connection.execute(insert(answers), {**about, **rest, **hashes, **scored})
+            for back, similarity in one.get("resembles", {}).items():
+                if back < number:
+                    pair = {"request_id": number, "other_id": number - back, "similarity": similarity}
+                    connection.execute(insert(near_pairs), pair)
             if one["answers"]:
                 for decision in one["reviews"]:
                     said = {"request_id": number, "attempt": len(one["answers"]), "decision": decision, "at": NOW}
@@ -139,6 +157,7 @@ def test_reasons_count_what_the_rule_rejects(ledger: Ledger, world: dict[str, An
             min_score=world["min_score"] or 1,
             per_cell=1 if world["per_cell"] is None else world["per_cell"],
             max_draws=0,
+            near=read_neighbors(connection, 1, NearDuplicates(**world["near"]) if world["near"] and world["per_cell"] else None),
         )
         words = {Status.NEEDS_REVISION: "needs revision", Status.DROPPED: "dropped"}
         return Counter(words[one.status] for one in status.rejected if one.status in words)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
+from typing import Any
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from convoforge.dataset.acceptance import DatasetStatus, assess
+from convoforge.dataset.acceptance import DatasetStatus, Neighbor, Neighbors, assess
 from convoforge.models import Status
 from convoforge.planning.draws import Draw
 
@@ -35,19 +36,32 @@ answers = st.one_of(
 
 @dataclass(frozen=True)
 class World:
-    """A dataset to build and a model that always answers a draw alike."""
+    """A dataset to build and a model that always answers a draw alike. `alike` are pairs of its answers that resemble each other,
+    `elsewhere` answers that resemble what another dataset has published."""
 
     cells: tuple[str, ...]
     per_cell: int
     max_draws: int
     min_score: int
     table: tuple[tuple[Answer, ...], ...]
+    alike: frozenset[tuple[tuple[str, int], tuple[str, int]]] = frozenset()
+    elsewhere: frozenset[tuple[str, int]] = frozenset()
 
     def answer(self, cell: str, draw: int) -> Answer:
         return self.table[self.cells.index(cell)][draw]
 
     def assess(self, rows: Iterable[Draw]) -> DatasetStatus:
-        return assess(self.cells, rows, min_score=self.min_score, per_cell=self.per_cell, max_draws=self.max_draws)
+        rows = list(rows)
+        near = self.neighbors({(row.cell, row.draw): row.request_id for row in rows})
+        return assess(self.cells, rows, min_score=self.min_score, per_cell=self.per_cell, max_draws=self.max_draws, near=near)
+
+    def neighbors(self, ids: Mapping[tuple[str, int], int]) -> Neighbors:
+        of: dict[int, list[Neighbor]] = {}
+        for one, other in (both for pair in self.alike for both in (pair, pair[::-1]) if {*pair} <= ids.keys()):
+            of.setdefault(ids[one], []).append(Neighbor(ids[other], 0.7))
+        for place in self.elsewhere & ids.keys():
+            of.setdefault(ids[place], []).append(Neighbor(-1, 0.8, "x of dataset 'other'"))
+        return Neighbors(of)
 
 
 @st.composite
@@ -55,7 +69,11 @@ def worlds(draw: st.DrawFn, most_cells: int = 5) -> World:
     cells, per_cell, max_draws = draw(st.integers(1, most_cells)), draw(st.integers(1, 3)), draw(st.integers(1, 3))
     row = st.lists(answers, min_size=per_cell * max_draws, max_size=per_cell * max_draws).map(tuple)
     table = tuple(draw(row) for _ in range(cells))
-    return World(tuple(f"cell{n}" for n in range(cells)), per_cell, max_draws, draw(st.sampled_from([4, 5, 7])), table)
+    names = tuple(f"cell{n}" for n in range(cells))
+    places = st.tuples(st.sampled_from(names), st.integers(0, per_cell * max_draws - 1))
+    pairs = draw(st.frozensets(st.tuples(places, places).filter(lambda pair: pair[0] != pair[1]), max_size=8))
+    elsewhere = draw(st.frozensets(places, max_size=2))
+    return World(names, per_cell, max_draws, draw(st.sampled_from([4, 5, 7])), table, pairs, elsewhere)
 
 
 class Killed(Exception):
@@ -127,6 +145,9 @@ def check(world: World, ledger: Ledger, status: DatasetStatus) -> None:
     assert not set(status.to_request) & set(ledger.rows)
     hashes = [row.content_hash for row in status.accepted]
     assert len(set(hashes)) == len(hashes)
+    places = {(row.cell, row.draw) for row in status.accepted}
+    assert not places & world.elsewhere
+    assert not any({*pair} <= places for pair in world.alike)
 
 
 def undisturbed(world: World) -> tuple[Ledger, DatasetStatus]:
@@ -270,6 +291,32 @@ def test_the_later_of_two_equal_conversations_is_dropped_and_says_which_it_repea
     assert status.accepted == (first,)
     assert ("dropped", f"duplicate of conversation {first.conversation_id}") in why(status)
     assert status.to_request == (("a", 2),)
+
+
+def test_a_near_duplicate_is_dropped_for_an_accepted_one_before_it_or_a_published_one_outside_of_the_plan() -> None:
+    first, later, third = held("a", 0), held("b", 0), held("c", 0)
+
+    def of(*pairs: tuple[Draw, Draw], **more: Any) -> Neighbors:
+        both = [*pairs, *((other, one) for one, other in pairs)]
+        return Neighbors(
+            {one.request_id: [Neighbor(o.request_id, 0.712, "x") for n, o in both if n is one] for one, _ in both}, **more
+        )
+
+    def status(near: Neighbors, *rows: Draw, cells: str = "abc") -> DatasetStatus:
+        return assess(list(cells), rows or (first, later, third), min_score=6, per_cell=1, max_draws=3, near=near)
+
+    chain = of((first, later), (later, third))
+    assert status(chain).accepted == (first, third)
+    [(said, words)] = why(status(chain))
+    assert (said, words) == ("dropped", f"near-duplicate of conversation {first.conversation_id} (0.71 alike)")
+    assert status(chain).to_request == (("b", 1),)
+    assert why(status(replace(chain, status=Status.NEEDS_REVISION)))[0][0] == "needs_revision"
+    # not for one that is not accepted itself; not against a review's word; for a published one once it is out of the plan
+    assert later in status(chain, replace(first, decision="reject"), later, third).accepted
+    assert status(chain, first, replace(later, decision="accept"), third).accepted == (first, replace(later, decision="accept"))
+    assert why(status(chain, cells="bc"))[0][1] == "near-duplicate of conversation x (0.71 alike)"
+    waiting = status(of((first, later), unknown={third.request_id}))
+    assert (waiting.unscored, waiting.accepted) == (1, (first,))
 
 
 def test_nothing_is_dropped_for_repeating_a_conversation_that_is_not_published() -> None:

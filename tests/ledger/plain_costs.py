@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Table, select
 
 from convoforge.dataset.acceptance import assess
+from convoforge.dataset.near_duplicates import read_neighbors, read_rule
 from convoforge.ledger.plans import read_cells, read_plan
 from convoforge.ledger.requests import read_draws
 from convoforge.ledger.tables import answers, datasets, generation_logs, requests
@@ -65,7 +66,8 @@ def plain_accepted(connection: Connection) -> set[int]:
         within = plan.having(cells.values()) if plan else set(cells.values())
         keys = [key for key, values in cells.items() if values in within]
         per_cell = json.loads(row.spec)["per_cell"] if row.spec else 10**6
-        status = assess(keys, draws, min_score=row.min_score, per_cell=per_cell, max_draws=0)
+        near = read_neighbors(connection, row.id, read_rule(row.spec))
+        status = assess(keys, draws, min_score=row.min_score, per_cell=per_cell, max_draws=0, near=near)
         found.update(draw.request_id for draw in status.accepted)
     return found
 

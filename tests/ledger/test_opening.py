@@ -28,15 +28,18 @@ COLUMNS = {
     "latency_ms maybe_pico model output_tokens owner price provider purpose request_id reserved_pico run_id service_tier "
     "speed started_at status stop_reason template thinking_tokens usage_known",
     "idempotency_keys": "created_at fingerprint key nonce owner response status",
+    "near_pairs": "other_id request_id similarity",
     "models": "asked_at facts model provider",
     "owners": "host id lease_until pid run_id started",
     "permits": "at id input_tokens limit_name output_tokens requests",
     "plans": "cells created_at dataset_id grid id signature",
     "rate_limits": "name paused_until window_seconds",
     "request_batches": "cost_pico dataset_id failed finished_at id requests run_id skipped started_at successful total",
-    "requests": "answer cell dataset_id draw draw_key emotion fingerprint id lines owner persona purpose reason request state template tier topic",
+    "requests": "answer cell dataset_id draw draw_key emotion fingerprint id lines owner persona published purpose reason request state "
+    "template tier topic",
     "reviews": "at attempt decision id note request_id reviewer",
     "runs": "dataset_id endpoint finished_at flow_run_id id message model owner plan_id report sources spec started_at state",
+    "signatures": "attempt id request_id signature version",
     "versions": "dataset_id number path published_at reserved_at rows run_id sha256",
 }
 

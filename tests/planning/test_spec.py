@@ -194,6 +194,15 @@ def test_a_spec_needs_no_more_than_a_name_a_model_templates_and_axes(tmp_path: P
             {"license": "all rights reserved"},
             "license: 'all rights reserved' is no license: write an SPDX identifier, such as CC-BY-4.0, or other",
         ),
+        (
+            {"quality": "{near_duplicates: {threshold: 0.5, cluster: 0.6}}"},
+            "quality.near_duplicates: cluster 0.6 is above threshold 0.5: what is that much alike is dropped",
+        ),
+        (
+            {"quality": "{near_duplicates: {threshold: 0.3}}"},
+            "quality.near_duplicates.threshold: must be at least 0.4 (found 0.3)",
+        ),
+        ({"quality": "{near_duplicates: 0.6}"}, "quality.near_duplicates:"),
         ({"language": "english"}, "language: 'english' is no language: write its code of two or three letters"),
     ],
 )
@@ -360,6 +369,9 @@ def test_a_spec_comes_back_from_its_text(tmp_path: Path) -> None:
     assert again == spec
     assert [one.action for one in again.quality.filters] == [None, "off", "mark"]
     assert [type(value) for value in again.parameters.values()] == [int, float, bool, str]
+    for off in ("off", "no", "null", "'off'"):
+        spec = spec_with(tmp_path, quality=f"{{near_duplicates: {off}}}")
+        assert spec.quality.near_duplicates is DatasetSpec.from_text(spec.text()).quality.near_duplicates is None
     json.loads(spec.text())
     with pytest.raises(ConfigError, match="kept by another version of convoforge: unknown key 'old'.*build the dataset again"):
         DatasetSpec.from_text(json.dumps({**json.loads(spec.text()), "old": 1}))

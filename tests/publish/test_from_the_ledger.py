@@ -124,7 +124,13 @@ def with_system(tmp_path: Path) -> Iterator[Recorded]:
 
 def turns(number: int, system: object = None) -> list[Mapping[str, Any]]:
     """A conversation that the rubric accepts, after a system turn of the model's own."""
-    said = [f"Is it wise to hold bond {number} for {n} years, as I am nervous about it?" for n in range(10)]
+    what = (
+        "Is it wise to hold a bond for {} years, as I am nervous about it?",
+        "What would {} more days of waiting for the parcel cost us?",
+        "Could we begin with {} dollars a week and look at it again in spring?",
+        "Who pays when the roof leaks for the {}th time since we moved in?",
+    )
+    said = [what[number].format(n) for n in range(10)]
     opening = [{"role": "system", "content": system}] if system is not None else []
     return [*opening, *({"role": "assistant" if n % 2 else "user", "content": text} for n, text in enumerate(said))]
 

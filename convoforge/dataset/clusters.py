@@ -1,0 +1,62 @@
+"""Conversations that resemble each other without repeating each other: they stay in one split."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from convoforge.dataset.acceptance import DatasetStatus, Verdict
+from convoforge.ledger import Ledger
+from convoforge.ledger.signatures import read_near_pairs
+from convoforge.models import Status
+from convoforge.planning.plan import Plan
+from convoforge.planning.quality import MIN_ALIKE
+from convoforge.publish import Layout, find_groups, find_torn, join_alike, read_placed
+
+
+def join_clusters(
+    ledger: Ledger, plan: Plan, dataset_id: int, layout: Layout, status: DatasetStatus, groups: Mapping[str, str]
+) -> tuple[DatasetStatus, dict[int, str]]:
+    """The group of each accepted conversation that joins one that it resembles, by request; and the status without those that resemble
+    one of another split: published conversations never move, so such a one has no place. `groups` are those that cells have alone.
+
+    What was published and has left the plan counts as well: it may come back.
+    """
+    rule, how = plan.spec.quality.near_duplicates, plan.spec.publish
+    # all pairs, as one that has joined another stays with it whatever the spec says later
+    pairs = [pair for pair in ledger.read(read_near_pairs, dataset_id, MIN_ALIKE) if pair.dataset == dataset_id]
+    names = {pair.other_id: pair.conversation_id for pair in pairs}  # of both: each pair is there in both directions
+    draws = {draw.request_id: draw for draw in status.accepted if draw.request_id in names}
+    if not draws:
+        return status, {}
+    split_by: dict[str, Any] = {"fractions": how.splits, "group_by": how.group_by, "seed": plan.spec.seed}
+    published = find_groups(layout, {*names.values()}, **split_by)
+    alone = {names[request]: groups[draw.cell] for request, draw in draws.items()}
+    near = [(names[pair.request_id], pair.conversation_id) for pair in pairs if rule and pair.similarity >= rule.cluster]
+    joined, torn = settle_groups(near, alone, published, read_placed(layout, **split_by))
+    left = [Verdict(draw, Status.DROPPED, _explain(torn[names[one]])) for one, draw in draws.items() if names[one] in torn]
+    if left:
+        gone = {one.draw.request_id for one in left}
+        kept = tuple(draw for draw in status.accepted if draw.request_id not in gone)
+        counts = Counter(status.counts) + Counter({Status.DROPPED: len(left)})
+        counts[Status.ACCEPTED] = len(kept)
+        status = replace(status, accepted=kept, rejected=(*status.rejected, *left), counts=counts)
+    return status, {request: joined[name] for request in draws if (name := names[request]) in joined}
+
+
+def settle_groups(
+    near: Iterable[tuple[str, str]], alone: Mapping[str, str], published: Mapping[str, str], placed: Mapping[str, str]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """The groups of conversations that resemble others, and those that have no place, with one that is in their way. `near` are pairs;
+    `alone` has the groups that those of today's plan would have alone, `published` those of all that were published, `placed` the splits
+    of groups."""
+    own = {name: group for name, group in published.items() if name not in alone} | dict(alone)
+    pairs = [pair for pair in near if own.keys() >= {*pair}]
+    joined = {name: published[name] for name in alone if name in published} | join_alike(pairs, own, published)
+    return joined, find_torn(pairs, sorted(own, key=lambda name: name not in published), joined, placed)
+
+
+def _explain(other: str) -> str:
+    return f"resembles conversation {other}, which is in another split"

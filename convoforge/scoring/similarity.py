@@ -1,0 +1,109 @@
+"""How alike conversations are: MinHash signatures of their words, and which pairs resemble each other.
+
+The similarity is the share of two conversations' runs of five words that both have (Jaccard), numbers masked: where only the amounts differ
+it is 1. Signatures estimate it, with a standard error of 0.04. Only pairs that share one of 32 bands of a signature are compared: those are
+99.9 % of the pairs that are alike to 0.7, 95 % at 0.55 and 74 % at 0.45. It is decided by the two texts alone.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import insort
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from operator import attrgetter
+from string import punctuation
+from typing import Any
+
+from convoforge.models import Conversation
+from convoforge.planning.quality import MIN_ALIKE
+
+SIGNATURE_VERSION = 1
+"""Increased with whatever changes a signature, a new algorithm of rensa's among it: older ones are made again."""
+
+_RUN, _PERMUTATIONS, _BANDS, _SEED = 5, 128, 32, 7
+
+_MOST = 32
+"""Maximum number of earlier conversations, of a dataset, that one is linked with: a thousand copies of one text are not a million pairs."""
+
+_NUMBER = re.compile(r"\d[\d.,]*")
+_SPACES = bytes.maketrans(punctuation.encode(), b" " * len(punctuation))
+_NOT_ASCII = re.compile(r"([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff])|[^\w\s]")
+"""Letters of scripts that put no spaces between words, each of which counts as a word; other punctuation."""
+
+
+def sign(conversations: Iterable[Conversation]) -> list[bytes]:
+    """The signature of each conversation, some 600 bytes."""
+    from rensa import RMinHash  # takes 50 ms
+
+    runs = [_list_runs(one) for one in conversations]
+    return [made.__getstate__() for made in RMinHash.from_token_sets(runs, _PERMUTATIONS, _SEED)]
+
+
+def _list_runs(conversation: Conversation) -> list[bytes]:
+    text = _NUMBER.sub("0", " ".join([turn.content for turn in conversation.turns]).lower())
+    if not text.isascii():
+        text = _NOT_ASCII.sub(r" \1 ", text)
+    words = text.encode(errors="replace").translate(_SPACES).split()
+    cleaned = b" ".join(words)
+    starts = [0, *accumulate([len(word) + 1 for word in words])]
+    return [cleaned[start:end] for start, end in zip(starts, starts[_RUN:], strict=False)] or [cleaned]
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """A request with the signature of its conversation. `order` is its place among all: dataset, draw, cell."""
+
+    request_id: int
+    order: tuple[int, int, str]
+    signature: bytes
+
+
+class SimilarityIndex:
+    """Finds the pairs among some new conversations, and between them and held ones, that are alike to `MIN_ALIKE` or more."""
+
+    def __init__(self, fresh: Sequence[Signed]) -> None:
+        from rensa import RMinHashLSH
+
+        self._fresh = sorted(fresh, key=attrgetter("order"))
+        self._ids = {one.request_id for one in fresh}
+        self._sketches = [_restore(one.signature) for one in self._fresh]
+        self._bands = RMinHashLSH(MIN_ALIKE, _PERMUTATIONS, _BANDS)
+        self._bands.insert_pairs(list(enumerate(self._sketches)))
+        self._earlier: dict[tuple[int, int], list[tuple[tuple[int, int, str], int, float]]] = {}
+        for number, (one, sketch) in enumerate(zip(self._fresh, self._sketches, strict=True)):
+            self._match(one, sketch, number)
+
+    def compare(self, held: Signed) -> None:
+        """Compare the new ones with another one; an older signature of one of them is passed over."""
+        if held.request_id not in self._ids:
+            self._match(held, _restore(held.signature), len(self._fresh))
+
+    def pairs(self) -> Iterator[tuple[int, int, float]]:
+        """What was found: request, one that comes before it, similarity."""
+        for (request, _), found in self._earlier.items():
+            for _, other, similarity in found:
+                yield request, other, similarity
+
+    def _match(self, one: Signed, sketch: Any, before: int) -> None:
+        """Compare one with those new ones that stand before a place."""
+        for number in sorted(self._bands.query(sketch)):
+            if number >= before:
+                return
+            other = self._fresh[number]
+            later, first = (one, other) if other.order < one.order else (other, one)
+            found = self._earlier.setdefault((later.request_id, first.order[0]), [])
+            if len(found) < _MOST or first.order < found[-1][0]:
+                similarity = sketch.jaccard(self._sketches[number])
+                if similarity >= MIN_ALIKE:
+                    insort(found, (first.order, first.request_id, similarity))
+                    del found[_MOST:]
+
+
+def _restore(signature: bytes) -> Any:
+    from rensa import RMinHash
+
+    made = RMinHash(_PERMUTATIONS, _SEED)
+    made.__setstate__(signature)
+    return made

@@ -1,0 +1,101 @@
+"""Near-duplicates in real builds: the later one is dropped, its cell asked for again, and another dataset's are not repeated."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from prefect.client.schemas.objects import State
+from support import Project
+
+from convoforge.simulator.client import SimulatorControl
+
+SAID = (
+    "I put {} dollars aside last spring, and I cannot tell whether waiting is patience or fear of doing the wrong thing again.",
+    "What would you lose in {} months if nothing happened at all? Write that number down first, and then we look at the rest of it.",
+    "My sister says I should pay off the car before anything else, and my brother says the opposite, and both of them are sure.",
+    "They answer different questions: one asks what costs you most each month, the other what you will miss at sixty.",
+    "The loan costs me nine percent, which is more than any fund has ever paid me, so perhaps she has the better of it this time.",
+    "Then the loan goes first, with {} dollars from the spring, and a small transfer to the fund keeps the habit alive meanwhile.",
+    "That sounds almost too simple, but I suppose I have been hoping for a complicated answer so that I need not begin tonight.",
+    "Simple is what gets done on a tired evening: log in, move the amount, and put a reminder for the same day of next month.",
+)
+
+
+def answer(*amounts: int, last: str = SAID[7]) -> dict[str, str]:
+    """What the model is to answer; equal but for amounts and the last turn."""
+    turns = [text.format(amounts[n % len(amounts)]) for n, text in enumerate((*SAID[:7], last))]
+    listed = [{"role": ("user", "assistant")[n % 2], "content": text} for n, text in enumerate(turns)]
+    return {"kind": "ok", "text": json.dumps({"turns": listed})}
+
+
+def count_copies(report: Any) -> int:
+    """Rows of a version that say what `answer` says."""
+    rows = pl.read_parquet(f"{report.path}/data/*.parquet").to_dicts()
+    return sum("waiting is patience or fear" in str(row["messages"]) for row in rows)
+
+
+@pytest.fixture
+def build(
+    run_build: Callable[..., State[Any]], building: Project, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Any]:
+    monkeypatch.setenv("CONVOFORGE_DATABASE_URL", database_url)
+
+    def run(name: str, **changes: Any) -> Any:
+        building.spec(name, **changes)
+        data = run_build(spec=name, simulate=True).data
+        return getattr(data, "result", data)
+
+    return run
+
+
+def test_a_near_duplicate_is_dropped_and_asked_for_again_and_a_named_dataset_is_not_repeated(
+    build: Callable[..., Any], simulator: SimulatorControl
+) -> None:
+    simulator.script(
+        answer(4500, 12), answer(800, 24), answer(90, 7, last="Let us talk about it again when the letter has come.")
+    )
+    first = build("first", quality={"min_score": 1})
+    assert (first.accepted, first.dropped, first.generated) == (8, 2, 10)
+    version = Path(str(first.path))
+    manifest = json.loads((version / "manifest.json").read_text())
+    assert manifest["lineage"]["counts"]["near_duplicates"] == 2
+    assert manifest["recipe"]["near_duplicates"]["threshold"] == 0.55
+    assert "2 of them repeat another conversation nearly: alike to 0.55 or more." in (version / "README.md").read_text()
+    [reason] = [one for one in manifest["reasons"] if one["what"] == "dropped"]
+    assert (reason["reason"], reason["count"]) == ("nearly the same as a conversation of this version", 2)
+    assert count_copies(first) == 1
+
+    # what another dataset has published is not repeated where the spec names it
+    simulator.script(answer(77, 3))
+    axes = {
+        "persona": ["New Parent", "Skeptical Engineer"],
+        "emotion": ["Hope", "Regret"],
+        "topic": ["index funds", "bonds"],
+        "tier": ["template"],
+    }
+    second = build("second", axes=axes, quality={"min_score": 1, "near_duplicates": {"datasets": ["first"]}})
+    assert (second.accepted, second.dropped, second.generated) == (8, 1, 9)
+
+    # with the filter off the near-duplicates come back, for free, and the version is another one
+    again = build("first", quality={"min_score": 1, "near_duplicates": False})
+    assert (again.generated, again.accepted, again.version) == (0, 8, 2)
+    assert count_copies(again) == 3
+
+
+@pytest.mark.long
+def test_a_run_that_brings_hardly_anything_but_near_duplicates_stops_after_its_first_round(
+    building: Project, simulator: SimulatorControl
+) -> None:
+    building.environment["ANTHROPIC_BASE_URL"] = simulator.url
+    topics = [f"retirement at {age}" for age in range(40, 55)]
+    axes = {"persona": ["Anxious Investor", "New Parent"], "emotion": ["Fear", "Calm"], "topic": topics, "tier": ["template"]}
+    building.spec("alike", axes=axes)
+    simulator.script(*[answer(n, n + 5, last=f"{SAID[7]} {'Yes. ' * (n % 2)}") for n in range(200)])
+    done = building.run("build", "alike", "--simulate", "--json")
+    assert (done.code, done.last["state"], done.last["generated"], done.last["accepted"]) == (3, "partial", 60, 1)
+    assert "hardly anything is accepted, 1 of the 60 answers of this run: 59 near-duplicates." in done.last["message"]

@@ -1,0 +1,91 @@
+"""What resembles each other stays in one split, from version to version."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+from random import Random
+
+import polars as pl
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from publish.test_from_the_ledger import Recorded
+
+from convoforge.dataset.clusters import settle_groups
+from convoforge.ledger import Ledger
+from convoforge.ledger.signatures import read_near_pairs
+from convoforge.publish.splits import assign, outline
+
+FRACTIONS = {"train": 0.6, "validation": 0.4}
+GROUPS = "abcdef"
+
+names = st.integers(0, 17).map("{:02}".format)
+groups = {f"{number:02}": GROUPS[number % 6] for number in range(18)}
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    st.lists(st.tuples(names, names).filter(lambda pair: pair[0] != pair[1]), max_size=16),
+    st.lists(st.sets(names, min_size=1), min_size=2, max_size=4),
+)
+def test_no_two_that_are_alike_are_apart_and_none_moves_as_a_dataset_changes(
+    pairs: list[tuple[str, str]], versions: list[set[str]]
+) -> None:
+    published: dict[str, str] = {}
+    placed: dict[str, str] = {}
+    for version in versions:
+        alone = {name: groups[name] for name in sorted(version)}
+        joined, torn = settle_groups(pairs, alone, published, placed)
+        assert not torn.keys() & published.keys()
+        held = {name: joined.get(name, group) for name, group in alone.items() if name not in torn}
+        assert held == {**held, **{name: group for name, group in published.items() if name in held}}
+        plan = assign(outline((group, ()) for group in held.values()), FRACTIONS, seed=7, placed=placed)
+        placed |= plan.groups
+        published |= held
+        assert not any(placed[held[one]] != placed[held[other]] for one, other in pairs if {one, other} <= held.keys())
+        assert all(placed[published[one]] == placed[published[other]] for one, other in pairs if {one, other} <= published.keys())
+
+
+class Grown(Recorded):
+    """Sixty conversations of five families: those of one are alike to about two thirds."""
+
+    def __init__(self, data: Path, ledger: Ledger) -> None:
+        quality = {"filters": [], "near_duplicates": {"threshold": 0.9, "cluster": 0.45}}
+        super().__init__(data, ledger, "advice", "template", 36, quality=quality)
+        self.all = self.plan.cells
+        rng = Random(5)
+        words = [f"{a}{b}{c}" for a in "bdfglmn" for b in "aeiou" for c in "dklmnrst"]
+        families = [rng.choices(words, k=100) for _ in range(12)]
+        for number in range(36):
+            text = list(rng.choice(families))
+            for place in rng.sample(range(0, 100, 12), 4):
+                text[place] = rng.choice(words)
+            said = [" ".join(text[n : n + 10]) for n in range(0, 100, 10)]
+            self.answer(number, [{"role": ("user", "assistant")[n % 2], "content": one} for n, one in enumerate(said)])
+
+    def publish_cells(self, which: range) -> dict[int, str]:
+        """The split of each conversation of a version, by request."""
+        self.plan = replace(self.plan, cells=tuple(self.all[n] for n in which))
+        path = Path(str(self.publish().path))
+        ids = {cell.topic: n + 1 for n, cell in enumerate(self.all)}
+        files = [(file, pl.read_parquet(file, columns=["topic", "split_group"])) for file in (path / "data").glob("*.parquet")]
+        return {ids[topic]: file.name.split("-")[0] for file, rows in files for topic in rows["topic"]}
+
+
+def test_no_near_copy_is_in_another_split_over_three_growing_versions(tmp_path: Path, database_url: str) -> None:
+    with Ledger(database_url) as ledger:
+        grown = Grown(tmp_path / "data", ledger)
+        pairs = [(one.request_id, one.other_id) for one in ledger.read(read_near_pairs, grown.dataset, 0.45)]
+        seen: dict[int, str] = {}
+        left_out = 0
+        for which in (range(4, 20), range(28), range(8, 36)):
+            found = grown.publish_cells(which)
+            assert set(found.values()) == {"train", "validation"}
+            apart = [pair for pair in combinations(sorted(found), 2) if pair in pairs and found[pair[0]] != found[pair[1]]]
+            assert not apart
+            assert seen == {**seen, **{number: split for number, split in found.items() if number in seen}}
+            seen |= found
+            left_out += len(which) - len(found)
+    assert len(pairs) > 60
+    assert sum(split == "validation" for split in seen.values()) >= 3
