@@ -36,13 +36,14 @@ class Stage:
 
     def __init__(self, folder: Path) -> None:
         self.home = folder / "prefect"
+        self.data = folder / "data"
         port = os.environ.get("PREFECT_SERVER_API_PORT") or str(any_free_port())
         self.url = f"http://127.0.0.1:{port}"
         self.environment = {
             **os.environ,
             "PREFECT_HOME": str(self.home),
             "PREFECT_SERVER_API_PORT": port,
-            "CONVOFORGE_DATA_DIR": str(folder / "data"),
+            "CONVOFORGE_DATA_DIR": str(self.data),
             "DO_NOT_TRACK": "1",
             "FORCE_COLOR": "1",
             "COLUMNS": str(COLUMNS),
@@ -121,6 +122,9 @@ def make_pictures(stage: Stage) -> None:
         keep(page, stage, f"deployments/deployment/{deployment['id']}/run", "form", 2_700)
         keep(page, stage, f"runs/flow-run/{flow_run['id']}", "run", 1_300)
         keep(page, stage, f"artifacts/artifact/{artifacts[0]['id']}", "artifact", 2_600)
+        page.set_viewport_size({"width": WIDTH, "height": 1_040})
+        page.goto((stage.data / "simulated" / "demo" / "latest" / "report.html").as_uri())
+        page.screenshot(path=str(PICTURES / "report.png"))
         browser.close()
 
 

@@ -344,6 +344,7 @@ def _summarize(report: BuildReport) -> None:
                 ("version", f"{report.version} ({what})" if report.version else "none yet: nothing is accepted"),
                 *behind(report.version, report.latest_version),
                 ("where", report.path or "-"),
+                *([("report", f"{report.path}/report.html")] if report.path else []),
             ]
         )
     )
