@@ -207,7 +207,7 @@ async def next_step(opened: BuildRun, left: int | None, tried: Collection[int], 
         names={draw.request_id: opened.cells[draw.cell].name_draw(draw.draw) for draw in todo[:SINGLY_UP_TO]},
         elsewhere=any(draw.state == "claimed" for draw in status.pending),
         pending=bool(status.pending),
-        unscored=bool(status.unscored) or not await _is_scored(opened),
+        unscored=bool(status.unscored) or (opened.judging is not None and not await _is_scored(opened)),
         to_judge=array("q", [draw.request_id for draw in status.to_judge]),
     )
 

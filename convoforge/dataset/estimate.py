@@ -149,6 +149,9 @@ def estimate(
         online, batch = online + judge.online, batch + judge.batch if batch and judge.batch else None
     requests = total * factors[1]
     seconds, limited_by = _seconds(plan, known, draws, factors[1])
+    limits = plan.spec.limits
+    if judge is not None:  # it is asked after each round, under limits of its own that are as wide
+        seconds += judge.requests / limits.max_requests / limits.pause_threshold * limits.window_seconds
     return Estimate(
         conversations=total,
         requests=ceil(requests - 1e-9),

@@ -16,11 +16,11 @@ EASY = {"rubric": "training", "min": dict.fromkeys(("persona", "emotion", "topic
 
 
 @pytest.fixture
-def held(project: Project, simulator: SimulatorControl, prefect_server: str) -> Project:
+def held(project: Project, simulator: SimulatorControl) -> Project:
     """A dataset without a judge, whose spec has one now."""
-    project.environment |= {"ANTHROPIC_BASE_URL": simulator.url, "PREFECT_API_URL": prefect_server}
+    project.environment["ANTHROPIC_BASE_URL"] = simulator.url
     project.spec("held", quality={"min_score": 1}, per_cell=8)
-    done = project.run("build", "held", "--simulate", "--json")
+    done = project.run("plan", "held", "--simulate", "--pilot", "64", "--json")
     assert done.code == 0, done.out + done.err
     return project
 

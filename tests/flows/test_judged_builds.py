@@ -98,6 +98,7 @@ def test_what_would_be_accepted_is_judged_once_and_the_judge_decides(judging: Pr
     assert count_asked(simulator) == judged
 
 
+@pytest.mark.long
 def test_an_answer_that_does_not_count_is_asked_for_once_more_and_then_marked(
     judging: Project, simulator: SimulatorControl
 ) -> None:
@@ -115,6 +116,7 @@ def test_an_answer_that_does_not_count_is_asked_for_once_more_and_then_marked(
     assert published(judging, "worse")["flags"].to_list() == [["judge"], ["judge"]]
 
 
+@pytest.mark.long
 def test_a_budget_holds_for_the_judge_too_and_the_next_build_goes_on(judging: Project) -> None:
     dear = {**PASSES_ALL, "judge": {**PASSES_ALL["judge"], "model": "claude-sonnet-5-5"}}  # one call may cost more than is left
     judging.spec("short", quality=dear, budget={"run_usd": 0.15}, limits={"max_requests": 100_000, "concurrency": 1})
@@ -128,6 +130,7 @@ def test_a_budget_holds_for_the_judge_too_and_the_next_build_goes_on(judging: Pr
     assert (rest["generated"], rest["accepted"], rest["unjudged"], rest["judged"]) == (0, 8, 0, ended["unjudged"])
 
 
+@pytest.mark.long
 def test_in_message_batches_the_judge_is_asked_in_message_batches(judging: Project, simulator: SimulatorControl) -> None:
     judging.spec("batched", quality=PASSES_ALL, mode="batch")
     built = run(judging, "build", "batched", "--simulate")
@@ -139,6 +142,7 @@ def test_in_message_batches_the_judge_is_asked_in_message_batches(judging: Proje
     assert (costs["batch"]["attempts"], costs["judge"]["attempts"]) == (16, 8)
 
 
+@pytest.mark.long
 def test_a_judge_that_lets_nothing_pass_stops_the_run(judging: Project, simulator: SimulatorControl) -> None:
     strict = {
         **JUDGED,
