@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from itertools import combinations
 from typing import Any
 
 from sqlalchemy import Connection, case, func, select
 
+from convoforge.ledger.signatures import read_near_pairs
 from convoforge.ledger.tables import generation_logs, runs
 from convoforge.planning.plan import Plan
+from convoforge.planning.quality import MIN_ALIKE
 from convoforge.planning.spec import AXES
 from convoforge.pricing import usd
 from convoforge.publish.report import LedgerFacts, RunCost
@@ -21,18 +23,31 @@ MAX_RUNS = 12
 """Maximum number of runs, the newest."""
 
 
-def read_ledger_facts(connection: Connection, plan: Plan, dataset_id: int) -> LedgerFacts:
-    """The facts of a dataset under a plan."""
+def read_ledger_facts(connection: Connection, plan: Plan, dataset_id: int, accepted: Iterable[int]) -> LedgerFacts:
+    """The facts of a dataset under a plan. `accepted` are the requests whose conversations a version holds."""
     logs = generation_logs.c
     tenths = case((logs.status == "succeeded", case((logs.batch_id.is_(None), logs.latency_ms // 100))))
-    query = select(tenths, func.count(), func.sum(logs.cost_pico)).where(logs.dataset_id == dataset_id).group_by(tenths)
-    took = [(tenth, count, int(cost)) for tenth, count, cost in connection.execute(query)]
+    query = select(logs.purpose, tenths, func.count(), func.sum(logs.cost_pico)).where(logs.dataset_id == dataset_id)
+    took = [(*kind, int(cost)) for *kind, cost in connection.execute(query.group_by(logs.purpose, tenths))]
     return LedgerFacts(
         planned={axes: _count_planned(plan, axes) for axes in combinations(AXES, 2)},
         runs=_read_runs(connection, dataset_id),
-        latencies={tenth: count for tenth, count, _ in took if tenth is not None},
-        spent_usd=usd(sum(cost for _, _, cost in took)),
+        latencies={tenth: count for purpose, tenth, count, _ in took if purpose == "conversation" and tenth is not None},
+        spent_usd=usd(sum(cost for *_, cost in took)),
+        judged_usd=usd(sum(cost for purpose, *_, cost in took if purpose == "judge")),
+        alike=_read_alike(connection, dataset_id, accepted) if plan.spec.quality.near_duplicates else None,
     )
+
+
+def _read_alike(connection: Connection, dataset_id: int, accepted: Iterable[int]) -> Mapping[int, int]:
+    pairs = [pair for pair in read_near_pairs(connection, dataset_id, MIN_ALIKE) if pair.dataset == dataset_id]
+    resembling = {pair.request_id for pair in pairs}
+    held = {request for request in accepted if request in resembling}
+    nearest: dict[int, float] = {}
+    for pair in pairs:
+        if pair.request_id in held and pair.other_id in held:
+            nearest[pair.request_id] = max(pair.similarity, nearest.get(pair.request_id, 0.0))
+    return Counter(int(100 * similarity + 1e-6) for similarity in nearest.values())
 
 
 def _count_planned(plan: Plan, axes: tuple[str, str]) -> Mapping[tuple[str, str], int]:

@@ -91,7 +91,7 @@ def publish_dataset(
                 _rows(ledger, chosen.revise, why, {}, group_by, key), _refused_rows(ledger, chosen.refused, group_by)
             ),
             reasons=lambda: ledger.read(read_reasons, of_dataset(dataset_id)),
-            facts=lambda: ledger.read(read_ledger_facts, plan, dataset_id),
+            facts=lambda: ledger.read(read_ledger_facts, plan, dataset_id, chosen.accepted),
             reserve=lambda: ledger.write(reserve_version, dataset_id, run_id, now()),
             fingerprint=chosen.fingerprint,
             scorers=Rubric.of(plan.spec, plan.library).version,

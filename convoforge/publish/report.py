@@ -18,6 +18,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from convoforge.planning.quality import MIN_ALIKE
 from convoforge.pricing import dollars
 from convoforge.printable import printable
 from convoforge.publish.left_out import Gate, list_gates
@@ -50,12 +51,16 @@ class RunCost:
 @dataclass(frozen=True, slots=True)
 class LedgerFacts:
     """What the ledger adds to a report. `planned`: two axes → a value of each → conversations wanted. `latencies`: tenths of a second →
-    answers, without those of message batches. `spent_usd` is all that calls of the dataset have cost, whatever came of them."""
+    answers, without those of message batches and judges. `spent_usd` is all that calls of the dataset have cost, whatever came of them;
+    `judged_usd` is the judge's part of it. `alike`: percent that a conversation has in common with its nearest neighbor → conversations,
+    of those that have one worth naming; None where they were not compared."""
 
     planned: Mapping[tuple[str, str], Mapping[tuple[str, str], int]] = field(default_factory=dict)
     runs: Sequence[RunCost] = ()
     latencies: Mapping[int, int] = field(default_factory=dict)
     spent_usd: Decimal | None = None
+    judged_usd: Decimal = Decimal(0)
+    alike: Mapping[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +124,10 @@ def render(manifest: Manifest, measures: Measures, insight: Insight, facts: Ledg
         turns=measures.turns,
         scores=_chart_scores(measures),
         latencies=_chart_latencies(facts.latencies),
+        alike=Histogram("similarity", "percent", _bin(facts.alike, 1), {}) if facts.alike else None,
         points=_list_points(measures),
         conversations=shown,
-        limits={"turns": MAX_TURNS, "characters": MAX_TURN_CHARACTERS, "group": GROUP},
+        limits={"turns": MAX_TURNS, "characters": MAX_TURN_CHARACTERS, "group": GROUP, "alike": MIN_ALIKE},
     )
     return text
 

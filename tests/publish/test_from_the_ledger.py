@@ -15,7 +15,7 @@ from typing import Any
 import polars as pl
 import pytest
 from publish.conftest import files_of_at_most
-from sqlalchemy import select, update
+from sqlalchemy import insert, select, update
 
 from convoforge.dataset.ledger_facts import read_ledger_facts
 from convoforge.dataset.release import publish_dataset
@@ -26,7 +26,7 @@ from convoforge.ledger import Ledger
 from convoforge.ledger.attempts import Intent, finish_attempts, start_attempts
 from convoforge.ledger.requests import register_draws
 from convoforge.ledger.runs import begin_run, ensure_dataset, keep_report
-from convoforge.ledger.tables import answers
+from convoforge.ledger.tables import answers, near_pairs
 from convoforge.models import Reply, Usage
 from convoforge.planning.plan import Plan, make_plan
 from convoforge.planning.spec import DatasetSpec
@@ -152,11 +152,14 @@ def test_the_report_tells_what_runs_were_expected_to_cost_and_how_long_calls_too
     )
     for number in range(2):
         without_system.answer(number, turns(number))
-    facts = ledger.read(read_ledger_facts, without_system.plan, without_system.dataset)
+    pairs = [{"request_id": one, "other_id": other, "similarity": alike} for one, other, alike in ((2, 1, 0.47), (2, 9, 0.9))]
+    ledger.write(lambda connection: connection.execute(insert(near_pairs), pairs) and None)
+    facts = ledger.read(read_ledger_facts, without_system.plan, without_system.dataset, (1, 2))
     [run] = facts.runs
     assert (run.run_id, run.answers, run.expected) == ("r", 2, (Decimal(7), Decimal(8), Decimal(9)))
     assert run.actual == facts.spent_usd == 2 * Decimal("0.0022")
     assert facts.latencies == {0: 2}
+    assert facts.alike == {47: 2}
     assert facts.planned["persona", "topic"] == {("Anxious Investor", "topic 0"): 1, ("Anxious Investor", "topic 1"): 1}
     assert "Estimate against actual" in (without_system.publish().path / "report.html").read_text()
 

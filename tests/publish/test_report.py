@@ -157,6 +157,17 @@ def test_cost_estimate_and_latency_are_those_of_the_ledger(dataset: Any) -> None
         assert told in re.sub(r"\n\s*", "", text), told
 
 
+def test_nearest_neighbors_and_the_judge_are_told_where_the_ledger_knows_of_them(dataset: Any) -> None:
+    facts = LedgerFacts(alike={47: 2, 50: 1}, judged_usd=Decimal("0.20"), spent_usd=Decimal("0.50"))
+    text = re.sub(r"\s+", " ", page_of(dataset.publish(make_rows(10, cost_usd=Decimal("0.03")), facts=lambda: facts)).text)
+    assert (
+        "7 of 10 conversations have no other one of this version that is alike to 40% or more, by runs of five words. The chart shows the other 3."
+        in text
+    )
+    assert "the judge $0.20" in text.replace("judge$", "judge $")
+    assert "Nearest neighbors" not in page_of(dataset.publish(make_rows(9))).text
+
+
 def test_the_next_version_compares_itself_with_the_one_before(dataset: Any) -> None:
     dataset.publish(make_rows(40))
     alike = [make_row(n, conversation=talk("The same words?", "The same answer.")) for n in range(40)]
