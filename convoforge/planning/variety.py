@@ -6,13 +6,18 @@ A hash of the cell alone, which is what is left beyond `MAX_EVEN` cells, uses so
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from itertools import chain
 
 from convoforge.planning.grid import Values
 from convoforge.planning.sampling import digest
 
 MAX_EVEN = 50_000
 """Maximum number of a dataset's cells whose lines are chosen so: a second of work. Among more, chance is even enough."""
+
+FEW = 8
+"""Number of a template's cells up to which each has its own positions: so few cannot be even, and keep the prompts they always had."""
 
 
 def find_start(persona: str, emotion: str, topic: str, tier: str, name: str) -> int:
@@ -21,10 +26,11 @@ def find_start(persona: str, emotion: str, topic: str, tier: str, name: str) -> 
 
 
 def pick_lines(
-    cells: Iterable[Values], sizes: Mapping[str, Mapping[str, int]], taken: Iterable[tuple[Values, str]]
+    cells: Collection[Values], sizes: Mapping[str, Mapping[str, int]], taken: Collection[tuple[Values, str]]
 ) -> Iterator[str]:
     """Yield the lines of each cell, by their positions in the lists: ``3 0 7``. `sizes` are the sizes of each template's lists by name,
     `taken` are the cells that have lines already. Of lines that were used equally often it is the first from a cell's own on."""
+    numbers = Counter(values[-1] for values in chain(cells, (values for values, _ in taken)))
     used: dict[tuple[str, int, int, str], list[int]] = {}
 
     def find_counts(values: Values, at: int, size: int) -> list[list[int]]:
@@ -41,7 +47,8 @@ def pick_lines(
             *shared, whole = find_counts(values, at, size)
             totals = [*zip(whole, map(sum, zip(*shared, strict=True)), strict=True)]
             first, least = find_start(*values[:4], name) % size, min(totals)
-            chosen.append(next(line for line in (*range(first, size), *range(first)) if totals[line] == least))
+            even = (line for line in (*range(first, size), *range(first)) if totals[line] == least)
+            chosen.append(first if numbers[values[-1]] <= FEW else next(even))
             for counts in (*shared, whole):
                 counts[chosen[-1]] += 1
         yield " ".join(map(str, chosen))
