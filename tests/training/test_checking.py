@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -201,3 +202,15 @@ def test_a_template_that_is_none_and_a_tokenizer_that_is_none(published: Publish
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(ConfigError, match="cannot be read as a tokenizer"):
         check(version, tokenizer=str(tmp_path))
+
+
+def test_a_name_is_looked_up_in_the_local_cache(
+    published: Publish, tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = tmp_path / "models--somebody--model"
+    shutil.copytree(tokenizer, held / "snapshots" / "abc")
+    (held / "refs").mkdir()
+    (held / "refs" / "main").write_text("abc")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    found = check(published(make_talks(24)), tokenizer="somebody/model")
+    assert said(found, "chat template") == [("good", "the template of somebody/model keeps every turn, in its order")]
