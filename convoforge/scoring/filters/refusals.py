@@ -16,7 +16,7 @@ from convoforge.scoring.contract import KEEP, FilterVerdict, ScoringContext, sco
 from convoforge.scoring.filters.grammar import find_phrase
 from convoforge.scoring.text import ReadTurn, list_words, read_turns
 
-_LONGEST = 200
+_LONGEST = 110
 """Maximum number of characters of a turn that offers nothing: whoever says more, says something."""
 
 _DECLINES = re.compile(
@@ -24,7 +24,7 @@ _DECLINES = re.compile(
     r"regret|uneasy|uncomfortable|inappropriate|beyond|outside|against|pass|leave|have to stop|out of|overstepping|elsewhere|silent|choosing|say no|must ask))\b"
     r"|\b(?:this|that|such|requests?|questions?|answering|helping|providing|answer|decision)\b(?![^.!?]*\byou (?:need|have|don't|must|should))[^.!?]{0,40}?(?:n't|\b(?:not|never|no|cannot|"
     r"beyond|inappropriate|unavailable|against|declined|outside|cross a line))\b(?! (?:a |an )?(?:\w+ )?(?:stupid|silly|bad|easy|simple|quick|expensive|sold))"
-    r"|^\W*(?:no|nah|sorry|can't|unable|not|kindly refrain|without wanting)\b|\b(?:a no|stays no|no thank you)\b"
+    r"|^\W*(?:no|nah|sorry|can't|unable|not|kindly refrain|without wanting)\b|\b(?:stays no|no thank you)\b"
     r"|\b(?:it|that)(?:'s| is| was| would)?(?: not|n't)?\b[^.!?]{0,30}\b(?:for me to|of me to|none of my|my (?:job|place) to|(?:our|my) practice not|something (?:that )?(?:i|we) (?:help|talk|do|answer|discuss))\b"
 )
 _MATTER = re.compile(
@@ -32,12 +32,12 @@ _MATTER = re.compile(
     r"respond\w*|reply|replies|specifics|details|reasons|this one|that one|topics?|subjects?|matters?|questions?|requests?|queries|inquir\w+|service|remit|unanswered|"
     r"my place|my job|business|engage|involved|influence|part in|weigh|touching|g(?:et|o|oing)(?: further)? (?:there|into|with you)|do that for you|do (?:tax|sums|them)|doing sums|position on|"
     r"problems|plan for that|your (?:budget|debts|plan|taxes)|calculate that|use to you|deal with|tell(?:s|ing)? (?:you|people)|willing|permitted|not going to|that sort of|"
-    r"look that up|ask(?:ing)? me|somebody else|someone else|elsewhere|line for me|adviser|no thank|stays no|a no|to pass|think i will|not going to)\b"
+    r"look that up|ask(?:ing)? me|somebody else|someone else|elsewhere|line for me|adviser|no thank|stays no|to pass|think i will|not going to)\b"
 )
 _SENDS_AWAY = re.compile(
     r"\b(?:ask|find|try|see|consult|contact|speak to|talk to|go to)(?:ed)? (?:[\w-]+ ){0,3}(?:else|another adviser|in person|instead of asking me|who cares)\b|\btake (?:this|that|it|your \w+) elsewhere\b|"
     r"\b(?:do|look|find|figure|work|sort)\b[^.!?]{0,16}\b(?:your own homework|yourself|on your own)\b|\b(?:stop asking|(?:don't|do not|not to) ask me|refrain from asking)\b|\bsettle without me\b|"
-    r"\btalk about (?:something|the weather|other)\b|\bthere are (?:websites|better people|others)\b|\bdesk$|\bfrom (?:me|this desk)\.?$|\bturn down your request\b|\bsteer clear of that\b|\bdecline politely\b"
+    r"\btalk about (?:something|the weather|other)\b|\bthere are (?:websites|better people|others)\b|\bdesk$|\b(?:answer|word|advice|comment|opinion)\b[^.!?]{0,30} from (?:me|this desk)\b|\bturn down your request\b|\bsteer clear of that\b|\bdecline politely\b"
 )
 _OFFERS = re.compile(
     r"(?:^|[\s,:])'\w|\d|[$€£\"“?%]|\b(?:tell|send|read|show|give|bring|write|write down|let) (?:me|us|them|it|down|him|her|to)\b|\blet's (?!just say|not|talk about)|\b(?<!only )(?:you|i|we|they|he|she) can (?!not)|\byou could\b|"
