@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import get_context
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from convoforge.models import Conversation
 from convoforge.planning.spec import DatasetSpec
 from convoforge.planning.templates import Library
 from convoforge.scoring import Rubric, Scored, ScoringContext, content_hash
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ProcessPoolExecutor
 
 MANY = 10_000
 """Number of conversations from which on two processes score: they take two seconds to start."""
@@ -36,6 +38,9 @@ def open_scoring(spec: DatasetSpec, library: Library, count: int) -> Iterator[Ca
         rubric = Rubric.of(spec, library)
         yield lambda chunks: (_score(rubric, chunk) for chunk in chunks)
         return
+    from concurrent.futures import ProcessPoolExecutor  # a plan need not wait for them
+    from multiprocessing import get_context
+
     with ProcessPoolExecutor(_PROCESSES, get_context("spawn"), _start, (spec, library.folder)) as pool:
         yield lambda chunks: _score_apart(pool, chunks)
 
