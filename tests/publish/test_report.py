@@ -80,6 +80,7 @@ def test_it_is_one_file_that_reaches_nothing_and_runs_nothing(dataset: Any) -> N
     assert "url(" not in (published.path / "report.html").read_text() and "@import" not in page.text
 
 
+@pytest.mark.long
 def test_a_browser_shows_a_script_and_runs_none(dataset: Any) -> None:
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     if (chromium := shutil.which("chromium")) is None:
