@@ -18,6 +18,7 @@ from convoforge.models import Conversation, Provider, Status, Turn
 from convoforge.planning.plan import Plan
 from convoforge.planning.spec import DatasetSpec
 from convoforge.planning.templates import Library
+from convoforge.scoring import Rubric
 from convoforge.scoring.similarity import SIGNATURE_VERSION, sign
 from convoforge.settings import ROOT
 
@@ -54,6 +55,8 @@ class Dataset:
         ask = read_status(self.ledger, plan, dataset).to_request[:limit]
         cells = {cell.key: cell for cell in plan.cells}
 
+        rubric = Rubric.of(spec, LIBRARY).version
+
         def write(connection: Any) -> None:
             first = connection.execute(select(requests.c.id).order_by(requests.c.id.desc()).limit(1)).scalar() or 0
             held, logs, answered = [], [], []
@@ -77,7 +80,7 @@ class Dataset:
                         "template_version": "1",
                         "temperature_applied": False,
                         "generated_at": NOW,
-                        "rubric": "turns=1,length=1,structure=1",
+                        "rubric": rubric,
                         "score": 9,
                         "content_hash": f"{number:064x}",
                     }
