@@ -172,16 +172,14 @@ def test_a_value_taken_out_of_a_whole_product_is_told_once(dataset: Dataset) -> 
 
 
 def test_plan_says_what_a_change_strands(project: Project) -> None:
-    project.spec(
-        "small", axes={"persona": ["A", "B"], "emotion": ["Fear", "Calm"], "topic": ["x", "y"], "tier": ["template"]}, sample=6
-    )
+    axes = {"persona": ["A", "B"], "emotion": ["Fear", "Calm"], "topic": ["x", "y"], "tier": ["template"]}
+    unfiltered = {"filters": []}  # recorded conversations have no turns, and another persona is another brief to be filtered by
+    project.spec("small", axes=axes, sample=6, quality=unfiltered)
     spec = load_spec("small", project.folder / "configs")
     with Ledger(f"sqlite:///{project.data / 'ledger.db'}") as ledger:
         Dataset(ledger, "simulator").build(spec)
     assert project.run("plan", "small", "--simulate", "--json").last["stranded"] == 0
-    project.spec(
-        "small", axes={"persona": ["B"], "emotion": ["Fear", "Calm"], "topic": ["x", "y"], "tier": ["template"]}, sample=4
-    )
+    project.spec("small", axes={**axes, "persona": ["B"]}, sample=4, quality=unfiltered)
     seen = project.run("plan", "small", "--simulate", "--json").last
     assert (seen["accepted"], seen["stranded"], seen["stranded_cost_usd"]) == (3, 3, "0.03")
     text = project.run("plan", "small", "--simulate").out
