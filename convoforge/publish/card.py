@@ -102,7 +102,7 @@ def _loading(manifest: Manifest, measures: Measures, address: str) -> str:
     first = next(iter(manifest.splits))
     models = ", ".join(code(model) for model in sorted(measures.coverage["model"]))
     return (
-        f"{manifest.rows:,} conversations written by {models} ({manifest.provider}), "
+        f"{manifest.rows:,} conversations {manifest.authorship} {models}, "
         f"published {manifest.created_at:%Y-%m-%d %H:%M} UTC.\n\n"
         f"{fenced(loading(address, first, first), 'python')}\n\n"
         f"{_STORED if '://' in address else ''}"

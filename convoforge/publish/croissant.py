@@ -65,14 +65,14 @@ _TYPES = (
 
 def render(manifest: Manifest) -> str:
     """The whole description: each split is a set of files, and a set of records with a field for each column."""
-    simulated = " by a local simulator: not to be trained on" if manifest.provider == "simulator" else ""
+    warning = ": not to be trained on" if manifest.provider == "simulator" else ""
     described = {
         "@context": _CONTEXT,
         "@type": "sc:Dataset",
         "conformsTo": "http://mlcommons.org/croissant/1.0",
         "name": manifest.config_name,
         "alternateName": pretty_name(manifest),
-        "description": f"{manifest.rows:,} synthetic conversations, written by {manifest.lineage.model}{simulated}.",
+        "description": f"{manifest.rows:,} synthetic conversations, {manifest.authorship} {manifest.lineage.model}{warning}.",
         "version": f"{manifest.version}.0.0",
         "datePublished": f"{manifest.created_at:%Y-%m-%d}",
         "inLanguage": [*manifest.recipe.languages],

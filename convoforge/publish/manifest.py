@@ -98,6 +98,11 @@ class Manifest(Frozen):
     lineage: Lineage
     diversity: Diversity | None = None
 
+    @property
+    def authorship(self) -> str:
+        """What goes before the names of models: no model wrote what is simulated."""
+        return "made up by a local simulator in the place of" if self.provider == "simulator" else "written by"
+
 
 def describe(folder: Path, pattern: str) -> tuple[File, ...]:
     """The files in `folder` whose paths match, in the order of their paths."""

@@ -103,7 +103,11 @@ def test_simulated_data_says_so_before_anything_else(dataset: Any, make_rows: Ro
     lineage = Lineage(
         run_id="r", spec_sha256="5", spec_text="", provider="simulator", model="claude-sonnet-5-5", package_version="0.1.0"
     )
-    simulated = card_of(dataset.publish(make_rows(24, provider="simulator"), lineage=lineage))
+    published = dataset.publish(make_rows(24, provider="simulator"), lineage=lineage)
+    simulated = card_of(published)
+    for name in ("README.md", "report.html", "croissant.json"):  # no model is said to have written it
+        text = (published.path / name).read_text()
+        assert "made up by a local simulator in the place of" in text and "written by" not in text, name
     assert simulated.split("\n\n")[2].startswith("> # ⚠ SIMULATED DATA")
     assert "- simulated\n" in simulated and "pretty_name: Advice (simulated)\n" in simulated
     assert "SIMULATED" not in card_of(dataset.publish(make_rows(24)))
