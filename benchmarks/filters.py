@@ -1,4 +1,4 @@
-"""Precision and recall of the filters on the labelled set, and their time: `python -m benchmarks filters`."""
+"""Precision and recall of the filters on the labelled set, and their time: `python -m benchmarks.filters`."""
 
 from __future__ import annotations
 
