@@ -8,18 +8,17 @@ from collections.abc import Collection
 from html import escape
 
 from convoforge.planning.plan import Cell, Plan
+from convoforge.planning.spec import AXES
 
 MAX_VALUES = 30
 """Maximum number of values of an axis in the picture."""
-
-_AXES = ("persona", "emotion", "topic", "tier")
 
 
 def draw_coverage(plan: Plan, accepted: Collection[str]) -> str:
     """A picture of the share of a plan that is accepted, by the two axes with the most values: SVG, as the address of an image. `accepted`
     are the keys of cells, once for each conversation."""
-    values = {axis: list(dict.fromkeys(str(getattr(cell, axis)) for cell in plan.cells)) for axis in _AXES}
-    across, down = sorted(_AXES, key=lambda axis: -len(values[axis]))[:2]
+    values = {axis: list(dict.fromkeys(str(getattr(cell, axis)) for cell in plan.cells)) for axis in AXES}
+    across, down = sorted(AXES, key=lambda axis: -len(values[axis]))[:2]
     columns, rows = values[across][:MAX_VALUES], values[down][:MAX_VALUES]
     cells = {cell.key: cell for cell in plan.cells}
 

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 from shlex import quote
-from typing import Annotated, Literal
+from typing import Annotated
 
 from cyclopts import Parameter
 
 from convoforge.cli.console import facts, out, print_json, show_progress
 from convoforge.cli.parameters import DONE, AsJson, Simulated, VersionNumber
 from convoforge.settings import Settings
+from convoforge.training.formats import FORMATS, ExportTarget
 
 
 def export(
     dataset: Annotated[str, Parameter(help="The name of a dataset.")],
     /,
     *,
-    to: Annotated[Literal["sharegpt", "alpaca", "openai", "llamafactory", "axolotl"], Parameter(help="The format.")],
+    to: Annotated[ExportTarget, Parameter(help="The format.")],
     number: VersionNumber = None,
     folder: Annotated[Path | None, Parameter(name="--out", help="Folder to make. Without it: one in the data folder.")] = None,
     overwrite: Annotated[bool, Parameter(negative="", help="Replace an earlier export that is there.")] = False,
@@ -27,7 +28,6 @@ def export(
     """Write a JSONL file for each split, and what loads them in the trainer that is meant; print where, and how to use it."""
     from convoforge.publish.reading import find_published
     from convoforge.training.export import Export, choose_folder
-    from convoforge.training.formats import FORMATS
 
     published = find_published(Settings().data_dir, dataset, simulated=simulated, number=number)
     path = choose_folder(published, to, folder)

@@ -27,6 +27,7 @@ from convoforge.ledger.signatures import mark_published
 from convoforge.models import Provider, Status
 from convoforge.planning.keys import conversation_id, draw_key
 from convoforge.planning.plan import Plan
+from convoforge.planning.spec import AXES
 from convoforge.pricing import usd
 from convoforge.publish import GROUP_KEYS, Layout, Lineage, Published, PublishedRow, check_store, group_key, outline, publish
 from convoforge.scoring import Rubric
@@ -159,7 +160,7 @@ def _lineage(plan: Plan, chosen: _Chosen, stale: int, run_id: str | None, judge:
             "exhausted": summary.exhausted,
             "near_duplicates": sum(reason.startswith("near-duplicate") for _, reason in chosen.why),
         },
-        axes={axis: tuple(getattr(spec.axes, axis)) for axis in ("persona", "emotion", "topic", "tier")},
+        axes={axis: tuple(getattr(spec.axes, axis)) for axis in AXES},
         judge=judge,
     )
 

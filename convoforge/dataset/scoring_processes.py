@@ -9,13 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from convoforge.models import Conversation
 from convoforge.planning.spec import DatasetSpec
 from convoforge.planning.templates import Library
-from convoforge.scoring import Rubric, Scored, ScoringContext, content_hash
+from convoforge.scoring import Rubric, content_hash
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ProcessPoolExecutor
+
+    from convoforge.ledger.requests import Score, Unscored  # a process that scores needs no ledger
 
 MANY = 10_000
 """Number of conversations from which on two processes score: they take two seconds to start."""
@@ -24,15 +25,14 @@ _PROCESSES = 2
 _READY = 3
 """Number of chunks that wait for a process, at most: more of them would only lie in memory."""
 
-Unscored = Sequence[tuple[int, int, Conversation, ScoringContext]]
-Results = Sequence[tuple[int, int, Scored, str]]
-
 _rubrics: list[Rubric] = []
 """The rubric of a process of its own."""
 
 
 @contextmanager
-def open_scoring(spec: DatasetSpec, library: Library, count: int) -> Iterator[Callable[[Iterable[Unscored]], Iterator[Results]]]:
+def open_scoring(
+    spec: DatasetSpec, library: Library, count: int
+) -> Iterator[Callable[[Iterable[Sequence[Unscored]]], Iterator[Sequence[Score]]]]:
     """A function that scores chunks of conversations, `count` in all, and yields the results in their order."""
     if count < MANY or (os.cpu_count() or 1) < _PROCESSES:
         rubric = Rubric.of(spec, library)
@@ -45,8 +45,8 @@ def open_scoring(spec: DatasetSpec, library: Library, count: int) -> Iterator[Ca
         yield lambda chunks: _score_apart(pool, chunks)
 
 
-def _score_apart(pool: ProcessPoolExecutor, chunks: Iterable[Unscored]) -> Iterator[Results]:
-    waiting: deque[Future[Results]] = deque()
+def _score_apart(pool: ProcessPoolExecutor, chunks: Iterable[Sequence[Unscored]]) -> Iterator[Sequence[Score]]:
+    waiting: deque[Future[Sequence[Score]]] = deque()
     for chunk in chunks:
         waiting.append(pool.submit(_score_here, chunk))
         if len(waiting) > _READY:
@@ -59,11 +59,11 @@ def _start(spec: DatasetSpec, config_dir: Path) -> None:
     _rubrics.append(Rubric.of(spec, Library.at(config_dir)))
 
 
-def _score_here(chunk: Unscored) -> Results:
+def _score_here(chunk: Sequence[Unscored]) -> Sequence[Score]:
     return _score(_rubrics[-1], chunk)
 
 
-def _score(rubric: Rubric, chunk: Unscored) -> Results:
+def _score(rubric: Rubric, chunk: Sequence[Unscored]) -> Sequence[Score]:
     return [
         (request, attempt, rubric.score(conversation, context), content_hash(conversation))
         for request, attempt, conversation, context in chunk

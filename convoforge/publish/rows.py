@@ -20,6 +20,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 
 from convoforge.errors import GenerationValidationError
 from convoforge.models import Conversation, Provider, Quality, Scalar, Status
+from convoforge.printable import is_text
 from convoforge.publish.lengths import count_tokens
 
 _TEXT, _COUNT, _TOKENS = pa.string(), pa.int32(), pa.int64()  # what an API says of tokens has no bound of ours
@@ -177,15 +178,7 @@ def _flaw(row: PublishedRow, provider: Provider) -> str | None:
     if system is not None and (not system or system.isspace()):
         return "its system turn is empty"
     text = "".join([system or "", *contents, *required])
-    return None if text.isascii() or _encodes(text) else "it holds half a surrogate pair, which is no valid Unicode"
-
-
-def _encodes(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    return None if text.isascii() or is_text(text) else "it holds half a surrogate pair, which is no valid Unicode"
 
 
 _DERIVED: Mapping[str, Callable[[PublishedRow], object]] = {

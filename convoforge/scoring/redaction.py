@@ -38,7 +38,7 @@ _MONTHS = month_name[1:]
 _AFTER_IBAN = re.compile(r"(?:\s[A-Za-z]{1,4})+$")
 _NUMBER_IN_WORDS = re.compile(r"\d[\d\s()./+-]*\d|\d")
 
-Draw = Callable[[int], int]
+NextNumber = Callable[[int], int]
 """The next number of a value's hash, below the one given."""
 
 
@@ -104,16 +104,16 @@ def _write_pseudonym(kind: str, found: str, key: bytes) -> str:
     return _WRITERS.get(kind, _write_alike)(found, draw)
 
 
-def _write_alike(found: str, draw: Draw) -> str:
+def _write_alike(found: str, draw: NextNumber) -> str:
     """Another value of the same form: other digits, and other letters in words that hold digits."""
     return re.sub(r"(?=\S*\d)\S+", lambda word: re.sub(r"[A-Za-z\d]", lambda sign: _write_sign(sign[0], draw), word[0]), found)
 
 
-def _write_sign(sign: str, draw: Draw) -> str:
+def _write_sign(sign: str, draw: NextNumber) -> str:
     return str(draw(10)) if sign.isdigit() else (chr(ord("a") + draw(6)) if sign.islower() else chr(ord("A") + draw(6)))
 
 
-def _write_date(found: str, draw: Draw) -> str:
+def _write_date(found: str, draw: NextNumber) -> str:
     months = re.compile(rf"\b(?:{'|'.join(month[:3] for month in _MONTHS)})[a-z]*", re.IGNORECASE)
     other = months.sub(lambda _: _MONTHS[draw(12)], found)
     return re.sub(
@@ -121,7 +121,7 @@ def _write_date(found: str, draw: Draw) -> str:
     )
 
 
-def _write_phone(found: str, draw: Draw) -> str:
+def _write_phone(found: str, draw: NextNumber) -> str:
     number = f"({200 + draw(790)}) 555-01{draw(100):02}"
     digits = _NUMBER_IN_WORDS.search(found)
     return (
@@ -131,7 +131,7 @@ def _write_phone(found: str, draw: Draw) -> str:
     )
 
 
-def _break_check_digit(found: str, draw: Draw) -> str:
+def _break_check_digit(found: str, draw: NextNumber) -> str:
     """The same with other digits, of which the last is wrong: it is no card's and no account's."""
     digits = [draw(10) for sign in found if sign.isdigit()]
     doubled = [sum(divmod(digit * (2 - place % 2), 10)) for place, digit in enumerate(reversed(digits), 1)]
@@ -141,7 +141,7 @@ def _break_check_digit(found: str, draw: Draw) -> str:
     return "".join(str(next(other)) if sign.isdigit() else sign for sign in found)
 
 
-_WRITERS: Mapping[str, Callable[[str, Draw], str]] = {
+_WRITERS: Mapping[str, Callable[[str, NextNumber], str]] = {
     "an e-mail address": lambda _found, draw: f"mail{draw(10**6):06}@example.com",
     "a web address": lambda _found, draw: f"https://www.example.com/{draw(16**6):06x}",
     "a phone number": _write_phone,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-TurnDict = dict[str, str]
-
 REFUSALS = (
     "I'm sorry, but I can't help with that request.",
     "I am unable to give advice on this. Please consult a licensed professional instead.",
@@ -15,7 +13,7 @@ ASIDES = (
 ENDINGS = ("<|im_end|>", "[insert the client's name]", "Ã¼ber â€” 10 â‚¬", "Reach me at maria.keller@gmail.com.")
 
 
-def spoil_turn(turns: list[TurnDict], seed: int) -> None:
+def spoil_turn(turns: list[dict[str, str]], seed: int) -> None:
     """Puts one fault into one of the assistant's turns; which, the seed decides."""
     said = [turn for turn in turns if turn["role"] == "assistant"]
     turn = said[seed // 16 % len(said)]

@@ -15,13 +15,13 @@ from convoforge.publish.layout import version_name
 from convoforge.publish.lengths import recommend_length
 from convoforge.publish.reading import PublishedVersion
 from convoforge.settings import ObjectFolder
-from convoforge.training.formats import FORMATS, Target
+from convoforge.training.formats import FORMATS, ExportTarget
 
 NOTE = "export.json"
 """What an exported folder says about itself. Only a folder that holds one is ever replaced."""
 
 
-def choose_folder(published: PublishedVersion, target: Target, out: Path | None) -> Path:
+def choose_folder(published: PublishedVersion, target: ExportTarget, out: Path | None) -> Path:
     """Where an export goes: `out`, or a folder for version and format in the data folder. Raises ConfigError where that is no local one."""
     if out is not None:
         return out.expanduser().absolute()
@@ -39,7 +39,7 @@ class Export:
     Raises ConfigError where the folder is there already, unless it is an export and is to be replaced (`overwrite`).
     """
 
-    def __init__(self, published: PublishedVersion, target: Target, folder: Path, *, overwrite: bool) -> None:
+    def __init__(self, published: PublishedVersion, target: ExportTarget, folder: Path, *, overwrite: bool) -> None:
         self._published = published
         self._target = target
         self._folder = folder

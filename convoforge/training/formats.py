@@ -6,11 +6,12 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from convoforge.training.chat_template import Messages
+if TYPE_CHECKING:
+    from convoforge.training.chat_template import Messages  # imports Jinja; the command line needs the names of formats alone
 
-Target = Literal["sharegpt", "alpaca", "openai", "llamafactory", "axolotl"]
+ExportTarget = Literal["sharegpt", "alpaca", "openai", "llamafactory", "axolotl"]
 
 _SHAREGPT = {"system": "system", "user": "human", "assistant": "gpt"}
 
@@ -113,7 +114,7 @@ def _write_yaml(config: Mapping[str, Any], *, drop: Sequence[str]) -> str:
     return yaml.safe_dump(kept, sort_keys=False)
 
 
-FORMATS: Mapping[Target, ExportFormat] = {
+FORMATS: Mapping[ExportTarget, ExportFormat] = {
     "sharegpt": ExportFormat(_to_sharegpt, _load_sharegpt, "python load.py, or a LLaMA-Factory run with dataset_dir: ."),
     "alpaca": ExportFormat(_to_alpaca, _load_alpaca, "python load.py, or a LLaMA-Factory run with dataset_dir: ."),
     "openai": ExportFormat(_to_messages, _load_openai, "python upload.py"),

@@ -16,7 +16,7 @@ from training import read_replies
 
 from convoforge.publish.reading import find_published
 from convoforge.training.export import Export
-from convoforge.training.formats import Target
+from convoforge.training.formats import ExportTarget
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -90,7 +90,9 @@ def test_the_versions_that_are_installed_are_those_of_the_readme() -> None:
 
 
 @pytest.mark.parametrize("target", ["llamafactory", "sharegpt", "alpaca"])
-def test_llamafactory_teaches_the_same_from_an_export(target: Target, published: Path, chat_model: Path, tmp_path: Path) -> None:
+def test_llamafactory_teaches_the_same_from_an_export(
+    target: ExportTarget, published: Path, chat_model: Path, tmp_path: Path
+) -> None:
     folder = export_to(target, published, tmp_path / target)
     own = folder / "train.yaml"
     wishes = {
@@ -115,7 +117,7 @@ def test_axolotl_teaches_the_same_from_an_export(published: Path, chat_model: Pa
         assert sorted(found[split]) == sorted(taught(published, split, "<|im_end|>"))
 
 
-def export_to(target: Target, published: Path, folder: Path) -> Path:
+def export_to(target: ExportTarget, published: Path, folder: Path) -> Path:
     """The published version as files of another format."""
     version = find_published(published.parents[2], published.parent.name, simulated=True)
     assert [*Export(version, target, folder, overwrite=False).run()]

@@ -16,12 +16,12 @@ from training import make_talks
 from convoforge.errors import ConfigError, ConvoforgeError
 from convoforge.publish.reading import PublishedVersion
 from convoforge.training.export import Export, choose_folder
-from convoforge.training.formats import FORMATS, Target
+from convoforge.training.formats import FORMATS, ExportTarget
 
 Publish = Callable[..., PublishedVersion]
 
 
-def export(published: PublishedVersion, target: Target, *, out: Path | None = None, overwrite: bool = False) -> Path:
+def export(published: PublishedVersion, target: ExportTarget, *, out: Path | None = None, overwrite: bool = False) -> Path:
     folder = choose_folder(published, target, out)
     assert [*Export(published, target, folder, overwrite=overwrite).run()][-1] == published.manifest.rows
     return folder
@@ -38,7 +38,7 @@ def messages(published: PublishedVersion, split: str) -> list[list[dict[str, str
 
 @pytest.mark.parametrize("target", FORMATS)
 def test_every_row_is_in_the_file_of_its_split_and_datasets_loads_it(
-    published: Publish, target: Target, load: Callable[..., Any]
+    published: Publish, target: ExportTarget, load: Callable[..., Any]
 ) -> None:
     version = published(make_talks(24))
     folder = export(version, target)
@@ -110,7 +110,7 @@ def test_the_configurations_name_the_files_and_a_length_that_cuts_nothing(publis
 
 
 @pytest.mark.parametrize("target", FORMATS)
-def test_a_dataset_without_validation_asks_for_none(published: Publish, target: Target) -> None:
+def test_a_dataset_without_validation_asks_for_none(published: Publish, target: ExportTarget) -> None:
     folder = export(published(make_talks(3, persona="A", topic="B")), target)
     assert not any("validation" in path.read_text() or "eval_" in path.read_text() for path in folder.iterdir())
 

@@ -1,4 +1,4 @@
-"""Numbers that belong to a person, by their shapes and check digits: phones, cards, bank accounts, social security, IP addresses.
+"""Numbers that belong to a person, by their shapes and check digits: phones, cards, bank accounts, IP addresses.
 
 All of them read a text in lower case. An amount, a date, the number of an order or of a form is none.
 """
@@ -58,9 +58,6 @@ _CARD_WORD = re.compile(r"\b(?:cards?|visa|mastercard|amex|discover|digits|debit
 
 _IBAN = re.compile(r"\b[a-z]{2} ?\d{2}(?:[ -]?[a-z0-9]{1,4}){3,9}\b")
 _ROUTING = re.compile(r"(?<!\d)\d{9}(?!\d)")
-_SSN = re.compile(r"(?<![\w$.-])(?!000|666)\d{3}([ .\-–])(?!00)\d\d\1(?!0000)\d{4}(?![\w-]|\.\d)")
-_NINE = re.compile(r"(?<![\w$.,-])(?!000|666)\d{9}(?![\w-]|[.,]\d)|\b9\d\d[ -]\d\d[ -]\d{4}\b")
-_SOCIAL = re.compile(r"\b(?:social(?:'s)?|ssn|itin|tax ?(?:payer)? ?(?:id|number))\b")
 
 _IPV4 = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?!\w|\.\d)")
 _IPV6 = re.compile(r"(?<![\w:])(?:[0-9a-f]{0,4}:){2,7}[0-9a-f]{0,4}(?![\w:])")
@@ -166,13 +163,6 @@ def find_account(plain: str) -> bool:
 
         return any(rtn.is_valid(number) for number in _ROUTING.findall(plain))
     return False
-
-
-def find_social_security(plain: str) -> bool:
-    """Whether a social security number stands in a text: by its shape, or nine digits where the text speaks of one."""
-    if any(not _REFERENCE.search(before) for run, before in _list_runs(plain, _SSN) if run[0] != "9"):
-        return True
-    return bool(_SOCIAL.search(plain) and _NINE.search(plain))
 
 
 def find_ip_address(plain: str) -> bool:
