@@ -42,7 +42,7 @@ def score(rows: int) -> dict[str, Any]:
 
     def talk(number: int) -> Conversation:
         prompt = f"Persona: Investor {number % 97}\nEmotion: Fear\nTopic: {topics[number % 5]}\nTier: edge_case"
-        return Conversation(tuple(Turn(one["role"], one["content"]) for one in write_conversation(prompt, number)))  # type: ignore[arg-type]
+        return Conversation(tuple(Turn(one["role"], one["content"]) for one in write_conversation(prompt, number)))  # type: ignore[arg-type]  # the simulator's roles are text
 
     fill(rows, talk)
     plan = plan_rows(rows, filters=["default"])

@@ -72,7 +72,7 @@ def _put_in(turns: Sequence[dict[str, str]], item: dict[str, Any]) -> list[dict[
 
 
 def _conversation(turns: Sequence[dict[str, str]]) -> Conversation:
-    return Conversation(tuple(Turn(turn["role"], turn["text"]) for turn in turns))  # type: ignore[arg-type]
+    return Conversation(tuple(Turn(turn["role"], turn["text"]) for turn in turns))  # type: ignore[arg-type]  # YAML's roles are text
 
 
 def _context(given: dict[str, Any]) -> ScoringContext:

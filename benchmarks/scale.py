@@ -89,7 +89,7 @@ def publish(rows: int) -> dict[str, float]:
 def repeat(number: int) -> Conversation:
     """The same paragraph twelve times: as long as a real conversation, and made in no time."""
     said = _SAID.format(n=number)
-    return Conversation(tuple(Turn(("user", "assistant")[n % 2], f"{said} ({n})") for n in range(12)))  # type: ignore[arg-type]
+    return Conversation(tuple(Turn("assistant" if n % 2 else "user", f"{said} ({n})") for n in range(12)))
 
 
 def fill(rows: int, talk: Callable[[int], Conversation] = repeat) -> None:

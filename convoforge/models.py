@@ -48,7 +48,7 @@ def _text(value: Any) -> Any:
     if value is None:
         raise ValueError("nothing stands there: give a text")
     if isinstance(value, BareWord):
-        raise ValueError(f'{value} without quotes is true or false to some readers of YAML: write "{value}" in quotes')  # noqa: TRY004
+        raise ValueError(f'{value} without quotes is true or false to some readers of YAML: write "{value}" in quotes')  # noqa: TRY004 - pydantic passes on no TypeError
     if not isinstance(value, str | list | dict):
         raise ValueError(f"{shown(value)} is no text: put it in quotes if it was meant as one")  # noqa: TRY004 - pydantic passes on no TypeError
     return value
@@ -63,11 +63,11 @@ def _one_line(value: str) -> str:
 def _scalar(value: Any) -> Any:
     if isinstance(value, BareWord):
         truth = str(value.truth).lower()
-        raise ValueError(f'{value} without quotes is {truth} to some readers of YAML: write {truth}, or "{value}" in quotes')  # noqa: TRY004
+        raise ValueError(f'{value} without quotes is {truth} to some readers of YAML: write {truth}, or "{value}" in quotes')  # noqa: TRY004 - pydantic passes on no TypeError
     if isinstance(value, float) and value - value != 0:
         raise ValueError(f"{shown(value)} is no number to work with: give a finite one")
     if not isinstance(value, str | int | float):
-        raise ValueError(f"{shown(value)} is neither text, number nor true/false: was it to be in quotes?")  # noqa: TRY004
+        raise ValueError(f"{shown(value)} is neither text, number nor true/false: was it to be in quotes?")  # noqa: TRY004 - pydantic passes on no TypeError
     if isinstance(value, str) and not value.isascii() and value.encode(errors="replace").decode() != value:
         raise ValueError(f"{shown(value)} holds half a character: it cannot be written down")
     if isinstance(value, str) and len(value) > 2_000:

@@ -80,7 +80,7 @@ class BoundedProtocol(H11Protocol):
         self._alarm: asyncio.TimerHandle | None = None
         self._read_alarm: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it: of a stream
         super().connection_made(transport)
         if len(self.connections) > self.deadlines.connections:
             self.complaints.add(

@@ -275,18 +275,20 @@ class RequestGenerator:
     async def tidy(self) -> None:
         """Release the claims of requests that ended without an answer, and delete the rows of those never sent. Runs until cancelled."""
         while True:
-            await self._tidy_once([await self._unanswered.get()])
+            await self.tidy_once(await self._unanswered.get())
 
-    async def _tidy_once(self, ids: list[int]) -> None:
+    async def tidy_once(self, *ids: int) -> None:
+        """Do so for these requests and all that wait for it now."""
+        unanswered = [*ids]
         for _ in range(2):  # an intent being recorded when its caller left may become a call
             if in_flight := set(self._run_state.in_flight):
                 await asyncio.wait(in_flight)
         while not self._unanswered.empty():
-            ids.append(self._unanswered.get_nowait())
+            unanswered.append(self._unanswered.get_nowait())
         try:
-            await self._run.context.ledger.awrite(drop_unsent, self._run.context.owner, ids)
+            await self._run.context.ledger.awrite(drop_unsent, self._run.context.owner, unanswered)
         except LedgerError as error:  # they are deleted when the next generator opens
-            _LOG.warning("%d requests that were not answered could not be cleared away: %s", len(ids), error)
+            _LOG.warning("%d requests that were not answered could not be cleared away: %s", len(unanswered), error)
 
     async def find(self, name: str) -> tuple[ConversationRequest, str, Outcome | None] | None:
         """Find the request with this name or conversation id; returns it with its state in the ledger and its outcome."""
@@ -349,7 +351,7 @@ async def open_generator(
         finally:
             opened.stop("the generator was closed")
             await opened.drain(spec.retry.timeout_seconds + 5)
-            await opened._tidy_once([])  # noqa: SLF001 - what is left
+            await opened.tidy_once()
             await run.context.ledger.awrite(close_run, run.context.run_id, *_summary(run_state), datetime.now(UTC))
 
 

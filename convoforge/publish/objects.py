@@ -61,7 +61,7 @@ class ObjectVersions(Versions):
                 [f"{self._root}/{path}/{manifests.NAME}" for path in unread], None, None, on_error="raise"
             )
         self._manifests.update(zip(unread, texts, strict=True))
-        found = (trusted(self._data / path, self._manifests[path], lambda file: sizes.get(f"{path}/{file}")) for path in paths)  # noqa: B023
+        found = (trusted(self._data / path, self._manifests[path], lambda file: sizes.get(f"{path}/{file}")) for path in paths)  # noqa: B023 - called before the next turn of the loop
         return [version for version in found if version]
 
     @contextmanager

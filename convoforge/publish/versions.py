@@ -230,7 +230,7 @@ class LocalVersions(Versions):
         found = []
         for path in self._paths():
             try:
-                version = trusted(path, (path / manifests.NAME).read_bytes(), lambda file: (path / file).stat().st_size)  # noqa: B023
+                version = trusted(path, (path / manifests.NAME).read_bytes(), lambda file: (path / file).stat().st_size)  # noqa: B023 - called before the next turn of the loop
             except OSError:
                 continue
             if version:

@@ -84,7 +84,7 @@ class DuplicateLook:
 
     def see(self, row: TrainingRow) -> None:
         """Looks at one row."""
-        turns = tuple(Turn(one["role"], one["content"] or "") for one in row.messages if one["role"] != "system")  # type: ignore[arg-type]
+        turns = tuple(Turn(one["role"], one["content"] or "") for one in row.messages if one["role"] != "system")  # type: ignore[arg-type]  # text, in the files
         whole, opening = (bytes.fromhex(content_hash(Conversation(some)))[:16] for some in (turns, turns[:2]))
         where = f"{row.conversation_id} in {row.split}"
         if split := self._whole.get(whole):

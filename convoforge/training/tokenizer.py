@@ -29,7 +29,7 @@ class TrainingTokenizer:
 
     def encode(self, texts: Sequence[str]) -> Sequence[Any]:
         """An encoding (`ids`, `char_to_token`) for each text. Nothing is added before or after: a chat template has it."""
-        return self.tokenizer.encode_batch([*texts], add_special_tokens=False)  # type: ignore[no-any-return]
+        return self.tokenizer.encode_batch([*texts], add_special_tokens=False)  # type: ignore[no-any-return]  # it has no types
 
     def decode(self, encoding: Any) -> str:
         """The text of an encoding, control tokens included."""
