@@ -194,7 +194,7 @@ async def next_step(opened: BuildRun, left: int | None, tried: Collection[int], 
     status = await _status(opened)
     repeated = sum(one.reason.startswith("near-duplicate") for one in status.rejected)
     if opened.state.recent is not None and repeated and not status.unscored:
-        message = opened.state.recent.judge_run(len(status.accepted) - held, opened.generated, repeated)
+        message = opened.state.recent.check_whole_run(len(status.accepted) - held, opened.generated, repeated)
         if message is not None:
             opened.state.stop(message)
             return _NO_STEP

@@ -57,7 +57,7 @@ class RecentAnswers:
             f"hardly anything is accepted, {accepted} of the last {LOOK_BACK} answers: {_leading(self._reasons)}. {self._advice}"
         )
 
-    def judge_run(self, accepted: int, generated: int, repeated: int) -> str | None:
+    def check_whole_run(self, accepted: int, generated: int, repeated: int) -> str | None:
         """A message to stop a run with if too few of its answers were accepted, once near-duplicates are known: each round would bring
         more of them."""
         if generated < LOOK_BACK or 100 * accepted >= MIN_ACCEPTED * generated:

@@ -101,8 +101,8 @@ class TrainingChecker:
             *check_columns(self._published.read_schema()),
             *self._roles.list_findings(),
             *self._duplicates.list_findings(),
-            *self._judge_template(),
-            *self._judge_tokenizer(),
+            *self._check_template(),
+            *self._check_tokenizer(),
             check_length(
                 longest,
                 advised,
@@ -130,7 +130,7 @@ class TrainingChecker:
                 if found := pattern.search(content):
                     self._control.add(f"{found[0]} in turn {number} of {conversation_id}")
 
-    def _judge_template(self) -> Iterator[Finding]:
+    def _check_template(self) -> Iterator[Finding]:
         if self._template is None:
             if self._tokenizer is not None:
                 what = f"{self._tokenizer.name} brings none: 4 tokens a turn are added"
@@ -139,9 +139,9 @@ class TrainingChecker:
         if not self._faults:
             yield good("chat template", f"{self._template_name} keeps every turn, in its order")
         for fault, tally in self._faults.items():
-            yield tally.judge("chat template", "", f"{self._template_name}: {fault}", "train with another chat template")
+            yield tally.make_finding("chat template", "", f"{self._template_name}: {fault}", "train with another chat template")
 
-    def _judge_tokenizer(self) -> Iterator[Finding]:
+    def _check_tokenizer(self) -> Iterator[Finding]:
         if self._tokenizer is None:
             yield warning(
                 "tokenizer",
@@ -149,13 +149,13 @@ class TrainingChecker:
                 "name the model that you train: the option `tokenizer`",
             )
             return
-        yield self._control.judge(
+        yield self._control.make_finding(
             "control tokens",
             "no turn holds one",
             "turns that hold one",
             "the filter control_tokens drops such rows: build again",
         )
-        yield self._lossy.judge(
+        yield self._lossy.make_finding(
             "tokenizer",
             f"{self._tokenizer.name} gives back what it is given",
             f"{self._tokenizer.name} does not give back what it is given",

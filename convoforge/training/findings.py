@@ -34,7 +34,7 @@ class Tally:
         self.first = self.first or where
         self.count += 1
 
-    def judge(self, check: str, fine: str, fault: str, todo: str, *, only_warn: bool = False) -> Finding:
+    def make_finding(self, check: str, fine: str, fault: str, todo: str, *, only_warn: bool = False) -> Finding:
         """Good where nothing was met, else the fault with how often, and the first."""
         if not self.count:
             return good(check, fine)
@@ -57,7 +57,7 @@ class RoleLook:
         if not self._faults:
             yield good("roles", "user and assistant alternate, the assistant last, and nobody without a word")
         for fault, tally in self._faults.items():
-            yield tally.judge("roles", "", fault, "publish again with today's release, which refuses such rows")
+            yield tally.make_finding("roles", "", fault, "publish again with today's release, which refuses such rows")
 
     def _find_fault(self, row: TrainingRow) -> str | None:
         roles = [one.get("role") for one in row.messages]
@@ -98,7 +98,7 @@ class DuplicateLook:
 
     def list_findings(self) -> Iterator[Finding]:
         """What was found in all of them."""
-        yield self._twice.judge(
+        yield self._twice.make_finding(
             "duplicates",
             "no conversation stands twice in a split",
             "conversations that stand twice in a split",
@@ -110,7 +110,7 @@ class DuplicateLook:
             (self._opening, "conversations that begin with the two turns of one in another split"),
         )
         todo = "evaluate on rows that the model has not learned: build and publish again"
-        found = [tally.judge("leakage", "", fault, todo) for tally, fault in leaks if tally.count]
+        found = [tally.make_finding("leakage", "", fault, todo) for tally, fault in leaks if tally.count]
         yield from found or [good("leakage", "no conversation, split_group or first two turns are in two splits")]
 
 

@@ -82,10 +82,10 @@ def test_a_copy_of_what_was_accepted_is_no_accepted_one_in_the_progress_either()
     assert RunState().count_answer(Status.ACCEPTED, (), "ab" * 32) is Status.ACCEPTED
 
 
-def test_a_run_is_judged_as_a_whole_once_near_duplicates_are_known() -> None:
+def test_a_run_is_looked_at_as_a_whole_once_near_duplicates_are_known() -> None:
     recent = RecentAnswers("Look at them.")
-    assert recent.judge_run(0, LOOK_BACK - 1, 30) is None
-    assert recent.judge_run(20, 100, 80) is None
-    assert recent.judge_run(19, 100, 81) == (
+    assert recent.check_whole_run(0, LOOK_BACK - 1, 30) is None
+    assert recent.check_whole_run(20, 100, 80) is None
+    assert recent.check_whole_run(19, 100, 81) == (
         "hardly anything is accepted, 19 of the 100 answers of this run: 81 near-duplicates. Look at them."
     )
