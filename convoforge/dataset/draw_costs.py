@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -41,7 +42,21 @@ class DrawTokens:
     hits: float = 0.0
 
 
-def compute_cost(draw: DrawTokens, count: float, at: int, price: Price, hits: Decimal) -> Decimal:
+def sum_costs(
+    draws: Mapping[str, DrawTokens], counts: Mapping[str, Sequence[float]], price: Price, *, batch: bool = False
+) -> Range:
+    """What so many draws of each template cost (`counts`: low, expected, high), one after another or in a message batch, which is worked
+    on in any order, so that a cache helps by chance."""
+    hits = ("1", "0.5" if batch else "1", "0")
+
+    def add(at: int) -> Decimal:
+        each = (_compute_cost(draws[name], count[at], at, price, Decimal(hits[at])) for name, count in counts.items())
+        return sum(each, start=Decimal(0))
+
+    return Range(*map(add, range(3)))
+
+
+def _compute_cost(draw: DrawTokens, count: float, at: int, price: Price, hits: Decimal) -> Decimal:
     """What `count` draws cost. The first one writes what the others read from the cache, so far as it `hits`, or is known to."""
     hits = max(hits, Decimal(f"{draw.hits:.6f}"))
     output = round(draw.output[at])

@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from math import ceil, sqrt
 from typing import Any
 
 from convoforge.dataset.acceptance import DatasetStatus
-from convoforge.dataset.draw_costs import DrawTokens, Range, compute_cost
+from convoforge.dataset.draw_costs import DrawTokens, Range, sum_costs
 from convoforge.dataset.judge_estimate import JudgeEstimate, estimate_judge
 from convoforge.errors import ConfigError, format_count
 from convoforge.ledger.history import Made
@@ -127,24 +126,17 @@ def estimate(
     factors = _refills(plan, status) if refills else (1.0, 1.0, 1.0)
     batch_price = _batch_price(plan)
 
-    waiting = waiting or {}
+    counts = {name: [count * factor for factor in factors] for name, count in draws.items()}
+    to_judge = Counter(waiting or {})
     judge = estimate_judge(
         plan,
-        {name: [draws.get(name, 0) * factor + waiting.get(name, 0) for factor in factors] for name in {*draws, *waiting}},
+        {name: [count + to_judge[name] for count in counts.get(name, [0.0] * 3)] for name in {*counts, *to_judge}},
         {name: one.output[1] for name, one in each.items()},
         judged or {},
     )
 
-    def priced(price: Price, hits: Sequence[str]) -> Range:
-        def amount(at: int) -> Decimal:
-            each = (compute_cost(known[name], count * factors[at], at, price, Decimal(hits[at])) for name, count in draws.items())
-            return sum(each, start=Decimal(0))
-
-        return Range(*map(amount, range(3)))
-
-    online = priced(price_of(plan.spec.model, overrides=plan.spec.prices), ("1", "1", "0"))
-    # a batch is worked on in any order, so that a cache helps by chance
-    batch = priced(batch_price, ("1", "0.5", "0")) if batch_price else None
+    online = sum_costs(known, counts, price_of(plan.spec.model, overrides=plan.spec.prices))
+    batch = sum_costs(known, counts, batch_price, batch=True) if batch_price else None
     if judge is not None:
         online, batch = online + judge.online, batch + judge.batch if batch and judge.batch else None
     requests = total * factors[1]

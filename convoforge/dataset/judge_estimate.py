@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from math import ceil
 from typing import Any
 
-from convoforge.dataset.draw_costs import DrawTokens, Range, compute_cost
+from convoforge.dataset.draw_costs import DrawTokens, Range, sum_costs
 from convoforge.errors import format_count
 from convoforge.ledger.history import Made
 from convoforge.models import Conversation
 from convoforge.planning.model_facts import snapshot_facts
 from convoforge.planning.plan import PROMPT_OVERHEAD_TOKENS, Cell, Plan, kept_text
 from convoforge.planning.spec import judge_spec
-from convoforge.pricing import Price, price_of
+from convoforge.pricing import price_of
 from convoforge.scoring import Judge, ScoringContext
 
 _TOKENS_A_CRITERION = (50.0, 70.0, 110.0)  # quote, reason, points and their JSON, where nothing was measured yet
@@ -69,27 +68,17 @@ def estimate_judge(
     tokens = {name: _needs(plan, judge, name, written[name], history.get(name)) for name in counts}
     spec = judge_spec(plan.spec, judge.max_tokens)
 
-    def add(price: Price, hits: Sequence[str]) -> Range:
-        def amount(at: int) -> Decimal:
-            each = (compute_cost(tokens[name], count[at], at, price, Decimal(hits[at])) for name, count in counts.items())
-            return sum(each, start=Decimal(0))
-
-        return Range(*map(amount, range(3)))
+    def add(*, batch: bool) -> Range:
+        return sum_costs(tokens, counts, price_of(spec.model, batch=batch, overrides=spec.prices), batch=batch)
 
     return JudgeEstimate(
         model=judge.model,
         requests=ceil(sum(count[1] for count in counts.values()) - 1e-9),
         input_tokens=round(sum(count[1] * tokens[name].prompt for name, count in counts.items())),
         output_tokens=round(sum(count[1] * tokens[name].output[1] for name, count in counts.items())),
-        online=add(price_of(spec.model, overrides=spec.prices), ("1", "1", "0")),
-        batch=add(price_of(spec.model, batch=True, overrides=spec.prices), ("1", "0.5", "0"))
-        if _has_batches(plan, spec.model)
-        else None,
+        online=add(batch=False),
+        batch=add(batch=True) if plan.spec.mode == "batch" or snapshot_facts(spec.model).batch else None,
     )
-
-
-def _has_batches(plan: Plan, model: str) -> bool:
-    return plan.spec.mode == "batch" or snapshot_facts(model).batch
 
 
 def _needs(plan: Plan, judge: Judge, template: str, written: float, made: Made | None) -> DrawTokens:
