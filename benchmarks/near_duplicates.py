@@ -42,7 +42,7 @@ def fill(held: int, more: int) -> None:
     from sqlalchemy import Connection, insert
 
     from convoforge.ledger import Ledger
-    from convoforge.ledger.requests import write_conversation
+    from convoforge.ledger.answers import write_conversation
     from convoforge.ledger.runs import ensure_dataset
     from convoforge.ledger.tables import answers, requests
     from convoforge.models import Conversation, Turn

@@ -95,8 +95,9 @@ def repeat(number: int) -> Conversation:
 def fill(rows: int, talk: Callable[[int], Conversation] = repeat) -> None:
     """Write a ledger with an accepted answer for every draw of a plan, by the functions that a build writes with."""
     from convoforge.ledger import Ledger
+    from convoforge.ledger.answers import write_conversation
     from convoforge.ledger.attempts import AnswerRow, Completion, Intent, finish_attempts, start_attempts
-    from convoforge.ledger.requests import read_draws, register_draws, write_conversation
+    from convoforge.ledger.requests import read_draws, register_draws
     from convoforge.ledger.runs import begin_run, ensure_dataset, keep_spec
     from convoforge.models import Usage
     from convoforge.planning.keys import conversation_id, draw_key

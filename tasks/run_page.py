@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from convoforge.dataset.reasons import of_run, read_reasons
 from convoforge.dataset.status import read_status
-from convoforge.ledger.requests import read_answers, read_conversation
+from convoforge.ledger.answers import read_answers, read_conversation
 from convoforge.ledger.runs import list_answered_by
 from convoforge.markdown import code, fenced, inline, table_row
 from convoforge.orchestration.build_run import BuildRun

@@ -58,7 +58,7 @@ def show(
     """Print the first accepted conversations of a dataset; or the newest answers that were not accepted, each with its reason."""
     from convoforge.dataset.status import read_status
     from convoforge.ledger import Ledger
-    from convoforge.ledger.requests import read_answers
+    from convoforge.ledger.answers import read_answers
 
     settings = Settings()
     reasons: dict[int, str] = {}
@@ -102,8 +102,8 @@ def _find_single_requests(ledger: Ledger, *, simulated: bool) -> tuple[Provider,
 
 
 def _plain(row: Any) -> dict[str, Any]:
+    from convoforge.ledger.answers import read_conversation
     from convoforge.ledger.attempts import read_quality
-    from convoforge.ledger.requests import read_conversation
 
     turns = read_conversation(row.turns, row.system).turns if row.turns else ()
     system = [{"role": "system", "content": row.system}] if row.system else []
@@ -121,7 +121,7 @@ def _plain(row: Any) -> dict[str, Any]:
 
 
 def _print_conversation(row: Any) -> None:
-    from convoforge.ledger.requests import read_conversation
+    from convoforge.ledger.answers import read_conversation
 
     out.print(
         f"[bold]{escape(row.persona)} · {escape(row.emotion)} · {escape(row.topic)} · {escape(row.tier)}[/bold]  score {row.score}"

@@ -20,8 +20,8 @@ from convoforge.dataset.reasons import of_dataset, read_reasons
 from convoforge.dataset.status import read_status
 from convoforge.errors import ConvoforgeError, format_count
 from convoforge.ledger import Ledger
+from convoforge.ledger.answers import read_answers, read_conversation, read_refused
 from convoforge.ledger.attempts import read_quality
-from convoforge.ledger.requests import read_answers, read_conversation, read_refused
 from convoforge.ledger.runs import keep_version, read_pseudonym_key, reserve_version
 from convoforge.ledger.signatures import mark_published
 from convoforge.models import Provider, Status

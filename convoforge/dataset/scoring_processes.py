@@ -16,7 +16,7 @@ from convoforge.scoring import Rubric, content_hash
 if TYPE_CHECKING:
     from concurrent.futures import Future, ProcessPoolExecutor
 
-    from convoforge.ledger.requests import Score, Unscored  # a process that scores needs no ledger
+    from convoforge.ledger.answers import Score, Unscored  # a process that scores needs no ledger
 
 MANY = 10_000
 """Number of conversations from which on two processes score: they take two seconds to start."""

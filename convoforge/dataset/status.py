@@ -13,10 +13,11 @@ from convoforge.dataset.near_duplicates import list_compared, read_neighbors, si
 from convoforge.dataset.scoring_processes import open_scoring
 from convoforge.errors import format_count
 from convoforge.ledger import Ledger
+from convoforge.ledger.answers import Score, Unscored, list_unscored, read_unscored, sum_paid, write_scores
 from convoforge.ledger.judgments import ask_again, read_judgments
 from convoforge.ledger.model_facts import read_facts
 from convoforge.ledger.plans import keep_plan, read_cells, read_plan, read_run_plan
-from convoforge.ledger.requests import Score, Unscored, list_unscored, read_draws, read_unscored, sum_paid, write_scores
+from convoforge.ledger.requests import read_draws
 from convoforge.ledger.runs import find_dataset
 from convoforge.ledger.signatures import list_unsigned
 from convoforge.models import Provider

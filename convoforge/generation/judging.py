@@ -16,8 +16,9 @@ from convoforge.generation.endpoint import check_provider
 from convoforge.generation.generator import Generator, Job
 from convoforge.generation.message_batches import Batcher
 from convoforge.generation.run_context import RunContext
+from convoforge.ledger.answers import read_answers, read_conversation
 from convoforge.ledger.judgments import claim_judgments
-from convoforge.ledger.requests import Claimed, read_answers, read_conversation, register_draws
+from convoforge.ledger.requests import Claimed, register_draws
 from convoforge.models import Outcome, Provider
 from convoforge.planning.keys import draw_key
 from convoforge.planning.model_facts import check_model

@@ -22,8 +22,8 @@ from convoforge.errors import (
     UnreadableError,
 )
 from convoforge.generation.answering_model import is_other_model, price_answered
+from convoforge.ledger.answers import write_conversation
 from convoforge.ledger.attempts import AnswerRow, Completion, Intent
-from convoforge.ledger.requests import write_conversation
 from convoforge.models import AnswerKind, Asked, Conversation, Outcome, Prompt, Quality, Reply, Status
 from convoforge.parsing import parse_conversation
 from convoforge.planning.keys import conversation_id, draw_key, request_fingerprint

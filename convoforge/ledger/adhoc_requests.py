@@ -12,10 +12,11 @@ from typing import Any
 from sqlalchemy import Connection, Select, delete, exists, insert, or_, select, update
 
 from convoforge.errors import ConvoforgeError, GenerationValidationError, LimiterClosed, ParseError
+from convoforge.ledger.answers import read_answers, read_conversation
 from convoforge.ledger.attempts import read_quality
 from convoforge.ledger.connect import upsert
 from convoforge.ledger.owners import list_living_owners
-from convoforge.ledger.requests import Claimed, claim, read_answers, read_conversation, register_one, requeue
+from convoforge.ledger.requests import Claimed, claim, register_one, requeue
 from convoforge.ledger.tables import answers, generation_logs, idempotency_keys, request_batches, requests
 from convoforge.models import AnswerKind, Outcome, Quality, Status, Usage
 from convoforge.planning.keys import draw_key

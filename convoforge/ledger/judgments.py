@@ -8,7 +8,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, and_, bindparam, case, func, select, update
 
-from convoforge.ledger.requests import Claimed, claim, read_conversation, split_chunks
+from convoforge.ledger.answers import read_conversation
+from convoforge.ledger.requests import Claimed, claim, split_chunks
 from convoforge.ledger.tables import IS_HELD, answers, generation_logs, requests, reviews
 from convoforge.models import Conversation
 from convoforge.scoring.judge import JudgeAnswer

@@ -9,7 +9,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, and_, delete, exists, func, insert, or_, select, text, update
 
-from convoforge.ledger.requests import read_conversation, split_chunks
+from convoforge.ledger.answers import read_conversation
+from convoforge.ledger.requests import split_chunks
 from convoforge.ledger.tables import IS_HELD, answers, datasets, near_pairs, requests, signatures
 from convoforge.models import Conversation
 from convoforge.scoring.similarity import SIGNATURE_VERSION, Signed

@@ -21,8 +21,8 @@ from convoforge.errors import ConfigError, LedgerError
 from convoforge.generation.recent_answers import RecentAnswers
 from convoforge.generation.run import open_run
 from convoforge.ledger import Ledger
+from convoforge.ledger.answers import read_newest
 from convoforge.ledger.failed_starts import keep_failed_start
-from convoforge.ledger.requests import read_newest
 from convoforge.ledger.runs import close_run, read_stop, stop_run
 from convoforge.models import Provider
 from convoforge.orchestration.build_run import BuildRun, BuildState, make_current

@@ -21,10 +21,11 @@ from convoforge.costs.period import GROUPS
 from convoforge.costs.summary import cost_summary
 from convoforge.errors import LedgerError
 from convoforge.ledger import Ledger
+from convoforge.ledger.answers import write_scores
 from convoforge.ledger.attempts import Completion, Intent, finish_attempts, start_attempts
 from convoforge.ledger.budgets import list_budget_scopes, read_budgets
 from convoforge.ledger.owners import Owner, release
-from convoforge.ledger.requests import read_draws, register_draws, write_scores
+from convoforge.ledger.requests import read_draws, register_draws
 from convoforge.ledger.runs import ensure_dataset
 from convoforge.ledger.tables import answers, budgets, datasets, generation_logs, metadata, requests, reviews
 from convoforge.models import Usage

@@ -9,10 +9,11 @@ from ledger.made import completion, intent
 from sqlalchemy import insert
 
 from convoforge.ledger import Ledger
+from convoforge.ledger.answers import list_unscored, write_scores
 from convoforge.ledger.attempts import AnswerRow, finish_attempts, start_attempts
 from convoforge.ledger.judgments import ask_again, claim_judgments, read_judge_costs, read_judgments, read_reviewed
 from convoforge.ledger.owners import Owner
-from convoforge.ledger.requests import claim, list_unscored, read_draws, register_draws, write_scores
+from convoforge.ledger.requests import claim, read_draws, register_draws
 from convoforge.ledger.tables import reviews
 from convoforge.models import Quality, ScorerResult
 from convoforge.planning.plan import Cell
