@@ -19,7 +19,7 @@ from convoforge.ledger.requests import claim
 from convoforge.ledger.runs import close_run
 from convoforge.models import Outcome
 from convoforge.planning.plan import Cell, Plan
-from convoforge.pricing import usd
+from convoforge.pricing import price_of, usd
 from convoforge.settings import Settings
 
 
@@ -44,13 +44,13 @@ def choose_draws(plan: Plan, status: DatasetStatus, count: int) -> list[tuple[Ce
 
 
 async def run_pilot(plan: Plan, settings: Settings, count: int, open_limiter: OpenLimiter | None = None) -> Pilot:
-    """Generate `count` draws of the plan, and wait for the calls in flight. Raises what `open_run` raises, and `LedgerError`."""
+    """Generate `count` draws of the plan one by one, and wait for the calls in flight. Raises what `open_run` raises, and `LedgerError`."""
     run_state = RunState()
     spec = plan.spec
     async with open_run(
         spec,
         provider=plan.provider,
-        price=plan.price,
+        price=price_of(spec.model, overrides=spec.prices),  # at once, whatever the spec's mode
         settings=settings,
         run_state=run_state,
         concurrency=spec.limits.concurrency,

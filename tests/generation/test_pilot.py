@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,16 @@ def test_after_a_pilot_of_ten_the_forecast_is_within_15_percent_of_the_whole_cos
     assert abs(expected / whole - 1) <= 0.15
     assert low < whole < high
     assert high - low < 1.2 * expected
+
+
+def test_a_pilot_of_a_dataset_in_batches_is_sent_at_once_and_priced_so(simulator: SimulatorControl, tmp_path: Path) -> None:
+    settings = Settings(base_url=simulator.url, data_dir=tmp_path, config_dir=ROOT / "configs")
+    plan = plan_of("financial-advice")
+    batched = make_plan(change_spec(plan.spec, mode="batch"), plan.library, "simulator", plan.facts)
+    at_once, rest = (asyncio.run(run_pilot(one, settings, 3)) for one in (plan, batched))
+    usage = simulator.usage()
+    assert (usage["requests"], usage["batch"]["requests"]) == (6, 0)
+    assert rest.cost_usd > at_once.cost_usd * Decimal("0.7")
 
 
 def test_the_command_pays_keeps_and_forecasts(project: Project, simulator: SimulatorControl) -> None:
