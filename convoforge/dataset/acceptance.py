@@ -166,9 +166,17 @@ def assess(
         counts=counts,
         answered=tuple(row for row in rows if row.kind is not None),
         refused=tuple(refused),
-        # of what holds the same, the first: the others are likely to be duplicates of it
-        to_judge=tuple({row.content_hash or row.request_id: row for row in reversed(unjudged)}.values()),
+        to_judge=tuple(_choose_first(unjudged, near)),
     )
+
+
+def _choose_first(rows: Iterable[Draw], near: Neighbors) -> Iterator[Draw]:
+    """Of what holds the same or nearly the same, the first: the others are likely to be dropped for repeating it."""
+    known: set[bytes | int | None] = set()
+    for row in rows:
+        if row.content_hash not in known and known.isdisjoint(one.request_id for one in near.of.get(row.request_id, ())):
+            known |= {row.content_hash or row.request_id, row.request_id}
+            yield row
 
 
 class _Known:

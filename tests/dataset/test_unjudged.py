@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from convoforge.dataset.acceptance import DatasetStatus, assess
+from convoforge.dataset.acceptance import NO_NEIGHBORS, DatasetStatus, Neighbor, Neighbors, assess
 from convoforge.models import Status
 from convoforge.planning.draws import Draw
 
@@ -13,12 +13,12 @@ WAITING = Draw(
 )
 
 
-def look(*draws: Draw, per_cell: int = 1) -> DatasetStatus:
-    return assess(["a", "b"], draws, min_score=6, per_cell=per_cell, max_draws=3)
+def look(*draws: Draw, per_cell: int = 1, near: Neighbors = NO_NEIGHBORS) -> DatasetStatus:
+    return assess(["a", "b"], draws, min_score=6, per_cell=per_cell, max_draws=3, near=near)
 
 
 def asked(status: DatasetStatus) -> list[int]:
-    return sorted(draw.request_id for draw in status.to_judge)
+    return [draw.request_id for draw in status.to_judge]
 
 
 def test_it_is_unknown_until_a_judge_has_read_it() -> None:
@@ -47,6 +47,16 @@ def test_of_equal_conversations_only_the_first_is_judged() -> None:
     assert status.to_request == ()
     assert look(replace(WAITING, rejection=None), twin).rejected[0].status is Status.DROPPED
     assert asked(look(replace(WAITING, rejection="drop"), twin)) == [2]
+
+
+def test_of_near_copies_only_the_first_is_judged_and_the_next_one_if_that_is_rejected() -> None:
+    copy, other = (replace(WAITING, request_id=n, cell="b", draw=n, content_hash=bytes([n])) for n in (2, 3))
+    near = Neighbors({1: [Neighbor(2, 0.7)], 2: [Neighbor(1, 0.7)]})
+    status = look(WAITING, copy, other, per_cell=3, near=near)
+    assert (asked(status), status.unscored) == ([1, 3], 0)
+    assert look(WAITING, copy, per_cell=1, near=near).to_request == (), "nothing is generated in its place"
+    assert look(replace(WAITING, rejection=None), copy, near=near).rejected[0].status is Status.DROPPED
+    assert asked(look(replace(WAITING, rejection="revise"), copy, near=near)) == [2]
 
 
 def test_no_more_are_judged_than_a_cell_wants() -> None:
