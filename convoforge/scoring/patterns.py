@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Literal
 
 from convoforge.models import Conversation, Turn
 from convoforge.scoring.contract import KEEP, FilterVerdict
@@ -68,23 +68,28 @@ def add_needles(needles: Iterable[str]) -> None:
     _NEEDLES.update(needles)
 
 
-@remember_last
 def find_needles(conversation: Conversation) -> frozenset[str]:
     """The needles of all filters that stand in a conversation, in lower case."""
-    text, lowered = join_turns(conversation)
-    found = frozenset(needle for _, needle in _build_automaton(len(_NEEDLES)).iter(lowered))
-    return found if text.isascii() else found | {_NOT_ASCII}
+    return _make_search(len(_NEEDLES))(conversation)
 
 
 @lru_cache(maxsize=1)
-def _build_automaton(_known: int) -> Any:
+def _make_search(_known: int) -> Callable[[Conversation], frozenset[str]]:
+    """A search for the needles that are known now. Filters that are loaded later bring more, and make what it remembers worthless."""
     from ahocorasick import Automaton
 
     automaton = Automaton()
     for needle in sorted(_NEEDLES):
         automaton.add_word(needle, needle)
     automaton.make_automaton()
-    return automaton
+
+    @remember_last
+    def search(conversation: Conversation) -> frozenset[str]:
+        text, lowered = join_turns(conversation)
+        found = frozenset(needle for _, needle in automaton.iter(lowered))
+        return found if text.isascii() else found | {_NOT_ASCII}
+
+    return search
 
 
 def list_patterns(*rows: tuple[str, str, int, str]) -> tuple[FaultPattern, ...]:

@@ -201,6 +201,14 @@ def test_a_rubric_imports_none_of_our_filters_before_there_is_a_conversation() -
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_the_first_conversation_of_a_process_is_searched_for_all_that_any_other_one_is() -> None:
+    code = "from convoforge.planning.quality import *; from convoforge.scoring import *; from convoforge.models import *; "
+    code += "from convoforge.scoring.registry import *; rubric = Rubric((), find_filters(QualityRule().filters)); "
+    code += "talk = [Conversation((Turn('user', 'Mail a.b@mail.net, \ufffd [NAME]'),)) for _ in range(2)]; "
+    code += "first, second = (rubric.score(one, ScoringContext()).quality for one in talk); assert first == second, first"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_what_gives_points_is_no_filter(module: Callable[[str], str]) -> None:
     wrong = "gives points and is no filter: name it under quality.scorers"
     with pytest.raises(ConfigError, match=f"quality.filters: 'turns' {wrong}"):
