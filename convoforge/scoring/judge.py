@@ -156,8 +156,7 @@ class Judge:
         unjudged, and not accepted."""
         if quality.rejection is not None:
             return quality
-        private = any(one.verdict == "redact" for one in quality.results)
-        return replace(quality, results=(*quality.results, *self._judge(conversation, answer, private=private)))
+        return replace(quality, results=(*quality.results, *self._judge(conversation, answer, private=quality.redacted)))
 
     def _judge(self, conversation: Conversation, answer: JudgeAnswer | None, *, private: bool) -> tuple[ScorerResult, ...]:
         if answer is None or not (answer.answers or answer.refused):
