@@ -13,7 +13,7 @@ from convoforge.models import Conversation, Quality, Role, ScorerResult
 from convoforge.planning.spec import DatasetSpec
 from convoforge.planning.templates import Library
 from convoforge.project import find_project
-from convoforge.scoring.contract import KEEP, FilterVerdict, Points, Scorer, ScoringContext, scorer
+from convoforge.scoring.contract import KEEP, NOT_QUOTED, FilterVerdict, Points, Scorer, ScoringContext, scorer
 from convoforge.scoring.duplicates import content_hash
 from convoforge.scoring.judge import Judge
 from convoforge.scoring.registry import find_filters, find_scorers
@@ -98,6 +98,8 @@ class Rubric:
         found = [one.result(conversation, context) for one in self.filters]
         if points := next((one.name for one in found if one.verdict is None), None):
             raise ConfigError(f"quality.filters: '{points}' gives points and is no filter: name it under quality.scorers")
+        if any(one.verdict == "redact" for one in found):
+            found = [one if one.verdict in ("keep", "redact") else replace(one, reason=NOT_QUOTED) for one in found]
         return Scored(self.version, Quality(_total(results), (*results, *(one for one in found if one.verdict != "keep"))))
 
 

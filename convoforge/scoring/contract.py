@@ -62,6 +62,9 @@ class FilterVerdict:
 
 KEEP = FilterVerdict("keep")
 
+NOT_QUOTED = "not quoted, as it holds personal data"
+"""The reason that others give for what is published with pseudonyms."""
+
 ScorerFunction = Callable[[Conversation, ScoringContext], Points | FilterVerdict]
 
 

@@ -21,7 +21,7 @@ from convoforge.models import UNJUDGED, Conversation, Prompt, Provider, Quality,
 from convoforge.planning.quality import JudgeChoice
 from convoforge.planning.rubrics import Criterion, JudgeRubric, read_rubric
 from convoforge.planning.templates import Persona
-from convoforge.scoring.contract import ScoringContext
+from convoforge.scoring.contract import NOT_QUOTED, ScoringContext
 
 JUDGE_VERSION = 1
 """Part of every judgment's key: a higher one judges, and pays for, everything anew."""
@@ -168,14 +168,15 @@ class Judge:
                 raise GenerationValidationError(answer.fault)
             said = self.read(answer.text, conversation)
         except GenerationValidationError as error:
+            why = NOT_QUOTED if private else str(error)
             if answer.answers < ANSWERS:
-                return (self._result(UNJUDGED, f"to be judged again: {error}"),)
-            return (self._result("mark", f"not judged, as no answer counts: {error}"),)
+                return (self._result(UNJUDGED, f"to be judged again: {why}"),)
+            return (self._result("mark", f"not judged, as no answer counts: {why}"),)
         return tuple(self._weigh(name, one, private=private) for name, one in said.items())
 
     def _weigh(self, name: str, said: CriterionPoints, *, private: bool) -> ScorerResult:
         needed, maximum = self.minimum.get(name, 1), self.rubric.criteria[name].maximum
-        why = "not quoted, as it holds personal data" if private else f"'{said.quote}': {said.reason}"
+        why = NOT_QUOTED if private else f"'{said.quote}': {said.reason}"
         if said.points >= needed:
             return ScorerResult(f"judge.{name}", self.rubric.version, said.points, maximum, "keep", why)
         short = f"{said.points} of {maximum} points, {needed} needed: {why}"

@@ -10,11 +10,9 @@ from typing import Literal
 
 from convoforge.models import Conversation, Turn
 from convoforge.scoring.contract import KEEP, FilterVerdict
-from convoforge.scoring.text import ReadTurn, remember_last
+from convoforge.scoring.text import ReadTurn, hide_private, remember_last
 
 _MAX_QUOTE = 40
-_PRIVATE = re.compile(r"[^\s@]+@[^\s@]+|(?:\d[ -]?){7,}")
-"""What a reason does not repeat: addresses, and numbers as long as a phone's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +111,7 @@ def join_turns(conversation: Conversation) -> tuple[str, str]:
 
 def reject_turn(action: Literal["drop", "revise", "mark"], number: int, turn: Turn, words: str, fault: str) -> FilterVerdict:
     """The verdict on a turn, counted from 1, of which some words are quoted."""
-    words = _PRIVATE.sub("…", " ".join(words[:400].split()) or words[:400])
+    words = hide_private(words[:400]) or words[:400]
     shown = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in words)
     shown = shown if len(shown) <= _MAX_QUOTE else f"{shown[: _MAX_QUOTE - 1]}…"
     return FilterVerdict(action, ReadTurn(number, turn.role, "").name_fault(shown, fault))

@@ -30,6 +30,7 @@ _PLAIN = str.maketrans({"\u2019": "'", "\u2018": "'", "\u02bc": "'", "\u201c": '
 _SENTENCE_END = re.compile(r"[.!?\u2026][\"')\]]?\s+|\n\s*")
 _PUNCTUATION = str.maketrans(dict.fromkeys('!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\u2013\u2014\u2026\u00ab\u00bb', " "))
 _MAX_REASON = 120
+_PRIVATE = re.compile(r"[^\s@]+@[^\s@]+|(?:\d[ -]?){7,}")
 
 
 Value = TypeVar("Value")
@@ -49,11 +50,16 @@ class ReadTurn:
         return split_sentences(self.plain)
 
     def name_fault(self, words: str, meaning: str) -> str:
-        """A reason of at most 120 characters: `turn 4 (assistant): 'words' meaning`. Long words are cut."""
+        """A reason of at most 120 characters: `turn 4 (assistant): 'words' meaning`. Long words are cut, personal data is left out."""
         room = _MAX_REASON - len(f"turn {self.number} ({self.role}): '' {meaning}")
-        words = " ".join(words.split())
+        words = hide_private(words)
         shown = words if len(words) <= room else words[: max(0, room - 1)].rstrip() + "\u2026"
         return f"turn {self.number} ({self.role}): '{shown}' {meaning}"[:_MAX_REASON]
+
+
+def hide_private(text: str) -> str:
+    """The text in one line, without addresses and numbers as long as a phone's: what a reason does not repeat."""
+    return _PRIVATE.sub("\u2026", " ".join(text.split()))
 
 
 def remember_last(read: Callable[[Conversation], Value]) -> Callable[[Conversation], Value]:

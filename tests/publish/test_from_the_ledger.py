@@ -267,23 +267,30 @@ def test_what_a_filter_finds_is_marked_set_aside_or_dropped_as_the_spec_has_it(
 
 def test_personal_data_is_published_as_pseudonyms_the_same_for_the_same_value_and_stays_in_the_ledger(tmp_path: Path) -> None:
     with Ledger(f"sqlite:///{tmp_path / 'ledger.db'}") as ledger:
-        made = Recorded(tmp_path / "data", ledger, "advice", "template", 3, quality={"filters": [{"pii": "redact"}]})
+        made = Recorded(
+            tmp_path / "data", ledger, "advice", "template", 4, quality={"filters": [{"pii": "redact"}, {"markup": "mark"}]}
+        )
         for number, last in enumerate(
-            ("Write to olga.brandt@posthaus.net.", "It's Olga.Brandt@posthaus.net or (312) 664-2187.", "Or ana@example.com.")
+            (
+                "Write to olga.brandt@posthaus.net.",
+                "It's Olga.Brandt@posthaus.net or (312) 664-2187.",
+                "Or ana@example.com.",
+                "By [her page](https://posthaus.net/olga) it is open.",
+            )
         ):
             made.answer(number, [*turns(number)[:9], {"role": "assistant", "content": last}])
         published = made.publish()
         with ledger.engine.connect() as connection:
             assert "olga.brandt@posthaus.net" in str(connection.execute(answers.select()).all())
-    first, second, third = sorted(rows_of(published), key=lambda row: "WIO".index(row["messages"][-1]["content"][0]))
+    first, second, third, fourth = sorted(rows_of(published), key=lambda row: "WIOB".index(row["messages"][-1]["content"][0]))
     [one], [other] = (re.findall(r"\S+@example\.com", row["messages"][-1]["content"]) for row in (first, second))
     assert one == other
     assert re.search(r"\(\d{3}\) 555-01\d\d", second["messages"][-1]["content"])
     assert third["messages"][-1]["content"] == "Or ana@example.com."
     assert [row["flags"] for row in (first, second, third)] == [["pii"], ["pii"], []]
-    files = b"".join(path.read_bytes() for path in Path(str(published.path)).rglob("*") if path.is_file())
-    assert b"posthaus" not in files
-    assert b"664-2187" not in files
+    assert sorted(fourth["flags"]) == ["markup", "pii"]
+    files = "".join(path.read_text() for path in Path(str(published.path)).glob("*.*"))
+    assert not re.search("posthaus|664-2187", files + str(rows_of(published)))
 
 
 def test_two_processes_say_the_same_as_one(without_system: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:

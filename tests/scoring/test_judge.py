@@ -187,6 +187,15 @@ def test_what_has_no_answer_that_counts_is_asked_twice_and_then_marked() -> None
     assert refused.rejection == ("revise", "judge: the API refused to let it be judged: too long")
 
 
+def test_what_holds_personal_data_is_not_quoted() -> None:
+    redacted = Quality(9, (ScorerResult("pii", 1, None, None, "redact", "an address"),))
+    for said in (answer(), change("talk", points=2), change("talk", quote="write to a.b@mail.net today")):
+        for times in (1, 2):
+            results = judged(held(said, answers=times), quality=redacted).results[1:]
+            assert results
+            assert not any("two thousand" in one.reason or "mail.net" in one.reason for one in results)
+
+
 def test_what_a_filter_rejects_is_not_judged() -> None:
     rejected = Quality(9, (ScorerResult("pii", 1, None, None, "drop", "an address"),))
     assert judged(None, quality=rejected) == rejected

@@ -13,6 +13,7 @@ from convoforge.models import Conversation, Turn
 from convoforge.scoring import KEEP, ScoringContext
 from convoforge.scoring.filters.pii import find_personal_data
 from convoforge.scoring.redaction import judge_redacting, redact
+from convoforge.scoring.text import ReadTurn
 
 PERSONAL = [
     ("Mail it to olga.brandt@posthaus.net, please.", "an e-mail address"), ("I'm olga (at) posthaus (dot) net.", "an e-mail address"),
@@ -34,6 +35,11 @@ def test_personal_data_is_dropped_and_not_repeated(judge, text, kind) -> None:
     assert found.verdict == "drop"
     assert kind in found.reason
     assert not any(word in found.reason for word in text.split() if any(sign.isdigit() or sign == "@" for sign in word))
+
+
+def test_no_filter_quotes_an_address_or_a_number() -> None:
+    found = ReadTurn(2, "assistant", "").name_fault("bitte an olga@posthaus.net oder 312 664 2187", "is in another language")
+    assert found == "turn 2 (assistant): 'bitte an \u2026 oder \u2026' is in another language"
 
 
 @pytest.mark.parametrize("text", HONEST)
