@@ -24,7 +24,7 @@ from pydantic import ConfigDict
 
 from convoforge.models import Frozen
 from convoforge.planning.spec import AXES
-from convoforge.scoring.text import split_words
+from convoforge.scoring.text import UNSPACED, split_words
 
 GROUP = 20
 """Conversations in a group: most values of an axis have as many, and one draw of them tells much."""
@@ -41,9 +41,7 @@ _MAX_ROW_GROUPS = 200
 
 _OPENING_WORDS = 4
 _COLUMNS = ("conversation_id", "messages", *AXES, "score", "n_tokens", "flags")
-_UNSPACED = re.compile(
-    "([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff])"
-)  # a character is a word here
+_UNSPACED = re.compile(f"({UNSPACED})")
 
 
 class Diversity(Frozen):

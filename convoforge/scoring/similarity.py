@@ -18,6 +18,7 @@ from typing import Any
 
 from convoforge.models import Conversation
 from convoforge.planning.quality import MIN_ALIKE
+from convoforge.scoring.text import UNSPACED
 
 SIGNATURE_VERSION = 1
 """Increased with whatever changes a signature, a new algorithm of rensa's among it: older ones are made again."""
@@ -29,8 +30,7 @@ _MOST = 32
 
 _NUMBER = re.compile(r"\d[\d.,]*")
 _SPACES = bytes.maketrans(punctuation.encode(), b" " * len(punctuation))
-_NOT_ASCII = re.compile(r"([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff])|[^\w\s]")
-"""Letters of scripts that put no spaces between words, each of which counts as a word; other punctuation."""
+_NOT_ASCII = re.compile(rf"({UNSPACED})|[^\w\s]")
 
 
 def sign(conversations: Iterable[Conversation]) -> list[bytes]:

@@ -32,6 +32,9 @@ _PUNCTUATION = str.maketrans(dict.fromkeys('!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\u20
 _MAX_REASON = 120
 _PRIVATE = re.compile(r"[^\s@]+@[^\s@]+|(?:\d[ -]?){7,}")
 
+UNSPACED = "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]"
+"""A letter of a script that puts no spaces between words: each counts as a word. Signatures depend on it."""
+
 
 Value = TypeVar("Value")
 
