@@ -11,7 +11,8 @@ from pathlib import Path
 from sqlalchemy.engine import make_url
 
 from convoforge.dataset.acceptance import DatasetStatus
-from convoforge.dataset.estimate import Estimate, count_missing, estimate, pick_samples, templates_of
+from convoforge.dataset.estimate import Estimate, count_missing, estimate, templates_of
+from convoforge.dataset.expected_draws import pick_samples
 from convoforge.dataset.judge_estimate import JudgeEstimate, estimate_judge
 from convoforge.dataset.status import (
     NONE_STRANDED,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from convoforge.claude.retry import Policy
-from convoforge.dataset.estimate import pick_samples
+from convoforge.dataset.expected_draws import pick_samples
 from convoforge.generation.endpoint import check_provider, open_client
 from convoforge.models import Prompt
 from convoforge.planning.plan import Plan

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from support import Project
 
 from convoforge.dataset.acceptance import DatasetStatus, assess
-from convoforge.dataset.estimate import Estimate, count_missing, estimate, target_tokens
+from convoforge.dataset.estimate import Estimate, count_missing, estimate
+from convoforge.dataset.expected_draws import target_tokens
 from convoforge.errors import ConfigError
 from convoforge.ledger.history import Made
 from convoforge.models import Provider, Status
