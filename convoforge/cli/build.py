@@ -331,8 +331,8 @@ def _summarize(report: BuildReport) -> None:
                 ("made", f"{format_count(report.generated, 'conversation')} in {duration(report.seconds)}"),
                 ("accepted", f"{report.accepted:,} of {report.planned:,} planned"),
                 (
-                    "needs revision",
-                    f"{report.needs_revision:,} below the threshold, {report.dropped:,} dropped, {report.pending:,} pending",
+                    "not accepted",
+                    f"{report.needs_revision:,} need revision, {report.dropped:,} dropped, {report.pending:,} pending",
                 ),
                 ("cost", cost),
                 *(

@@ -27,9 +27,7 @@ def format_summary(summary: CostSummary) -> list[tuple[str, str]]:
         ("wasted", f"{dollars(summary.wasted_usd)}{_share(summary.wasted_usd, summary.total_cost_usd)}"),
         (
             "  not accepted",
-            _paid(
-                waste.dropped.cost_usd, waste.dropped.conversations, "answer", "declined, unusable, below the threshold or twice"
-            ),
+            _paid(waste.dropped.cost_usd, waste.dropped.conversations, "answer", "declined, unusable, not good enough or twice"),
         ),
         ("  replaced", _paid(waste.superseded.cost_usd, waste.superseded.conversations, "answer", "a refresh took their place")),
         ("  failed", _paid(waste.retried.cost_usd, waste.retried.attempts, "attempt", "billed all the same")),

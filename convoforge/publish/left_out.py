@@ -1,4 +1,4 @@
-"""What was not accepted, gate by gate, with examples: read from the file beside a version."""
+"""What was not accepted, reason by reason, with examples: read from the file beside a version."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _ORDER = ("refused by the API", "no conversation", "filter", "score", "duplicate
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A part of what a gate held back, with personal data masked, and why it did."""
+    """A part of what was held back, with personal data masked, and why it did."""
 
     where: str
     text: str
@@ -35,7 +35,7 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True)
-class Gate:
+class HeldBack:
     """What one reason held back: `left` conversations were left after it."""
 
     name: str
@@ -44,8 +44,8 @@ class Gate:
     examples: Sequence[Example]
 
 
-def list_gates(beside: Path | None, accepted: int) -> list[Gate]:
-    """The gates in the order in which a conversation passes them, filters by how much they hold back; none that held nothing back."""
+def list_held_back(beside: Path | None, accepted: int) -> list[HeldBack]:
+    """What was held back, reason by reason: in the order in which a conversation is looked at, filters by how much they hold back."""
     counts: Counter[str] = Counter()
     places: dict[str, list[tuple[int, int]]] = defaultdict(list)
     if beside is None:
@@ -54,23 +54,23 @@ def list_gates(beside: Path | None, accepted: int) -> list[Gate]:
     for group in range(file.num_row_groups):
         columns = ["status", "reasons", "n_turns", f"{_RESULT}name", f"{_RESULT}verdict"]
         for number, row in enumerate(file.read_row_group(group, columns=columns, use_threads=False).to_pylist()):
-            gate = _name_gate(row)
-            counts[gate] += 1
-            if len(places[gate]) < EXAMPLES:
-                places[gate].append((group, number))
+            name = _name_reason(row)
+            counts[name] += 1
+            if len(places[name]) < EXAMPLES:
+                places[name].append((group, number))
     examples = _read_examples(file, places)
-    left, gates = accepted + counts.total(), []
+    left, found = accepted + counts.total(), []
     for name, count in sorted(counts.items(), key=lambda item: (_rank(item[0]), -item[1], item[0])):
         left -= count
-        gates.append(Gate(name, count, left, examples[name]))
-    return gates
+        found.append(HeldBack(name, count, left, examples[name]))
+    return found
 
 
 def _rank(name: str) -> int:
     return next((rank for rank, start in enumerate(_ORDER) if name.startswith(start)), len(_ORDER))
 
 
-def _name_gate(row: Mapping[str, Any]) -> str:
+def _name_reason(row: Mapping[str, Any]) -> str:
     first = (row["reasons"] or [""])[0]
     if row["status"] == "failed":
         return "refused by the API"

@@ -21,7 +21,7 @@ from markupsafe import Markup
 from convoforge.planning.quality import MIN_ALIKE
 from convoforge.pricing import dollars
 from convoforge.printable import printable
-from convoforge.publish.left_out import Gate, list_gates
+from convoforge.publish.left_out import HeldBack, list_held_back
 from convoforge.publish.manifest import Manifest
 from convoforge.publish.measures import LENGTH_STEP, Measures
 from convoforge.publish.variety import GROUP, Variety, measure_variety
@@ -67,7 +67,7 @@ class LedgerFacts:
 class Insight:
     """What is read of a version's files for its report."""
 
-    gates: Sequence[Gate]
+    held_back: Sequence[HeldBack]
     variety: Variety
 
 
@@ -100,7 +100,7 @@ class Histogram:
 def read_insight(data: Mapping[str, Sequence[Path]], beside: Path | None, measures: Measures, seed: int) -> Insight:
     """What a report tells beyond the card, of the files of each split and the one with what was not accepted."""
     paths = [path for some in data.values() for path in some]
-    return Insight(list_gates(beside, measures.scores.total()), measure_variety(paths, seed, tokens=measures.tokens.median))
+    return Insight(list_held_back(beside, measures.scores.total()), measure_variety(paths, seed, tokens=measures.tokens.median))
 
 
 def render(manifest: Manifest, measures: Measures, insight: Insight, facts: LedgerFacts, before: Manifest | None = None) -> str:
@@ -114,8 +114,8 @@ def render(manifest: Manifest, measures: Measures, insight: Insight, facts: Ledg
     text: str = _template("report.html.jinja").render(
         manifest=manifest,
         measures=measures,
-        gates=insight.gates,
-        answers=manifest.rows + sum(gate.count for gate in insight.gates),
+        held_back=insight.held_back,
+        answers=manifest.rows + sum(one.count for one in insight.held_back),
         variety=insight.variety,
         before=before,
         facts=facts,

@@ -60,7 +60,7 @@ def test_every_figure_has_a_line_in_words(spent: Project) -> None:
         "  per conversation   $1,000.00",
         "  per accepted one   $1,500.00",
         "wasted               $1,000.00, 33.3% of the total",
-        "  not accepted       $1,000.00 for 1 answer: declined, unusable, below the threshold or twice",
+        "  not accepted       $1,000.00 for 1 answer: declined, unusable, not good enough or twice",
         "  replaced           nothing",
         "  failed             nothing",
         "maybe billed         at most $1.50 more, for 1 call whose bill is not known",

@@ -98,7 +98,7 @@ def test_a_browser_shows_a_script_and_runs_none(dataset: Any) -> None:
     assert width == 390, "nothing pushes the page wider than a phone"
 
 
-def test_what_was_not_accepted_is_told_gate_by_gate_with_personal_data_masked(dataset: Any) -> None:
+def test_what_was_not_accepted_is_told_reason_by_reason_with_personal_data_masked(dataset: Any) -> None:
     fault = ScorerResult("pii", 1, None, None, "drop", "turn 3 (user): an e-mail address of 18 characters")
     personal = talk("Hi", "Hello", "Write to ann@example.com or call +1 (212) 555-0147", "I will", system=None)
     low = Quality(4, ())
