@@ -9,7 +9,7 @@ from typing import Any
 
 from convoforge.dataset.acceptance import DatasetStatus, Verdict
 from convoforge.ledger import Ledger
-from convoforge.ledger.signatures import read_near_pairs
+from convoforge.ledger.signatures import list_published, read_near_pairs
 from convoforge.models import Status
 from convoforge.planning.plan import Plan
 from convoforge.planning.quality import MIN_ALIKE
@@ -19,18 +19,21 @@ from convoforge.publish import Layout, find_groups, find_torn, join_alike, read_
 def join_clusters(
     ledger: Ledger, plan: Plan, dataset_id: int, layout: Layout, status: DatasetStatus, groups: Mapping[str, str]
 ) -> tuple[DatasetStatus, dict[int, str]]:
-    """The group of each accepted conversation that joins one that it resembles, by request; and the status without those that resemble
-    one of another split: published conversations never move, so such a one has no place. `groups` are those that cells have alone.
+    """The group of each accepted conversation that joins one that it resembles, or has joined one, by request; and the status without
+    those that resemble one of another split: published conversations never move, so such a one has no place. `groups` are those that
+    cells have alone.
 
     What was published and has left the plan counts as well: it may come back.
     """
     rule, how = plan.spec.quality.near_duplicates, plan.spec.publish
-    # all pairs, as one that has joined another stays with it whatever the spec says later
+    # all pairs, and all that was published, as one that has joined another stays with it whatever becomes of that or of the spec
     pairs = [pair for pair in ledger.read(read_near_pairs, dataset_id, MIN_ALIKE) if pair.dataset == dataset_id]
     names = {pair.other_id: pair.conversation_id for pair in pairs}  # of both: each pair is there in both directions
-    draws = {draw.request_id: draw for draw in status.accepted if draw.request_id in names}
+    known = names.keys() | ledger.read(list_published, dataset_id)
+    draws = {draw.request_id: draw for draw in status.accepted if draw.request_id in known}
     if not draws:
         return status, {}
+    names = {request: draw.conversation_id for request, draw in draws.items()} | names
     split_by: dict[str, Any] = {"fractions": how.splits, "group_by": how.group_by, "seed": plan.spec.seed}
     published = find_groups(layout, {*names.values()}, **split_by)
     alone = {names[request]: groups[draw.cell] for request, draw in draws.items()}
@@ -43,7 +46,11 @@ def join_clusters(
         counts = Counter(status.counts) + Counter({Status.DROPPED: len(left)})
         counts[Status.ACCEPTED] = len(kept)
         status = replace(status, accepted=kept, rejected=(*status.rejected, *left), counts=counts)
-    return status, {request: joined[name] for request in draws if (name := names[request]) in joined}
+    return status, {
+        request: group
+        for request, draw in draws.items()
+        if (group := joined.get(names[request], "")) not in ("", groups[draw.cell])
+    }
 
 
 def settle_groups(

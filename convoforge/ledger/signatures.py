@@ -109,6 +109,13 @@ def read_near_pairs(connection: Connection, dataset: int, at_least: float) -> li
     return found
 
 
+def list_published(connection: Connection, dataset: int) -> set[int]:
+    """The requests of a dataset whose conversation a version has held."""
+    return set(
+        connection.execute(select(requests.c.id).where(requests.c.dataset_id == dataset, requests.c.published > 0)).scalars()
+    )
+
+
 def mark_published(connection: Connection, ids: Sequence[int], version: int) -> None:
     """Note the version that has held some requests' conversations first."""
     for chunk in split_chunks(ids):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -11,10 +12,14 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from publish.test_from_the_ledger import Recorded
+from sqlalchemy import delete, update
 
 from convoforge.dataset.clusters import settle_groups
+from convoforge.dataset.status import score_dataset
 from convoforge.ledger import Ledger
 from convoforge.ledger.signatures import read_near_pairs
+from convoforge.ledger.tables import answers, signatures
+from convoforge.planning.spec import change_spec
 from convoforge.publish.splits import assign, outline
 
 FRACTIONS = {"train": 0.6, "validation": 0.4}
@@ -89,3 +94,18 @@ def test_no_near_copy_is_in_another_split_over_three_growing_versions(tmp_path: 
             left_out += len(which) - len(found)
     assert len(pairs) > 60
     assert sum(split == "validation" for split in seen.values()) >= 3
+
+
+def test_a_row_stays_in_its_split_when_what_it_resembled_was_made_anew(tmp_path: Path, database_url: str) -> None:
+    with Ledger(database_url) as ledger:
+        grown = Grown(tmp_path / "data", ledger)
+        halves = {"publish": {"splits": {"train": 0.5, "validation": 0.5}}}
+        grown.plan = replace(grown.plan, spec=change_spec(grown.plan.spec, **halves))
+        before = grown.publish_cells(range(36))
+        other = [["user" if n % 2 == 0 else "assistant", " ".join(f"other{n}{m}" for m in range(10))] for n in range(10)]
+        anew = {"turns": json.dumps(other), "conversation_id": "anew", "rubric": None}
+        ledger.write(lambda connection: connection.execute(update(answers).where(answers.c.request_id <= 24).values(anew)))
+        ledger.write(lambda connection: connection.execute(delete(signatures).where(signatures.c.request_id <= 24)))
+        score_dataset(ledger, grown.plan, grown.dataset)
+        found = grown.publish_cells(range(24, 36))
+    assert found == {number: before[number] for number in range(25, 37)}
