@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -23,12 +24,12 @@ NOTE = "export.json"
 
 def choose_folder(published: PublishedVersion, target: ExportTarget, out: Path | None) -> Path:
     """Where an export goes: `out`, or a folder for version and format in the data folder. Raises ConfigError where that is no local one."""
-    if out is not None:
+    if out is not None and not re.match(r"\w+:/", str(out)):  # of s3://BUCKET, a path keeps one slash
         return out.expanduser().absolute()
     layout = published.layout
-    if isinstance(layout.data, ObjectFolder):
+    if out is not None or isinstance(layout.data, ObjectFolder):
         raise ConfigError(
-            f"an export is written to this machine, and {layout.data} is an object store: name a folder, the option `out`"
+            f"an export is written to this machine, and {out or layout.data} is an object store: name a folder, the option `out`"
         )
     return layout.data / "exports" / layout.folder / version_name(published.manifest.version) / target
 

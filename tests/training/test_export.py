@@ -130,6 +130,8 @@ def test_nothing_is_replaced_unless_told_and_nothing_that_is_no_export(published
     (tmp_path / "home" / "thesis.txt").write_text("years of work")
     with pytest.raises(ConfigError, match="is there and is no export"):
         export(version, "openai", out=tmp_path / "home", overwrite=True)
+    with pytest.raises(ConfigError, match="is written to this machine, and s3:/bucket/x is an object store: name a folder"):
+        export(version, "openai", out=Path("s3://bucket/x"))
 
 
 def test_an_export_that_fails_leaves_nothing(published: Publish, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
