@@ -5,20 +5,35 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Collection
+from pathlib import Path
 
 from sqlalchemy import Connection, select
 
 from convoforge.dataset.acceptance import NO_NEIGHBORS, Neighbor, Neighbors
+from convoforge.errors import ConfigError, nearest
+from convoforge.files import find_file
 from convoforge.ledger import Ledger
+from convoforge.ledger.runs import list_datasets
 from convoforge.ledger.signatures import list_unsigned, read_near_pairs, read_signatures, read_unsigned, write_signatures
 from convoforge.ledger.tables import datasets
 from convoforge.models import Provider, Status
 from convoforge.planning.quality import NearDuplicates
+from convoforge.planning.spec import DatasetSpec
 from convoforge.scoring.similarity import Signed, SimilarityIndex, sign
 
 _READ_AT_ONCE = 1_000
 _COMPARED_AT_ONCE = 20_000
 """Number of new signatures in memory, some 60 MB; held ones pass by."""
+
+
+def check_compared(ledger: Ledger, spec: DatasetSpec, config_dir: Path) -> None:
+    """Raises `ConfigError` for a named dataset that neither the ledger nor a spec knows: nothing would be compared with it. One that is
+    yet to be built, or that is only simulated, is known."""
+    named = spec.quality.near_duplicates.datasets if spec.quality.near_duplicates else ()
+    known = {name for name, _ in ledger.read(list_datasets)} if named else set()
+    for name in named:
+        if name not in known and not find_file(config_dir / "datasets" / f"{name}.yaml"):
+            raise ConfigError(f"quality.near_duplicates.datasets: unknown dataset '{name}'{nearest(name, known - {spec.name})}")
 
 
 def list_compared(connection: Connection, dataset: int, rule: NearDuplicates) -> dict[int, str]:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 from convoforge.dataset.acceptance import NO_NEIGHBORS, DatasetStatus, Neighbors, assess
-from convoforge.dataset.near_duplicates import list_compared, read_neighbors, sign_conversations
+from convoforge.dataset.near_duplicates import check_compared, list_compared, read_neighbors, sign_conversations
 from convoforge.dataset.scoring_processes import open_scoring
 from convoforge.errors import format_count
 from convoforge.ledger import Ledger
@@ -47,9 +47,10 @@ def plan_dataset(
     cells that hold accepted conversations first. `run` is one that is under way: its plan, as whoever began it chose it.
     `facts` are what is known of the model; without them what the ledger knows, or the package.
 
-    Raises `ConfigError` as `make_plan` does, and for scorers that cannot be loaded.
+    Raises `ConfigError` as `make_plan` does, and for scorers that cannot be loaded and datasets that there are not.
     """
     Rubric.of(spec, library)
+    check_compared(ledger, spec, library.folder)
     facts = facts or ledger.read(read_facts, provider, spec.model, datetime.now(UTC))
     row = ledger.read(find_dataset, spec.name, provider)
     if row is None:

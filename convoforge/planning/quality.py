@@ -47,8 +47,8 @@ def _read_choice(raw: Any) -> Any:
         if action == "redact" and name != "pii":
             raise ValueError(f"{name}: only pii can be redacted: write drop, revise, mark or off")
         return {"name": name, "action": action}
-    if not isinstance(raw, dict):
-        raise ValueError(f"{shown(raw)} is no filter: write its name, or NAME: ACTION")  # noqa: TRY004 - pydantic passes on no TypeError
+    if not isinstance(raw, dict) or not raw.keys() <= FilterChoice.model_fields.keys():
+        raise ValueError(f"{shown(raw)} is no filter: write its name, or NAME: ACTION")
     return raw
 
 

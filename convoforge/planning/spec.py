@@ -186,6 +186,12 @@ class DatasetSpec(SpecSection):
     language: Language = "en"
     license: License | None = None
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (near := self.quality.near_duplicates) and self.name in near.datasets:
+            raise ValueError(f"quality.near_duplicates.datasets: '{self.name}' is this dataset, which counts anyway: take it out")
+        return self
+
     @property
     def languages(self) -> tuple[str, ...]:
         """The languages of its turns."""

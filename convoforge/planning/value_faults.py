@@ -47,6 +47,8 @@ def describe_value_fault(fault: Mapping[str, Any]) -> str:
     """The message for one of `ValidationError.errors()`: "must be at most 10 (found 11)". Our own validators' messages are
     kept."""
     words = _WORDS.get(fault["type"]) or str(fault["msg"]).replace("Input should", "must")
+    if fault["type"] == "too_short" and fault["ctx"]["min_length"] > 1:
+        words = "must hold at least {min_length}"
     if fault["type"] == "value_error":
         return str(fault["ctx"]["error"])
     found = f" (found {shown(fault['input'])})" if "input" in fault and fault["type"] != "missing" else ""

@@ -116,7 +116,8 @@ def _read_evaluation(name: str) -> str:
     try:
         return path.read_text()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"quality.evaluation: {path} cannot be read: {error}. Give a text file, such as JSONL") from error
+        why = getattr(error, "strerror", None) or "not UTF-8 text"
+        raise ConfigError(f"quality.evaluation: {path} cannot be read: {why}. Give a text file, such as JSONL") from error
 
 
 def _total(results: Sequence[ScorerResult]) -> int:

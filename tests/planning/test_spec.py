@@ -203,6 +203,14 @@ def test_a_spec_needs_no_more_than_a_name_a_model_templates_and_axes(tmp_path: P
             "quality.near_duplicates.threshold: must be at least 0.4 (found 0.3)",
         ),
         ({"quality": "{near_duplicates: 0.6}"}, "quality.near_duplicates:"),
+        (
+            {"name": "own", "quality": "{near_duplicates: {datasets: [other, own]}}"},
+            "quality.near_duplicates.datasets: 'own' is this dataset, which counts anyway: take it out",
+        ),
+        (
+            {"quality": "{filters: [{markup: drop, pii: redact}]}"},
+            "quality.filters[0]: {'markup': 'drop', 'pii': 'redact'} is no filter: write its name, or NAME: ACTION",
+        ),
         ({"language": "english"}, "language: 'english' is no language: write its code of two or three letters"),
     ],
 )

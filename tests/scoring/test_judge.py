@@ -88,6 +88,9 @@ def test_a_rubric_of_ones_own_is_checked(tmp_path: Path) -> None:
     )
     with pytest.raises(ConfigError, match="min 3 is more than the 2 points that there are anchors for"):
         Judge.of(JudgeChoice(rubric="own"), tmp_path)
+    (folder / "own.yaml").write_text("version: 1\ndescription: own\ncriteria: {kind: {question: Kind?, anchors: [good]}}\n")
+    with pytest.raises(ConfigError, match=r"criteria.kind.anchors: must hold at least 2 \(found \['good'\]\)"):
+        Judge.of(JudgeChoice(rubric="own"), tmp_path)
 
 
 def test_the_prompt_holds_criteria_rules_and_material_and_says_what_the_material_is() -> None:
