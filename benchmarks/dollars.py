@@ -94,9 +94,7 @@ def judge(plan: Plan, rubric: Rubric, answers: Answers) -> tuple[int, int]:
             continue
         made += 1
         cell, conversation = plan.cells[number], Conversation(tuple(Turn(turn["role"], turn["content"]) for turn in turns))
-        context = ScoringContext(
-            plan.spec.name, cell.template, cell.persona, cell.emotion, cell.topic, cell.tier, plan.spec.parameters
-        )
+        context = ScoringContext.of(plan.spec.name, cell, plan.spec.parameters)
         if not rubric.score(conversation, context).quality.results:
             said.add(content_hash(conversation))
     return made, len(said)

@@ -12,7 +12,7 @@ from convoforge.errors import format_count
 from convoforge.ledger.history import Made
 from convoforge.models import Conversation
 from convoforge.planning.model_facts import snapshot_facts
-from convoforge.planning.plan import PROMPT_OVERHEAD_TOKENS, Cell, Plan, kept_text
+from convoforge.planning.plan import PROMPT_OVERHEAD_TOKENS, Plan, kept_text
 from convoforge.planning.spec import judge_spec
 from convoforge.pricing import price_of
 from convoforge.scoring import Judge, ScoringContext
@@ -87,7 +87,7 @@ def _needs(plan: Plan, judge: Judge, template: str, written: float, made: Made |
     settings = judge_spec(plan.spec, judge.max_tokens).generation
     prompt = judge.write_prompt(
         Conversation(()),
-        _context(plan, cell),
+        ScoringContext.of(plan.spec.name, cell, plan.spec.parameters),
         plan.library.persona(cell.persona),
         plan.prompt(cell, 0),
         structured=facts.uses_schema(settings),
@@ -103,7 +103,3 @@ def _needs(plan: Plan, judge: Judge, template: str, written: float, made: Made |
     tokens = said + written * plan.facts.characters_a_token / facts.characters_a_token
     low, mean, high = (len(judge.rubric.criteria) * each for each in _TOKENS_A_CRITERION)
     return DrawTokens(tokens, shared, (low, mean, high), 0.0, 0, measured=False)
-
-
-def _context(plan: Plan, cell: Cell) -> ScoringContext:
-    return ScoringContext(plan.spec.name, cell.template, cell.persona, cell.emotion, cell.topic, cell.tier, plan.spec.parameters)

@@ -343,7 +343,7 @@ def make_job(plan: Plan, cell: Cell, claimed: Claimed) -> Job:
     """Make the job for a claimed draw of a plan's cell, with the prompt as of now."""
     template = plan.library.template(cell.template)
     spec = plan.spec
-    context = ScoringContext(spec.name, cell.template, cell.persona, cell.emotion, cell.topic, cell.tier, spec.parameters)
+    context = ScoringContext.of(spec.name, cell, spec.parameters)
     return Job(
         claimed, plan.prompt(cell, claimed.draw, claimed.lines), spec.generation, cell.template, template.label, context=context
     )

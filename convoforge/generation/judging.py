@@ -99,7 +99,7 @@ class Judging:
 
     def _make_job(self, plan: Plan, claimed: Claimed, row: Any) -> Job:
         spec, rubric = self.context.spec, self.judge.rubric
-        context = ScoringContext(spec.name, row.template, row.persona, row.emotion, row.topic, row.tier, spec.parameters)
+        context = ScoringContext.of(spec.name, row, spec.parameters)
         prompt = self.judge.write_prompt(
             read_conversation(row.turns, row.system),
             context,

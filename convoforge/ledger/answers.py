@@ -46,7 +46,7 @@ def read_unscored(connection: Connection, dataset: str, ids: Sequence[int], para
             row.request_id,
             row.attempt,
             read_conversation(row.turns, row.system),
-            ScoringContext(dataset, row.template, row.persona, row.emotion, row.topic, row.tier, parameters),
+            ScoringContext.of(dataset, row, parameters),
         )
         for chunk in split_chunks(ids)
         for row in connection.execute(query.where(requests.c.id.in_(chunk)))

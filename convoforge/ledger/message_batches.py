@@ -170,7 +170,7 @@ def read_parts(connection: Connection, batch_id: str) -> dict[str, BatchRequest]
     for row in rows:
         name = make_custom_id(row.cell, row.draw, row.attempt)
         intent = read_intent(row, _limits(row, accounts.get(row.run_id)))
-        context = ScoringContext("", row.template, row.persona, row.emotion, row.topic, row.tier)
+        context = ScoringContext.of("", row, {})
         found[name] = BatchRequest(name, row.cell, row.draw, Asked(**orjson.loads(row.request)), intent, context)
     return found
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from convoforge.errors import ConfigError
 from convoforge.models import Conversation, Role, Scalar, ScorerResult
@@ -35,6 +35,11 @@ class ScoringContext:
     allow: frozenset[str] = frozenset()
     brief: str = ""
     evaluation: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, dataset: str, cell: Any, parameters: Mapping[str, Scalar]) -> ScoringContext:
+        """The context of what was requested for a cell, which may be a row of the ledger as well."""
+        return cls(dataset, cell.template, cell.persona, cell.emotion, cell.topic, cell.tier, parameters)
 
     def language_of(self, role: Role) -> str:
         """The language that the turns of a role are written in."""
