@@ -315,6 +315,10 @@ def test_a_near_duplicate_is_dropped_for_an_accepted_one_before_it_or_a_publishe
     assert later in status(chain, replace(first, decision="reject"), later, third).accepted
     assert status(chain, first, replace(later, decision="accept"), third).accepted == (first, replace(later, decision="accept"))
     assert why(status(chain, cells="bc"))[0][1] == "near-duplicate of conversation x (0.71 alike)"
+    alike = {first.request_id: 0.9, later.request_id: 0.6}
+    back = {one: [Neighbor(third.request_id, share)] for one, share in alike.items()}
+    both = Neighbors({**back, third.request_id: [Neighbor(one, share) for one, share in alike.items()]})
+    assert why(status(both))[0][1] == f"near-duplicate of conversation {first.conversation_id} (0.90 alike)", "the nearest"
     waiting = status(of((first, later), unknown={third.request_id}))
     assert (waiting.unscored, waiting.accepted) == (1, (first,))
 

@@ -177,6 +177,14 @@ def test_too_few_points_have_the_action_of_the_spec_and_a_quoted_reason(action: 
     assert quality.flags == (("judge.emotion", "judge.talk") if action == "mark" else ())
 
 
+@pytest.mark.parametrize("points", [2, 4])
+def test_no_reason_quotes_a_conversation_whose_personal_data_are_redacted(points: int) -> None:
+    private = Quality(9, (ScorerResult("pii", 1, None, None, "redact", "turn 1 holds a phone number"),))
+    quality = judged(held(change("emotion", points=points)), quality=private)
+    assert not any("another two thousand" in one.reason for one in quality.results)
+    assert "not quoted, as it holds personal data" in quality.results[2].reason
+
+
 def test_what_has_no_answer_that_counts_is_asked_twice_and_then_marked() -> None:
     bad = change("talk", points=9)
     assert judged(None).rejection == ("unjudged", "judge: no judge has read it yet")
@@ -208,8 +216,11 @@ def test_a_judgment_is_known_by_content_brief_rubric_and_model_and_by_nothing_el
     key = JUDGE.key("simulator", CONTEXT, "00" * 32)
     assert key == "f20bab4287657b31e8f3b07bc9a8a84e", "a release that changes this pays for every judgment again"
     assert JUDGE.key("simulator", replace(CONTEXT, parameters={"a": 1}, brief="another"), "00" * 32) == key
-    stricter = Judge.of(JudgeChoice(rubric="training", min={"talk": 5}, action="drop"), CONFIGS)
-    assert (stricter.key("simulator", CONTEXT, "00" * 32), stricter.label == JUDGE.label) == (key, False)
+    for stricter in (
+        Judge.of(JudgeChoice(rubric="training", min={"talk": 5}), CONFIGS),
+        Judge.of(JudgeChoice(rubric="training", action="drop"), CONFIGS),
+    ):
+        assert (stricter.key("simulator", CONTEXT, "00" * 32), stricter.label == JUDGE.label) == (key, False)
     others = (
         JUDGE.key("anthropic", CONTEXT, "00" * 32),
         JUDGE.key("simulator", CONTEXT, "11" * 32),
