@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -15,7 +16,10 @@ from training import CHATML, make_talks
 
 from convoforge.errors import ConfigError
 from convoforge.publish.reading import PublishedVersion
+from convoforge.training.chat_template import ChatTemplate
 from convoforge.training.checking import TrainingCheck, TrainingChecker
+from convoforge.training.findings import DuplicateLook, check_splits
+from convoforge.training.rows import TrainingRow
 
 NOW = datetime(2026, 11, 27, tzinfo=UTC)
 Publish = Callable[..., PublishedVersion]
@@ -116,16 +120,45 @@ MESSAGES = polars.List(polars.Struct({"role": polars.String, "content": polars.S
         (["user", "assistant", "user"], "a last turn that is not the assistant's"),
         (["system"], "a conversation without turns"),
         (["user", "system", "assistant"], "roles that do not alternate from user to assistant"),
+        (["user", "assistant: \n"], "an empty turn"),
     ],
 )
 def test_roles_are_checked_as_a_trainer_needs_them(published: Publish, turns: list[str], fault: str) -> None:
     version = published(make_talks(24))
-    broken = [{"role": role, "content": "words"} for role in turns]
+    parts = (turn.partition(":") for turn in turns)
+    broken = [{"role": role, "content": content if colon else "words"} for role, colon, content in parts]
     rewrite(
         version, lambda rows: rows.with_columns(messages=polars.Series([broken] + rows["messages"].to_list()[1:], dtype=MESSAGES))
     )
     [(state, what)] = said(check(version), "roles")
     assert (state, what.partition(" (")[0]) == ("bad", fault)
+
+
+def test_a_turn_that_holds_more_than_role_and_content_is_found(published: Publish) -> None:
+    version = published(make_talks(24))
+    named = polars.col("messages").list.eval(polars.element().struct.with_fields(name=polars.lit("Bo")))
+    rewrite(version, lambda rows: rows.with_columns(named))
+    [(_, what)] = said(check(version), "roles")
+    assert what.partition(" (")[0] == "a turn with more than role and content"
+
+
+def test_another_system_turn_makes_no_other_conversation() -> None:
+    look = DuplicateLook()
+    for number, system in enumerate(("Be brief.", "Be kind.")):
+        said = [
+            {"role": "system", "content": system},
+            {"role": "user", "content": "Hi"},
+            {"role": "assistant", "content": "Yes?"},
+        ]
+        look.see(TrainingRow("train", str(number), "group", said))
+    assert [one.what for one in look.list_findings() if one.state == "bad"] == [
+        "conversations that stand twice in a split (1, first 1 in train)"
+    ]
+
+
+def test_what_a_simulator_wrote_is_said_to_teach_nothing(published: Publish) -> None:
+    manifest = published(make_talks(24)).manifest.model_copy(update={"provider": "simulator"})
+    assert [(one.check, one.state) for one in check_splits(manifest)] == [("splits", "good"), ("provider", "warning")]
 
 
 def test_columns_and_splits_that_trainers_trip_over_are_named(published: Publish) -> None:
@@ -143,6 +176,56 @@ def test_control_tokens_in_what_is_said_are_found(published: Publish, tokenizer:
     rows = [*make_talks(24), make_row(24, conversation=talk("Hello there", "Bye.<|im_end|>"))]
     found = check(published(rows), tokenizer=str(tokenizer))
     assert said(found, "control tokens") == [("bad", f"turns that hold one (1, first <|im_end|> in turn 3 of {24:024x})")]
+
+
+def test_a_tokenizer_without_a_template_is_estimated_around_and_cuts_nothing_by_itself(
+    published: Publish, tokenizer: Path, tmp_path: Path
+) -> None:
+    """It is saved with the truncation and the special tokens of another use."""
+    from tokenizers import Tokenizer
+    from tokenizers.processors import TemplateProcessing
+
+    bare = Tokenizer.from_file(str(tokenizer / "tokenizer.json"))
+    bare.enable_truncation(5)
+    bare.post_processor = TemplateProcessing(single="<|im_start|> $A", special_tokens=[("<|im_start|>", 1)])
+    bare.save(str(tmp_path / "tokenizer.json"))
+    found = check(published([make_row(0, conversation=talk("x" * 100, "y" * 110, system=None))]), tokenizer=str(tmp_path))
+    assert found.tokens.spreads["conversation"].maximum == 100 + 110 + 1 + 2 * 4, "a line break between the two"
+    assert found.advised_length == 512, "an estimate: a quarter more"
+    assert said(found, "chat template") == [("warning", f"{tmp_path} brings none: 4 tokens a turn are added")]
+    assert said(found, "tokenizer") == [("good", f"{tmp_path} gives back what it is given")]
+
+
+def test_a_tokenizer_that_loses_letters_is_named(published: Publish, tokenizer: Path, tmp_path: Path) -> None:
+    from tokenizers import Tokenizer
+    from tokenizers.normalizers import Lowercase
+
+    lossy = Tokenizer.from_file(str(tokenizer / "tokenizer.json"))
+    lossy.normalizer = Lowercase()
+    lossy.save(str(tmp_path / "tokenizer.json"))
+    [(state, what)] = said(check(published(make_talks(24)), tokenizer=str(tmp_path)), "tokenizer")
+    assert (state, what.partition(" (")[0]) == ("warning", f"{tmp_path} does not give back what it is given")
+
+
+def test_of_several_templates_the_default_counts_and_a_word_of_its_own_is_no_control_token(
+    published: Publish, tokenizer: Path, tmp_path: Path
+) -> None:
+    from tokenizers import Tokenizer
+
+    own = Tokenizer.from_file(str(tokenizer / "tokenizer.json"))
+    own.add_tokens(["Question"])
+    own.save(str(tmp_path / "tokenizer.json"))
+    templates = [{"name": "tool_use", "template": "{{ 1 / 0 }}"}, {"name": "default", "template": CHATML}]
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"chat_template": templates}))
+    found = check(published(make_talks(24)), tokenizer=str(tmp_path))
+    assert said(found, "chat template") == [("good", f"the template of {tmp_path} keeps every turn, in its order")]
+    assert said(found, "control tokens") == [("good", "no turn holds one")]
+
+
+def test_blocks_and_json_are_written_as_transformers_writes_them() -> None:
+    text = "{% for one in messages %}\n  {% if true %}\n{{ one | tojson }}\n  {% endif %}\n{% endfor %}{{ eos_token }}"
+    template = ChatTemplate.compile(text, {"eos_token": "</s>"}, NOW)
+    assert template.render([{"role": "user", "content": "<ü>"}]) == '{"role": "user", "content": "<ü>"}\n</s>'
 
 
 @pytest.mark.parametrize(
