@@ -108,7 +108,7 @@ def read_known_of_plan(ledger: Ledger, plan: Plan, stranded: Stranded = NONE_STR
     spent = ledger.read(read_spent, (dataset, day))  # of the account perhaps, though nothing of this dataset
     left = _left(spec, {"dataset": spent[dataset], "day": spent[day]})
     if row is None:
-        return Known(plan, assess_draws(plan, []), history, stranded, left)
+        return Known(plan, assess_draws(plan, []), history, stranded, left, judged)
     score_dataset(ledger, plan, int(row.id))
     return Known(plan, read_status(ledger, plan, int(row.id)), history, stranded, left, judged)
 

@@ -87,6 +87,12 @@ def test_what_would_be_accepted_is_judged_once_and_the_judge_decides(judging: Pr
     accounted = float(costs["judge"]["cost_usd"]) + float(costs["waste"]["dropped"]["cost_usd"])
     assert both - accounted > 0
 
+    # another dataset's estimate goes by what was measured, before it has anything
+    usage = simulator.usage()["billed_delivered"]["models"][HAIKU]
+    judging.spec("another", quality=JUDGED)
+    expected = run(judging, "plan", "another", "--simulate")["judge"]
+    assert expected["output_tokens"] / expected["requests_expected"] == pytest.approx(usage["output_tokens"] / judged, rel=0.02)
+
     # nothing is judged twice; other points that are needed, or another action, cost nothing
     assert run(judging, "build", "judged", "--simulate")["generated"] == 0
     read(judging, "UPDATE answers SET rubric = NULL, score = NULL, results = NULL, rejection = NULL RETURNING 1")
