@@ -109,10 +109,10 @@ def read_refused(connection: Connection, ids: Sequence[int]) -> Iterator[Any]:
         yield from connection.execute(query.where(requests.c.id.in_(chunk)))
 
 
-def read_newest(connection: Connection, dataset_id: int, number: int = 500) -> list[tuple[str, str, Conversation]]:
-    """Persona, topic and conversation of the requests registered last that hold one, the newest at the end."""
+def read_newest(connection: Connection, dataset_id: int) -> list[tuple[str, str, Conversation]]:
+    """Persona, topic and conversation of the 500 requests registered last that hold one, the newest at the end."""
     query = _current(requests.c.persona, requests.c.topic, answers.c.turns, answers.c.system)
-    query = query.where(requests.c.dataset_id == dataset_id, answers.c.kind == "ok").order_by(requests.c.id.desc()).limit(number)
+    query = query.where(requests.c.dataset_id == dataset_id, answers.c.kind == "ok").order_by(requests.c.id.desc()).limit(500)
     return [
         (row.persona, row.topic, read_conversation(row.turns, row.system)) for row in reversed(connection.execute(query).all())
     ]
