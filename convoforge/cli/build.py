@@ -12,19 +12,15 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from importlib import import_module
-from importlib.util import find_spec
-from textwrap import indent
 from threading import Thread
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 from pydantic import Field
-from rich.live import Live
 from rich.markup import escape
-from rich.progress_bar import ProgressBar
-from rich.table import Table
 
-from convoforge.cli.console import ask, behind, duration, errors, facts, name_options, out, print_json, print_notes
+from convoforge.cli.build_display import announce_build, show_build, summarize_build
+from convoforge.cli.console import ask, errors, out, print_json
 from convoforge.cli.local_server import open_server
 from convoforge.cli.parameters import DONE, ENDED_SHORT, FAILED, AsJson
 from convoforge.errors import ConfigError, ConvoforgeError, format_count
@@ -38,7 +34,6 @@ from convoforge.settings import Settings
 
 if TYPE_CHECKING:
     from convoforge.dataset.forecast import Forecast
-    from convoforge.orchestration.build_run import Progress
     from convoforge.tasks.report import BuildReport
 
 DELIVERY_SECONDS = 20.0
@@ -46,9 +41,6 @@ DELIVERY_SECONDS = 20.0
 
 HASTE_SECONDS = 0.5
 """The same, where somebody wants out at once."""
-
-PLAIN_SECONDS = 5.0
-"""Seconds between two lines of progress where there is no terminal to draw on."""
 
 
 class CommandOptions(BuildOptions):
@@ -94,7 +86,7 @@ def build(
     spends = bool(seen.missing or seen.status.unscored or seen.status.to_judge)
     if not as_json:
         out.print(f"[dim]ledger: {escape(show_database(settings.database_url))}[/dim]")
-        _announce(seen, options, explain_model(spec, options, settings))
+        announce_build(seen, options, explain_model(spec, options, settings))
     if spends and asks and sys.stdin.isatty():
         Thread(target=_import_sdk, daemon=True).start()  # somebody reads what it costs first, and then waits 2 s less
     if asks and (spends or (seen.stranded.conversations and sys.stdin.isatty())) and not _agreed(seen):
@@ -112,7 +104,7 @@ def build(
     if as_json:
         print_json(report.model_dump(mode="json"))
     else:
-        _summarize(report)
+        summarize_build(report)
     return {"failed": FAILED, "partial": ENDED_SHORT}.get(report.state, DONE)
 
 
@@ -213,7 +205,7 @@ async def _run(parameters: dict[str, Any]) -> BuildReport:
     from convoforge.flows.build_dataset import build_dataset
     from convoforge.tasks.report import BuildReport
 
-    show = asyncio.create_task(_show_progress())
+    show = asyncio.create_task(show_build())
     try:
         state = await build_dataset(**parameters, return_state=True)
     except Exception as error:  # what the flow raises is in its state: this is Prefect itself
@@ -232,73 +224,6 @@ async def _run(parameters: dict[str, Any]) -> BuildReport:
     raise result
 
 
-async def _show_progress() -> None:
-    from convoforge.orchestration.build_run import watch_progress
-
-    if not errors.is_terminal:
-        while True:
-            await asyncio.sleep(PLAIN_SECONDS)
-            if (now := watch_progress()) is not None:
-                errors.print(_line(now), markup=False)
-    with Live(console=errors, transient=True, auto_refresh=False) as live:
-        while True:
-            if (now := watch_progress()) is not None:
-                live.update(_panel(now), refresh=True)
-            await asyncio.sleep(0.25)
-
-
-def _panel(now: Progress) -> Table:
-    table = Table.grid(padding=(0, 2))
-    bar = ProgressBar(total=max(1, now.todo), completed=now.done, width=40)
-    left = f"{duration(now.seconds_left)} left" if now.seconds_left is not None and now.done < now.todo else ""
-    table.add_row(bar, f"{now.done:,} of {now.todo:,} done", left)
-    table.add_row(
-        f"[green]{now.accepted:,} accepted[/]  [yellow]{now.needs_revision:,} need revision[/]  "
-        f"[dim]{now.dropped:,} dropped[/]  [red]{now.failed:,} failed[/]",
-        _money(now),
-        now.rate,
-    )
-    stopping = now.stopped and f"stopping: {now.stopped}; waiting for {format_count(now.in_flight, 'call')} in flight"
-    table.add_row(f"[dim]{escape(stopping or now.waiting or now.stage)}[/]", "", "")
-    return table
-
-
-def _line(now: Progress) -> str:
-    stage = f"stopping: {now.stopped}" if now.stopped else now.waiting or now.stage
-    return (
-        f"{now.done:,}/{now.todo:,} done, {now.accepted:,} accepted, {now.needs_revision:,} need revision, {now.failed:,} failed, "
-        f"{_money(now)}, {now.rate}, {stage}"
-    )
-
-
-def _money(now: Progress) -> str:
-    return f"{dollars(now.cost_usd)} of {dollars(now.budget_usd)}" if now.budget_usd is not None else dollars(now.cost_usd)
-
-
-def _announce(seen: Forecast, options: BuildOptions, remarks: tuple[str, ...]) -> None:
-    plan, budget = seen.plan, seen.plan.spec.budget.run_usd
-    planned, accepted = format_count(plan.planned, "conversation"), len(seen.status.accepted)
-    out.print(f"[bold]{plan.spec.name}[/bold]: {planned} planned, {accepted:,} accepted already.")
-    simulated = ", if it were not simulated" if plan.provider == "simulator" else ""
-    if seen.missing:
-        stale = f", {format_count(len(seen.stale), 'stale one')} among them" if options.refresh and seen.stale else ""
-        out.print(
-            f"{seen.missing:,} to generate with {escape(plan.spec.model)}{stale}: {seen.costs.cost}{simulated}"
-            + (f"; this run may spend {dollars(budget)}." if budget is not None else ".")
-        )
-    judge = seen.costs.judge
-    if judge is not None and judge.requests:
-        out.print(f"To judge: {escape(judge.describe(plan.spec.mode))}{', part of that' if seen.missing else simulated}.")
-    if seen.stale and not options.refresh:
-        out.print(f"{format_count(len(seen.stale), 'is', 'are')} stale; --refresh would regenerate that for {seen.refresh.cost}.")
-    print_notes(plan.notes, [*remarks, *list_warnings(seen)])
-
-
-def list_warnings(seen: Forecast) -> list[str]:
-    """What somebody should know before a build, what leaves the dataset first."""
-    return [*([str(seen.stranded)] if seen.stranded.conversations else []), *seen.warnings]
-
-
 def _agreed(seen: Forecast) -> bool:
     """Whether somebody says yes to what it costs, and to what leaves the dataset."""
     cap = seen.plan.spec.budget.run_usd
@@ -309,54 +234,3 @@ def _agreed(seen: Forecast) -> bool:
         else ""
     )
     return ask(f"Spend {seen.costs.cost}{capped}{gone}?")
-
-
-def _summarize(report: BuildReport) -> None:
-    from convoforge.publish.card import loading
-    from convoforge.tasks.run_page import compare_with_estimate
-
-    simulated = report.provider == "simulator"
-    cost = dollars(Decimal(report.cost_usd)) + (
-        " (what it would have cost; it was simulated and nothing was paid)" if simulated else ""
-    )
-    message = name_options(report.message)
-    if report.generated == 0 and not report.published and report.state == "completed":
-        out.print(f"[bold]Nothing to do:[/bold] {escape(message)}. Nothing was generated, paid or published.")
-    else:
-        out.print(f"[bold]{escape(message[:1].upper() + message[1:])}.[/bold]")
-    what = "published now" if report.published else "unchanged"
-    out.print(
-        facts(
-            [
-                ("made", f"{format_count(report.generated, 'conversation')} in {duration(report.seconds)}"),
-                ("accepted", f"{report.accepted:,} of {report.planned:,} planned"),
-                (
-                    "not accepted",
-                    f"{report.needs_revision:,} need revision, {report.dropped:,} dropped, {report.pending:,} pending",
-                ),
-                ("cost", cost),
-                *(
-                    [("  the judge", f"{dollars(Decimal(report.judge_cost_usd))} of it, {report.judged:,} answers")]
-                    if report.judge_cost_usd
-                    else []
-                ),
-                *compare_with_estimate(report),
-                ("version", f"{report.version} ({what})" if report.version else "none yet: nothing is accepted"),
-                *behind(report.version, report.latest_version),
-                ("where", report.path or "-"),
-                *([("report", f"{report.path}/report.html")] if report.path else []),
-            ]
-        )
-    )
-    print_notes(report.notes)
-    if report.load_path:
-        needs = "" if find_spec("datasets") else f", after {sys.executable} -m pip install datasets"
-        out.print(f"\nLoad it{escape(needs)}:\n")
-        out.print(indent(loading(report.load_path, next(iter(report.splits)), "rows"), "    "), markup=False)
-        if simulated:
-            out.print("\n[yellow]A simulator wrote these conversations: look at them, do not train on them.[/yellow]")
-    if report.needs_revision or report.dropped or report.failed:
-        which = report.run_id[:8] if report.generated or report.failed else report.dataset
-        out.print(f"\n`convoforge errors {which}` says why each was not accepted or failed, and what to do.")
-    if report.state in ("partial", "failed") and report.generated:
-        out.print("\nThe next build goes on from here; nothing is paid twice.")

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 from rich.markup import escape
 
-from convoforge.cli.build import UNCHANGED, Options, Spec, list_warnings
+from convoforge.cli.build import UNCHANGED, Options, Spec
+from convoforge.cli.build_display import list_warnings
 from convoforge.cli.console import ask, duration, errors, facts, grid, out, print_json, print_notes
 from convoforge.cli.parameters import DONE, ENDED_SHORT, AsJson, Positive
 from convoforge.errors import ConfigError, ConvoforgeError, format_count
