@@ -29,13 +29,14 @@ _TEST_CARDS = frozenset(
 """Numbers that payment services give out for trials."""
 
 _RESERVED = re.compile(
-    r".*\b(?:example\.(?:com|org|net|edu)|[\w-]+\.(?:example|test|invalid))\b(?:[/:?#].*)?"
+    r"(?:\w+://)?[^/?#]*\b(?:example\.(?:com|org|net|edu)|[\w-]+\.(?:example|test|invalid))\b(?:[/:?#].*)?"
     r"|(?:\+?1?[-. ]?)?(?:\(\d{3}\) ?|[2-9]\d\d[-. ])?555[-. ]01\d\d"
     r"|@user_\d{6}|\d+ Example Street|(?:203\.0\.113|198\.51\.100|192\.0\.2)\.\d+|2001:0?db8:.*",
     re.IGNORECASE | re.DOTALL,
 )
 _MONTHS = month_name[1:]
 _AFTER_IBAN = re.compile(r"(?:\s[A-Za-z]{1,4})+$")
+_PATH = re.compile(r"(?:[/?#=&%.~+:@-]+\w+)*")
 _NUMBER_IN_WORDS = re.compile(r"\d[\d\s()./+-]*\d|\d")
 
 NextNumber = Callable[[int], int]
@@ -87,6 +88,8 @@ def _list_apart(text: str) -> Iterator[PersonalDatum]:
         trimmed = datum
         if datum.kind == "an IBAN" and (words := _AFTER_IBAN.search(text[datum.start : datum.end])):
             trimmed = replace(datum, end=datum.start + words.start())
+        elif datum.kind == "a web address" and (path := _PATH.match(text, datum.end)):  # it is known by its first part
+            trimmed = replace(datum, end=path.end())
         if trimmed.start >= end:
             yield trimmed
             end = trimmed.end

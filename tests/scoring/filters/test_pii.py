@@ -99,6 +99,16 @@ def test_what_is_redacted_reaches_nobody_and_is_the_same_each_time(text, kind) -
         assert judge_redacting(redact(talk, b"key"), ScoringContext()) == KEEP
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["It's on lnk.io/in/olga-brandt now.", "By https://lnk.io/olga-brandt?by=example.com too.", "My lnk.io/olga-brandt, see?"],
+)
+def test_of_a_web_address_nothing_stays(text) -> None:
+    talk = Conversation((Turn("user", text),))
+    assert judge_redacting(talk, ScoringContext()).verdict == "redact"
+    assert not re.search("lnk|olga|brandt", redact(talk, b"key").turns[0].content)
+
+
 def test_what_has_no_place_for_a_pseudonym_is_dropped_and_what_is_kept_for_examples_is_kept() -> None:
     pieces = "The clerk wrote it in two halves: card 4716 0591 and then 2334 7786."
     found = judge_redacting(Conversation((Turn("user", pieces),)), ScoringContext())
