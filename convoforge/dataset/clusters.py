@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any
 
 from convoforge.dataset.acceptance import DatasetStatus, Verdict
 from convoforge.ledger import Ledger
@@ -13,7 +12,7 @@ from convoforge.ledger.signatures import list_published, read_near_pairs
 from convoforge.models import Status
 from convoforge.planning.plan import Plan
 from convoforge.planning.quality import MIN_ALIKE
-from convoforge.publish import Layout, find_groups, find_torn, join_alike, read_placed
+from convoforge.publish import Layout, SplitRule, find_groups, find_torn, join_alike, read_placed
 
 
 def join_clusters(
@@ -34,11 +33,11 @@ def join_clusters(
     if not draws:
         return status, {}
     names = {request: draw.conversation_id for request, draw in draws.items()} | names
-    split_by: dict[str, Any] = {"fractions": how.splits, "group_by": how.group_by, "seed": plan.spec.seed}
-    published = find_groups(layout, {*names.values()}, **split_by)
+    split_by = SplitRule(fractions=how.splits, group_by=how.group_by, seed=plan.spec.seed)
+    published = find_groups(layout, {*names.values()}, split_by)
     alone = {names[request]: groups[draw.cell] for request, draw in draws.items()}
     near = [(names[pair.request_id], pair.conversation_id) for pair in pairs if rule and pair.similarity >= rule.cluster]
-    joined, torn = settle_groups(near, alone, published, read_placed(layout, **split_by))
+    joined, torn = settle_groups(near, alone, published, read_placed(layout, split_by))
     left = [Verdict(draw, Status.DROPPED, _explain(torn[names[one]])) for one, draw in draws.items() if names[one] in torn]
     if left:
         gone = {one.draw.request_id for one in left}

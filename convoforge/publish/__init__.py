@@ -18,7 +18,7 @@ from convoforge.planning.quality import NearDuplicates
 from convoforge.publish import card, croissant, measures, parquet, report, splits
 from convoforge.publish import manifest as manifests
 from convoforge.publish.layout import Layout
-from convoforge.publish.manifest import Lineage, Manifest, Recipe
+from convoforge.publish.manifest import Lineage, Manifest, Recipe, SplitRule
 from convoforge.publish.objects import ObjectVersions
 from convoforge.publish.parquet import Rows
 from convoforge.publish.report import LedgerFacts
@@ -35,6 +35,7 @@ __all__ = [
     "Published",
     "PublishedRow",
     "Rows",
+    "SplitRule",
     "check_store",
     "find_groups",
     "find_torn",
@@ -191,13 +192,10 @@ def versions_in(layout: Layout) -> Versions:
     return ObjectVersions(layout, data) if isinstance(data, ObjectFolder) else LocalVersions(layout, data)
 
 
-def find_groups(
-    layout: Layout, ids: AbstractSet[str], *, fractions: Mapping[str, float], group_by: Sequence[str], seed: int
-) -> dict[str, str]:
-    """The groups with which some conversations were published last, by id, in versions of the same fractions, `group_by` and seed."""
+def find_groups(layout: Layout, ids: AbstractSet[str], rule: SplitRule) -> dict[str, str]:
+    """The groups with which some conversations were published last, by id, in versions that were split by the same rule."""
     versions, found = versions_in(layout), dict[str, str]()
-    recipe = Recipe(fingerprint="", fractions=fractions, group_by=tuple(group_by), seed=seed)
-    for version in _split_alike(versions.good(), recipe):
+    for version in _split_alike(versions.good(), rule):
         for file in version.manifest.files:
             if file.path.startswith("data/") and (missing := ids - found.keys()):
                 with versions.open(version, file.path) as opened:
@@ -205,9 +203,9 @@ def find_groups(
     return found
 
 
-def read_placed(layout: Layout, *, fractions: Mapping[str, float], group_by: Sequence[str], seed: int) -> dict[str, str]:
-    """The split of each group that a version of the same fractions, `group_by` and seed has ever had."""
-    return _read_groups(versions_in(layout), Recipe(fingerprint="", fractions=fractions, group_by=tuple(group_by), seed=seed))[0]
+def read_placed(layout: Layout, rule: SplitRule) -> dict[str, str]:
+    """The split of each group that a version that was split by the same rule has ever had."""
+    return _read_groups(versions_in(layout), rule)[0]
 
 
 def check_store(layout: Layout) -> None:
@@ -237,24 +235,24 @@ def _held(versions: Versions, recipe: Recipe, allow_fewer: bool) -> Published | 
     return None
 
 
-def _read_groups(versions: Versions, recipe: Recipe) -> tuple[dict[str, str], list[str]]:
+def _read_groups(versions: Versions, rule: SplitRule) -> tuple[dict[str, str], list[str]]:
     """Where each group of the earlier versions with these splits went, and a note where the newest version has other splits."""
     good = versions.good()
     notes = []
-    if good and (changes := recipe.list_changes(good[-1].manifest.recipe)):
+    if good and (changes := rule.list_changes(good[-1].manifest.recipe)):
         which = " and ".join(changes)
         notes.append(f"{which} changed since {good[-1].path.name}: conversations may be in another split")
-    same = next(_split_alike(good, recipe), None)
+    same = next(_split_alike(good, rule), None)
     if same is None:
         return {}, notes
     with versions.open(same, manifests.GROUPS) as file:
         return {group: split for split, groups in json.load(file).items() for group in groups}, notes
 
 
-def _split_alike(good: Sequence[Version], recipe: Recipe) -> Iterator[Version]:
+def _split_alike(good: Sequence[Version], rule: SplitRule) -> Iterator[Version]:
     """The versions that are split by the same rule, newest first."""
     for version in reversed(good):
-        if not recipe.list_changes(version.manifest.recipe) and any(f.path == manifests.GROUPS for f in version.manifest.files):
+        if not rule.list_changes(version.manifest.recipe) and any(f.path == manifests.GROUPS for f in version.manifest.files):
             yield version
 
 

@@ -39,7 +39,19 @@ class Lineage(Frozen):
     judge: str = ""
 
 
-class Recipe(Frozen):
+class SplitRule(Frozen):
+    """What decides which split a group goes to, beside the groups themselves."""
+
+    fractions: Mapping[str, float]
+    group_by: tuple[str, ...]
+    seed: int
+
+    def list_changes(self, earlier: SplitRule) -> list[str]:
+        """What of it is another than in an earlier version."""
+        return [name for name in SplitRule.model_fields if getattr(self, name) != getattr(earlier, name)]
+
+
+class Recipe(SplitRule):
     """What decides the content of a version: equal recipes make equal data. `fingerprint` stands for the accepted rows, `columns_sha256`
     for the columns of a file, `scorers` are the names and versions of what has scored them, `near_duplicates` what counted as a
     repetition. Older releases wrote none of the last three. `license` and `languages` change no row, but what the card says of them all.
@@ -48,18 +60,11 @@ class Recipe(Frozen):
     model_config = ConfigDict(frozen=True, extra="ignore")  # as the manifest's
 
     fingerprint: str
-    fractions: Mapping[str, float]
-    group_by: tuple[str, ...]
-    seed: int
     columns_sha256: str = ""
     scorers: str = ""
     license: str | None = None
     languages: tuple[str, ...] = ("en",)
     near_duplicates: NearDuplicates | None = None
-
-    def list_changes(self, earlier: Recipe) -> list[str]:
-        """What of it decides about splits and is another than in an earlier version."""
-        return [name for name in ("fractions", "group_by", "seed") if getattr(self, name) != getattr(earlier, name)]
 
 
 class File(Frozen):

@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
-from convoforge.publish import PublishedRow, find_groups
+from convoforge.publish import PublishedRow, SplitRule, find_groups
 
 Rows = Callable[..., list[PublishedRow]]
 
@@ -95,11 +95,11 @@ def test_a_version_whose_groups_are_not_as_they_were_written_is_none(dataset: An
 def test_the_groups_that_conversations_were_published_with_are_found_in_whatever_version_has_them_last(
     dataset: Any, make_rows: Rows
 ) -> None:
-    rule: dict[str, Any] = {"fractions": {"train": 0.75, "validation": 0.25}, "group_by": ("persona", "topic"), "seed": 7}
+    rule = SplitRule(fractions={"train": 0.75, "validation": 0.25}, group_by=("persona", "topic"), seed=7)
     rows = make_rows(30)
     dataset.publish([replace(rows[0], split_group="another's"), *rows[1:20]])
     dataset.publish(rows[10:])
     ids = {row.conversation_id for row in rows}
-    found = find_groups(dataset.layout, ids | {"unknown"}, **rule)
+    found = find_groups(dataset.layout, ids | {"unknown"}, rule)
     assert found == {row.conversation_id: row.split_group for row in rows} | {rows[0].conversation_id: "another's"}
-    assert find_groups(dataset.layout, ids, **rule | {"seed": 8}) == {}
+    assert find_groups(dataset.layout, ids, rule.model_copy(update={"seed": 8})) == {}
