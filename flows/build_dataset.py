@@ -193,7 +193,7 @@ async def next_step(opened: BuildRun, left: int | None, tried: Collection[int], 
     brought are near-duplicates; `held` conversations were accepted before."""
     status = await _status(opened)
     repeated = sum(one.reason.startswith("near-duplicate") for one in status.rejected)
-    if opened.state.recent is not None and repeated and not status.unscored:
+    if opened.state.recent is not None and repeated and not (status.unscored or status.to_judge):
         message = opened.state.recent.check_whole_run(len(status.accepted) - held, opened.generated, repeated)
         if message is not None:
             opened.state.stop(message)

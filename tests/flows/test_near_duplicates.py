@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import polars as pl
@@ -12,6 +14,11 @@ import pytest
 from prefect.client.schemas.objects import State
 from support import Project
 
+from convoforge.dataset.acceptance import Neighbor, Neighbors, assess
+from convoforge.flows.build_dataset import next_step
+from convoforge.generation.recent_answers import RecentAnswers
+from convoforge.orchestration.build_run import BuildState
+from convoforge.planning.draws import Draw
 from convoforge.simulator.client import SimulatorControl
 
 SAID = (
@@ -99,3 +106,17 @@ def test_a_run_that_brings_hardly_anything_but_near_duplicates_stops_after_its_f
     done = building.run("build", "alike", "--simulate", "--json")
     assert (done.code, done.last["state"], done.last["generated"], done.last["accepted"]) == (3, "partial", 60, 1)
     assert "hardly anything is accepted, 1 of the 60 answers of this run: 59 near-duplicates." in done.last["message"]
+
+
+def test_a_run_whose_conversations_wait_for_a_judge_is_not_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    def held(number: int, rejection: str | None) -> Draw:
+        return Draw(number, f"{number}", 0, "held", kind="ok", score=8, content_hash=bytes([number]), rejection=rejection)
+
+    draws = [held(1, None), held(2, None), *(held(number, "unjudged") for number in range(3, 70))]
+    near = Neighbors({2: [Neighbor(1, 0.7)], 1: [Neighbor(2, 0.7)]})
+    status = assess([draw.cell for draw in draws], draws, min_score=6, per_cell=1, max_draws=3, near=near)
+    monkeypatch.setattr("convoforge.flows.build_dataset.read_status", lambda *_: status)
+    state = BuildState(recent=RecentAnswers(""))
+    opened: Any = SimpleNamespace(state=state, generated=67, cells={}, judging=None, ledger=None, plan=None, dataset_id=1)
+    step = asyncio.run(next_step(opened, None, (), held=1))
+    assert (len(step.to_judge), state.stopped) == (67, None)
