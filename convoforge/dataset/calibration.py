@@ -102,7 +102,8 @@ def describe_calibration(ledger: Ledger, plan: Plan, dataset_id: int) -> str:
     choice = plan.spec.quality.judge
     if choice is None:
         return ""
-    return f"{choice.model} judges by the rubric '{choice.rubric}'; {calibrate(ledger, dataset_id, Judge.of(choice, plan.library.folder))}"
+    found = calibrate(ledger, dataset_id, Judge.of(choice, plan.library.folder))
+    return f"judged by {choice.model} with the rubric '{choice.rubric}'; {found}"
 
 
 def measure_agreement(decisions: Iterable[tuple[bool, bool]]) -> Agreement:

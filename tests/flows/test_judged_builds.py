@@ -70,7 +70,8 @@ def test_what_would_be_accepted_is_judged_once_and_the_judge_decides(judging: Pr
         assert {verdict for _, verdict in points.values()} == {"keep"}
     notes = " ".join(built["notes"])
     assert (
-        f"{HAIKU} judges by the rubric 'training'; the judge is not calibrated: it has judged 0 reviewed conversations" in notes
+        f"judged by {HAIKU} with the rubric 'training'; the judge is not calibrated: it has judged 0 reviewed conversations"
+        in notes
     )
     card = (judging.data / "simulated" / "judged" / "latest" / "README.md").read_text()
     assert "the judge is not calibrated" in card

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convoforge.errors import ConfigError
-from convoforge.publish.splits import SLACK, Outline, assign, check_fractions, join_alike, outline
+from convoforge.publish.splits import SLACK, Outline, assign, check_fractions, find_torn, join_alike, outline
 
 THREE = {"train": 0.8, "validation": 0.1, "test": 0.1}
 
@@ -164,6 +164,18 @@ def test_what_resembles_is_one_group_and_what_was_published_keeps_its_own(
     assert all(found[name] == published[name] for name in found.keys() & published.keys())
     assert all(found[one] == found[other] for one, other in pairs if not published)
     assert found == join_alike([pair[::-1] for pair in random.sample(pairs, len(pairs))], own, published)
+
+
+def test_two_that_are_alike_may_be_in_different_groups_of_one_split_and_in_no_two_splits() -> None:
+    groups = {"a": "one", "b": "two", "c": "three"}
+    for split, torn in (("train", {}), ("validation", {"b": "a"})):
+        assert find_torn([("a", "b")], groups, groups, {"one": "train", "two": split}) == torn
+
+
+@given(seeds)
+def test_the_only_group_with_a_value_stays_in_the_largest_split(seed: int) -> None:
+    groups = outline((f"g{n}", ("x" if n else "rare", "y")) for n in range(10))
+    assert assign(groups, {"train": 0.7, "validation": 0.3}, seed=seed, placed={}).groups["g0"] == "train"
 
 
 def test_a_conversation_joins_the_published_one_that_it_resembles_and_chains_follow() -> None:

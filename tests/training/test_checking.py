@@ -189,11 +189,19 @@ def test_a_tokenizer_without_a_template_is_estimated_around_and_cuts_nothing_by_
     bare.enable_truncation(5)
     bare.post_processor = TemplateProcessing(single="<|im_start|> $A", special_tokens=[("<|im_start|>", 1)])
     bare.save(str(tmp_path / "tokenizer.json"))
-    found = check(published([make_row(0, conversation=talk("x" * 100, "y" * 110, system=None))]), tokenizer=str(tmp_path))
+    rows = [make_row(0, conversation=talk("x" * 100, "y" * 110, system=None))]
+    found = check(published(rows), tokenizer=str(tmp_path / "tokenizer.json"))
     assert found.tokens.spreads["conversation"].maximum == 100 + 110 + 1 + 2 * 4, "a line break between the two"
     assert found.advised_length == 512, "an estimate: a quarter more"
-    assert said(found, "chat template") == [("warning", f"{tmp_path} brings none: 4 tokens a turn are added")]
-    assert said(found, "tokenizer") == [("good", f"{tmp_path} gives back what it is given")]
+    assert said(found, "chat template") == [("warning", f"{tmp_path}/tokenizer.json brings none: 4 tokens a turn are added")]
+    assert said(found, "tokenizer") == [("good", f"{tmp_path}/tokenizer.json gives back what it is given")]
+
+
+def test_a_turn_that_says_what_another_said_is_missed_all_the_same(published: Publish, tmp_path: Path) -> None:
+    (tmp_path / "chat.jinja").write_text(CHATML.replace("messages", "messages[:-1]"))
+    rows = [make_row(0, conversation=talk("Same.", "Same.", system=None))]
+    [(_, what)] = said(check(published(rows), chat_template=tmp_path / "chat.jinja"), "chat template")
+    assert "turn 2 is missing or changed" in what
 
 
 def test_a_tokenizer_that_loses_letters_is_named(published: Publish, tokenizer: Path, tmp_path: Path) -> None:
