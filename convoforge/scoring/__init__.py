@@ -15,6 +15,7 @@ from convoforge.planning.templates import Library
 from convoforge.project import find_project
 from convoforge.scoring.contract import KEEP, NOT_QUOTED, FilterVerdict, Points, Scorer, ScoringContext, scorer
 from convoforge.scoring.duplicates import content_hash
+from convoforge.scoring.filters import LANGUAGES
 from convoforge.scoring.judge import Judge
 from convoforge.scoring.registry import find_filters, find_scorers
 
@@ -58,10 +59,15 @@ class Rubric:
     @classmethod
     def of(cls, spec: DatasetSpec, library: Library) -> Rubric:
         """The rubric of a spec. Raises `ConfigError` for scorers, filters and files that cannot be loaded."""
-        quality = spec.quality
+        quality, filters = spec.quality, find_filters(spec.quality.filters)
+        if any(one.name == "languages" for one in filters) and (unknown := [*{*spec.languages} - LANGUAGES]):
+            raise ConfigError(
+                f"language: the filter languages knows no '{unknown[0]}', and would drop every conversation: write another code "
+                "(English is en, not eng), or add {languages: off} to quality.filters"
+            )
         return cls(
             find_scorers(quality.scorers),
-            find_filters(quality.filters),
+            filters,
             spec.language,
             frozenset(quality.allow),
             tuple(map(_read_evaluation, quality.evaluation)),

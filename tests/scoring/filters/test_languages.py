@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import pytest
 
+from convoforge.errors import ConfigError
 from convoforge.models import Conversation, Turn
 from convoforge.planning.quality import FilterChoice
-from convoforge.scoring import KEEP, ScoringContext
+from convoforge.planning.spec import change_spec, load_spec
+from convoforge.planning.templates import Library
+from convoforge.scoring import KEEP, Rubric, ScoringContext
+from convoforge.scoring.filters import LANGUAGES
+from convoforge.scoring.filters.languages import _load_detector
 from convoforge.scoring.registry import find_filters
+from convoforge.settings import ROOT
 
 FOREIGN = [
     "Ich habe das Geld schon am Montag überwiesen und warte noch.", "Nous avons payé le loyer, mais il ne reste rien pour les vacances.", "私は来月引っ越します。",
@@ -46,3 +52,13 @@ def test_each_role_may_have_a_language_of_its_own() -> None:
     (one,) = find_filters([FilterChoice(name="languages")])
     assert one.judge(talk, ScoringContext(language={"user": "en", "assistant": "de"})) == KEEP
     assert one.judge(talk, ScoringContext(language={"user": "de", "assistant": "en"})) != KEEP
+
+
+def test_a_code_that_the_detector_does_not_have_is_refused_where_the_filter_is_asked() -> None:
+    found = _load_detector().detect("Who knows?", model="lite", k=999, threshold=-1.0)
+    assert {one["lang"] for one in found} == LANGUAGES
+    spec, library = load_spec("demo", ROOT / "configs"), Library.at(ROOT / "configs")
+    for language in ("eng", {"user": "en", "assistant": "jp"}):
+        with pytest.raises(ConfigError, match="language: the filter languages knows no '(eng|jp)', and would drop every"):
+            Rubric.of(change_spec(spec, language=language), library)
+        Rubric.of(change_spec(spec, language=language, quality={"filters": ["default", {"languages": "off"}]}), library)
