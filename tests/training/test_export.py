@@ -11,6 +11,7 @@ from typing import Any
 import polars
 import pytest
 import yaml
+from publish.conftest import make_row, talk
 from training import make_talks
 
 from convoforge.errors import ConfigError, ConvoforgeError
@@ -98,14 +99,14 @@ def test_the_snippet_of_datasets_loads_what_lies_beside_it(
 
 
 def test_the_configurations_name_the_files_and_a_length_that_cuts_nothing(published: Publish) -> None:
-    version = published(make_talks(24))
+    version = published([*make_talks(24), make_row(24, conversation=talk("x" * 4000, "y" * 4000, system=None))])
     axolotl = yaml.safe_load((export(version, "axolotl") / "axolotl.yaml").read_text())
     assert [(one["path"], one["ds_type"], one["split"]) for one in (axolotl["datasets"][0], axolotl["test_datasets"][0])] == [
         ("train.jsonl", "json", "train"),
         ("validation.jsonl", "json", "train"),
     ]
     llama = yaml.safe_load((export(version, "llamafactory") / "train.yaml").read_text())
-    assert (axolotl["sequence_len"], llama["cutoff_len"], llama["dataset_dir"]) == (256, 256, ".")
+    assert (axolotl["sequence_len"], llama["cutoff_len"], llama["dataset_dir"]) == (2560, 2560, ".")
     assert (llama["dataset"], llama["eval_dataset"]) == ("train", "validation")
 
 
@@ -123,6 +124,7 @@ def test_nothing_is_replaced_unless_told_and_nothing_that_is_no_export(published
         export(version, "openai", out=folder)
     assert (folder / "train.jsonl").read_text() == "mine"
     export(version, "sharegpt", out=folder, overwrite=True)
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == [], "what was replaced is gone"
     assert sorted(path.name for path in folder.iterdir()) == [
         *("dataset_info.json", "export.json", "load.py", "train.jsonl", "validation.jsonl")
     ]
