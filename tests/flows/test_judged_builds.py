@@ -176,6 +176,7 @@ def test_judgments_that_were_recorded_before_a_kill_are_not_paid_again(
 ) -> None:
     process = start_build("killed", quality=PASSES_ALL, per_cell=2, limits={"max_requests": 100_000, "concurrency": 2})
     wait_for(lambda: count_asked(slow_simulator) >= 4 or process.poll() is not None, "answers of the judge", seconds=60)
+    assert process.poll() is None and count_asked(slow_simulator) < 16, "it ended before it could be killed"
     process.kill()
     process.communicate()
     judging.environment["ANTHROPIC_BASE_URL"] = slow_simulator.url
