@@ -13,7 +13,7 @@ from convoforge.planning.grid import Values
 from convoforge.planning.plan import make_plan
 from convoforge.planning.spec import load_spec
 from convoforge.planning.templates import Library
-from convoforge.planning.variety import FEW, pick_lines
+from convoforge.planning.variety import FEW, find_start, pick_lines
 from convoforge.settings import ROOT
 
 
@@ -57,3 +57,10 @@ def test_each_value_sees_every_line_about_as_often_and_what_was_picked_stays(
     for at, size in enumerate(sizes):
         for counts in count_lines(cells, whole, at, size).values():
             assert max(counts) - min(counts) <= 3 or len(cells) <= FEW
+
+
+@pytest.mark.parametrize("number", [FEW, FEW + 1])
+def test_so_few_cells_that_none_can_be_even_keep_their_own_lines(number: int) -> None:
+    cells: list[Values] = [("p", "e", f"t{t}", "tier", "x") for t in range(number)]
+    own = [str(find_start(*cell[:4], "list") % 3) for cell in cells]
+    assert ([*pick_lines(cells, {"x": {"list": 3}}, ())] == own) is (number == FEW)
