@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sqlite3
 import subprocess
 from typing import Any
@@ -48,19 +49,19 @@ def test_two_builds_at_once_share_the_work_and_pay_for_nothing_twice(
 
 def test_a_build_takes_over_what_one_that_was_killed_had_claimed(building: Project, slow_simulator: SimulatorControl) -> None:
     building.spec("left-over", per_cell=3, limits={"max_requests": 100_000, "concurrency": 4})
-    killed, other = (start(building, slow_simulator, "left-over") for _ in range(2))
+    killed = start(building, slow_simulator, "left-over")
+    processes = [killed]
     try:
-        at_work = "SELECT count(DISTINCT owner) FROM requests WHERE state = 'claimed'"
-        database = building.data / "ledger.db"
-        wait_for(
-            lambda: database.exists() and ledger_rows(building, "SELECT 1 FROM sqlite_master WHERE name = 'requests'"), "a ledger"
-        )
+        wait_for(lambda: slow_simulator.usage()["requests"] >= 1, "calls in flight")
+        killed.send_signal(signal.SIGSTOP)  # its work stays claimed, however long the other takes to begin
+        processes.append(other := start(building, slow_simulator, "left-over"))
+        at_work = "SELECT count(DISTINCT run_id) FROM generation_logs"
         wait_for(lambda: ledger_rows(building, at_work) == [(2,)], "two builds at work")
         killed.kill()
         killed.communicate()
         report = report_of(other)
     finally:
-        for process in (killed, other):
+        for process in processes:
             process.kill()
             process.communicate()
     assert (report["state"], report["accepted"]) == ("completed", 24)
