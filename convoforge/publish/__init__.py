@@ -173,7 +173,7 @@ def publish(
                 )
                 _write_groups(stage.version, {**placed, **plan.groups})
                 texts = {
-                    card.NAME: card.render(manifest, figures, layout.shown(number)),
+                    card.NAME: card.render(manifest, figures, known, layout.shown(number)),
                     croissant.NAME: croissant.render(manifest),
                     report.NAME: report.render(manifest, figures, insight, known, before[0].manifest if before else None),
                 }

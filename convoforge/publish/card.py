@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 
 import yaml
 
@@ -13,6 +14,7 @@ from convoforge.printable import printable
 from convoforge.publish.lengths import recommend_length
 from convoforge.publish.manifest import GROUPS, Manifest
 from convoforge.publish.measures import Measures
+from convoforge.publish.report import LedgerFacts, split_costs
 from convoforge.reasons import HEADINGS
 
 NAME = "README.md"
@@ -26,7 +28,7 @@ _STORED = (
 _TRAINERS = "TRL cuts at 1,024 tokens and axolotl drops what is over 512 unless told otherwise, neither with a word"
 
 
-def render(manifest: Manifest, measures: Measures, address: str) -> str:
+def render(manifest: Manifest, measures: Measures, facts: LedgerFacts, address: str) -> str:
     """The whole card. `address` is where the version lies, as a person would write it: a path or a URL."""
     sections = [
         _front_matter(manifest),
@@ -38,7 +40,7 @@ def render(manifest: Manifest, measures: Measures, address: str) -> str:
         _lengths(measures),
         _scores(manifest, measures),
         _left_out(manifest),
-        _cost(manifest, measures),
+        _cost(manifest, measures, facts),
         _lineage(manifest),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
@@ -202,15 +204,13 @@ def _left_out(manifest: Manifest) -> str:
     return "\n\n".join(filter(None, ["## Not in here", where, table]))
 
 
-def _cost(manifest: Manifest, measures: Measures) -> str:
-    rows = [
-        ("the accepted conversations", dollars(measures.cost_usd)),
-        ("with those that were not accepted", dollars(measures.spent_usd)),
-        ("of that, for each accepted conversation", dollars(measures.spent_usd / manifest.rows)),
-    ]
+def _cost(manifest: Manifest, measures: Measures, facts: LedgerFacts) -> str:
+    costs = split_costs(measures, facts)
+    costs["all of it, for each accepted one"] = sum(costs.values(), start=Decimal(0)) / manifest.rows
+    table = _table(("", "cost"), ((name, dollars(amount)) for name, amount in costs.items()))
     return (
-        f"## Cost\n\n{_table(('', 'cost'), rows)}\n\n{measures.input_tokens:,} input tokens (without cached ones) and "
-        f"{measures.output_tokens:,} output tokens. Calls that gave no answer are in the ledger (`convoforge costs`), not in here."
+        f"## Cost\n\n{table}\n\n{measures.input_tokens:,} input tokens (without cached ones) and {measures.output_tokens:,} output tokens "
+        "for the accepted conversations. `convoforge costs` tells it by day, model and template."
     )
 
 

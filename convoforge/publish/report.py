@@ -119,6 +119,7 @@ def render(manifest: Manifest, measures: Measures, insight: Insight, facts: Ledg
         variety=insight.variety,
         before=before,
         facts=facts,
+        costs=split_costs(measures, facts),
         maps=draw_maps(measures, facts),
         lengths=chart_lengths(measures),
         turns=measures.turns,
@@ -130,6 +131,18 @@ def render(manifest: Manifest, measures: Measures, insight: Insight, facts: Ledg
         limits={"turns": MAX_TURNS, "characters": MAX_TURN_CHARACTERS, "group": GROUP, "alike": MIN_ALIKE},
     )
     return text
+
+
+def split_costs(measures: Measures, facts: LedgerFacts) -> dict[str, Decimal]:
+    """What was paid for what, US dollars, as card and report tell it: the parts add up to all that was paid."""
+    rest = (facts.spent_usd or Decimal(0)) - measures.spent_usd - facts.judged_usd
+    parts = {
+        "accepted conversations": measures.cost_usd,
+        "answers that are not accepted": measures.spent_usd - measures.cost_usd,
+        "the judge": facts.judged_usd,
+        "calls without an answer, earlier answers": max(rest, Decimal(0)),
+    }
+    return {name: amount for name, amount in parts.items() if amount}
 
 
 def draw_plots(measures: Measures) -> dict[str, str]:

@@ -20,6 +20,7 @@ from convoforge.printable import printable_line
 from convoforge.publish import PublishedRow
 from convoforge.publish.card import size_category
 from convoforge.publish.manifest import Lineage, Manifest
+from convoforge.publish.report import LedgerFacts
 from convoforge.reasons import Reason
 
 Rows = Callable[..., list[PublishedRow]]
@@ -139,11 +140,20 @@ def test_costs_add_up_and_count_what_was_not_accepted(dataset: Any, make_rows: R
     accepted = make_rows(10, cost_usd=Decimal("0.01"))
     revise = make_rows(5, status=Status.DROPPED, cost_usd=Decimal("0.002"), reasons=("parse error",))
     why = Reason("dropped", "parse_error: no JSON", 5, "A · B · C · template #1", "Set generation.structured to true")
-    published = dataset.publish(accepted, revise, reasons=lambda: [why])
+    facts = LedgerFacts(judged_usd=Decimal("0.06"), spent_usd=Decimal("0.20"))
+    published = dataset.publish(accepted, revise, reasons=lambda: [why], facts=lambda: facts)
     card = card_of(published)
-    assert "| the accepted conversations | $0.10 |" in card
-    assert "| with those that were not accepted | $0.11 |" in card
-    assert "| of that, for each accepted conversation | $0.01 |" in card
+    lines = {
+        "accepted conversations": "$0.10",
+        "answers that are not accepted": "$0.01",
+        "the judge": "$0.06",
+        "calls without an answer, earlier answers": "$0.03",
+        "all of it, for each accepted one": "$0.02",
+    }
+    report = re.sub(r"<[^>]*>|\s*\n\s*", "", (published.path / "report.html").read_text())
+    for name, amount in lines.items():
+        assert f"| {name} | {amount} |" in card
+        assert f"{name}{amount}" in report, "both tell the same"
     assert "1,000 input tokens (without cached ones) and 2,000 output tokens" in card
     assert "5 dropped; with their reasons" in card
     assert "| dropped: parse_error: no JSON | 5 | A · B · C · template #1 | Set generation.structured to true |" in card

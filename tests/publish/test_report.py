@@ -166,7 +166,7 @@ def test_nearest_neighbors_and_the_judge_are_told_where_the_ledger_knows_of_them
         in text
     )
     assert "the judge $0.20" in text.replace("judge$", "judge $")
-    assert re.search(r"cost of each ?\$0\.05 ?all answers and their judge, for each accepted one", text)
+    assert re.search(r"cost of each ?\$0\.05 ?all that was paid, for each accepted one", text)
     assert "Nearest neighbors" not in page_of(dataset.publish(make_rows(9))).text
 
 
