@@ -16,6 +16,7 @@ from prefect.logging import get_run_logger
 
 from convoforge.background import background_task
 from convoforge.ledger.budgets import describe_budget, list_budget_scopes, name_account, read_budgets
+from convoforge.ledger.runs import note_run
 from convoforge.orchestration.build_run import BuildRun, Progress
 from convoforge.pricing import dollars, usd
 from convoforge.tasks.run_log import ProgressLog
@@ -50,7 +51,7 @@ class _Watch:
             await asyncio.sleep(PROGRESS_SECONDS)
 
     async def look(self) -> None:
-        """Draw the bar, send the alerts. Neither is a reason to stop paid work."""
+        """Draw the bar, note how far it is, send the alerts. None is a reason to stop paid work."""
         try:
             await self._opened.count_others()
             now = self._opened.progress()
@@ -60,6 +61,7 @@ class _Watch:
                     self._reported.add(name)
                     get_run_logger().warning(alert["message"])
                     emit_event(BUDGET_EVENT, resource=_resource(self._opened), payload=alert)
+            await self._opened.ledger.awrite(note_run, self._opened.run_id, now.note.model_dump_json())
             self._log.write(now, describe(now))
             if self._artifact is None:
                 self._artifact = await acreate_progress_artifact(share, description=describe(now))

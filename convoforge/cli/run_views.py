@@ -16,17 +16,15 @@ from rich.text import Text
 from convoforge.cli.console import duration, facts, name_options
 from convoforge.cli.parameters import DONE, ENDED_SHORT, FAILED
 from convoforge.cli.reasons import make_table
-from convoforge.cli.runs import KnownRun, read_known_runs
-from convoforge.dataset.cell_counts import CellCounts, count_cells
-from convoforge.dataset.reasons import of_run, read_reasons
-from convoforge.errors import ConfigError, LedgerError
+from convoforge.dataset.cell_counts import CellCounts
+from convoforge.errors import LedgerError
 from convoforge.ledger import Ledger
 from convoforge.ledger.message_batches import OpenBatch, list_open_batches, list_troubled_batches
 from convoforge.ledger.owners import end_dead_runs
-from convoforge.planning.spec import DatasetSpec
-from convoforge.pricing import dollars, usd
+from convoforge.pricing import dollars
 from convoforge.printable import printable_line
-from convoforge.reasons import Reason
+from convoforge.runs.known import KnownRun, read_known_runs
+from convoforge.runs.snapshot import RunSnapshot, read_snapshot
 
 _MAX_TROUBLED = 5
 """Maximum number of batches shown that ended with something wrong."""
@@ -126,65 +124,55 @@ class OneRun:
 
     def __init__(self, ledger: Ledger, where: str, given: str) -> None:
         self._ledger, self._where, self._given = ledger, where, given
-        self._run: KnownRun
-        self._spec: DatasetSpec
-        self._cells: CellCounts | None = None
-        self._reasons: tuple[Reason, ...] = ()
+        self._seen: RunSnapshot
 
     def refresh(self) -> None:
         """Read the ledger."""
         _end_dead_runs(self._ledger)
-        found = self._ledger.read(read_known_runs, datetime.now(UTC), run=self._given)
-        if len(found) != 1:
-            raise ConfigError(f"{len(found) or 'no'} runs begin with '{self._given}': `convoforge status` lists them")
-        self._run = found[0]
-        row = self._run.row
-        self._given = row.id
-        self._spec = DatasetSpec.from_text(row.spec)
-        self._cells = self._ledger.read(count_cells, row.id, row.dataset_id, self._spec)
-        self._reasons = self._ledger.read(read_reasons, of_run(row.id))
+        self._seen = self._ledger.read(read_snapshot, self._given, datetime.now(UTC))
+        self._given = self._seen.run.row.id
 
     @property
     def goes_on(self) -> bool:
         """Whether it is under way."""
-        return self._run.goes_on
+        return self._seen.run.goes_on
 
     @property
     def line(self) -> str:
         """How far it is."""
-        return self._run.progress or ""
+        return self._seen.run.progress or ""
 
     @property
     def exit_code(self) -> int:
         """That of the build."""
-        return {"failed": FAILED, "partial": ENDED_SHORT}.get(self._run.state, DONE)
+        return {"failed": FAILED, "partial": ENDED_SHORT}.get(self._seen.run.state, DONE)
 
     def as_json(self) -> dict[str, Any]:
         """The same as plain values."""
-        cells = self._cells
-        counts = cells and {name: getattr(cells, name) for name in ("cells", "full", "short", "exhausted", "wanted")}
-        return {**self._run.as_json(), "cells": counts, "reasons": [one.as_json() for one in self._reasons]}
+        return self._seen.as_json()
 
     def render(self) -> RenderableType:
         """Facts in words, then why something was not accepted."""
         parts: list[RenderableType] = [facts(self._describe())]
-        if self._reasons:
-            parts += [Text("\nwhat was refused, failed or not accepted\n", "bold"), make_table(self._reasons)]
-        notes = self._run.report.get("notes") or ()
+        if self._seen.reasons:
+            parts += [Text("\nwhat was refused, failed or not accepted\n", "bold"), make_table(self._seen.reasons)]
+        notes = self._seen.run.report.get("notes") or ()
         parts += [Text(printable_line(f"note: {note}"), "dim") for note in notes]
         return Group(*parts)
 
     def _describe(self) -> Iterator[tuple[str, str]]:
-        run, row, report = self._run, self._run.row, self._run.report
+        run, row, report = self._seen.run, self._seen.run.row, self._seen.run.report
         simulated = " (simulated: nothing was paid)" if row.provider == "simulator" else ""
         yield "run", row.id
         yield "dataset", f"{row.dataset}, with {row.model}{simulated}"
         yield "state", ": ".join(filter(None, [run.state, run.progress or name_options(run.message)]))
         end = f", {duration((row.finished_at - row.started_at).total_seconds())}" if row.finished_at else ""
         yield "started", f"{_minute(row.started_at)} UTC{end}"
-        if cells := self._cells:
+        if cells := self._seen.cells:
             yield from _describe_cells(cells)
         yield "made in this run", f"{run.generated:,}"
+        if run.activity:
+            yield "now", run.activity
         yield "rate", run.rate or self._describe_rate()
         yield "spend", self._describe_spend()
         if report.get("version"):
@@ -193,7 +181,7 @@ class OneRun:
         yield "ledger", self._where
 
     def _describe_rate(self) -> str:
-        spec, figures = self._spec, self._run.figures
+        spec, figures = self._seen.spec, self._seen.run.figures
         limit = f"at most {spec.limits.max_requests:,} requests in {spec.limits.window_seconds:g} s"
         if figures is None or figures.first_call is None or figures.last_end is None:
             return f"no calls; {limit}"
@@ -201,14 +189,13 @@ class OneRun:
         return f"{figures.calls:,} {'call' if figures.calls == 1 else 'calls'} in {took}; {limit}"
 
     def _describe_spend(self) -> str:
-        budget, expected = self._spec.budget.run_usd, self._run.report.get("estimated_cost_usd")
-        maybe = usd(self._run.figures.maybe_pico if self._run.figures else 0)
+        seen = self._seen
         return "".join(
             [
-                dollars(Decimal(self._run.cost_usd)),
-                f" of {dollars(budget)}" if budget is not None else "",
-                f"; estimated {dollars(Decimal(expected))}" if expected else "",
-                f"; at most {dollars(maybe)} more, for calls whose bill is not known" if maybe else "",
+                dollars(Decimal(seen.run.cost_usd)),
+                f" of {dollars(seen.budget_usd)}" if seen.budget_usd is not None else "",
+                f"; estimated {dollars(seen.estimated_usd)}" if seen.estimated_usd else "",
+                f"; at most {dollars(seen.maybe_usd)} more, for calls whose bill is not known" if seen.maybe_usd else "",
             ]
         )
 

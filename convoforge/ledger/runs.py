@@ -107,6 +107,11 @@ def keep_report(connection: Connection, run_id: str, report: Mapping[str, Any]) 
     return merged
 
 
+def note_run(connection: Connection, run_id: str, note: str) -> None:
+    """Store what a run's process says of how far it is; only the last is kept."""
+    connection.execute(update(runs).where(runs.c.id == run_id).values(note=note))
+
+
 def close_run(connection: Connection, run_id: str, state: str, message: str, report: Mapping[str, Any], now: datetime) -> None:
     """Record the end of a run."""
     values = {"state": state, "message": message, "report": json.dumps(report, default=str), "finished_at": now}

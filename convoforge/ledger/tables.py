@@ -29,7 +29,7 @@ from sqlalchemy import (
     true,
 )
 
-HEAD = "0008"
+HEAD = "0009"
 """Revision of the newest migration, and so this release's schema version. Revisions increase, and are compared as text."""
 
 
@@ -122,6 +122,7 @@ runs = Table(
     Column("plan_id", _Id),
     Column("endpoint", String(300)),  # URL of its requests
     Column("sources", Text),  # hash of each file that its prompts come from, as JSON
+    Column("note", Text),  # what its process last said of how far it is, as JSON
     Index("ix_runs_dataset", "dataset_id", "started_at"),
 )
 

@@ -27,12 +27,14 @@ from convoforge.orchestration.claims import Claims
 from convoforge.planning.plan import Cell, Plan
 from convoforge.pricing import usd
 from convoforge.rate import describe_rate
+from convoforge.runs.known import RunNote
 from convoforge.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """A run at one moment, for whoever watches. Money in US dollars; `rate` is that of the last window, in words."""
+    """A run at one moment, for whoever watches. Money in US dollars; `rate` is that of the last window, in words;
+    `note` is what the ledger keeps of it."""
 
     dataset: str
     stage: str
@@ -50,6 +52,7 @@ class Progress:
     seconds_left: float | None
     waiting: str
     stopped: str | None
+    note: RunNote
 
 
 @dataclass(slots=True)
@@ -161,10 +164,6 @@ class BuildRun:
             datetime.now(UTC) - timedelta(seconds=self.plan.spec.limits.window_seconds),
         )
 
-    def _describe_rate(self) -> str:
-        limiter = self.context.limiter.status()
-        return describe_rate(limiter.used + self.state.others.in_window, limiter.allowed, self.plan.spec.limits.window_seconds)
-
     def interrupt(self, reason: str) -> None:
         """Stop, as somebody outside wishes."""
         self.state.interrupted = self.state.interrupted or self.state.stopped is None
@@ -188,9 +187,19 @@ class BuildRun:
         spent = monotonic() - self.state.generating_since if self.state.generating_since else 0.0
         rate = done / spent if spent > 0.5 else 0.0
         left = max(0, self.state.todo - done)
+        limiter = self.context.limiter.status()
+        note = RunNote(
+            at=datetime.now(UTC),
+            stage=self.state.stage,
+            waiting=self.ledger.waiting or self.context.limiter.waiting,
+            queue=limiter.queue_length,
+            used=limiter.used + others.in_window,
+            allowed=limiter.allowed,
+            seconds_left=left / rate if rate else None,
+        )
         return Progress(
             dataset=spec.name,
-            stage=self.state.stage,
+            stage=note.stage,
             planned=self.plan.planned,
             todo=self.state.todo,
             done=done,
@@ -201,10 +210,11 @@ class BuildRun:
             in_flight=len(self.state.in_flight) + self.state.in_batches + others.in_flight,
             cost_usd=usd(self.cost_pico),
             budget_usd=spec.budget.run_usd,
-            rate=self._describe_rate(),
-            seconds_left=left / rate if rate else None,
-            waiting=self.ledger.waiting or self.context.limiter.waiting,
+            rate=describe_rate(note.used, note.allowed, spec.limits.window_seconds),
+            seconds_left=note.seconds_left,
+            waiting=note.waiting,
             stopped=self.state.stopped,
+            note=note,
         )
 
 

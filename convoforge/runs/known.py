@@ -1,4 +1,4 @@
-"""Runs as `convoforge status` reads them: with live figures of those that go on, and with the end of those that were killed."""
+"""Runs as people see them: with live figures of those that go on, and with the end of those that were killed."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from convoforge.costs.run_figures import RunFigures, read_run_figures
+from convoforge.errors import format_count
 from convoforge.ledger.owners import UNEXPECTED_END, list_living_owners
 from convoforge.ledger.runs import read_runs
+from convoforge.models import Frozen
 from convoforge.planning.spec import DatasetSpec
 from convoforge.pricing import dollars, usd
 from convoforge.rate.limiter import describe_rate
@@ -18,10 +20,27 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 
+NOTE_SECONDS = 20.0
+"""Seconds after which what a process has said of itself is no longer shown: it says something every 5 s."""
+
+
+class RunNote(Frozen):
+    """What the process of a run says of itself at one moment, which the ledger cannot know: what it does, what it waits for ("" for
+    nothing), how many requests wait for the rate, how many were sent in the last window and how many may be, and seconds left."""
+
+    at: datetime
+    stage: str
+    waiting: str
+    queue: int
+    used: int
+    allowed: int
+    seconds_left: float | None
+
+
 @dataclass(frozen=True, slots=True)
 class KnownRun:
     """A run as it stands now. `row` is the ledger's, `report` what it left; `state` and `message` tell a killed run from one that goes on.
-    `figures` are of its calls in the ledger, where the report does not say enough."""
+    `figures` are of its calls in the ledger, where the report does not say enough; `note` is what its process has said just now."""
 
     row: Any
     report: dict[str, Any]
@@ -29,6 +48,7 @@ class KnownRun:
     message: str
     figures: RunFigures | None
     spec: DatasetSpec | None
+    note: RunNote | None = None
 
     @property
     def goes_on(self) -> bool:
@@ -50,8 +70,21 @@ class KnownRun:
         """The rate of the last window, while it goes on and is known."""
         if self.figures is None or self.spec is None or not self.goes_on:
             return None
-        limits = self.spec.limits
-        return describe_rate(self.figures.in_window, limits.max_requests, limits.window_seconds)
+        return describe_rate(*self.used_of, self.spec.limits.window_seconds)
+
+    @property
+    def used_of(self) -> tuple[int, int]:
+        """Requests sent in the last window, and how many may be: by its process, which knows of an operator's edits, else by the spec."""
+        sent = self.figures.in_window if self.figures else 0
+        return sent, self.note.allowed if self.note else self.spec.limits.max_requests if self.spec else 0
+
+    @property
+    def activity(self) -> str:
+        """What it does, or what it waits for; empty where it does not go on."""
+        if self.note is None or not self.goes_on:
+            return ""
+        queue = f" ({format_count(self.note.queue, 'request')} in the queue)" if self.note.queue else ""
+        return f"{self.note.waiting or self.note.stage}{queue}"
 
     @property
     def progress(self) -> str | None:
@@ -72,7 +105,7 @@ class KnownRun:
         going = (
             {}
             if figures is None or not self.goes_on
-            else {"left": figures.left, "in_flight": figures.in_flight, "rate": self.rate}
+            else {"left": figures.left, "in_flight": figures.in_flight, "rate": self.rate, "activity": self.activity or None}
         )
         return {
             "run_id": row.id,
@@ -107,8 +140,11 @@ def _read(connection: Connection, row: Any, is_alive: bool, now: datetime, *, al
             state, message = "failed", UNEXPECTED_END
         elif state == "running":
             report, message = {}, ""  # of a part that was suspended: the figures are of all its parts
+    note = RunNote.model_validate_json(row.note) if row.note else None
+    if note is not None and now - note.at > timedelta(seconds=NOTE_SECONDS):
+        note = None
     figures = None
     if always or "cost_usd" not in report:
         window = spec.limits.window_seconds if spec else 60.0
         figures = read_run_figures(connection, row.id, row.dataset_id, now - timedelta(seconds=window))
-    return KnownRun(row, report, state, message, figures, spec)
+    return KnownRun(row, report, state, message, figures, spec, note)

@@ -1,0 +1,1 @@
+"""How far runs are, as the ledger has it: for the command line, the viewer and the API alike."""
