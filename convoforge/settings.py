@@ -6,7 +6,6 @@ Folders hang on the project's root, never on the current folder: see `project`.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -166,23 +165,6 @@ class Settings(BaseSettings):
     def counts_tokens(self) -> bool:
         """Whether there is somebody who counts a prompt's tokens."""
         return bool(self.accounts) and self.api not in WITHOUT_TOKEN_COUNTS
-
-    @property
-    def tokens(self) -> tuple[str, ...]:
-        """The tokens that callers of the HTTP API bring, from the environment and from a file: one a line, or with commas between.
-
-        Raises ConfigError for a file that cannot be read or holds none.
-        """
-        texts = [self.api_token.get_secret_value()] if self.api_token else []
-        if self.api_token_file is not None:
-            path = resolve_path(str(self.api_token_file), "CONVOFORGE_API_TOKEN_FILE")
-            try:
-                texts.append(path.read_text())
-            except (OSError, UnicodeDecodeError) as error:
-                raise ConfigError(f"the token file {path} cannot be read: {getattr(error, 'strerror', error)}") from None
-            if not texts[-1].strip():
-                raise ConfigError(f"the token file {path} is empty: write a token into it")
-        return tuple(token for text in texts for token in re.split(r"[,\s]+", text) if token)
 
     @property
     def api_root(self) -> str:

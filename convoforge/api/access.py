@@ -1,20 +1,42 @@
-"""Access control: checks the Host header and the token."""
+"""Access control: the Host header, the token, its scopes, and the web page that a browser's request comes from.
+
+Every request has `request.state.who` (the name of its token, "local" on a server without tokens, "" where a path needs none) and
+`request.state.scopes`. A route says with `requires` which scope it wants.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import ipaddress
 import socket
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from typing import Any
+from urllib.parse import quote, urlsplit
 
+from fastapi import Depends, HTTPException, Request
 from starlette.datastructures import Headers
+from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from convoforge.api.login import LOGIN, Logins
 from convoforge.api.rendering import refusal
+from convoforge.api.tokens import SCOPES, AccessScope, Token, find_token
 
-OPEN_PATHS = frozenset({"/healthz", "/readyz"})
-"""Paths for a load balancer, which has no token; without a token they show less."""
+OPEN_PATHS = frozenset({"/healthz", "/readyz", LOGIN})
+"""Paths for a load balancer, which has no token and is shown less, and for a browser that has none yet."""
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Methods that change nothing."""
+
+
+def requires(*scopes: AccessScope) -> Any:
+    """A dependency of a route or router: the caller's token must have one of `scopes`. Else the response is 403."""
+
+    def check(request: Request) -> None:
+        if request.state.scopes.isdisjoint(scopes):
+            request.state.refused = True
+            raise HTTPException(403, f"this token may not do that: it needs the scope {' or '.join(scopes)}")
+
+    return Depends(check)
 
 
 class HostCheck:
@@ -49,29 +71,74 @@ class HostCheck:
 
 
 class TokenCheck:
-    """Refuses requests without one of `tokens`, if there are any. The comparison takes the same time for every wrong token."""
+    """Finds out who sends a request, by the header `Authorization: Bearer TOKEN` or a browser's login. Refuses everybody else, if
+    there are tokens; a browser that wants a page is sent to the login."""
 
-    def __init__(self, app: ASGIApp, tokens: Collection[str]) -> None:
+    def __init__(self, app: ASGIApp, tokens: Sequence[Token], logins: Logins) -> None:
         self._app = app
-        self._digests = [_digest(token.encode()) for token in tokens]
+        self._tokens = tokens
+        self._logins = logins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            scope.setdefault("state", {})["trusted"] = trusted = self._is_known(Headers(scope=scope).get("authorization", ""))
-            if not trusted and scope["path"] not in OPEN_PATHS:
-                message = "send the header `Authorization: Bearer TOKEN`, with the token of this server"
-                headers = {"www-authenticate": 'Bearer realm="convoforge"'}
-                await refusal(401, "Unauthorized", message, headers)(scope, receive, send)
+            headers = Headers(scope=scope)
+            token = self._find(scope, headers)
+            known = {"who": token.name, "scopes": token.scopes} if token else {"who": "", "scopes": frozenset()}
+            if not self._tokens:
+                known = {"who": "local", "scopes": SCOPES}
+            scope.setdefault("state", {}).update(known, trusted=bool(known["who"]))
+            if not known["who"] and not is_open(scope["path"]):
+                await _unknown(scope, headers)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
-    def _is_known(self, header: str) -> bool:
-        if not self._digests:
-            return True
-        scheme, _, token = header.partition(" ")
-        given = _digest(token.strip().encode("latin-1", "replace"))
-        found = [hmac.compare_digest(given, digest) for digest in self._digests]
-        return scheme.lower() == "bearer" and any(found)
+    def _find(self, scope: Scope, headers: Headers) -> Token | None:
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        if scheme:
+            return find_token(self._tokens, given.strip().encode("latin-1", "replace")) if scheme.lower() == "bearer" else None
+        return self._logins.find(Request(scope))
+
+
+class OriginCheck:
+    """Refuses what a web page of another server makes a browser send, with its login or to a server without tokens (CSRF).
+
+    Browsers say where a request comes from in `Sec-Fetch-Site`, old ones and those on plain HTTP in `Origin`; programs say
+    nothing. A request with an `Authorization` header is never a browser's own doing.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] not in SAFE_METHODS and is_foreign(Headers(scope=scope)):
+            scope["state"]["refused"] = True
+            message = "a web page of another server may not send this: use this server's own pages, or a token"
+            await refusal(403, "Forbidden", message)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+
+def is_open(path: str) -> bool:
+    """Whether a path needs no token."""
+    return path in OPEN_PATHS or path.startswith("/static/")
+
+
+def is_foreign(headers: Headers) -> bool:
+    """Whether a browser sends this for a page of another server."""
+    if "authorization" in headers:
+        return False
+    if site := headers.get("sec-fetch-site"):
+        return site not in ("same-origin", "none")
+    origin = headers.get("origin")
+    return origin is not None and urlsplit(origin).netloc.lower() != headers.get("host", "").lower()
+
+
+def _unknown(scope: Scope, headers: Headers) -> ASGIApp:
+    if scope["method"] == "GET" and "text/html" in headers.get("accept", ""):
+        query = scope["query_string"].decode("latin-1")
+        return RedirectResponse(f"{LOGIN}?next={quote(scope['path'] + (f'?{query}' if query else ''))}", 303)
+    message = "send the header `Authorization: Bearer TOKEN`, with the token of this server"
+    return refusal(401, "Unauthorized", message, {"www-authenticate": 'Bearer realm="convoforge"'})
 
 
 def host_name(host: str) -> str:
@@ -94,7 +161,3 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     except ValueError:
         return None
     return getattr(address, "ipv4_mapped", None) or address
-
-
-def _digest(token: bytes) -> bytes:
-    return hashlib.sha256(token).digest()

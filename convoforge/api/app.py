@@ -1,6 +1,6 @@
 """The application: its routes, the generator behind them, and its error responses.
 
-If `settings` hold API tokens, every request needs one. Without tokens, listen on loopback only.
+If `settings` hold API tokens, every request needs one, with the scope that its route requires. Without tokens, listen on loopback only.
 """
 
 from __future__ import annotations
@@ -15,15 +15,18 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from convoforge.api import conversations, operations
-from convoforge.api.access import HostCheck, TokenCheck
+from convoforge.api import conversations, login, operations
+from convoforge.api.access import HostCheck, OriginCheck, TokenCheck
 from convoforge.api.bodies import BatchBody, GenerateBody
 from convoforge.api.docs import docs
 from convoforge.api.errors import hidden_in, refuse
+from convoforge.api.headers import SECURITY_HEADERS, SecurityHeaders
 from convoforge.api.idempotency import Keys
+from convoforge.api.login import Logins
 from convoforge.api.methods import Methods, allowed
 from convoforge.api.python import choose_limiter
 from convoforge.api.rendering import failure, refusal, show_error
+from convoforge.api.tokens import read_tokens
 from convoforge.errors import ConvoforgeError
 from convoforge.generation.requests import open_generator
 from convoforge.planning.spec import DatasetSpec
@@ -58,10 +61,13 @@ def make_app(
                 app.state.generator.stop("the server is stopping")
                 await app.state.keys.finish()
 
+    tokens = read_tokens(settings)
     app = FastAPI(title="convoforge", version=version("convoforge"), lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.hidden = hidden_in(settings)
+    app.state.logins = logins = Logins(tokens)
     app.include_router(conversations.router)
     app.include_router(operations.router)
+    app.include_router(login.router)
     app.add_api_route("/docs", docs, include_in_schema=False)
     app.add_exception_handler(RequestValidationError, _refused)
     app.add_exception_handler(StarletteHTTPException, _unroutable)
@@ -69,8 +75,10 @@ def make_app(
     app.add_exception_handler(Exception, _failed)
     app.add_middleware(BodyLimit, max_bytes=BODY_BYTES)
     app.add_middleware(Methods, routes=app)
-    app.add_middleware(TokenCheck, tokens=settings.tokens)
+    app.add_middleware(OriginCheck)
+    app.add_middleware(TokenCheck, tokens=tokens, logins=logins)
     app.add_middleware(HostCheck, also=allowed_hosts)
+    app.add_middleware(SecurityHeaders)
     return app
 
 
@@ -96,7 +104,9 @@ class BodyLimit:
 
 
 async def _failed(request: Request, error: Exception) -> JSONResponse:
-    return failure(request, error)
+    response = failure(request, error)
+    response.headers.update(SECURITY_HEADERS)  # the response to an error that nothing handled passes no middleware
+    return response
 
 
 async def _refused(request: Request, error: Exception) -> JSONResponse:
@@ -106,7 +116,9 @@ async def _refused(request: Request, error: Exception) -> JSONResponse:
 
 async def _unroutable(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, StarletteHTTPException)
-    name = {400: "ValidationError", 404: "NotFound", 405: "MethodNotAllowed", 413: "TooLarge"}.get(error.status_code, "HTTPError")
+    name = {400: "ValidationError", 403: "Forbidden", 404: "NotFound", 405: "MethodNotAllowed", 413: "TooLarge"}.get(
+        error.status_code, "HTTPError"
+    )
     headers = dict(error.headers or {})
     if error.status_code == 405:
         headers["allow"] = ", ".join(allowed(request.app, request.url.path))

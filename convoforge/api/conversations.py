@@ -14,6 +14,7 @@ from fastapi import APIRouter, Depends, Header, HTTPException, Request, Response
 from pydantic import BaseModel
 from starlette.convertors import Convertor, register_url_convertor
 
+from convoforge.api.access import requires
 from convoforge.api.bodies import (
     BatchBody,
     BatchData,
@@ -44,6 +45,7 @@ WORDS = {
     202: "It is under way",
     400: "The request cannot work: nothing was sent or paid",
     401: "The server wants a token, and this is none of its tokens",
+    403: "The token may not do this; or a web page of another server asks",
     404: "There is no such thing",
     405: "The path does not take this method; `Allow` names those that it takes",
     408: "The request did not arrive in time",
@@ -57,7 +59,7 @@ WORDS = {
     503: "The server is stopping, or no request can work now, or its budget is used up; see Retry-After",
 }
 BATCH_FAILED = "Nothing in the batch succeeded; the status is that of the worst failure"
-EVERYWHERE = describe(401, 404, 405, 408, 421)
+EVERYWHERE = describe(401, 403, 404, 405, 408, 421)
 
 
 def opened(request: Request) -> RequestGenerator:
@@ -80,6 +82,7 @@ class ConversationId(Convertor[str]):
 
 register_url_convertor("conversation", ConversationId())
 
+Read, Generate, Either = requires("read"), requires("generate"), requires("read", "generate")
 Opened = Annotated[RequestGenerator, Depends(opened)]
 Key = Annotated[
     str | None, Header(description="Makes a request that is sent again the same one: up to 255 characters, for a day.")
@@ -87,7 +90,13 @@ Key = Annotated[
 router = APIRouter(prefix="/api/conversations", route_class=BoundedRoute, responses=EVERYWHERE)
 
 
-@router.post("/generate", status_code=201, response_model=Generated, responses=describe(400, 409, 413, 422, 429, 500, 502, 503))
+@router.post(
+    "/generate",
+    status_code=201,
+    response_model=Generated,
+    responses=describe(400, 409, 413, 422, 429, 500, 502, 503),
+    dependencies=[Generate],
+)
 async def generate(body: GenerateBody, request: Request, generator: Opened, idempotency_key: Key = None) -> Response:
     """Generate one conversation. With an `Idempotency-Key` it is generated and paid once, however often it is sent."""
 
@@ -107,6 +116,7 @@ async def generate(body: GenerateBody, request: Request, generator: Opened, idem
         **{status: {"model": Failure | BatchFailed, "description": f"{WORDS[status]}. {BATCH_FAILED}"} for status in (400, 422)},
         **{status: {"model": BatchFailed, "description": BATCH_FAILED} for status in (429, 502, 503)},
     },
+    dependencies=[Generate],
 )
 async def generate_batch(body: BatchBody, request: Request, generator: Opened, idempotency_key: Key = None) -> Response:
     """Generate 1 to 100 conversations. A failed request has an error at its index; the others go on unless `stopOnError` is set.
@@ -127,7 +137,7 @@ async def generate_batch(body: BatchBody, request: Request, generator: Opened, i
     return await _answer(request, idempotency_key, body, work)
 
 
-@router.get("/generate")
+@router.get("/generate", dependencies=[Either])
 async def rate_status(generator: Opened) -> Data[RateBody]:
     """Current use of the rate limit."""
     now = generator.status()
@@ -143,7 +153,7 @@ async def rate_status(generator: Opened) -> Data[RateBody]:
     )
 
 
-@router.get("/{name:conversation}", response_model=Generated, responses=describe(202, 422, 502, model=Any))
+@router.get("/{name:conversation}", response_model=Generated, responses=describe(202, 422, 502, model=Any), dependencies=[Either])
 async def find(name: str, request: Request, generator: Opened) -> Response:
     """Find an earlier conversation by its id or its request's id; returns the request's error if it brought no conversation.
 

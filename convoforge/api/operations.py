@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
 
 from convoforge.api.bodies import BatchKept, Data, Failure, Health, Summary, TemplateBody
-from convoforge.api.conversations import EVERYWHERE, Opened, describe
+from convoforge.api.conversations import EVERYWHERE, Either, Opened, Read, describe
 from convoforge.api.errors import explain, retry_after
 from convoforge.costs.period import GroupBy
 from convoforge.errors import LedgerError, LedgerFullError, LimiterClosed, RateLimitError
@@ -32,19 +32,19 @@ Period = Annotated[tuple[datetime | None, datetime | None], Depends(_period)]
 router = APIRouter(responses={**EVERYWHERE, "default": {"model": Failure, "description": "Any other error"}})
 
 
-@router.get("/api/templates")
+@router.get("/api/templates", dependencies=[Either])
 async def templates(generator: Opened) -> Data[list[TemplateBody]]:
     """The templates that requests can name, with their parameters."""
     return Data(data=[TemplateBody.model_validate(generator.library.template(name)) for name in generator.library.names()])
 
 
-@router.get("/api/batches")
+@router.get("/api/batches", dependencies=[Either])
 async def batches(generator: Opened) -> Data[list[BatchKept]]:
     """The newest batches, with their summaries."""
     return Data(data=[_kept(one) for one in await generator.batches()])
 
 
-@router.get("/api/batches/{batch_id:conversation}")
+@router.get("/api/batches/{batch_id:conversation}", dependencies=[Either])
 async def batch(batch_id: str, generator: Opened) -> Data[BatchKept]:
     """The summary of one batch, and the ids of its requests."""
     found = await generator.batches(batch_id)
@@ -53,13 +53,13 @@ async def batch(batch_id: str, generator: Opened) -> Data[BatchKept]:
     return Data(data=_kept(found[0]))
 
 
-@router.get("/api/costs", responses=describe(400))
+@router.get("/api/costs", responses=describe(400), dependencies=[Read])
 async def costs(generator: Opened, period: Period, by: GroupBy | None = None) -> dict[str, Any]:
     """Costs and results from `from` to `to` (UTC dates, both included), as in `convoforge costs --json`. `by` groups them."""
     return (await generator.costs(*period, by)).as_json()
 
 
-@router.get("/api/metrics", responses=describe(400))
+@router.get("/api/metrics", responses=describe(400), dependencies=[Read])
 async def metrics(generator: Opened, period: Period) -> dict[str, Any]:
     """Key figures of the service: rates from 0 to 1, durations in milliseconds, costs in US dollars."""
     found, now = await generator.costs(*period, None), generator.status()

@@ -50,6 +50,7 @@ COMMANDS = {
     "doctor": "Check key, limits, prices, ledger, disk, server, schedules and workers; say what to do.",
     "generate": "Generate one conversation and print it.",
     "serve": "Serve the HTTP API: single conversations and batches, for products. Without a token it listens on loopback only.",
+    "token": "Make a token for callers of the HTTP API, with the scopes that it is to have.",
     "simulate": "Run the simulator alone, and print how to use it instead of the Claude API.",
 }
 """The help of each command, in the order in which a person meets them; the command itself is the function of its name in the file of

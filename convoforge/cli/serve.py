@@ -44,6 +44,7 @@ def serve(
     from convoforge.api.access import is_loopback
     from convoforge.api.app import make_app
     from convoforge.api.server import listen, serve_app
+    from convoforge.api.tokens import read_tokens
     from convoforge.generation.requests import DEFAULT_MODEL, default_spec
     from convoforge.planning.spec import change_spec
     from convoforge.settings import Settings
@@ -65,7 +66,7 @@ def serve(
         budget={"day_usd": day_budget},
     )
     with listen(host, port) as listener:
-        if not settings.tokens and not is_loopback(listener.getsockname()[0]):
+        if not read_tokens(settings) and not is_loopback(listener.getsockname()[0]):
             raise ConfigError(
                 f"{host} can be reached by others: set CONVOFORGE_API_TOKEN or --token-file, so that only who has a token spends money"
             )

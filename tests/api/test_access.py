@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -110,22 +109,6 @@ def test_where_there_are_tokens_a_caller_brings_one(
         for token in ("first-token", "second-token"):
             assert client.post(GENERATE, json=GOOD, headers={"authorization": f"bearer {token}"}).status_code == 201
         assert client.get("/healthz").status_code == 200
-
-
-def test_tokens_come_from_the_environment_or_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = tmp_path / "tokens"
-    file.write_text("two\nthree\n")
-    monkeypatch.setenv("CONVOFORGE_API_TOKEN", "sesame")
-    monkeypatch.setenv("CONVOFORGE_API_TOKEN_FILE", str(file))
-    assert Settings().tokens == ("sesame", "two", "three")
-    assert "sesame" not in repr(Settings())
-    for content in ("", " \n"):
-        file.write_text(content)
-        with pytest.raises(ConfigError, match="is empty"):
-            _ = Settings().tokens
-    file.unlink()
-    with pytest.raises(ConfigError, match="cannot be read"):
-        _ = Settings().tokens
 
 
 # --- what is told ---

@@ -88,6 +88,8 @@ PLACES: tuple[tuple[str, ...], ...] = (
     ("serve", "--port"),
     ("serve", "--window-seconds"),
     ("serve", "--day-budget"),
+    ("token",),
+    ("token", "ci", "--scopes"),
     ("simulate", "--port"),
     ("simulate", "--latency-ms"),
     ("simulate", "--fault-rate"),
