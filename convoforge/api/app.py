@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from convoforge.api import conversations, login, operations
-from convoforge.api.access import HostCheck, OriginCheck, TokenCheck
+from convoforge.api.access import HostCheck, OriginCheck, TokenCheck, requires
 from convoforge.api.bodies import BatchBody, GenerateBody
 from convoforge.api.docs import docs
 from convoforge.api.errors import hidden_in, refuse
@@ -31,6 +31,9 @@ from convoforge.errors import ConvoforgeError
 from convoforge.generation.requests import open_generator
 from convoforge.planning.spec import DatasetSpec
 from convoforge.settings import Settings
+from convoforge.viewer.assets import router as assets
+from convoforge.viewer.routes import PAGES
+from convoforge.viewer.state import open_viewer
 
 BODY_BYTES = 1_000_000
 
@@ -51,9 +54,10 @@ def make_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_generator(
-            settings=settings, spec=spec, simulate=simulate, open_limiter=choose_limiter()
-        ) as app.state.generator:
+        async with (
+            open_generator(settings=settings, spec=spec, simulate=simulate, open_limiter=choose_limiter()) as app.state.generator,
+            open_viewer(settings) as app.state.viewer,
+        ):
             app.state.keys = Keys(app.state.generator)
             try:
                 yield
@@ -68,6 +72,9 @@ def make_app(
     app.include_router(conversations.router)
     app.include_router(operations.router)
     app.include_router(login.router)
+    app.include_router(assets)
+    for scope, pages in PAGES.items():
+        app.include_router(pages, dependencies=[requires(scope)])
     app.add_api_route("/docs", docs, include_in_schema=False)
     app.add_exception_handler(RequestValidationError, _refused)
     app.add_exception_handler(StarletteHTTPException, _unroutable)

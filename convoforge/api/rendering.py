@@ -10,6 +10,7 @@ from typing import Any
 
 from fastapi import Request
 from fastapi.responses import JSONResponse
+from starlette.types import Receive, Scope, Send
 
 from convoforge.api.bodies import (
     BatchData,
@@ -24,6 +25,7 @@ from convoforge.api.bodies import (
 from convoforge.api.errors import INTERNAL, explain, retry_after
 from convoforge.generation.requests import name_in_batch
 from convoforge.models import ConversationRequest, Outcome, Status
+from convoforge.viewer.pages import error_page, wants_page
 
 _LOG = logging.getLogger(__name__)
 
@@ -33,6 +35,17 @@ class ApiResponse(JSONResponse):
 
     def render(self, content: Any) -> bytes:
         return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode(errors="replace")
+
+
+class ErrorResponse(ApiResponse):
+    """An error as JSON; to a browser that asks for a page, as one."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if wants_page(scope):
+            headers = {name: value for name, value in self.headers.items() if not name.startswith("content-")}
+            await error_page(self.status_code, json.loads(bytes(self.body))["error"]["message"], headers)(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
 
 def generated(request: ConversationRequest, outcome: Outcome, model: str, name: str) -> Generated | None:
@@ -124,7 +137,7 @@ def refusal(status: int, type: str, message: str, headers: Mapping[str, str] | N
 
 def show_error(status: int, error: ErrorBody, headers: Mapping[str, str] | None = None) -> ApiResponse:
     """The response for an error body."""
-    return ApiResponse({"error": _plain(error)}, status, headers)
+    return ErrorResponse({"error": _plain(error)}, status, headers)
 
 
 def _item(request: Request, asked: ConversationRequest, outcome: Outcome | None, model: str, name: str) -> BatchItem:

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from convoforge.cli.console import ask, errors, facts, grid, out, print_json
 from convoforge.cli.parameters import DONE, ENDED_SHORT, AsJson, Positive, Simulated
-from convoforge.cli.show import find_plan
+from convoforge.dataset.find_plan import find_plan
 from convoforge.errors import ConfigError, format_count
 from convoforge.models import Provider
 from convoforge.planning.spec import load_spec

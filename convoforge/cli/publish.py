@@ -11,7 +11,7 @@ from cyclopts.validators import Number
 
 from convoforge.cli.console import behind, facts, grid, out, print_json, print_notes
 from convoforge.cli.parameters import DONE, FAILED, AsJson, Simulated
-from convoforge.cli.show import find_plan
+from convoforge.dataset.find_plan import find_plan
 from convoforge.models import Provider, Status
 from convoforge.planning.spec import change_spec, load_spec
 from convoforge.settings import Settings

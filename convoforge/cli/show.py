@@ -11,39 +11,14 @@ from rich.padding import Padding
 
 from convoforge.cli.console import out, print_json, print_turns
 from convoforge.cli.parameters import DONE, AsJson, Positive, Simulated
-from convoforge.errors import ConfigError, nearest
+from convoforge.dataset.find_plan import find_plan
+from convoforge.errors import ConfigError
 from convoforge.models import AnswerKind, Provider
-from convoforge.planning.spec import ADHOC, DatasetSpec
+from convoforge.planning.spec import ADHOC
 from convoforge.settings import Settings
 
 if TYPE_CHECKING:
     from convoforge.ledger import Ledger
-    from convoforge.planning.plan import Plan
-
-
-def find_plan(ledger: Ledger, settings: Settings, name: str, *, simulated: bool) -> tuple[Plan, int]:
-    """The plan that a dataset was last built with, and its id. Where only simulated data has the name, that is meant."""
-    from convoforge.dataset.status import plan_dataset
-    from convoforge.ledger.runs import find_dataset, list_datasets
-    from convoforge.planning.templates import Library
-
-    if name == ADHOC:
-        raise ConfigError(f"'{ADHOC}' holds single requests, which have no plan: `convoforge show {ADHOC}` prints them")
-    known = ledger.read(list_datasets)
-    providers: list[Provider] = ["simulator"] if simulated else ["anthropic", "simulator"]
-    for provider in providers:
-        row = ledger.read(find_dataset, name, provider)
-        if row is not None and row.spec is not None:
-            spec = DatasetSpec.from_text(row.spec)
-            return plan_dataset(ledger, spec, Library.at(settings.config_dir), provider), int(row.id)
-    what = "simulated dataset" if simulated else "dataset"
-    names = {one for one, provider in known if provider in providers and one != name}
-    if any(one == name and provider in providers for one, provider in known):
-        raise ConfigError(
-            f"no build of '{name}' has come far enough to keep its spec: build it again, or give the path of its spec"
-        )
-    elsewhere = " There is a real one: leave out --simulated." if any(one == name for one, _ in known) else ""
-    raise ConfigError(f"the ledger knows no {what} '{name}'{nearest(name, names)}{elsewhere} Build it first.")
 
 
 def show(

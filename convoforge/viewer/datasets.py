@@ -1,0 +1,84 @@
+"""The first page: all datasets, how far each is, what it has cost, and its last run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse
+from sqlalchemy import Connection, func, select
+
+from convoforge.ledger.tables import datasets as table
+from convoforge.ledger.tables import generation_logs, runs, versions
+from convoforge.pricing import usd
+from convoforge.viewer.pages import page
+from convoforge.viewer.state import Opened, Viewer
+
+router = APIRouter(include_in_schema=False)
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetRow:
+    """A dataset in the list. `rows` and `version` are of its newest version; `run_state` and `run_at` of its last run."""
+
+    id: int
+    name: str
+    provider: str
+    model: str
+    spent: Decimal
+    version: int | None
+    rows: int | None
+    run_id: str | None
+    run_state: str | None
+    run_at: datetime | None
+
+    @property
+    def address(self) -> str:
+        """Where its pages are."""
+        return f"/{'simulated' if self.provider == 'simulator' else 'datasets'}/{self.name}"
+
+
+@router.get("/")
+async def show_datasets(request: Request, viewer: Opened) -> HTMLResponse:
+    """All datasets."""
+    return page(request, "datasets.html.jinja", section="datasets", rows=await viewer.run(_list_rows))
+
+
+def _list_rows(viewer: Viewer) -> Sequence[DatasetRow]:
+    return viewer.ledger.read(_read_rows)
+
+
+def _read_rows(connection: Connection) -> list[DatasetRow]:
+    logs = generation_logs.c
+    query = select(logs.dataset_id, func.sum(logs.cost_pico)).group_by(logs.dataset_id)
+    spent = {dataset: usd(int(pico or 0)) for dataset, pico in connection.execute(query)}
+    published = {
+        row.dataset_id: row
+        for row in connection.execute(
+            select(versions).where(versions.c.published_at.is_not(None)).order_by(versions.c.dataset_id, versions.c.number)
+        )
+    }
+    rows = []
+    for one in connection.execute(select(table).order_by(table.c.provider, table.c.name)):
+        columns = (runs.c.id, runs.c.state, runs.c.started_at)
+        last = connection.execute(select(*columns).where(runs.c.dataset_id == one.id).order_by(runs.c.started_at.desc())).first()
+        version = published.get(one.id)
+        rows.append(
+            DatasetRow(
+                id=one.id,
+                name=one.name,
+                provider=one.provider,
+                model=json.loads(one.spec)["model"] if one.spec else "",
+                spent=spent.get(one.id, Decimal(0)),
+                version=version.number if version else None,
+                rows=version.rows if version else None,
+                run_id=last and last.id,
+                run_state=last and last.state,
+                run_at=last and last.started_at,
+            )
+        )
+    return rows

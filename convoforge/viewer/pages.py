@@ -1,0 +1,96 @@
+"""Turns values into pages: templates that escape what others wrote, and one sentence for what went wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from functools import cache
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from fastapi import Request
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from starlette.datastructures import Headers
+from starlette.types import Scope
+
+from convoforge.pricing import dollars
+from convoforge.printable import printable
+from convoforge.viewer.assets import asset_address
+
+SECTIONS = {"datasets": "/", "runs": "/runs", "costs": "/costs", "health": "/health"}
+"""The navigation: name → address."""
+
+
+def page(
+    request: Request, template: str, *, section: str, status: int = 200, headers: Mapping[str, str] | None = None, **values: Any
+) -> HTMLResponse:
+    """The page that a template makes of values. `section` is where the navigation says that the reader is."""
+    text = _environment().get_template(template).render(section=section, state=request.state, **values)
+    return HTMLResponse(text.encode(errors="replace"), status, dict(headers or {}))
+
+
+def error_page(status: int, message: str, headers: Mapping[str, str] | None = None) -> HTMLResponse:
+    """A page for a person whose request failed: what is wrong, in one sentence."""
+    title = HTTPStatus(status).phrase
+    message = "there is no such page" if message == HTTPStatus.NOT_FOUND.phrase else message
+    sentence = f"{message[:1].upper()}{message[1:]}{'' if message.endswith('.') else '.'}"
+    text = (
+        _environment()
+        .get_template("error.html.jinja")
+        .render(section="", state=None, status=status, title=title, sentence=sentence)
+    )
+    return HTMLResponse(text.encode(errors="replace"), status, dict(headers or {}))
+
+
+def wants_page(scope: Scope) -> bool:
+    """Whether a browser asks for a page: its errors are pages, those of programs are JSON."""
+    return not scope["path"].startswith("/api/") and "text/html" in Headers(scope=scope).get("accept", "")
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: value if isinstance(value, Markup) or not isinstance(value, str) else printable(value),
+    )
+    environment.globals |= {"sections": SECTIONS, "asset": asset_address}
+    environment.filters |= {
+        "count": lambda value: "–" if value is None else f"{value:,}",
+        "percent": _percent,
+        "dollars": _dollars,
+        "moment": lambda at: "–" if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M}",
+        "ago": _ago,
+        "query": lambda values: urlencode({name: value for name, value in values.items() if value not in (None, "")}),
+        "words": lambda text: str(text).replace("_", " "),
+    }
+    return environment
+
+
+def _percent(share: float | None) -> str:
+    if share is None:
+        return "–"
+    return f"{share:.0%}" if share >= 0.0995 or share == 0 else f"{share:.1%}"
+
+
+def _dollars(amount: Decimal | None) -> str:
+    return "–" if amount is None else dollars(amount)
+
+
+def _ago(at: datetime | None) -> str:
+    """How long ago, roughly: "3 h ago"."""
+    if at is None:
+        return "–"
+    seconds = max(0, int((datetime.now(UTC) - at).total_seconds()))
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds // length:,} {unit} ago"
+    return "just now"
