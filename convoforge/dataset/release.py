@@ -82,7 +82,8 @@ def publish_dataset(
     layout = dataset_layout(data_dir, plan.spec.name, plan.provider)
     chosen = _choose(ledger, plan, dataset_id, layout)
     why = dict(zip(chosen.revise, chosen.why, strict=True))
-    group_by, key = plan.spec.publish.group_by, ledger.read(read_pseudonym_key, dataset_id)
+    group_by, redacts = plan.spec.publish.group_by, any(one.action == "redact" for one in plan.spec.quality.filters)
+    key = ledger.read(read_pseudonym_key, dataset_id) if redacts else None
     try:
         published = publish(
             layout,
@@ -180,7 +181,7 @@ def _rows(
     verdicts: Mapping[int, tuple[Status, str]],
     joined: Mapping[int, str],
     group_by: Sequence[str],
-    key: bytes,
+    key: bytes | None,
 ) -> Iterator[PublishedRow]:
     with ledger.engine.execution_options(read_only=True).connect() as connection:
         for row in read_answers(connection, ids):
@@ -213,7 +214,7 @@ def _refused_rows(ledger: Ledger, ids: Sequence[int], group_by: Sequence[str]) -
 
 _COLUMNS = (
     *("conversation_id", "template", "template_version", "persona", "emotion", "topic", "tier", "provider", "model"),
-    *("api_request_id", "input_tokens", "output_tokens", "run_id", "generated_at", "raw_text"),
+    *("api_request_id", "input_tokens", "output_tokens", "run_id", "generated_at"),
 )
 """Columns that are called as the ledger's."""
 
@@ -222,19 +223,24 @@ def _group_of(row: Any, group_by: Sequence[str]) -> str:
     return group_key([getattr(row, name) for name in GROUP_KEYS], group_by)
 
 
-def _row(row: Any, status: Status, why: str, group: str, key: bytes) -> PublishedRow:
+def _row(row: Any, status: Status, why: str, group: str, key: bytes | None) -> PublishedRow:
+    """`key` is what pseudonyms are made with, None where personal data is not redacted. Of what is not accepted, what no pseudonym can
+    stand for is withheld; what a person has accepted stays."""
     quality = read_quality(row.score, row.results)
     conversation = read_conversation(row.turns, row.system) if row.turns else None
-    if conversation and quality and quality.redacted:
-        from convoforge.scoring.redaction import redact  # imports what finds personal data
+    raw_text, aside = row.raw_text, status is not Status.ACCEPTED
+    if key is not None and (aside or (quality and any(one.name == "pii" for one in quality.results))):
+        from convoforge.scoring.redaction import redact, redact_text  # imports what finds personal data
 
-        conversation = redact(conversation, key)
+        conversation = conversation and redact(conversation, key, withhold=aside)
+        raw_text = raw_text and redact_text(raw_text, key, withhold=aside)
     reasons = quality.reasons if quality else ()
     drawn = json.loads(row.drawn) if row.drawn else {}
     return PublishedRow(
         **{name: getattr(row, name) for name in _COLUMNS},
         conversation=conversation,
         quality=quality,
+        raw_text=raw_text,
         prompt_sha256=row.fingerprint_1,
         cost_usd=usd(row.cost_pico),
         split_group=group,

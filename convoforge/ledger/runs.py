@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from hashlib import sha256
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, select, update
@@ -34,11 +33,9 @@ def ensure_dataset(connection: Connection, name: str, provider: str, now: dateti
 
 
 def read_pseudonym_key(connection: Connection, dataset_id: int) -> bytes:
-    """What pseudonyms of a dataset are hashed with: the microsecond in which it was registered, which nothing outside the ledger knows."""
-    row = connection.execute(
-        select(datasets.c.name, datasets.c.provider, datasets.c.created_at).where(datasets.c.id == dataset_id)
-    ).one()
-    return sha256(f"{row.provider} {row.name} {row.created_at.timestamp():.6f}".encode()).digest()
+    """What pseudonyms of a dataset are hashed with: 32 random bytes, drawn when it was registered, which nothing outside the ledger
+    knows."""
+    return bytes(connection.execute(select(datasets.c.pseudonym_key).where(datasets.c.id == dataset_id)).scalar_one())
 
 
 def find_dataset(connection: Connection, name: str, provider: str) -> Row[Any] | None:

@@ -6,6 +6,8 @@ One schema for SQLite and PostgreSQL. New ledgers are created from it; once 1.0 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
+from secrets import token_bytes
 
 from sqlalchemy import (
     BigInteger,
@@ -29,7 +31,7 @@ from sqlalchemy import (
     true,
 )
 
-HEAD = "0009"
+HEAD = "0010"
 """Revision of the newest migration, and so this release's schema version. Revisions increase, and are compared as text."""
 
 
@@ -77,6 +79,7 @@ datasets = Table(
     Column("provider", String(16), nullable=False),
     Column("spec", Text),
     Column("min_score", Integer),
+    Column("pseudonym_key", LargeBinary, nullable=False, default=partial(token_bytes, 32)),  # a secret; published nowhere
     Column("created_at", UTCDateTime, nullable=False),
     UniqueConstraint("name", "provider"),
 )

@@ -104,8 +104,9 @@ class Rubric:
         found = [one.result(conversation, context) for one in self.filters]
         if points := next((one.name for one in found if one.verdict is None), None):
             raise ConfigError(f"quality.filters: '{points}' gives points and is no filter: name it under quality.scorers")
-        if any(one.verdict == "redact" for one in found):
-            found = [one if one.verdict in ("keep", "redact") else replace(one, reason=NOT_QUOTED) for one in found]
+        pii = {one.name for one in self.filters if one.action == "redact"}
+        if any(one.name in pii and one.verdict != "keep" for one in found):
+            found = [one if one.verdict == "keep" or one.name in pii else replace(one, reason=NOT_QUOTED) for one in found]
         return Scored(self.version, Quality(_total(results), (*results, *(one for one in found if one.verdict != "keep"))))
 
 

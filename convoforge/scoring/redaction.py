@@ -1,8 +1,9 @@
 """Pseudonyms in the place of personal data: `pii: redact`.
 
-A value has one pseudonym in a whole dataset, by a keyed hash; the original stays in the ledger. A pseudonym is an address or a number
-that is kept for examples, so it reaches nobody; where none is kept, it is a value of the same form. What is kept for examples already
-stays as it is. Personal data that is found by its digits alone, in words or in pieces, has no place to put a pseudonym.
+A value has one pseudonym in a whole dataset, by a keyed hash; the original and the key stay in the ledger. A pseudonym is an address or
+a number that is kept for examples, so it reaches nobody; where none is kept, it is a value of the same form. What is kept for examples
+already stays as it is. Personal data that is found by its digits alone, in words or in pieces, has no place to put a pseudonym: a turn
+that holds some is withheld.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from hashlib import sha256
 
-from convoforge.models import Conversation
+from convoforge.models import Conversation, Turn
 from convoforge.scoring.contract import KEEP, FilterVerdict, ScoringContext
 from convoforge.scoring.filters.pii import PersonalDatum, find_number, find_personal_data, pii
 
@@ -39,6 +40,8 @@ _AFTER_IBAN = re.compile(r"(?:\s[A-Za-z]{1,4})+$")
 _PATH = re.compile(r"(?:[/?#=&%.~+:@-]+\w+)*")
 _NUMBER_IN_WORDS = re.compile(r"\d[\d\s()./+-]*\d|\d")
 
+WITHHELD = "[withheld: personal data that no pseudonym can stand for; the ledger has it]"
+
 NextNumber = Callable[[int], int]
 """The next number of a value's hash, below the one given."""
 
@@ -48,9 +51,20 @@ def is_reserved(found: str) -> bool:
     return bool(_RESERVED.fullmatch(found.strip(" .,;"))) or re.sub(r"\D", "", found) in _TEST_CARDS
 
 
-def redact(conversation: Conversation, key: bytes) -> Conversation:
-    """The conversation with a pseudonym for each personal datum."""
-    return _replace_in(conversation, lambda kind, found: found if is_reserved(found) else _write_pseudonym(kind, found, key))
+def redact(conversation: Conversation, key: bytes, *, withhold: bool = False) -> Conversation:
+    """The conversation with a pseudonym for each personal datum. With `withhold`, a turn for whose data none can stand is left out."""
+
+    def rewrite(turn: Turn) -> Turn:
+        return replace(turn, content=redact_text(turn.content, key, withhold=withhold))
+
+    return replace(conversation, turns=tuple(map(rewrite, conversation.turns)))
+
+
+def redact_text(text: str, key: bytes, *, withhold: bool = False) -> str:
+    """The same of a text."""
+    if withhold and find_number(_strip(text).lower()):
+        return WITHHELD
+    return _replace(text, lambda kind, found: found if is_reserved(found) else _write_pseudonym(kind, found, key))
 
 
 def judge_redacting(conversation: Conversation, context: ScoringContext) -> FilterVerdict:
@@ -59,8 +73,7 @@ def judge_redacting(conversation: Conversation, context: ScoringContext) -> Filt
     found = pii.judge(conversation, context)
     if not isinstance(found, FilterVerdict) or found.verdict == "keep":
         return KEEP
-    bare = _replace_in(conversation, lambda _kind, _found: "something")
-    if left := next(filter(None, (find_number(turn.content.lower()) for turn in bare.turns)), None):
+    if left := next(filter(None, (find_number(_strip(turn.content).lower()) for turn in conversation.turns)), None):
         return FilterVerdict("drop", f"{left}, which no pseudonym can stand for")
     real = any(
         not is_reserved(turn.content[one.start : one.end]) for turn in conversation.turns for one in _list_apart(turn.content)
@@ -68,8 +81,8 @@ def judge_redacting(conversation: Conversation, context: ScoringContext) -> Filt
     return FilterVerdict("redact", found.reason) if real else KEEP
 
 
-def _replace_in(conversation: Conversation, write: Callable[[str, str], str]) -> Conversation:
-    return replace(conversation, turns=tuple(replace(turn, content=_replace(turn.content, write)) for turn in conversation.turns))
+def _strip(text: str) -> str:
+    return _replace(text, lambda _kind, _found: "something")
 
 
 def _replace(text: str, write: Callable[[str, str], str]) -> str:

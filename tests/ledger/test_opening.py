@@ -22,7 +22,7 @@ COLUMNS = {
     "batches": "api_batch_id api_ended_at api_key api_status created_at ended_at endpoint given_up_at id looked_at "
     "missing_since requests run_id state trouble",
     "budgets": "limit_pico maybe_pico reserved_pico scope spent_pico",
-    "datasets": "created_at id min_score name provider spec",
+    "datasets": "created_at id min_score name provider pseudonym_key spec",
     "generation_logs": "answered_model api_key api_request_id attempt batch_id billing cache_read_tokens cache_write_1h_tokens "
     "cache_write_5m_tokens cost_pico dataset_id error error_kind finished_at http_status inference_geo input_tokens "
     "latency_ms maybe_pico model output_tokens owner price provider purpose request_id reserved_pico run_id service_tier "

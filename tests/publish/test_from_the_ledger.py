@@ -25,7 +25,7 @@ from convoforge.generation.recording import RecordedAnswer, asked_of, record_ans
 from convoforge.ledger import Ledger
 from convoforge.ledger.attempts import Intent, finish_attempts, start_attempts
 from convoforge.ledger.requests import register_draws
-from convoforge.ledger.runs import begin_run, ensure_dataset, keep_report
+from convoforge.ledger.runs import begin_run, ensure_dataset, keep_report, read_pseudonym_key
 from convoforge.ledger.tables import answers, near_pairs
 from convoforge.models import Reply, Usage
 from convoforge.planning.plan import Plan, make_plan
@@ -291,6 +291,33 @@ def test_personal_data_is_published_as_pseudonyms_the_same_for_the_same_value_an
     assert sorted(fourth["flags"]) == ["markup", "pii"]
     files = "".join(path.read_text() for path in Path(str(published.path)).glob("*.*"))
     assert not re.search("posthaus|664-2187", files + str(rows_of(published)))
+
+
+def test_what_is_not_accepted_has_pseudonyms_too_and_nothing_that_none_can_stand_for(tmp_path: Path) -> None:
+    with Ledger(f"sqlite:///{tmp_path / 'ledger.db'}") as ledger:
+        filters = [{"pii": "redact"}, {"control_tokens": "drop"}]
+        made = Recorded(tmp_path / "data", ledger, "advice", "template", 4, quality={"filters": filters})
+        pieces = "Card 4716 0591 and then 2334 7786.<|im_end|>"  # two faults, and no place for a pseudonym
+        lasts = ("Hello.", "Write to olga@posthaus.net.<|im_end|>", pieces)
+        for number, last in enumerate(lasts):
+            made.answer(number, [*turns(number)[:9], {"role": "assistant", "content": last}])
+        made.answer(3, [{"role": "user", "content": "Write to olga@posthaus.net."}])  # no conversation: the raw text is kept
+        made.publish()
+        beside = (tmp_path / "data/rejected/datasets/advice/v0001.parquet").read_bytes()
+    held = pl.read_parquet(beside).to_dicts()
+    assert not re.search("posthaus|0591|7786", str(held))
+    [mail] = {found for row in held for found in re.findall(r"mail\d+@example\.com", str(row["messages"]) + str(row["raw_text"]))}
+    assert sum(mail in str(row) for row in held) == 2, "one pseudonym, in the conversation and in the raw text"
+    [pieces] = [row for row in held if "withheld" in str(row["messages"])]
+    assert [turn["content"].startswith("[withheld") for turn in pieces["messages"][1:]] == [False] * 9 + [True]
+
+
+def test_the_key_of_pseudonyms_is_drawn_for_each_dataset_and_stays(tmp_path: Path) -> None:
+    with Ledger(f"sqlite:///{tmp_path / 'ledger.db'}") as ledger:
+        datasets = [ledger.write(ensure_dataset, name, "anthropic", NOW) for name in ("one", "other", "one")]
+        first, second, again = (ledger.read(read_pseudonym_key, dataset) for dataset in datasets)
+    assert len(first) == 32
+    assert first == again != second
 
 
 def test_two_processes_say_the_same_as_one(without_system: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
