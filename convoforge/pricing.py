@@ -154,13 +154,23 @@ class PriceOverride(Frozen):
         return self
 
 
-def price_of(model: str, *, batch: bool = False, overrides: PriceOverride | None = None, at: datetime | None = None) -> Price:
+_GIVE_PRICES = "Or give prices in the spec under `prices:` (input and output, US dollars per million tokens)."
+
+
+def price_of(
+    model: str,
+    *,
+    batch: bool = False,
+    overrides: PriceOverride | None = None,
+    at: datetime | None = None,
+    advice: str = _GIVE_PRICES,
+) -> Price:
     """What `model` costs at the time `at` (now, if not given), through the batch API or not.
 
-    `overrides` replace what is published. Raises `ConfigError` for a model that neither has a published price nor overrides, and
-    where there is none through the batch API.
+    `overrides` replace what is published. Raises `ConfigError` for a model that neither has a published price nor overrides, with this
+    `advice`, and where there is none through the batch API.
     """
-    price = overrides.price() if overrides else _published(model, at)
+    price = overrides.price() if overrides else _published(model, at, advice)
     if not batch:
         return price
     if (share := overrides.batch if overrides else _batch_share(model)) is None:
@@ -182,7 +192,7 @@ def fast_factor(model: str) -> Decimal | None:
     fast = _variant(model, "speed", "fast")
     if fast is None:
         return None
-    standard = _published(model, None)
+    standard = _published(model, None, _GIVE_PRICES)
     return max(fast[0] / standard.input, fast[1] / standard.output)
 
 
@@ -202,7 +212,7 @@ def _plain_rate(rate: Decimal | TieredPrices | None) -> Decimal:
     return rate if isinstance(rate, Decimal) else rate.base if rate else Decimal(0)
 
 
-def _published(model: str, at: datetime | None) -> Price:
+def _published(model: str, at: datetime | None, advice: str) -> Price:
     import genai_prices  # 0.13 s: not on the path of commands that price nothing
     from genai_prices.data_snapshot import get_snapshot
 
@@ -215,10 +225,7 @@ def _published(model: str, at: datetime | None) -> Price:
         found = priced.model_price
     except LookupError:
         known = [info.id for provider in get_snapshot().providers if provider.id == "anthropic" for info in provider.models]
-        raise ConfigError(
-            f"no price is known for the model '{model}'{nearest(model, known)} "
-            "Or give prices in the spec under `prices:` (input and output, US dollars per million tokens)."
-        ) from None
+        raise ConfigError(f"no price is known for the model '{model}'{nearest(model, known)} {advice}") from None
     rates: Mapping[str, Decimal | TieredPrices | None] = {
         "input": found.input_mtok,
         "output": found.output_mtok,

@@ -13,8 +13,7 @@ from convoforge.ledger.history import Made
 from convoforge.models import Conversation
 from convoforge.planning.model_facts import snapshot_facts
 from convoforge.planning.plan import PROMPT_OVERHEAD_TOKENS, Plan, kept_text
-from convoforge.planning.spec import judge_spec
-from convoforge.pricing import price_of
+from convoforge.planning.spec import judge_spec, price_judge
 from convoforge.scoring import Judge, ScoringContext
 
 _TOKENS_A_CRITERION = (50.0, 70.0, 110.0)  # quote, reason, points and their JSON, where nothing was measured yet
@@ -69,7 +68,7 @@ def estimate_judge(
     spec = judge_spec(plan.spec, judge.max_tokens)
 
     def add(*, batch: bool) -> Range:
-        return sum_costs(tokens, counts, price_of(spec.model, batch=batch, overrides=spec.prices), batch=batch)
+        return sum_costs(tokens, counts, price_judge(spec, batch=batch), batch=batch)
 
     return JudgeEstimate(
         model=judge.model,

@@ -23,8 +23,7 @@ from convoforge.models import Outcome, Provider
 from convoforge.planning.keys import draw_key
 from convoforge.planning.model_facts import check_model
 from convoforge.planning.plan import Cell, Plan
-from convoforge.planning.spec import DatasetSpec
-from convoforge.pricing import price_of
+from convoforge.planning.spec import DatasetSpec, price_judge
 from convoforge.scoring import Judge, ScoringContext
 
 
@@ -56,7 +55,7 @@ class Judging:
 
     def _at(self, *, batch: bool) -> RunContext:
         spec = self.context.spec
-        return replace(self.context, price=price_of(spec.model, batch=batch, overrides=spec.prices))
+        return replace(self.context, price=price_judge(spec, batch=batch))
 
     async def ask(self, plan: Plan, ids: Sequence[int]) -> dict[int, Outcome]:
         """Let the judge read the conversations that some requests hold, but for those that another process has claimed. Claims a part

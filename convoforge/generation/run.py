@@ -26,9 +26,9 @@ from convoforge.ledger.rate_limiter import LedgerRateLimiter
 from convoforge.ledger.runs import begin_run, ensure_dataset, keep_spec
 from convoforge.models import Provider
 from convoforge.planning.model_facts import check_model, is_elsewhere
-from convoforge.planning.spec import DatasetSpec, judge_spec
+from convoforge.planning.spec import DatasetSpec, judge_spec, price_judge
 from convoforge.planning.templates import Library
-from convoforge.pricing import Price, price_of
+from convoforge.pricing import Price
 from convoforge.rate import Limits, RateLimiter, fingerprint
 from convoforge.scoring import Rubric
 from convoforge.settings import Settings
@@ -123,7 +123,7 @@ async def open_run(
             if sends:
                 await check_judge(reader, its_spec, provider, policy)
             its_limiter = await stack.enter_async_context(open_limiter(read_limits(spec.limits), endpoint, judge.model, names))
-            price_of_judge = price_of(judge.model, batch=spec.mode == "batch", overrides=its_spec.prices)
+            price_of_judge = price_judge(its_spec, batch=spec.mode == "batch")
             judging = Judging(judge, replace(context, spec=its_spec, price=price_of_judge, claude=reader, limiter=its_limiter))
         yield Run(context, Generator(context, concurrency), Batcher(context), judging)
 

@@ -96,7 +96,7 @@ class NearDuplicates(SpecSection):
         return self
 
 
-def _read_near(value: Any) -> Any:
+def _read_optional(value: Any) -> Any:
     return None if read_off(value) == "off" else value
 
 
@@ -112,5 +112,5 @@ class QualityRule(SpecSection):
     ] = (FilterChoice(name=DEFAULT_FILTERS),)
     allow: Annotated[tuple[Allowed, ...], Strict(False)] = ()
     evaluation: Annotated[tuple[Label, ...], Strict(False)] = ()
-    judge: JudgeChoice | None = None
-    near_duplicates: Annotated[NearDuplicates | None, BeforeValidator(_read_near)] = NearDuplicates()
+    judge: Annotated[JudgeChoice | None, BeforeValidator(_read_optional)] = None
+    near_duplicates: Annotated[NearDuplicates | None, BeforeValidator(_read_optional)] = NearDuplicates()

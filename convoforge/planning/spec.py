@@ -31,7 +31,7 @@ from convoforge.planning.spec_values import (
     check_distinct,
     read_off,
 )
-from convoforge.pricing import PriceOverride
+from convoforge.pricing import Price, PriceOverride, price_of
 
 AXES = ("persona", "emotion", "topic", "tier")
 
@@ -131,13 +131,22 @@ Language = Annotated[str | dict[Role, str], BeforeValidator(_check_language)]
 
 
 def _check_license(value: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,63}", value):
-        raise ValueError(f"{shown(value)} is no license: write an SPDX identifier, such as CC-BY-4.0, or other")
-    return value
+    from packaging.licenses import InvalidLicenseExpression, _spdx, canonicalize_license_expression  # 25 ms, where one is named
+
+    try:
+        if value == "other" or (value.split() == [value] and canonicalize_license_expression(value)):
+            return value
+    except InvalidLicenseExpression:
+        pass
+    hint = nearest(value, (one["id"] for one in _spdx.LICENSES.values())).partition(" Known")[0].rstrip(".?")
+    hint = f"{hint}? Or" if hint else ":"
+    raise ValueError(
+        f"{shown(value)} is no license{hint} write an SPDX identifier, such as CC-BY-4.0, LicenseRef-NAME for one of your own, or other"
+    )
 
 
 License = Annotated[str, AfterValidator(_check_license)]
-"""Under which what is published may be used."""
+"""Under which what is published may be used: an SPDX identifier, `LicenseRef-NAME` for one that is not among them, or `other`."""
 
 
 class Publish(SpecSection):
@@ -251,6 +260,16 @@ def judge_spec(spec: DatasetSpec, max_tokens: int) -> DatasetSpec:
             "prices": spec.prices if own else None,
         }
     )
+
+
+def price_judge(spec: DatasetSpec, *, batch: bool) -> Price:
+    """What the model of a `judge_spec` costs. Raises `ConfigError` where no price of it is known."""
+    try:
+        return price_of(
+            spec.model, batch=batch, overrides=spec.prices, advice="Change the name: `prices:` are the writer's alone."
+        )
+    except ConfigError as error:
+        raise ConfigError(f"quality.judge.model: {error}") from None
 
 
 def check_workers(spec: DatasetSpec, workers: int | None) -> None:

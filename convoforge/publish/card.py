@@ -67,7 +67,7 @@ def _front_matter(manifest: Manifest) -> str:
     fields = {
         "pretty_name": pretty_name(manifest),
         "language": [*manifest.recipe.languages],
-        **({"license": manifest.recipe.license.lower()} if manifest.recipe.license else {}),
+        **_name_license(manifest.recipe.license),
         "size_categories": [size_category(manifest.rows)],
         "task_categories": ["text-generation"],
         "annotations_creators": ["machine-generated"],
@@ -76,6 +76,12 @@ def _front_matter(manifest: Manifest) -> str:
         "configs": [config],
     }
     return f"---\n{yaml.safe_dump(fields, sort_keys=False)}---"
+
+
+def _name_license(license: str | None) -> dict[str, str]:
+    """As the Hub has it: a name in lower case, or `other` and what it is called."""
+    own = license.removeprefix("LicenseRef-") if license else ""
+    return {} if not license else {"license": license.lower()} if own == license else {"license": "other", "license_name": own}
 
 
 def pretty_name(manifest: Manifest) -> str:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from convoforge.errors import ConfigError
 from convoforge.planning.config_files import DEEPEST_FILE, LARGEST_FILE, read_yaml
-from convoforge.planning.spec import DatasetSpec, change_spec, load_spec
+from convoforge.planning.spec import DatasetSpec, change_spec, judge_spec, load_spec, price_judge
 
 GOOD = {
     "name": "small",
@@ -192,7 +192,12 @@ def test_a_spec_needs_no_more_than_a_name_a_model_templates_and_axes(tmp_path: P
         ),
         (
             {"license": "all rights reserved"},
-            "license: 'all rights reserved' is no license: write an SPDX identifier, such as CC-BY-4.0, or other",
+            "license: 'all rights reserved' is no license: write an SPDX identifier, such as CC-BY-4.0, LicenseRef-NAME for one of",
+        ),
+        ({"license": "mti"}, "license: 'mti' is no license; did you mean 'MIT'? Or write an SPDX identifier, such as CC-BY-4.0"),
+        (
+            {"license": "CC-BY-4"},
+            "license: 'CC-BY-4' is no license; did you mean 'CC-BY-4.0'? Or write an SPDX identifier, such as CC-BY-4.0",
         ),
         (
             {"quality": "{near_duplicates: {threshold: 0.5, cluster: 0.6}}"},
@@ -216,6 +221,29 @@ def test_a_spec_needs_no_more_than_a_name_a_model_templates_and_axes(tmp_path: P
 )
 def test_what_cannot_work_is_said_on_one_line(tmp_path: Path, keys: dict[str, str], said: str) -> None:
     assert said in refusal_of(tmp_path, **keys)
+
+
+@pytest.mark.parametrize("license", ["MIT", "cc-by-4.0", "GPL-3.0", "other", "LicenseRef-Acme-Internal"])
+def test_a_license_is_an_spdx_identifier_one_of_your_own_or_other(tmp_path: Path, license: str) -> None:
+    assert spec_with(tmp_path, license=license).license == license
+
+
+@pytest.mark.parametrize("off", ["off", "false", "no", "null"])
+def test_a_judge_and_near_duplicates_can_be_turned_off(tmp_path: Path, off: str) -> None:
+    quality = spec_with(tmp_path, quality=f"{{judge: {off}, near_duplicates: {off}}}").quality
+    assert (quality.judge, quality.near_duplicates) == (None, None)
+
+
+def test_of_an_unknown_judge_no_prices_are_asked_for() -> None:
+    judge = {"rubric": "training", "model": "claude-haiku-5-6"}
+    axes = {axis: ["a"] for axis in ("persona", "emotion", "topic")}
+    spec = DatasetSpec.model_validate({"name": "a", "model": "m", "templates": ["t"], "axes": axes, "quality": {"judge": judge}})
+    with pytest.raises(ConfigError) as told:
+        price_judge(judge_spec(spec, 256), batch=False)
+    assert str(told.value).startswith(
+        "quality.judge.model: no price is known for the model 'claude-haiku-5-6'; did you mean 'claude-"
+    )
+    assert "Change the name" in str(told.value)
 
 
 @pytest.mark.parametrize(("written", "seen"), [("2024-01-01", "2024-01-01"), ("true", "true"), ("401", "401")])

@@ -65,8 +65,9 @@ def test_another_license_makes_another_version_of_the_same_rows(dataset: Any, ma
     same = {"fingerprint": "f"}
     first = dataset.publish(make_rows(6), **same)
     assert dataset.publish(make_rows(6), **same).unchanged
-    second = dataset.publish(make_rows(6), license="MIT", **same)
+    second = dataset.publish(make_rows(6), license="LicenseRef-Acme-Internal", **same)
     assert (second.version, second.sha256) == (2, first.sha256)
+    assert "\nlicense: other\nlicense_name: Acme-Internal\n" in card_of(second)
     assert "license" not in yaml.safe_load(card_of(first).split("---\n")[1])
 
 
