@@ -15,7 +15,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from convoforge.api import conversations, login, operations
+from convoforge.api import audit, conversations, login, operations
 from convoforge.api.access import HostCheck, OriginCheck, TokenCheck, requires
 from convoforge.api.bodies import BatchBody, GenerateBody
 from convoforge.api.docs import docs
@@ -58,6 +58,7 @@ def make_app(
             open_generator(settings=settings, spec=spec, simulate=simulate, open_limiter=choose_limiter()) as app.state.generator,
             open_viewer(settings) as app.state.viewer,
         ):
+            app.state.ledger = app.state.generator.ledger
             app.state.keys = Keys(app.state.generator)
             try:
                 yield
@@ -71,6 +72,7 @@ def make_app(
     app.state.logins = logins = Logins(tokens)
     app.include_router(conversations.router)
     app.include_router(operations.router)
+    app.include_router(audit.router)
     app.include_router(login.router)
     app.include_router(assets)
     for scope, pages in PAGES.items():
@@ -83,6 +85,7 @@ def make_app(
     app.add_middleware(BodyLimit, max_bytes=BODY_BYTES)
     app.add_middleware(Methods, routes=app)
     app.add_middleware(OriginCheck)
+    app.add_middleware(audit.Audit)
     app.add_middleware(TokenCheck, tokens=tokens, logins=logins)
     app.add_middleware(HostCheck, also=allowed_hosts)
     app.add_middleware(SecurityHeaders)

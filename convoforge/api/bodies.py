@@ -202,6 +202,19 @@ class TemplateBody(Answer):
     parameters: dict[str, Parameter]
 
 
+class AuditBody(Answer):
+    """An entry of the audit log. `who` is the name of the token, `route` the path with its parameters' names, `object` the id of
+    what the request was about, or empty."""
+
+    id: int
+    at: datetime
+    who: str
+    method: str
+    route: str
+    object: str
+    status: int
+
+
 class Health(Answer):
     """The process serves requests. `trying`: the last requests failed for a common reason, which the next one tests again."""
 

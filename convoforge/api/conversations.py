@@ -130,7 +130,8 @@ async def generate_batch(body: BatchBody, request: Request, generator: Opened, i
             body.requests, concurrency=options.concurrency, stop_on_error=options.stop_on_error, batch=name
         )
         data = batch_data(request, body.requests, outcomes, generator.model, name)
-        response = success(Data(data=data)) if data.summary.successful else all_failed(request, data, outcomes)
+        kept = {"location": f"/api/batches/{name}"}
+        response = success(Data(data=data), headers=kept) if data.summary.successful else all_failed(request, data, outcomes)
         final = all(one is None or one.kind is not None or isinstance(one.error, ConfigError) for one in outcomes)
         return response, final and any(one is not None and one.kind is not None for one in outcomes)
 

@@ -26,6 +26,7 @@ from convoforge.errors import ConfigError, ConvoforgeError, LedgerError, Limiter
 from convoforge.generation.generator import Job
 from convoforge.generation.lasting_run_state import LastingRunState
 from convoforge.generation.run import OpenLimiter, Run, open_run
+from convoforge.ledger import Ledger
 from convoforge.ledger.adhoc_requests import (
     BatchSummary,
     KnownKey,
@@ -86,6 +87,11 @@ class RequestGenerator:
         return self._library
 
     @property
+    def ledger(self) -> Ledger:
+        """The ledger that keeps the requests."""
+        return self._run.context.ledger
+
+    @property
     def in_flight(self) -> int:
         """Number of calls in flight."""
         return self._run.generator.flying
@@ -112,7 +118,7 @@ class RequestGenerator:
 
         Raises the error that a caller would get: `LimiterClosed`, `RateLimitError`, `LedgerError`.
         """
-        ledger = self._run.context.ledger
+        ledger = self.ledger
         await ledger.check_room()
         if ledger.waiting:
             raise LimiterClosed(f"the ledger does not answer ({ledger.waiting})", retry_after=5)
@@ -128,7 +134,7 @@ class RequestGenerator:
         The request can be found by its `name` (up to 32 characters; a new one if not given); if it was answered already, it is
         not sent again.
         """
-        await self._run.context.ledger.check_room()
+        await self.ledger.check_room()
         if (error := self.refusal()) is not None:
             return Outcome(status=Status.PENDING, reason=str(error), error=error)
         task = asyncio.create_task(self._try(request, name or uuid.uuid4().hex))
@@ -160,7 +166,7 @@ class RequestGenerator:
 
         batch = batch or uuid.uuid4().hex
         names = [name_in_batch(batch, index) for index in range(len(requests))]
-        ledger, run = self._run.context.ledger, (self._run.context.dataset_id, self._run.context.run_id)
+        ledger, run = self.ledger, (self._run.context.dataset_id, self._run.context.run_id)
         await ledger.check_room()
         await ledger.awrite(open_batch, batch, *run, names, datetime.now(UTC))
 
@@ -186,7 +192,7 @@ class RequestGenerator:
 
     async def ping(self) -> None:
         """Check that the ledger can be read. Raises `LedgerError` if not."""
-        await self._run.context.ledger.aread(lambda connection: connection.execute(select(1)).all())
+        await self.ledger.aread(lambda connection: connection.execute(select(1)).all())
 
     def status(self) -> LimiterStatus:
         """Current use of the rate limit. `queue_length` includes requests that wait for anything else."""
@@ -239,7 +245,7 @@ class RequestGenerator:
         cell = Cell(name, request.persona, request.emotion, request.topic, request.tier, template.name)
         run = self._run
         registering = asyncio.create_task(
-            run.context.ledger.awrite(
+            self.ledger.awrite(
                 register_named, run.context.dataset_id, cell, request.model_dump_json(), run.context.owner, datetime.now(UTC)
             )
         )
@@ -249,7 +255,7 @@ class RequestGenerator:
             registering.add_done_callback(self._registered_in_vain)
             raise
         if claimed is None:
-            held = await run.context.ledger.aread(read_outcome, request_id, self._judge)
+            held = await self.ledger.aread(read_outcome, request_id, self._judge)
             assert held is not None
             return held
         answered = False
@@ -286,13 +292,13 @@ class RequestGenerator:
         while not self._unanswered.empty():
             unanswered.append(self._unanswered.get_nowait())
         try:
-            await self._run.context.ledger.awrite(drop_unsent, self._run.context.owner, unanswered)
+            await self.ledger.awrite(drop_unsent, self._run.context.owner, unanswered)
         except LedgerError as error:  # they are deleted when the next generator opens
             _LOG.warning("%d requests that were not answered could not be cleared away: %s", len(unanswered), error)
 
     async def find(self, name: str) -> tuple[ConversationRequest, str, Outcome | None] | None:
         """Find the request with this name or conversation id; returns it with its state in the ledger and its outcome."""
-        ledger, dataset = self._run.context.ledger, self._run.context.dataset_id
+        ledger, dataset = self.ledger, self._run.context.dataset_id
         row = await ledger.aread(find_request, dataset, name)
         if row is None:
             return None
@@ -301,20 +307,20 @@ class RequestGenerator:
 
     async def batches(self, batch: str | None = None) -> list[BatchSummary]:
         """The newest batches, or the one with this id."""
-        return await self._run.context.ledger.aread(read_batches, self._run.context.dataset_id, batch=batch)
+        return await self.ledger.aread(read_batches, self._run.context.dataset_id, batch=batch)
 
     async def costs(self, since: datetime | None, until: datetime | None, by: GroupBy | None) -> CostSummary:
         """The costs in a period of everything recorded in this ledger. Raises `ConfigError` for an unknown `by`."""
-        return await self._run.context.ledger.aread(cost_summary, since, until, by=by, provider=self._provider)
+        return await self.ledger.aread(cost_summary, since, until, by=by, provider=self._provider)
 
     async def take_key(self, key: str, fingerprint: str) -> KnownKey:
         """Take a caller's key for this process, unless another process works on it. Returns the key's state."""
         now, nonce = datetime.now(UTC), uuid.uuid4().hex
-        return await self._run.context.ledger.awrite(take_key, key, fingerprint, nonce, self._run.context.owner, now)
+        return await self.ledger.awrite(take_key, key, fingerprint, nonce, self._run.context.owner, now)
 
     async def end_key(self, key: str, status: int | None, response: str | None) -> None:
         """End the work for a caller's key, and keep its response if there is one to repeat."""
-        await self._run.context.ledger.awrite(end_key, key, status, response)
+        await self.ledger.awrite(end_key, key, status, response)
 
 
 @asynccontextmanager

@@ -377,3 +377,16 @@ request_batches = Table(
     Index("ix_request_batches_dataset", "dataset_id", "started_at"),
 )
 """Batches of 1 to 100 requests of the HTTP API: their names as JSON, counts and cost."""
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", _Id, primary_key=True),
+    Column("at", UTCDateTime, nullable=False),
+    Column("who", String(64), nullable=False),
+    Column("method", String(16), nullable=False),
+    Column("route", String(200), nullable=False),
+    Column("object", String(200), nullable=False),
+    Column("status", Integer, nullable=False),
+)
+"""Requests to the HTTP API that may change something or were not allowed."""

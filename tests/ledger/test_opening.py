@@ -19,6 +19,7 @@ COLUMNS = {
     "answers": "attempt content_hash content_key conversation_id drawn fingerprint generated_at judge_key kind raw_text reason "
     "rejection request_id results rubric score system temperature "
     "temperature_applied template_version turns",
+    "audit": "at id method object route status who",
     "batches": "api_batch_id api_ended_at api_key api_status created_at ended_at endpoint given_up_at id looked_at "
     "missing_since requests run_id state trouble",
     "budgets": "limit_pico maybe_pico reserved_pico scope spent_pico",
