@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from html import escape
 from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Request
@@ -12,6 +11,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from itsdangerous import BadSignature, TimestampSigner
 
 from convoforge.api.tokens import Token, find_token
+from convoforge.viewer.pages import page
 
 LOGIN = "/login"
 
@@ -58,7 +58,7 @@ class Logins:
 @router.get(LOGIN)
 async def show_login(request: Request, next: str = "/") -> Response:
     """The form; a server without tokens needs no login."""
-    return _page(next) if request.app.state.logins else RedirectResponse(_local(next), 303)
+    return _form(request, next) if request.app.state.logins else RedirectResponse(_local(next), 303)
 
 
 @router.post(LOGIN)
@@ -69,7 +69,7 @@ async def log_in(request: Request) -> Response:
     response = RedirectResponse(_local(wanted), 303)
     token = request.app.state.logins.open(request, form.get("token", ""), response)
     if token is None:
-        return _page(wanted, "This is none of the server's tokens.", 401)
+        return _form(request, wanted, "This is none of the server's tokens.", 401)
     request.state.who = token.name
     return response
 
@@ -82,8 +82,8 @@ async def log_out(request: Request) -> Response:
     return response
 
 
-def _page(wanted: str, message: str = "", status: int = 200) -> HTMLResponse:
-    return HTMLResponse(_FORM.format(next=escape(_local(wanted)), message=escape(message)), status)
+def _form(request: Request, wanted: str, message: str = "", status: int = 200) -> HTMLResponse:
+    return page(request, "login.html.jinja", section="", status=status, next=_local(wanted), message=message)
 
 
 def _local(path: str) -> str:
@@ -99,11 +99,3 @@ def _cookie(request: Request) -> str:
 def _is_secure(request: Request) -> bool:
     """Whether the browser uses HTTPS, which a proxy in front of this server may end."""
     return "https" in (request.url.scheme, request.headers.get("origin", "").partition(":")[0])
-
-
-_FORM = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Log in · convoforge</title></head>
-<body><main><h1>convoforge</h1><form method="post" action="/login"><input type="hidden" name="next" value="{next}">
-<p role="alert">{message}</p><label>Token <input type="password" name="token" autocomplete="current-password" required autofocus></label>
-<button>Log in</button></form></main></body></html>
-"""
