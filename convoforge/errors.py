@@ -2,6 +2,7 @@
 
 ConvoforgeError
 ├── ConfigError                  what a person wrote cannot work: spec, template, setting, argument
+│   └── UnknownConversation      an id that names nothing that can be reviewed
 ├── ClaudeAPIError               the API refused, or its answer is unusable
 │   ├── TransientError           408, 409, 5xx, connection, time-out: worth another attempt
 │   │   └── UnreadableError      an answer that is none of the API's, or cannot be read; ten in a row stop a run
@@ -33,6 +34,10 @@ class ConvoforgeError(Exception):
 
 class ConfigError(ConvoforgeError):
     """A spec, template, setting or argument that cannot work. Nothing was sent or paid."""
+
+
+class UnknownConversation(ConfigError):
+    """An id that names no conversation, or one that another answer has replaced."""
 
 
 class ClaudeAPIError(ConvoforgeError):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import orjson
@@ -81,11 +81,11 @@ def parse_conversation(text: str) -> Conversation:
     except orjson.JSONDecodeError:
         whole = None
     if whole is not None:
-        return _conversation(whole)
+        return check_turns(whole)
     refused: GenerationValidationError | None = None
     for turns in sorted(_turn_lists_in(text), key=len, reverse=True):
         try:
-            return _conversation(turns)
+            return check_turns(turns)
         except GenerationValidationError as error:
             refused = refused or error
     raise refused or ParseError("no JSON conversation found in the answer", content=text)
@@ -146,7 +146,8 @@ def _ends(text: str, start: int) -> dict[int, int]:
     return ends
 
 
-def _conversation(items: list[Any]) -> Conversation:
+def check_turns(items: Sequence[Any]) -> Conversation:
+    """The conversation of turns as `parse_conversation` takes them. Raises `GenerationValidationError` as it does."""
     system: str | None = None  # empty where it has no usable text
     turns: list[Turn] = []
     previous: Role = "assistant"

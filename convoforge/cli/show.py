@@ -77,10 +77,10 @@ def _find_single_requests(ledger: Ledger, *, simulated: bool) -> tuple[Provider,
 
 
 def _plain(row: Any) -> dict[str, Any]:
-    from convoforge.ledger.answers import read_conversation
+    from convoforge.ledger.answers import read_published
     from convoforge.ledger.attempts import read_quality
 
-    turns = read_conversation(row.turns, row.system).turns if row.turns else ()
+    turns = read_published(row).turns if row.turns else ()
     system = [{"role": "system", "content": row.system}] if row.system else []
     quality = read_quality(row.score, row.results)
     return {
@@ -91,18 +91,20 @@ def _plain(row: Any) -> dict[str, Any]:
         "tier": row.tier,
         "score": row.score,
         "scorers": [asdict(one) for one in quality.results] if quality else [],
+        "edited": row.edited is not None,
         "messages": [*system, *({"role": turn.role, "content": turn.content} for turn in turns)],
     }
 
 
 def _print_conversation(row: Any) -> None:
-    from convoforge.ledger.answers import read_conversation
+    from convoforge.ledger.answers import read_published
 
+    edited = "  [dim]edited in review[/dim]" if row.edited else ""
     out.print(
-        f"[bold]{escape(row.persona)} · {escape(row.emotion)} · {escape(row.topic)} · {escape(row.tier)}[/bold]  score {row.score}"
+        f"[bold]{escape(row.persona)} · {escape(row.emotion)} · {escape(row.topic)} · {escape(row.tier)}[/bold]  score {row.score}{edited}"
     )
     if row.turns is None:
         out.print(Padding(escape(row.raw_text or "(no text)"), (0, 2), expand=False), soft_wrap=False)
     else:
-        print_turns(read_conversation(row.turns, row.system).turns)
+        print_turns(read_published(row).turns)
     out.print()

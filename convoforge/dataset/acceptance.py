@@ -108,6 +108,8 @@ def assess(
     number, as the same request would be refused again; a cell with one of those has not run out of draws. Draws beyond `per_cell` (left
     over from another threshold) stay in reserve: they are not published, and nothing is dropped for repeating them.
 
+    An edited draw has the content of its edited turns: what repeats these is dropped, what repeats its original is not.
+
     A near-duplicate repeats an accepted draw that comes before it, or a published conversation that is not in the plan: of another dataset,
     or one that has left this one.
     """
@@ -125,7 +127,8 @@ def assess(
         if row.kind is None and row.state != "failed":
             waiting_in[cell] += 1
             continue
-        if row.kind == AnswerKind.OK and (row.score is None or row.request_id in near.unknown):
+        # a review decides at once, however the conversation compares with others
+        if row.kind == AnswerKind.OK and (row.score is None or (row.decision is None and row.request_id in near.unknown)):
             unscored_in[cell] += 1
             continue
         verdict = _judge(row, min_score, known)
@@ -230,7 +233,7 @@ def _judge(row: Draw, min_score: int, known: _Known) -> Verdict:
     if row.kind != AnswerKind.OK:
         return Verdict(row, Status.DROPPED, f"{row.kind}: {row.reason or 'no conversation'}")
     match row.decision:
-        case "accept":
+        case "accept" | "edit":
             return Verdict(row, Status.ACCEPTED)
         case "reject":
             return Verdict(row, Status.DROPPED, "rejected in review")

@@ -20,8 +20,9 @@ from convoforge.dataset.reasons import of_dataset, read_reasons
 from convoforge.dataset.status import read_status
 from convoforge.errors import ConvoforgeError, format_count
 from convoforge.ledger import Ledger
-from convoforge.ledger.answers import read_answers, read_conversation, read_refused
+from convoforge.ledger.answers import read_answers, read_published, read_refused
 from convoforge.ledger.attempts import read_quality
+from convoforge.ledger.reviews import read_edits
 from convoforge.ledger.runs import keep_version, read_pseudonym_key, reserve_version
 from convoforge.ledger.signatures import mark_published
 from convoforge.models import Provider, Status
@@ -30,7 +31,7 @@ from convoforge.planning.plan import Plan
 from convoforge.planning.spec import AXES
 from convoforge.pricing import usd
 from convoforge.publish import GROUP_KEYS, Layout, Lineage, Published, PublishedRow, check_store, group_key, outline, publish
-from convoforge.scoring import Rubric
+from convoforge.scoring import Rubric, ScoringContext
 from convoforge.settings import Folder
 
 _MARKED_AT_ONCE = 20_000
@@ -82,24 +83,24 @@ def publish_dataset(
     layout = dataset_layout(data_dir, plan.spec.name, plan.provider)
     chosen = _choose(ledger, plan, dataset_id, layout)
     why = dict(zip(chosen.revise, chosen.why, strict=True))
-    group_by, redacts = plan.spec.publish.group_by, any(one.action == "redact" for one in plan.spec.quality.filters)
-    key = ledger.read(read_pseudonym_key, dataset_id) if redacts else None
+    redacts = any(one.action == "redact" for one in plan.spec.quality.filters)
+    make_row = _RowMaker(plan, ledger.read(read_pseudonym_key, dataset_id) if redacts else None)
     try:
         published = publish(
             layout,
-            accepted=lambda: _rows(ledger, chosen.accepted, {}, chosen.joined, group_by, key),
+            accepted=lambda: _rows(ledger, chosen.accepted, {}, chosen.joined, make_row),
             groups=chosen.groups,
             revise=lambda: chain(
-                _rows(ledger, chosen.revise, why, {}, group_by, key), _refused_rows(ledger, chosen.refused, group_by)
+                _rows(ledger, chosen.revise, why, {}, make_row), _refused_rows(ledger, chosen.refused, plan.spec.publish.group_by)
             ),
             reasons=lambda: ledger.read(read_reasons, of_dataset(dataset_id)),
             facts=lambda: ledger.read(read_ledger_facts, plan, dataset_id, chosen.accepted),
             reserve=lambda: ledger.write(reserve_version, dataset_id, run_id, now()),
             fingerprint=chosen.fingerprint,
-            scorers=Rubric.of(plan.spec, plan.library).version,
+            scorers=make_row.rubric.version,
             near_duplicates=plan.spec.quality.near_duplicates,
             fractions=plan.spec.publish.splits,
-            group_by=group_by,
+            group_by=plan.spec.publish.group_by,
             seed=plan.spec.seed,
             license=plan.spec.license,
             languages=plan.spec.languages,
@@ -138,7 +139,7 @@ def _choose(ledger: Ledger, plan: Plan, dataset_id: int, layout: Layout) -> _Cho
         notes=(f"left out, as they resemble published ones of another split: {format_count(torn, 'conversation')}",)
         if torn
         else (),
-        fingerprint=_fingerprint(status),
+        fingerprint=_fingerprint(status, ledger.read(read_edits, dataset_id)),
         summary=status.summary,
     )
 
@@ -166,27 +167,23 @@ def _lineage(plan: Plan, chosen: _Chosen, stale: int, run_id: str | None, judge:
     )
 
 
-def _fingerprint(status: DatasetStatus) -> str:
-    """Stands for the accepted rows, in any order: a wider plan, of which nothing was made yet, orders the same rows otherwise."""
+def _fingerprint(status: DatasetStatus, edits: Mapping[int, str]) -> str:
+    """Stands for the accepted rows, in any order: a wider plan, of which nothing was made yet, orders the same rows otherwise. `edits` are
+    hashes of edited turns: a content hash does not notice a changed case."""
     digest = hashlib.sha256()
     for draw in sorted(status.accepted, key=lambda draw: (draw.cell, draw.draw)):
         fingerprint, content = (one and one.hex() for one in (draw.fingerprint, draw.content_hash))
-        digest.update(f"{draw_key(draw.cell, draw.draw)} {fingerprint} {content} {draw.score}\n".encode())
+        edited = f" {edits[draw.request_id]}" if draw.request_id in edits else ""
+        digest.update(f"{draw_key(draw.cell, draw.draw)} {fingerprint} {content} {draw.score}{edited}\n".encode())
     return digest.hexdigest()
 
 
 def _rows(
-    ledger: Ledger,
-    ids: Sequence[int],
-    verdicts: Mapping[int, tuple[Status, str]],
-    joined: Mapping[int, str],
-    group_by: Sequence[str],
-    key: bytes | None,
+    ledger: Ledger, ids: Sequence[int], verdicts: Mapping[int, tuple[Status, str]], joined: Mapping[int, str], make_row: _RowMaker
 ) -> Iterator[PublishedRow]:
     with ledger.engine.execution_options(read_only=True).connect() as connection:
         for row in read_answers(connection, ids):
-            group = joined.get(row.id) or _group_of(row, group_by)
-            yield _row(row, *verdicts.get(row.id, (Status.ACCEPTED, "")), group, key)
+            yield make_row(row, *verdicts.get(row.id, (Status.ACCEPTED, "")), joined.get(row.id))
 
 
 def _refused_rows(ledger: Ledger, ids: Sequence[int], group_by: Sequence[str]) -> Iterator[PublishedRow]:
@@ -223,30 +220,41 @@ def _group_of(row: Any, group_by: Sequence[str]) -> str:
     return group_key([getattr(row, name) for name in GROUP_KEYS], group_by)
 
 
-def _row(row: Any, status: Status, why: str, group: str, key: bytes | None) -> PublishedRow:
-    """`key` is what pseudonyms are made with, None where personal data is not redacted. Of what is not accepted, what no pseudonym can
-    stand for is withheld; what a person has accepted stays."""
-    quality = read_quality(row.score, row.results)
-    conversation = read_conversation(row.turns, row.system) if row.turns else None
-    raw_text, aside = row.raw_text, status is not Status.ACCEPTED
-    if key is not None and (aside or (quality and any(one.name == "pii" for one in quality.results))):
-        from convoforge.scoring.redaction import redact, redact_text  # imports what finds personal data
+class _RowMaker:
+    """Makes rows of answers. `key` is what pseudonyms are made with, None where personal data is not redacted. Of what is not accepted,
+    what no pseudonym can stand for is withheld; what a person has accepted stays."""
 
-        conversation = conversation and redact(conversation, key, withhold=aside)
-        raw_text = raw_text and redact_text(raw_text, key, withhold=aside)
-    reasons = quality.reasons if quality else ()
-    drawn = json.loads(row.drawn) if row.drawn else {}
-    return PublishedRow(
-        **{name: getattr(row, name) for name in _COLUMNS},
-        conversation=conversation,
-        quality=quality,
-        raw_text=raw_text,
-        prompt_sha256=row.fingerprint_1,
-        cost_usd=usd(row.cost_pico),
-        split_group=group,
-        draw=row.draw + 1,
-        parameters=drawn.get("parameters"),
-        variation=drawn.get("variation"),
-        status=status,
-        reasons=tuple(dict.fromkeys((why, *reasons))) if why else (),
-    )
+    def __init__(self, plan: Plan, key: bytes | None) -> None:
+        self.rubric = Rubric.of(plan.spec, plan.library)
+        self._spec, self._key = plan.spec, key
+
+    def __call__(self, row: Any, status: Status, why: str, group: str | None) -> PublishedRow:
+        """The row of an answer; `group` is the split group that it has joined, if it has."""
+        conversation = read_published(row) if row.turns else None
+        quality = read_quality(row.score, row.results)
+        if conversation and row.edited:  # what a row says is said of its text; no judge has read this one
+            context = ScoringContext.of(self._spec.name, row, self._spec.parameters)
+            quality = self.rubric.score(conversation, context).quality
+        raw_text, aside, key = row.raw_text, status is not Status.ACCEPTED, self._key
+        if key is not None and (aside or (quality and any(one.name == "pii" for one in quality.results))):
+            from convoforge.scoring.redaction import redact, redact_text  # imports what finds personal data
+
+            conversation = conversation and redact(conversation, key, withhold=aside)
+            raw_text = raw_text and redact_text(raw_text, key, withhold=aside)
+        reasons = quality.reasons if quality else ()
+        drawn = json.loads(row.drawn) if row.drawn else {}
+        return PublishedRow(
+            **{name: getattr(row, name) for name in _COLUMNS},
+            conversation=conversation,
+            quality=quality,
+            raw_text=raw_text,
+            prompt_sha256=row.fingerprint_1,
+            cost_usd=usd(row.cost_pico),
+            split_group=group or _group_of(row, self._spec.publish.group_by),
+            draw=row.draw + 1,
+            parameters=drawn.get("parameters"),
+            variation=drawn.get("variation"),
+            edited=bool(row.edited),
+            status=status,
+            reasons=tuple(dict.fromkeys((why, *reasons))) if why else (),
+        )

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from sqlalchemy import Connection, and_, func, select, union
 
+from convoforge.ledger.attempts import CONTENT_KEY
 from convoforge.ledger.plans import read_cells, read_plan
 from convoforge.ledger.tables import answers, near_pairs, plans, requests, reviews, runs
 
@@ -13,14 +14,15 @@ _IS_OK = answers.c.kind == "ok"
 
 
 def list_unusual(connection: Connection) -> Iterable[tuple[int, str]]:
-    """Dataset and cell of answers that share their content, resemble others, were replaced, reviewed or rejected by a filter, or have no
-    hash of their content."""
+    """Dataset and cell of answers that share their content, also with an edited one, resemble others, were replaced, reviewed or rejected
+    by a filter, or have no hash of their content."""
     before, later = answers.alias(), answers.alias()
     earlier = select(before.c.request_id).where(before.c.request_id == later.c.request_id, before.c.attempt < later.c.attempt)
     several = select(later.c.request_id).where(later.c.attempt > 1, earlier.exists())
     keys = select(answers.c.content_key).where(_IS_OK).group_by(answers.c.content_key).having(func.count() > 1)
     copied = keys.with_hint(answers, "INDEXED BY ix_answers_content", "sqlite")  # it would sort all keys, at five times the time
     replaced = and_(requests.c.id == answers.c.request_id, requests.c.answer.is_distinct_from(answers.c.attempt))
+    edited = select(func.substr(reviews.c.content_hash, 1, CONTENT_KEY)).where(reviews.c.content_hash.is_not(None))
     one = select(answers.c.request_id)
     these = union(
         one.join(requests, replaced).where(answers.c.request_id.in_(several)),
@@ -28,6 +30,7 @@ def list_unusual(connection: Connection) -> Iterable[tuple[int, str]]:
         one.where(_IS_OK, answers.c.content_key.is_(None)),
         one.where(answers.c.rejection.is_not(None)),
         select(reviews.c.request_id),
+        one.where(_IS_OK, answers.c.content_key.in_(edited)),
         select(near_pairs.c.request_id),
         select(near_pairs.c.other_id),
     ).subquery()

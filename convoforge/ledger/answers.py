@@ -11,7 +11,8 @@ from sqlalchemy import Connection, Select, bindparam, exists, func, select, upda
 
 from convoforge.ledger.attempts import SCORE_COLUMNS, content_values, score_values
 from convoforge.ledger.requests import split_chunks
-from convoforge.ledger.tables import IS_ATTEMPT_OF, IS_HELD, answers, generation_logs, requests
+from convoforge.ledger.reviews import is_deciding
+from convoforge.ledger.tables import IS_ATTEMPT_OF, IS_HELD, answers, generation_logs, requests, reviews
 from convoforge.models import UNJUDGED, Conversation, Scalar, Turn
 from convoforge.scoring import Scored, ScoringContext
 
@@ -78,7 +79,8 @@ def write_scores(connection: Connection, scores: Sequence[Score], judge_keys: Ma
 
 
 def read_answers(connection: Connection, ids: Sequence[int]) -> Iterator[Any]:
-    """Yield the answers that requests hold, in the order of `ids`, joined with request and log; one chunk in memory at a time."""
+    """Yield the answers that requests hold, in the order of `ids`, joined with request and log; one chunk in memory at a time. `edited`
+    are the turns that a reviewer has put in the place of `turns`; None where there is none."""
     query = _current(
         requests,
         answers,
@@ -93,9 +95,11 @@ def read_answers(connection: Connection, ids: Sequence[int]) -> Iterator[Any]:
         generation_logs.c.cache_write_5m_tokens,
         generation_logs.c.cache_write_1h_tokens,
         generation_logs.c.cost_pico,
+        reviews.c.turns.label("edited"),
     ).join(generation_logs, IS_ATTEMPT_OF)
     for chunk in split_chunks(ids):
-        rows = {row.id: row for row in connection.execute(query.where(requests.c.id.in_(chunk)))}
+        chosen = query.outerjoin(reviews, is_deciding(among=chunk)).where(requests.c.id.in_(chunk))
+        rows = {row.id: row for row in connection.execute(chosen)}
         yield from (rows[request_id] for request_id in chunk if request_id in rows)
 
 
@@ -127,6 +131,11 @@ def sum_paid(connection: Connection, ids: Sequence[int]) -> int:
 def read_conversation(turns: str, system: str | None) -> Conversation:
     """Read a conversation from its columns."""
     return Conversation(tuple(Turn(role, content) for role, content in orjson.loads(turns)), system)
+
+
+def read_published(row: Any) -> Conversation:
+    """The conversation of a row of `read_answers` as it is published: as a reviewer has edited it, if one has."""
+    return read_conversation(row.edited or row.turns, row.system)
 
 
 def write_conversation(conversation: Conversation) -> str:

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, and_, bindparam, case, func, select, update
+from sqlalchemy import Connection, bindparam, case, func, select, update
 
 from convoforge.ledger.answers import read_conversation
 from convoforge.ledger.requests import Claimed, claim, split_chunks
+from convoforge.ledger.reviews import is_deciding
 from convoforge.ledger.tables import IS_HELD, answers, generation_logs, requests, reviews
 from convoforge.models import Conversation
 from convoforge.scoring.judge import JudgeAnswer
@@ -46,13 +47,13 @@ class Reviewed:
 
 
 def read_reviewed(connection: Connection, dataset_id: int) -> list[Reviewed]:
-    """The conversations that the requests of a dataset hold and that were reviewed, by the last review of each."""
-    last = select(func.max(reviews.c.id)).group_by(reviews.c.request_id, reviews.c.attempt)
+    """The conversations that the requests of a dataset hold and that were reviewed, by the review of each that decides. Edited ones are
+    left out: that one was edited tells neither that its original was good nor that it was bad."""
     query = (
         select(requests.c.id, reviews.c.decision, answers.c.judge_key, answers.c.turns, answers.c.system)
         .join(answers, IS_HELD)
-        .join(reviews, and_(reviews.c.request_id == answers.c.request_id, reviews.c.attempt == answers.c.attempt))
-        .where(requests.c.dataset_id == dataset_id, answers.c.kind == "ok", reviews.c.id.in_(last))
+        .join(reviews, is_deciding())
+        .where(requests.c.dataset_id == dataset_id, answers.c.kind == "ok", reviews.c.decision != "edit")
         .order_by(requests.c.id)
     )
     return [

@@ -8,11 +8,12 @@ from datetime import datetime
 from sys import intern
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, case, func, insert, select, update
+from sqlalchemy import Connection, Select, case, func, insert, select, update
 
 from convoforge.ledger.attempts import read_quality
 from convoforge.ledger.connect import upsert
 from convoforge.ledger.owners import list_dead_owners, release
+from convoforge.ledger.reviews import is_deciding
 from convoforge.ledger.tables import IS_GENERATED, IS_HELD, answers, generation_logs, requests, reviews
 from convoforge.models import Purpose
 from convoforge.planning.draws import Draw
@@ -133,7 +134,7 @@ def requeue(connection: Connection, ids: Sequence[int]) -> None:
 
 
 def read_draws(connection: Connection, dataset_id: int) -> list[Draw]:
-    """Every draw of a dataset, with the last review and the parts of its answer that decide about acceptance."""
+    """Every draw of a dataset, with the review that decides and the parts of its answer that decide about acceptance."""
     return _draws(connection, _draws_of(dataset_id))
 
 
@@ -144,11 +145,6 @@ def read_cell_draws(connection: Connection, dataset_id: int, cells: Collection[s
 
 
 def _draws_of(dataset_id: int) -> Select[Any]:
-    last = (
-        select(reviews.c.request_id, reviews.c.attempt, func.max(reviews.c.id).label("id"))
-        .group_by(reviews.c.request_id, reviews.c.attempt)
-        .subquery()
-    )
     return (
         select(
             requests.c.id,
@@ -161,15 +157,14 @@ def _draws_of(dataset_id: int) -> Select[Any]:
             answers.c.rejection,
             # results are long, and only needed for rejected answers
             case((answers.c.rejection.is_not(None), answers.c.results)),
-            answers.c.content_hash,
+            func.coalesce(reviews.c.content_hash, answers.c.content_hash),
             func.coalesce(answers.c.reason, requests.c.reason),
             reviews.c.decision,
             requests.c.lines,
         )
         .select_from(requests)
         .outerjoin(answers, IS_HELD)
-        .outerjoin(last, and_(last.c.request_id == answers.c.request_id, last.c.attempt == answers.c.attempt))
-        .outerjoin(reviews, reviews.c.id == last.c.id)
+        .outerjoin(reviews, is_deciding())
         .where(requests.c.dataset_id == dataset_id, IS_GENERATED)
         .execution_options(yield_per=_CHUNK)
     )

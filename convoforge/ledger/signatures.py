@@ -11,7 +11,8 @@ from sqlalchemy import Connection, Select, and_, delete, exists, func, insert, o
 
 from convoforge.ledger.answers import read_conversation
 from convoforge.ledger.requests import split_chunks
-from convoforge.ledger.tables import IS_HELD, answers, datasets, near_pairs, requests, signatures
+from convoforge.ledger.reviews import is_deciding
+from convoforge.ledger.tables import IS_HELD, answers, datasets, near_pairs, requests, reviews, signatures
 from convoforge.models import Conversation
 from convoforge.scoring.similarity import SIGNATURE_VERSION, Signed
 
@@ -33,12 +34,13 @@ def list_unsigned(connection: Connection, among: Collection[int]) -> array[int]:
 
 
 def read_unsigned(connection: Connection, ids: Sequence[int]) -> list[tuple[int, int, tuple[int, int, str], Conversation]]:
-    """The conversations that some requests hold: (request, attempt, its order among all, conversation)."""
-    query = _select_held(answers.c.attempt, answers.c.turns).join(answers, IS_HELD)
+    """The conversations that some requests hold, as they are published: (request, attempt, its order among all, conversation)."""
+    turns = func.coalesce(reviews.c.turns, answers.c.turns).label("turns")
+    query = _select_held(answers.c.attempt, turns).join(answers, IS_HELD)
     return [
         (row.id, row.attempt, (row.dataset_id, row.draw, row.cell), read_conversation(row.turns, None))
         for chunk in split_chunks(ids)
-        for row in connection.execute(query.where(requests.c.id.in_(chunk)))
+        for row in connection.execute(query.outerjoin(reviews, is_deciding(among=chunk)).where(requests.c.id.in_(chunk)))
     ]
 
 
@@ -107,6 +109,11 @@ def read_near_pairs(connection: Connection, dataset: int, at_least: float) -> li
         )
         found += [NearPair(*row[:-1], published=row[-1] is not None) for row in connection.execute(query)]
     return found
+
+
+def forget_signature(connection: Connection, request_id: int) -> None:
+    """Have a request's conversation signed and compared anew: it has other turns now."""
+    connection.execute(delete(signatures).where(signatures.c.request_id == request_id))
 
 
 def list_published(connection: Connection, dataset: int) -> set[int]:

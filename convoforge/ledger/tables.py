@@ -31,7 +31,7 @@ from sqlalchemy import (
     true,
 )
 
-HEAD = "0010"
+HEAD = "0011"
 """Revision of the newest migration, and so this release's schema version. Revisions increase, and are compared as text."""
 
 
@@ -267,12 +267,16 @@ reviews = Table(
     Column("id", _Id, primary_key=True),
     Column("request_id", _Id, ForeignKey("requests.id"), nullable=False),
     Column("attempt", Integer, nullable=False),
-    Column("decision", String(8), nullable=False),
-    Column("reviewer", String(200)),
+    Column("decision", String(8), nullable=False),  # accept, reject, revise, edit, or undo
+    Column("reviewer", String(200), nullable=False, server_default=""),
     Column("note", Text),
+    Column("turns", Text),  # of an edit
+    Column("content_hash", String(64)),  # of these turns
+    Column("undoes", _Id),  # the row that an undo takes back
     Column("at", UTCDateTime, nullable=False),
     Index("ix_reviews_request", "request_id", "attempt"),
 )
+"""What people have decided on conversations. Rows are only added. See `reviews` beside this file."""
 
 versions = Table(
     "versions",

@@ -10,9 +10,9 @@ from convoforge.planning.keys import conversation_id, draw_key
 @dataclass(frozen=True, slots=True)
 class Draw:
     """One draw as the ledger holds it. `state` is pending, claimed, held or failed; the other fields describe its answer:
-    `decision` is a review's, `rejection` a filter's (drop or revise), with its `reason`. `fingerprint` (the request's) and
-    `content_hash` are bytes, half the size of hex digits, as all draws of a large dataset are in memory at once. `lines` are the variation
-    lines of its cell's first draw, see `variety`."""
+    `decision` is that of the review that decides, `rejection` a filter's (drop or revise), with its `reason`. `fingerprint` (the request's)
+    and `content_hash` (of what is published: of an edit, the edited turns) are bytes, half the size of hex digits, as all draws of a large
+    dataset are in memory at once. `lines` are the variation lines of its cell's first draw, see `variety`."""
 
     request_id: int
     cell: str

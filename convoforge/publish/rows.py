@@ -84,7 +84,7 @@ class PublishedRow:
     `input_tokens` excludes what was read from or written to the prompt cache; `cost_usd` includes it. `conversation` is None
     only where an answer could not be parsed: then `raw_text` holds it. `reasons` say why a row is not accepted. Rows of one `split_group`
     are never in two splits. `draw` counts the conversations that were asked of its cell, from 1; `parameters` and `variation` are what its
-    prompt was made with beside the cell, None where that is not known.
+    prompt was made with beside the cell, None where that is not known. `edited`: a reviewer has changed the turns that the model wrote.
     """
 
     conversation_id: str
@@ -109,6 +109,7 @@ class PublishedRow:
     draw: int = 1
     parameters: Mapping[str, Scalar] | None = None
     variation: Mapping[str, Scalar] | None = None
+    edited: bool = False
     status: Status = Status.ACCEPTED
     reasons: tuple[str, ...] = ()
     raw_text: str | None = None
@@ -127,6 +128,9 @@ def group_key(values: Sequence[str], group_by: Sequence[str]) -> str:
     """The group of a conversation with these values of `GROUP_KEYS`: those that are named in `group_by`."""
     return " | ".join([values[GROUP_KEYS.index(name)] for name in group_by])
 
+
+EDITED = "edited"
+"""The flag of a row whose turns a reviewer has changed."""
 
 _REQUIRED = (
     "conversation_id",
@@ -188,7 +192,7 @@ _DERIVED: Mapping[str, Callable[[PublishedRow], object]] = {
     "score_turns": lambda row: row.quality and row.quality.points("turns"),
     "score_length": lambda row: row.quality and row.quality.points("length"),
     "score_structure": lambda row: row.quality and row.quality.points("structure"),
-    "flags": lambda row: list(row.quality.flags) if row.quality else [],
+    "flags": lambda row: [*(row.quality.flags if row.quality else ()), *([EDITED] if row.edited else ())],
     "reasons": lambda row: [_printable(reason) for reason in row.reasons],
 }
 

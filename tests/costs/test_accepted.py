@@ -46,7 +46,8 @@ draws = st.fixed_dictionaries(
             ),
             max_size=2,
         ),
-        "reviews": st.lists(st.sampled_from(("accept", "reject", "revise")), max_size=2),
+        # an edit by the content of its turns; an undo takes back the row before it
+        "reviews": st.lists(st.sampled_from(("accept", "reject", "revise", 0, 1, 12, "undo")), max_size=3),
     }
 )
 worlds = st.fixed_dictionaries(
@@ -111,9 +112,14 @@ def write(connection: Connection, some: list[dict[str, Any]]) -> None:
                     pair = {"request_id": number, "other_id": number - back, "similarity": similarity}
                     connection.execute(insert(near_pairs), pair)
             if one["answers"]:
+                last = None
                 for decision in one["reviews"]:
-                    said = {"request_id": number, "attempt": len(one["answers"]), "decision": decision, "at": NOW}
-                    connection.execute(insert(reviews), said)
+                    said = {"request_id": number, "attempt": len(one["answers"]), "at": NOW, "decision": decision}
+                    if isinstance(decision, int):
+                        said |= {"decision": "edit", "turns": "[]", "content_hash": f"{decision:02}" * 32}
+                    elif decision == "undo":
+                        said["undoes"] = last
+                    last = connection.execute(insert(reviews).returning(reviews.c.id), said).scalar_one()
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -38,7 +38,7 @@ COLUMNS = {
     "request_batches": "cost_pico dataset_id failed finished_at id requests run_id skipped started_at successful total",
     "requests": "answer cell dataset_id draw draw_key emotion fingerprint id lines owner persona published purpose reason request state "
     "template tier topic",
-    "reviews": "at attempt decision id note request_id reviewer",
+    "reviews": "at attempt content_hash decision id note request_id reviewer turns undoes",
     "runs": "dataset_id endpoint finished_at flow_run_id id message model note owner plan_id report sources spec started_at state",
     "signatures": "attempt id request_id signature version",
     "versions": "dataset_id number path published_at reserved_at rows run_id sha256",

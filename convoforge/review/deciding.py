@@ -1,0 +1,208 @@
+"""Decisions of reviewers: written, taken back, read. Nothing is ever changed or removed; the last decision that stands is the one that
+counts, whoever made it. Everything that publishes follows it: see `convoforge.dataset.acceptance`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, get_args
+
+from sqlalchemy import Connection
+
+from convoforge.errors import ConfigError, GenerationValidationError, UnknownConversation, shown
+from convoforge.ledger import Ledger
+from convoforge.ledger.answers import read_conversation, write_conversation
+from convoforge.ledger.reviews import Decision, HeldAnswer, ReviewRow, add_review, find_answer, read_rows
+from convoforge.ledger.signatures import forget_signature
+from convoforge.models import AnswerKind, Conversation, Turn
+from convoforge.parsing import check_turns
+from convoforge.printable import is_text
+from convoforge.scoring.duplicates import content_hash
+
+DECISIONS: tuple[Decision, ...] = get_args(Decision)
+KEPT = ("accept", "edit")
+"""The decisions that publish a conversation."""
+
+MAX_NOTE = 10_000
+MAX_REVIEWER = 200
+"""Maximum characters of a note, and of a reviewer's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """A row of the ledger's reviews. `decision` is accept, reject, revise, edit, or undo, which takes back the row `undoes`. `turns` are an
+    edit's. `stands`: no undo takes it back; `decides`: it is the last that stands, and what counts."""
+
+    id: int
+    decision: str
+    reviewer: str
+    note: str
+    turns: tuple[Turn, ...] | None
+    undoes: int | None
+    at: datetime
+    stands: bool
+    decides: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NewReview:
+    """A decision to be written. `turns` are an edit's: objects with role and content."""
+
+    conversation_id: str
+    decision: str
+    reviewer: str
+    at: datetime
+    note: str = ""
+    turns: Sequence[Turn | Mapping[str, Any]] | None = None
+
+
+def decide(
+    ledger: Ledger,
+    conversation_id: str,
+    decision: str,
+    reviewer: str,
+    *,
+    now: datetime,
+    note: str = "",
+    turns: Sequence[Turn | Mapping[str, Any]] | None = None,
+) -> Review:
+    """Write a decision on a conversation. An edit whose turns are those of the original is written as accept.
+
+    Raises `UnknownConversation`, and `ConfigError` for turns that make no conversation and other values that cannot be.
+    """
+    return ledger.write(write_review, NewReview(conversation_id, decision, reviewer, now, note, turns))
+
+
+def undo(ledger: Ledger, conversation_id: str, reviewer: str, *, now: datetime) -> Review:
+    """Take back the last decision of this reviewer on a conversation: what counted before counts again. Returns the new row.
+
+    Raises `UnknownConversation`, and `ConfigError` where this reviewer has no decision to take back.
+    """
+    return ledger.write(_write_undo, conversation_id, _check_reviewer(reviewer), now)
+
+
+def read_reviews(ledger: Ledger, conversation_id: str) -> list[Review]:
+    """All reviews of a conversation, the oldest first. Raises `UnknownConversation`."""
+    answer = ledger.read(_find, conversation_id)
+    return describe_reviews(ledger.read(read_rows, answer.request_id, answer.attempt))
+
+
+def describe_reviews(rows: Sequence[ReviewRow]) -> list[Review]:
+    """The rows of one answer as reviews."""
+    last = _find_last(rows)
+    return [
+        Review(
+            id=row.id,
+            decision=row.decision,
+            reviewer=row.reviewer,
+            note=row.note,
+            turns=read_conversation(row.turns, None).turns if row.turns else None,
+            undoes=row.undoes,
+            at=row.at,
+            stands=row.stands,
+            decides=row is last,
+        )
+        for row in rows
+    ]
+
+
+def read_current(ledger: Ledger, conversation_id: str) -> tuple[Conversation, Conversation]:
+    """A conversation as the model wrote it, and as it would be published today. Raises `UnknownConversation`."""
+    answer = ledger.read(_find, conversation_id)
+    last = _find_last(ledger.read(read_rows, answer.request_id, answer.attempt))
+    assert answer.turns
+    original = read_conversation(answer.turns, answer.system)
+    return original, read_conversation(last.turns, answer.system) if last and last.turns else original
+
+
+def write_review(connection: Connection, new: NewReview) -> Review:
+    """As `decide`, within a transaction."""
+    answer = _find(connection, new.conversation_id)
+    reviewer, note = _check_reviewer(new.reviewer), _check_note(new.note)
+    decision, turns = _check_decision(new, answer)
+    before = _find_last(read_rows(connection, answer.request_id, answer.attempt))
+    edited = Conversation(turns) if turns else None
+    row = add_review(
+        connection,
+        answer,
+        decision,
+        reviewer,
+        new.at,
+        note=note,
+        turns=write_conversation(edited) if edited else None,
+        content_hash=content_hash(edited) if edited else None,
+    )
+    return _return(connection, answer, row, before)
+
+
+def _write_undo(connection: Connection, conversation_id: str, reviewer: str, now: datetime) -> Review:
+    answer = _find(connection, conversation_id)
+    rows = read_rows(connection, answer.request_id, answer.attempt)
+    last = _find_last([row for row in rows if row.reviewer == reviewer])
+    if last is None:
+        raise ConfigError(f"{shown(reviewer)} has decided nothing on conversation {conversation_id} that could be undone")
+    return _return(connection, answer, add_review(connection, answer, "undo", reviewer, now, undoes=last.id), _find_last(rows))
+
+
+def _return(connection: Connection, answer: HeldAnswer, row: int, before: ReviewRow | None) -> Review:
+    """The row that was just written. Where other turns are published than before, they are compared with others anew."""
+    rows = read_rows(connection, answer.request_id, answer.attempt)
+    after = _find_last(rows)
+    if (before and before.turns) != (after and after.turns):
+        forget_signature(connection, answer.request_id)
+    return next(one for one in describe_reviews(rows) if one.id == row)
+
+
+def _find(connection: Connection, conversation_id: str) -> HeldAnswer:
+    answer = find_answer(connection, conversation_id) if conversation_id.isascii() and conversation_id.isalnum() else None
+    if answer is None:
+        raise UnknownConversation(f"there is no conversation {shown(conversation_id)}")
+    if not answer.is_held:
+        raise UnknownConversation(f"conversation {conversation_id} has been replaced by another answer: review that one")
+    if answer.kind != AnswerKind.OK or answer.turns is None:
+        raise UnknownConversation(
+            f"{conversation_id} is an answer that holds no conversation ({answer.kind}): there is nothing to review"
+        )
+    return answer
+
+
+def _find_last(rows: Sequence[ReviewRow]) -> ReviewRow | None:
+    return next((row for row in reversed(rows) if row.stands), None)
+
+
+def _check_decision(new: NewReview, answer: HeldAnswer) -> tuple[str, tuple[Turn, ...] | None]:
+    if new.decision not in DECISIONS:
+        raise ConfigError(f"{shown(new.decision)} is no decision: give {', '.join(DECISIONS[:-1])} or {DECISIONS[-1]}")
+    if new.decision != "edit":
+        if new.turns is not None:
+            raise ConfigError(f"turns come with the decision edit, not with {new.decision}")
+        return new.decision, None
+    if new.turns is None:
+        raise ConfigError("the decision edit needs turns: all of them, edited")
+    items = [{"role": one.role, "content": one.content} if isinstance(one, Turn) else one for one in new.turns]
+    try:
+        edited = check_turns(items)
+    except GenerationValidationError as error:
+        raise ConfigError(f"the edited turns make no conversation: {error}") from None
+    if edited.system is not None:
+        raise ConfigError("the edited turns hold a system turn: leave it out, the template's stays")
+    assert answer.turns
+    same = edited.turns == read_conversation(answer.turns, None).turns
+    return ("accept", None) if same else ("edit", edited.turns)
+
+
+def _check_reviewer(name: str) -> str:
+    name = name.strip()
+    if not name or len(name) > MAX_REVIEWER or not name.isprintable():
+        raise ConfigError(f"{shown(name)} is no reviewer's name: give one line of 1 to {MAX_REVIEWER} characters")
+    return name
+
+
+def _check_note(note: str) -> str:
+    note = note.strip()
+    if len(note) > MAX_NOTE:
+        raise ConfigError(f"a note of {len(note):,} characters is too long: {MAX_NOTE:,} are allowed")
+    if "\0" in note or not is_text(note):
+        raise ConfigError("the note holds a character that cannot be stored: type it anew")
+    return note
