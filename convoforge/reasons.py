@@ -106,6 +106,10 @@ _TO_DO: Mapping[What, tuple[tuple[str, str], ...]] = {
         (r"", _COMPARE),
     ),
     "needs revision": (
+        (
+            r"^judge: the API refused",
+            "Change what the API names, or let it be judged after all: `convoforge build SPEC --retry-refused`",
+        ),
         (r"^judge", f"{_READ_SOME}, then change the template, or the points in `quality.judge.min`"),
         (r"^turns: ", "Ask in the template for 8 to 16 turns"),
         (r"^length: ", "Ask in the template for turns of 100 to 400 characters"),

@@ -22,6 +22,7 @@ from convoforge.dataset.forecast import forecast, read_known_of_plan
 from convoforge.dataset.registering import register
 from convoforge.dataset.status import is_scored, read_status
 from convoforge.errors import ConvoforgeError, format_count
+from convoforge.ledger.judgments import ask_refused_again
 from convoforge.ledger.message_batches import list_open_batches
 from convoforge.ledger.requests import claim, requeue
 from convoforge.ledger.runs import keep_report, list_answered_by
@@ -105,6 +106,9 @@ async def _prepare(opened: BuildRun, options: BuildOptions, workers: int) -> int
     if options.limit is not None:  # a run that is resumed has made a part of it
         options = options.model_copy(update={"limit": max(0, options.limit - opened.generated)})
     seen = await asyncio.to_thread(lambda: forecast(read_known_of_plan(opened.ledger, opened.plan), options))
+    if seen.judge_again:
+        await opened.ledger.awrite(ask_refused_again, [draw.request_id for draw in seen.judge_again])
+        await _score(opened)
     if seen.again:
         await opened.ledger.awrite(requeue, [draw.request_id for draw in seen.again])
     await log_plan(seen, simulated=options.simulate)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
@@ -17,6 +18,7 @@ from convoforge.cli.parameters import DONE, ENDED_SHORT, AsJson, Positive
 from convoforge.errors import ConfigError, ConvoforgeError, format_count
 from convoforge.models import Status
 from convoforge.planning.options import BuildOptions, explain_model, resolve_spec
+from convoforge.planning.spec import change_spec
 from convoforge.pricing import dollars
 from convoforge.project import show_database
 from convoforge.settings import WITHOUT_BATCHES, Settings, describe_api
@@ -163,7 +165,11 @@ def _fly(known: Known, options: BuildOptions, settings: Settings, count: int, *,
     simulate = options.simulate
     if not simulate and not settings.accounts:
         raise ConfigError("no API key: set ANTHROPIC_API_KEY, or try it without one: --simulate")
-    first = forecast(known, options.model_copy(update={"limit": min(count, options.limit or count)}))
+    spec = change_spec(known.plan.spec, quality={"judge": None})  # a build lets it read what the pilot keeps
+    first = forecast(
+        replace(known, plan=replace(known.plan, spec=spec)),
+        options.model_copy(update={"limit": min(count, options.limit or count)}),
+    )
     if not first.missing:
         raise ConfigError(f"dataset '{known.plan.spec.name}': nothing is missing, so there is nothing to try in a pilot")
     draws = format_count(first.missing, "draw")

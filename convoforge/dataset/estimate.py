@@ -6,7 +6,7 @@ What a draw needs is told by `expected_draws`, refills by how many answers were 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil, sqrt
 from typing import Any
@@ -73,14 +73,19 @@ def templates_of(plan: Plan, cells: Iterable[str]) -> Counter[str]:
 def count_missing(plan: Plan, status: DatasetStatus, limit: int | None = None, again: Sequence[Draw] = ()) -> Counter[str]:
     """The draws that a build generates, at most `limit` of them, by template: what is pending, what was refused and is asked `again`,
     and what is asked for next, which a refused one that is asked again takes the place of."""
-    taken = Counter(draw.cell for draw in again)
     cells = [draw.cell for draw in (*status.pending, *again)]
-    for cell, _ in status.to_request:
+    cells += [cell for cell, _ in list_spared(status.to_request, again)]
+    return templates_of(plan, cells[:limit])
+
+
+def list_spared(asked: Iterable[tuple[str, int]], again: Iterable[Draw]) -> Iterator[tuple[str, int]]:
+    """What is `asked` for next, without those draws that others of their cells take the place of."""
+    taken = Counter(draw.cell for draw in again)
+    for cell, draw in asked:
         if taken[cell]:
             taken[cell] -= 1
         else:
-            cells.append(cell)
-    return templates_of(plan, cells[:limit])
+            yield cell, draw
 
 
 def estimate(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -11,13 +11,14 @@ from pathlib import Path
 from sqlalchemy.engine import make_url
 
 from convoforge.dataset.acceptance import DatasetStatus
-from convoforge.dataset.estimate import Estimate, count_missing, estimate, templates_of
+from convoforge.dataset.estimate import Estimate, count_missing, estimate, list_spared, templates_of
 from convoforge.dataset.expected_draws import pick_samples
 from convoforge.dataset.judge_estimate import JudgeEstimate, estimate_judge
 from convoforge.dataset.status import (
     NONE_STRANDED,
     Stranded,
     assess_draws,
+    find_judge_refused,
     find_mended,
     find_refused,
     find_stale,
@@ -46,12 +47,14 @@ from convoforge.settings import Settings, check_settings
 @dataclass(frozen=True, slots=True)
 class Forecast:
     """What a build would find and do. `missing` draws are sent, for what `costs` says; `again` are those of them that the ledger holds and
-    that are asked once more. `refresh` is what asking for all `stale` ones once more would cost. `warnings` are of the budgets."""
+    that are asked once more; `judge_again` hold conversations whose judge is. `refresh` is what asking for all `stale` ones once more
+    would cost. `warnings` are of the budgets."""
 
     plan: Plan
     status: DatasetStatus
     stale: tuple[Draw, ...]
     again: tuple[Draw, ...]
+    judge_again: tuple[Draw, ...]
     missing: int
     costs: Estimate
     refresh: Estimate
@@ -122,6 +125,12 @@ def _left(spec: DatasetSpec, spent: Mapping[str, int]) -> dict[str, Decimal]:
 def forecast(known: Known, options: BuildOptions, counted: Mapping[str, float] | None = None) -> Forecast:
     """What a build with these options sends, and what it costs. `counted` are the API's input tokens of a prompt, by template."""
     plan, status, history = known.plan, known.status, known.history
+    judge_again = find_judge_refused(plan, status) if options.retry_refused else []
+    status = replace(
+        status,
+        to_judge=(*status.to_judge, *judge_again),
+        to_request=tuple(list_spared(status.to_request, judge_again)),
+    )
     stale = find_stale(plan, status)
     waiting = {draw.request_id for draw in status.pending}
     refused = find_refused(plan, status) if options.retry_refused else find_mended(plan, status)
@@ -137,6 +146,7 @@ def forecast(known: Known, options: BuildOptions, counted: Mapping[str, float] |
         status=status,
         stale=tuple(stale),
         again=tuple(again),
+        judge_again=tuple(judge_again),
         missing=sum(draws.values()),
         costs=costs,
         refresh=estimate(

@@ -30,6 +30,7 @@ from convoforge.planning.spec import DatasetSpec
 from convoforge.planning.templates import Library
 from convoforge.pricing import dollars, usd
 from convoforge.scoring import Judge, Rubric
+from convoforge.scoring.judge import REFUSED
 
 _SCORED_AT_ONCE = 1_000
 
@@ -164,10 +165,19 @@ def find_mended(plan: Plan, status: DatasetStatus) -> list[Draw]:
 
 def find_refused(plan: Plan, status: DatasetStatus) -> list[Draw]:
     """Draws that the API refused, as many of each cell as it is short of, its first ones: what is asked again, unchanged, by wish."""
-    taken = Counter(draw.cell for draw in status.accepted)
+    return _fill_up(plan, status, status.refused)
+
+
+def find_judge_refused(plan: Plan, status: DatasetStatus) -> list[Draw]:
+    """The same of conversations that the API refused to let be judged: their judge is asked again."""
+    return _fill_up(plan, status, [one.draw for one in status.rejected if one.reason.startswith(f"judge: {REFUSED}")])
+
+
+def _fill_up(plan: Plan, status: DatasetStatus, draws: Iterable[Draw]) -> list[Draw]:
+    taken = Counter(draw.cell for draw in (*status.accepted, *status.to_judge))
     taken.update(draw.cell for draw in status.pending if draw.kind is None)
     found = []
-    for draw in status.refused:
+    for draw in draws:
         if taken[draw.cell] < plan.spec.per_cell:
             taken[draw.cell] += 1
             found.append(draw)

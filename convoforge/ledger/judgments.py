@@ -9,7 +9,7 @@ from datetime import datetime
 from sqlalchemy import Connection, bindparam, case, func, select, update
 
 from convoforge.ledger.answers import read_conversation
-from convoforge.ledger.requests import Claimed, claim, split_chunks
+from convoforge.ledger.requests import Claimed, claim, requeue, split_chunks
 from convoforge.ledger.reviews import is_deciding
 from convoforge.ledger.tables import IS_HELD, answers, generation_logs, requests, reviews
 from convoforge.models import Conversation
@@ -74,6 +74,16 @@ def claim_judgments(connection: Connection, owner: str, keys: Sequence[str], now
     """Claim the pending requests with these draw keys, as `claim` does."""
     ids = [one.request_id for one in read_judgments(connection, keys).values()]
     return claim(connection, owner, ids, now)
+
+
+def ask_refused_again(connection: Connection, ids: Sequence[int]) -> None:
+    """Ask the judge of the conversations that some requests hold once more, where the API has refused to let it read them: its requests
+    are pending again, and what was said of the conversations is to be computed again."""
+    for chunk in split_chunks(ids):
+        held = answers.c.request_id.in_(chunk)
+        judging = requests.c.draw_key.in_(select(answers.c.judge_key).where(held))
+        requeue(connection, [*connection.execute(select(requests.c.id).where(judging, requests.c.state == "failed")).scalars()])
+        connection.execute(update(answers).where(held).values(rubric=None))
 
 
 _AGAIN = (

@@ -29,6 +29,8 @@ JUDGE_VERSION = 1
 ANSWERS = 2
 """Maximum number of answers that are paid for where they do not count: after that a conversation is accepted, and marked."""
 
+REFUSED = "the API refused to let it be judged"
+
 OPENING, CLOSING = "<material>", "</material>"
 
 _INSTRUCTIONS = f"""\
@@ -162,7 +164,7 @@ class Judge:
         if answer is None or not (answer.answers or answer.refused):
             return (self._result(UNJUDGED, "no judge has read it yet"),)
         if answer.refused:
-            return (self._result("revise", f"the API refused to let it be judged: {answer.refused}"),)
+            return (self._result("revise", f"{REFUSED}: {answer.refused}"),)
         try:
             if answer.text is None:
                 raise GenerationValidationError(answer.fault)

@@ -75,6 +75,25 @@ def test_a_refused_request_is_asked_again_after_a_change_or_by_wish_and_not_othe
     assert (changed.state, changed.accepted, changed.generated, changed.refused) == ("completed", 8, 3, 0)
 
 
+def test_the_judge_is_asked_again_by_wish_where_the_api_has_refused_to_let_it_read(
+    run_build: RunFlow, building: Project, simulator: SimulatorControl
+) -> None:
+    points = dict.fromkeys(("persona", "emotion", "topic", "advice", "talk", "roles"), 1)
+    building.spec("unread", max_draws=1, quality={"min_score": 1, "judge": {"rubric": "training", "min": points}})
+    simulator.script(*["400"] * 3, match="You judge one conversation")
+    first = report_in(run_build(spec="unread", simulate=True))
+    assert (first.state, first.accepted, first.needs_revision, first.judged) == ("partial", 5, 3, 5)
+    assert report_in(run_build(spec="unread", simulate=True)).judged == 0
+
+    planned = building.run("plan", "unread", "--simulate", "--retry-refused", "--json").last
+    assert (planned["to_generate"], planned["to_judge"], planned["judge"]["requests_expected"]) == (0, 3, 3)
+    simulator.script("400", match="You judge one conversation")
+    by_wish = report_in(run_build(spec="unread", simulate=True, retry_refused=True))
+    assert (by_wish.accepted, by_wish.judged, by_wish.generated, by_wish.needs_revision) == (7, 2, 0, 1)
+    last = report_in(run_build(spec="unread", simulate=True, retry_refused=True))
+    assert (last.state, last.accepted, last.judged, last.generated) == ("completed", 8, 1, 0)
+
+
 def test_a_retry_after_of_days_ends_the_run_short_and_does_not_hold_the_next_one_up(
     run_build: RunFlow, building: Project, simulator: SimulatorControl
 ) -> None:

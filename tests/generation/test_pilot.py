@@ -108,6 +108,11 @@ def test_a_real_pilot_asks_first_and_spends_nothing_where_it_cannot_ask(project:
     done = project.run("plan", "tiny", "--pilot", "4", ANTHROPIC_API_KEY="sk-ant-nobody", ANTHROPIC_BASE_URL=simulator.url)
     assert done.code == 2
     assert "A pilot of 4 draws with claude-sonnet-5-5 will cost about $0.0" in done.err
+    project.spec(
+        "judged", quality={"judge": {"rubric": "training", "model": "claude-opus-5-5"}}
+    )  # reads in a build what a pilot keeps
+    judged = project.run("plan", "judged", "--pilot", "4", ANTHROPIC_API_KEY="sk-ant-nobody", ANTHROPIC_BASE_URL=simulator.url)
+    assert judged.err == done.err
     assert "--yes answers it" in done.err
     assert project.run("plan", "tiny", "--pilot", "4").code == 2
     assert project.run("plan", "tiny", "--pilot", "0", "--simulate").code == 2
