@@ -15,7 +15,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from convoforge.api import audit, conversations, login, operations
+from convoforge.api import audit, conversations, login, operations, prometheus
 from convoforge.api.access import HostCheck, OriginCheck, TokenCheck, requires
 from convoforge.api.bodies import BatchBody, GenerateBody
 from convoforge.api.docs import docs
@@ -59,6 +59,7 @@ def make_app(
             open_viewer(settings) as app.state.viewer,
         ):
             app.state.ledger = app.state.generator.ledger
+            app.state.generator.watch(metrics.note_call)
             app.state.keys = Keys(app.state.generator)
             try:
                 yield
@@ -66,12 +67,14 @@ def make_app(
                 app.state.generator.stop("the server is stopping")
                 await app.state.keys.finish()
 
-    tokens = read_tokens(settings)
+    tokens, metrics = read_tokens(settings), prometheus.Metrics()
     app = FastAPI(title="convoforge", version=version("convoforge"), lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.state.metrics = metrics
     app.state.hidden = hidden_in(settings)
     app.state.logins = logins = Logins(tokens)
     app.include_router(conversations.router)
     app.include_router(operations.router)
+    app.include_router(prometheus.router)
     app.include_router(audit.router)
     app.include_router(login.router)
     app.include_router(assets)
@@ -89,6 +92,7 @@ def make_app(
     app.add_middleware(TokenCheck, tokens=tokens, logins=logins)
     app.add_middleware(HostCheck, also=allowed_hosts)
     app.add_middleware(SecurityHeaders)
+    app.add_middleware(prometheus.Measure, metrics=metrics)
     return app
 
 

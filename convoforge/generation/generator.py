@@ -287,6 +287,8 @@ class Generator:
     async def _record(self, completion: Completion) -> None:
         await self._run.ledger.batched(finish_attempts, completion)
         self._run.state.cost_pico += completion.cost_pico
+        if self._run.state.on_recorded is not None:
+            self._run.state.on_recorded(completion)
         self._run.state.wake_waiting()
 
     def _count(self, job: Job, status: Status) -> None:

@@ -11,7 +11,7 @@ import hashlib
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -41,6 +41,8 @@ from convoforge.ledger.adhoc_requests import (
     sweep_unsent,
     take_key,
 )
+from convoforge.ledger.attempts import Completion
+from convoforge.ledger.budgets import list_budget_scopes, name_account, read_spent
 from convoforge.ledger.requests import Claimed
 from convoforge.ledger.runs import close_run
 from convoforge.models import ConversationRequest, Outcome, Provider, Quality, Status
@@ -100,6 +102,19 @@ class RequestGenerator:
     def stopped(self) -> str | None:
         """The reason given to `stop`, after which nothing is sent. None while it works."""
         return self._run_state.stopped
+
+    def watch(self, note: Callable[[Completion, int], None]) -> None:
+        """Call `note` with each call that has been recorded, and with the minimum score of an accepted conversation."""
+        self._run_state.on_recorded = lambda done: note(done, self._spec.quality.min_score)
+
+    async def budgets_left(self) -> dict[str, Decimal]:
+        """US dollars left in each budget that has a cap: run, dataset, day. Reads one row of each."""
+        budget, run = self._spec.budget, self._run.context
+        account = name_account(budget.account, run.provider)
+        scopes = list_budget_scopes(run.run_id, run.dataset_id, datetime.now(UTC), account)
+        caps = {"run": budget.run_usd, "dataset": budget.dataset_usd, "day": budget.day_usd}
+        spent = await self.ledger.aread(read_spent, scopes)
+        return {kind: cap - usd(spent[scope]) for (kind, cap), scope in zip(caps.items(), scopes, strict=True) if cap is not None}
 
     def resting(self) -> RateLimitError | None:
         """The error for new requests while the API asks for a longer wait than `patience_seconds`, with the seconds left in

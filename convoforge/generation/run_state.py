@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from convoforge.errors import RejectedError, UnreadableError
 from convoforge.generation.recent_answers import RecentAnswers
+from convoforge.ledger.attempts import Completion
 from convoforge.models import Status
 from convoforge.planning.openings import Openings
 from convoforge.rate import RateLimiter
@@ -27,7 +28,7 @@ class RunState:
 
     `settled` is set when the next call has been recorded, or the run stops; then a new event replaces it. `final` are requests
     that the server does not want to be retried in this run. Without `recent` the run never stops because too few answers are
-    accepted; with `openings` its prompts say how others begin.
+    accepted; with `openings` its prompts say how others begin. `on_recorded` is told of each call that has been recorded.
     """
 
     stopped: str | None = None
@@ -41,6 +42,7 @@ class RunState:
     limiters: tuple[RateLimiter, ...] = ()
     recent: RecentAnswers | None = None
     openings: Openings | None = None
+    on_recorded: Callable[[Completion], None] | None = None
     _rejection: tuple[str, int] = ("", 0)
     _unreadable: int = 0
 

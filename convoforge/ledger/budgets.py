@@ -6,9 +6,10 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, String, cast, literal, select
 
 from convoforge.ledger.connect import upsert
 from convoforge.ledger.tables import budgets, datasets, runs
@@ -86,6 +87,15 @@ def read_spent(connection: Connection, scopes: Iterable[str]) -> dict[str, int]:
     one = budgets.c
     query = select(one.scope, one.spent_pico + one.maybe_pico + one.reserved_pico).where(one.scope.in_(list(scopes)))
     return dict.fromkeys(scopes, 0) | {scope: int(spent) for scope, spent in connection.execute(query)}
+
+
+def read_dataset_spend(connection: Connection) -> list[tuple[str, str, Decimal]]:
+    """Name and provider of each dataset, and what was spent on it, maybe billed included, in US dollars."""
+    spent = budgets.c.spent_pico + budgets.c.maybe_pico
+    query = select(datasets.c.name, datasets.c.provider, spent).join(
+        budgets, budgets.c.scope == literal("dataset:") + cast(datasets.c.id, String)
+    )
+    return [(name, provider, usd(int(pico))) for name, provider, pico in connection.execute(query)]
 
 
 def write_budgets(connection: Connection, changed: Mapping[str, Mapping[str, Any]]) -> None:

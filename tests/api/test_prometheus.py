@@ -1,0 +1,86 @@
+"""`/metrics`: counted as it happens, so a scrape costs nothing however long the ledger is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import event
+
+from convoforge.api.prometheus import Metrics, _judge
+from convoforge.ledger import Ledger
+from convoforge.models import Quality, ScorerResult
+from convoforge.settings import Settings
+from convoforge.simulator.client import SimulatorControl
+
+GENERATE = "/api/conversations/generate"
+GOOD = {"templateId": "advice", "persona": "p", "emotion": "e", "topic": "t"}
+Serve = Callable[..., AbstractContextManager[httpx.Client]]
+
+
+def scrape(client: httpx.Client) -> dict[tuple[str, ...], float]:
+    """Each sample by its name without `convoforge_`, and the values of its labels in the order of their names."""
+    response = client.get("/metrics")
+    assert response.headers["content-type"].startswith("text/plain; version=")
+    families = text_string_to_metric_families(response.text)
+    return {
+        (one.name.removeprefix("convoforge_"), *one.labels.values()): one.value for family in families for one in family.samples
+    }
+
+
+def test_what_was_done_can_be_scraped(serve: Serve, simulator: SimulatorControl) -> None:
+    simulator.script("500", "ok", "refusal")
+    with serve(budget={"day_usd": 2}, limits={"max_requests": 100}) as client:
+        answers = [client.post(GENERATE, json=GOOD).json(), client.post(GENERATE, json=GOOD).json()]
+        client.get("/nothing/0"), client.get("/nothing/1")
+        found = scrape(client)
+    done, refused = answers[0]["metadata"], answers[1]["error"]
+    assert found["http_requests_total", "POST", GENERATE, "201"] == 1
+    assert found["http_requests_total", "POST", GENERATE, "422"] == 1
+    assert found["http_requests_total", "", "", "404"] == 2
+    assert found["http_request_seconds_count", GENERATE] == 2
+    calls = {name[1]: value for name, value in found.items() if name[0] == "api_calls_total"}
+    assert sorted(calls.values()) == [1, 2] and calls["succeeded"] == 2
+    assert found["api_call_seconds_count",] == 3
+    assert found["tokens_total", "output"] >= done["outputTokens"]
+    cost = done["costUsd"] + refused["details"]["costUsd"]
+    assert found["cost_dollars_total",] == pytest.approx(cost)
+    assert found["conversations_total", "refused", "dropped"] == 1
+    assert sum(value for name, value in found.items() if name[0] == "conversations_total") == 2
+    assert (found["rate_used",], found["rate_remaining",], found["rate_paused",]) == (3, 97, 0)
+    assert (found["queue_length",], found["api_calls_in_flight",]) == (0, 0)
+    assert 2 - cost - 0.1 < found["budget_left_dollars", "day"] <= 2 - cost
+    assert found["dataset_spent_dollars", "adhoc", "simulator"] == pytest.approx(2 - found["budget_left_dollars", "day"])
+
+
+def test_a_scrape_reads_no_attempt(serve: Serve, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    opening = Ledger.__init__
+
+    def watched(self: Ledger, url: str) -> None:
+        opening(self, url)
+        event.listen(self.engine, "before_cursor_execute", lambda *args: asked.append(args[2]))
+
+    monkeypatch.setattr(Ledger, "__init__", watched)
+    with serve(budget={"day_usd": 2}) as client:
+        asked.clear()
+        scrape(client)
+        seen = [*asked]
+    assert sum("FROM budgets" in query or "JOIN budgets" in query for query in seen) == 2
+    assert not any(table in query for query in seen for table in ("generation_logs", "answers", "requests"))
+
+
+def test_why_an_answer_is_not_accepted_is_one_word() -> None:
+    def quality(score: int, *verdicts: str) -> Quality:
+        return Quality(
+            score, tuple(ScorerResult(f"f{at}", 1, None, None, verdict, "long text") for at, verdict in enumerate(verdicts))
+        )
+
+    assert _judge("parse_error", None, 6) == ("dropped", "parse_error")
+    assert _judge("ok", quality(8, "keep", "mark"), 6) == ("accepted", "")
+    assert _judge("ok", quality(5, "keep"), 6) == ("needs_revision", "score")
+    assert _judge("ok", quality(8, "keep", "revise", "drop"), 6) == ("dropped", "f2")
+    assert Metrics()  # a second one of a process has counters of its own
