@@ -14,6 +14,7 @@ ConvoforgeError
 ├── ParseError                   an answer holds no conversation
 ├── GenerationValidationError    a conversation breaks the rules (roles, empty turns)
 ├── BudgetExceeded               the next call might cost more than is left
+├── SteeringError                no Prefect server or worker takes a build
 └── LedgerError                  the database cannot be reached, read or trusted
     └── LedgerFullError          its disk is full
 
@@ -129,6 +130,10 @@ class BudgetExceeded(ConvoforgeError):
 
 class LedgerError(ConvoforgeError):
     """The database cannot be reached, is from a newer version, or refused a write."""
+
+
+class SteeringError(ConvoforgeError):
+    """A build cannot be started or steered: no Prefect server answers, or no worker of it would take the run."""
 
 
 class LedgerFullError(LedgerError):

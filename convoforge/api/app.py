@@ -15,7 +15,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from convoforge.api import audit, conversations, login, operations, prometheus
+from convoforge.api import audit, builds, conversations, login, operations, prometheus
 from convoforge.api.access import HostCheck, OriginCheck, TokenCheck, requires
 from convoforge.api.bodies import BatchBody, GenerateBody
 from convoforge.api.docs import docs
@@ -73,6 +73,7 @@ def make_app(
     app.state.hidden = hidden_in(settings)
     app.state.logins = logins = Logins(tokens)
     app.include_router(conversations.router)
+    app.include_router(builds.router)
     app.include_router(operations.router)
     app.include_router(prometheus.router)
     app.include_router(audit.router)

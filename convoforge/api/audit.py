@@ -41,7 +41,7 @@ class Audit:
             await self._app(scope, receive, noted)
         finally:
             if scope["type"] == "http" and _matters(scope, status):
-                await _record(scope, status, location if status == 201 else "")
+                await _record(scope, status, location if status in (201, 202, 303) else "")
 
 
 def _matters(scope: Scope, status: int) -> bool:

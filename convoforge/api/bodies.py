@@ -24,7 +24,7 @@ _ANSWER = ConfigDict(
     validate_by_alias=True,
     from_attributes=True,
 )
-_REQUEST = _ANSWER | ConfigDict(strict=True, from_attributes=False)
+REQUEST = _ANSWER | ConfigDict(strict=True, from_attributes=False)
 
 T = TypeVar("T")
 
@@ -44,7 +44,7 @@ class Data(Answer, Generic[T]):
 class GenerateBody(ConversationRequest):
     """A request for one conversation. `templateId` is a template's name or id, as listed by `GET /api/templates`."""
 
-    model_config = _REQUEST
+    model_config = REQUEST
 
     template: Label = Field(validation_alias=AliasChoices("templateId", "template_id", "template"))
 
@@ -52,7 +52,7 @@ class GenerateBody(ConversationRequest):
 class BatchOptions(BaseModel):
     """Options of a batch: number of requests at a time, and whether requests not yet started are skipped after a failure."""
 
-    model_config = _REQUEST
+    model_config = REQUEST
 
     concurrency: int = Field(default=3, ge=1, le=MAX_IN_A_BATCH)
     stop_on_error: bool = False
@@ -61,7 +61,7 @@ class BatchOptions(BaseModel):
 class BatchBody(BaseModel):
     """A request for 1 to 100 conversations."""
 
-    model_config = _REQUEST
+    model_config = REQUEST
 
     requests: list[GenerateBody] = Field(min_length=1, max_length=MAX_IN_A_BATCH)
     options: BatchOptions = BatchOptions()

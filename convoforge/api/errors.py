@@ -21,6 +21,7 @@ from convoforge.errors import (
     OverloadError,
     ParseError,
     RateLimitError,
+    SteeringError,
     TransientError,
     nearest,
 )
@@ -112,7 +113,7 @@ def _classify(error: Exception) -> tuple[int, str, dict[str, Any]]:
         case ClaudeAPIError():
             details = {"status": error.status, "kind": error.kind, "requestId": error.request_id}
             return 502, "ClaudeAPIError", {**details, "retryable": isinstance(error, TransientError | OverloadError)}
-        case BudgetExceeded() | LimiterClosed() | LedgerFullError():
+        case BudgetExceeded() | LimiterClosed() | LedgerFullError() | SteeringError():
             return 503, type(error).__name__, {}
     return INTERNAL, "InternalError", {}
 

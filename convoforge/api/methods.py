@@ -16,7 +16,7 @@ class Methods:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] == "HEAD" and "GET" in allowed(self._routes, scope["path"]):
-            await self._app({**scope, "method": "GET"}, receive, _without_body(send))
+            await self._app({**scope, "method": "GET", "headers_only": True}, receive, _without_body(send))
         elif scope["type"] == "http" and scope["method"] == "OPTIONS" and (methods := allowed(self._routes, scope["path"])):
             await send({"type": "http.response.start", "status": 204, "headers": [(b"allow", ", ".join(methods).encode())]})
             await send({"type": "http.response.body", "body": b""})

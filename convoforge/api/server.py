@@ -67,6 +67,7 @@ async def serve_app(
 
     def stop() -> None:
         app.state.generator.stop("the server is stopping")
+        app.state.viewer.feed.stop()
         server.should_exit = True
         for number in signals:  # a second signal ends the process at once
             loop.remove_signal_handler(number)

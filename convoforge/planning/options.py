@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from convoforge.errors import shown
+from convoforge.errors import ConfigError, nearest, shown
 from convoforge.models import Provider
 from convoforge.planning.config_files import check, read_yaml
-from convoforge.planning.forms import FormSection, ModelName, UsDollars
+from convoforge.planning.forms import FormSection, ModelName, UsDollars, list_specs
 from convoforge.planning.spec import DatasetSpec, change_spec, check_workers, find_spec, load_spec
 from convoforge.settings import Settings
 
@@ -90,6 +90,14 @@ def explain_model(name: str, options: BuildOptions, settings: Settings) -> tuple
     if named in (None, settings.model):
         return ()
     return (f"ANTHROPIC_MODEL={settings.model} takes the place of the spec's model {shown(named)}",)
+
+
+def resolve_known_spec(name: str, options: BuildOptions, settings: Settings) -> DatasetSpec:
+    """As `resolve_spec`, for a name that comes over a network: only what lies in the config folder, never a path."""
+    known = list_specs(settings.config_dir)
+    if name not in known:
+        raise ConfigError(f"unknown spec {shown(name)}{nearest(name, known)}")
+    return resolve_spec(name, options, settings)
 
 
 def resolve_spec(name: str, options: BuildOptions, settings: Settings) -> DatasetSpec:

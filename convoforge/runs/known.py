@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from convoforge.costs.run_figures import RunFigures, read_run_figures
@@ -40,7 +41,8 @@ class RunNote(Frozen):
 @dataclass(frozen=True, slots=True)
 class KnownRun:
     """A run as it stands now. `row` is the ledger's, `report` what it left; `state` and `message` tell a killed run from one that goes on.
-    `figures` are of its calls in the ledger, where the report does not say enough; `note` is what its process has said just now."""
+    `figures` are of its calls in the ledger, where the report does not say enough; `note` is what its process has said just now,
+    and `at` when all this was read."""
 
     row: Any
     report: dict[str, Any]
@@ -48,7 +50,8 @@ class KnownRun:
     message: str
     figures: RunFigures | None
     spec: DatasetSpec | None
-    note: RunNote | None = None
+    note: RunNote | None
+    at: datetime
 
     @property
     def goes_on(self) -> bool:
@@ -64,6 +67,11 @@ class KnownRun:
     def cost_usd(self) -> str:
         """What it has paid, exactly."""
         return str(self.report.get("cost_usd") or (f"{usd(self.figures.cost_pico):f}" if self.figures else "0"))
+
+    @property
+    def cost(self) -> Decimal:
+        """What it has paid, in US dollars."""
+        return Decimal(self.cost_usd)
 
     @property
     def rate(self) -> str | None:
@@ -85,6 +93,13 @@ class KnownRun:
             return ""
         queue = f" ({format_count(self.note.queue, 'request')} in the queue)" if self.note.queue else ""
         return f"{self.note.waiting or self.note.stage}{queue}"
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Seconds until it has made what it is to make; None where nobody knows."""
+        if self.note is None or self.note.seconds_left is None or not self.goes_on:
+            return None
+        return max(0.0, self.note.seconds_left - (self.at - self.note.at).total_seconds())
 
     @property
     def progress(self) -> str | None:
@@ -147,4 +162,4 @@ def _read(connection: Connection, row: Any, is_alive: bool, now: datetime, *, al
     if always or "cost_usd" not in report:
         window = spec.limits.window_seconds if spec else 60.0
         figures = read_run_figures(connection, row.id, row.dataset_id, now - timedelta(seconds=window))
-    return KnownRun(row, report, state, message, figures, spec, note)
+    return KnownRun(row, report, state, message, figures, spec, note, now)

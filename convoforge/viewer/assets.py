@@ -10,7 +10,13 @@ from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import Response
 
 _FOLDER = Path(__file__).parent / "assets"
-_TYPES = {"viewer.css": "text/css", "viewer.js": "text/javascript", "icon.svg": "image/svg+xml"}
+_TYPES = {
+    "viewer.css": "text/css",
+    "viewer.js": "text/javascript",
+    "runs.css": "text/css",
+    "runs.js": "text/javascript",
+    "icon.svg": "image/svg+xml",
+}
 
 router = APIRouter(include_in_schema=False)
 

@@ -18,6 +18,7 @@ from markupsafe import Markup
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
+from convoforge.errors import span
 from convoforge.pricing import dollars
 from convoforge.printable import printable
 from convoforge.viewer.assets import asset_address
@@ -32,6 +33,11 @@ def page(
     """The page that a template makes of values. `section` is where the navigation says that the reader is."""
     text = _environment().get_template(template).render(section=section, state=request.state, **values)
     return HTMLResponse(text.encode(errors="replace"), status, dict(headers or {}))
+
+
+def fragment(template: str, **values: Any) -> str:
+    """A part of a page."""
+    return _environment().get_template(template).render(**values)
 
 
 def error_page(status: int, message: str, headers: Mapping[str, str] | None = None) -> HTMLResponse:
@@ -69,6 +75,7 @@ def _environment() -> Environment:
         "dollars": _dollars,
         "moment": lambda at: "–" if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M}",
         "ago": _ago,
+        "span": span,
         "query": lambda values: urlencode({name: value for name, value in values.items() if value not in (None, "")}),
         "words": lambda text: str(text).replace("_", " "),
     }

@@ -11,6 +11,8 @@ from typing import Annotated, Concatenate, ParamSpec, TypeVar
 from fastapi import Depends, Request
 
 from convoforge.ledger import Ledger
+from convoforge.orchestration.followed_runs import read_by
+from convoforge.runs.feed import Feed
 from convoforge.settings import Settings
 
 P = ParamSpec("P")
@@ -21,11 +23,12 @@ THREADS = 4
 
 
 class Viewer:
-    """What pages are made of. Its functions are called in threads: `await viewer.run(read_rows, name)`."""
+    """What pages are made of. Its functions are called in threads: `await viewer.run(read_rows, name)`. `feed` follows runs."""
 
     def __init__(self, ledger: Ledger, settings: Settings, threads: ThreadPoolExecutor) -> None:
         self.ledger = ledger
         self.settings = settings
+        self.feed = Feed(read_by(ledger))
         self._threads = threads
 
     async def run(self, function: Callable[Concatenate[Viewer, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -40,7 +43,11 @@ async def open_viewer(settings: Settings) -> AsyncIterator[Viewer]:
         ThreadPoolExecutor(THREADS, "viewer") as threads,
         await asyncio.get_running_loop().run_in_executor(threads, Ledger, settings.database_url) as ledger,
     ):
-        yield Viewer(ledger, settings, threads)
+        viewer = Viewer(ledger, settings, threads)
+        try:
+            yield viewer
+        finally:
+            await viewer.feed.close()
 
 
 def _opened(request: Request) -> Viewer:
