@@ -250,6 +250,7 @@ async def _judge(opened: BuildRun, ids: Sequence[int]) -> list[int]:
     opened.state.stage = f"waiting for the judge of {label}"
     sent: list[int] = await read_data(await judge_conversations([*ids], label, return_state=True))  # type: ignore[misc]  # it is async
     await _score(opened)
+    await opened.count_others()
     status = await _status(opened)
     why = {one.draw.request_id: one.reason for one in status.rejected}
     waiting = {draw.request_id for draw in status.to_judge}
@@ -262,4 +263,4 @@ async def _judge(opened: BuildRun, ids: Sequence[int]) -> list[int]:
 
 
 async def _status(opened: BuildRun) -> DatasetStatus:
-    return await asyncio.to_thread(read_status, opened.ledger, opened.plan, opened.dataset_id)
+    return await asyncio.to_thread(lambda: read_status(opened.ledger, opened.plan, opened.dataset_id, own=True))

@@ -117,5 +117,6 @@ def describe(now: Progress) -> str:
     budget = f" of {dollars(now.budget_usd)}" if now.budget_usd is not None else ""
     return (
         f"{now.dataset}: {now.done} of {now.todo} done, {now.accepted} accepted, {now.needs_revision} need revision, "
+        f"{f'{now.unjudged} wait for the judge, ' if now.unjudged else ''}"
         f"{now.failed} failed, {dollars(now.cost_usd)}{budget}, {now.rate}"
     )

@@ -50,7 +50,8 @@ def _panel(now: Progress) -> Table:
     left = f"{duration(now.seconds_left)} left" if now.seconds_left is not None and now.done < now.todo else ""
     table.add_row(bar, f"{now.done:,} of {now.todo:,} done", left)
     table.add_row(
-        f"[green]{now.accepted:,} accepted[/]  [yellow]{now.needs_revision:,} need revision[/]  "
+        f"[green]{now.accepted:,} accepted[/]  {f'{now.unjudged:,} wait for the judge  ' if now.unjudged else ''}"
+        f"[yellow]{now.needs_revision:,} need revision[/]  "
         f"[dim]{now.dropped:,} dropped[/]  [red]{now.failed:,} failed[/]",
         _money(now),
         now.rate,
@@ -64,6 +65,7 @@ def _line(now: Progress) -> str:
     stage = f"stopping: {now.stopped}" if now.stopped else now.waiting or now.stage
     return (
         f"{now.done:,}/{now.todo:,} done, {now.accepted:,} accepted, {now.needs_revision:,} need revision, {now.failed:,} failed, "
+        f"{f'{now.unjudged:,} wait for the judge, ' if now.unjudged else ''}"
         f"{_money(now)}, {now.rate}, {stage}"
     )
 

@@ -17,7 +17,7 @@ from convoforge.dataset.calibration import describe_calibration
 from convoforge.dataset.clusters import join_clusters
 from convoforge.dataset.ledger_facts import read_ledger_facts
 from convoforge.dataset.reasons import of_dataset, read_reasons
-from convoforge.dataset.status import read_status
+from convoforge.dataset.status import read_status, score_dataset
 from convoforge.errors import ConvoforgeError, format_count
 from convoforge.ledger import Ledger
 from convoforge.ledger.answers import read_answers, read_published, read_refused
@@ -125,7 +125,10 @@ def publish_dataset(
 def _choose(ledger: Ledger, plan: Plan, dataset_id: int, layout: Layout) -> _Chosen:
     values = {cell.key: cell.values for cell in plan.cells}
     groups = {key: group_key(each, plan.spec.publish.group_by) for key, each in values.items()}
-    accepted = read_status(ledger, plan, dataset_id)
+    accepted = read_status(ledger, plan, dataset_id, own=True)
+    if accepted.unscored:  # answered since, or scored by another spec
+        score_dataset(ledger, plan, dataset_id)
+        accepted = read_status(ledger, plan, dataset_id, own=True)
     status, joined = join_clusters(ledger, plan, dataset_id, layout, accepted, groups)
     torn = len(accepted.accepted) - len(status.accepted)
     beside = [one for one in status.rejected if one.draw.kind is not None]

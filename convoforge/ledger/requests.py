@@ -133,9 +133,15 @@ def requeue(connection: Connection, ids: Sequence[int]) -> None:
         )
 
 
-def read_draws(connection: Connection, dataset_id: int) -> list[Draw]:
-    """Every draw of a dataset, with the review that decides and the parts of its answer that decide about acceptance."""
-    return _draws(connection, _draws_of(dataset_id))
+def read_draws(connection: Connection, dataset_id: int, rubric: str | None = None) -> list[Draw]:
+    """Every draw of a dataset, with the decision of its reviews and the parts of its answer that decide about acceptance. With a
+    `rubric` no score of another version counts: another process may have put it there meanwhile."""
+    query = _draws_of(dataset_id)
+    if rubric is not None:
+        query = query.with_only_columns(
+            *(case((answers.c.rubric == rubric, one)) if one is answers.c.score else one for one in query.selected_columns)
+        )
+    return _draws(connection, query)
 
 
 def read_cell_draws(connection: Connection, dataset_id: int, cells: Collection[str]) -> list[Draw]:

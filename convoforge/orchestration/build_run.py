@@ -34,7 +34,7 @@ from convoforge.settings import Settings
 @dataclass(frozen=True, slots=True)
 class Progress:
     """A run at one moment, for whoever watches. Money in US dollars; `rate` is that of the last window, in words;
-    `note` is what the ledger keeps of it."""
+    `note` is what the ledger keeps of it. What is `unjudged` has passed all else, and waits for a judge's word."""
 
     dataset: str
     stage: str
@@ -53,23 +53,25 @@ class Progress:
     waiting: str
     stopped: str | None
     note: RunNote
+    unjudged: int = 0
 
 
 @dataclass(slots=True)
 class BuildState(RunState):
     """What changes while a build runs.
 
-    `others` is what other processes have done for the run. `in_batches` counts its dataset's requests in message batches, `collected`
-    the answers that batches of earlier runs brought; `batch_notes` say what was wrong with batches that are over, `batch_troubles` with
-    those that go on. `interrupted` is a stop that was asked for from outside. `estimated` is what the run was expected to cost, `rounds`
-    how often this process began to generate, `logged` how many lines the log has about single requests. `recent_judged` are the last
-    conversations that a judge has read.
+    `others` is what other processes have done for the run, `judged` what all have, where a judge has the last word. `in_batches` counts
+    its dataset's requests in message batches, `collected` the answers that batches of earlier runs brought; `batch_notes` say what was
+    wrong with batches that are over, `batch_troubles` with those that go on. `interrupted` is a stop that was asked for from outside.
+    `estimated` is what the run was expected to cost, `rounds` how often this process began to generate, `logged` how many lines the log
+    has about single requests. `recent_judged` are the last conversations that a judge has read.
     """
 
     stage: str = "planning"
     stale: int = 0
     todo: int = 0
     others: RunTotals = RunTotals()
+    judged: RunTotals = RunTotals()
     interrupted: bool = False
     generating_since: float | None = None
     estimated: Mapping[str, Any] = field(default_factory=dict)
@@ -137,7 +139,9 @@ class BuildRun:
         return await self.ledger.aread(list_other_owners, self.run_id, self.context.owner, datetime.now(UTC))
 
     async def count_others(self) -> None:
-        """Read from the ledger what other processes have done for the run, if there are any."""
+        """Read from the ledger what other processes have done for the run, if there are any; and what a judge has said."""
+        if self.judging is not None:
+            self.state.judged = await self.ledger.aread(read_totals_of_others, self.run_id, "", self.plan.spec.quality.min_score)
         if self.state.others != RunTotals() or await self.list_others():
             await self._count_others()
 
@@ -187,6 +191,12 @@ class BuildRun:
         spent = monotonic() - self.state.generating_since if self.state.generating_since else 0.0
         rate = done / spent if spent > 0.5 else 0.0
         left = max(0, self.state.todo - done)
+        accepted, revise, dropped = (tally[name] + getattr(others, name) for name in ("accepted", "needs_revision", "dropped"))
+        unjudged = 0
+        if self.judging is not None:  # what this process has taken for accepted is for the judge to say
+            judged = self.state.judged
+            revise, dropped = max(revise, judged.needs_revision), max(dropped, judged.dropped)
+            accepted, unjudged = judged.accepted, max(0, self.generated - judged.accepted - revise - dropped)
         limiter = self.context.limiter.status()
         note = RunNote(
             at=datetime.now(UTC),
@@ -203,9 +213,9 @@ class BuildRun:
             planned=self.plan.planned,
             todo=self.state.todo,
             done=done,
-            accepted=tally["accepted"] + others.accepted,
-            needs_revision=tally["needs_revision"] + others.needs_revision,
-            dropped=tally["dropped"] + others.dropped,
+            accepted=accepted,
+            needs_revision=revise,
+            dropped=dropped,
             failed=failed,
             in_flight=len(self.state.in_flight) + self.state.in_batches + others.in_flight,
             cost_usd=usd(self.cost_pico),
@@ -214,6 +224,7 @@ class BuildRun:
             seconds_left=note.seconds_left,
             waiting=note.waiting,
             stopped=self.state.stopped,
+            unjudged=unjudged,
             note=note,
         )
 

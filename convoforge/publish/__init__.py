@@ -236,12 +236,17 @@ def _held(versions: Versions, recipe: Recipe, allow_fewer: bool) -> Published | 
 
 
 def _read_groups(versions: Versions, rule: SplitRule) -> tuple[dict[str, str], list[str]]:
-    """Where each group of the earlier versions with these splits went, and a note where the newest version has other splits."""
+    """Where each group of the earlier versions with these splits went, and a note where the newest version has other splits, or does not
+    say which groups are in them."""
     good = versions.good()
     notes = []
     if good and (changes := rule.list_changes(good[-1].manifest.recipe)):
         which = " and ".join(changes)
         notes.append(f"{which} changed since {good[-1].path.name}: conversations may be in another split")
+    elif good and not _has_groups(good[-1]):
+        notes.append(
+            f"{good[-1].path.name} has no {manifests.GROUPS}: conversations that are in it alone may be in another split"
+        )
     same = next(_split_alike(good, rule), None)
     if same is None:
         return {}, notes
@@ -252,8 +257,12 @@ def _read_groups(versions: Versions, rule: SplitRule) -> tuple[dict[str, str], l
 def _split_alike(good: Sequence[Version], rule: SplitRule) -> Iterator[Version]:
     """The versions that are split by the same rule, newest first."""
     for version in reversed(good):
-        if not rule.list_changes(version.manifest.recipe) and any(f.path == manifests.GROUPS for f in version.manifest.files):
+        if not rule.list_changes(version.manifest.recipe) and _has_groups(version):
             yield version
+
+
+def _has_groups(version: Version) -> bool:
+    return any(file.path == manifests.GROUPS for file in version.manifest.files)
 
 
 def _write_groups(folder: Path, placed: Mapping[str, str]) -> None:

@@ -115,7 +115,7 @@ def test_a_run_whose_conversations_wait_for_a_judge_is_not_stopped(monkeypatch: 
     draws = [held(1, None), held(2, None), *(held(number, "unjudged") for number in range(3, 70))]
     near = Neighbors({2: [Neighbor(1, 0.7)], 1: [Neighbor(2, 0.7)]})
     status = assess([draw.cell for draw in draws], draws, min_score=6, per_cell=1, max_draws=3, near=near)
-    monkeypatch.setattr("convoforge.flows.build_dataset.read_status", lambda *_: status)
+    monkeypatch.setattr("convoforge.flows.build_dataset.read_status", lambda *_, **__: status)
     state = BuildState(recent=RecentAnswers(""))
     opened: Any = SimpleNamespace(state=state, generated=67, cells={}, judging=None, ledger=None, plan=None, dataset_id=1)
     step = asyncio.run(next_step(opened, None, (), held=1))

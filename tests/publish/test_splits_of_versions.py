@@ -55,6 +55,20 @@ def test_a_change_of_how_it_is_split_starts_afresh_and_is_told_and_a_change_back
     assert again.notes == (told.replace("v0001", "v0002"),)
 
 
+def test_where_a_version_does_not_say_which_groups_are_where_the_next_one_says_so(
+    dataset: Any, make_row: Callable[..., PublishedRow]
+) -> None:
+    first = dataset.publish(rows := rows_of(make_row, 3, range(3)))
+    path = first.path / "manifest.json"  # as an earlier release left it
+    manifest = json.loads(path.read_text())
+    manifest["files"] = [file for file in manifest["files"] if file["path"] != "groups.json"]
+    path.write_text(json.dumps(manifest))
+    second = dataset.publish(rows)
+    assert second.notes == (told := "v0001 has no groups.json: conversations that are in it alone may be in another split",)
+    assert f"\n- {told}" in (second.path / "README.md").read_text()
+    assert dataset.publish(rows).notes == ()
+
+
 def test_the_card_names_what_a_split_lacks(dataset: Any, make_row: Callable[..., PublishedRow]) -> None:
     rows = [*rows_of(make_row, 1, range(20)), make_row(999_999, persona="Only *One*", topic="Topic 0", tier="rare")]
     published = dataset.publish(rows, fractions={"train": 0.9, "validation": 0.1})
