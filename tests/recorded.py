@@ -12,6 +12,7 @@ from sqlalchemy import insert, select
 
 from convoforge.dataset.status import plan_dataset, read_status, settle_plan
 from convoforge.ledger import Ledger
+from convoforge.ledger.budgets import read_budgets, write_budgets
 from convoforge.ledger.runs import begin_run, ensure_dataset, keep_spec
 from convoforge.ledger.tables import answers, generation_logs, requests, signatures
 from convoforge.models import Conversation, Provider, Status, Turn
@@ -93,6 +94,9 @@ class Dataset:
                 how = {"attempt": 1, "version": SIGNATURE_VERSION}
                 rows = [{"request_id": one["id"], "signature": mark, **how} for one, mark in zip(held, marks, strict=True)]
                 connection.execute(insert(signatures), rows)
+                books = read_budgets(connection, [f"dataset:{dataset}"])
+                books[f"dataset:{dataset}"]["spent_pico"] += CENT * len(held)
+                write_budgets(connection, books)
 
         self.ledger.write(write)
         return plan

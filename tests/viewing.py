@@ -49,6 +49,7 @@ class Pages:
         with asyncio.Runner() as runner:
             opened = open_viewer(settings)
             app.state.viewer = runner.run(opened.__aenter__())
+            app.state.ledger = app.state.viewer.ledger
             try:
                 yield cls(app, runner, settings)
             finally:

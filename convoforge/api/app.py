@@ -12,12 +12,17 @@ from importlib.metadata import version
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+<<<<<<< HEAD
 from convoforge.api import audit, builds, conversations, login, operations, prometheus
+=======
+from convoforge.api import audit, conversations, datasets, estimates, login, operations, prometheus
+>>>>>>> ef17aea (Datasets, versions, their files and estimates over HTTP; every JSON body is bounded, and a hint names the fields of its own route)
 from convoforge.api.access import HostCheck, OriginCheck, TokenCheck, requires
-from convoforge.api.bodies import BatchBody, GenerateBody
+from convoforge.api.bounds import body_of
 from convoforge.api.docs import docs
 from convoforge.api.errors import hidden_in, refuse
 from convoforge.api.headers import SECURITY_HEADERS, SecurityHeaders
@@ -75,6 +80,8 @@ def make_app(
     app.include_router(conversations.router)
     app.include_router(builds.router)
     app.include_router(operations.router)
+    app.include_router(datasets.router)
+    app.include_router(estimates.router)
     app.include_router(prometheus.router)
     app.include_router(audit.router)
     app.include_router(login.router)
@@ -126,7 +133,7 @@ async def _failed(request: Request, error: Exception) -> JSONResponse:
 
 async def _refused(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    return show_error(400, refuse(error.errors(), BatchBody if request.url.path.endswith("-batch") else GenerateBody))
+    return show_error(400, refuse(error.errors(), body_of(request.scope.get("route")) or BaseModel))
 
 
 async def _unroutable(request: Request, error: Exception) -> JSONResponse:

@@ -202,6 +202,61 @@ class TemplateBody(Answer):
     parameters: dict[str, Parameter]
 
 
+class EstimateBody(BaseModel):
+    """A build to estimate: the name of a spec in the server's configs, or a whole spec. `limit` is the maximum number of
+    conversations to generate; `simulate` is about the simulated dataset."""
+
+    model_config = _REQUEST
+
+    config: Label | None = None
+    spec: dict[str, Any] | None = None
+    simulate: bool = False
+    limit: int | None = Field(default=None, ge=1, le=1_000_000)
+
+
+class RunBody(Answer):
+    """The last run of a dataset."""
+
+    id: str
+    state: str
+    started_at: datetime
+
+
+class DatasetBody(Answer):
+    """A dataset. `spent` is in US dollars; `version` is the number of the newest published version, with so many `rows`."""
+
+    name: str
+    provider: Provider
+    model: str
+    spent: float
+    version: int | None
+    rows: int | None
+    last_run: RunBody | None
+
+
+class FileBody(Answer):
+    """A file of a version; `path` is where the version's `files/` has it, `sha256` its hash."""
+
+    path: str
+    bytes: int
+    sha256: str
+
+
+class VersionBody(Answer):
+    """A published version. `latest` is the one that trainers load; `splits` count rows."""
+
+    version: int
+    latest: bool
+    created_at: datetime
+    provider: Provider
+    rows: int
+    splits: dict[str, int]
+    needs_revision: int
+    dropped: int
+    data_sha256: str
+    files: list[FileBody]
+
+
 class AuditBody(Answer):
     """An entry of the audit log. `who` is the name of the token, `route` the path with its parameters' names, `object` the id of
     what the request was about, or empty."""

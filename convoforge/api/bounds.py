@@ -43,8 +43,7 @@ class BoundedRoute(APIRoute):
     """A route that checks the limits of its JSON body before validation. Raises `RequestValidationError` with a few faults."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handle = super().get_route_handler()
-        body = BatchBody if self.path.endswith("-batch") else GenerateBody
+        handle, body = super().get_route_handler(), body_of(self)
 
         async def bounded(request: Request) -> Response:
             if request.method == "POST" and "json" in request.headers.get("content-type", "").lower():
@@ -52,11 +51,18 @@ class BoundedRoute(APIRoute):
                     content = await request.body()
                 except ClientDisconnect:
                     raise HTTPException(CLIENT_LEFT) from None
-                if content and (faults := find_faults(content, body)):
+                if content and body and (faults := find_faults(content, body)):
                     raise RequestValidationError(faults)
             return await handle(request)
 
         return bounded
+
+
+def body_of(route: object) -> type[BaseModel] | None:
+    """The model of a route's JSON body; None if it takes none."""
+    field = getattr(route, "body_field", None)
+    model = field and field.field_info.annotation
+    return model if isinstance(model, type) and issubclass(model, BaseModel) else None
 
 
 def find_faults(content: bytes, body: type[BaseModel]) -> list[Fault]:

@@ -127,7 +127,8 @@ def _name_field(fault: Mapping[str, Any]) -> str:
 def _describe(fault: Mapping[str, Any], expected: type[BaseModel]) -> str:
     loc = fault["loc"]
     if fault["type"] == "extra_forbidden":
-        owner = next((model for name, model in _INSIDE.items() if name in loc[:-1]), expected)
+        inside = _INSIDE if "requests" in expected.model_fields else {}
+        owner = next((model for name, model in inside.items() if name in loc[:-1]), expected)
         name = str(loc[-1])
         return f"unknown field{nearest(name if len(name) <= MAX_NAME else '', field_names(owner))}"
     if fault["type"] == "json_invalid":
@@ -140,7 +141,7 @@ def _describe(fault: Mapping[str, Any], expected: type[BaseModel]) -> str:
 @cache
 def field_names(model: type[BaseModel]) -> tuple[str, ...]:
     """The documented names of a body's fields. Cached: a schema takes half a millisecond."""
-    return tuple(model.model_json_schema()["properties"])
+    return tuple(model.model_json_schema().get("properties", ()))
 
 
 _NO_ANSWER = {

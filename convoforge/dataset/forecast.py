@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy.engine import make_url
 
@@ -33,6 +34,7 @@ from convoforge.ledger.budgets import list_budget_scopes, name_account, read_spe
 from convoforge.ledger.history import Made, read_history
 from convoforge.ledger.requests import read_draws
 from convoforge.ledger.runs import find_dataset
+from convoforge.models import Status
 from convoforge.planning.draws import Draw
 from convoforge.planning.model_facts import check_model, is_elsewhere
 from convoforge.planning.options import BuildOptions
@@ -61,6 +63,30 @@ class Forecast:
     stranded: Stranded
     warnings: tuple[str, ...]
 
+    @property
+    def as_json(self) -> dict[str, Any]:
+        """Plain values, money as strings."""
+        spec, status = self.plan.spec, self.status
+        return {
+            "dataset": spec.name,
+            "provider": self.plan.provider,
+            "model": spec.model,
+            "mode": spec.mode,
+            "cells": len(self.plan.cells),
+            "planned": self.plan.planned,
+            "accepted": status.counts[Status.ACCEPTED],
+            "pending": len(status.pending),
+            "stale": len(self.stale),
+            "exhausted": len(status.exhausted),
+            "stranded": self.stranded.conversations,
+            "stranded_cost_usd": f"{self.stranded.paid_usd:f}",
+            "refused": len(status.refused),
+            "to_judge": len(status.to_judge),
+            "to_generate": self.missing,
+            **self.costs.as_json,
+            "refresh_cost_usd": f"{self.refresh.cost.expected:.6f}",
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Known:
@@ -75,17 +101,17 @@ class Known:
     judged: Mapping[str, Made] = field(default_factory=dict)
 
 
-def read_known(spec: DatasetSpec, options: BuildOptions, settings: Settings) -> Known:
-    """What a ledger knows of a dataset; where there is none, none is made. Raises `ConfigError` for whatever could not work, with the
-    dataset's name, and `ConvoforgeError` for a data folder that cannot be written."""
+def read_known(spec: DatasetSpec, options: BuildOptions, settings: Settings, *, score: bool = True) -> Known:
+    """What a ledger knows of a dataset; where there is none, none is made. Without `score` nothing is written. Raises `ConfigError` for
+    whatever could not work, with the dataset's name, and `ConvoforgeError` for a data folder that cannot be written."""
     check_settings(settings, simulate=options.simulate, batch=spec.mode == "batch")
     try:
-        return _read_known(spec, options, settings)
+        return _read_known(spec, options, settings, score=score)
     except ConfigError as error:
         raise ConfigError(f"dataset '{spec.name}': {error}") from None
 
 
-def _read_known(spec: DatasetSpec, options: BuildOptions, settings: Settings) -> Known:
+def _read_known(spec: DatasetSpec, options: BuildOptions, settings: Settings, *, score: bool) -> Known:
     url, library = make_url(settings.database_url), Library.at(settings.config_dir)
     elsewhere = is_elsewhere(options.provider, settings.endpoint)
     if url.get_backend_name() == "sqlite" and url.database and not Path(url.database).exists():
@@ -96,11 +122,12 @@ def _read_known(spec: DatasetSpec, options: BuildOptions, settings: Settings) ->
     with Ledger(settings.database_url) as ledger:
         plan = plan_dataset(ledger, spec, library, options.provider)
         check_model(plan.facts, spec, elsewhere=elsewhere)
-        return read_known_of_plan(ledger, plan, find_stranded(ledger, plan))
+        return read_known_of_plan(ledger, plan, find_stranded(ledger, plan), score=score)
 
 
-def read_known_of_plan(ledger: Ledger, plan: Plan, stranded: Stranded = NONE_STRANDED) -> Known:
-    """What a ledger knows of a plan's dataset; what is not scored by today's scorers is scored first, as a build would do, for free."""
+def read_known_of_plan(ledger: Ledger, plan: Plan, stranded: Stranded = NONE_STRANDED, *, score: bool = True) -> Known:
+    """What a ledger knows of a plan's dataset; what is not scored by today's scorers is scored first, as a build would do, for free.
+    Without `score` it counts as what it was last."""
     spec = plan.spec
     row = ledger.read(find_dataset, spec.name, plan.provider)
     history = ledger.read(read_history, plan.provider, spec.model, spec.templates)
@@ -112,7 +139,8 @@ def read_known_of_plan(ledger: Ledger, plan: Plan, stranded: Stranded = NONE_STR
     left = _left(spec, {"dataset": spent[dataset], "day": spent[day]})
     if row is None:
         return Known(plan, assess_draws(plan, []), history, stranded, left, judged)
-    score_dataset(ledger, plan, int(row.id))
+    if score:
+        score_dataset(ledger, plan, int(row.id))
     return Known(plan, read_status(ledger, plan, int(row.id)), history, stranded, left, judged)
 
 

@@ -90,9 +90,8 @@ def read_spent(connection: Connection, scopes: Iterable[str]) -> dict[str, int]:
 
 
 def read_dataset_spend(connection: Connection) -> list[tuple[str, str, Decimal]]:
-    """Name and provider of each dataset, and what was spent on it, maybe billed included, in US dollars."""
-    spent = budgets.c.spent_pico + budgets.c.maybe_pico
-    query = select(datasets.c.name, datasets.c.provider, spent).join(
+    """Name and provider of each dataset, and what was spent on it in US dollars. Reads one row of each."""
+    query = select(datasets.c.name, datasets.c.provider, budgets.c.spent_pico).join(
         budgets, budgets.c.scope == literal("dataset:") + cast(datasets.c.id, String)
     )
     return [(name, provider, usd(int(pico))) for name, provider, pico in connection.execute(query)]

@@ -151,9 +151,9 @@ def check_folder(config_dir: Path) -> None:
 
 def list_faults(error: ValidationError, model: type[BaseModel]) -> str:
     """The first five faults of a value, on one line."""
-    faults = [_fault(fault, model) for fault in error.errors(include_url=False)]
+    faults = error.errors(include_url=False)
     more = f"; and {len(faults) - 5} more" if len(faults) > 5 else ""
-    return f"{'; '.join(faults[:5])}{more}"
+    return f"{'; '.join(_fault(fault, model) for fault in faults[:5])}{more}"
 
 
 def _fault(fault: Any, model: type[BaseModel]) -> str:

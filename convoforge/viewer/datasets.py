@@ -10,11 +10,11 @@ from decimal import Decimal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, select
 
+from convoforge.ledger.budgets import read_dataset_spend
 from convoforge.ledger.tables import datasets as table
-from convoforge.ledger.tables import generation_logs, runs, versions
-from convoforge.pricing import usd
+from convoforge.ledger.tables import runs, versions
 from convoforge.viewer.pages import page
 from convoforge.viewer.state import Opened, Viewer
 
@@ -49,13 +49,12 @@ async def show_datasets(request: Request, viewer: Opened) -> HTMLResponse:
 
 
 def _list_rows(viewer: Viewer) -> Sequence[DatasetRow]:
-    return viewer.ledger.read(_read_rows)
+    return viewer.ledger.read(read_dataset_rows)
 
 
-def _read_rows(connection: Connection) -> list[DatasetRow]:
-    logs = generation_logs.c
-    query = select(logs.dataset_id, func.sum(logs.cost_pico)).group_by(logs.dataset_id)
-    spent = {dataset: usd(int(pico or 0)) for dataset, pico in connection.execute(query)}
+def read_dataset_rows(connection: Connection) -> list[DatasetRow]:
+    """All datasets, by provider and name."""
+    spent = {(name, provider): amount for name, provider, amount in read_dataset_spend(connection)}
     published = {
         row.dataset_id: row
         for row in connection.execute(
@@ -73,7 +72,7 @@ def _read_rows(connection: Connection) -> list[DatasetRow]:
                 name=one.name,
                 provider=one.provider,
                 model=json.loads(one.spec)["model"] if one.spec else "",
-                spent=spent.get(one.id, Decimal(0)),
+                spent=spent.get((one.name, one.provider), Decimal(0)),
                 version=version.number if version else None,
                 rows=version.rows if version else None,
                 run_id=last and last.id,
