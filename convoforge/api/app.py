@@ -16,11 +16,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-<<<<<<< HEAD
-from convoforge.api import audit, builds, conversations, login, operations, prometheus
-=======
-from convoforge.api import audit, conversations, datasets, estimates, login, operations, prometheus
->>>>>>> ef17aea (Datasets, versions, their files and estimates over HTTP; every JSON body is bounded, and a hint names the fields of its own route)
+from convoforge.api import audit, builds, conversations, datasets, estimates, login, operations, prometheus
 from convoforge.api.access import HostCheck, OriginCheck, TokenCheck, requires
 from convoforge.api.bounds import body_of
 from convoforge.api.docs import docs

@@ -206,7 +206,7 @@ class EstimateBody(BaseModel):
     """A build to estimate: the name of a spec in the server's configs, or a whole spec. `limit` is the maximum number of
     conversations to generate; `simulate` is about the simulated dataset."""
 
-    model_config = _REQUEST
+    model_config = REQUEST
 
     config: Label | None = None
     spec: dict[str, Any] | None = None
