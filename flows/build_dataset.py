@@ -19,6 +19,7 @@ from prefect.states import Completed, Failed
 from convoforge.dataset.acceptance import DatasetStatus
 from convoforge.dataset.estimate import Estimate
 from convoforge.dataset.forecast import forecast, read_known_of_plan
+from convoforge.dataset.placing import read_settled_status
 from convoforge.dataset.registering import register
 from convoforge.dataset.status import is_scored, read_status
 from convoforge.errors import ConvoforgeError, format_count
@@ -105,7 +106,7 @@ async def _prepare(opened: BuildRun, options: BuildOptions, workers: int) -> int
     await _score(opened)
     if options.limit is not None:  # a run that is resumed has made a part of it
         options = options.model_copy(update={"limit": max(0, options.limit - opened.generated)})
-    seen = await asyncio.to_thread(lambda: forecast(read_known_of_plan(opened.ledger, opened.plan), options))
+    seen = await asyncio.to_thread(lambda: forecast(read_known_of_plan(opened.ledger, opened.plan, opened.settings), options))
     if seen.judge_again:
         await opened.ledger.awrite(ask_refused_again, [draw.request_id for draw in seen.judge_again])
         await _score(opened)
@@ -196,6 +197,10 @@ async def next_step(opened: BuildRun, left: int | None, tried: Collection[int], 
     """What is missing, at most `left` of it, without what this run has tried. Nothing, and the run stops, where almost all that it has
     brought are near-duplicates; `held` conversations were accepted before."""
     status = await _status(opened)
+    if not (opened.joined or status.to_request or status.pending or status.unscored or status.to_judge):
+        # what would be left out of the version is replaced
+        where = opened.ledger, opened.plan, opened.dataset_id, opened.settings.data_dir
+        status = await asyncio.to_thread(read_settled_status, *where)
     repeated = sum(one.reason.startswith("near-duplicate") for one in status.rejected)
     if opened.state.recent is not None and repeated and not (status.unscored or status.to_judge):
         message = opened.state.recent.check_whole_run(len(status.accepted) - held, opened.generated, repeated)

@@ -40,14 +40,18 @@ class Neighbor:
 @dataclass(frozen=True, slots=True)
 class Neighbors:
     """Near-duplicates by request, in both directions, and what the later one counts as. `unknown` are requests whose conversation has not
-    been compared with the others yet: it counts as not scored."""
+    been compared with the others yet: it counts as not scored. `torn` ones resemble a published conversation of another split, and say
+    which: published ones never move, so there is no place for them."""
 
     of: Mapping[int, Sequence[Neighbor]] = field(default_factory=dict)
     unknown: Collection[int] = frozenset()
     status: Status = Status.DROPPED
+    torn: Mapping[int, str] = field(default_factory=dict)
 
 
 NO_NEIGHBORS = Neighbors()
+
+TORN = "which is in another split"
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +203,11 @@ class _Known:
         if row.request_id in self._near.of:
             self._names[row.request_id] = row.conversation_id
 
+    def find_torn(self, row: Draw) -> Verdict | None:
+        """The verdict on a draw that has no place in a split, whoever would accept it."""
+        other = self._near.torn.get(row.request_id)
+        return None if other is None else Verdict(row, Status.DROPPED, f"resembles conversation {other}, {TORN}")
+
     def find_repeated(self, row: Draw) -> Verdict | None:
         """The verdict on a draw that repeats what is known."""
         twin = self._first.get(row.content_hash) if row.content_hash else None
@@ -234,7 +243,7 @@ def _judge(row: Draw, min_score: int, known: _Known) -> Verdict:
         return Verdict(row, Status.DROPPED, f"{row.kind}: {row.reason or 'no conversation'}")
     match row.decision:
         case "accept" | "edit":
-            return Verdict(row, Status.ACCEPTED)
+            return known.find_torn(row) or Verdict(row, Status.ACCEPTED)
         case "reject":
             return Verdict(row, Status.DROPPED, "rejected in review")
         case "revise":
@@ -243,7 +252,7 @@ def _judge(row: Draw, min_score: int, known: _Known) -> Verdict:
     if status is not Status.ACCEPTED:
         return Verdict(row, status, reason)
     judged = Status.PENDING if row.rejection == UNJUDGED else Status.ACCEPTED
-    return known.find_repeated(row) or Verdict(row, judged, row.reason or "")
+    return known.find_torn(row) or known.find_repeated(row) or Verdict(row, judged, row.reason or "")
 
 
 def judge_quality(quality: Quality, min_score: int) -> tuple[Status, str]:

@@ -2,54 +2,62 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 
-from convoforge.dataset.acceptance import DatasetStatus, Verdict
+from convoforge.dataset.acceptance import DatasetStatus
+from convoforge.dataset.status import read_status
 from convoforge.ledger import Ledger
 from convoforge.ledger.signatures import list_published, read_near_pairs
-from convoforge.models import Status
 from convoforge.planning.plan import Plan
 from convoforge.planning.quality import MIN_ALIKE
-from convoforge.publish import Layout, SplitRule, find_groups, find_torn, join_alike, read_placed
+from convoforge.publish import Layout, SplitRule, find_groups, find_torn, group_key, join_alike, read_placed
+
+
+def group_cells(plan: Plan) -> dict[str, str]:
+    """The group that each cell's conversations have alone, by the cells' keys."""
+    return {cell.key: group_key(cell.values, plan.spec.publish.group_by) for cell in plan.cells}
+
+
+def read_placed_status(ledger: Ledger, plan: Plan, dataset_id: int, layout: Layout) -> tuple[DatasetStatus, dict[int, str]]:
+    """How a dataset stands where each accepted conversation has a place in a split, and the groups of those that join another one, by
+    request. One without a place is dropped, and its cell wants another draw."""
+    torn: dict[int, str] = {}
+    while True:
+        status = read_status(ledger, plan, dataset_id, own=True, torn=torn)
+        joined, more = join_clusters(ledger, plan, dataset_id, layout, status)
+        if not more:
+            return status, joined
+        torn |= more
 
 
 def join_clusters(
-    ledger: Ledger, plan: Plan, dataset_id: int, layout: Layout, status: DatasetStatus, groups: Mapping[str, str]
-) -> tuple[DatasetStatus, dict[int, str]]:
-    """The group of each accepted conversation that joins one that it resembles, or has joined one, by request; and the status without
-    those that resemble one of another split: published conversations never move, so such a one has no place. `groups` are those that
-    cells have alone.
+    ledger: Ledger, plan: Plan, dataset_id: int, layout: Layout, status: DatasetStatus
+) -> tuple[dict[int, str], dict[int, str]]:
+    """The group of each accepted conversation that joins one that it resembles, or has joined one, by request; and those that resemble
+    one of another split, each with that one.
 
     What was published and has left the plan counts as well: it may come back.
     """
-    rule, how = plan.spec.quality.near_duplicates, plan.spec.publish
+    rule, how, groups = plan.spec.quality.near_duplicates, plan.spec.publish, group_cells(plan)
     # all pairs, and all that was published, as one that has joined another stays with it whatever becomes of that or of the spec
     pairs = [pair for pair in ledger.read(read_near_pairs, dataset_id, MIN_ALIKE) if pair.dataset == dataset_id]
     names = {pair.other_id: pair.conversation_id for pair in pairs}  # of both: each pair is there in both directions
     known = names.keys() | ledger.read(list_published, dataset_id)
     draws = {draw.request_id: draw for draw in status.accepted if draw.request_id in known}
     if not draws:
-        return status, {}
+        return {}, {}
     names = {request: draw.conversation_id for request, draw in draws.items()} | names
     split_by = SplitRule(fractions=how.splits, group_by=how.group_by, seed=plan.spec.seed)
     published = find_groups(layout, {*names.values()}, split_by)
     alone = {names[request]: groups[draw.cell] for request, draw in draws.items()}
     near = [(names[pair.request_id], pair.conversation_id) for pair in pairs if rule and pair.similarity >= rule.cluster]
     joined, torn = settle_groups(near, alone, published, read_placed(layout, split_by))
-    left = [Verdict(draw, Status.DROPPED, _explain(torn[names[one]])) for one, draw in draws.items() if names[one] in torn]
-    if left:
-        gone = {one.draw.request_id for one in left}
-        kept = tuple(draw for draw in status.accepted if draw.request_id not in gone)
-        counts = Counter(status.counts) + Counter({Status.DROPPED: len(left)})
-        counts[Status.ACCEPTED] = len(kept)
-        status = replace(status, accepted=kept, rejected=(*status.rejected, *left), counts=counts)
-    return status, {
+    moved = {
         request: group
         for request, draw in draws.items()
         if (group := joined.get(names[request], "")) not in ("", groups[draw.cell])
     }
+    return moved, {request: torn[names[request]] for request in draws if names[request] in torn}
 
 
 def settle_groups(
@@ -62,7 +70,3 @@ def settle_groups(
     pairs = [pair for pair in near if own.keys() >= {*pair}]
     joined = {name: published[name] for name in alone if name in published} | join_alike(pairs, own, published)
     return joined, find_torn(pairs, sorted(own, key=lambda name: name not in published), joined, placed)
-
-
-def _explain(other: str) -> str:
-    return f"resembles conversation {other}, which is in another split"

@@ -15,6 +15,7 @@ from convoforge.dataset.acceptance import DatasetStatus
 from convoforge.dataset.estimate import Estimate, count_missing, estimate, list_spared, templates_of
 from convoforge.dataset.expected_draws import pick_samples
 from convoforge.dataset.judge_estimate import JudgeEstimate, estimate_judge
+from convoforge.dataset.placing import read_settled_status
 from convoforge.dataset.status import (
     NONE_STRANDED,
     Stranded,
@@ -122,10 +123,12 @@ def _read_known(spec: DatasetSpec, options: BuildOptions, settings: Settings, *,
     with Ledger(settings.database_url) as ledger:
         plan = plan_dataset(ledger, spec, library, options.provider)
         check_model(plan.facts, spec, elsewhere=elsewhere)
-        return read_known_of_plan(ledger, plan, find_stranded(ledger, plan), score=score)
+        return read_known_of_plan(ledger, plan, settings, find_stranded(ledger, plan), score=score)
 
 
-def read_known_of_plan(ledger: Ledger, plan: Plan, stranded: Stranded = NONE_STRANDED, *, score: bool = True) -> Known:
+def read_known_of_plan(
+    ledger: Ledger, plan: Plan, settings: Settings, stranded: Stranded = NONE_STRANDED, *, score: bool = True
+) -> Known:
     """What a ledger knows of a plan's dataset; what is not scored by today's scorers is scored first, as a build would do, for free.
     Without `score` it counts as what it was last."""
     spec = plan.spec
@@ -139,9 +142,10 @@ def read_known_of_plan(ledger: Ledger, plan: Plan, stranded: Stranded = NONE_STR
     left = _left(spec, {"dataset": spent[dataset], "day": spent[day]})
     if row is None:
         return Known(plan, assess_draws(plan, []), history, stranded, left, judged)
-    if score:
-        score_dataset(ledger, plan, int(row.id))
-    return Known(plan, read_status(ledger, plan, int(row.id)), history, stranded, left, judged)
+    if not score:
+        return Known(plan, read_status(ledger, plan, int(row.id)), history, stranded, left, judged)
+    score_dataset(ledger, plan, int(row.id))
+    return Known(plan, read_settled_status(ledger, plan, int(row.id), settings.data_dir), history, stranded, left, judged)
 
 
 def _left(spec: DatasetSpec, spent: Mapping[str, int]) -> dict[str, Decimal]:

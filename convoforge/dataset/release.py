@@ -12,12 +12,12 @@ from importlib.metadata import version
 from itertools import chain
 from typing import Any
 
-from convoforge.dataset.acceptance import DatasetStatus, StatusSummary
+from convoforge.dataset.acceptance import TORN, DatasetStatus, StatusSummary
 from convoforge.dataset.calibration import describe_calibration
-from convoforge.dataset.clusters import join_clusters
+from convoforge.dataset.clusters import group_cells, read_placed_status
 from convoforge.dataset.ledger_facts import read_ledger_facts
 from convoforge.dataset.reasons import of_dataset, read_reasons
-from convoforge.dataset.status import read_status, score_dataset
+from convoforge.dataset.status import score_dataset
 from convoforge.errors import ConvoforgeError, format_count
 from convoforge.ledger import Ledger
 from convoforge.ledger.answers import read_answers, read_published, read_refused
@@ -124,13 +124,12 @@ def publish_dataset(
 
 def _choose(ledger: Ledger, plan: Plan, dataset_id: int, layout: Layout) -> _Chosen:
     values = {cell.key: cell.values for cell in plan.cells}
-    groups = {key: group_key(each, plan.spec.publish.group_by) for key, each in values.items()}
-    accepted = read_status(ledger, plan, dataset_id, own=True)
-    if accepted.unscored:  # answered since, or scored by another spec
+    groups = group_cells(plan)
+    status, joined = read_placed_status(ledger, plan, dataset_id, layout)
+    if status.unscored:  # answered since, or scored by another spec
         score_dataset(ledger, plan, dataset_id)
-        accepted = read_status(ledger, plan, dataset_id, own=True)
-    status, joined = join_clusters(ledger, plan, dataset_id, layout, accepted, groups)
-    torn = len(accepted.accepted) - len(status.accepted)
+        status, joined = read_placed_status(ledger, plan, dataset_id, layout)
+    torn = sum(one.reason.endswith(TORN) for one in status.rejected)
     beside = [one for one in status.rejected if one.draw.kind is not None]
     return _Chosen(
         accepted=array("q", [draw.request_id for draw in status.accepted]),

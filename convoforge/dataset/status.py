@@ -134,13 +134,15 @@ def _accepted(ledger: Ledger, dataset_id: int, spec: DatasetSpec, cells: dict[st
     return [(cells[draw.cell], draw) for draw in status.accepted]
 
 
-def read_status(ledger: Ledger, plan: Plan, dataset_id: int, *, own: bool = False) -> DatasetStatus:
+def read_status(
+    ledger: Ledger, plan: Plan, dataset_id: int, *, own: bool = False, torn: Mapping[int, str] = NO_NEIGHBORS.torn
+) -> DatasetStatus:
     """How a dataset stands under a plan today. With `own`, what another process has scored by another rubric, as by a spec that was
-    changed meanwhile, is not scored: nothing is asked for in its place."""
+    changed meanwhile, is not scored: nothing is asked for in its place. `torn` are requests whose conversation has no place."""
     rubric = Rubric.of(plan.spec, plan.library).version if own else None
     draws = ledger.read(read_draws, dataset_id, rubric)  # first: what is answered meanwhile is not among them
     near = ledger.read(read_neighbors, dataset_id, plan.spec.quality.near_duplicates, with_unknown=True)
-    return assess_draws(plan, draws, near)
+    return assess_draws(plan, draws, replace(near, torn=torn))
 
 
 def assess_draws(plan: Plan, draws: Iterable[Draw], near: Neighbors = NO_NEIGHBORS) -> DatasetStatus:

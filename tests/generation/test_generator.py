@@ -886,19 +886,23 @@ async def test_draining_waits_for_what_has_passed_the_gate_and_is_not_sent_yet(
 # --- what must not happen ---
 
 
-async def test_a_ledger_that_takes_no_answers_stops_the_run(open_run: Open, slow: SimulatorControl) -> None:
-    async with open_run(slow.url, limits={"max_requests": 4}) as run:  # three may go at once
+async def test_a_ledger_that_takes_no_answers_stops_the_run(
+    open_run: Open, simulator: SimulatorControl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_run(simulator.url, limits={"max_requests": 4}) as run:  # three may go at once
+        held = HeldLedger(run.ledger, finish_attempts, monkeypatch)  # however long it takes, no answer is written down before
         *jobs, last = run.claim(7)
         tasks = run.start(*jobs)
-        await eventually(lambda: len(slow.rows()) == 3)
+        await eventually(lambda: held.waiting == 3)
         run.ledger.write(lambda connection: connection.execute(text("DROP TABLE answers")))
+        held.go()
         ended = await asyncio.gather(*tasks, return_exceptions=True)
         assert [type(one) for one in ended[:3]] == [LedgerError] * 3
         assert [one.status for one in ended[3:] if isinstance(one, Outcome)] == [Status.PENDING] * 3
         assert "answers" in (run.control.stopped or "")
         assert run.logs("status", "billing") == [("open", "maybe")] * 3  # not known to be paid, and not taken for free
         assert type((await run.start(last)[0]).error) is LimiterClosed
-    assert len(slow.rows()) == 3
+    assert len(simulator.rows()) == 3
 
 
 async def test_nothing_is_sent_that_cannot_be_written_down_first(open_run: Open, simulator: SimulatorControl) -> None:

@@ -132,14 +132,14 @@ def test_a_higher_threshold_on_a_finished_dataset_is_announced_with_its_price(
     assert seen.missing == 24
     assert seen.costs.cost.expected > 0
     # what the flow finds is what was announced: the same function over the same plan
-    assert of(read_known_of_plan(ledger, seen.plan), simulate=True, min_score=10).costs == seen.costs
-    assert of(read_known_of_plan(ledger, seen.plan), simulate=True, min_score=10, limit=5).missing == 5
+    assert of(read_known_of_plan(ledger, seen.plan, settings), simulate=True, min_score=10).costs == seen.costs
+    assert of(read_known_of_plan(ledger, seen.plan, settings), simulate=True, min_score=10, limit=5).missing == 5
 
 
 def test_the_question_names_the_amount_and_what_no_answer_means(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    seen = of(read_known_of_plan(ledger, make_plan(small(budget={"run_usd": 5}), LIBRARY, "anthropic")))
+    seen = of(read_known_of_plan(ledger, make_plan(small(budget={"run_usd": 5}), LIBRARY, "anthropic"), Settings()))
     with pytest.raises(ConfigError, match=r"Spend .*, at most \$5.00\? There is no terminal to ask at: --yes answers it"):
         _agreed(seen)
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
@@ -163,7 +163,7 @@ def test_the_question_names_the_amount_and_what_no_answer_means(
 )
 def test_a_budget_that_cannot_do_it_is_said_before(ledger: Ledger, budget: str, said: str | None) -> None:
     spec = small(budget={"run_usd": Decimal(budget), "day_usd": None, "dataset_usd": None})
-    warnings = of(read_known_of_plan(ledger, make_plan(spec, LIBRARY, "anthropic"))).warnings
+    warnings = of(read_known_of_plan(ledger, make_plan(spec, LIBRARY, "anthropic"), Settings())).warnings
     assert [said in one for one in warnings] == ([True] if said else [])
     assert "$0.00" not in " ".join(warnings)
 
@@ -185,7 +185,7 @@ def test_what_the_day_has_spent_already_counts(ledger: Ledger) -> None:
     day = list_budget_scopes("", dataset, datetime.now(UTC))[2]
     budget = {"limit_pico": None, "reserved_pico": 0, "spent_pico": 1999 * 10**10, "maybe_pico": 0}
     ledger.write(write_budgets, {day: budget})
-    (warning,) = of(read_known_of_plan(ledger, make_plan(spec, LIBRARY, "anthropic"))).warnings
+    (warning,) = of(read_known_of_plan(ledger, make_plan(spec, LIBRARY, "anthropic"), Settings())).warnings
     assert warning.startswith("what is left of the day budget ($0.01) is less than one call")
 
 

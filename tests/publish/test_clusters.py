@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, islice
 from pathlib import Path
 from random import Random
 
 import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from publish.test_from_the_ledger import Recorded
-from sqlalchemy import delete, update
+from publish.test_from_the_ledger import NOW, Recorded
+from sqlalchemy import delete, insert, update
 
+from convoforge.dataset.acceptance import DatasetStatus
 from convoforge.dataset.clusters import settle_groups
+from convoforge.dataset.placing import read_settled_status
 from convoforge.dataset.status import score_dataset
 from convoforge.ledger import Ledger
 from convoforge.ledger.signatures import read_near_pairs
-from convoforge.ledger.tables import answers, signatures
+from convoforge.ledger.tables import answers, reviews, signatures
 from convoforge.planning.spec import change_spec
 from convoforge.publish.splits import assign, outline
 
@@ -94,6 +96,38 @@ def test_no_near_copy_is_in_another_split_over_three_growing_versions(tmp_path: 
             left_out += len(which) - len(found)
     assert len(pairs) > 60
     assert sum(split == "validation" for split in seen.values()) >= 3
+
+
+def test_where_a_conversation_has_no_place_in_a_split_its_cell_wants_another_one(tmp_path: Path) -> None:
+    def talk(number: int) -> list[dict[str, str]]:
+        words = ("".join("abcdefghij"[int(digit)] for digit in f"{number + 1}{at:02}") for at in range(100))  # digits are masked
+        turns = enumerate(" ".join(islice(words, 10)) for _ in range(10))
+        return [{"role": ("user", "assistant")[at % 2], "content": said} for at, said in turns]
+
+    with Ledger(f"sqlite:///{tmp_path / 'ledger.db'}") as ledger:
+        quality = {"filters": [], "near_duplicates": {"threshold": 0.9, "cluster": 0.4}}
+        halves = {"splits": {"train": 0.5, "validation": 0.5}}
+        made = Recorded(tmp_path / "data", ledger, "advice", "template", 7, quality=quality, publish=halves)
+        plan = made.plan
+        for number in range(6):
+            made.answer(number, talk(number))
+        made.plan = replace(plan, cells=plan.cells[:6])
+        files = (Path(str(made.publish().path)) / "data").glob("*.parquet")
+        topics = [cell.topic for cell in plan.cells]
+        splits = {file.name.split("-")[0]: topics.index(pl.read_parquet(file)["topic"][0]) for file in files}
+        made.plan = plan
+        made.answer(6, [*talk(splits["train"]), *talk(splits["validation"])])
+
+        def read() -> DatasetStatus:
+            return read_settled_status(ledger, plan, made.dataset, made.data)
+
+        [torn] = read().rejected
+        assert torn.reason.endswith("which is in another split")
+        assert read().to_request == ((torn.draw.cell, 1),)
+        accepted = {"request_id": torn.draw.request_id, "attempt": 1, "decision": "accept", "at": NOW}
+        ledger.write(lambda connection: connection.execute(insert(reviews).values(accepted)))
+        assert read().to_request == ((torn.draw.cell, 1),), "whoever would accept it"
+        assert (made.publish().rows, made.publish().unchanged) == (6, True)
 
 
 def test_a_row_stays_in_its_split_when_what_it_resembled_was_made_anew(tmp_path: Path, database_url: str) -> None:
