@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from convoforge.api import audit, builds, conversations, datasets, estimates, login, operations, prometheus
 from convoforge.api.access import HostCheck, OriginCheck, TokenCheck, requires
 from convoforge.api.bounds import body_of
-from convoforge.api.docs import docs
+from convoforge.api.docs import DescribedApp, docs
 from convoforge.api.errors import hidden_in, refuse
 from convoforge.api.headers import SECURITY_HEADERS, SecurityHeaders
 from convoforge.api.idempotency import Keys
@@ -69,7 +69,7 @@ def make_app(
                 await app.state.keys.finish()
 
     tokens, metrics = read_tokens(settings), prometheus.Metrics()
-    app = FastAPI(title="convoforge", version=version("convoforge"), lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = DescribedApp(title="convoforge", version=version("convoforge"), lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.metrics = metrics
     app.state.hidden = hidden_in(settings)
     app.state.logins = logins = Logins(tokens)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator
-from typing import Annotated
+from typing import Annotated, get_args
 
 from fastapi import APIRouter, Depends, Header, HTTPException, Query, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
+from starlette.convertors import register_url_convertor
 
 from convoforge.api.bodies import Data
+from convoforge.api.bounds import BoundedRoute
 from convoforge.api.build_bodies import BuildBody, BuildRequest, show_build
-from convoforge.api.conversations import EVERYWHERE, Generate, Key, Read, describe
+from convoforge.api.conversations import EVERYWHERE, Generate, Key, Read, Word, describe
 from convoforge.api.idempotency import Keys
 from convoforge.api.rendering import success
 from convoforge.errors import ConfigError
@@ -21,7 +23,15 @@ from convoforge.orchestration.steering import Action
 from convoforge.runs.feed import make_events
 from convoforge.viewer.state import Opened
 
-router = APIRouter(prefix="/api/builds", responses=EVERYWHERE)
+
+class ActionWord(Word):
+    """An action: another word there is not found."""
+
+    regex = "|".join(get_args(Action))
+
+
+register_url_convertor("action", ActionWord())
+router = APIRouter(prefix="/api/builds", route_class=BoundedRoute, responses=EVERYWHERE)
 
 
 @router.post(
@@ -77,7 +87,9 @@ async def events(
         yield ServerSentEvent(event=kind, id=number, raw_data=text)
 
 
-@router.post("/{build_id:conversation}/{action}", status_code=202, responses=describe(400, 409, 503), dependencies=[Generate])
+@router.post(
+    "/{build_id:conversation}/{action:action}", status_code=202, responses=describe(400, 409, 503), dependencies=[Generate]
+)
 async def steer_build(action: Action, found: Annotated[FollowedRun, Depends(find)], viewer: Opened) -> Data[BuildBody]:
     """Pause, resume, cancel, approve or decline a run. `actions` of the run lists what can be done to it now; else 409. A run that is
     paused or cancelled ends the calls that it has begun, which takes seconds."""

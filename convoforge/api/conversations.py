@@ -59,7 +59,7 @@ WORDS = {
     503: "The server is stopping, or no request can work now, or its budget is used up; see Retry-After",
 }
 BATCH_FAILED = "Nothing in the batch succeeded; the status is that of the worst failure"
-EVERYWHERE = describe(401, 403, 404, 405, 408, 421)
+EVERYWHERE = describe(400, 401, 403, 404, 405, 408, 421)
 
 
 def opened(request: Request) -> RequestGenerator:
@@ -68,16 +68,20 @@ def opened(request: Request) -> RequestGenerator:
     return generator
 
 
-class ConversationId(Convertor[str]):
-    """The id of a conversation (24 hex digits) or of a request (32)."""
-
-    regex = "[0-9a-f]{24}(?:[0-9a-f]{8})?"
+class Word(Convertor[str]):
+    """A part of a path that matches `regex`; a path with another one is not found."""
 
     def convert(self, value: str) -> str:
         return value
 
     def to_string(self, value: str) -> str:
         return value
+
+
+class ConversationId(Word):
+    """The id of a conversation (24 hex digits) or of a request (32)."""
+
+    regex = "[0-9a-f]{24}(?:[0-9a-f]{8})?"
 
 
 register_url_convertor("conversation", ConversationId())
