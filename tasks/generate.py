@@ -21,6 +21,7 @@ from convoforge.models import Outcome, Status
 from convoforge.orchestration.build_run import BuildRun, current_run
 from convoforge.tasks.messages import end_conversation, end_shard, explain, has_failed, is_unsent, read_data
 from convoforge.tasks.run_log import log_round
+from convoforge.telemetry import trace_shard
 
 T = TypeVar("T")
 
@@ -92,6 +93,11 @@ async def _generate(opened: BuildRun, ids: list[int], *, log: bool = False) -> d
     """What became of those of `ids` that nobody else had claimed, without the conversations. Claims a part of `ids` whenever the run has
     few requests under way: so builds that share the work, and a rate, each find some of it, and no request is prepared long before it
     can be sent."""
+    with trace_shard(len(ids)):
+        return await _generate_shard(opened, ids, log=log)
+
+
+async def _generate_shard(opened: BuildRun, ids: list[int], *, log: bool) -> dict[int, Outcome]:
     part = ceil(opened.plan.spec.limits.concurrency / 2)
     jobs: dict[int, asyncio.Task[Outcome]] = {}
     try:

@@ -52,7 +52,14 @@ class GoingRun:
     def note(self, waiting: str = "", queue: int = 0, left: float | None = 75.0, at: datetime | None = None) -> None:
         """What its process says."""
         said = RunNote(
-            at=at or datetime.now(UTC), stage="generating", waiting=waiting, queue=queue, used=2, allowed=40, seconds_left=left
+            at=at or datetime.now(UTC),
+            stage="generating",
+            waiting=waiting,
+            accepted=2,
+            queue=queue,
+            used=2,
+            allowed=40,
+            seconds_left=left,
         )
         self.ledger.write(note_run, self.id, said.model_dump_json())
 

@@ -5,6 +5,7 @@ If `settings` hold API tokens, every request needs one, with the scope that its 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -16,6 +17,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from convoforge import telemetry
 from convoforge.api import audit, builds, conversations, datasets, estimates, login, operations, prometheus
 from convoforge.api.access import HostCheck, OriginCheck, TokenCheck, requires
 from convoforge.api.bounds import body_of
@@ -67,6 +69,7 @@ def make_app(
             finally:
                 app.state.generator.stop("the server is stopping")
                 await app.state.keys.finish()
+                await asyncio.to_thread(telemetry.flush)
 
     tokens, metrics = read_tokens(settings), prometheus.Metrics()
     app = DescribedApp(title="convoforge", version=version("convoforge"), lifespan=lifespan, docs_url=None, redoc_url=None)

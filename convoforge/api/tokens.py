@@ -19,7 +19,7 @@ from convoforge.project import resolve_path
 from convoforge.settings import Settings
 
 AccessScope = Literal["read", "review", "generate", "admin"]
-"""What a token allows: to look, to decide about conversations, to spend money, to run builds and read the audit log."""
+"""What a token allows: to look, to decide about conversations, to spend money and run builds, to read the audit log."""
 
 SCOPES: frozenset[AccessScope] = frozenset(get_args(AccessScope))
 

@@ -74,6 +74,7 @@ def build(
     """
     from convoforge.dataset.forecast import forecast, read_known
     from convoforge.ledger.failed_starts import keep_failed_start
+    from convoforge.telemetry import explain_missing
 
     settings = Settings()
     resolved = resolve_spec(spec, options, settings)
@@ -84,6 +85,8 @@ def build(
         _check_address(settings, simulate=options.simulate)
     asks = not yes and not options.simulate
     spends = bool(seen.missing or seen.status.unscored or seen.status.to_judge)
+    if missing := explain_missing():
+        errors.print(f"[yellow]{escape(missing)}[/yellow]")
     if not as_json:
         out.print(f"[dim]ledger: {escape(show_database(settings.database_url))}[/dim]")
         announce_build(seen, options, explain_model(spec, options, settings))

@@ -46,6 +46,7 @@ from convoforge.planning.thinking import thinking_of
 from convoforge.pricing import pico
 from convoforge.rate import Need, Permit
 from convoforge.scoring import ScoringContext
+from convoforge.telemetry import record_attempt
 
 _LOG = logging.getLogger(__name__)
 
@@ -286,6 +287,7 @@ class Generator:
 
     async def _record(self, completion: Completion) -> None:
         await self._run.ledger.batched(finish_attempts, completion)
+        record_attempt(completion)
         self._run.state.cost_pico += completion.cost_pico
         if self._run.state.on_recorded is not None:
             self._run.state.on_recorded(completion)

@@ -202,6 +202,7 @@ class BuildRun:
             at=datetime.now(UTC),
             stage=self.state.stage,
             waiting=self.ledger.waiting or self.context.limiter.waiting,
+            accepted=accepted,
             queue=limiter.queue_length,
             used=limiter.used + others.in_window,
             allowed=limiter.allowed,

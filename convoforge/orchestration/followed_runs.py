@@ -19,6 +19,9 @@ from convoforge.settings import Settings
 REREAD = timedelta(seconds=5)
 """Time after which cells and reasons of a run that goes on are counted again: in a large dataset that takes seconds."""
 
+SUSPENDED = "Prefect's Resume continues the run"
+"""What the ledger says of a run that is suspended."""
+
 STARTING = timedelta(seconds=60)
 """Time in which a run that Prefect calls Running begins in the ledger, too."""
 
@@ -54,22 +57,26 @@ class FollowedRun:
         return self.seen.run.row.dataset if self.seen else self.flow_run.subject if self.flow_run else ""
 
     @property
+    def _ended_outside(self) -> bool:
+        """Whether it was cancelled while no process was at work on it, which the ledger does not learn."""
+        held = self.seen is None or self.seen.run.state == "waiting" or SUSPENDED in self.seen.run.message
+        return held and self.flow_run is not None and self.flow_run.kind == "CANCELLED"
+
+    @property
     def state(self) -> str:
         """One word: as the ledger has it; `scheduled` while it waits for a worker, `cancelled` where it was before it began or went on."""
         if self.is_starting:
             return "scheduled"
-        if self.seen is None or (
-            self.seen.run.state in ("waiting", "partial") and self.flow_run and self.flow_run.kind == "CANCELLED"
-        ):
-            return "cancelled" if self.flow_run and self.flow_run.kind == "CANCELLED" else "failed"
-        return self.seen.run.state
+        if self._ended_outside:
+            return "cancelled"
+        return self.seen.run.state if self.seen else "failed"
 
     @property
     def message(self) -> str:
         """What is to be said of its state."""
         if self.is_starting:
             return "waits for a worker, which takes some seconds"
-        if self.state == "cancelled":
+        if self._ended_outside:
             return "cancelled in Prefect"
         return (
             self.seen.run.message if self.seen else f"it ended before it began: {self.flow_run.message if self.flow_run else ''}"
@@ -77,7 +84,9 @@ class FollowedRun:
 
     @property
     def actions(self) -> tuple[Action, ...]:
-        """What can be done to it now."""
+        """What can be done to it now. A run that is being paused is not resumed before its process has ended."""
+        if self.flow_run and self.flow_run.kind == "PAUSED" and self.seen and self.seen.run.goes_on:
+            return ()
         return self.flow_run.actions if self.flow_run else ()
 
     def as_json(self) -> dict[str, Any]:

@@ -37,6 +37,7 @@ from convoforge.planning.spec import DatasetSpec
 from convoforge.planning.templates import Library
 from convoforge.pricing import usd
 from convoforge.settings import Settings
+from convoforge.telemetry import explain_missing, trace_run
 
 GRACE_SECONDS = 10.0
 """Seconds, beyond one call's timeout, that a run waits for its calls in flight when it ends."""
@@ -107,6 +108,9 @@ async def open_build_run(
         )
         if spec.generation.avoid_repeats:
             state.openings = await asyncio.to_thread(_read_openings, opened)
+        if missing := explain_missing():
+            log.warning(missing)
+        stack.enter_context(trace_run(run.context.run_id, spec.name, provider, joined=part_of is not None))
         stack.enter_context(make_current(opened))
         if part_of is None:
             stack.push(_close_unfinished(opened))

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
 
 from convoforge.costs.run_figures import RunFigures, read_run_figures
 from convoforge.errors import format_count
@@ -27,11 +30,13 @@ NOTE_SECONDS = 20.0
 
 class RunNote(Frozen):
     """What the process of a run says of itself at one moment, which the ledger cannot know: what it does, what it waits for ("" for
-    nothing), how many requests wait for the rate, how many were sent in the last window and how many may be, and seconds left."""
+    nothing), how many answers are accepted so far, how many requests wait for the rate, how many were sent in the last window and how many
+    may be, and seconds left."""
 
     at: datetime
     stage: str
     waiting: str
+    accepted: int
     queue: int
     used: int
     allowed: int
@@ -155,11 +160,16 @@ def _read(connection: Connection, row: Any, is_alive: bool, now: datetime, *, al
             state, message = "failed", UNEXPECTED_END
         elif state == "running":
             report, message = {}, ""  # of a part that was suspended: the figures are of all its parts
-    note = RunNote.model_validate_json(row.note) if row.note else None
-    if note is not None and now - note.at > timedelta(seconds=NOTE_SECONDS):
-        note = None
     figures = None
     if always or "cost_usd" not in report:
         window = spec.limits.window_seconds if spec else 60.0
         figures = read_run_figures(connection, row.id, row.dataset_id, now - timedelta(seconds=window))
-    return KnownRun(row, report, state, message, figures, spec, note, now)
+    return KnownRun(row, report, state, message, figures, spec, _read_note(row.note, now), now)
+
+
+def _read_note(text: str | None, now: datetime) -> RunNote | None:
+    """What a process has said; None for what is old, or was said by another version of this package."""
+    with suppress(ValidationError):
+        note = RunNote.model_validate_json(text or "")
+        return note if now - note.at <= timedelta(seconds=NOTE_SECONDS) else None
+    return None
