@@ -200,12 +200,14 @@ def test_a_simulator_behind_a_real_key(project: Project, simulator: SimulatorCon
 
 
 @pytest.mark.usefixtures("prefect")
+@pytest.mark.long
 def test_a_wrong_key(project: Project, simulator: SimulatorControl) -> None:
     done = project.run("build", "demo", "--yes", ANTHROPIC_API_KEY="sk-sim-wrong-1", ANTHROPIC_BASE_URL=simulator.url)
     one_line(done, 1, "401", "ANTHROPIC_API_KEY")
 
 
 @pytest.mark.usefixtures("prefect")
+@pytest.mark.long
 def test_a_model_the_api_does_not_know(project: Project, simulator: SimulatorControl) -> None:
     project.spec("unknown", model="claude-unheard-of-1", prices={"input": 1, "output": 2})
     done = project.run("build", "unknown", "--simulate", ANTHROPIC_BASE_URL=simulator.url)

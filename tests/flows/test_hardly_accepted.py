@@ -46,6 +46,7 @@ def test_a_build_stops_with_the_leading_reasons_instead_of_drawing_every_cell_th
     assert simulator.usage()["requests"] == done.last["generated"] + again.last["generated"]
 
 
+@pytest.mark.long
 def test_answers_that_batches_bring_are_counted_as_they_are_collected(
     building: Project, simulator: SimulatorControl, many_cells: dict[str, Any]
 ) -> None:

@@ -101,6 +101,7 @@ def test_a_dataset_made_in_batches_is_the_one_made_online_at_half_the_price(
     assert 2 * float(report.cost_usd) == pytest.approx(float(online.cost_usd))
 
 
+@pytest.mark.long
 def test_the_costs_of_batches_with_a_cache_are_the_server_s(
     run_build: RunFlow, building: Project, server: SimulatorControl
 ) -> None:
@@ -143,7 +144,9 @@ def test_a_batch_that_the_api_refuses_fails_one_request_and_not_its_neighbours(
     check_costs(building, server)
 
 
-@pytest.mark.parametrize("fault", ["reset", "hang", "html", "broken_json"])
+@pytest.mark.parametrize(
+    "fault", ["reset", *(pytest.param(one, marks=pytest.mark.long) for one in ("hang", "html", "broken_json"))]
+)
 def test_a_batch_whose_making_was_never_confirmed_is_found_by_listing(
     run_build: RunFlow, building: Project, server: SimulatorControl, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
@@ -194,7 +197,7 @@ def test_a_batch_that_was_never_made_is_given_back_unpaid(
     check_costs(building, server)
 
 
-@pytest.mark.parametrize("fault", ["500", "529"])
+@pytest.mark.parametrize("fault", ["529", pytest.param("500", marks=pytest.mark.long)])
 def test_an_api_without_room_is_asked_again_for_a_batch(
     run_build: RunFlow, building: Project, server: SimulatorControl, fault: str
 ) -> None:
@@ -278,6 +281,7 @@ def test_what_was_paid_is_collected_though_its_model_has_been_retired(
         check_costs(building, server)
 
 
+@pytest.mark.long
 def test_a_build_collects_what_an_earlier_one_has_left_in_batches_also_an_online_one(
     run_build: RunFlow, building: Project, slow: SimulatorControl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -315,6 +319,7 @@ def test_a_budget_is_never_passed_and_what_it_has_room_for_is_made(
     check_costs(building, server)
 
 
+@pytest.mark.long
 def test_large_batches_are_handed_over_in_pieces(
     run_build: RunFlow, building: Project, server: SimulatorControl, monkeypatch: pytest.MonkeyPatch
 ) -> None:

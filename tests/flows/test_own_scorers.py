@@ -88,6 +88,7 @@ def test_a_scorer_and_a_filter_named_in_a_spec_decide_everywhere(scoring: Projec
     assert run(scoring, "costs", "--simulated")["accepted"] == 8
 
 
+@pytest.mark.long
 def test_what_a_filter_drops_is_asked_for_again(scoring: Project) -> None:
     scoring.spec("refilled", quality={"scorers": NAMES, "min_score": 1}, max_draws=2)
     built = run(scoring, "build", "refilled", "--simulate")

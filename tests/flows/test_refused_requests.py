@@ -34,7 +34,7 @@ def states(project: Project) -> Counter[str]:
         return Counter(state for (state,) in connection.execute("SELECT state FROM requests"))
 
 
-@pytest.mark.parametrize("mode", ["online", "batch"])
+@pytest.mark.parametrize("mode", ["online", pytest.param("batch", marks=pytest.mark.long)])
 def test_an_empty_account_uses_up_no_draw_however_often_one_builds(
     run_build: RunFlow, building: Project, simulator: SimulatorControl, mode: str
 ) -> None:
@@ -109,6 +109,7 @@ def test_a_retry_after_of_days_ends_the_run_short_and_does_not_hold_the_next_one
     assert again.seconds < 60
 
 
+@pytest.mark.long
 def test_another_model_is_told_and_stops_the_run_unless_it_is_allowed(
     run_build: RunFlow, building: Project, simulator: SimulatorControl
 ) -> None:

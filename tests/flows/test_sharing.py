@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 from typing import Any
 
+import pytest
 from support import Project
 from watching import Operator, wait_for
 
@@ -47,6 +48,7 @@ def test_two_builds_at_once_share_the_work_and_pay_for_nothing_twice(
     assert [report["published"] for report in reports].count(True) == 1
 
 
+@pytest.mark.long
 def test_a_build_takes_over_what_one_that_was_killed_had_claimed(building: Project, slow_simulator: SimulatorControl) -> None:
     building.spec("left-over", per_cell=3, limits={"max_requests": 100_000, "concurrency": 4})
     killed = start(building, slow_simulator, "left-over")

@@ -173,6 +173,7 @@ def test_a_server_whose_starter_was_killed_is_used_by_the_next_one_and_stopped(h
     assert not answers(url)
 
 
+@pytest.mark.long
 def test_a_server_goes_on_for_the_next_build_however_the_last_one_ended_and_leaves_when_none_came(home: Path) -> None:
     def starting() -> None:
         raise AssertionError("a server was started")
