@@ -27,7 +27,7 @@ def arrivals(server: SimulatorControl) -> list[float]:
 
 
 @pytest.mark.parametrize(
-    ("processes", "requests", "most", "window"), [(2, 30, 20, 4.0), pytest.param(4, 300, 50, 10.0, marks=pytest.mark.long)]
+    ("processes", "requests", "most", "window"), [(2, 40, 20, 3.0), pytest.param(4, 300, 50, 10.0, marks=pytest.mark.long)]
 )
 def test_builds_that_share_a_limit_keep_its_promise(
     building: Project, serve: Serve, processes: int, requests: int, most: int, window: float
