@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 from convoforge.errors import ConfigError, SteeringError
@@ -89,15 +89,10 @@ class FollowedRun:
             return ()
         return self.flow_run.actions if self.flow_run else ()
 
-    def as_json(self) -> dict[str, Any]:
-        """The same as plain values."""
-        known = self.seen.as_json() if self.seen else {"run_id": self.id, "dataset": self.dataset}
-        return {**known, "state": self.state, "message": self.message or None}
-
 
 def read_followed(ledger: Ledger, run_id: str, before: FollowedRun | None = None, *, steered: bool = False) -> FollowedRun:
-    """A run by its id in the ledger. Prefect is asked where the ledger says that nothing goes on, or always, for what can be done to it
-    (`steered`). Raises `ConfigError` where nobody knows it."""
+    """A run by its id in the ledger, or how that begins. Prefect is asked where the ledger says that nothing goes on; always, if what can
+    be done to it is wanted (`steered`). Raises `ConfigError` where nobody knows it."""
     now = datetime.now(UTC)
     old = before if before is not None and before.seen is not None and now - before.counted_at < REREAD else None
     try:
@@ -106,6 +101,7 @@ def read_followed(ledger: Ledger, run_id: str, before: FollowedRun | None = None
         seen = None
     if old is not None and seen is not None and not seen.run.goes_on:  # its last figures are those of its end
         seen, old = ledger.read(read_snapshot, run_id, now), None
+    run_id = seen.run.row.id if seen else run_id
     flow_run = _ask_prefect(run_id) if steered or seen is None or not seen.run.goes_on else None
     if seen is None and flow_run is None:
         raise ConfigError(f"there is no run {run_id}: `convoforge status` lists the runs")
@@ -126,10 +122,9 @@ def read_by(ledger: Ledger) -> Callable[[str, FollowedRun | None], FollowedRun]:
 
 
 def _ask_prefect(run_id: str) -> FlowRunState | None:
-    try:
+    with suppress(SteeringError, ValueError):  # no server, or no id that a run can have in Prefect
         return read_flow_run(find_prefect(), str(UUID(run_id)))
-    except SteeringError:
-        return None
+    return None
 
 
 def start_followed(ledger: Ledger, settings: Settings, spec: str, options: BuildOptions, key: str) -> FollowedRun:

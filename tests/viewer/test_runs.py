@@ -58,7 +58,13 @@ def test_where_no_prefect_server_is_nothing_is_offered_and_what_to_do_is_said(pa
     assert 'method="post"' not in page
 
 
-def test_an_unknown_run_is_no_page(pages: Pages) -> None:
+def test_a_run_is_found_by_the_beginning_of_its_id(pages: Pages, run: GoingRun) -> None:
+    assert f'data-events="/runs/{run.id}/events"' in pages.get(f"/runs/{run.id[:8]}").text
+
+
+@pytest.mark.parametrize("server", ["", "http://127.0.0.1:9/api"])
+def test_an_unknown_run_is_no_page(pages: Pages, monkeypatch: pytest.MonkeyPatch, server: str) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", server)
     assert pages.get("/runs/feed").status_code == 404
     assert pages.get("/runs/feed/events").status_code == 404
     assert pages.post("/runs/feed/cancel").status_code == 404
@@ -108,7 +114,7 @@ def test_a_program_hears_what_to_do_where_no_server_is(pages: Pages, run: GoingR
         .json()["error"]["message"]
         .startswith("options.")
     )
-    assert pages.post(f"/api/builds/{run.id}/destroy").status_code == 400
+    assert pages.post(f"/api/builds/{run.id}/destroy").status_code == 404
 
 
 @pytest.mark.parametrize(
