@@ -1,0 +1,195 @@
+"""Finding conversations: the query behind lists, of pages and of the API. Pure: what is asked never becomes SQL.
+
+It runs over a snapshot, which holds what each answer of a dataset counts as and one row of small values for it, so that any filter and
+any order take milliseconds, whatever database the ledger is in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from typing import Self
+
+import polars as pl
+
+from convoforge.dataset.snapshot import Snapshot
+from convoforge.planning.spec import AXES
+from convoforge.pricing import pico, usd
+
+ROWS = 50
+"""Conversations on a page."""
+
+MAX_TEXT = 200
+"""Maximum characters of a text that is searched for; the rest of a longer one is left out."""
+
+MAX_PAGE = 10**6
+
+ORDERS: Mapping[str, tuple[str, bool]] = {
+    "newest": ("generated_at", True),
+    "oldest": ("generated_at", False),
+    "lowest score": ("score", False),
+    "highest score": ("score", True),
+    "dearest": ("cost_pico", True),
+    "cheapest": ("cost_pico", False),
+}
+"""Name of an order → column, and whether the highest comes first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What is looked for; an empty field asks for nothing. `text` is anywhere in the conversation, whatever the case of its letters, or
+    is the conversation's id. `flag` names a filter that found something, `reviewed` is a decision, `any` or `none`, `run` the beginning
+    of a run's id. Costs are US dollars."""
+
+    text: str = ""
+    persona: str = ""
+    emotion: str = ""
+    topic: str = ""
+    tier: str = ""
+    template: str = ""
+    status: str = ""
+    flag: str = ""
+    reviewed: str = ""
+    run: str = ""
+    min_score: int | None = None
+    max_score: int | None = None
+    min_cost: Decimal | None = None
+    max_cost: Decimal | None = None
+    order: str = "newest"
+    page: int = 1
+
+    @classmethod
+    def read(cls, given: Mapping[str, str]) -> Self:
+        """A search as an address has it. What is no number, or no order, asks for nothing."""
+        known = {one.name: given[one.name].strip()[:MAX_TEXT] for one in fields(cls) if given.get(one.name, "").strip()}
+        numbers = {name: _read_number(known.pop(name, "")) for name in ("min_score", "max_score", "page")}
+        amounts = {name: _read_amount(known.pop(name, "")) for name in ("min_cost", "max_cost")}
+        if known.get("order") not in ORDERS:
+            known.pop("order", None)
+        page = min(max(numbers.pop("page") or 1, 1), MAX_PAGE)
+        return cls(**known, **numbers, **amounts, page=page)  # type: ignore[arg-type]
+
+    def as_query(self, **changes: object) -> dict[str, str]:
+        """The fields that ask for something, as an address has them."""
+        changed, default = replace(self, **changes), Search()  # type: ignore[arg-type]
+        values = {one.name: getattr(changed, one.name) for one in fields(self)}
+        return {name: str(value) for name, value in values.items() if value not in (None, "", getattr(default, name))}
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether everything is shown."""
+        return replace(self, order="newest", page=1) == Search()
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A conversation in a list. `cost_usd` is what its answer has cost; `reviewed` the last decision, or empty."""
+
+    request_id: int
+    conversation_id: str
+    persona: str
+    emotion: str
+    topic: str
+    tier: str
+    template: str
+    status: str
+    reason: str
+    score: int | None
+    flags: tuple[str, ...]
+    reviewed: str
+    run_id: str
+    cost_usd: Decimal
+    generated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One page of what was found, and how many there are on all pages."""
+
+    rows: tuple[Row, ...]
+    total: int
+    page: int
+    pages: int
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a conversation stands in what was found, from 1, and its neighbors there."""
+
+    number: int | None = None
+    total: int = 0
+    before: int | None = None
+    after: int | None = field(default=None)
+
+
+def find(snapshot: Snapshot, search: Search, rows: int = ROWS) -> Found:
+    """A page of the conversations that match. A page beyond the last one is the last one."""
+    frame = _match(snapshot, search)
+    pages = max(1, -(-frame.height // rows))
+    page = min(search.page, pages)
+    part = _sort(frame, search).slice((page - 1) * rows, rows)
+    return Found(tuple(map(_row, part.iter_rows(named=True))), frame.height, page, pages)
+
+
+def find_place(snapshot: Snapshot, search: Search, request_id: int) -> Place:
+    """Where a conversation stands among those that match, on whatever page."""
+    ids = _sort(_match(snapshot, search), search)["request_id"]
+    at = ids.index_of(request_id)
+    if at is None:
+        return Place(total=len(ids), after=ids[0] if len(ids) else None)
+    return Place(at + 1, len(ids), ids[at - 1] if at else None, ids[at + 1] if at + 1 < len(ids) else None)
+
+
+def _match(snapshot: Snapshot, search: Search) -> pl.DataFrame:
+    frame, conditions = snapshot.frame, []
+    for name in (*AXES, "template", "status"):
+        if value := getattr(search, name):
+            conditions.append(pl.col(name) == value)
+    if search.flag:
+        conditions.append(pl.col("flags").str.contains(f"|{search.flag}|", literal=True))
+    if search.reviewed:
+        is_reviewed = pl.col("reviewed") != ""
+        chosen = {"any": is_reviewed, "none": ~is_reviewed}
+        conditions.append(chosen.get(search.reviewed, pl.col("reviewed") == search.reviewed))
+    if search.run:
+        conditions.append(pl.col("run_id").str.starts_with(search.run))
+    bounds = {"score": (search.min_score, search.max_score), "cost_pico": (_pico(search.min_cost), _pico(search.max_cost))}
+    for column, (low, high) in bounds.items():
+        if low is not None:
+            conditions.append(pl.col(column) >= low)
+        if high is not None:
+            conditions.append(pl.col(column) <= high)
+    if not search.text:
+        return frame.filter(*conditions) if conditions else frame
+    assert snapshot.texts is not None, "a snapshot with texts is needed to search in them"
+    found = frame.with_columns(text=snapshot.texts).filter(*conditions)  # first, so that few texts are read
+    held = pl.col("text").str.contains(search.text.lower(), literal=True) | (pl.col("conversation_id") == search.text)
+    return found.filter(held).drop("text")
+
+
+def _sort(frame: pl.DataFrame, search: Search) -> pl.DataFrame:
+    column, descending = ORDERS[search.order]
+    return frame.sort(column, "request_id", descending=[descending, descending], nulls_last=True)
+
+
+def _row(values: dict[str, object]) -> Row:
+    values |= {"cost_usd": usd(int(str(values["cost_pico"]))), "flags": tuple(filter(None, str(values["flags"]).split("|")))}
+    return Row(**{one.name: values[one.name] for one in fields(Row)})  # type: ignore[arg-type]
+
+
+def _read_number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.removeprefix("-").isdigit() and len(text) < 10 else None
+
+
+def _read_amount(text: str) -> Decimal | None:
+    try:
+        amount = Decimal(text.removeprefix("$"))
+    except InvalidOperation:
+        return None
+    return round(amount, 12) if amount.is_finite() and 0 <= amount < 10**6 else None
+
+
+def _pico(amount: Decimal | None) -> int | None:
+    return None if amount is None else pico(amount)

@@ -1,0 +1,305 @@
+"""What a dataset's answers count as, with the small values that lists filter and sort by: one row each, in memory.
+
+A snapshot is made from the acceptance rule, so it takes a second for every 30,000 answers; it is made again in the background when the
+ledger has changed, and what it knows of unchanged answers is kept.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any
+
+import orjson
+import polars as pl
+from sqlalchemy import Connection, Select, func, select
+
+from convoforge.dataset.acceptance import NO_NEIGHBORS, DatasetStatus, Neighbors, StatusSummary, assess
+from convoforge.dataset.find_plan import find_plan
+from convoforge.dataset.near_duplicates import read_neighbors
+from convoforge.dataset.status import assess_draws
+from convoforge.errors import ConfigError
+from convoforge.ledger import Ledger
+from convoforge.ledger.requests import read_draws, split_chunks
+from convoforge.ledger.runs import find_dataset
+from convoforge.ledger.tables import (
+    IS_ATTEMPT_OF,
+    IS_GENERATED,
+    IS_HELD,
+    answers,
+    datasets,
+    generation_logs,
+    plans,
+    requests,
+    reviews,
+    runs,
+    signatures,
+)
+from convoforge.models import AnswerKind, Provider
+from convoforge.planning.draws import Draw
+from convoforge.planning.plan import Plan
+from convoforge.planning.quality import QualityRule
+from convoforge.planning.spec import ADHOC, AXES
+from convoforge.settings import Settings
+
+STATUSES = {
+    "accepted": "publishable today",
+    "needs_revision": "left to a person",
+    "dropped": "rejected for good",
+    "unjudged": "accepted, unless the judge that is still to read it gives too few points",
+    "unscored": "no scorer has seen it yet",
+    "spare": "good enough, but its cell has all it wants",
+    "outside": "of a cell that the plan no longer has",
+}
+"""What an answer counts as in lists, and what that means."""
+
+MAX_SHORT = 100
+"""Maximum number of cells that are named as short."""
+
+_AT_ONCE = 5_000
+_SCHEMA: Mapping[str, Any] = {
+    "request_id": pl.Int64,
+    **dict.fromkeys((*AXES, "template"), pl.Categorical),
+    "attempt": pl.Int32,
+    "conversation_id": pl.String,
+    "score": pl.Int64,
+    "generated_at": pl.Datetime("us", "UTC"),
+    "run_id": pl.String,
+    "cost_pico": pl.Int64,
+    "stamp": pl.Int64,
+    "status": pl.Categorical,
+    "reason": pl.String,
+    "reviewed": pl.Categorical,
+    "flags": pl.String,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ShortCell:
+    """A cell that has fewer accepted conversations than it wants; `is_exhausted`: without draws left."""
+
+    values: tuple[str, ...]
+    accepted: int
+    wanted: int
+    is_exhausted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A dataset at one moment. `frame` has a row for each answer, `texts` their texts in lower case if asked for. `cells` are the plan's;
+    `adhoc` has no plan. `mark` changes when the ledger does."""
+
+    name: str
+    provider: Provider
+    dataset_id: int
+    mark: tuple[Any, ...]
+    made_at: datetime
+    frame: pl.DataFrame
+    summary: StatusSummary
+    plan: Plan | None = None
+    cells: pl.DataFrame = field(default_factory=pl.DataFrame)
+    short: tuple[ShortCell, ...] = ()
+    texts: pl.Series | None = None
+
+    @property
+    def quality(self) -> QualityRule:
+        """The rule of its spec, or the default."""
+        return self.plan.spec.quality if self.plan else QualityRule()
+
+    def count_pairs(self, axes: tuple[str, str]) -> dict[tuple[str, str], tuple[int, int]]:
+        """Two values → accepted conversations that have both, and how many are wanted."""
+        per_cell = self.plan.spec.per_cell if self.plan else 0
+        held = self.frame.filter(pl.col("status") == "accepted").select(pl.col(axes).cast(pl.String)).group_by(axes).len("held")
+        if self.plan is None:
+            return {(first, second): (count, count) for first, second, count in held.iter_rows()}
+        wanted = self.cells.group_by(axes).len("wanted").join(held, on=axes, how="left").fill_null(0)
+        return {(first, second): (count, cells * per_cell) for first, second, cells, count in wanted.iter_rows()}
+
+    def values(self, column: str) -> list[str]:
+        """The values of a column, in alphabetical order."""
+        return sorted(str(value) for value in self.frame[column].unique() if value)
+
+    @property
+    def flags(self) -> Mapping[str, int]:
+        """Filters that have found something, with the number of answers, the most frequent first."""
+        counts: Counter[str] = Counter()
+        for flags, number in self.frame["flags"].value_counts().iter_rows():
+            counts.update(dict.fromkeys(filter(None, flags.split("|")), number))
+        return dict(counts.most_common())
+
+
+def read_mark(connection: Connection, dataset_id: int) -> tuple[Any, ...]:
+    """What changes with the ledger, read from indexes alone; the first two of it say whether the plan is another one."""
+    states = select(requests.c.state, func.count()).where(requests.c.dataset_id == dataset_id).group_by(requests.c.state)
+    spec = connection.execute(select(datasets.c.spec).where(datasets.c.id == dataset_id)).scalar_one()
+    last = connection.execute(
+        select(
+            select(func.max(plans.c.id)).where(plans.c.dataset_id == dataset_id).scalar_subquery(),
+            select(func.max(reviews.c.id)).scalar_subquery(),
+            select(func.max(signatures.c.id)).scalar_subquery(),
+            select(func.max(runs.c.finished_at)).where(runs.c.dataset_id == dataset_id).scalar_subquery(),
+        )
+    ).one()
+    return (sha256((spec or "").encode()).digest(), *last, *sorted(tuple(row) for row in connection.execute(states)))
+
+
+def make_snapshot(
+    ledger: Ledger, settings: Settings, name: str, provider: Provider, before: Snapshot | None = None, *, with_texts: bool = False
+) -> Snapshot:
+    """Read a dataset. `before` is an earlier snapshot of it, which saves reading what has not changed.
+
+    Raises `ConfigError` for a dataset that the ledger does not know, or whose spec cannot be planned.
+    """
+    plan, dataset_id, mark = _find(ledger, settings, name, provider, before)
+    draws = ledger.read(read_draws, dataset_id)
+    if plan is None:
+        cells = sorted({draw.cell for draw in draws})
+        status, near = assess(cells, draws, min_score=QualityRule().min_score, per_cell=1, max_draws=1), NO_NEIGHBORS
+    else:
+        near = ledger.read(read_neighbors, dataset_id, plan.spec.quality.near_duplicates, with_unknown=True)
+        status = assess_draws(plan, draws, near)
+    frame = ledger.read(_read_frame, dataset_id, draws, _name_verdicts(status, draws, near), before)
+    return Snapshot(
+        name=name,
+        provider=provider,
+        dataset_id=dataset_id,
+        mark=mark,
+        made_at=datetime.now(UTC),
+        frame=frame,
+        summary=status.summary,
+        plan=plan,
+        cells=before.cells if before and before.plan is plan else _frame_cells(plan),
+        short=tuple(_list_short(plan, status)) if plan else (),
+        texts=ledger.read(_read_texts, dataset_id, frame, before) if with_texts else None,
+    )
+
+
+def _find(
+    ledger: Ledger, settings: Settings, name: str, provider: Provider, before: Snapshot | None
+) -> tuple[Plan | None, int, tuple[Any, ...]]:
+    """The plan, the dataset's id and its mark. A plan takes a second for every 50,000 cells, so one that still holds is kept."""
+    if before is not None:
+        mark = ledger.read(read_mark, before.dataset_id)
+        if mark[:2] == before.mark[:2]:
+            return before.plan, before.dataset_id, mark
+    if name == ADHOC:
+        row = ledger.read(find_dataset, ADHOC, provider)
+        if row is None:
+            raise ConfigError("no single request yet: `convoforge generate` makes one")
+        return None, int(row.id), ledger.read(read_mark, int(row.id))
+    plan, dataset_id = find_plan(ledger, settings, name, simulated=provider == "simulator")
+    return plan, dataset_id, ledger.read(read_mark, dataset_id)
+
+
+def _name_verdicts(status: DatasetStatus, draws: Iterable[Draw], near: Neighbors) -> dict[int, tuple[str, str]]:
+    """Request → what its answer counts as, and why."""
+    verdicts = {draw.request_id: ("outside", "") for draw in draws if draw.kind is not None}
+    for draw in status.answered:
+        unscored = draw.kind == AnswerKind.OK and (draw.score is None or draw.request_id in near.unknown)
+        verdicts[draw.request_id] = ("unscored" if unscored else "spare", "")
+    verdicts |= {one.draw.request_id: (one.status.value, one.reason) for one in status.rejected if one.draw.kind is not None}
+    verdicts |= {draw.request_id: ("accepted", "") for draw in status.accepted}
+    return verdicts | {draw.request_id: ("unjudged", "") for draw in status.to_judge}
+
+
+def _read_frame(
+    connection: Connection,
+    dataset_id: int,
+    draws: Iterable[Draw],
+    verdicts: Mapping[int, tuple[str, str]],
+    before: Snapshot | None,
+) -> pl.DataFrame:
+    logs = generation_logs.c
+    axes = (requests.c[name] for name in (*AXES, "template"))
+    own = (answers.c.attempt, answers.c.conversation_id, answers.c.score, answers.c.generated_at, logs.run_id, logs.cost_pico)
+    query = _held(dataset_id, requests.c.id, *axes, *own, answers.c.rubric, answers.c.rejection)
+    rows = [
+        (*row[:-2], hash((row.attempt, row.score, row.rubric, row.rejection)))
+        for row in connection.execute(query.join(generation_logs, IS_ATTEMPT_OF).order_by(requests.c.id))
+        if row.id in verdicts  # what came after the draws were read is in the next one
+    ]
+    columns = [name for name in _SCHEMA if name not in ("status", "reason", "reviewed", "flags")]
+    frame = pl.DataFrame(rows, {name: _SCHEMA[name] for name in columns}, orient="row")
+    ids = frame["request_id"].to_list()
+    known = _keep_flags(frame, before)
+    flags = known | dict(_read_flags(connection, dataset_id, [one for one in ids if one not in known]))
+    decisions = {draw.request_id: draw.decision or "" for draw in draws}
+    return frame.with_columns(
+        pl.Series("status", [verdicts[one][0] for one in ids], pl.Categorical),
+        pl.Series("reason", [verdicts[one][1] for one in ids], pl.String),
+        pl.Series("reviewed", [decisions[one] for one in ids], pl.Categorical),
+        pl.Series("flags", [flags.get(one, "") for one in ids], pl.String),
+    )
+
+
+def _keep_flags(frame: pl.DataFrame, before: Snapshot | None) -> dict[int, str]:
+    """Request → what an earlier snapshot knows of the answers that are the same."""
+    same = ["request_id", "stamp"]
+    if before is None:
+        return {}
+    return dict(frame.select(same).join(before.frame.select(*same, "flags"), on=same).select("request_id", "flags").iter_rows())
+
+
+def _read_flags(connection: Connection, dataset_id: int, ids: list[int]) -> Iterable[tuple[int, str]]:
+    """Request → names of the filters that have found something, each between bars."""
+    for request_id, results in _read_parts(connection, dataset_id, ids, answers.c.results):
+        if results and any(word in results for word in ('"drop"', '"revise"', '"mark"', '"redact"')):
+            found = (name for name, _, _, _, verdict, _ in orjson.loads(results) if verdict not in (None, "keep"))
+            yield request_id, f"|{'|'.join(sorted(found))}|"
+
+
+def _read_texts(connection: Connection, dataset_id: int, frame: pl.DataFrame, before: Snapshot | None) -> pl.Series:
+    same, ids = ("request_id", "attempt"), frame["request_id"]
+    known = pl.DataFrame(schema={"request_id": pl.Int64, "text": pl.String})
+    if before is not None and before.texts is not None:
+        held = before.frame.select(*same).with_columns(text=before.texts)
+        known = frame.select(same).join(held, on=same).select("request_id", "text")
+    missing = ids.filter(~ids.is_in(known["request_id"].implode())).to_list()
+    parts = [known]
+    for start in range(0, len(missing), _AT_ONCE):  # so that the rows of few are in memory twice
+        chunk = missing[start : start + _AT_ONCE]
+        rows = _read_parts(connection, dataset_id, chunk, answers.c.turns, answers.c.raw_text)
+        texts = [(one, _join_turns(turns) if turns else raw or "") for one, turns, raw in rows]
+        parts.append(pl.DataFrame(texts, parts[0].schema, orient="row"))
+    return (
+        frame.select("request_id")
+        .join(pl.concat(parts), on="request_id", how="left", maintain_order="left")["text"]
+        .fill_null("")
+    )
+
+
+def _join_turns(turns: str) -> str:
+    return "\n".join(content for _, content in orjson.loads(turns)).lower()
+
+
+def _read_parts(connection: Connection, dataset_id: int, ids: list[int], *columns: Any) -> Iterable[Any]:
+    query = _held(dataset_id, requests.c.id, *columns)
+    if len(ids) >= _AT_ONCE:  # a range is read in one go, with what is not wanted of it
+        wanted = frozenset(ids)
+        rows = connection.execute(query.where(requests.c.id.between(ids[0], ids[-1])).execution_options(yield_per=_AT_ONCE))
+        yield from (row for row in rows if row[0] in wanted)
+        return
+    for chunk in split_chunks(ids):
+        yield from connection.execute(query.where(requests.c.id.in_(chunk)))
+
+
+def _held(dataset_id: int, *columns: Any) -> Select[Any]:
+    chosen = select(*columns).select_from(requests).join(answers, IS_HELD)
+    return chosen.where(requests.c.dataset_id == dataset_id, IS_GENERATED)
+
+
+def _frame_cells(plan: Plan | None) -> pl.DataFrame:
+    names = (*AXES, "template")
+    return pl.DataFrame([cell.values for cell in plan.cells] if plan else [], dict.fromkeys(names, pl.String), orient="row")
+
+
+def _list_short(plan: Plan, status: DatasetStatus) -> Iterable[ShortCell]:
+    """The cells that are furthest from what they want."""
+    accepted, exhausted = Counter(draw.cell for draw in status.accepted), frozenset(status.exhausted)
+    wanted = plan.spec.per_cell
+    short = sorted((cell for cell in plan.cells if accepted[cell.key] < wanted), key=lambda cell: accepted[cell.key])
+    for cell in short[:MAX_SHORT]:
+        yield ShortCell(tuple(cell.values), accepted[cell.key], wanted, cell.key in exhausted)

@@ -1,0 +1,125 @@
+"""Keeps the snapshots of the datasets that are looked at, and makes them anew in the background when the ledger has changed."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as NotYet
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Self
+
+from convoforge.dataset.snapshot import Snapshot, make_snapshot, read_mark
+from convoforge.errors import ConfigError
+from convoforge.ledger import Ledger
+from convoforge.models import Provider
+from convoforge.settings import Settings
+
+WAIT_SECONDS = 0.2
+"""Maximum seconds that a reader waits for a newer snapshot where there is an older one."""
+
+MAX_AGE_SECONDS = 60.0
+"""A snapshot of this age is made anew even if nothing seems to have changed: scorers and templates may have."""
+
+REST = 4
+"""Times as long as a snapshot took to make, nothing is made anew: a build changes the ledger all the time."""
+
+MAX_ROWS = 1_000_000
+"""Maximum number of answers in all snapshots that are kept, some 200 bytes each; the one looked at last is always kept."""
+
+MAX_TEXT_BYTES = 512 * 2**20
+"""Maximum bytes of texts in memory, of all snapshots; those of the one that was searched last are always kept."""
+
+
+@dataclass(slots=True)
+class _Kept:
+    """A snapshot, or the work on one."""
+
+    snapshot: Snapshot | None = None
+    work: Future[Snapshot] | None = None
+    seconds: float = 0.0
+    made: float = 0.0
+
+
+class Snapshots:
+    """Snapshots by dataset and provider, for any number of threads; one at a time is made."""
+
+    def __init__(self, ledger: Ledger, settings: Settings) -> None:
+        self._ledger = ledger
+        self._settings = settings
+        self._kept: OrderedDict[tuple[str, Provider], _Kept] = OrderedDict()
+        self._lock = threading.Lock()
+        self._worker = ThreadPoolExecutor(1, "snapshot")
+
+    def get(
+        self, name: str, provider: Provider, *, with_texts: bool = False, wait_seconds: float | None = WAIT_SECONDS
+    ) -> Snapshot:
+        """The newest snapshot of a dataset: of this moment if it is made within `wait_seconds` (None: however long it takes), else the one
+        before. The first one, and the first with texts, are waited for. Raises `ConfigError` for an unknown dataset."""
+        key = (name, provider)
+        with self._lock:
+            kept = self._kept.get(key, _Kept())
+        before = kept.snapshot
+        is_old = before is None or time.monotonic() - kept.made > MAX_AGE_SECONDS
+        lacks = before is None or (with_texts and before.texts is None)
+        if before is not None and not is_old and not lacks and self._ledger.read(read_mark, before.dataset_id) == before.mark:
+            return before
+        with self._lock:
+            kept = self._kept.setdefault(key, kept)
+            self._kept.move_to_end(key)
+            rests = time.monotonic() - kept.made < REST * kept.seconds and not lacks and wait_seconds is not None
+            if (kept.work is None or kept.work.done()) and not rests:
+                kept.work = self._worker.submit(self._make, key, kept, with_texts=with_texts)
+            work = kept.work
+        if work is None or (before is not None and not lacks and rests):
+            assert before is not None
+            return before
+        try:
+            made = work.result(None if lacks else wait_seconds)
+        except NotYet:
+            assert before is not None
+            return before
+        except ConfigError:
+            with self._lock:
+                self._kept.pop(key, None)
+            raise
+        return self.get(name, provider, with_texts=True) if with_texts and made.texts is None else made
+
+    def peek(self, name: str, provider: Provider) -> Snapshot | None:
+        """The snapshot that is there; None while the first one is being made, which this begins."""
+        with self._lock:
+            kept = self._kept.setdefault((name, provider), _Kept())
+            if kept.snapshot is None and (kept.work is None or kept.work.done()):
+                kept.work = self._worker.submit(self._make, (name, provider), kept, with_texts=False)
+        return kept.snapshot
+
+    def _make(self, key: tuple[str, Provider], kept: _Kept, *, with_texts: bool) -> Snapshot:
+        began, before = time.monotonic(), kept.snapshot
+        with_texts = with_texts or (before is not None and before.texts is not None)
+        made = make_snapshot(self._ledger, self._settings, *key, before, with_texts=with_texts)
+        with self._lock:
+            kept.snapshot, kept.made = made, time.monotonic()
+            kept.seconds = kept.made - began
+            self._bound()
+        return made
+
+    def _bound(self) -> None:
+        """Let go of what was looked at longest ago. The caller holds the lock."""
+        rows = texts = 0
+        for number, (key, one) in enumerate(reversed(list(self._kept.items()))):
+            if one.snapshot is None:
+                continue
+            rows += one.snapshot.frame.height
+            texts += one.snapshot.texts.estimated_size() if one.snapshot.texts is not None else 0
+            if number and rows > MAX_ROWS:
+                del self._kept[key]
+            elif number and texts > MAX_TEXT_BYTES:
+                one.snapshot = replace(one.snapshot, texts=None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._worker.shutdown(cancel_futures=True)
