@@ -36,10 +36,10 @@ def publish(
     as_json: AsJson = False,
 ) -> int:
     """Score what has no score, publish what is accepted today, print where."""
-    from convoforge.dataset.release import publish_dataset
-    from convoforge.dataset.status import find_stale, plan_dataset, read_status, score_dataset
+    from convoforge.dataset.release import publish_again
+    from convoforge.dataset.status import plan_dataset, score_dataset
     from convoforge.ledger import Ledger
-    from convoforge.ledger.runs import ensure_dataset, keep_spec
+    from convoforge.ledger.runs import ensure_dataset
     from convoforge.planning.templates import Library
 
     settings = Settings()
@@ -54,13 +54,11 @@ def publish(
         before = plan.spec.quality.min_score
         if min_score is not None:
             plan = replace(plan, spec=change_spec(plan.spec, quality={"min_score": min_score}))
-        score_dataset(ledger, plan, dataset_id)
         if dry_run:
+            score_dataset(ledger, plan, dataset_id)
             earlier = replace(plan, spec=change_spec(plan.spec, quality={"min_score": before}))
             return _preview(plan, *(_look(ledger, one, dataset_id) for one in (plan, earlier)), as_json=as_json)
-        ledger.write(keep_spec, dataset_id, plan.spec)
-        stale = len(find_stale(plan, read_status(ledger, plan, dataset_id)))
-        published, summary = publish_dataset(ledger, plan, dataset_id, settings.data_dir, stale=stale, allow_fewer=allow_fewer)
+        published, summary = publish_again(ledger, plan, dataset_id, settings.data_dir, allow_fewer=allow_fewer)
     if as_json:
         print_json(
             {

@@ -7,7 +7,7 @@ any order take milliseconds, whatever database the ledger is in.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Self
@@ -116,12 +116,20 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a conversation stands in what was found, from 1, and its neighbors there."""
+    """Where a conversation stands in a list, from 1, and the ids of the ones before and after it."""
 
     number: int | None = None
     total: int = 0
-    before: int | None = None
-    after: int | None = field(default=None)
+    before: str | None = None
+    after: str | None = None
+
+    @classmethod
+    def among(cls, ids: pl.Series, conversation_id: str) -> Self:
+        """The place in a list of ids; of one that is not there, the list begins after it."""
+        at = ids.index_of(conversation_id)
+        if at is None:
+            return cls(total=len(ids), after=ids[0] if len(ids) else None)
+        return cls(at + 1, len(ids), ids[at - 1] if at else None, ids[at + 1] if at + 1 < len(ids) else None)
 
 
 def find(snapshot: Snapshot, search: Search, rows: int = ROWS) -> Found:
@@ -133,13 +141,9 @@ def find(snapshot: Snapshot, search: Search, rows: int = ROWS) -> Found:
     return Found(tuple(map(_row, part.iter_rows(named=True))), frame.height, page, pages)
 
 
-def find_place(snapshot: Snapshot, search: Search, request_id: int) -> Place:
+def find_place(snapshot: Snapshot, search: Search, conversation_id: str) -> Place:
     """Where a conversation stands among those that match, on whatever page."""
-    ids = _sort(_match(snapshot, search), search)["request_id"]
-    at = ids.index_of(request_id)
-    if at is None:
-        return Place(total=len(ids), after=ids[0] if len(ids) else None)
-    return Place(at + 1, len(ids), ids[at - 1] if at else None, ids[at + 1] if at + 1 < len(ids) else None)
+    return Place.among(_sort(_match(snapshot, search), search)["conversation_id"], conversation_id)
 
 
 def _match(snapshot: Snapshot, search: Search) -> pl.DataFrame:

@@ -9,7 +9,7 @@ from decimal import Decimal
 from itertools import combinations
 from typing import Any
 
-from sqlalchemy import Connection, case, func, select
+from sqlalchemy import ColumnElement, Connection, case, func, select
 
 from convoforge.ledger.signatures import read_near_pairs
 from convoforge.ledger.tables import generation_logs, runs
@@ -31,7 +31,7 @@ def read_ledger_facts(connection: Connection, plan: Plan, dataset_id: int, accep
     took = [(*kind, int(cost)) for *kind, cost in connection.execute(query.group_by(logs.purpose, tenths))]
     return LedgerFacts(
         planned={axes: _count_planned(plan, axes) for axes in combinations(AXES, 2)},
-        runs=_read_runs(connection, dataset_id),
+        runs=read_run_costs(connection, runs.c.dataset_id == dataset_id),
         latencies={tenth: count for purpose, tenth, count, _ in took if purpose == "conversation" and tenth is not None},
         spent_usd=usd(sum(cost for *_, cost in took)),
         judged_usd=usd(sum(cost for purpose, *_, cost in took if purpose == "judge")),
@@ -55,9 +55,9 @@ def _count_planned(plan: Plan, axes: tuple[str, str]) -> Mapping[tuple[str, str]
     return {(first, second): count * plan.spec.per_cell for (first, second), count in counts.items()}
 
 
-def _read_runs(connection: Connection, dataset_id: int) -> list[RunCost]:
-    """The newest runs, the oldest of them first."""
-    query = select(runs.c.id, runs.c.report).where(runs.c.dataset_id == dataset_id).order_by(runs.c.started_at.desc(), runs.c.id)
+def read_run_costs(connection: Connection, which: ColumnElement[bool]) -> list[RunCost]:
+    """The newest of some runs, the oldest of them first. `which` is a condition on `runs`."""
+    query = select(runs.c.id, runs.c.report).where(which).order_by(runs.c.started_at.desc(), runs.c.id)
     found = [(row.id, _read_expected(json.loads(row.report or "{}"))) for row in connection.execute(query.limit(MAX_RUNS))][::-1]
     logs = generation_logs.c
     answered = func.sum(case((logs.status == "succeeded", 1), else_=0))

@@ -17,13 +17,13 @@ from convoforge.dataset.calibration import describe_calibration
 from convoforge.dataset.clusters import group_cells, read_placed_status
 from convoforge.dataset.ledger_facts import read_ledger_facts
 from convoforge.dataset.reasons import of_dataset, read_reasons
-from convoforge.dataset.status import score_dataset
+from convoforge.dataset.status import find_stale, read_status, score_dataset
 from convoforge.errors import ConvoforgeError, format_count
 from convoforge.ledger import Ledger
 from convoforge.ledger.answers import read_answers, read_published, read_refused
 from convoforge.ledger.attempts import read_quality
 from convoforge.ledger.reviews import read_edits
-from convoforge.ledger.runs import keep_version, read_pseudonym_key, reserve_version
+from convoforge.ledger.runs import keep_spec, keep_version, read_pseudonym_key, reserve_version
 from convoforge.ledger.signatures import mark_published
 from convoforge.models import Provider, Status
 from convoforge.planning.keys import conversation_id, draw_key
@@ -62,6 +62,16 @@ def dataset_layout(data_dir: Folder, name: str, provider: Provider) -> Layout:
 def check_data_folder(data_dir: Folder, plan: Plan) -> None:
     """Raises ConvoforgeError where the plan's dataset lies in an object store that does not answer."""
     check_store(dataset_layout(data_dir, plan.spec.name, plan.provider))
+
+
+def publish_again(
+    ledger: Ledger, plan: Plan, dataset_id: int, data_dir: Folder, *, allow_fewer: bool = False
+) -> tuple[Published, StatusSummary]:
+    """Score what has no score of today's scorers, keep the plan's spec, and publish outside a run. Raises as `publish_dataset` does."""
+    score_dataset(ledger, plan, dataset_id)
+    ledger.write(keep_spec, dataset_id, plan.spec)
+    stale = len(find_stale(plan, read_status(ledger, plan, dataset_id)))
+    return publish_dataset(ledger, plan, dataset_id, data_dir, stale=stale, allow_fewer=allow_fewer)
 
 
 def publish_dataset(

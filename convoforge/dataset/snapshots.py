@@ -107,7 +107,7 @@ class Snapshots:
 
     def _bound(self) -> None:
         """Let go of what was looked at longest ago. The caller holds the lock."""
-        rows = texts = 0
+        rows, texts = 0, 0.0
         for number, (key, one) in enumerate(reversed(list(self._kept.items()))):
             if one.snapshot is None:
                 continue

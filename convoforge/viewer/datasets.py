@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -12,11 +12,12 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 from sqlalchemy import Connection, select
 
+from convoforge.dataset.snapshot import Snapshot
 from convoforge.ledger.budgets import read_dataset_spend
 from convoforge.ledger.tables import datasets as table
 from convoforge.ledger.tables import runs, versions
 from convoforge.viewer.pages import page
-from convoforge.viewer.state import Opened, Viewer
+from convoforge.viewer.state import Opened, Viewer, Which
 
 router = APIRouter(include_in_schema=False)
 
@@ -39,17 +40,20 @@ class DatasetRow:
     @property
     def address(self) -> str:
         """Where its pages are."""
-        return f"/{'simulated' if self.provider == 'simulator' else 'datasets'}/{self.name}"
+        return Which.of(self.name, self.provider).address
 
 
 @router.get("/")
 async def show_datasets(request: Request, viewer: Opened) -> HTMLResponse:
     """All datasets."""
-    return page(request, "datasets.html.jinja", section="datasets", rows=await viewer.run(_list_rows))
+    rows, snapshots = await viewer.run(_list_rows)
+    return page(request, "datasets.html.jinja", section="datasets", rows=rows, snapshots=snapshots)
 
 
-def _list_rows(viewer: Viewer) -> Sequence[DatasetRow]:
-    return viewer.ledger.read(read_dataset_rows)
+def _list_rows(viewer: Viewer) -> tuple[Sequence[DatasetRow], Mapping[int, Snapshot | None]]:
+    """All datasets, and what their answers count as; None for those that are being counted."""
+    rows = viewer.ledger.read(read_dataset_rows)
+    return rows, {one.id: viewer.snapshots.peek(one.name, Which.of(one.name, one.provider).provider) for one in rows if one.model}
 
 
 def read_dataset_rows(connection: Connection) -> list[DatasetRow]:

@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
@@ -77,6 +77,8 @@ def _environment() -> Environment:
         "ago": _ago,
         "span": span,
         "query": lambda values: urlencode({name: value for name, value in values.items() if value not in (None, "")}),
+        "raw": lambda text: Markup(escape(text)),  # noqa: S704 - as it is, for a form: what is shown elsewhere has visible control characters
+        "level": _level,
         "words": lambda text: str(text).replace("_", " "),
     }
     return environment
@@ -101,3 +103,8 @@ def _ago(at: datetime | None) -> str:
         if seconds >= length:
             return f"{seconds // length:,} {unit} ago"
     return "just now"
+
+
+def _level(part: float, whole: float) -> int:
+    """A shade from 0 (nothing) to 10 (all of it), which a class of the style sheet has."""
+    return 0 if part <= 0 or whole <= 0 else max(1, min(10, round(10 * part / whole)))

@@ -6,12 +6,21 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Annotated, Concatenate, ParamSpec, TypeVar
+from urllib.parse import parse_qs, quote
 
-from fastapi import Depends, Request
+from fastapi import Depends, HTTPException, Request
+from starlette.convertors import Convertor, register_url_convertor
 
+from convoforge.dataset.release import dataset_layout
+from convoforge.dataset.snapshot import Snapshot
+from convoforge.dataset.snapshots import WAIT_SECONDS, Snapshots
+from convoforge.errors import ConfigError
 from convoforge.ledger import Ledger
+from convoforge.models import Provider
 from convoforge.orchestration.followed_runs import read_by
+from convoforge.publish import Layout
 from convoforge.runs.feed import Feed
 from convoforge.settings import Settings
 
@@ -23,11 +32,14 @@ THREADS = 4
 
 
 class Viewer:
-    """What pages are made of. Its functions are called in threads: `await viewer.run(read_rows, name)`. `feed` follows runs."""
+    """What pages are made of. Its functions are called in threads: `await viewer.run(read_rows, name)`. `feed` follows runs; `notes` say
+    what came of the last publishing of a dataset."""
 
-    def __init__(self, ledger: Ledger, settings: Settings, threads: ThreadPoolExecutor) -> None:
+    def __init__(self, ledger: Ledger, settings: Settings, snapshots: Snapshots, threads: ThreadPoolExecutor) -> None:
         self.ledger = ledger
         self.settings = settings
+        self.snapshots = snapshots
+        self.notes: dict[Which, str] = {}
         self.feed = Feed(read_by(ledger))
         self._threads = threads
 
@@ -36,14 +48,49 @@ class Viewer:
         return await asyncio.get_running_loop().run_in_executor(self._threads, lambda: function(self, *args, **kwargs))
 
 
+@dataclass(frozen=True, slots=True)
+class Which:
+    """The dataset that an address names: `/datasets/NAME…`, or `/simulated/NAME…` where a simulator wrote it."""
+
+    kind: str
+    name: str
+
+    @classmethod
+    def of(cls, name: str, provider: str) -> Which:
+        """The one of a provider."""
+        return cls("simulated" if provider == "simulator" else "datasets", name)
+
+    @property
+    def provider(self) -> Provider:
+        """Who wrote it."""
+        return "simulator" if self.kind == "simulated" else "anthropic"
+
+    @property
+    def address(self) -> str:
+        """Where its pages are."""
+        return f"/{self.kind}/{quote(self.name)}"
+
+    def layout(self, settings: Settings) -> Layout:
+        """Where its versions are."""
+        return dataset_layout(settings.data_dir, self.name, self.provider)
+
+    def snapshot(self, viewer: Viewer, *, with_texts: bool = False, wait_seconds: float | None = WAIT_SECONDS) -> Snapshot:
+        """What its answers count as. Raises `HTTPException` (404) where there is no such dataset."""
+        try:
+            return viewer.snapshots.get(self.name, self.provider, with_texts=with_texts, wait_seconds=wait_seconds)
+        except ConfigError as error:
+            raise HTTPException(404, str(error)) from None
+
+
 @asynccontextmanager
 async def open_viewer(settings: Settings) -> AsyncIterator[Viewer]:
     """Open the ledger for pages. Raises `LedgerError` if it cannot be opened."""
     with (
         ThreadPoolExecutor(THREADS, "viewer") as threads,
         await asyncio.get_running_loop().run_in_executor(threads, Ledger, settings.database_url) as ledger,
+        Snapshots(ledger, settings) as snapshots,
     ):
-        viewer = Viewer(ledger, settings, threads)
+        viewer = Viewer(ledger, settings, snapshots, threads)
         try:
             yield viewer
         finally:
@@ -57,3 +104,27 @@ def _opened(request: Request) -> Viewer:
 
 Opened = Annotated[Viewer, Depends(_opened)]
 """The viewer, as the pages' functions are given it."""
+
+
+class _Kind(Convertor[str]):
+    regex = "datasets|simulated"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("kind", _Kind())
+DATASET = "/{kind:kind}/{name}"
+"""Where the pages of a dataset are."""
+
+Chosen = Annotated[Which, Depends(Which)]
+"""The dataset that is asked for, as the pages' functions are given it."""
+
+
+async def read_form(request: Request) -> dict[str, str]:
+    """The fields of a form that a browser sends; of several with one name the last."""
+    body = (await request.body()).decode(errors="replace")
+    return {name: values[-1] for name, values in parse_qs(body, keep_blank_values=True, max_num_fields=1_000).items()}

@@ -1,0 +1,79 @@
+"""The conversations of a dataset: searched in their texts, filtered, sorted, a page at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse
+from sqlalchemy import Connection, select
+
+from convoforge.dataset.browse import ORDERS, Found, Search, find
+from convoforge.dataset.snapshot import STATUSES, Snapshot
+from convoforge.ledger.answers import read_conversation
+from convoforge.ledger.tables import IS_HELD, answers, requests
+from convoforge.planning.spec import AXES
+from convoforge.viewer.pages import page
+from convoforge.viewer.state import DATASET, Chosen, Opened, Viewer, Which
+
+PREVIEW = 180
+"""Maximum characters of a preview."""
+
+MAX_OPTIONS = 500
+"""Maximum number of values of an axis that a list to choose from has; others are found by the text of an address."""
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.get(DATASET + "/conversations")
+async def show_conversations(request: Request, which: Chosen, viewer: Opened) -> HTMLResponse:
+    """A page of the conversations that match what the address asks for."""
+    search = Search.read(request.query_params)
+    snapshot, found, previews = await viewer.run(_find, which, search)
+    return page(
+        request,
+        "conversations.html.jinja",
+        section="datasets",
+        which=which,
+        snapshot=snapshot,
+        search=search,
+        found=found,
+        previews=previews,
+        choices=_list_choices(snapshot),
+        orders=tuple(ORDERS),
+        statuses=STATUSES,
+    )
+
+
+def _find(viewer: Viewer, which: Which, search: Search) -> tuple[Snapshot, Found, Mapping[int, tuple[str, str, str]]]:
+    snapshot = which.snapshot(viewer, with_texts=bool(search.text))
+    found = find(snapshot, search)
+    return snapshot, found, viewer.ledger.read(_read_previews, [row.request_id for row in found.rows], search.text)
+
+
+def _list_choices(snapshot: Snapshot) -> dict[str, Sequence[str]]:
+    """What can be chosen, by the name of the field: of an axis with one value there is nothing to choose."""
+    values = {name: snapshot.values(name)[:MAX_OPTIONS] for name in (*AXES, "template")}
+    return {name: some for name, some in values.items() if len(some) > 1}
+
+
+def _read_previews(connection: Connection, ids: Sequence[int], text: str) -> Mapping[int, tuple[str, str, str]]:
+    """Request → how its conversation begins; or what stands before, at and after the first place of `text`."""
+    query = select(requests.c.id, answers.c.turns, answers.c.raw_text).join(answers, IS_HELD).where(requests.c.id.in_(ids))
+    return {one: _preview(_plain(turns, raw), text) for one, turns, raw in connection.execute(query)}
+
+
+def _plain(turns: str | None, raw: str | None) -> str:
+    return "\n".join(turn.content for turn in read_conversation(turns, None).turns) if turns else raw or ""
+
+
+def _preview(whole: str, text: str) -> tuple[str, str, str]:
+    at = whole.lower().find(text.lower()) if text else -1
+    if at < 0:
+        return _cut(whole[: 2 * PREVIEW]), "", ""
+    start = max(0, at - PREVIEW // 3)
+    return ("…" if start else "") + whole[start:at], whole[at : at + len(text)], _cut(whole[at + len(text) : at + 2 * PREVIEW])
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= PREVIEW else f"{text[:PREVIEW].rstrip()}…"

@@ -1,0 +1,198 @@
+"""One dataset: how far it is, what was not accepted, what it costs, its versions and their files; and a button that publishes."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import partial
+from typing import Any
+
+import polars as pl
+from fastapi import APIRouter, HTTPException, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
+
+from convoforge.dataset.find_plan import find_plan
+from convoforge.dataset.ledger_facts import read_run_costs
+from convoforge.dataset.reasons import of_dataset, read_reasons
+from convoforge.dataset.release import publish_again
+from convoforge.dataset.snapshot import Snapshot
+from convoforge.errors import ConvoforgeError
+from convoforge.ledger.budgets import read_dataset_spend
+from convoforge.ledger.tables import runs
+from convoforge.planning.spec import AXES
+from convoforge.publish import versions_in
+from convoforge.publish.versions import Version
+from convoforge.viewer.pages import page
+from convoforge.viewer.state import DATASET, Chosen, Opened, Viewer, Which, read_form
+
+MAX_VALUES = 60
+"""Maximum number of values of an axis in the heat map, the most frequent."""
+
+_REPORT_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+)
+"""A version's report brings its style along, and holds no script."""
+
+_BESIDE = ("README.md", "report.html", "croissant.json", "manifest.json", "groups.json")
+_TYPES = {".md": "text/plain; charset=utf-8", ".html": "text/html; charset=utf-8", ".json": "application/json"}
+_CHUNK = 2**20
+_KINDS = (
+    (re.compile(r"score \d+ is below (\d+)"), r"score below \1"),
+    (re.compile(r"(near-)?duplicate\b.*"), r"\1duplicates of accepted ones"),
+    (re.compile(r".*\bin review"), "a reviewer's decision"),
+    (re.compile(r"([\w.-]+): .*", re.DOTALL), r"\1"),
+)
+
+router = APIRouter(include_in_schema=False)
+actions = APIRouter(include_in_schema=False)
+_publishing = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Two axes: `cells` has a row for each value of `down`, of (accepted, wanted) by each value of `across`. `more`: values left out."""
+
+    across: str
+    down: str
+    columns: Sequence[str]
+    rows: Sequence[tuple[str, Sequence[tuple[int, int]]]]
+    more: int
+
+
+@router.get(DATASET)
+async def show_dataset(request: Request, which: Chosen, viewer: Opened) -> HTMLResponse:
+    """The page of a dataset."""
+    values = await viewer.run(_describe, which, dict(request.query_params))
+    return page(request, "dataset.html.jinja", section="datasets", which=which, **values)
+
+
+@router.get(DATASET + "/versions/{number:int}/{path:path}")
+async def show_file(which: Chosen, number: int, path: str, viewer: Opened) -> Response:
+    """A file of a version: the report as it is, others as text or to be saved."""
+    version = await viewer.run(_find_version, which, number)
+    if path not in _BESIDE and path not in {file.path for file in version.manifest.files}:
+        raise HTTPException(404, "this version has no such file")
+    suffix = path[path.rfind(".") :]
+    headers = {"content-security-policy": _REPORT_POLICY} if suffix == ".html" else {}
+    if suffix not in _TYPES:
+        headers["content-disposition"] = f'attachment; filename="{which.name}-v{number:04d}-{path.rpartition("/")[2]}"'
+    chunks = _read_chunks(viewer, which, version, path)
+    try:
+        first = await viewer.run(lambda _: next(chunks, b""))
+    except FileNotFoundError:
+        raise HTTPException(404, "this version has no such file") from None
+
+    async def stream() -> Any:
+        chunk = first
+        while chunk:
+            yield chunk
+            chunk = await viewer.run(lambda _: next(chunks, b""))
+
+    return StreamingResponse(stream(), media_type=_TYPES.get(suffix, "application/octet-stream"), headers=headers)
+
+
+@actions.post(DATASET + "/publish")
+async def publish(request: Request, which: Chosen, viewer: Opened) -> Response:
+    """Publish what is accepted today, as the command does; then show the dataset with what came of it."""
+    await read_form(request)
+    await viewer.run(_publish, which)
+    return RedirectResponse(f"{which.address}?published#versions", 303)
+
+
+def _describe(viewer: Viewer, which: Which, query: dict[str, str]) -> dict[str, Any]:
+    snapshot = which.snapshot(viewer, wait_seconds=None)
+    read = viewer.ledger.read
+    spent = next((paid for *key, paid in read(read_dataset_spend) if key == [which.name, which.provider]), Decimal(0))
+    accepted = int((snapshot.frame["status"] == "accepted").sum())
+    versions = [] if snapshot.plan is None else versions_in(which.layout(viewer.settings)).good()
+    current = None if snapshot.plan is None else versions_in(which.layout(viewer.settings)).current()
+    scores = Counter(dict(snapshot.frame["score"].drop_nulls().value_counts().iter_rows()))
+    return {
+        "snapshot": snapshot,
+        "accepted": accepted,
+        "spent": spent,
+        "per_accepted": spent / accepted if accepted else None,
+        "grid": _lay_out(snapshot, query),
+        "axes": [axis for axis in AXES if snapshot.plan and len(getattr(snapshot.plan.spec.axes, axis)) > 1],
+        "funnel": _count_held_back(snapshot),
+        "scores": [(score, scores[score]) for score in range(1, 11)],
+        "statuses": Counter(snapshot.frame["status"].cast(pl.String).to_list()),
+        "versions": versions[::-1],
+        "current": current,
+        "runs": read(read_run_costs, runs.c.dataset_id == snapshot.dataset_id)[::-1],
+        "reasons": read(read_reasons, of_dataset(snapshot.dataset_id))[:12],
+        "published": viewer.notes.get(which) if "published" in query else None,
+    }
+
+
+def _lay_out(snapshot: Snapshot, query: dict[str, str]) -> Grid | None:
+    """The heat map of two axes: those asked for, else the two with the most values."""
+    if snapshot.plan is None:
+        return None
+    axes = snapshot.plan.spec.axes
+    some = sorted((axis for axis in AXES if len(getattr(axes, axis)) > 1), key=lambda axis: -len(getattr(axes, axis)))
+    down = query.get("down") if query.get("down") in some else next(iter(some), None)
+    others = [axis for axis in some if axis != down]
+    across = query.get("across") if query.get("across") in others else next(iter(others), None)
+    if down is None or across is None:
+        return None
+    counts = snapshot.count_pairs((down, across))
+    totals = [Counter[str](), Counter[str]()]
+    for pair, (_, wanted) in counts.items():
+        for at in (0, 1):
+            totals[at][pair[at]] += wanted
+    rows, columns = ([value for value, _ in sorted(one.items(), key=lambda item: (-item[1], item[0]))] for one in totals)
+    shown = [(row, [counts.get((row, column), (0, 0)) for column in columns[:MAX_VALUES]]) for row in rows[:MAX_VALUES]]
+    more = max(0, len(rows) - MAX_VALUES) + max(0, len(columns) - MAX_VALUES)
+    return Grid(across, down, columns[:MAX_VALUES], shown, more)
+
+
+def _count_held_back(snapshot: Snapshot) -> list[tuple[str, int, int]]:
+    """What held answers back: (reason, how many, how many were left after it), filters by how much they hold back, the score later."""
+    held = snapshot.frame.filter(pl.col("status").cast(pl.String).is_in(["needs_revision", "dropped"]))
+    counts: Counter[str] = Counter()
+    for reason, number in held["reason"].value_counts().iter_rows():
+        counts[next((found.expand(words) for pattern, words in _KINDS if (found := pattern.match(reason))), "other reasons")] += (
+            number
+        )
+    left, steps = snapshot.frame.height, []
+    later = ("score below", "duplicates", "near-duplicates", "a reviewer")
+    for name, count in sorted(counts.items(), key=lambda item: (item[0].startswith(later), -item[1])):
+        left -= count
+        steps.append((name, count, left))
+    return steps
+
+
+def _find_version(viewer: Viewer, which: Which, number: int) -> Version:
+    for version in versions_in(which.layout(viewer.settings)).good():
+        if version.manifest.version == number:
+            return version
+    raise HTTPException(404, "there is no such version")
+
+
+def _read_chunks(viewer: Viewer, which: Which, version: Version, path: str) -> Iterator[bytes]:
+    with versions_in(which.layout(viewer.settings)).open(version, path) as file:
+        yield from iter(partial(file.read, _CHUNK), b"")
+
+
+def _publish(viewer: Viewer, which: Which) -> None:
+    if not _publishing.acquire(blocking=False):
+        raise HTTPException(409, "a version is being published already: wait until it is there")
+    try:
+        plan, dataset_id = find_plan(viewer.ledger, viewer.settings, which.name, simulated=which.provider == "simulator")
+        published, _ = publish_again(viewer.ledger, plan, dataset_id, viewer.settings.data_dir)
+    except ConvoforgeError as error:
+        raise HTTPException(409, str(error)) from None
+    finally:
+        _publishing.release()
+    if published.version is None:
+        text = "Nothing is accepted, so there is nothing to publish."
+    elif published.unchanged:
+        text = f"Version {published.version} holds the same rows already: no new one was made."
+    else:
+        text = f"Version {published.version} is published, with {published.rows:,} rows."
+    viewer.notes[which] = " ".join((text, *published.notes, published.behind or "")).strip()
