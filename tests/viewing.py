@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,9 +12,11 @@ from typing import Any
 import httpx
 from fastapi import FastAPI
 from recorded import Dataset
+from sqlalchemy import Connection, bindparam, update
 
 from convoforge.api.app import make_app
 from convoforge.ledger import Ledger
+from convoforge.ledger.tables import answers
 from convoforge.planning.spec import DatasetSpec
 from convoforge.settings import Settings
 from convoforge.viewer.state import open_viewer
@@ -27,6 +30,40 @@ SPEC = DatasetSpec.model_validate(
         "per_cell": 2,
     }
 )
+
+
+TURNS = [
+    ["user", "How do I wash 100% wool_?"],
+    ["assistant", "By hand, <script>document.title='run'</script> and & cold."],
+]
+"""What the first conversation says; it looks like a page's own script."""
+
+
+def write_talk(ledger: Ledger) -> None:
+    """Give the recorded conversations texts; and of three of them another score, and verdicts of filters."""
+    rows = [
+        {"b_id": number, "turns": json.dumps([["user", f"Question {number}"], ["assistant", f"Answer {number}"]])}
+        for number in range(2, 17)
+    ]
+    mark = [
+        ["turns", 1, 1, 3, None, "2 turns; 8 to 16 are best"],
+        ["pii", 1, None, None, "mark", "turn 1 (user): a phone number"],
+    ]
+    drop = [["control_tokens", 1, None, None, "drop", "turn 2 (assistant): '<|im_end|>' is a control token"]]
+    changes = (
+        (1, {"turns": json.dumps(TURNS), "results": json.dumps(mark)}),
+        (15, {"score": 3}),
+        (16, {"rejection": "drop", "results": json.dumps(drop)}),
+    )
+
+    def write(connection: Connection) -> None:
+        connection.execute(
+            update(answers).where(answers.c.request_id == bindparam("b_id")).values(turns=bindparam("turns")), rows
+        )
+        for number, values in changes:
+            connection.execute(update(answers).where(answers.c.request_id == number).values(values))
+
+    ledger.write(write)
 
 
 class Pages:
@@ -45,6 +82,7 @@ class Pages:
         settings = Settings(data_dir=data)
         with Ledger(settings.database_url) as ledger:
             Dataset(ledger, "simulator").build(SPEC)
+            write_talk(ledger)
         app = make_app(settings)
         with asyncio.Runner() as runner:
             opened = open_viewer(settings)

@@ -23,6 +23,7 @@ from convoforge.dataset.near_duplicates import read_neighbors
 from convoforge.dataset.status import assess_draws
 from convoforge.errors import ConfigError
 from convoforge.ledger import Ledger
+from convoforge.ledger.answers import read_answers
 from convoforge.ledger.requests import read_draws, split_chunks
 from convoforge.ledger.runs import find_dataset
 from convoforge.ledger.tables import (
@@ -191,6 +192,8 @@ def _find(
             raise ConfigError("no single request yet: `convoforge generate` makes one")
         return None, int(row.id), ledger.read(read_mark, int(row.id))
     plan, dataset_id = find_plan(ledger, settings, name, simulated=provider == "simulator")
+    if plan.provider != provider:
+        raise ConfigError(f"dataset '{name}' is only simulated: build it without --simulate first")
     return plan, dataset_id, ledger.read(read_mark, dataset_id)
 
 
@@ -252,23 +255,29 @@ def _read_flags(connection: Connection, dataset_id: int, ids: list[int]) -> Iter
 
 
 def _read_texts(connection: Connection, dataset_id: int, frame: pl.DataFrame, before: Snapshot | None) -> pl.Series:
-    same, ids = ("request_id", "attempt"), frame["request_id"]
-    known = pl.DataFrame(schema={"request_id": pl.Int64, "text": pl.String})
+    """The texts as they would be published, in lower case, in the order of the frame. What is edited is read each time: it is little."""
+    same, is_edited = ("request_id", "attempt"), pl.col("reviewed").cast(pl.String) == "edit"
+    parts = [pl.DataFrame(schema={"request_id": pl.Int64, "text": pl.String})]
     if before is not None and before.texts is not None:
-        held = before.frame.select(*same).with_columns(text=before.texts)
-        known = frame.select(same).join(held, on=same).select("request_id", "text")
-    missing = ids.filter(~ids.is_in(known["request_id"].implode())).to_list()
-    parts = [known]
+        held = before.frame.with_columns(text=before.texts).filter(~is_edited).select(*same, "text")
+        parts = [frame.filter(~is_edited).select(same).join(held, on=same).select("request_id", "text")]
+    edited = frame.filter(is_edited)["request_id"].to_list()
+    known = {*parts[0]["request_id"], *edited}
+    missing = [one for one in frame["request_id"] if one not in known]
     for start in range(0, len(missing), _AT_ONCE):  # so that the rows of few are in memory twice
-        chunk = missing[start : start + _AT_ONCE]
-        rows = _read_parts(connection, dataset_id, chunk, answers.c.turns, answers.c.raw_text)
-        texts = [(one, _join_turns(turns) if turns else raw or "") for one, turns, raw in rows]
-        parts.append(pl.DataFrame(texts, parts[0].schema, orient="row"))
+        rows = _read_parts(connection, dataset_id, missing[start : start + _AT_ONCE], answers.c.turns, answers.c.raw_text)
+        parts.append(_frame_texts((one, turns, raw) for one, turns, raw in rows))
+    parts.append(_frame_texts((row.id, row.edited or row.turns, row.raw_text) for row in read_answers(connection, edited)))
     return (
         frame.select("request_id")
         .join(pl.concat(parts), on="request_id", how="left", maintain_order="left")["text"]
         .fill_null("")
     )
+
+
+def _frame_texts(rows: Iterable[tuple[int, str | None, str | None]]) -> pl.DataFrame:
+    texts = [(one, _join_turns(turns) if turns else (raw or "").lower()) for one, turns, raw in rows]
+    return pl.DataFrame(texts, {"request_id": pl.Int64, "text": pl.String}, orient="row")
 
 
 def _join_turns(turns: str) -> str:

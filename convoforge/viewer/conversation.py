@@ -90,7 +90,7 @@ def _describe(viewer: Viewer, which: Which, conversation_id: str, query: dict[st
         "original": original,
         "shown": shown,
         "edits": original is not None and "edit" in query,
-        "status": held["status"] if held else "unscored",
+        "counts_as": held["status"] if held else "unscored",
         "statuses": STATUSES,
         "reason": held["reason"] if held else "",
         "points": [one for one in quality.results if one.points is not None] if quality else [],

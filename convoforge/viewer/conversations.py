@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from convoforge.dataset.browse import ORDERS, Found, Search, find
 from convoforge.dataset.snapshot import STATUSES, Snapshot
-from convoforge.ledger.answers import read_conversation
-from convoforge.ledger.tables import IS_HELD, answers, requests
+from convoforge.ledger.answers import read_answers, read_conversation
 from convoforge.planning.spec import AXES
 from convoforge.viewer.pages import page
 from convoforge.viewer.state import DATASET, Chosen, Opened, Viewer, Which
@@ -59,8 +58,7 @@ def _list_choices(snapshot: Snapshot) -> dict[str, Sequence[str]]:
 
 def _read_previews(connection: Connection, ids: Sequence[int], text: str) -> Mapping[int, tuple[str, str, str]]:
     """Request → how its conversation begins; or what stands before, at and after the first place of `text`."""
-    query = select(requests.c.id, answers.c.turns, answers.c.raw_text).join(answers, IS_HELD).where(requests.c.id.in_(ids))
-    return {one: _preview(_plain(turns, raw), text) for one, turns, raw in connection.execute(query)}
+    return {row.id: _preview(_plain(row.edited or row.turns, row.raw_text), text) for row in read_answers(connection, ids)}
 
 
 def _plain(turns: str | None, raw: str | None) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
-from viewing import Pages
+from viewing import TURNS, Pages
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +37,93 @@ def test_an_error_is_a_page_for_a_browser_and_json_for_a_program(pages: Pages) -
     assert pages.get("/api/nowhere").json()["error"]["type"] == "NotFound"
 
 
+def test_a_dataset_shows_what_it_has_and_lacks(pages: Pages) -> None:
+    text = pages.get("/simulated/sheep").text
+    assert "14" in text and "of 16 planned" in text and "do not train on them" in text
+    assert text.count('aria-label="3 of 4: ') == 2 and text.count('aria-label="4 of 4: ') == 2  # the heat map, as a table
+    assert "control tokens" in text and "score below 6" in text
+    assert "What is short" in text and "Nothing is published yet." in text
+    assert 'href="/simulated/sheep/conversations?flag=pii"' in text
+    assert pages.get("/simulated/sheep?down=emotion&across=topic").text.count('scope="row">calm') == 1
+    assert pages.get("/simulated/sheep?down=%00&across=<b>").status_code == 200
+
+
+def test_conversations_are_found_and_lead_to_each_other(pages: Pages) -> None:
+    listed = pages.get("/simulated/sheep/conversations?text=WOOL_&order=oldest").text
+    assert "<b>1</b> of 16" in listed and "<mark>wool_</mark>" in listed
+    assert "/simulated/sheep/conversations/c1?text=WOOL_&amp;order=oldest" in listed
+    one = pages.get("/simulated/sheep/conversations/c2?order=oldest").text
+    assert "2 of 16" in one and "/conversations/c1?order=oldest" in one and "/conversations/c3?order=oldest" in one
+    assert "Question 2" in one and "The prompt " in one and "$0.01" in one
+    assert "Nothing matches." in pages.get("/simulated/sheep/conversations?text=zebra").text
+
+
+def test_what_others_wrote_is_shown_and_not_run(pages: Pages) -> None:
+    text = pages.get("/simulated/sheep/conversations/c1").text
+    assert "&lt;script&gt;document.title=" in text and "<script>document" not in text
+    found = pages.get(
+        "/simulated/sheep/conversations", params={"text": '"><script>x', "persona": "'><i>", "run": "</label>"}
+    ).text
+    assert "<script>x" not in found and "<i>" not in found and "&#34;&gt;&lt;script&gt;x" in found
+
+
+def test_a_review_by_plain_forms_goes_on_to_the_next_and_can_be_undone(pages: Pages) -> None:
+    assert (
+        pages.get("/simulated/sheep/review").headers["location"] == "/simulated/sheep/conversations/c15?queue=1"
+    )  # the borderline
+    address = "/simulated/sheep/conversations/c5/review?order=oldest"
+    sent = pages.post(address, data={"decision": "reject", "note": "off <topic>"})
+    assert sent.status_code == 303 and sent.headers["location"] == "/simulated/sheep/conversations/c6?order=oldest&done=c5"
+    assert "Rejected" in pages.get(sent.headers["location"]).text
+    assert "off &lt;topic&gt;" in pages.get("/simulated/sheep/conversations/c5").text
+    undone = pages.post(address, data={"decision": "undo"})
+    assert undone.headers["location"] == "/simulated/sheep/conversations/c5?order=oldest"
+    assert pages.post(address, data={"decision": "praise"}).status_code == 400
+    assert pages.post("/simulated/sheep/conversations/zz/review", data={"decision": "accept"}).status_code == 404
+    assert pages.post(address, data={"decision": "accept"}, headers={"sec-fetch-site": "cross-site"}).status_code == 403
+
+
+def test_an_edit_keeps_what_a_browser_changes_by_itself(pages: Pages) -> None:
+    form = pages.get("/simulated/sheep/conversations/c1?edit=1").text
+    assert "<textarea" in form and "&lt;script&gt;" in form
+    address = "/simulated/sheep/conversations/c1/review"
+    unchanged = {"decision": "edit", **{f"turn-{at}": content.replace("\n", "\r\n") for at, (_, content) in enumerate(TURNS)}}
+    pages.post(address, data=unchanged)
+    assert "<b>Accepted</b> by local" in pages.get("/simulated/sheep/conversations/c1").text
+    pages.post(address, data={**unchanged, "turn-1": "By hand,\r\nand cold."})
+    page = pages.get("/simulated/sheep/conversations/c1").text
+    assert "By hand,\nand cold." in page and "As the model wrote it" in page and "<b>Edited</b> by local" in page
+    empty = pages.post(address, data={**unchanged, "turn-0": " "})
+    assert empty.status_code == 400 and "make no conversation: turn 1 (user) is empty." in empty.text
+
+
+def test_costs_and_health_say_what_the_commands_say(pages: Pages) -> None:
+    text = pages.get("/costs?by=model").text
+    assert "claude-sonnet-5-5" in text and "$0.16" in text and "None of this was paid" in text
+    assert pages.get("/costs?from=yesterday").status_code == 400
+    assert pages.get("/costs?by=moon").status_code == 200
+    while "still looking" in (text := pages.get("/health").text):
+        time.sleep(0.05)
+    assert "ledger" in text and "versions" in text and "to mend" in text
+
+
+def test_unknown_datasets_conversations_and_files_are_404(pages: Pages) -> None:
+    for address in (
+        "/datasets/sheep",
+        "/simulated/none/conversations",
+        "/simulated/sheep/conversations/c99",
+        "/simulated/sheep/versions/1/x",
+    ):
+        assert pages.get(address).status_code == 404, address
+
+
 def test_no_page_holds_a_script_or_a_style_of_its_own(pages: Pages) -> None:
-    for address in ("/", "/nowhere"):
+    for address in (
+        "/",
+        "/nowhere",
+        "/costs",
+        *(f"/simulated/sheep{rest}" for rest in ("", "/conversations", "/conversations/c1")),
+    ):
         text = pages.get(address).text
         assert "<style" not in text and "style=" not in text and " onclick" not in text
         assert text.count("<script") == text.count("<script src=")
