@@ -41,6 +41,7 @@ COMMANDS = {
     "status": "Show the latest runs, or one run with its cells and rate.",
     "errors": "Show what was refused, failed or not accepted, how often, and what to do; of a run or a dataset.",
     "show": "Print accepted conversations of a dataset, to be read.",
+    "review": "Read conversations and decide on them: accept, reject, send back, edit.",
     "costs": "Show what was spent, on what, and what came of it.",
     "judge": "Let a judge read what a dataset holds, and compare it with reviews.",
     "publish": "Publish a new version from what the ledger holds; generate nothing.",

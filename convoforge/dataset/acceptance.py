@@ -261,6 +261,11 @@ def judge_quality(quality: Quality, min_score: int) -> tuple[Status, str]:
     return _rule(quality.score, verdict, reason, min_score)
 
 
+def judge_alone(row: Draw, min_score: int) -> tuple[Status, str]:
+    """What a scored draw counts as by score and filters, whatever reviews and the other draws say; and why."""
+    return _rule(row.score or 0, row.rejection, row.reason or "", min_score)
+
+
 def _rule(score: int, rejection: str | None, reason: str, min_score: int) -> tuple[Status, str]:
     if rejection not in (None, UNJUDGED):
         return (Status.DROPPED if rejection == "drop" else Status.NEEDS_REVISION), reason

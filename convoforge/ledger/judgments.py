@@ -9,10 +9,11 @@ from datetime import datetime
 from sqlalchemy import Connection, bindparam, case, func, select, update
 
 from convoforge.ledger.answers import read_conversation
+from convoforge.ledger.attempts import read_quality
 from convoforge.ledger.requests import Claimed, claim, requeue, split_chunks
 from convoforge.ledger.reviews import is_deciding
 from convoforge.ledger.tables import IS_HELD, answers, generation_logs, requests, reviews
-from convoforge.models import Conversation
+from convoforge.models import Conversation, Quality
 from convoforge.scoring.judge import JudgeAnswer
 
 
@@ -60,6 +61,13 @@ def read_reviewed(connection: Connection, dataset_id: int) -> list[Reviewed]:
         Reviewed(row.id, row.decision == "accept", row.judge_key, read_conversation(row.turns, row.system))
         for row in connection.execute(query)
     ]
+
+
+def read_judged(connection: Connection, dataset_id: int) -> dict[int, Quality]:
+    """The requests of a dataset whose conversation a judge was to read, with what is said of it."""
+    query = select(requests.c.id, answers.c.score, answers.c.results).join(answers, IS_HELD)
+    rows = connection.execute(query.where(requests.c.dataset_id == dataset_id, answers.c.judge_key.is_not(None)))
+    return {request: quality for request, score, results in rows if (quality := read_quality(score, results))}
 
 
 def read_judge_costs(connection: Connection, run_id: str) -> tuple[int, int]:

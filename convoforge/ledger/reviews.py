@@ -3,7 +3,7 @@ is a row, too. The last row that no undo takes back decides, whoever wrote it.""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -15,6 +15,8 @@ from convoforge.ledger.tables import IS_HELD, answers, requests, reviews
 
 Decision = Literal["accept", "reject", "revise", "edit"]
 """What a reviewer decides: publish it; drop it; send it back, which asks for another draw too; publish it with other turns."""
+
+_CHUNK = 500
 
 _UNDONE = select(reviews.c.undoes).where(reviews.c.undoes.is_not(None))
 _STANDS = and_(reviews.c.decision != "undo", reviews.c.id.not_in(_UNDONE))
@@ -104,6 +106,16 @@ def read_dataset_rows(connection: Connection, dataset_id: int) -> list[ReviewRow
     same = and_(requests.c.id == reviews.c.request_id, requests.c.answer == reviews.c.attempt)
     return _make_rows(
         connection.execute(select(reviews).join(requests, same).where(requests.c.dataset_id == dataset_id).order_by(reviews.c.id))
+    )
+
+
+def read_rows_of(connection: Connection, ids: Sequence[int]) -> list[ReviewRow]:
+    """The reviews of the answers of some requests, the oldest first."""
+    query = select(reviews).order_by(reviews.c.id)
+    return _make_rows(
+        row
+        for start in range(0, len(ids), _CHUNK)
+        for row in connection.execute(query.where(reviews.c.request_id.in_(ids[start : start + _CHUNK])))
     )
 
 

@@ -47,14 +47,14 @@ class Review:
 
 @dataclass(frozen=True, slots=True)
 class NewReview:
-    """A decision to be written. `turns` are an edit's: objects with role and content."""
+    """A decision to be written. `turns` are an edit's: objects with role and content. `at` is None where the time is not known."""
 
     conversation_id: str
     decision: str
     reviewer: str
-    at: datetime
     note: str = ""
     turns: Sequence[Turn | Mapping[str, Any]] | None = None
+    at: datetime | None = None
 
 
 def decide(
@@ -71,7 +71,7 @@ def decide(
 
     Raises `UnknownConversation`, and `ConfigError` for turns that make no conversation and other values that cannot be.
     """
-    return ledger.write(write_review, NewReview(conversation_id, decision, reviewer, now, note, turns))
+    return ledger.write(_write_new, NewReview(conversation_id, decision, reviewer, note, turns), now)
 
 
 def undo(ledger: Ledger, conversation_id: str, reviewer: str, *, now: datetime) -> Review:
@@ -116,23 +116,49 @@ def read_current(ledger: Ledger, conversation_id: str) -> tuple[Conversation, Co
     return original, read_conversation(last.turns, answer.system) if last and last.turns else original
 
 
-def write_review(connection: Connection, new: NewReview) -> Review:
-    """As `decide`, within a transaction."""
+def import_review(connection: Connection, new: NewReview, dataset_id: int, now: datetime) -> Review | None:
+    """Write a decision that comes from a file, within a transaction; None where it is there already: with the same time, or, where the file
+    has none, as what this reviewer has decided last. Raises as `decide` does, also for a conversation of another dataset."""
+    checked = _check(connection, new)
+    answer = checked.answer
+    if answer.dataset_id != dataset_id:
+        raise UnknownConversation(f"conversation {new.conversation_id} is of another dataset")
+    rows = [one for one in read_rows(connection, answer.request_id, answer.attempt) if one.reviewer == checked.reviewer]
+    decided = [one for one in rows if one.decision != "undo"]
+    alike = decided[-1:] if new.at is None else [one for one in decided if one.at == new.at]
+    if any((one.decision, one.note, one.turns) == (checked.decision, checked.note, checked.turns) for one in alike):
+        return None
+    return _write(connection, checked, new.at or now)
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    answer: HeldAnswer
+    decision: str
+    reviewer: str
+    note: str
+    edited: Conversation | None
+
+    @property
+    def turns(self) -> str | None:
+        return write_conversation(self.edited) if self.edited else None
+
+
+def _check(connection: Connection, new: NewReview) -> _Checked:
     answer = _find(connection, new.conversation_id)
-    reviewer, note = _check_reviewer(new.reviewer), _check_note(new.note)
-    decision, turns = _check_decision(new, answer)
+    decision, edited = _check_decision(new, answer)
+    return _Checked(answer, decision, _check_reviewer(new.reviewer), _check_note(new.note), edited)
+
+
+def _write_new(connection: Connection, new: NewReview, now: datetime) -> Review:
+    return _write(connection, _check(connection, new), new.at or now)
+
+
+def _write(connection: Connection, new: _Checked, at: datetime) -> Review:
+    answer = new.answer
     before = _find_last(read_rows(connection, answer.request_id, answer.attempt))
-    edited = Conversation(turns) if turns else None
-    row = add_review(
-        connection,
-        answer,
-        decision,
-        reviewer,
-        new.at,
-        note=note,
-        turns=write_conversation(edited) if edited else None,
-        content_hash=content_hash(edited) if edited else None,
-    )
+    digest = content_hash(new.edited) if new.edited else None
+    row = add_review(connection, answer, new.decision, new.reviewer, at, note=new.note, turns=new.turns, content_hash=digest)
     return _return(connection, answer, row, before)
 
 
@@ -171,7 +197,7 @@ def _find_last(rows: Sequence[ReviewRow]) -> ReviewRow | None:
     return next((row for row in reversed(rows) if row.stands), None)
 
 
-def _check_decision(new: NewReview, answer: HeldAnswer) -> tuple[str, tuple[Turn, ...] | None]:
+def _check_decision(new: NewReview, answer: HeldAnswer) -> tuple[str, Conversation | None]:
     if new.decision not in DECISIONS:
         raise ConfigError(f"{shown(new.decision)} is no decision: give {', '.join(DECISIONS[:-1])} or {DECISIONS[-1]}")
     if new.decision != "edit":
@@ -189,7 +215,7 @@ def _check_decision(new: NewReview, answer: HeldAnswer) -> tuple[str, tuple[Turn
         raise ConfigError("the edited turns hold a system turn: leave it out, the template's stays")
     assert answer.turns
     same = edited.turns == read_conversation(answer.turns, None).turns
-    return ("accept", None) if same else ("edit", edited.turns)
+    return ("accept", None) if same else ("edit", edited)
 
 
 def _check_reviewer(name: str) -> str:

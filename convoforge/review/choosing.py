@@ -1,0 +1,163 @@
+"""Which conversations of a dataset a reviewer is asked to look at, and in which order. Pays nothing, changes nothing."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Literal, get_args
+
+from convoforge.dataset.acceptance import judge_alone
+from convoforge.dataset.status import read_status
+from convoforge.errors import ConfigError, nearest, shown
+from convoforge.ledger import Ledger
+from convoforge.ledger.judgments import read_judged
+from convoforge.ledger.reviews import ReviewRow, read_dataset_rows
+from convoforge.models import AnswerKind, Quality, Status
+from convoforge.planning.draws import Draw
+from convoforge.planning.plan import Cell, Plan
+from convoforge.planning.spec import AXES
+
+SampleKind = Literal["all", "borderline", "disagreements", "rejected", "random"]
+MAX_RANDOM = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A rule by which conversations are chosen; `number` of each axis value is random's."""
+
+    kind: SampleKind
+    number: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> Sample:
+        """A sample from its name: all, borderline, disagreements, rejected, random:N. Raises `ConfigError`."""
+        name, _, number = text.partition(":")
+        if name == "random" and number.isascii() and number.isdigit() and 1 <= int(number) <= MAX_RANDOM:
+            return cls("random", int(number))
+        if name == "random":
+            raise ConfigError(
+                f"{shown(text)} is no sample: random:N takes N conversations of each axis value, 1 to {MAX_RANDOM:,}"
+            )
+        for kind in get_args(SampleKind):
+            if text == kind:
+                return cls(kind)
+        known = (*get_args(SampleKind)[:-1], "random:N")
+        raise ConfigError(f"{shown(text)} is no sample{nearest(text, known)}")
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.number}" if self.number else self.kind
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A conversation to be reviewed, its cell, and what it counts as by the rules alone, without any review."""
+
+    draw: Draw
+    cell: Cell
+    status: Status
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """What a reviewer is to look at, in order, and what this reviewer has decided already of the same sample."""
+
+    todo: tuple[Candidate, ...]
+    done: tuple[Candidate, ...]
+
+    def __len__(self) -> int:
+        return len(self.todo) + len(self.done)
+
+    def cut(self, limit: int | None) -> Queue:
+        """The first of what is to do."""
+        return Queue(self.todo[:limit], self.done)
+
+
+def choose(ledger: Ledger, plan: Plan, dataset_id: int, sample: Sample, *, reviewer: str, again: bool = False) -> Queue:
+    """The conversations of a sample that nobody has reviewed; with `again` also those that only others have: a second opinion.
+
+    all: what needs revision first, then what is near the threshold, then the rest · borderline: scores just below the threshold and just
+    at it · disagreements: where the judge and the rules say opposite things · rejected: what is not accepted · random: so many of each
+    value of each axis, by the spec's seed. A decision leaves the sample as it is, so that a review goes on where it has stopped.
+    """
+    candidates = _list_candidates(ledger, plan, dataset_id)
+    judged = ledger.read(read_judged, dataset_id) if sample.kind == "disagreements" else {}
+    chosen = sorted(_choose(candidates, sample, plan, judged), key=lambda one: _rank(one, plan, sample))
+    by = _find_reviewers(ledger.read(read_dataset_rows, dataset_id))
+    own = [one for one in chosen if reviewer in by[one.draw.request_id]]
+    others = [one for one in chosen if again or not by[one.draw.request_id]]
+    return Queue(tuple(one for one in others if reviewer not in by[one.draw.request_id]), tuple(own))
+
+
+def _list_candidates(ledger: Ledger, plan: Plan, dataset_id: int) -> list[Candidate]:
+    """The conversations that count today: accepted or not, and not in reserve."""
+    status, cells = read_status(ledger, plan, dataset_id), {cell.key: cell for cell in plan.cells}
+    found = [(draw, Status.ACCEPTED, "") for draw in status.accepted]
+    found += [(one.draw, one.status, one.reason) for one in status.rejected if one.draw.kind == AnswerKind.OK]
+    return [
+        Candidate(draw, cells[draw.cell], *(judge_alone(draw, plan.spec.quality.min_score) if draw.decision else (what, why)))
+        for draw, what, why in found
+    ]
+
+
+def _choose(candidates: Sequence[Candidate], sample: Sample, plan: Plan, judged: Mapping[int, Quality]) -> Iterable[Candidate]:
+    match sample.kind:
+        case "borderline":
+            return [one for one in candidates if one.status is not Status.DROPPED and _distance(one, plan) < 1]
+        case "rejected":
+            return [one for one in candidates if one.status is not Status.ACCEPTED]
+        case "disagreements":
+            return [
+                one
+                for one in candidates
+                if (quality := judged.get(one.draw.request_id)) and _disagree(quality, plan.spec.quality.min_score)
+            ]
+        case "random":
+            return _draw_lots(candidates, sample.number, plan.spec.seed)
+    return candidates
+
+
+def _draw_lots(candidates: Sequence[Candidate], number: int, seed: int) -> Iterable[Candidate]:
+    taken: dict[tuple[str, str], int] = defaultdict(int)
+    chosen: dict[int, Candidate] = {}
+    for one in sorted(candidates, key=lambda one: _lot(one, seed)):
+        for value in ((axis, getattr(one.cell, axis)) for axis in AXES):
+            if taken[value] < number:
+                taken[value] += 1
+                chosen[one.draw.request_id] = one
+    return chosen.values()
+
+
+def _lot(one: Candidate, seed: int) -> str:
+    return sha256(f"{seed} {one.draw.conversation_id}".encode()).hexdigest()
+
+
+def _disagree(quality: Quality, min_score: int) -> bool:
+    """Whether the judge would keep what the rules do not, or the other way round."""
+    by_judge = [one.verdict for one in quality.results if one.name.startswith("judge.")]
+    by_rules = [one.verdict for one in quality.results if not one.name.startswith("judge")]
+    keeps = quality.score >= min_score and not {"drop", "revise"}.intersection(by_rules)
+    return bool(by_judge) and keeps != all(verdict == "keep" for verdict in by_judge)
+
+
+def _distance(one: Candidate, plan: Plan) -> float:
+    """How far a score is from the threshold: 0.5 for the lowest that is enough, and for the highest that is not."""
+    return abs((one.draw.score or 0) - plan.spec.quality.min_score + 0.5)
+
+
+def _rank(one: Candidate, plan: Plan, sample: Sample) -> tuple[object, ...]:
+    if sample.kind == "random":
+        return (_lot(one, plan.spec.seed),)
+    first = (Status.NEEDS_REVISION, Status.ACCEPTED, Status.DROPPED).index(one.status)
+    return first, _distance(one, plan), one.draw.draw, one.draw.cell
+
+
+def _find_reviewers(rows: Iterable[ReviewRow]) -> Mapping[int, set[str]]:
+    """Who has decided on each request's conversation, and has not taken it back."""
+    found: dict[int, set[str]] = defaultdict(set)
+    for row in rows:
+        if row.stands:
+            found[row.request_id].add(row.reviewer)
+    return found

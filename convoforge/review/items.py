@@ -1,0 +1,84 @@
+"""Conversations to be reviewed, with all that a reviewer sees of them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from convoforge.ledger import Ledger
+from convoforge.ledger.answers import read_answers, read_conversation, read_published
+from convoforge.ledger.attempts import read_quality
+from convoforge.ledger.reviews import ReviewRow, read_rows_of
+from convoforge.models import Conversation, Quality, Turn
+from convoforge.planning.plan import Plan
+from convoforge.review.choosing import Candidate
+from convoforge.review.deciding import Review, describe_reviews
+from convoforge.scoring import Rubric, ScoringContext
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewItem:
+    """A conversation, as the model wrote it and as it would be published; what scorers, filters and a judge say of the original; and its
+    reviews, the oldest first. `status` and `reason` are those of the rules alone."""
+
+    conversation_id: str
+    persona: str
+    emotion: str
+    topic: str
+    tier: str
+    template: str
+    status: str
+    reason: str
+    quality: Quality | None
+    original: Conversation
+    conversation: Conversation
+    reviews: tuple[Review, ...]
+
+    @property
+    def decision(self) -> str | None:
+        """The decision that counts."""
+        return next((one.decision for one in self.reviews if one.decides), None)
+
+    def find_decision(self, reviewer: str) -> str | None:
+        """What a reviewer has decided last, and not taken back."""
+        return next((one.decision for one in reversed(self.reviews) if one.stands and one.reviewer == reviewer), None)
+
+    def describe(self) -> dict[str, Any]:
+        """Plain values, without the texts."""
+        names = ("conversation_id", "persona", "emotion", "topic", "tier", "template", "status", "reason", "decision")
+        scorers = [asdict(one) for one in self.quality.results] if self.quality else []
+        return {name: getattr(self, name) for name in names} | {
+            "score": self.quality and self.quality.score,
+            "scorers": scorers,
+            "reviewers": sorted({one.reviewer for one in self.reviews if one.stands}),
+        }
+
+
+def score_edit(plan: Plan, item: ReviewItem, turns: tuple[Turn, ...]) -> Quality:
+    """What scorers and filters of a plan say of edited turns; no judge is asked. It informs, and decides nothing."""
+    context = ScoringContext.of(plan.spec.name, item, plan.spec.parameters)
+    return Rubric.of(plan.spec, plan.library).score(Conversation(turns, item.conversation.system), context).quality
+
+
+def read_items(ledger: Ledger, candidates: Sequence[Candidate]) -> list[ReviewItem]:
+    """The conversations of candidates, in their order."""
+    ids = [one.draw.request_id for one in candidates]
+    answers = {row.id: row for row in ledger.read(lambda connection: [*read_answers(connection, ids)])}
+    reviews: dict[tuple[int, int], list[ReviewRow]] = defaultdict(list)
+    for review in ledger.read(read_rows_of, ids):
+        reviews[review.request_id, review.attempt].append(review)
+    return [
+        ReviewItem(
+            **{name: getattr(row, name) for name in ("conversation_id", "persona", "emotion", "topic", "tier", "template")},
+            status=str(one.status),
+            reason=one.reason,
+            quality=read_quality(row.score, row.results),
+            original=read_conversation(row.turns, row.system),
+            conversation=read_published(row),
+            reviews=tuple(describe_reviews(reviews[row.id, row.attempt])),
+        )
+        for one in candidates
+        if (row := answers.get(one.draw.request_id)) is not None and row.turns
+    ]
