@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 
 from fastapi import FastAPI, HTTPException, Request
@@ -51,24 +51,28 @@ def make_app(
     """Make the application. `spec` has model, limits, retries and budget; without it the seed's defaults apply (see
     `open_generator`). `allowed_hosts` are further names that callers use for this server.
 
-    The generator opens when the server starts, which raises what `open_generator` raises, and drains when the server stops.
+    The generator opens when the server starts, which raises what `open_generator` raises, and drains when the server stops. Without an API
+    key there is none: datasets can be looked at and reviewed, and whoever asks for more is told so.
     """
     settings = settings or Settings()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with (
-            open_generator(settings=settings, spec=spec, simulate=simulate, open_limiter=choose_limiter()) as app.state.generator,
-            open_viewer(settings) as app.state.viewer,
-        ):
-            app.state.ledger = app.state.generator.ledger
-            app.state.generator.watch(metrics.note_call)
-            app.state.keys = Keys(app.state.generator)
+        async with open_viewer(settings) as app.state.viewer, AsyncExitStack() as stack:
+            app.state.ledger, app.state.generator = app.state.viewer.ledger, None
+            if simulate or settings.accounts:
+                limiter = choose_limiter()
+                opening = open_generator(settings=settings, spec=spec, simulate=simulate, open_limiter=limiter)
+                app.state.generator = generator = await stack.enter_async_context(opening)
+                app.state.ledger = generator.ledger
+                generator.watch(metrics.note_call)
+                app.state.keys = keys = Keys(generator)
+                stack.push_async_callback(keys.finish)
+                stack.callback(generator.stop, "the server is stopping")
             try:
                 yield
             finally:
-                app.state.generator.stop("the server is stopping")
-                await app.state.keys.finish()
+                await stack.aclose()
                 await asyncio.to_thread(telemetry.flush)
 
     tokens, metrics = read_tokens(settings), prometheus.Metrics()

@@ -271,8 +271,9 @@ class AuditBody(Answer):
 
 
 class Health(Answer):
-    """The process serves requests. `trying`: the last requests failed for a common reason, which the next one tests again."""
+    """The process serves requests. `trying`: the last requests failed for a common reason, which the next one tests again. `viewing`:
+    without a key, it only shows and reviews datasets, with no model."""
 
-    status: Literal["ok", "trying"] = "ok"
-    model: str
+    status: Literal["ok", "trying", "viewing"] = "ok"
+    model: str | None = None
     reason: str | None = None

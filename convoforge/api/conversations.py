@@ -29,7 +29,7 @@ from convoforge.api.bounds import BoundedRoute
 from convoforge.api.errors import CLIENT_LEFT
 from convoforge.api.idempotency import Keys, Work
 from convoforge.api.rendering import all_failed, batch_data, failure, generated, refusal, success
-from convoforge.errors import ConfigError
+from convoforge.errors import ConfigError, LimiterClosed
 from convoforge.generation.requests import RequestGenerator
 from convoforge.models import ConversationRequest, Outcome
 
@@ -62,9 +62,16 @@ BATCH_FAILED = "Nothing in the batch succeeded; the status is that of the worst 
 EVERYWHERE = describe(400, 401, 403, 404, 405, 408, 421)
 
 
+NO_KEY = (
+    "no API key: this server shows and reviews datasets, and generates nothing; set ANTHROPIC_API_KEY, or serve with --simulate"
+)
+
+
 def opened(request: Request) -> RequestGenerator:
-    """The generator behind the routes."""
-    generator: RequestGenerator = request.app.state.generator
+    """The generator behind the routes. Raises `LimiterClosed` where the server has no key to generate with."""
+    generator: RequestGenerator | None = request.app.state.generator
+    if generator is None:
+        raise LimiterClosed(NO_KEY)
     return generator
 
 

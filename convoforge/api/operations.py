@@ -8,12 +8,14 @@ from decimal import Decimal
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
+from sqlalchemy import select
 
 from convoforge.api.bodies import BatchKept, Data, Failure, Health, Summary, TemplateBody
-from convoforge.api.conversations import EVERYWHERE, Either, Opened, Read, describe
+from convoforge.api.conversations import EVERYWHERE, NO_KEY, Either, Opened, Read, describe
 from convoforge.api.errors import explain, retry_after
 from convoforge.costs.period import GroupBy
 from convoforge.errors import LedgerError, LedgerFullError, LimiterClosed, RateLimitError
+from convoforge.generation.requests import RequestGenerator
 from convoforge.ledger.adhoc_requests import BatchSummary
 from convoforge.periods import read_period
 
@@ -93,9 +95,12 @@ def _kept(one: BatchSummary) -> BatchKept:
 
 
 @router.get("/healthz", responses=describe(503), response_model_exclude_none=True)
-async def health(request: Request, generator: Opened) -> Health:
+async def health(request: Request) -> Health:
     """Whether requests are served. If not: 503 with the reason, and in `Retry-After` when to ask again."""
+    generator: RequestGenerator | None = request.app.state.generator
     trusted = request.state.trusted
+    if generator is None:
+        return Health(status="viewing", reason=NO_KEY if trusted else None)
     try:
         reason = await generator.check()
     except (LimiterClosed, RateLimitError, LedgerFullError) as error:
@@ -108,11 +113,11 @@ async def health(request: Request, generator: Opened) -> Health:
 
 
 @router.get("/readyz", responses=describe(503), response_model_exclude_none=True)
-async def ready(request: Request, generator: Opened) -> Health:
+async def ready(request: Request) -> Health:
     """As `/healthz`, but also checks that the ledger can be read."""
     try:
         async with asyncio.timeout(LEDGER_SECONDS):
-            await generator.ping()
+            await request.app.state.ledger.aread(lambda connection: connection.execute(select(1)).all())
     except (TimeoutError, LedgerError):
         raise LimiterClosed("the ledger does not answer", retry_after=LEDGER_SECONDS) from None
-    return await health(request, generator)
+    return await health(request)

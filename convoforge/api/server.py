@@ -66,7 +66,8 @@ async def serve_app(
     signals = (signal.SIGINT, signal.SIGTERM)
 
     def stop() -> None:
-        app.state.generator.stop("the server is stopping")
+        if app.state.generator is not None:
+            app.state.generator.stop("the server is stopping")
         app.state.viewer.feed.stop()
         server.should_exit = True
         for number in signals:  # a second signal ends the process at once

@@ -1,4 +1,4 @@
-"""`convoforge serve`: the HTTP API in the foreground, until a signal; then it drains."""
+"""`convoforge serve`: the viewer and the HTTP API in the foreground, until a signal; then it drains."""
 
 from __future__ import annotations
 
@@ -40,7 +40,10 @@ def serve(
     max_connections: Annotated[int, Positive, Parameter(help="Maximum connections at once; more are answered with 503.")] = 2_000,
     day_budget: Annotated[Decimal | None, AboveZero, Parameter(help="Maximum spend in a UTC day, in US dollars.")] = None,
 ) -> int:
-    """Serve the API. Raises `ConfigError` where it cannot listen, and what `open_generator` raises."""
+    """Serve the viewer and the API; without an API key the viewer alone.
+
+    Raises `ConfigError` where it cannot listen, and what `open_generator` raises.
+    """
     from convoforge.api.access import is_loopback
     from convoforge.api.app import make_app
     from convoforge.api.server import listen, serve_app
@@ -71,7 +74,13 @@ def serve(
                 f"{host} can be reached by others: set CONVOFORGE_API_TOKEN or --token-file, so that only who has a token spends money"
             )
         app = make_app(settings, spec=spec, simulate=simulate, allowed_hosts=allowed_host)
-        who = f"{spec.model}, simulated" if simulate else spec.model
+        who = (
+            f"{spec.model}, simulated"
+            if simulate
+            else spec.model
+            if settings.accounts
+            else "no API key: to look and review, not to generate"
+        )
         serving = serve_app(
             app,
             listener,

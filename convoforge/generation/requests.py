@@ -17,8 +17,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from sqlalchemy import select
-
 from convoforge.background import background_task
 from convoforge.costs.summary import CostSummary, GroupBy, cost_summary
 from convoforge.dataset.acceptance import judge_quality
@@ -204,10 +202,6 @@ class RequestGenerator:
         counts = (successful, len(outcomes) - successful - skipped, skipped)
         await ledger.awrite(close_batch, batch, *counts, paid, datetime.now(UTC))
         return outcomes
-
-    async def ping(self) -> None:
-        """Check that the ledger can be read. Raises `LedgerError` if not."""
-        await self.ledger.aread(lambda connection: connection.execute(select(1)).all())
 
     def status(self) -> LimiterStatus:
         """Current use of the rate limit. `queue_length` includes requests that wait for anything else."""

@@ -125,7 +125,6 @@ def test_the_rate_and_the_queue_are_options(project: Any) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        ([], 2, "ANTHROPIC_API_KEY"),
         (["--simulate", "--port", "70000"], 2, "--port"),
         (["--simulate", "--host", "203.0.113.7"], 2, "cannot listen on 203.0.113.7"),
         (["--simulate", "--model", "claude-nothing"], 2, "claude-nothing"),
@@ -138,6 +137,19 @@ def test_what_cannot_be_served_is_said_in_one_line(project: Any, arguments: list
     assert (done.code, done.out) == (code, "")
     assert words in done.err
     assert len(done.err.strip().splitlines()) == 1
+
+
+def test_without_a_key_the_viewer_is_served_and_says_so(project: Any) -> None:
+    with started(project, "serve", "--port", "0") as (process, url):
+        health, ready = (httpx.get(f"{url}{path}", trust_env=False) for path in ("/healthz", "/readyz"))
+        refused = post(url)
+        page = httpx.get(url, headers={"accept": "text/html"}, trust_env=False)
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert health.json()["status"] == ready.json()["status"] == "viewing" and "ANTHROPIC_API_KEY" in health.json()["reason"]
+    assert refused.status_code == 503 and "no API key" in refused.json()["error"]["message"]
+    assert page.status_code == 200 and "Datasets" in page.text
 
 
 def test_an_address_that_others_reach_needs_a_token(project: Any) -> None:
