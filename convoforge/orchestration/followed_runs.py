@@ -10,7 +10,15 @@ from uuid import UUID
 
 from convoforge.errors import ConfigError, SteeringError
 from convoforge.ledger import Ledger
-from convoforge.orchestration.steering import Action, FlowRunState, find_prefect, read_flow_run, start_build, steer
+from convoforge.orchestration.steering import (
+    Action,
+    FlowRunState,
+    find_prefect,
+    list_scheduled,
+    read_flow_run,
+    start_build,
+    steer,
+)
 from convoforge.planning.options import BuildOptions, resolve_known_spec
 from convoforge.runs.known import read_known_runs
 from convoforge.runs.snapshot import RunSnapshot, read_snapshot
@@ -109,11 +117,15 @@ def read_followed(ledger: Ledger, run_id: str, before: FollowedRun | None = None
 
 
 def list_followed(ledger: Ledger, limit: int) -> list[FollowedRun]:
-    """The newest runs, without their cells and reasons; Prefect is not asked."""
+    """Builds that wait for a worker, then the newest runs, without their cells and reasons."""
     now = datetime.now(UTC)
-    return [
+    known = [
         FollowedRun(one.row.id, RunSnapshot(one, None, ()), None, now) for one in ledger.read(read_known_runs, now, limit=limit)
     ]
+    ids, waiting = {one.id for one in known}, []
+    with suppress(SteeringError):
+        waiting = [FollowedRun(UUID(one.id).hex, None, one, now) for one in list_scheduled(find_prefect())]
+    return [*(one for one in waiting if one.id not in ids), *known][:limit]
 
 
 def read_by(ledger: Ledger) -> Callable[[str, FollowedRun | None], FollowedRun]:

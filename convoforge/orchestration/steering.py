@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any, Literal, get_args
 from urllib.error import HTTPError
@@ -25,6 +25,9 @@ BUILD = "build-dataset/build"
 
 Action = Literal["pause", "resume", "cancel", "approve", "decline"]
 ACTIONS: tuple[Action, ...] = get_args(Action)
+
+SOON = timedelta(minutes=1)
+"""Time within which a run of a schedule counts as one that waits."""
 
 _TO_DO = "run `make up`, which starts a server and a worker, or set PREFECT_API_URL to a server of yours"
 
@@ -118,6 +121,10 @@ def read_flow_run(server: PrefectServer, run_id: str) -> FlowRunState | None:
         if error.code in (HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY):
             return None
         raise SteeringError(f"the Prefect server fails with status {error.code}") from error
+    return _read_flow_run(found)
+
+
+def _read_flow_run(found: Mapping[str, Any]) -> FlowRunState:
     state = found["state"] or {}
     return FlowRunState(
         id=found["id"],
@@ -130,6 +137,17 @@ def read_flow_run(server: PrefectServer, run_id: str) -> FlowRunState | None:
         pause_key=str((state.get("state_details") or {}).get("pause_key") or ""),
         deployed=found["deployment_id"] is not None,
     )
+
+
+def list_scheduled(server: PrefectServer) -> list[FlowRunState]:
+    """Builds that wait for a worker now, the newest first; not those of a schedule that begin later. Raises `SteeringError`."""
+    soon = (datetime.now(UTC) + SOON).isoformat()
+    wait = {"state": {"type": {"any_": ["SCHEDULED", "PENDING"]}}, "expected_start_time": {"before_": soon}}
+    builds = {"flows": {"name": {"any_": [BUILD.partition("/")[0]]}}, "flow_runs": wait, "sort": "EXPECTED_START_TIME_DESC"}
+    try:
+        return [_read_flow_run(one) for one in server.ask("/flow_runs/filter", builds)]
+    except HTTPError as error:
+        raise SteeringError(f"the Prefect server fails with status {error.code}") from error
 
 
 def steer(server: PrefectServer, run: FlowRunState, action: Action) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -76,12 +77,18 @@ def _environment() -> Environment:
         "moment": lambda at: "–" if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M}",
         "ago": _ago,
         "span": span,
+        "told": _mark_code,
         "query": lambda values: urlencode({name: value for name, value in values.items() if value not in (None, "")}),
         "raw": lambda text: Markup(escape(text)),  # noqa: S704 - as it is, for a form: what is shown elsewhere has visible control characters
         "level": _level,
         "words": lambda text: str(text).replace("_", " "),
     }
     return environment
+
+
+def _mark_code(text: object) -> Markup:
+    """A message of ours, with what is to be typed, which stands in backticks, as code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(printable(str(text))))))  # noqa: S704 - it is escaped before
 
 
 def _percent(share: float | None) -> str:

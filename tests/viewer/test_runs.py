@@ -12,7 +12,9 @@ from followed import GoingRun
 from viewing import Pages
 
 from convoforge.ledger import Ledger
+from convoforge.orchestration.followed_runs import read_by
 from convoforge.orchestration.steering import FlowRunState
+from convoforge.runs.feed import Feed
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +55,10 @@ def test_a_run_shows_rate_queue_spend_time_left_and_errors_with_what_to_do(pages
 
 def test_where_no_prefect_server_is_nothing_is_offered_and_what_to_do_is_said(pages: Pages, run: GoingRun) -> None:
     text = pages.get("/start").text
-    assert "No build can be started from here: no Prefect server runs: run `make up`" in text and 'method="post"' not in text
+    assert (
+        "No build can be started from here: no Prefect server runs: run <code>make up</code>" in text
+        and 'method="post"' not in text
+    )
     page = pages.get(f"/runs/{run.id}").text
     assert 'method="post"' not in page
 
@@ -137,6 +142,7 @@ def test_only_what_can_be_done_now_is_offered(kind: str, pause_key: str, deploye
 def test_events_of_a_run_end_with_it(pages: Pages, run: GoingRun) -> None:
     """Last in this file: it ends the run. Over HTTP it is tried in tests/flows."""
     run.end()
+    pages.app.state.viewer.feed = Feed(read_by(run.ledger), 0.02)
     text = pages.get(f"/api/builds/{run.id}/events").text
     [kind, data, number] = [line.partition(": ")[2] for line in text.strip().splitlines()]
     assert (kind, json.loads(data)["state"], json.loads(data)["version"]) == ("end", "completed", 1)
