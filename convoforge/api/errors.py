@@ -23,6 +23,7 @@ from convoforge.errors import (
     RateLimitError,
     SteeringError,
     TransientError,
+    UnknownConversation,
     nearest,
 )
 from convoforge.models import Outcome
@@ -101,6 +102,8 @@ def clean(text: str, maximum: int) -> str:
 
 def _classify(error: Exception) -> tuple[int, str, dict[str, Any]]:
     match error:
+        case UnknownConversation():
+            return 404, "NotFound", {}
         case ConfigError():
             return 400, "ValidationError", {}
         case GenerationValidationError():

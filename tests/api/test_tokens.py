@@ -119,6 +119,12 @@ def test_a_token_may_do_what_its_scopes_say(client: httpx.Client, tokens: dict[s
         "shop": 403,
         "chief": 200,
     }
+    assert {name: status(name, "POST", f"/api/conversations/{'0' * 24}/reviews/undo") for name in tokens} == {
+        "viewer": 403,
+        "reviewer": 404,
+        "shop": 403,
+        "chief": 403,
+    }
     assert status("shop", "GET", GENERATE) == 200
     refused = client.post(GENERATE, json=GOOD, headers=bearer(tokens["viewer"][0])).json()["error"]
     assert refused == {"type": "Forbidden", "message": "this token may not do that: it needs the scope generate", "details": {}}
