@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,7 +11,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed, Failed
 
-from convoforge.errors import ConvoforgeError
+from convoforge.errors import ConvoforgeError, format_count
 from convoforge.flows.build_dataset import generate_missing, next_step
 from convoforge.ledger import Ledger
 from convoforge.ledger.requests import list_unanswered
@@ -23,6 +24,9 @@ from convoforge.orchestration.run_names import present_run
 from convoforge.settings import Settings
 from convoforge.tasks.report import one_line
 from convoforge.tasks.run_log import point_further
+
+JUDGED_AT_ONCE = 50
+"""Maximum number of conversations that a worker takes to the judge before it looks for what to generate."""
 
 
 @flow(name="join-build", validate_parameters=True)
@@ -56,26 +60,39 @@ async def join_build(run_id: str) -> State[Any]:
 
 
 async def _generate_until_over(opened: BuildRun) -> None:
-    """Generate what is pending, until this run stops, as it does when the build is over. What any process of the build has tried in
-    vain is left to the build."""
+    """Generate what is pending and let the judge read what waits for it, until this run stops, as it does when the build is over. What any
+    process of the build has tried in vain is left to the build."""
+    offered: set[int] = set()
     while opened.state.stopped is None:
         step = await next_step(opened, None, await opened.ledger.aread(list_unanswered, opened.run_id))
         if step.todo:
             await generate_missing(opened, step)
-        else:
+        elif not await _judge_some(opened, step.to_judge, offered):
             opened.state.stage = "waiting for the build"
             await asyncio.sleep(WATCH_SECONDS)
+
+
+async def _judge_some(opened: BuildRun, waiting: Sequence[int], offered: set[int]) -> bool:
+    """Let the judge read some conversations that the build has not got to: it begins at the other end. Each is offered once, as the
+    build, which scores, asks again where that is needed. Whether there were any."""
+    if opened.judging is None or not (some := [one for one in reversed(waiting) if one not in offered][:JUDGED_AT_ONCE]):
+        return False
+    offered.update(some)
+    opened.state.stage = f"waiting for the judge of {format_count(len(some), 'conversation')}"
+    await opened.judging.ask(opened.plan, some)
+    return True
 
 
 async def _ending(opened: BuildRun) -> State[Any]:
     """The state that says what happened, and counts: answers, failures."""
     state = opened.state
-    counts = {"generated": state.tally["generated"], "failed": len(state.unanswered)}
+    counts = {"generated": state.tally["generated"], "judged": state.tally["judged"], "failed": len(state.unanswered)}
     if state.fatal:
         return Failed(message=one_line(state.stopped), data=counts)
     if state.interrupted:
         return Cancelled(message=one_line(state.stopped), data=counts)
     if over := await opened.ledger.aread(read_stop, opened.run_id, datetime.now(UTC)):
-        figures = f"{counts['generated']} generated, {counts['failed']} failed"
+        judged = f"{counts['judged']} judged, " if opened.judging is not None else ""
+        figures = f"{counts['generated']} generated, {judged}{counts['failed']} failed"
         return Completed(message=one_line(f"{figures}; the build is over: {over}"), data=counts)
     return Completed(name="Partial", message=one_line(state.stopped), data=counts)

@@ -260,6 +260,23 @@ def test_two_workers_share_a_build(
     assert set(ends()) <= {"Completed", "Cancelled"}
 
 
+@pytest.mark.long
+def test_workers_let_the_judge_read_too_and_nothing_is_judged_twice(
+    join: Callable[[], subprocess.Popen[str]], building: Project, deployed: str, slow_simulator: SimulatorControl
+) -> None:
+    points = dict.fromkeys(("persona", "emotion", "topic", "advice", "talk", "roles"), 1)
+    quality = {"min_score": 1, "judge": {"rubric": "training", "min": points}}
+    building.spec("judged", axes=FIFTY, quality=quality, limits={"max_requests": 100_000, "concurrency": 4})
+    with building_on(building, slow_simulator, "judged", 1) as process:
+        wait_for(lambda: slow_simulator.usage()["requests"] > 0, "calls", PATIENCE)
+        join()
+        report = report_of(process)
+    assert (report["state"], report["accepted"], report["judged"]) == ("completed", 50, 50)
+    judged = "FROM generation_logs WHERE purpose = 'judge' AND status = 'succeeded'"
+    assert ledger_rows(building, f"SELECT count(DISTINCT request_id), count(*), count(DISTINCT owner) {judged}") == [(50, 50, 2)]
+    assert_all_at_rest(building)
+
+
 def test_a_build_that_no_worker_joins_generates_by_itself(
     run_build: RunFlow, building: Project, deployed: str, operator: Operator
 ) -> None:
