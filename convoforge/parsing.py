@@ -83,7 +83,7 @@ def parse_conversation(text: str) -> Conversation:
     if whole is not None:
         return check_turns(whole)
     refused: GenerationValidationError | None = None
-    for turns in sorted(_turn_lists_in(text), key=len, reverse=True):
+    for turns in sorted(find_turn_lists(text), key=len, reverse=True):
         try:
             return check_turns(turns)
         except GenerationValidationError as error:
@@ -102,7 +102,8 @@ def _turn_list(data: object) -> list[Any] | None:
     return None
 
 
-def _turn_lists_in(text: str) -> Iterator[list[Any]]:
+def find_turn_lists(text: str) -> Iterator[list[Any]]:
+    """The lists in a text that begin like turns, one after another, whatever stands around them."""
     ends: dict[int, int] = {}
     position = 0
     for opening in _OPENING.finditer(text):

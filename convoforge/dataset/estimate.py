@@ -113,7 +113,7 @@ def estimate(
     judge = estimate_judge(
         plan,
         {name: [count + to_judge[name] for count in counts.get(name, [0.0] * 3)] for name in {*counts, *to_judge}},
-        {name: one.output[1] for name, one in each.items()},
+        {name: one.output[1] / plan.spec.generation.candidates for name, one in each.items()},  # one of them is judged
         judged or {},
     )
 

@@ -48,7 +48,8 @@ def expect_draws(plan: Plan, history: Mapping[str, Made], counted: Mapping[str, 
         name: sum(expected_usage(prompt, plan.facts).input_tokens for prompt in some) / len(some)
         for name, some in prompts.items()
     }
-    targets = {name: target_tokens(plan.library.template(name).target, plan.facts) for name in prompts}
+    count = plan.spec.generation.candidates
+    targets = {name: target_tokens(plan.library.template(name).target, plan.facts, count) for name in prompts}
     past = {name: made for name, made in history.items() if name in prompts}
     pooled = _pool(past, letters, {name: target[1] for name, target in targets.items()})
 
@@ -123,11 +124,11 @@ def _sure_hits(made: Made, shared: float) -> float:
     return max(0.0, min(1.0, seen) - 0.5 / sqrt(made.answers))
 
 
-def target_tokens(target: Target, facts: ModelFacts) -> tuple[float, float, float]:
-    """The output tokens of what a template asks for: the least, the middle, the most."""
+def target_tokens(target: Target, facts: ModelFacts, candidates: int = 1) -> tuple[float, float, float]:
+    """The output tokens of what a template asks for, so many times: the least, the middle, the most."""
 
     def tokens(turns: float, characters: float) -> float:
-        return turns * (characters + _CHARACTERS_A_TURN * _DIALOGUE) / (facts.characters_a_token * _DIALOGUE)
+        return candidates * turns * (characters + _CHARACTERS_A_TURN * _DIALOGUE) / (facts.characters_a_token * _DIALOGUE)
 
     (fewest, most), (shortest, longest) = target.turns, target.characters
     return (

@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import Connection
 from sqlalchemy.engine import make_url
 
 from convoforge.dataset.acceptance import DatasetStatus
@@ -133,7 +134,7 @@ def read_known_of_plan(
     Without `score` it counts as what it was last."""
     spec = plan.spec
     row = ledger.read(find_dataset, spec.name, plan.provider)
-    history = ledger.read(read_history, plan.provider, spec.model, spec.templates)
+    history = ledger.read(_read_history, plan)
     choice = spec.quality.judge
     judged = ledger.read(read_history, plan.provider, choice.model, spec.templates, "judge") if choice else {}
     account = name_account(spec.budget.account, plan.provider)
@@ -146,6 +147,11 @@ def read_known_of_plan(
         return Known(plan, read_status(ledger, plan, int(row.id)), history, stranded, left, judged)
     score_dataset(ledger, plan, int(row.id))
     return Known(plan, read_settled_status(ledger, plan, int(row.id), settings.data_dir), history, stranded, left, judged)
+
+
+def _read_history(connection: Connection, plan: Plan) -> Mapping[str, Made]:
+    spec = plan.spec
+    return read_history(connection, plan.provider, spec.model, spec.templates, candidates=spec.generation.candidates)
 
 
 def _left(spec: DatasetSpec, spent: Mapping[str, int]) -> dict[str, Decimal]:
@@ -197,7 +203,7 @@ def forecast_judge(ledger: Ledger, plan: Plan, ids: Sequence[int]) -> JudgeEstim
     cells = {draw.request_id: draw.cell for draw in ledger.read(read_draws, int(row.id))} if row else {}
     known = {cell.key for cell in plan.cells}
     counts = templates_of(plan, [cells[one] for one in ids if cells[one] in known])
-    made = ledger.read(read_history, plan.provider, spec.model, spec.templates)
+    made = ledger.read(_read_history, plan)
     written = {name: made[name].output_tokens if name in made else float(ANSWER_TOKENS) for name in counts}
     judged = ledger.read(read_history, plan.provider, choice.model, spec.templates, "judge")
     found = estimate_judge(plan, {name: [count] * 3 for name, count in counts.items()}, written, judged)

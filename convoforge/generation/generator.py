@@ -247,7 +247,17 @@ class Generator:
             cell, draw = job.claimed.cell, job.claimed.draw
             score = partial(self._rubric.score, context=job.context)
             recorded = record_answer(
-                intent, asked, cell, draw, reply, self._run.price, self._now(), latency, score=score, keep_score=job.keep_score
+                intent,
+                asked,
+                cell,
+                draw,
+                reply,
+                self._run.price,
+                self._now(),
+                latency,
+                score=score,
+                keep_score=job.keep_score,
+                repeats=self._run.state.repeats,
             )
             check_usable(reply, recorded)
             self._run.state.note_answer(None)

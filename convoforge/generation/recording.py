@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from convoforge.billing_terms import billed_under
+from convoforge.candidates import Candidate, parse_candidates
 from convoforge.dataset.acceptance import judge_quality
 from convoforge.errors import (
     ClaudeAPIError,
@@ -110,7 +111,11 @@ class RecordedAnswer:
 def asked_of(prompt: Prompt, model: str, settings: Generation, template_version: str) -> Asked:
     """The part of a sent request that the ledger keeps."""
     fingerprint = request_fingerprint(model, prompt, settings)
-    drawn = json.dumps({**json.loads(prompt.drawn or "{}"), "avoid": prompt.avoid}) if prompt.avoid else prompt.drawn
+    beside = {
+        **({"avoid": prompt.avoid} if prompt.avoid else {}),
+        **({"candidates": settings.candidates} if settings.candidates > 1 else {}),
+    }
+    drawn = json.dumps({**json.loads(prompt.drawn or "{}"), **beside}) if beside else prompt.drawn
     return Asked(fingerprint, template_version, prompt.conversation_system, settings.temperature, drawn)
 
 
@@ -126,20 +131,26 @@ def record_answer(
     *,
     score: Callable[[Conversation], Scored],
     keep_score: bool = False,
+    repeats: Callable[[Conversation], bool] = lambda _: False,
 ) -> RecordedAnswer:
-    """Make the record of an answer of any kind. It was paid, whatever it contains, and even if a scorer fails.
+    """Make the record of an answer of any kind. It was paid, whatever it contains, and even if a scorer fails. Of several conversations
+    it keeps the best: `repeats` says which is known already.
 
     The score is only for progress and for the waiting caller; with `keep_score` it is recorded too.
     """
-    kind, read, fault = _read(reply) if intent.purpose == "conversation" else (AnswerKind.JUDGED, None, _read_stop(reply)[1])
+    drawn = json.loads(asked.drawn or "{}")
+    several = "candidates" in drawn
+    kind, found, fault = (
+        _read(reply, several=several) if intent.purpose == "conversation" else (AnswerKind.JUDGED, (), _read_stop(reply)[1])
+    )
     # the system turn for training comes from the template only: an answer could put anything there
-    conversation = replace(read, system=asked.conversation_system) if read else None
-    note = _note_dropped(read.system) if read and read.system else ""
-    found, unscored = None, None
-    try:
-        found = score(conversation) if conversation else None
-    except ConvoforgeError as error:
-        unscored = error
+    said = [one.conversation.system for one in found]
+    found = [Candidate(replace(one.conversation, system=asked.conversation_system), one.likelihood) for one in found]
+    at, scored, unscored = _choose(found, score, repeats)
+    conversation = found[at].conversation if found else None
+    note = _note_dropped(said[at] or "") if found and said[at] else ""
+    if several and found:
+        drawn |= {"likelihood": found[at].likelihood, "chosen": f"{at + 1} of {len(found)}"}
     answer = AnswerRow(
         conversation_id=conversation_id(draw_key(cell, draw), asked.fingerprint),
         fingerprint=asked.fingerprint,
@@ -151,9 +162,9 @@ def record_answer(
         template_version=asked.template_version,
         temperature=asked.temperature,
         temperature_applied=reply.temperature_applied,
-        scored=found if keep_score else None,
+        scored=scored if keep_score else None,
         content_hash=content_hash(conversation) if conversation else None,
-        drawn=asked.drawn or None,
+        drawn=json.dumps(drawn) if several else asked.drawn or None,
     )
     completion = Completion(
         intent,
@@ -165,7 +176,24 @@ def record_answer(
         stop_reason=reply.stop_reason,
         answer=answer,
     )
-    return RecordedAnswer(completion, kind, conversation, fault, found.quality if found else None, note, unscored)
+    return RecordedAnswer(completion, kind, conversation, fault, scored.quality if scored else None, note, unscored)
+
+
+def _choose(
+    found: Sequence[Candidate], score: Callable[[Conversation], Scored], repeats: Callable[[Conversation], bool]
+) -> tuple[int, Scored | None, ConvoforgeError | None]:
+    """Which conversation of an answer is kept, and its score, or why it has none. First those that no filter rejects, then what is new,
+    then the score; of equal ones that which the model would write most seldom."""
+    ranked = []
+    for at, one in enumerate(found):
+        try:
+            scored = score(one.conversation)
+        except ConvoforgeError as error:
+            return at, None, error
+        new = len(found) > 1 and not repeats(one.conversation)
+        ranked.append(((scored.quality.rejection is None, new, scored.quality.score, -one.likelihood), -at, scored))
+    best = max(ranked, key=lambda one: one[:2], default=None)
+    return (-best[1], best[2], None) if best else (0, None, None)
 
 
 def check_usable(reply: Reply, recorded: RecordedAnswer) -> None:
@@ -263,15 +291,16 @@ def _read_stop(reply: Reply) -> tuple[AnswerKind, ConvoforgeError | None]:
     return kind, fault
 
 
-def _read(reply: Reply) -> tuple[AnswerKind, Conversation | None, ConvoforgeError | None]:
+def _read(reply: Reply, *, several: bool) -> tuple[AnswerKind, Sequence[Candidate], ConvoforgeError | None]:
     kind, fault = _read_stop(reply)
-    if fault is not None:
-        return kind, None, fault
+    if fault is not None and not (several and kind is AnswerKind.TRUNCATED):  # of several, the first ones may be complete
+        return kind, (), fault
     try:
-        conversation = parse_conversation(reply.text)
-    except ParseError as error:
-        error.content = _storable(error.content)
-        return AnswerKind.PARSE_ERROR, None, error
-    except GenerationValidationError as error:
-        return AnswerKind.INVALID, None, error
-    return AnswerKind.OK, conversation, None
+        found = parse_candidates(reply.text) if several else [Candidate(parse_conversation(reply.text), 1.0)]
+    except (ParseError, GenerationValidationError) as error:
+        if fault is not None:
+            return kind, (), fault
+        if isinstance(error, ParseError):
+            error.content = _storable(error.content)
+        return AnswerKind.PARSE_ERROR if isinstance(error, ParseError) else AnswerKind.INVALID, (), error
+    return AnswerKind.OK, found, None

@@ -249,6 +249,7 @@ class RequestGenerator:
         prompt = with_format_instructions(
             template.render(request, self._library.persona(request.persona)),
             structured=self._run.context.facts.uses_schema(settings),
+            candidates=settings.candidates,
         )
         epoch = self._run_state.breaker.trips
         cell = Cell(name, request.persona, request.emotion, request.topic, request.tier, template.name)

@@ -11,9 +11,10 @@ from typing import Any
 from convoforge.errors import RejectedError, UnreadableError
 from convoforge.generation.recent_answers import RecentAnswers
 from convoforge.ledger.attempts import Completion
-from convoforge.models import Status
+from convoforge.models import Conversation, Status
 from convoforge.planning.openings import Openings
 from convoforge.rate import RateLimiter
+from convoforge.scoring.duplicates import content_hash
 
 SAME_REJECTION_LIMIT = 10
 """Maximum number of equal 400s in a row before a run stops: the fault is in all requests, not in one."""
@@ -70,6 +71,10 @@ class RunState:
         """Wake the requests that wait for room in a budget."""
         self.settled.set()
         self.settled = asyncio.Event()
+
+    def repeats(self, conversation: Conversation) -> bool:
+        """Whether this process knows that a conversation of this content was accepted."""
+        return self.recent is not None and self.recent.repeats(content_hash(conversation))
 
     def count_answer(self, status: Status, faults: Sequence[str], content_hash: str | None) -> Status:
         """Count an answer, with its `faults` if it is not accepted. Returns its status as far as this process knows: a repetition

@@ -8,7 +8,7 @@ from math import sqrt
 
 from sqlalchemy import Connection, Float, cast, func, select
 
-from convoforge.ledger.tables import generation_logs
+from convoforge.ledger.tables import IS_ATTEMPT_OF, answers, generation_logs
 from convoforge.models import Provider, Purpose
 
 _LATEST = 5_000
@@ -31,9 +31,15 @@ class Made:
 
 
 def read_history(
-    connection: Connection, provider: Provider, model: str, templates: Sequence[str], purpose: Purpose = "conversation"
+    connection: Connection,
+    provider: Provider,
+    model: str,
+    templates: Sequence[str],
+    purpose: Purpose = "conversation",
+    candidates: int = 1,
 ) -> dict[str, Made]:
-    """Statistics of a model's newest answers by template, without templates that have no answers."""
+    """Statistics of a model's newest answers by template, without templates that have no answers. Of several `candidates`, of those that
+    were asked for as many."""
     logs = generation_logs.c
     prompt = logs.input_tokens + logs.cache_read_tokens + logs.cache_write_5m_tokens + logs.cache_write_1h_tokens
     latest = (
@@ -49,9 +55,10 @@ def read_history(
         .where(logs.provider == provider, logs.status == "succeeded", logs.purpose == purpose)
         .order_by(logs.started_at.desc())
         .limit(_LATEST)
-        .subquery()
     )
-    one = latest.c
+    if candidates > 1:
+        latest = latest.join(answers, IS_ATTEMPT_OF).where(answers.c.drawn.contains(f'"candidates": {candidates},'))
+    one = latest.subquery().c
     output = cast(one.output_tokens, Float)
     query = (
         select(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from math import ceil, prod
 
 from convoforge.billing_terms import worst_price
+from convoforge.candidates import CANDIDATES_SCHEMA, ask_for_candidates
 from convoforge.errors import ConfigError, nearest
 from convoforge.models import ConversationRequest, Prompt, Provider, Scalar, Usage
 from convoforge.parsing import ANSWER_FORMAT
@@ -94,7 +95,8 @@ class Plan:
             parameters=_parameters(self.spec, template),
         )
         rendered = template.render(request, self.library.persona(cell.persona), draw, lines)
-        return with_format_instructions(rendered, structured=self.facts.uses_schema(self.spec.generation))
+        settings = self.spec.generation
+        return with_format_instructions(rendered, structured=self.facts.uses_schema(settings), candidates=settings.candidates)
 
     def fingerprint(self, cell: Cell, draw: int, lines: str | None = None) -> str:
         """The current request fingerprint of draw number `draw` of a cell."""
@@ -155,6 +157,11 @@ def _notes(spec: DatasetSpec, library: Library, templates: list[Template], facts
     yield from describe_model(facts, spec.generation)
     if (thinks := describe_thinking(facts, spec.generation)) is not None:
         yield thinks
+    if (count := spec.generation.candidates) > 1:
+        yield (
+            f"generation.candidates: each answer has {count} conversations, of which one is kept, and costs {count} times the output; all "
+            f"must fit into generation.max_tokens ({spec.generation.max_tokens:,})"
+        )
     plain = [persona for persona in spec.axes.persona if not library.describes(persona)]
     if plain:
         yield f"without a description in configs/personas: {', '.join(plain)}"
@@ -215,8 +222,12 @@ def _parameters(spec: DatasetSpec, template: Template) -> dict[str, Scalar]:
     return {name: value for name, value in spec.parameters.items() if name in template.parameters}
 
 
-def with_format_instructions(prompt: Prompt, *, structured: bool) -> Prompt:
-    """Add a description of the answer's format to the prompt if the model takes no schema (not `structured`)."""
+def with_format_instructions(prompt: Prompt, *, structured: bool, candidates: int = 1) -> Prompt:
+    """Add a description of the answer's format to the prompt if the model takes no schema (not `structured`); and, of several
+    `candidates`, that they are wanted."""
+    if candidates > 1:
+        asked = f"{prompt.user}\n\n{ask_for_candidates(candidates, structured=structured)}"
+        return replace(prompt, user=asked, schema=CANDIDATES_SCHEMA if structured else None)
     if structured:
         return prompt
     return replace(prompt, user=f"{prompt.user}\n\n{ANSWER_FORMAT}")

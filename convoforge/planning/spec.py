@@ -51,7 +51,8 @@ class Axes(SpecSection):
 class Generation(SpecSection):
     """How the model is asked: `max_tokens` per answer, thinking included; structured output where the model takes it; temperature
     likewise. `thinking` off is the least thinking that the model can be brought to; `effort` null is the model's own default.
-    `caching` off never marks anything for the API's prompt cache. `avoid_repeats` tells each prompt how conversations close to it begin."""
+    `caching` off never marks anything for the API's prompt cache. `avoid_repeats` tells each prompt how conversations close to it begin.
+    Of several `candidates` in an answer, which the model writes with their likelihoods, the best one is kept: so many times the output."""
 
     max_tokens: int = Field(default=4096, ge=256, le=21_000)
     structured: bool = True
@@ -60,6 +61,7 @@ class Generation(SpecSection):
     temperature: float | None = Field(default=None, ge=0, le=1)
     caching: bool = True
     avoid_repeats: bool = False
+    candidates: int = Field(default=1, ge=1, le=5)
 
 
 class RateLimits(SpecSection):

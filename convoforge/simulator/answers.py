@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from convoforge.candidates import count_candidates
 from convoforge.models import Usage
 from convoforge.simulator import dialogue
 from convoforge.simulator.faults import Fault
@@ -67,13 +68,21 @@ def _write_text(asked: ParsedRequest, kind: str, seed: int) -> str:
         return dialogue.write_plain(asked.prompt, seed)
     prompt, seed = (REPEATED, 0) if kind == "repeated" else (asked.prompt, seed)
     turns = dialogue.write_conversation(prompt, seed, weak=kind == "short")
+    count = count_candidates(asked.prompt)
     if kind == "faulty":
         spoil_turn(turns, seed)
     if kind == "wrong_roles":
         turns[1]["role"] = "user"
-    text = orjson.dumps({"turns": turns}).decode()
+    text = orjson.dumps(_write_candidates(asked.prompt, seed, turns, count) if count > 1 else {"turns": turns}).decode()
     has_fence = kind == "fenced" or (kind == "ok" and not asked.structured and seed % 4 == 0)
     return dialogue.add_fence(text, asked.prompt, seed) if has_fence else text
+
+
+def _write_candidates(prompt: str, seed: int, first: Any, count: int) -> dict[str, Any]:
+    """The first conversation, which has the request's fault, and other ones."""
+    others = [dialogue.write_conversation(prompt, seed + (number << 72)) for number in range(1, count)]
+    said = [round(0.5 / (1 + number) ** 2, 3) for number in range(count)]
+    return {"candidates": [{"likelihood": one, "turns": turns} for one, turns in zip(said, [first, *others], strict=True)]}
 
 
 def count_usage(read: Usage, answer: WrittenAnswer, asked: ParsedRequest) -> Usage:

@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from convoforge.candidates import CANDIDATES_SCHEMA
 from convoforge.parsing import ANSWER_SCHEMA
 from convoforge.simulator.catalogue import MODELS, Model
 from convoforge.simulator.faults import ApiError
@@ -23,7 +24,6 @@ FIELDS = {
     "model", "max_tokens", "messages", "system", "stream", "output_config", "thinking", "metadata", "stop_sequences", "service_tier",
     *SAMPLING,
 }  # fmt: skip
-SCHEMA_TEXT = orjson.dumps(ANSWER_SCHEMA).decode()
 CACHE_MARK = {"type": "ephemeral"}
 
 
@@ -83,7 +83,7 @@ def _read_fields(body: Mapping[str, Any], version: str, *, counting: bool) -> Pa
     thinking = _read_thinking(body, output, model)
     structured, criteria = _read_format(output.get("format"), model)
     texts = (*_read_blocks(body.get("system") or []), *_read_messages(body.get("messages")))
-    schema = SCHEMA_TEXT if structured else orjson.dumps(output["format"]["schema"]).decode() if criteria else ""
+    schema = orjson.dumps(output["format"]["schema"]).decode() if structured or criteria else ""
     blocks = (InputBlock(schema), *texts) if schema else texts
     prompt = "\n".join([block.text for block in texts])
     key = int.from_bytes(blake2b(prompt.encode(errors="surrogatepass"), digest_size=8).digest())
@@ -153,7 +153,10 @@ def _read_format(wanted: Mapping[str, Any] | None, model: Model) -> tuple[bool, 
         return False, {}
     if not model.structured:
         raise ApiError(400, f"output_config.format: structured outputs are not supported by {model.id}")
-    if wanted == {"type": "json_schema", "schema": ANSWER_SCHEMA}:
+    if wanted.get("schema") in (ANSWER_SCHEMA, CANDIDATES_SCHEMA) and wanted == {
+        "type": "json_schema",
+        "schema": wanted["schema"],
+    }:
         return True, {}
     try:
         criteria = {name: max(one["properties"]["points"]["enum"]) for name, one in wanted["schema"]["properties"].items()}
