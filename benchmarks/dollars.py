@@ -61,6 +61,7 @@ LEVERS: Mapping[str, Mapping[str, Any]] = {
     "online, no message batches": {"mode": "online"},
     "no filters, so no refill of what they reject": {"quality": {"min_score": 1, "filters": []}},
     "no structured answers": {"generation": {"structured": False}},
+    "two candidates in each answer": {"generation": {"candidates": 2, "max_tokens": 8192}},
 }
 """Each of them alone makes `BEST` dearer, or less."""
 
