@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from collections.abc import AsyncIterator
 from typing import Annotated, get_args
@@ -42,7 +41,7 @@ async def start(body: BuildRequest, request: Request, viewer: Opened, idempotenc
     once, however often it is sent."""
 
     async def work(name: str) -> tuple[Response, bool]:
-        found = await asyncio.to_thread(start_followed, viewer.ledger, viewer.settings, body.spec, body.options, name)
+        found = await viewer.run(lambda one: start_followed(one.ledger, one.settings, body.spec, body.options, name))
         return success(Data(data=show_build(found)), 202, {"location": f"/api/builds/{found.id}"}), True
 
     if idempotency_key is None:
@@ -54,14 +53,14 @@ async def start(body: BuildRequest, request: Request, viewer: Opened, idempotenc
 @router.get("", dependencies=[Read])
 async def builds(viewer: Opened, limit: Annotated[int, Query(ge=1, le=100)] = 20) -> Data[list[BuildBody]]:
     """The newest runs, without cells and incidents."""
-    found = await asyncio.to_thread(list_followed, viewer.ledger, limit)
+    found = await viewer.run(lambda one: list_followed(one.ledger, limit))
     return Data(data=[show_build(one) for one in found])
 
 
 async def find(build_id: str, viewer: Opened) -> FollowedRun:
     """The run of a path. 404 where nobody knows it."""
     try:
-        return await asyncio.to_thread(read_followed, viewer.ledger, build_id, steered=True)
+        return await viewer.run(lambda one: read_followed(one.ledger, build_id, steered=True))
     except ConfigError as error:
         raise HTTPException(404, str(error)) from None
 
@@ -94,7 +93,7 @@ async def steer_build(action: Action, found: Annotated[FollowedRun, Depends(find
     """Pause, resume, cancel, approve or decline a run. `actions` of the run lists what can be done to it now; else 409. A run that is
     paused or cancelled ends the calls that it has begun, which takes seconds."""
     try:
-        after = await asyncio.to_thread(steer_followed, viewer.ledger, found, action)
+        after = await viewer.run(lambda one: steer_followed(one.ledger, found, action))
     except ConfigError as error:
         raise HTTPException(409, str(error)) from None
     return Data(data=show_build(after))

@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from http import HTTPStatus
 from typing import Any, Literal, get_args
 from urllib.error import HTTPError
@@ -105,7 +106,11 @@ def find_builder(server: PrefectServer) -> str:
 def start_build(server: PrefectServer, spec: str, options: BuildOptions, key: str) -> str:
     """Start a build of a spec, once for a `key`, however often it is asked for. Returns the run's id in Prefect, 32 hex digits of which
     are its id in the ledger. Raises `SteeringError`."""
-    parameters = {"spec": spec, "options": options.model_dump(mode="json", exclude_defaults=True)}
+    wishes = options.model_dump(exclude_defaults=True)
+    amounts = {
+        name: float(value) if isinstance(value, Decimal) else value for name, value in wishes.items()
+    }  # a form's are numbers
+    parameters = {"spec": spec, "options": amounts}
     body = {"parameters": parameters, "idempotency_key": key}
     try:
         return str(server.ask(f"/deployments/{find_builder(server)}/create_flow_run", body)["id"])
