@@ -25,7 +25,7 @@ from convoforge.models import Conversation, Prompt, Turn
 from convoforge.pricing import usd
 from convoforge.review.deciding import decide, describe_reviews, undo
 from convoforge.viewer.pages import page
-from convoforge.viewer.queue import list_queue
+from convoforge.viewer.queue import SAMPLES
 from convoforge.viewer.state import DATASET, Chosen, Opened, Viewer, Which, read_form
 
 MAX_NEIGHBORS = 8
@@ -46,12 +46,12 @@ class ChatNeighbor:
 
 
 @router.get(DATASET + "/review")
-async def show_queue(which: Chosen, viewer: Opened) -> Response:
-    """The first conversation that waits for a review."""
-    first = await viewer.run(lambda _: list_queue(which.snapshot(viewer, wait_seconds=None), ""))
-    if not len(first):
+async def show_queue(request: Request, which: Chosen, viewer: Opened, sample: str = "all") -> Response:
+    """The first conversation of a sample that waits for a review."""
+    first = await viewer.run(_choose_first, which, sample, request.state.who)
+    if first is None:
         return RedirectResponse(f"{which.address}?reviewed", 303)
-    return RedirectResponse(f"{which.address}/conversations/{first[0]}?queue=1", 303)
+    return RedirectResponse(f"{which.address}/conversations/{first}?{urlencode({'queue': sample})}", 303)
 
 
 @router.get(DATASET + "/conversations/{conversation_id}")
@@ -73,6 +73,12 @@ async def review(request: Request, which: Chosen, conversation_id: str, viewer: 
     except ConfigError as error:
         raise HTTPException(400, str(error)) from None
     return RedirectResponse(address, 303)
+
+
+def _choose_first(viewer: Viewer, which: Which, sample: str, who: str) -> str | None:
+    snapshot = which.snapshot(viewer, wait_seconds=None)
+    viewer.queues.choose(viewer.ledger, snapshot, sample, who)
+    return next(iter(viewer.queues.list_waiting(viewer.ledger, snapshot, sample, who)), None)
 
 
 def _describe(viewer: Viewer, which: Which, conversation_id: str, query: dict[str, str], who: str) -> dict[str, Any]:
@@ -103,10 +109,11 @@ def _describe(viewer: Viewer, which: Which, conversation_id: str, query: dict[st
         "neighbors": read(_read_neighbors, row.id),
         "attempts": read(_read_attempts, row.id),
         "prompt": _render_prompt(snapshot, row),
-        "place": _find_place(viewer, which, snapshot, query, conversation_id),
+        "place": _find_place(viewer, which, snapshot, query, conversation_id, who),
         "query": _list_query(query),
         "list_query": urlencode(Search.read(query).as_query()),
-        "is_queue": "queue" in query,
+        "queue": query.get("queue"),
+        "samples": SAMPLES,
         "usd": usd,
     }
 
@@ -121,9 +128,11 @@ def _find_row(viewer: Viewer, which: Which, snapshot: Snapshot, conversation_id:
     return row, describe_reviews(viewer.ledger.read(read_rows, answer.request_id, answer.attempt))
 
 
-def _find_place(viewer: Viewer, which: Which, snapshot: Snapshot, query: dict[str, str], conversation_id: str) -> Place:
+def _find_place(viewer: Viewer, which: Which, snapshot: Snapshot, query: dict[str, str], conversation_id: str, who: str) -> Place:
     if "queue" in query:
-        return Place.among(list_queue(snapshot, conversation_id), conversation_id)
+        return Place.among(
+            viewer.queues.list_waiting(viewer.ledger, snapshot, query["queue"], who, conversation_id), conversation_id
+        )
     search = Search.read(query)
     if search.text and snapshot.texts is None:
         snapshot = which.snapshot(viewer, with_texts=True)
@@ -132,14 +141,14 @@ def _find_place(viewer: Viewer, which: Which, snapshot: Snapshot, query: dict[st
 
 def _list_query(query: dict[str, str]) -> str:
     """What of an address says which list a conversation was reached from."""
-    return urlencode({"queue": "1"} if "queue" in query else Search.read(query).as_query())
+    return urlencode({"queue": query["queue"]} if "queue" in query else Search.read(query).as_query())
 
 
 def _decide(viewer: Viewer, which: Which, conversation_id: str, query: dict[str, str], form: dict[str, str], who: str) -> str:
     """Write what a form says. Returns the address to go on with: the next conversation, or this one where there is none."""
     snapshot, now = which.snapshot(viewer), datetime.now(UTC)
     row, _ = _find_row(viewer, which, snapshot, conversation_id)  # of this dataset, not of another one
-    place, rest = _find_place(viewer, which, snapshot, query, conversation_id), _list_query(query)
+    place, rest = _find_place(viewer, which, snapshot, query, conversation_id, who), _list_query(query)
     here = f"{which.address}/conversations/{conversation_id}?{rest}"
     decision = form.get("decision", "")
     if decision == "undo":

@@ -124,6 +124,7 @@ def _describe(viewer: Viewer, which: Which, query: dict[str, str]) -> dict[str, 
         "current": current,
         "runs": read(read_run_costs, runs.c.dataset_id == snapshot.dataset_id)[::-1],
         "reasons": read(read_reasons, of_dataset(snapshot.dataset_id))[:12],
+        "all_reviewed": "reviewed" in query,
         "published": viewer.notes.get(which) if "published" in query else None,
     }
 

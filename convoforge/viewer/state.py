@@ -23,6 +23,7 @@ from convoforge.orchestration.followed_runs import read_by
 from convoforge.publish import Layout
 from convoforge.runs.feed import Feed
 from convoforge.settings import Settings
+from convoforge.viewer.queue import Queues
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -32,13 +33,14 @@ THREADS = 4
 
 
 class Viewer:
-    """What pages are made of. Its functions are called in threads: `await viewer.run(read_rows, name)`. `feed` follows runs; `notes` say
-    what came of the last publishing of a dataset."""
+    """What pages are made of. Its functions are called in threads: `await viewer.run(read_rows, name)`. `feed` follows runs; `queues`
+    hold what reviewers walk through; `notes` say what came of the last publishing of a dataset."""
 
     def __init__(self, ledger: Ledger, settings: Settings, snapshots: Snapshots, threads: ThreadPoolExecutor) -> None:
         self.ledger = ledger
         self.settings = settings
         self.snapshots = snapshots
+        self.queues = Queues()
         self.notes: dict[Which, str] = {}
         self.feed = Feed(read_by(ledger))
         self._threads = threads

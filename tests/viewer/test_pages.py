@@ -69,8 +69,12 @@ def test_what_others_wrote_is_shown_and_not_run(pages: Pages) -> None:
 
 def test_a_review_by_plain_forms_goes_on_to_the_next_and_can_be_undone(pages: Pages) -> None:
     assert (
-        pages.get("/simulated/sheep/review").headers["location"] == "/simulated/sheep/conversations/c15?queue=1"
-    )  # the borderline
+        pages.get("/simulated/sheep/review").headers["location"] == "/simulated/sheep/conversations/c15?queue=all"
+    )  # it needs revision
+    assert pages.get("/simulated/sheep/review?sample=random:1").headers["location"].endswith("?queue=random%3A1")
+    assert pages.get("/simulated/sheep/review?sample=disagreements").headers["location"] == "/simulated/sheep?reviewed"
+    assert pages.get("/simulated/sheep/review?sample=what").status_code == 404
+    assert "16 to review" in pages.get("/simulated/sheep/conversations/c15?queue=all").text
     address = "/simulated/sheep/conversations/c5/review?order=oldest"
     sent = pages.post(address, data={"decision": "reject", "note": "off <topic>"})
     assert sent.status_code == 303 and sent.headers["location"] == "/simulated/sheep/conversations/c6?order=oldest&done=c5"
