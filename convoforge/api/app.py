@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from convoforge import telemetry
-from convoforge.api import audit, builds, conversations, datasets, estimates, login, operations, prometheus, reviews
+from convoforge.api import audit, builds, conversations, datasets, estimates, login, operations, prometheus, reviews, search
 from convoforge.api.access import HostCheck, OriginCheck, TokenCheck, requires
 from convoforge.api.bounds import body_of
 from convoforge.api.docs import DescribedApp, docs
@@ -83,6 +83,7 @@ def make_app(
     app.include_router(conversations.router)
     app.include_router(builds.router)
     app.include_router(operations.router)
+    app.include_router(search.router)
     app.include_router(datasets.router)
     app.include_router(reviews.router)
     app.include_router(estimates.router)

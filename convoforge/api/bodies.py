@@ -15,7 +15,7 @@ from convoforge.generation.requests import MAX_IN_A_BATCH
 from convoforge.models import ConversationRequest, Label, Provider, ScorerResult, Turn
 from convoforge.planning.templates import Parameter
 
-_ANSWER = ConfigDict(
+ANSWER = ConfigDict(
     frozen=True,
     extra="forbid",
     allow_inf_nan=False,
@@ -24,7 +24,7 @@ _ANSWER = ConfigDict(
     validate_by_alias=True,
     from_attributes=True,
 )
-REQUEST = _ANSWER | ConfigDict(strict=True, from_attributes=False)
+REQUEST = ANSWER | ConfigDict(strict=True, from_attributes=False)
 
 T = TypeVar("T")
 
@@ -32,7 +32,7 @@ T = TypeVar("T")
 class Answer(BaseModel):
     """A JSON object in a response. It can be validated from any object with the same attributes."""
 
-    model_config = _ANSWER
+    model_config = ANSWER
 
 
 class Data(Answer, Generic[T]):
@@ -200,61 +200,6 @@ class TemplateBody(Answer):
     description: str
     tiers: list[str]
     parameters: dict[str, Parameter]
-
-
-class EstimateBody(BaseModel):
-    """A build to estimate: the name of a spec in the server's configs, or a whole spec. `limit` is the maximum number of
-    conversations to generate; `simulate` is about the simulated dataset."""
-
-    model_config = REQUEST
-
-    config: Label | None = None
-    spec: dict[str, Any] | None = None
-    simulate: bool = False
-    limit: int | None = Field(default=None, ge=1, le=1_000_000)
-
-
-class RunBody(Answer):
-    """The last run of a dataset."""
-
-    id: str
-    state: str
-    started_at: datetime
-
-
-class DatasetBody(Answer):
-    """A dataset. `spent` is in US dollars; `version` is the number of the newest published version, with so many `rows`."""
-
-    name: str
-    provider: Provider
-    model: str
-    spent: float
-    version: int | None
-    rows: int | None
-    last_run: RunBody | None
-
-
-class FileBody(Answer):
-    """A file of a version; `path` is where the version's `files/` has it, `sha256` its hash."""
-
-    path: str
-    bytes: int
-    sha256: str
-
-
-class VersionBody(Answer):
-    """A published version. `latest` is the one that trainers load; `splits` count rows."""
-
-    version: int
-    latest: bool
-    created_at: datetime
-    provider: Provider
-    rows: int
-    splits: dict[str, int]
-    needs_revision: int
-    dropped: int
-    data_sha256: str
-    files: list[FileBody]
 
 
 class AuditBody(Answer):

@@ -13,8 +13,9 @@ from fastapi.responses import Response, StreamingResponse
 from pydantic import Field
 
 from convoforge.api.access import requires
-from convoforge.api.bodies import Data, DatasetBody, FileBody, RunBody, VersionBody
+from convoforge.api.bodies import Data
 from convoforge.api.conversations import EVERYWHERE, describe
+from convoforge.api.data_bodies import DatasetBody, FileBody, RunBody, VersionBody
 from convoforge.dataset.release import dataset_layout
 from convoforge.publish import versions_in
 from convoforge.publish.manifest import NAME as MANIFEST

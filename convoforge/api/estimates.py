@@ -8,9 +8,9 @@ from typing import Any
 from fastapi import APIRouter
 
 from convoforge.api.access import requires
-from convoforge.api.bodies import EstimateBody
 from convoforge.api.bounds import BoundedRoute
 from convoforge.api.conversations import EVERYWHERE, describe
+from convoforge.api.data_bodies import EstimateBody
 from convoforge.dataset.forecast import forecast, read_known
 from convoforge.errors import ConfigError
 from convoforge.planning.config_files import check

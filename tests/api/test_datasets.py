@@ -103,6 +103,32 @@ def test_files_come_from_an_object_store_as_well(
     assert pages.get(f"{VERSIONS}/1/files/none").status_code == 404
 
 
+# --- conversations ---
+
+
+def test_conversations_are_searched_filtered_and_paged(pages: Pages) -> None:
+    def found(**query: Any) -> Any:
+        return data(pages.get("/api/conversations", params={"dataset": "sheep", "simulated": True, **query}))
+
+    everything = found()
+    assert (everything["total"], everything["pages"], len(everything["conversations"])) == (16, 1, 16)
+    one = everything["conversations"][0]
+    assert one["score"] == 9 and one["costUsd"] == 0.01 and found(status=one["status"])["total"] >= 1
+    assert found(persona="A baker", emotion="cross")["total"] == 4
+    assert found(minScore=10)["total"] == 0
+    assert found(q=one["conversationId"])["conversations"] == [one]
+    second = found(rows=3, page=2, order="oldest")
+    assert (second["page"], second["pages"], len(second["conversations"])) == (2, 6, 3)
+    assert found(minCost=0.02)["total"] == 0
+    for query, status in (
+        ({"dataset": "other"}, 404),
+        ({}, 400),
+        ({"dataset": "sheep", "order": "random"}, 400),
+        ({"dataset": "sheep", "x": 1}, 400),
+    ):
+        assert pages.get("/api/conversations", params=query).status_code == status
+
+
 # --- estimates ---
 
 

@@ -1,0 +1,123 @@
+"""JSON bodies of datasets, their versions and conversations, and of estimates, as those in `bodies`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from convoforge.api.bodies import ANSWER, REQUEST, Answer
+from convoforge.dataset.browse import MAX_PAGE, MAX_TEXT, ROWS
+from convoforge.models import Label, Provider
+
+
+class EstimateBody(BaseModel):
+    """A build to estimate: the name of a spec in the server's configs, or a whole spec. `limit` is the maximum number of
+    conversations to generate; `simulate` is about the simulated dataset."""
+
+    model_config = REQUEST
+
+    config: Label | None = None
+    spec: dict[str, Any] | None = None
+    simulate: bool = False
+    limit: int | None = Field(default=None, ge=1, le=1_000_000)
+
+
+class RunBody(Answer):
+    """The last run of a dataset."""
+
+    id: str
+    state: str
+    started_at: datetime
+
+
+class DatasetBody(Answer):
+    """A dataset. `spent` is in US dollars; `version` is the number of the newest published version, with so many `rows`."""
+
+    name: str
+    provider: Provider
+    model: str
+    spent: float
+    version: int | None
+    rows: int | None
+    last_run: RunBody | None
+
+
+class SearchQuery(BaseModel):
+    """What is looked for in a dataset. `q` is anywhere in the conversation, or its id; `status` is accepted, needs_revision, dropped …,
+    `flag` a filter that found something, `reviewed` a decision, `any` or `none`, `run` the beginning of a run's id. Costs are US
+    dollars."""
+
+    model_config = ANSWER
+
+    dataset: str = Field(min_length=1, max_length=200)
+    simulated: bool = False
+    q: str = Field(default="", max_length=MAX_TEXT)
+    persona: str = Field(default="", max_length=MAX_TEXT)
+    emotion: str = Field(default="", max_length=MAX_TEXT)
+    topic: str = Field(default="", max_length=MAX_TEXT)
+    tier: str = Field(default="", max_length=MAX_TEXT)
+    template: str = Field(default="", max_length=MAX_TEXT)
+    status: str = Field(default="", max_length=MAX_TEXT)
+    flag: str = Field(default="", max_length=MAX_TEXT)
+    reviewed: str = Field(default="", max_length=MAX_TEXT)
+    run: str = Field(default="", max_length=MAX_TEXT)
+    min_score: int | None = Field(default=None, ge=0, le=10)
+    max_score: int | None = Field(default=None, ge=0, le=10)
+    min_cost: float | None = Field(default=None, ge=0, lt=10**6)
+    max_cost: float | None = Field(default=None, ge=0, lt=10**6)
+    order: Literal["newest", "oldest", "lowest score", "highest score", "dearest", "cheapest"] = "newest"
+    page: int = Field(default=1, ge=1, le=MAX_PAGE)
+    rows: int = Field(default=ROWS, ge=1, le=1_000)
+
+
+class FoundConversation(Answer):
+    """A conversation in a list. `reviewed` is the last decision, or empty; `costUsd` what its answer has cost."""
+
+    conversation_id: str
+    persona: str
+    emotion: str
+    topic: str
+    tier: str
+    template: str
+    status: str
+    reason: str
+    score: int | None
+    flags: list[str]
+    reviewed: str
+    run_id: str
+    cost_usd: float
+    generated_at: datetime
+
+
+class FoundPage(Answer):
+    """One page of what was found; `total` counts all pages."""
+
+    conversations: list[FoundConversation]
+    total: int
+    page: int
+    pages: int
+
+
+class FileBody(Answer):
+    """A file of a version; `path` is where the version's `files/` has it, `sha256` its hash."""
+
+    path: str
+    bytes: int
+    sha256: str
+
+
+class VersionBody(Answer):
+    """A published version. `latest` is the one that trainers load; `splits` count rows."""
+
+    version: int
+    latest: bool
+    created_at: datetime
+    provider: Provider
+    rows: int
+    splits: dict[str, int]
+    needs_revision: int
+    dropped: int
+    data_sha256: str
+    files: list[FileBody]

@@ -1,0 +1,39 @@
+"""The route that lists a dataset's conversations: searched, filtered, sorted, a page at a time."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from convoforge.api.access import requires
+from convoforge.api.bodies import Data
+from convoforge.api.conversations import EVERYWHERE, describe
+from convoforge.api.data_bodies import FoundConversation, FoundPage, SearchQuery
+from convoforge.dataset.browse import Found, Search, find
+from convoforge.viewer.state import Opened, Viewer, Which
+
+router = APIRouter(responses={**EVERYWHERE, **describe(500, 503)})
+
+
+@router.get("/api/conversations", dependencies=[requires("read")])
+async def conversations(query: Annotated[SearchQuery, Query()], viewer: Opened) -> Data[FoundPage]:
+    """The conversations of a dataset that match, a page at a time. What each counts as may be some seconds old."""
+    found = await viewer.run(_find, query)
+    return Data(
+        data=FoundPage(
+            conversations=[FoundConversation.model_validate(row) for row in found.rows],
+            total=found.total,
+            page=found.page,
+            pages=found.pages,
+        )
+    )
+
+
+def _find(viewer: Viewer, query: SearchQuery) -> Found:
+    which = Which("simulated" if query.simulated else "datasets", query.dataset)
+    asked = query.model_dump(exclude={"dataset", "simulated", "q", "rows"})
+    asked |= {name: None if asked[name] is None else Decimal(str(asked[name])) for name in ("min_cost", "max_cost")}
+    search = Search(text=query.q.strip(), **asked)
+    return find(which.snapshot(viewer, with_texts=bool(search.text)), search, query.rows)
