@@ -13,14 +13,14 @@ from importlib.metadata import version
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from convoforge import telemetry
 from convoforge.api import audit, builds, conversations, datasets, estimates, login, operations, prometheus, reviews, search
 from convoforge.api.access import HostCheck, OriginCheck, TokenCheck, requires
-from convoforge.api.bounds import body_of
+from convoforge.api.bodies import Data
+from convoforge.api.bounds import body_of, query_of
 from convoforge.api.docs import DescribedApp, docs
 from convoforge.api.errors import hidden_in, refuse
 from convoforge.api.headers import SECURITY_HEADERS, SecurityHeaders
@@ -138,7 +138,8 @@ async def _failed(request: Request, error: Exception) -> JSONResponse:
 
 async def _refused(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    return show_error(400, refuse(error.errors(), body_of(request.scope.get("route")) or BaseModel))
+    route = request.scope.get("route")
+    return show_error(400, refuse(error.errors(), body_of(route) or query_of(route) or Data[None]))
 
 
 async def _unroutable(request: Request, error: Exception) -> JSONResponse:

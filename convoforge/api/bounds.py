@@ -60,7 +60,16 @@ class BoundedRoute(APIRoute):
 
 def body_of(route: object) -> type[BaseModel] | None:
     """The model of a route's JSON body; None if it takes none."""
-    field = getattr(route, "body_field", None)
+    return _model_of(getattr(route, "body_field", None))
+
+
+def query_of(route: object) -> type[BaseModel] | None:
+    """The model of a route's query; None if it is not one model."""
+    fields = getattr(getattr(route, "dependant", None), "query_params", ())
+    return next(filter(None, map(_model_of, fields)), None)
+
+
+def _model_of(field: Any) -> type[BaseModel] | None:
     model = field and field.field_info.annotation
     return model if isinstance(model, type) and issubclass(model, BaseModel) else None
 

@@ -126,7 +126,10 @@ def test_conversations_are_searched_filtered_and_paged(pages: Pages) -> None:
         ({"dataset": "sheep", "order": "random"}, 400),
         ({"dataset": "sheep", "x": 1}, 400),
     ):
-        assert pages.get("/api/conversations", params=query).status_code == status
+        response = pages.get("/api/conversations", params=query)
+        assert response.status_code == status
+    wrong = pages.get("/api/conversations", params={"dataset": "sheep", "minscore": 1}).json()["error"]["message"]
+    assert wrong.startswith("minscore: unknown field; did you mean 'minScore'?")
 
 
 # --- estimates ---
