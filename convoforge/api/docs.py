@@ -17,12 +17,20 @@ async def docs(request: Request) -> HTMLResponse:
 
 
 class DescribedApp(FastAPI):
-    """An application whose description leaves out FastAPI's own response to a wrong request, for which this server answers 400."""
+    """An application whose description says what is true of its errors: a wrong request gets 400 and never FastAPI's own 422, and
+    an error is JSON whatever else a route sends."""
 
     def openapi(self) -> dict[str, Any]:
         if self.openapi_schema is None:
             for methods in super().openapi()["paths"].values():
                 for route in methods.values():
-                    if "HTTPValidationError" in str(route["responses"].get("422")):
-                        del route["responses"]["422"]
+                    responses = route["responses"]
+                    if "HTTPValidationError" in str(responses.get("422")):
+                        del responses["422"]
+                    for status in responses.keys() & {str(number) for number in range(400, 600)}:
+                        responses[status]["content"] = {"application/json": {"schema": _schema(responses[status])}}
         return super().openapi()
+
+
+def _schema(response: dict[str, Any]) -> Any:
+    return next(iter(response["content"].values())).get("schema", {})

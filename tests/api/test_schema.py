@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from publish.conftest import Dataset, make_rows
 from served import running
@@ -50,6 +52,18 @@ def ask(url: str, folder: Path, *arguments: str) -> None:
 
 def test_every_response_is_described(url: str, tmp_path: Path) -> None:
     ask(url, tmp_path, "--phases", "fuzzing", "--max-examples", "1")
+
+
+def test_every_body_is_bounded(url: str) -> None:
+    with httpx.Client(base_url=url, trust_env=False, timeout=20) as client:
+        routes = {path: methods for path, methods in client.get("/openapi.json").json()["paths"].items() if "post" in methods}
+        bodies = [path for path, methods in routes.items() if "requestBody" in methods["post"]]
+        assert len(bodies) >= 5
+        for path in bodies:
+            for content in (b"[" * 500_000, b'{"a":' * 150_000, b'{"a": "\\ud800"}', b"{"):
+                address = re.sub(r"\{[^}]*\}", "0" * 24, path)
+                response = client.post(address, content=content, headers={"content-type": "application/json"})
+                assert response.status_code == 400, (path, content[:10], response.text)
 
 
 @pytest.mark.long
