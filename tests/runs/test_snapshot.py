@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from io import StringIO
 from pathlib import Path
 
 import pytest
 from followed import GoingRun
+from rich.console import Console
 
+from convoforge.cli.run_views import OneRun
 from convoforge.errors import ConfigError
 from convoforge.ledger import Ledger
 from convoforge.runs.snapshot import RunSnapshot, read_snapshot
@@ -34,6 +37,17 @@ def test_it_says_how_far_what_it_cost_and_what_it_waits_for(going: GoingRun) -> 
     assert seen.run.used_of == (0, 40)  # the calls are old; 40 is what an operator has set
     assert seen.run.seconds_left == pytest.approx(75, abs=2)
     assert seen.cells is not None and (seen.cells.accepted, seen.cells.wanted) == (2, 4)
+
+
+def test_status_tells_what_it_waits_for_and_how_much_of_the_budget_is_spent(going: GoingRun) -> None:
+    going.note("waiting for the rate limit", queue=7)
+    view = OneRun(going.ledger, "here", going.id[:8])
+    view.refresh()
+    shown = Console(width=120, file=StringIO())
+    shown.print(view.render())
+    text = " ".join(shown.file.getvalue().split())
+    assert "now waiting for the rate limit (7 requests in the queue)" in text
+    assert "spend $0.02 of $2.00; estimated $0.04" in text and "2 of 4 planned" in text
 
 
 def test_what_its_process_said_long_ago_is_not_shown(going: GoingRun) -> None:

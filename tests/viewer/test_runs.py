@@ -50,6 +50,8 @@ def test_a_run_shows_rate_queue_spend_time_left_and_errors_with_what_to_do(pages
         assert word in text
     assert "1 × retried: no room (429) &lt;b&gt;now&lt;/b&gt;" in text and "lower limits.max_requests" in text
     assert f'data-events="/runs/{run.id}/events"' in text
+    assert f'href="/simulated/goats/conversations?run={run.id}"' in text
+    assert pages.get(f"/simulated/goats/conversations?run={run.id}").status_code == 200
     assert '<noscript><meta http-equiv="refresh"' in text
 
 
