@@ -155,7 +155,8 @@ def _read(connection: Connection, row: Any, is_alive: bool, now: datetime, *, al
     spec = None
     state, message = row.state, row.message or ""
     if state in ("running", "stopping"):
-        spec = DatasetSpec.model_validate_json(row.spec) if row.spec else None
+        with suppress(ValidationError):  # one of another version of this package: its limits are not known here
+            spec = DatasetSpec.model_validate_json(row.spec or "")
         if not is_alive:
             state, message = "failed", UNEXPECTED_END
         elif state == "running":

@@ -102,7 +102,7 @@ def test_started_followed_paused_resumed_and_done(client: httpx.Client, house: H
 
 def test_cancelled_while_it_goes_on_and_before_it_begins(client: httpx.Client) -> None:
     build = start(client, "two")
-    wait_for(lambda: look(client, build)["made"], "answers", 90)
+    wait_for(lambda: look(client, build)["made"], "answers", 240)
     assert client.post(f"/api/builds/{build}/cancel").status_code == 202
     *_, (_, _, ended) = follow(client, build)
     assert ended["state"] == "partial" and ended["message"].startswith("cancelled in Prefect")
@@ -117,14 +117,14 @@ def test_cancelled_while_it_goes_on_and_before_it_begins(client: httpx.Client) -
 
 def test_approved_and_declined(client: httpx.Client) -> None:
     build = start(client, "four", limit=2, approveAboveUsd=0.001)
-    found = wait_for(lambda: (one := look(client, build))["state"] == "waiting" and one, "a run that waits", 90)
+    found = wait_for(lambda: (one := look(client, build))["state"] == "waiting" and one, "a run that waits", 240)
     assert (found["actions"], "above approve_above_usd" in found["message"]) == (["approve", "decline"], True)
     assert client.post(f"/api/builds/{build}/approve").json()["data"]["state"] == "scheduled"
-    wait_for(lambda: look(client, build)["state"] == "limited", "its end", 90)
+    wait_for(lambda: look(client, build)["state"] == "limited", "its end", 240)
     other = start(client, "five", limit=2, approveAboveUsd=0.001)
-    wait_for(lambda: look(client, other)["state"] == "waiting", "a run that waits", 90)
+    wait_for(lambda: look(client, other)["state"] == "waiting", "a run that waits", 240)
     client.post(f"/api/builds/{other}/decline")
-    end = wait_for(lambda: (one := look(client, other))["state"] == "partial" and one, "its end", 90)
+    end = wait_for(lambda: (one := look(client, other))["state"] == "partial" and one, "its end", 240)
     assert end["message"].startswith("declined")
 
 
