@@ -10,15 +10,15 @@ from typing import Literal
 
 from convoforge.models import Conversation, Turn
 from convoforge.scoring.contract import KEEP, FilterVerdict
-from convoforge.scoring.text import ReadTurn, hide_private, remember_last
+from convoforge.scoring.text import ReadTurn, hide_private, join_plain, remember_last, simplify
 
 _MAX_QUOTE = 40
 
 
 @dataclass(frozen=True, slots=True)
 class FaultPattern:
-    """A pattern of a fault, which completes "turn 4 (assistant): '…' ". A text without any of `needles`, in lower case, cannot match it;
-    without `needles`, an ASCII text cannot."""
+    """A pattern of a fault, which completes "turn 4 (assistant): '…' ". A text without any of `needles`, in whatever case unless the
+    needle has capitals, cannot match it; without `needles`, an ASCII text cannot."""
 
     needles: tuple[str, ...]
     pattern: re.Pattern[str]
@@ -30,19 +30,20 @@ class PatternSet:
 
     def __init__(self, patterns: Sequence[FaultPattern]) -> None:
         self.patterns = patterns
-        self._numbers: dict[str, list[int]] = {}
+        self._wanted: dict[str, list[tuple[str, int]]] = {}
         for number, one in enumerate(patterns):
             for needle in one.needles or (_NOT_ASCII,):
-                self._numbers.setdefault(needle, []).append(number)
-        add_needles(self._numbers)
+                self._wanted.setdefault(simplify(needle), []).append(("" if needle == needle.lower() else needle, number))
+        add_needles(self._wanted)
 
     def judge(
         self, conversation: Conversation, is_excused: Callable[[re.Match[str]], bool] = lambda _match: False
     ) -> FilterVerdict:
         """Drops a conversation for the first turn that matches a pattern, unless the match is excused. Turns are read one by one only
         where the whole text matches."""
-        text, _ = join_turns(conversation)
-        numbers = {number for needle in find_needles(conversation) for number in self._numbers.get(needle, ())}
+        text = join_turns(conversation)
+        found = self._wanted.keys() & find_needles(conversation)
+        numbers = {number for needle in found for written, number in self._wanted[needle] if written in text}
         suspects = [one for one in map(self.patterns.__getitem__, sorted(numbers)) if one.pattern.search(text)]
 
         def find(turn: Turn) -> tuple[str, str] | None:
@@ -54,38 +55,50 @@ class PatternSet:
 
 
 _NEEDLES: set[str] = set()
-"""The needles of all patterns of all filters that are loaded: a text is searched for them once."""
-
+"""The needles of all filters that are loaded: a conversation is searched for all of them in one pass, once."""
 
 _NOT_ASCII = "\x80"
 """Stands for the needle of the patterns that have none."""
 
+Hits = Sequence[tuple[int, str]]
+"""The needles in a conversation, each with the place of its last character in `join_plain`."""
+
 
 def add_needles(needles: Iterable[str]) -> None:
-    """Have `find_needles` look for these, in lower case, too."""
+    """Have `list_hits` and `find_needles` look for these, too. They are written as `simplify` writes them."""
     _NEEDLES.update(needles)
 
 
+def list_hits(conversation: Conversation) -> Hits:
+    """The needles of all filters that are loaded, wherever they stand in a conversation. A blank at the end of a needle also stands for
+    the beginning or end of a turn."""
+    return _make_search(len(_NEEDLES))(conversation)[0]
+
+
 def find_needles(conversation: Conversation) -> frozenset[str]:
-    """The needles of all filters that stand in a conversation, in lower case."""
-    return _make_search(len(_NEEDLES))(conversation)
+    """The needles that stand in a conversation."""
+    return _make_search(len(_NEEDLES))(conversation)[1]
 
 
 @lru_cache(maxsize=1)
-def _make_search(_known: int) -> Callable[[Conversation], frozenset[str]]:
+def _make_search(_known: int) -> Callable[[Conversation], tuple[Hits, frozenset[str]]]:
     """A search for the needles that are known now. Filters that are loaded later bring more, and make what it remembers worthless."""
     from ahocorasick import Automaton
 
-    automaton = Automaton()
+    meant: dict[str, list[str]] = {}
     for needle in sorted(_NEEDLES):
-        automaton.add_word(needle, needle)
+        for written in {needle, re.sub(r"^ | $", "\n", needle), re.sub("^ ", "\n", needle), re.sub(" $", "\n", needle)}:
+            meant.setdefault(written, []).append(needle)
+    automaton = Automaton()
+    for written, needles in meant.items():
+        automaton.add_word(written, tuple(needles))
     automaton.make_automaton()
 
     @remember_last
-    def search(conversation: Conversation) -> frozenset[str]:
-        text, lowered = join_turns(conversation)
-        found = frozenset(needle for _, needle in automaton.iter(lowered))
-        return found if text.isascii() else found | {_NOT_ASCII}
+    def search(conversation: Conversation) -> tuple[Hits, frozenset[str]]:
+        hits = [(end, needle) for end, needles in automaton.iter(join_plain(conversation)) for needle in needles]
+        found = frozenset([needle for _, needle in hits])
+        return hits, found if join_turns(conversation).isascii() else found | {_NOT_ASCII}
 
     return search
 
@@ -103,10 +116,9 @@ def list_patterns(*rows: tuple[str, str, int, str]) -> tuple[FaultPattern, ...]:
 
 
 @remember_last
-def join_turns(conversation: Conversation) -> tuple[str, str]:
-    """All turns, a line break before each; and the same in lower case."""
-    text = "\n" + "\n".join(turn.content for turn in conversation.turns)
-    return text, text.lower()
+def join_turns(conversation: Conversation) -> str:
+    """All turns, a line break before each."""
+    return "\n" + "\n".join([turn.content for turn in conversation.turns])
 
 
 def reject_turn(action: Literal["drop", "revise", "mark"], number: int, turn: Turn, words: str, fault: str) -> FilterVerdict:

@@ -83,10 +83,17 @@ def remember_last(read: Callable[[Conversation], Value]) -> Callable[[Conversati
 @remember_last
 def read_turns(conversation: Conversation) -> tuple[ReadTurn, ...]:
     """The turns of a conversation as filters read them."""
-    return tuple(ReadTurn(number, turn.role, _simplify(turn.content)) for number, turn in enumerate(conversation.turns, 1))
+    return tuple(ReadTurn(number, turn.role, simplify(turn.content)) for number, turn in enumerate(conversation.turns, 1))
 
 
-def _simplify(content: str) -> str:
+@remember_last
+def join_plain(conversation: Conversation) -> str:
+    """All turns as filters read them, a line break before each and after the last."""
+    return "".join(["\n", *[turn.plain + "\n" for turn in read_turns(conversation)]])
+
+
+def simplify(content: str) -> str:
+    """A text in lower case with straight quotes and plain blanks. It is not longer, and only for some letters shorter, than before."""
     lower = content.lower()
     return lower if lower.isascii() else lower.translate(_PLAIN)
 
@@ -107,13 +114,13 @@ def split_sentences(plain: str) -> tuple[str, ...]:
 @remember_last
 def list_words(conversation: Conversation) -> tuple[tuple[str, ...], ...]:
     """The words of each turn in lower case. Numbers are words."""
-    text = " \0 ".join(turn.plain.replace("\0", " ") for turn in read_turns(conversation))  # all at once takes half the time
-    return tuple(tuple(said.split()) for said in _part(text).split("\0")) if conversation.turns else ()
+    text = " \0 ".join([turn.plain.replace("\0", " ") for turn in read_turns(conversation)])  # all at once takes half the time
+    return tuple([tuple(said.split()) for said in _part(text).split("\0")]) if conversation.turns else ()
 
 
 def split_words(text: str) -> list[str]:
     """The words of any text as `list_words` gives them."""
-    return _part(_simplify(text)).split()
+    return _part(simplify(text)).split()
 
 
 def _part(plain: str) -> str:

@@ -95,7 +95,7 @@ _PLAUSIBLE = re.compile(
 @scorer("broken_characters", version=1)
 def broken_characters(conversation: Conversation, context: ScoringContext) -> FilterVerdict:
     """Drops a conversation with characters that were broken, that hide text or turn its direction, or escapes left as text."""
-    text, _ = join_turns(conversation)
+    text = join_turns(conversation)
     if not text.isascii() or not text.replace("\n", "").isprintable():
         found = judge_turns(conversation, lambda turn: next(_find_odd(turn, context.language_of(turn.role)), None))
         if found.verdict != "keep":

@@ -36,6 +36,11 @@ _NEVER_LAST = re.compile(
     r"for example|for instance|including|of the|to the)\s*[.!?…]+$",
     re.IGNORECASE,
 )
+_LAST_BUT_NEVER = frozenset(
+    "the a an and or nor because although unless whereas whether your my our their very than every if e.g i.e vs mr mrs ms dr as example instance including to".split()
+)
+"""The last words that `_NEVER_LAST` looks for."""
+
 _STARTS_A_LIST = re.compile(
     r"(?:^|[.!?:;]\s+|\n\s*)(?:\(?\d{1,2}[.)]|[-•*]|(?:first|second|third|fourth|fifth|next|then|finally|also|however|step \w+)[,:]?)$"
     r"|(?:^|[.!?]\s+)as for [^,.]+\.$",
@@ -52,6 +57,14 @@ _ANNOUNCES = re.compile(
     re.IGNORECASE,
 )
 """The last sentence announces what does not come, or is the half of one."""
+
+_ANNOUNCING = tuple(
+    "let me|and |one|two|three|a |whereas|so |here|i'll|i’ll|i will|there are|you have|i see|if|when|because|although|while|unless|once|as |even ".split(
+        "|"
+    )
+)
+_ANNOUNCED = ("as follows", "the following", "like this", "see below", "to be continued", "between ")
+"""How a last sentence begins that `_ANNOUNCES` finds, or what it holds."""
 
 _HALF = re.compile(
     r"\bstep (?:1|one)\b(?!.*\bstep (?:2|two)\b)|\bfirstly\b(?!.*\bsecond)|\bon the one hand\b(?!.*\bother\b)|\bnot only\b(?!.*\b(?:but|also|as well|too)\b)|\b(?:two|three|four|five)\b[^.!?]*[.:]\s[^.!?]*\b(?:the )?first\b(?: \w+)? is\b"
@@ -107,11 +120,17 @@ def _find_fault(content: str) -> str:
     if not core:
         return ""
     whole = core.endswith(_COMPLETE_ALL_THE_SAME)
-    if _NEVER_LAST.search(core[-40:]) or (_read_last_word(core) in _GOES_ON and not whole):
+    closed = core[-1] in _ENDS
+    if (closed and _read_last_word(core.rstrip(_ENDS)) in _LAST_BUT_NEVER and _NEVER_LAST.search(core[-40:])) or (
+        _read_last_word(core) in _GOES_ON and not whole
+    ):
         return "breaks off in a sentence"
-    if _STARTS_A_LIST.search(core[-80:]):
+    perhaps = not closed or core[-2:-1].isdigit() or "as for " in core[-80:].lower()
+    if perhaps and _STARTS_A_LIST.search(core[-80:]):
         return "breaks off in a list"
-    if _ANNOUNCES.search(text[max(text.rfind(mark, 0, -3) for mark in ".!?…\n") + 1 :].lstrip()) or (
+    last = text[max([text.rfind(mark, 0, -3) for mark in ".!?…\n"]) + 1 :].lstrip().lower()
+    announces = last.endswith((".", ":")) and (last.startswith(_ANNOUNCING) or any(words in last for words in _ANNOUNCED))
+    if (announces and _ANNOUNCES.search(last)) or (
         any(word in text.lower() for word in ("one hand", "only", "first", "step ")) and _HALF.search(text)
     ):
         return "breaks off before what it announces"

@@ -6,9 +6,9 @@ import re
 import unicodedata
 
 from convoforge.models import Conversation, Turn
-from convoforge.scoring.contract import FilterVerdict, ScoringContext, scorer
-from convoforge.scoring.patterns import judge_turns
-from convoforge.scoring.text import FUNCTION_WORDS
+from convoforge.scoring.contract import KEEP, FilterVerdict, ScoringContext, scorer
+from convoforge.scoring.patterns import reject_turn
+from convoforge.scoring.text import FUNCTION_WORDS, list_words, split_words
 
 _BLANK_LETTERS = re.compile("[\u115f\u1160\u17b4\u17b5\u3164\uffa0\u180e\u2800]")
 """Letters and a Braille pattern that show nothing."""
@@ -66,6 +66,15 @@ _LIGHT = frozenset(
 )
 """Verbs that say nothing without an object: "As discussed.", "It is what it is.", "That's what I was going to say."."""
 
+_BEGINS = re.compile(r"[A-Za-z]")
+_KNOWN = frozenset(
+    part
+    for words in (FUNCTION_WORDS, _NEVER, _FILLERS, _SOUNDS, _LIGHT, map(chr, range(ord("a"), ord("z") + 1)))
+    for word in words
+    for part in (word, f"{word}'s", *split_words(word))
+)
+"""A turn that begins with a letter and has another word than these says something."""
+
 _WORD = re.compile(r"[^\W_]+(?:[/.'’][^\W_]+)*")
 _BRACKETED = re.compile(r"\W*?[\[({<*].*[\])}>*]\W*", re.DOTALL)
 _ASIDE = re.compile(
@@ -78,14 +87,13 @@ _ASIDE = re.compile(
 @scorer("empty_turns", version=1)
 def empty_turns(conversation: Conversation, context: ScoringContext) -> FilterVerdict:
     """Drops a conversation with a turn that says nothing."""
-
-    def find(turn: Turn) -> tuple[str, str] | None:
+    for number, (turn, words) in enumerate(zip(conversation.turns, list_words(conversation), strict=True), 1):
         text = turn.content
-        if len(text) <= _LONGEST or not text.isascii():
-            return _find_nothing(turn, context.allow)
-        return None
-
-    return judge_turns(conversation, find)
+        if (len(text) > _LONGEST and text.isascii()) or (_BEGINS.match(text) and not _KNOWN.issuperset(words)):
+            continue
+        if found := _find_nothing(turn, context.allow):
+            return reject_turn("drop", number, turn, *found)
+    return KEEP
 
 
 def _find_nothing(turn: Turn, allow: frozenset[str]) -> tuple[str, str] | None:

@@ -9,10 +9,11 @@ sentence at a time, in lower case.
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ import yaml
 
 from convoforge.models import Conversation, Role
 from convoforge.printable import printable_line
-from convoforge.scoring.text import find_cuts, read_turns, remember_last
+from convoforge.scoring.patterns import add_needles, list_hits
+from convoforge.scoring.text import find_cuts, read_turns
 
 _FOLDER = Path(__file__).parent / "words"
 
@@ -55,16 +57,25 @@ class FoundPhrase:
 
 def find_phrase(grammar: str, conversation: Conversation) -> FoundPhrase | None:
     """The first phrase of a grammar in a conversation; None where there is none."""
-    for turn, hits in zip(read_turns(conversation), _FINDERS[grammar](conversation), strict=True):
-        tried: set[tuple[int, int]] = set()
-        for end, owners in hits:
-            for one in owners.get(grammar, ()):
-                if one.role not in (None, turn.role):
-                    continue
-                start, sentence = _read_sentence(turn.plain, end)
-                if (start, id(one)) not in tried and (words := one.find(sentence)):
+    hinted = _read_hints(grammar)
+    hits = [hit for hit in list_hits(conversation) if hit[1] in hinted]
+    if not hits:
+        return None
+    turns = read_turns(conversation)
+    starts = [0, *accumulate([len(turn.plain) + 1 for turn in turns])]
+    tried: set[tuple[int, int, int]] = set()
+    for end, hint in hits:
+        number = bisect_left(starts, end) - 1 if hint[-1] == " " else bisect_right(starts, end) - 1
+        turn = turns[number]
+        phrases = [one for one in hinted[hint] if one.role in (None, turn.role)]
+        if not phrases:
+            continue
+        place, sentence = _read_sentence(turn.plain, end - starts[number] - (hint[-1] == " "))
+        for one in phrases:
+            if (number, place, id(one)) not in tried:
+                tried.add((number, place, id(one)))
+                if words := one.find(sentence):
                     return FoundPhrase(turn.role, turn.name_fault(printable_line(words), one.meaning))
-                tried.add((start, id(one)))
     return None
 
 
@@ -76,42 +87,15 @@ def _read_sentence(plain: str, end: int) -> tuple[int, str]:
     return start, plain[start : cuts[number] if number < len(cuts) else None].strip()
 
 
-Hits = Sequence[tuple[int, Mapping[str, Sequence[Phrase]]]]
-"""The hints in a turn: where their last letter is, and whose they are, phrases by grammar."""
-
-
-def _ask_together(*grammars: str) -> Callable[[Conversation], Sequence[Hits]]:
-    """A function that finds the hints of several grammars in each turn: that takes the time of one."""
-
-    @cache
-    def read() -> Any:
-        from ahocorasick import Automaton
-
-        owners: dict[str, dict[str, list[Phrase]]] = {}
-        for grammar in grammars:
-            for one in read_grammar(grammar):
-                for hint in one.hints:
-                    owners.setdefault(hint, {}).setdefault(grammar, []).append(one)
-        automaton = Automaton()
-        for hint, phrases in owners.items():
-            automaton.add_word(hint, (len(hint) - len(hint.rstrip()), phrases))
-        automaton.make_automaton()
-        return automaton
-
-    @remember_last
-    def find(conversation: Conversation) -> Sequence[Hits]:
-        automaton = read()
-        return [
-            [(end - blank, owners) for end, (blank, owners) in automaton.iter(f" {turn.plain} ")]
-            for turn in read_turns(conversation)
-        ]
-
-    return find
-
-
-_FINDERS = dict.fromkeys(("meta_talk", "refusals"), _ask_together("meta_talk", "refusals")) | {
-    "insults": _ask_together("insults")
-}
+@cache
+def _read_hints(grammar: str) -> Mapping[str, Sequence[Phrase]]:
+    """The phrases of a grammar by their hints, for which conversations are searched from now on."""
+    hinted: dict[str, list[Phrase]] = {}
+    for one in read_grammar(grammar):
+        for hint in one.hints:
+            hinted.setdefault(hint, []).append(one)
+    add_needles(hinted)
+    return hinted
 
 
 @cache

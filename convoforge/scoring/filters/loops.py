@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
-from itertools import filterfalse
+from itertools import chain, compress
+from operator import eq
 
 from convoforge.models import Conversation, Turn
 from convoforge.scoring.contract import KEEP, FilterVerdict, ScoringContext, scorer
-from convoforge.scoring.patterns import join_turns, reject_turn
-from convoforge.scoring.text import FUNCTION_WORDS, list_words, split_words
+from convoforge.scoring.filters.small_words import FOREIGN, FUNCTION, OTHER, flag_words
+from convoforge.scoring.patterns import reject_turn
+from convoforge.scoring.text import FUNCTION_WORDS, join_plain, list_words, split_words
 
 PARROTED = 0.6
 """Share of an assistant's turn's matter, its words but for the grammar's and the topic's, that the turn before may hold."""
@@ -24,6 +25,9 @@ REPEATED = 0.52
 
 REPEATED_BY_USER = 0.62
 """The same for the user, who may insist."""
+
+LEAST_SHARED = REPEATED / (2 - REPEATED)
+"""Share of a turn's matter that other turns hold if it repeats one of them, which may be as small as what they share."""
 
 CIRCLES = 0.25
 """Share of a turn's triples of words that may be repetitions, if they are five or more."""
@@ -43,6 +47,7 @@ _POLITE = frozenset(
     "further right fine yep oh today everyone dear friend sir madam ma'am mate touch keep stay safe beyond deeply means meant world million tons honestly "
     "nothing forget made make makes feels sorry apologies apology apologize least agreed plan solid brilliant better feel sounds like".split()
 )
+_COURTEOUS = _POLITE | FUNCTION_WORDS
 _CORE = frozenset(
     "thank thanks thankful grateful gratitude appreciate appreciated welcome pleasure anytime cheers bye goodbye farewell luck best wishes worries mention care "
     "bless likewise evening weekend night sorry apology apologies agreed perfect brilliant wonderful".split()
@@ -51,6 +56,7 @@ _STUCK = ("!!!!!!!!", "????????", "..........")
 _WINDOW = 60
 """Number of words of matter in which their variety is measured: the longer a text, the smaller it is."""
 
+_IS_MATTER = bytes.maketrans(bytes((OTHER, FUNCTION, FOREIGN)), b"\1\0\1")
 _STRETCHED = re.compile(r"(.)\1{5}|(..+?)\2{3}")
 _SENTENCE = re.compile(r"[^.!?\n]+")
 
@@ -59,26 +65,23 @@ _SENTENCE = re.compile(r"[^.!?\n]+")
 def loops(conversation: Conversation, context: ScoringContext) -> FilterVerdict:
     """Drops a conversation that goes round in circles: within a turn, by saying an earlier turn again, or with a tail of thanks."""
     turns, words = conversation.turns, list_words(conversation)
-    matter = [list(map(_stem, filterfalse(FUNCTION_WORDS.__contains__, said))) for said in words]  # in C
-    _, text = join_turns(conversation)
-    stuck = {
-        *_STUCK,
-        *(
-            word
-            for said in words
-            if max(map(len, said), default=0) > 15
-            for word in said
-            if len(word) > 15 and word.isalpha() and _STRETCHED.search(word)
-        ),
-    }
+    flags = flag_words(conversation).translate(_IS_MATTER).split(b"\2")
+    bare = [list(compress(said, told)) for said, told in zip(words, flags, strict=False)]
+    matter = [list(map(_STEMS.__getitem__, said)) for said in bare]
+    text = join_plain(conversation)
+    long = [word for said in bare for word in said if len(word) > 15] if max(map(len, chain(*bare)), default=0) > 15 else ()
+    stuck = [*_STUCK, *(word for word in long if word.isalpha() and _STRETCHED.search(word))]
     if mark := next((mark for mark in stuck if mark in text), ""):
         number = next(number for number, turn in enumerate(turns, 1) if mark in turn.content.lower())
         return reject_turn("drop", number, turns[number - 1], mark, "is said again and again")
-    for number, (turn, said, stems) in enumerate(zip(turns, words, matter, strict=True), 1):
-        if again := _find_circle(turn, said, stems):
+    unique = [*map(frozenset, matter)]
+    for number, (turn, said, stems, once) in enumerate(zip(turns, words, matter, unique, strict=True), 1):
+        varied = len(stems) - len(once) < 2 and 4 * len(stems) > len(said)
+        marks = turn.content.count("?") < 3 and turn.content.count(".") < 5
+        if not (varied and marks) and (again := _find_circle(turn, said, stems)):
             return reject_turn("drop", number, turn, again, "is said again and again")
-    topic = frozenset(map(_stem, context.topic.lower().split()))
-    if echo := next(_list_echoes(turns, words, [frozenset(stems) - topic for stems in matter]), None):
+    topic = frozenset(map(_STEMS.__getitem__, context.topic.lower().split()))
+    if echo := next(_list_echoes(turns, words, [once - topic for once in unique]), None):
         number, earlier = echo
         return reject_turn("drop", number, turns[number - 1], turns[number - 1].content, f"says turn {earlier} again")
     if tail := _count_tail(words):
@@ -87,17 +90,21 @@ def loops(conversation: Conversation, context: ScoringContext) -> FilterVerdict:
     return KEEP
 
 
-@lru_cache(maxsize=50_000)
-def _stem(word: str) -> str:
-    """What a word has in common with its other forms."""
-    return word[:5] if len(word) > 5 else word.rstrip("s") if len(word) > 3 else word
+class _Stems(dict[str, str]):
+    """What words have in common with their other forms."""
+
+    def __missing__(self, word: str) -> str:
+        if len(self) > 50_000:
+            self.clear()
+        self[word] = stem = word[:5] if len(word) > 5 else word.rstrip("s") if len(word) > 3 else word
+        return stem
+
+
+_STEMS = _Stems()
 
 
 def _find_circle(turn: Turn, words: Sequence[str], stems: Sequence[str]) -> str:
     """Words that a turn says again and again."""
-    said_again = len(stems) - len(set(stems))
-    if said_again < 2 and 4 * len(stems) > len(words) and turn.content.count("?") < 3 and turn.content.count(".") < 5:
-        return ""
     again = len(words) - 2 - len(set(zip(words, words[1:], words[2:], strict=False)))
     if again > 1:
         if again > 4 and again >= CIRCLES * (len(words) - 2):
@@ -108,7 +115,7 @@ def _find_circle(turn: Turn, words: Sequence[str], stems: Sequence[str]) -> str:
         return found
     if turn.content.count(".") > 4 and (found := _find_beginning(turn)):
         return found
-    if said_again < 0.3 * len(stems):
+    if len(stems) - len(set(stems)) < 0.3 * len(stems):
         return ""
     plain = [stem for stem in stems if not stem.isdigit()][:_WINDOW]
     rules = VARIETY if turn.role == "assistant" else (VARIETY[0], VARIETY[2])
@@ -122,8 +129,7 @@ def _find_block(words: Sequence[str], again: int) -> str:
     triples said again, a block cannot be longer than that and two words."""
     for size in range(1, min(24, again + 2, len(words) // 2) + 1):
         needed = size * (4 if size < 3 else 2 if size < 10 else 1)
-        same = "".join("1" if one == other else "0" for one, other in zip(words, words[size:], strict=False))
-        if (at := same.find("1" * needed)) >= 0:
+        if (at := bytes(map(eq, words, words[size:])).find(b"\1" * needed)) >= 0:
             return " ".join(words[at : at + size])
     return ""
 
@@ -160,11 +166,12 @@ def _list_echoes(
 ) -> Iterator[tuple[int, int]]:
     """Yield the number of a turn that says an earlier one again, and that one's."""
     seen: dict[Sequence[str], int] = {}
+    again = {stem for stem, times in Counter(chain.from_iterable(matter)).items() if times > 1}
     for number, (turn, said, mine) in enumerate(zip(turns, words, matter, strict=True)):
         if len(said) > 3 and said in seen:
             yield number + 1, seen[said] + 1
         seen[said] = number
-        if len(mine) < 4:
+        if len(mine) < 4 or len(mine & again) < LEAST_SHARED * len(mine):
             continue
         allowed, alike, least = (PARROTED_BY_USER, REPEATED_BY_USER, 6) if turn.role == "user" else (PARROTED, REPEATED, 4)
         if number and len(mine) >= least and len(mine & matter[number - 1]) >= allowed * len(mine):
@@ -179,8 +186,7 @@ def _count_tail(words: Sequence[Sequence[str]]) -> int:
     """Number of turns at the end that are nothing but thanks, good wishes and excuses; 0 if they are too few to be a tail."""
     tail = polite = pure = 0
     for said in reversed(words):
-        odd = sum(word not in _POLITE and word not in FUNCTION_WORDS for word in said)
-        if odd > 3 or len(said) > (16 if odd else 30):
+        if len(said) > 30 or (odd := sum(word not in _COURTEOUS for word in said)) > 3 or (odd and len(said) > 16):
             break
         pure += odd == 0 and pure == tail
         tail += 1

@@ -13,9 +13,9 @@ from ipaddress import ip_address, ip_network
 from convoforge.models import Conversation
 from convoforge.scoring.contract import KEEP, FilterVerdict, ScoringContext, scorer
 from convoforge.scoring.filters.personal_numbers import find_account, find_card, find_ip_address, find_phone
-from convoforge.scoring.filters.spoken import has_spoken_digits, write_digits, write_signs
-from convoforge.scoring.patterns import add_needles, find_needles
-from convoforge.scoring.text import read_turns
+from convoforge.scoring.filters.spoken import FEWEST_SPOKEN, SPOKEN, has_spoken_digits, write_digits, write_signs
+from convoforge.scoring.patterns import add_needles, find_needles, list_hits
+from convoforge.scoring.text import join_plain
 
 _DOMAIN_END = (
     r"(?:com|net|org|info|biz|io|co|me|app|dev|pro|top|xyz|site|shop|store|online|club|live|link|page|news|gov|edu|mil|eu|uk|us|ca|de|at|ch|fr"
@@ -181,7 +181,11 @@ _TESTS: Mapping[str, Callable[[str], object]] = {
 """What a text in lower case must have before a form is looked for, a needle or what a test finds: most have none of it. Other forms need
 seven digits."""
 
-add_needles(needle for needles in _NEEDLES.values() for needle in needles)
+_KINDS_OF: Mapping[str, Sequence[str]] = {
+    needle: tuple(kind for kind, needles in _NEEDLES.items() if needle in needles)
+    for needle in {needle for needles in _NEEDLES.values() for needle in needles}
+}
+add_needles((*_KINDS_OF, *SPOKEN))
 
 _NUMBERS: tuple[tuple[str, Callable[[str], bool]], ...] = (
     ("a phone number", find_phone),
@@ -196,21 +200,21 @@ _WITHOUT_DIGITS = (_NEEDLES.keys() | _TESTS.keys()) - {"a phone number"}  # seve
 def find_personal_data(text: str, kinds: Iterable[str] = tuple(_COMPILED)) -> Iterator[PersonalDatum]:
     """The personal data of these kinds in a text, kind by kind."""
     plain = text.lower()
-    for kind in _list_kinds(plain, kinds, lambda needle: needle in plain):
+    for kind in _list_kinds(plain, kinds):
         form, is_real = _COMPILED[kind]
         for found in form.finditer(text):
             if is_real(found.group()):
                 yield PersonalDatum(kind, found.start(), found.end())
 
 
-def _list_kinds(plain: str, kinds: Iterable[str], has: Callable[[str], bool]) -> tuple[str, ...]:
+def _list_kinds(plain: str, kinds: Iterable[str]) -> tuple[str, ...]:
     """The kinds that a text in lower case may hold."""
     digits = bool(_has_digits(plain))
     return tuple(
         kind
         for kind in kinds
         if (digits and kind not in _WITHOUT_DIGITS)
-        or any(map(has, _NEEDLES.get(kind, ())))
+        or any(needle in plain for needle in _NEEDLES.get(kind, ()))
         or (kind in _TESTS and _TESTS[kind](plain))
     )
 
@@ -234,9 +238,18 @@ def mask_personal_data(text: str) -> str:
 @scorer("pii", version=1)
 def pii(conversation: Conversation, context: ScoringContext) -> FilterVerdict:  # noqa: ARG001 - the contract
     """Drop a conversation that holds personal data. The reason names the kind, never the value."""
-    text = "\n".join([turn.plain for turn in read_turns(conversation)])
+    text = join_plain(conversation)
     needles = find_needles(conversation)
-    kinds = _list_kinds(text, _COMPILED, needles.__contains__)  # of all turns at once, as most have none
+    hinted = {kind for needle in _KINDS_OF.keys() & needles for kind in _KINDS_OF[needle]}
+    spoken = sum([needle in SPOKEN for _, needle in list_hits(conversation)]) >= FEWEST_SPOKEN
+    digits = bool(_has_digits(text))  # of all turns at once, as most have none
+    kinds = tuple(
+        kind
+        for kind in _COMPILED
+        if kind in hinted
+        or (digits and kind not in _WITHOUT_DIGITS)
+        or (kind in _TESTS and (kind != "a phone number" or spoken) and _TESTS[kind](text))
+    )
     if not kinds and " dot" not in needles:
         return KEEP
     for number, turn in enumerate(conversation.turns, 1):

@@ -84,7 +84,7 @@ _PATTERNS = PatternSet(
         ("some␣company some␣bank some␣fund some␣city some␣name some␣product", r"\b(?:at|with|from|in|to|called|by|for) Some (?:Company|Bank|Fund|City|Name|Product)\b", 0, "stands for a name"),
         ("blah␣blah yadda", r"(?i)\bblah[ ,]+blah\b|\byadda[ ,]+yadda\b", 0, "is filler text"),
         (
-            " ".join(f"␣{noun.lower()}" for noun in _SHOUTED),
+            " ".join(f"␣{noun}" for noun in _SHOUTED),
             "|".join(rf"{noun}\b(?<=[a-z,] {noun})(?<!the {noun})(?<!my {noun})(?<!your {noun})(?<!a {noun})(?<!not {noun})(?<![st] {noun})(?! [A-Z\d])" for noun in _SHOUTED),
             0,
             "is a placeholder",
@@ -182,6 +182,6 @@ def _find_guillemets(turn: Turn) -> tuple[str, str] | None:
 def placeholders(conversation: Conversation, context: ScoringContext) -> FilterVerdict:
     """Drops a conversation in which something was to be filled in, and was not."""
     found = _PATTERNS.judge(conversation, _is_quoted)
-    if found.verdict == "keep" and "«" in join_turns(conversation)[0]:
+    if found.verdict == "keep" and "«" in join_turns(conversation):
         return judge_turns(conversation, lambda turn: _find_guillemets(turn) if context.language_of(turn.role) == "en" else None)
     return found

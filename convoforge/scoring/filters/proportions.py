@@ -34,8 +34,12 @@ def proportions(conversation: Conversation, _context: ScoringContext) -> FilterV
     lengths = [len(turn.content) for turn in turns]
     if len(turns) < 4 or (max(lengths) <= LONG and min(lengths) > LONG / TIMES_SHORTER / TIMES_LONGER):
         return KEEP
+    medians = {
+        role: median([length for length, one in zip(lengths, turns, strict=True) if one.role == role])
+        for role in {turn.role for turn in turns}
+    }
     for number, (turn, length) in enumerate(zip(turns, lengths, strict=True), 1):
-        usual = median(other for other, one in zip(lengths, turns, strict=True) if one.role == turn.role)
+        usual = medians[turn.role]
         if length > LONG and length > TIMES_LONGER * usual:
             return reject_turn("revise", number, turn, turn.content, f"has {length:,} characters; {usual:,.0f} are usual here")
         asked = lengths[number - 2] if number > 1 else usual

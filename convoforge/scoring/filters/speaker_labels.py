@@ -11,7 +11,7 @@ from typing import Literal
 
 from convoforge.models import Conversation, Turn
 from convoforge.scoring.contract import FilterVerdict, ScoringContext, scorer
-from convoforge.scoring.patterns import PatternSet, join_turns, judge_turns, list_patterns
+from convoforge.scoring.patterns import PatternSet, list_patterns, reject_turn
 
 _ROLES = frozenset(
     "user client customer assistant adviser advisor agent human ai bot chatbot chatgpt gpt claude llm speaker rep representative csr "
@@ -180,19 +180,12 @@ class _Label:
 @scorer("speaker_labels", version=2)
 def speaker_labels(conversation: Conversation, context: ScoringContext) -> FilterVerdict:
     """Drops a conversation in which a turn names its speaker, or holds several speakers."""
-    text, _ = join_turns(conversation)
-    if (
-        ":" in text
-        or "：" in text
-        or "\nThe " in text
-        or '\n"' in text
-        or "\n“" in text
-        or text.count("\n") > len(conversation.turns)
-    ):
-        persona = context.persona.lower()
-        found = judge_turns(conversation, lambda turn: _find_label(turn, persona))
-        if found.verdict != "keep":
-            return found
+    persona = context.persona.lower()
+    for number, turn in enumerate(conversation.turns, 1):
+        text = turn.content
+        perhaps = ":" in text or "\n" in text or text[:1] in _BEGINS or "：" in text
+        if perhaps and (found := _find_label(turn, persona)):
+            return reject_turn("drop", number, turn, *found)
     return _PATTERNS.judge(conversation)
 
 
@@ -209,7 +202,7 @@ def _find_label(turn: Turn, persona: str) -> tuple[str, str] | None:
     labels = list(_list_labels(text, persona))
     if sure := next((label for label in labels if label.kind == "sure"), None):
         return sure.text, "labels a speaker"
-    if _alternate([found[0].rstrip(" :：*_").lower() for found in _SHORT_LABEL.finditer(text)]):
+    if text.count(": ") > 2 and _alternate([found[0].rstrip(" :：*_").lower() for found in _SHORT_LABEL.finditer(text)]):
         return text[:60], "is a transcript"
     pairs = [label for label in labels if label.kind in ("pair", "sentence")]
     if len(labels) > 1 and (pairs or len({label.text for label in labels}) < len(labels)):
@@ -217,6 +210,7 @@ def _find_label(turn: Turn, persona: str) -> tuple[str, str] | None:
     return None
 
 
+_BEGINS = frozenset('T"“')
 _SHORT_LABEL = re.compile(r"(?:^|(?<=[.!?…]\s))[*_]{0,2}[A-Z][a-z]{2,14}(?: [A-Z\d]\w{0,12})?[*_]{0,2}: ", re.MULTILINE)
 
 
@@ -225,19 +219,25 @@ def _alternate(labels: list[str]) -> bool:
     return any(first == third != second for first, second, third in zip(labels, labels[1:], labels[2:], strict=False))
 
 
+_MOST_BLANKS = 8
+"""Number of blanks before a colon from which no label stands there, unless with an addition: it has four words at most."""
+
+
 def _list_starts(text: str) -> Iterator[int]:
     """Where sentences begin that have a colon within 80 characters: looking for labels there takes a quarter of the time."""
     text = text.replace("：", ":")
     colon = text.find(":")
     while colon >= 0:
         start = _find_start(text, colon)
-        if colon - start < 80:
+        if colon - start < 80 and (
+            text.count(" ", start, colon) < _MOST_BLANKS or any(mark in text[start:colon] for mark in "([,*")
+        ):
             yield start
         colon = text.find(":", colon + 1)
 
 
 def _find_start(text: str, end: int) -> int:
-    while start := max(text.rfind(mark, max(0, end - 100), end) for mark in ".!?…\n") + 1:
+    while start := max([text.rfind(mark, max(0, end - 100), end) for mark in ".!?…\n"]) + 1:
         if text[max(0, start - 4) : start - 1].rsplit(" ", 1)[-1].lower() not in _TITLES:
             break
         end = start - 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -35,3 +36,11 @@ def test_a_filter_finds_what_it_is_for_and_little_else(labelled: Sequence[Labell
     assert done.precision >= 0.98, [(reason, each.text) for each, reason in done.wrong]
     if name in DEFAULT:
         assert done.recall >= LEAST.get(name, 0.95), [each.text for each in done.missed]
+
+
+def test_what_filters_read_together_changes_no_verdict(labelled: Sequence[Labelled]) -> None:
+    filters = find_filters([FilterChoice(name=name) for name in FILTERS])
+    some = labelled[::23]
+    in_turn = [[one.result(each.conversation, each.context) for one in filters] for each in some]
+    alone = [[one.result(replace(each.conversation), each.context) for each in some] for one in filters]
+    assert in_turn == [*map(list, zip(*alone, strict=True))]
