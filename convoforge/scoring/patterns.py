@@ -57,6 +57,7 @@ class PatternSet:
 _NEEDLES: set[str] = set()
 """The needles of all filters that are loaded: a conversation is searched for all of them in one pass, once."""
 
+_IN_SENTENCES: set[str] = set()
 _NOT_ASCII = "\x80"
 """Stands for the needle of the patterns that have none."""
 
@@ -64,14 +65,16 @@ Hits = Sequence[tuple[int, str]]
 """The needles in a conversation, each with the place of its last character in `join_plain`."""
 
 
-def add_needles(needles: Iterable[str]) -> None:
-    """Have `list_hits` and `find_needles` look for these, too. They are written as `simplify` writes them."""
+def add_needles(needles: Iterable[str], *, in_sentences: bool = False) -> None:
+    """Have `list_hits` and `find_needles` look for these, too. They are written as `simplify` writes them. Those of phrases stand
+    `in_sentences`: a blank at an end of theirs also stands for the beginning or end of a turn."""
     _NEEDLES.update(needles)
+    if in_sentences:
+        _IN_SENTENCES.update(needles)
 
 
 def list_hits(conversation: Conversation) -> Hits:
-    """The needles of all filters that are loaded, wherever they stand in a conversation. A blank at the end of a needle also stands for
-    the beginning or end of a turn."""
+    """The needles of all filters that are loaded, wherever they stand in a conversation."""
     return _make_search(len(_NEEDLES))(conversation)[0]
 
 
@@ -87,7 +90,8 @@ def _make_search(_known: int) -> Callable[[Conversation], tuple[Hits, frozenset[
 
     meant: dict[str, list[str]] = {}
     for needle in sorted(_NEEDLES):
-        for written in {needle, re.sub(r"^ | $", "\n", needle), re.sub("^ ", "\n", needle), re.sub(" $", "\n", needle)}:
+        edges = ("^ ", " $", "^ | $") if needle in _IN_SENTENCES else ()
+        for written in {needle, *(re.sub(edge, "\n", needle) for edge in edges)}:
             meant.setdefault(written, []).append(needle)
     automaton = Automaton()
     for written, needles in meant.items():

@@ -94,7 +94,7 @@ def _read_hints(grammar: str) -> Mapping[str, Sequence[Phrase]]:
     for one in read_grammar(grammar):
         for hint in one.hints:
             hinted.setdefault(hint, []).append(one)
-    add_needles(hinted)
+    add_needles(hinted, in_sentences=True)
     return hinted
 
 
