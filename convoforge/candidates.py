@@ -44,7 +44,7 @@ _SHAPE = (
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class ConversationCandidate:
     """A conversation of an answer, and how likely the model says that it is, 0 to 1."""
 
     conversation: Conversation
@@ -66,7 +66,7 @@ def count_candidates(prompt: str) -> int:
     return int(found[1]) if found else 1
 
 
-def parse_candidates(text: str) -> list[Candidate]:
+def parse_candidates(text: str) -> list[ConversationCandidate]:
     """The conversations in an answer that keep the rules; those before the end of one that was cut off. Raises `ParseError` and
     `GenerationValidationError` as `parse_conversation` does where there is none."""
     try:
@@ -74,11 +74,13 @@ def parse_candidates(text: str) -> list[Candidate]:
         listed = [(one.get("turns"), one.get("likelihood")) for one in items]
     except (ValueError, KeyError, TypeError, AttributeError):
         listed = [(turns, None) for turns in find_turn_lists(text)]
-    found, refused = list[Candidate](), None
+    found, refused = list[ConversationCandidate](), None
     for turns, likelihood in listed:
         try:
             known = isinstance(likelihood, int | float) and 0 <= likelihood <= 1
-            found.append(Candidate(check_turns(turns if isinstance(turns, list) else ()), float(likelihood) if known else 1.0))
+            found.append(
+                ConversationCandidate(check_turns(turns if isinstance(turns, list) else ()), float(likelihood) if known else 1.0)
+            )
         except GenerationValidationError as error:
             refused = refused or error
     if found:

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from convoforge.billing_terms import billed_under
-from convoforge.candidates import Candidate, parse_candidates
+from convoforge.candidates import ConversationCandidate, parse_candidates
 from convoforge.dataset.acceptance import judge_quality
 from convoforge.errors import (
     ClaudeAPIError,
@@ -145,7 +145,7 @@ def record_answer(
     )
     # the system turn for training comes from the template only: an answer could put anything there
     said = [one.conversation.system for one in found]
-    found = [Candidate(replace(one.conversation, system=asked.conversation_system), one.likelihood) for one in found]
+    found = [ConversationCandidate(replace(one.conversation, system=asked.conversation_system), one.likelihood) for one in found]
     at, scored, unscored = _choose(found, score, repeats)
     conversation = found[at].conversation if found else None
     note = _note_dropped(said[at] or "") if found and said[at] else ""
@@ -180,7 +180,7 @@ def record_answer(
 
 
 def _choose(
-    found: Sequence[Candidate], score: Callable[[Conversation], Scored], repeats: Callable[[Conversation], bool]
+    found: Sequence[ConversationCandidate], score: Callable[[Conversation], Scored], repeats: Callable[[Conversation], bool]
 ) -> tuple[int, Scored | None, ConvoforgeError | None]:
     """Which conversation of an answer is kept, and its score, or why it has none. First those that no filter rejects, then what is new,
     then the score; of equal ones that which the model would write most seldom."""
@@ -291,12 +291,12 @@ def _read_stop(reply: Reply) -> tuple[AnswerKind, ConvoforgeError | None]:
     return kind, fault
 
 
-def _read(reply: Reply, *, several: bool) -> tuple[AnswerKind, Sequence[Candidate], ConvoforgeError | None]:
+def _read(reply: Reply, *, several: bool) -> tuple[AnswerKind, Sequence[ConversationCandidate], ConvoforgeError | None]:
     kind, fault = _read_stop(reply)
     if fault is not None and not (several and kind is AnswerKind.TRUNCATED):  # of several, the first ones may be complete
         return kind, (), fault
     try:
-        found = parse_candidates(reply.text) if several else [Candidate(parse_conversation(reply.text), 1.0)]
+        found = parse_candidates(reply.text) if several else [ConversationCandidate(parse_conversation(reply.text), 1.0)]
     except (ParseError, GenerationValidationError) as error:
         if fault is not None:
             return kind, (), fault
