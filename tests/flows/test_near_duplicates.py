@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,8 +18,10 @@ from support import Project
 from convoforge.dataset.acceptance import Neighbor, Neighbors, assess
 from convoforge.flows.build_dataset import next_step
 from convoforge.generation.recent_answers import RecentAnswers
+from convoforge.models import Conversation, Turn
 from convoforge.orchestration.build_run import BuildState
 from convoforge.planning.draws import Draw
+from convoforge.scoring.similarity import Signed, SimilarityIndex, sign
 from convoforge.simulator.client import SimulatorControl
 
 SAID = (
@@ -92,6 +95,38 @@ def test_a_near_duplicate_is_dropped_and_asked_for_again_and_a_named_dataset_is_
     again = build("first", quality={"min_score": 1, "near_duplicates": False})
     assert (again.generated, again.accepted, again.version) == (0, 8, 2)
     assert count_copies(again) == 3
+
+
+def write_turns(number: int) -> list[dict[str, str]]:
+    """Ten turns of words that no other number has."""
+    words = ("".join("abcdefghij"[int(digit)] for digit in f"{number + 1}{at:02}") for at in range(100))  # digits are masked
+    return [{"role": ("user", "assistant")[at % 2], "content": " ".join(islice(words, 10))} for at in range(10)]
+
+
+def resembles_both(one: list[dict[str, str]], other: list[dict[str, str]]) -> bool:
+    """Whether a conversation of both is found to resemble each: at a similarity of a half not every one is."""
+    said = [Conversation(tuple(Turn(**turn) for turn in turns)) for turns in (one, other, one + other)]
+    index = SimilarityIndex([Signed(number, (1, 0, str(number)), made) for number, made in enumerate(sign(said))])
+    return len([*index.pairs()]) == 2
+
+
+@pytest.mark.long
+def test_a_conversation_that_no_split_has_a_place_for_is_replaced_in_the_same_build(
+    build: Callable[..., Any], simulator: SimulatorControl
+) -> None:
+    quality = {"min_score": 1, "filters": [], "near_duplicates": {"threshold": 0.9, "cluster": 0.4}}
+    halves = {"splits": {"train": 0.5, "validation": 0.5}}
+    topics = ["bonds", "index funds", "the mortgage", "taxes", "a first car", "insurance", "inheritance", "college"]
+    axes = {"persona": ["New Parent"], "emotion": ["Hope"], "topic": topics[:7], "tier": ["template"]}
+    simulator.script(*({"kind": "ok", "text": json.dumps({"turns": write_turns(number)})} for number in range(7)))
+    first = build("placed", axes=axes, quality=quality, publish=halves)
+    splits = [pl.read_parquet(f"{first.path}/data/{name}-*.parquet")["messages"].to_list() for name in ("train", "validation")]
+    both = next(one[1:] + other[1:] for one in splits[0] for other in splits[1] if resembles_both(one[1:], other[1:]))
+    simulator.script({"kind": "ok", "text": json.dumps({"turns": both})})
+    second = build("placed", axes={**axes, "topic": topics}, quality=quality, publish=halves)
+    assert (second.state, second.accepted, second.generated, second.dropped) == ("completed", 8, 2, 1)
+    rows = pl.read_parquet(f"{second.path}/data/*.parquet")
+    assert (len(rows), rows.filter(pl.col("topic") == "college")["draw"].to_list()) == (8, [2])
 
 
 @pytest.mark.long
