@@ -10,7 +10,7 @@ from collections.abc import Awaitable
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, HTTPException, Request, Response
+from fastapi import APIRouter, Depends, Header, HTTPException, Query, Request, Response
 from pydantic import BaseModel
 from starlette.convertors import Convertor, register_url_convertor
 
@@ -31,7 +31,7 @@ from convoforge.api.idempotency import Keys, Work
 from convoforge.api.rendering import all_failed, batch_data, failure, generated, refusal, success
 from convoforge.errors import ConfigError, LimiterClosed
 from convoforge.generation.requests import RequestGenerator
-from convoforge.models import ConversationRequest, Outcome
+from convoforge.models import ConversationRequest, Outcome, Provider
 
 _LOG = logging.getLogger(__name__)
 
@@ -166,12 +166,21 @@ async def rate_status(generator: Opened) -> Data[RateBody]:
 
 
 @router.get("/{name:conversation}", response_model=Generated, responses=describe(202, 422, 502, model=Any), dependencies=[Either])
-async def find(name: str, request: Request, generator: Opened) -> Response:
-    """Find an earlier conversation by its id or its request's id; returns the request's error if it brought no conversation.
+async def find(
+    name: str,
+    request: Request,
+    generator: Opened,
+    simulated: Annotated[
+        bool | None, Query(description="Of a simulated dataset, or of a real one; as the server, if left out.")
+    ] = None,
+) -> Response:
+    """Find an earlier conversation by its id or its request's id; returns the request's error if it brought no conversation. With the
+    scope `read`, conversations of datasets are found as well, as reviews have edited them.
 
     202 while it is in progress; 404 if nothing was ever sent.
     """
-    found = await generator.find(name)
+    provider: Provider = generator.model_provider if simulated is None else "simulator" if simulated else "anthropic"
+    found = await generator.find(name, provider if "read" in request.state.scopes else None)
     if found is None:
         raise HTTPException(404, "there is no conversation, and no request that was sent, with this id")
     asked, state, outcome = found

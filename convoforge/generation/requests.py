@@ -46,7 +46,7 @@ from convoforge.ledger.runs import close_run
 from convoforge.models import ConversationRequest, Outcome, Provider, Quality, Status
 from convoforge.planning.model_facts import check_max_tokens
 from convoforge.planning.plan import Cell, with_format_instructions
-from convoforge.planning.spec import ADHOC, DatasetSpec
+from convoforge.planning.spec import ADHOC, AXES, DatasetSpec
 from convoforge.planning.templates import Library
 from convoforge.pricing import pico, price_of, usd
 from convoforge.rate import LimiterStatus
@@ -306,14 +306,18 @@ class RequestGenerator:
         except LedgerError as error:  # they are deleted when the next generator opens
             _LOG.warning("%d requests that were not answered could not be cleared away: %s", len(unanswered), error)
 
-    async def find(self, name: str) -> tuple[ConversationRequest, str, Outcome | None] | None:
-        """Find the request with this name or conversation id; returns it with its state in the ledger and its outcome."""
-        ledger, dataset = self.ledger, self._run.context.dataset_id
-        row = await ledger.aread(find_request, dataset, name)
+    async def find(self, name: str, provider: Provider | None = None) -> tuple[ConversationRequest, str, Outcome | None] | None:
+        """Find the request with this name or conversation id; returns it with its state in the ledger and its outcome. With `provider`,
+        conversations of its datasets are found as well, as edits have left them."""
+        row = await self.ledger.aread(find_request, self._run.context.dataset_id, name, provider)
         if row is None:
             return None
-        outcome = await ledger.aread(read_outcome, row.id, self._judge)
-        return ConversationRequest.model_validate_json(row.request), row.state, outcome
+        min_score = self._spec.quality.min_score if row.min_score is None else row.min_score
+        outcome = await self.ledger.aread(read_outcome, row.id, lambda quality: judge_quality(quality, min_score)[0])
+        if row.request is not None:
+            return ConversationRequest.model_validate_json(row.request), row.state, outcome
+        values = {axis: getattr(row, axis) for axis in AXES}
+        return ConversationRequest(template=row.template, **values), row.state, outcome
 
     async def batches(self, batch: str | None = None) -> list[BatchSummary]:
         """The newest batches, or the one with this id."""

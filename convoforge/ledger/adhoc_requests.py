@@ -12,15 +12,16 @@ from typing import Any
 from sqlalchemy import Connection, Select, delete, exists, insert, or_, select, update
 
 from convoforge.errors import ConvoforgeError, GenerationValidationError, LimiterClosed, ParseError
-from convoforge.ledger.answers import read_answers, read_conversation
+from convoforge.ledger.answers import read_answers, read_published
 from convoforge.ledger.attempts import read_quality
 from convoforge.ledger.connect import upsert
 from convoforge.ledger.owners import list_living_owners
 from convoforge.ledger.requests import Claimed, claim, register_one, requeue
-from convoforge.ledger.tables import answers, generation_logs, idempotency_keys, request_batches, requests
+from convoforge.ledger.tables import answers, datasets, generation_logs, idempotency_keys, request_batches, requests
 from convoforge.models import AnswerKind, Outcome, Quality, Status, Usage
 from convoforge.planning.keys import draw_key
 from convoforge.planning.plan import Cell
+from convoforge.planning.spec import AXES
 from convoforge.pricing import usd
 
 KEY_LIFETIME = timedelta(hours=24)
@@ -60,17 +61,17 @@ def register_named(
     return request_id, claimed[0]
 
 
-def find_request(connection: Connection, dataset: int, name: str) -> Any:
-    """`id`, `state` and `request` (as JSON) of the request with this name or conversation id; None if there is none."""
-    found = connection.execute(_named(dataset, name)).one_or_none()
+def find_request(connection: Connection, dataset: int, name: str, provider: str | None = None) -> Any:
+    """The request with this name or conversation id, and the `min_score` of its dataset; None if there is none. With `provider`, the
+    conversation may be in any dataset of that provider."""
+    columns = (*(requests.c[name] for name in ("id", "state", "request", "template", *AXES)), datasets.c.min_score)
+    query = select(*columns).join(datasets, datasets.c.id == requests.c.dataset_id)
+    mine = requests.c.dataset_id == dataset
+    found = connection.execute(query.where(requests.c.draw_key == draw_key(name, 0), mine)).one_or_none()
     if found is not None:
         return found
-    by_conversation = (
-        select(requests.c.id, requests.c.state, requests.c.request)
-        .join(answers, answers.c.request_id == requests.c.id)
-        .where(answers.c.conversation_id == name, requests.c.dataset_id == dataset)
-    )
-    return connection.execute(by_conversation).first()
+    by_conversation = query.join(answers, answers.c.request_id == requests.c.id).where(answers.c.conversation_id == name)
+    return connection.execute(by_conversation.where(datasets.c.provider == provider if provider else mine)).first()
 
 
 def read_outcome(connection: Connection, request_id: int, judge: Callable[[Quality], Status]) -> Outcome | None:
@@ -79,7 +80,7 @@ def read_outcome(connection: Connection, request_id: int, judge: Callable[[Quali
     if row is None:
         return None
     kind = AnswerKind(row.kind)
-    conversation = read_conversation(row.turns, row.system) if row.turns else None
+    conversation = read_published(row) if row.turns else None
     quality = read_quality(row.score, row.results)
     error: ConvoforgeError | None = None
     status = Status.DROPPED

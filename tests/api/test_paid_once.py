@@ -17,6 +17,7 @@ from fastapi import FastAPI
 from sqlalchemy import text
 
 from convoforge.api.app import make_app
+from convoforge.api.tokens import make_token, read_scopes
 from convoforge.generation.requests import default_spec
 from convoforge.ledger import Ledger
 from convoforge.planning.spec import change_spec
@@ -54,6 +55,27 @@ def leave(client: httpx.Client, body: Any, condition: Callable[[], bool], route:
 
 
 # --- by an id ---
+
+
+def test_a_conversation_of_a_dataset_is_found_by_who_may_read(settings: Settings, serve_app: ServeApp) -> None:
+    tokens = {name: make_token(name, read_scopes(name, "")) for name in ("read", "generate")}
+    file = settings.data_dir / "tokens"
+    file.write_text("\n".join(line for _, line in tokens.values()))
+    headers = {name: {"authorization": f"Bearer {token}"} for name, (token, _) in tokens.items()}
+    with serve_app(make_app(settings.model_copy(update={"api_token_file": file}), simulate=True)) as client:
+        made = client.post(GENERATE, json=GOOD, headers=headers["generate"]).json()
+        path = f"/api/conversations/{made['data']['conversationId']}"
+        assert client.get(path, headers=headers["generate"]).json()["data"] == made["data"]
+        with Ledger(settings.database_url) as ledger:  # as a build keeps it
+            columns = "name, provider, min_score, created_at, pseudonym_key"
+            new = f"INSERT INTO datasets ({columns}) SELECT 'mine', provider, 10, created_at, pseudonym_key FROM datasets"
+            for change in (new, "UPDATE requests SET request = NULL, dataset_id = (SELECT max(id) FROM datasets)"):
+                ledger.write(lambda connection, change=change: connection.execute(text(change)) and None)
+        found = client.get(path, headers=headers["read"]).json()
+        assert found["data"] == made["data"]
+        assert found["metadata"]["status"] == "needs_revision"  # by its own dataset's minimum score
+        assert client.get(path, headers=headers["generate"]).status_code == 404
+        assert client.get(f"{path}?simulated=false", headers=headers["read"]).status_code == 404
 
 
 def test_a_conversation_is_found_by_its_id_and_by_that_of_its_request(serve: Serve) -> None:
