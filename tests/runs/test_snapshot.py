@@ -11,10 +11,13 @@ from pathlib import Path
 import pytest
 from followed import GoingRun
 from rich.console import Console
+from sqlalchemy import update
 
 from convoforge.cli.run_views import OneRun
 from convoforge.errors import ConfigError
 from convoforge.ledger import Ledger
+from convoforge.ledger.tables import runs
+from convoforge.runs.known import read_known_runs
 from convoforge.runs.snapshot import RunSnapshot, read_snapshot
 
 
@@ -79,3 +82,10 @@ def test_a_run_that_has_ended_says_nothing_of_what_it_does(going: GoingRun) -> N
 def test_an_unknown_run_is_told_where_runs_are_listed(going: GoingRun) -> None:
     with pytest.raises(ConfigError, match="no runs begin with 'zzz'"):
         going.ledger.read(read_snapshot, "zzz", datetime.now(UTC))
+
+
+def test_a_run_of_another_version_does_not_hide_the_others(going: GoingRun) -> None:
+    odd = update(runs).where(runs.c.id == going.id).values(spec='{"of": "tomorrow"}', note='{"of": "tomorrow"}')
+    going.ledger.write(lambda connection: connection.execute(odd) and None)
+    [run] = going.ledger.read(read_known_runs, datetime.now(UTC))
+    assert (run.state, run.generated, run.rate, run.progress) == ("running", 2, None, "2 of 2 done, $0.02")
