@@ -68,7 +68,7 @@ class FollowedRun:
     def _ended_outside(self) -> bool:
         """Whether it was cancelled while no process was at work on it, which the ledger does not learn."""
         held = self.seen is None or self.seen.run.state == "waiting" or SUSPENDED in self.seen.run.message
-        return held and self.flow_run is not None and self.flow_run.kind == "CANCELLED"
+        return held and self.flow_run is not None and self.flow_run.kind in ("CANCELLING", "CANCELLED")
 
     @property
     def state(self) -> str:
