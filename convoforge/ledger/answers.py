@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Select, bindparam, exists, func, select, upda
 
 from convoforge.ledger.attempts import SCORE_COLUMNS, content_values, score_values
 from convoforge.ledger.requests import split_chunks
-from convoforge.ledger.reviews import is_deciding
+from convoforge.ledger.reviews import join_deciding
 from convoforge.ledger.tables import IS_ATTEMPT_OF, IS_HELD, answers, generation_logs, requests, reviews
 from convoforge.models import UNJUDGED, Conversation, Scalar, Turn
 from convoforge.scoring import Scored, ScoringContext
@@ -98,7 +98,7 @@ def read_answers(connection: Connection, ids: Sequence[int]) -> Iterator[Any]:
         reviews.c.turns.label("edited"),
     ).join(generation_logs, IS_ATTEMPT_OF)
     for chunk in split_chunks(ids):
-        chosen = query.outerjoin(reviews, is_deciding(among=chunk)).where(requests.c.id.in_(chunk))
+        chosen = join_deciding(query, among=chunk).where(requests.c.id.in_(chunk))
         rows = {row.id: row for row in connection.execute(chosen)}
         yield from (rows[request_id] for request_id in chunk if request_id in rows)
 

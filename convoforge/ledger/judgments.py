@@ -11,7 +11,7 @@ from sqlalchemy import Connection, bindparam, case, func, select, update
 from convoforge.ledger.answers import read_conversation
 from convoforge.ledger.attempts import read_quality
 from convoforge.ledger.requests import Claimed, claim, requeue, split_chunks
-from convoforge.ledger.reviews import is_deciding
+from convoforge.ledger.reviews import join_deciding
 from convoforge.ledger.tables import IS_HELD, answers, generation_logs, requests, reviews
 from convoforge.models import Conversation, Quality
 from convoforge.scoring.judge import JudgeAnswer
@@ -50,16 +50,12 @@ class Reviewed:
 def read_reviewed(connection: Connection, dataset_id: int) -> list[Reviewed]:
     """The conversations that the requests of a dataset hold and that were reviewed, by the review of each that decides. Edited ones are
     left out: that one was edited tells neither that its original was good nor that it was bad."""
-    query = (
-        select(requests.c.id, reviews.c.decision, answers.c.judge_key, answers.c.turns, answers.c.system)
-        .join(answers, IS_HELD)
-        .join(reviews, is_deciding())
-        .where(requests.c.dataset_id == dataset_id, answers.c.kind == "ok", reviews.c.decision != "edit")
-        .order_by(requests.c.id)
-    )
+    columns = requests.c.id, reviews.c.decision, answers.c.judge_key, answers.c.turns, answers.c.system
+    query = join_deciding(select(*columns).select_from(requests).join(answers, IS_HELD))
+    query = query.where(requests.c.dataset_id == dataset_id, answers.c.kind == "ok", reviews.c.decision != "edit")
     return [
         Reviewed(row.id, row.decision == "accept", row.judge_key, read_conversation(row.turns, row.system))
-        for row in connection.execute(query)
+        for row in connection.execute(query.order_by(requests.c.id))
     ]
 
 

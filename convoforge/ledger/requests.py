@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Select, case, func, insert, select, update
 from convoforge.ledger.attempts import read_quality
 from convoforge.ledger.connect import upsert
 from convoforge.ledger.owners import list_dead_owners, release
-from convoforge.ledger.reviews import is_deciding
+from convoforge.ledger.reviews import join_deciding
 from convoforge.ledger.tables import IS_GENERATED, IS_HELD, answers, generation_logs, requests, reviews
 from convoforge.models import Purpose
 from convoforge.planning.draws import Draw
@@ -151,7 +151,7 @@ def read_cell_draws(connection: Connection, dataset_id: int, cells: Collection[s
 
 
 def _draws_of(dataset_id: int) -> Select[Any]:
-    return (
+    query = (
         select(
             requests.c.id,
             requests.c.cell,
@@ -170,10 +170,10 @@ def _draws_of(dataset_id: int) -> Select[Any]:
         )
         .select_from(requests)
         .outerjoin(answers, IS_HELD)
-        .outerjoin(reviews, is_deciding())
         .where(requests.c.dataset_id == dataset_id, IS_GENERATED)
         .execution_options(yield_per=_CHUNK)
     )
+    return join_deciding(query)
 
 
 def _draws(connection: Connection, query: Select[Any]) -> list[Draw]:

@@ -9,7 +9,7 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Connection, and_, func, insert, select
+from sqlalchemy import Connection, Select, and_, func, insert, select
 
 from convoforge.ledger.tables import IS_HELD, answers, requests, reviews
 
@@ -22,16 +22,15 @@ _UNDONE = select(reviews.c.undoes).where(reviews.c.undoes.is_not(None))
 _STANDS = and_(reviews.c.decision != "undo", reviews.c.id.not_in(_UNDONE))
 
 
-def is_deciding(among: Collection[int] | None = None) -> ColumnElement[bool]:
-    """Joins an answer with the review that decides on it; `among` some requests, where it is asked for a few."""
-    last = select(func.max(reviews.c.id)).where(_STANDS).group_by(reviews.c.request_id, reviews.c.attempt)
+def join_deciding(query: Select[Any], among: Collection[int] | None = None) -> Select[Any]:
+    """Join answers with the review that decides on each, null where there is none; `among` some requests, where it is asked for a few."""
+    last = select(reviews.c.request_id, reviews.c.attempt, func.max(reviews.c.id).label("id")).where(_STANDS)
     if among is not None:
         last = last.where(reviews.c.request_id.in_(among))
-    return and_(
-        reviews.c.request_id == answers.c.request_id,
-        reviews.c.attempt == answers.c.attempt,
-        reviews.c.id.in_(last.scalar_subquery()),
-    )
+    # a table of its own: SQLite would look up each id of a list for each answer
+    found = last.group_by(reviews.c.request_id, reviews.c.attempt).subquery()
+    same = and_(found.c.request_id == answers.c.request_id, found.c.attempt == answers.c.attempt)
+    return query.outerjoin(found, same).outerjoin(reviews, reviews.c.id == found.c.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,10 +137,6 @@ def _make_rows(rows: Iterable[Any]) -> list[ReviewRow]:
 
 def read_edits(connection: Connection, dataset_id: int) -> Mapping[int, str]:
     """The requests of a dataset whose conversation is published as a reviewer has edited it, each with the SHA-256 of its turns."""
-    query = (
-        select(requests.c.id, reviews.c.turns)
-        .join(answers, IS_HELD)
-        .join(reviews, is_deciding())
-        .where(requests.c.dataset_id == dataset_id, reviews.c.turns.is_not(None))
-    )
+    query = join_deciding(select(requests.c.id, reviews.c.turns).select_from(requests).join(answers, IS_HELD))
+    query = query.where(requests.c.dataset_id == dataset_id, reviews.c.turns.is_not(None))
     return {request: sha256(turns.encode()).hexdigest() for request, turns in connection.execute(query)}

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Select, and_, delete, exists, func, insert, o
 
 from convoforge.ledger.answers import read_conversation
 from convoforge.ledger.requests import split_chunks
-from convoforge.ledger.reviews import is_deciding
+from convoforge.ledger.reviews import join_deciding
 from convoforge.ledger.tables import IS_HELD, answers, datasets, near_pairs, requests, reviews, signatures
 from convoforge.models import Conversation
 from convoforge.scoring.similarity import SIGNATURE_VERSION, Signed
@@ -40,7 +40,7 @@ def read_unsigned(connection: Connection, ids: Sequence[int]) -> list[tuple[int,
     return [
         (row.id, row.attempt, (row.dataset_id, row.draw, row.cell), read_conversation(row.turns, None))
         for chunk in split_chunks(ids)
-        for row in connection.execute(query.outerjoin(reviews, is_deciding(among=chunk)).where(requests.c.id.in_(chunk)))
+        for row in connection.execute(join_deciding(query, among=chunk).where(requests.c.id.in_(chunk)))
     ]
 
 
