@@ -125,7 +125,26 @@ def make_pictures(stage: Stage) -> None:
         page.set_viewport_size({"width": WIDTH, "height": 1_040})
         page.goto((stage.data / "simulated" / "demo" / "latest" / "report.html").as_uri())
         page.screenshot(path=str(PICTURES / "report.png"))
+        keep_viewer(page, stage)
         browser.close()
+
+
+def keep_viewer(page: Page, stage: Stage) -> None:
+    """Keep the page of the demo and one of its conversations, as the viewer shows them."""
+    command = [sys.executable, "-m", "convoforge", "serve", "--port", "0"]
+    with subprocess.Popen(command, cwd=ROOT, env=stage.environment, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout
+        found = re.search(r"http://[\d.]+:\d+", server.stdout.readline())
+        assert found
+        page.set_viewport_size({"width": WIDTH, "height": 1_060})
+        page.goto(f"{found[0]}/simulated/demo")
+        page.screenshot(path=str(PICTURES / "viewer-dataset.png"))
+        page.goto(f"{found[0]}/simulated/demo/conversations?order=lowest+score&min_score=8")
+        page.locator("a.open").first.click()
+        page.wait_for_url("**/conversations/*?*")
+        page.set_viewport_size({"width": WIDTH, "height": 900})
+        page.screenshot(path=str(PICTURES / "viewer-conversation.png"))
+        server.terminate()
 
 
 if __name__ == "__main__":

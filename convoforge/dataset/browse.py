@@ -78,6 +78,11 @@ class Search:
         return {name: str(value) for name, value in values.items() if value not in (None, "", getattr(default, name))}
 
     @property
+    def has_filters(self) -> bool:
+        """Whether more than a text is looked for."""
+        return not replace(self, text="").is_empty
+
+    @property
     def is_empty(self) -> bool:
         """Whether everything is shown."""
         return replace(self, order="newest", page=1) == Search()
