@@ -144,8 +144,11 @@ async def test_every_route_requires_a_scope(settings: Settings, monkeypatch: pyt
     ) as client:
         for path, method in sorted(asked):
             if path not in ("/healthz", "/readyz"):
-                response = await client.request(method, re.sub(r"\{[^}]*\}", "0" * 24, path))
+                response = await client.request(method, re.sub(r"\{[^}]*\}", "0" * 24, path.replace("{action}", "pause")))
                 assert (response.status_code, "403" in app.openapi()["paths"][path][method]["responses"]) == (403, True), path
+
+        for page in ("/", "/runs", "/costs", "/health", "/datasets/sheep", "/datasets/sheep/conversations", "/simulated/sheep"):
+            assert (await client.get(page)).status_code == 403, page
 
 
 # --- the login ---
