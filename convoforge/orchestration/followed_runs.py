@@ -30,9 +30,6 @@ REREAD = timedelta(seconds=5)
 SUSPENDED = "Prefect's Resume continues the run"
 """What the ledger says of a run that is suspended."""
 
-STARTING = timedelta(seconds=60)
-"""Time in which a run that Prefect calls Running begins in the ledger, too."""
-
 
 @dataclass(frozen=True, slots=True)
 class FollowedRun:
@@ -49,15 +46,16 @@ class FollowedRun:
         return bool(self.seen and self.seen.run.goes_on) or self.is_starting
 
     @property
+    def _is_held(self) -> bool:
+        """Whether the ledger knows of no process that was at work on it and has ended it: it has not begun, waits or was suspended."""
+        return self.seen is None or self.seen.run.state == "waiting" or SUSPENDED in self.seen.run.message
+
+    @property
     def is_starting(self) -> bool:
         """Whether Prefect has it for a worker, and nothing of it is in the ledger yet, or nothing since it was resumed."""
-        run = self.flow_run
-        if run is None or (self.seen and self.seen.run.goes_on):
+        if self.flow_run is None or (self.seen and self.seen.run.goes_on):
             return False
-        is_new = self.seen is None or self.seen.run.state in ("waiting", "partial")
-        return run.kind in ("SCHEDULED", "PENDING") or (
-            is_new and run.kind == "RUNNING" and self.counted_at - run.since < STARTING
-        )
+        return self.flow_run.kind in ("SCHEDULED", "PENDING") or (self.flow_run.kind == "RUNNING" and self._is_held)
 
     @property
     def dataset(self) -> str:
@@ -67,8 +65,7 @@ class FollowedRun:
     @property
     def _ended_outside(self) -> bool:
         """Whether it was cancelled while no process was at work on it, which the ledger does not learn."""
-        held = self.seen is None or self.seen.run.state == "waiting" or SUSPENDED in self.seen.run.message
-        return held and self.flow_run is not None and self.flow_run.kind in ("CANCELLING", "CANCELLED")
+        return self._is_held and self.flow_run is not None and self.flow_run.kind in ("CANCELLING", "CANCELLED")
 
     @property
     def state(self) -> str:
@@ -92,10 +89,11 @@ class FollowedRun:
 
     @property
     def actions(self) -> tuple[Action, ...]:
-        """What can be done to it now. A run that is being paused is not resumed before its process has ended."""
-        if self.flow_run and self.flow_run.kind == "PAUSED" and self.seen and self.seen.run.goes_on:
+        """What can be done to it now. A run that is being paused is not resumed before its process has ended, and nothing is done to one
+        that has ended."""
+        if self.flow_run is None or not (self.goes_on or self._is_held):
             return ()
-        return self.flow_run.actions if self.flow_run else ()
+        return () if self.flow_run.kind == "PAUSED" and not self._is_held else self.flow_run.actions
 
 
 def read_followed(ledger: Ledger, run_id: str, before: FollowedRun | None = None, *, steered: bool = False) -> FollowedRun:

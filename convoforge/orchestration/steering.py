@@ -54,7 +54,7 @@ class PrefectServer:
 
 @dataclass(frozen=True, slots=True)
 class FlowRunState:
-    """A run as Prefect has it. `kind` is the type of its state (RUNNING …), `since` when it came to it; `pause_key` says what it waits
+    """A run as Prefect has it. `kind` is the type of its state (RUNNING …), `pause_key` says what it waits
     for; `deployed` is one that a worker runs, and so can take up again."""
 
     id: str
@@ -62,7 +62,6 @@ class FlowRunState:
     subject: str
     kind: str
     state: str
-    since: datetime
     message: str
     pause_key: str
     deployed: bool
@@ -137,7 +136,6 @@ def _read_flow_run(found: Mapping[str, Any]) -> FlowRunState:
         subject=str(found["parameters"].get("spec", "")),
         kind=state.get("type", "SCHEDULED"),
         state=state.get("name", "Scheduled"),
-        since=datetime.fromisoformat(state.get("timestamp") or found["created"]),
         message=state.get("message") or "",
         pause_key=str((state.get("state_details") or {}).get("pause_key") or ""),
         deployed=found["deployment_id"] is not None,

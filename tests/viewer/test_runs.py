@@ -137,7 +137,7 @@ def test_a_program_hears_what_to_do_where_no_server_is(pages: Pages, run: GoingR
     ],
 )
 def test_only_what_can_be_done_now_is_offered(kind: str, pause_key: str, deployed: bool, actions: tuple[str, ...]) -> None:
-    run: Any = {"id": "1", "name": "n", "subject": "demo", "kind": kind, "state": "", "since": None, "message": ""}
+    run: Any = {"id": "1", "name": "n", "subject": "demo", "kind": kind, "state": "", "message": ""}
     assert FlowRunState(**run, pause_key=pause_key, deployed=deployed).actions == actions
 
 
