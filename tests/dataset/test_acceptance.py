@@ -236,7 +236,7 @@ def test_a_verdict_depends_only_on_draws_that_come_before(world: World, seed: in
 @given(worlds(), st.data())
 def test_a_review_wins_over_score_and_duplicates(world: World, data: st.DataObject) -> None:
     ledger, _ = undisturbed(world)
-    decisions = st.sampled_from([None, None, "accept", "reject", "revise"])
+    decisions = st.sampled_from([None, None, "accept", "edit", "reject", "revise"])
     for place, row in ledger.rows.items():
         ledger.rows[place] = replace(row, decision=data.draw(decisions))
     status = world.assess(ledger.rows.values())
@@ -245,7 +245,7 @@ def test_a_review_wins_over_score_and_duplicates(world: World, data: st.DataObje
     for row in ledger.rows.values():
         if row.kind != "ok":
             assert row not in published
-        elif row.decision == "accept":
+        elif row.decision in ("accept", "edit"):
             assert row not in beside
             assert row in published or accepted[row.cell] == world.per_cell
         elif row.decision == "reject":
@@ -320,6 +320,8 @@ def test_a_near_duplicate_is_dropped_for_an_accepted_one_before_it_or_a_publishe
     both = Neighbors({**back, third.request_id: [Neighbor(one, share) for one, share in alike.items()]})
     assert why(status(both))[0][1] == f"near-duplicate of conversation {first.conversation_id} (0.90 alike)", "the nearest"
     waiting = status(of((first, later), unknown={third.request_id}))
+    reviewed = replace(third, decision="accept")
+    assert reviewed in status(of((first, later), unknown={third.request_id}), first, later, reviewed).accepted, "it waits for nothing"
     assert (waiting.unscored, waiting.accepted) == (1, (first,))
 
 

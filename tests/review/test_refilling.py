@@ -35,7 +35,7 @@ def test_what_was_rejected_is_asked_for_again_in_its_cell_alone(reviewed: Review
 @pytest.mark.server
 def test_a_build_a_review_and_a_build_again(project: Project, simulator: SimulatorControl) -> None:
     def run(*arguments: str) -> Any:
-        done = project.run(*arguments, "--json", ANTHROPIC_BASE_URL=simulator.url)
+        done = project.run(*arguments, "--json", timeout=280, ANTHROPIC_BASE_URL=simulator.url)
         assert done.code == 0, done.out + done.err
         return done.last
 

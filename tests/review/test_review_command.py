@@ -10,7 +10,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from review.conftest import NOW, Reviewed, reviewed  # noqa: F401 - a fixture
+from review.conftest import NOW, Reviewed
 from support import Done, Project
 
 from convoforge.cli.review_keys import ReviewSession, read_key
@@ -36,7 +36,7 @@ def editor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], N
     return make
 
 
-def press(reviewed: Reviewed, keys: str, capsys: pytest.CaptureFixture[str], sample: str = "rejected") -> str:  # noqa: F811
+def press(reviewed: Reviewed, keys: str, capsys: pytest.CaptureFixture[str], sample: str = "rejected") -> str:
     """What is printed while a reviewer presses keys."""
     queue = choose(reviewed.ledger, reviewed.plan, reviewed.dataset, Sample.parse(sample), reviewer="Ada")
     waiting = iter(keys)
@@ -44,12 +44,12 @@ def press(reviewed: Reviewed, keys: str, capsys: pytest.CaptureFixture[str], sam
     return capsys.readouterr().out
 
 
-def decisions(reviewed: Reviewed) -> list[list[str]]:  # noqa: F811
+def decisions(reviewed: Reviewed) -> list[list[str]]:
     return [[one.decision for one in read_reviews(reviewed.ledger, name)] for name in reviewed.names]
 
 
 def test_keys_decide_and_a_review_goes_on_where_it_stopped(
-    reviewed: Reviewed,  # noqa: F811
+    reviewed: Reviewed,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -67,7 +67,7 @@ def test_keys_decide_and_a_review_goes_on_where_it_stopped(
 
 
 def test_an_edit_goes_through_the_editor_and_what_is_wrong_with_it_is_one_line(
-    reviewed: Reviewed,  # noqa: F811
+    reviewed: Reviewed,
     capsys: pytest.CaptureFixture[str],
     editor: Callable[[str], None],
     monkeypatch: pytest.MonkeyPatch,
@@ -95,7 +95,7 @@ def test_an_edit_goes_through_the_editor_and_what_is_wrong_with_it_is_one_line(
 
 
 def test_a_text_that_made_no_conversation_is_opened_again(
-    reviewed: Reviewed,  # noqa: F811
+    reviewed: Reviewed,
     capsys: pytest.CaptureFixture[str],
     editor: Callable[[str], None],
 ) -> None:
@@ -127,7 +127,7 @@ def test_a_key_is_read_without_enter_and_an_arrow_is_no_letter(terminal: int) ->
 
 
 def test_a_terminal_is_asked_and_the_rest_is_said(
-    reviewed: Reviewed,  # noqa: F811
+    reviewed: Reviewed,
     run_here: Callable[..., Done],
     terminal: int,
 ) -> None:
@@ -149,7 +149,7 @@ def test_a_terminal_is_asked_and_the_rest_is_said(
     assert [one["status"] for one in found["queue"]] == ["needs_revision", "accepted", "accepted", "accepted"]
 
 
-def test_what_cannot_be_is_said_in_one_line(reviewed: Reviewed, run_here: Callable[..., Done]) -> None:  # noqa: F811
+def test_what_cannot_be_is_said_in_one_line(reviewed: Reviewed, run_here: Callable[..., Done]) -> None:
     for words, message in (
         (("spoken",), "reads keys from a terminal, and there is none: --json prints"),
         (("spokn",), "the ledger knows no dataset 'spokn'"),
@@ -162,7 +162,7 @@ def test_what_cannot_be_is_said_in_one_line(reviewed: Reviewed, run_here: Callab
 
 
 def test_the_next_publish_holds_the_edit_and_each_change_makes_a_version(
-    reviewed: Reviewed,  # noqa: F811
+    reviewed: Reviewed,
     run_here: Callable[..., Done],
     tmp_path: Path,
     project: Project,
