@@ -321,7 +321,9 @@ def test_a_near_duplicate_is_dropped_for_an_accepted_one_before_it_or_a_publishe
     assert why(status(both))[0][1] == f"near-duplicate of conversation {first.conversation_id} (0.90 alike)", "the nearest"
     waiting = status(of((first, later), unknown={third.request_id}))
     reviewed = replace(third, decision="accept")
-    assert reviewed in status(of((first, later), unknown={third.request_id}), first, later, reviewed).accepted, "it waits for nothing"
+    assert reviewed in status(of((first, later), unknown={third.request_id}), first, later, reviewed).accepted, (
+        "it waits for nothing"
+    )
     assert (waiting.unscored, waiting.accepted) == (1, (first,))
 
 

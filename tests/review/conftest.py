@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -51,6 +52,7 @@ class Reviewed:
         return [draw.conversation_id for draw in draws]
 
 
+@contextmanager
 def make(url: str, conversations: Sequence[Any], **spec: Any) -> Iterator[Reviewed]:
     plan = make_plan(
         DatasetSpec.model_validate(
@@ -107,4 +109,5 @@ def reviewed(project: Project) -> Iterator[Reviewed]:
     """Six conversations of a project; the first, third and fifth are too short."""
     project.data.mkdir()
     conversations = [long(n) if n % 2 else [*SHORT[:-1], ("assistant", f"It may be {n}.")] for n in range(6)]
-    yield from make(f"sqlite:///{project.data / 'ledger.db'}", conversations)
+    with make(f"sqlite:///{project.data / 'ledger.db'}", conversations) as opened:
+        yield opened
