@@ -153,9 +153,11 @@ def _decide(viewer: Viewer, which: Which, conversation_id: str, query: dict[str,
     decision = form.get("decision", "")
     if decision == "undo":
         undo(viewer.ledger, conversation_id, who, now=now)
+        viewer.snapshots.look_again(which.name, which.provider)
         return here
     turns = _read_turns(form, read_conversation(row.turns, None)) if decision == "edit" and row.turns else None
     decide(viewer.ledger, conversation_id, decision, who, now=now, note=form.get("note", ""), turns=turns)
+    viewer.snapshots.look_again(which.name, which.provider)
     if place.after is None:
         return f"{here}&{urlencode({'done': conversation_id})}"
     return f"{which.address}/conversations/{place.after}?{rest}&{urlencode({'done': conversation_id})}"

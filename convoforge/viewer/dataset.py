@@ -31,6 +31,9 @@ from convoforge.viewer.state import DATASET, Chosen, Opened, Viewer, Which, read
 MAX_VALUES = 60
 """Maximum number of values of an axis in the heat map, the most frequent."""
 
+AT_ONCE = 10_000
+"""Maximum number of answers of a dataset whose page says at once what to do about them: for more that takes seconds, so it is asked for."""
+
 _REPORT_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 )
@@ -106,6 +109,7 @@ def _describe(viewer: Viewer, which: Which, query: dict[str, str]) -> dict[str, 
     snapshot = which.snapshot(viewer, wait_seconds=None)
     read = viewer.ledger.read
     spent = next((paid for *key, paid in read(read_dataset_spend) if key == [which.name, which.provider]), Decimal(0))
+    shows_reasons = "reasons" in query or snapshot.frame.height <= AT_ONCE
     accepted = int((snapshot.frame["status"] == "accepted").sum())
     versions = [] if snapshot.plan is None else versions_in(which.layout(viewer.settings)).good()
     current = None if snapshot.plan is None else versions_in(which.layout(viewer.settings)).current()
@@ -119,11 +123,11 @@ def _describe(viewer: Viewer, which: Which, query: dict[str, str]) -> dict[str, 
         "axes": [axis for axis in AXES if snapshot.plan and len(getattr(snapshot.plan.spec.axes, axis)) > 1],
         "funnel": _count_held_back(snapshot),
         "scores": [(score, scores[score]) for score in range(1, 11)],
-        "statuses": Counter(snapshot.frame["status"].cast(pl.String).to_list()),
+        "statuses": Counter(dict(snapshot.frame["status"].cast(pl.String).value_counts().iter_rows())),
         "versions": versions[::-1],
         "current": current,
         "runs": read(read_run_costs, runs.c.dataset_id == snapshot.dataset_id)[::-1],
-        "reasons": read(read_reasons, of_dataset(snapshot.dataset_id))[:12],
+        "reasons": read(read_reasons, of_dataset(snapshot.dataset_id))[:12] if shows_reasons else None,
         "all_reviewed": "reviewed" in query,
         "published": viewer.notes.get(which) if "published" in query else None,
     }
