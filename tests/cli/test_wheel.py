@@ -80,6 +80,9 @@ def test_one_package_and_its_metadata_are_all_that_is_installed(installed: Insta
         "python", "-c", "import convoforge.flows, convoforge.tasks as t; print(t.__file__)", cwd=installed.folder
     )
     assert Path(where.out.strip()) == installed.packages / "convoforge" / "tasks" / "__init__.py"
+    for folder in ("templates", "assets"):  # the viewer is nothing without them
+        held = {path.name for path in (installed.packages / "convoforge" / "viewer" / folder).iterdir()}
+        assert held == {path.name for path in (ROOT / "convoforge" / "viewer" / folder).iterdir()}
 
 
 @pytest.mark.parametrize(
