@@ -107,7 +107,9 @@ def test_programs_read_the_same(pages: Pages, run: GoingRun) -> None:
 
 
 def test_a_program_hears_what_to_do_where_no_server_is(pages: Pages, run: GoingRun) -> None:
-    answer = pages.post("/api/builds", json={"spec": "demo", "options": {"simulate": True}})
+    how = {"json": {"spec": "demo", "options": {"simulate": True}}}
+    assert pages.post("/api/builds", **how, headers={"idempotency-key": "k"}).status_code == 503
+    answer = pages.post("/api/builds", **how)
     assert answer.status_code == 503
     assert answer.json()["error"] == {
         "type": "SteeringError",
