@@ -35,5 +35,5 @@ def find_plan(ledger: Ledger, settings: Settings, name: str, *, simulated: bool)
         raise ConfigError(
             f"no build of '{name}' has come far enough to keep its spec: build it again, or give the path of its spec"
         )
-    elsewhere = " There is a real one: leave out --simulated." if any(one == name for one, _ in known) else ""
+    elsewhere = " There is a real one, not simulated: ask for that." if any(one == name for one, _ in known) else ""
     raise ConfigError(f"the ledger knows no {what} '{name}'{nearest(name, names)}{elsewhere} Build it first.")

@@ -173,7 +173,7 @@ def _find(
         return None, int(row.id), ledger.read(read_mark, int(row.id))
     plan, dataset_id = find_plan(ledger, settings, name, simulated=provider == "simulator")
     if plan.provider != provider:
-        raise ConfigError(f"dataset '{name}' is only simulated: build it without --simulate first")
+        raise ConfigError(f"dataset '{name}' is only simulated: build a real one first")
     return plan, dataset_id, ledger.read(read_mark, dataset_id)
 
 

@@ -55,7 +55,7 @@ _publishing = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
-class Grid:
+class CoverageGrid:
     """Two axes: `cells` has a row for each value of `down`, of (accepted, wanted) by each value of `across`. `more`: values left out."""
 
     across: str
@@ -133,7 +133,7 @@ def _describe(viewer: Viewer, which: Which, query: dict[str, str]) -> dict[str, 
     }
 
 
-def _lay_out(snapshot: Snapshot, query: dict[str, str]) -> Grid | None:
+def _lay_out(snapshot: Snapshot, query: dict[str, str]) -> CoverageGrid | None:
     """The heat map of two axes: those asked for, else the two with the most values."""
     if snapshot.plan is None:
         return None
@@ -152,7 +152,7 @@ def _lay_out(snapshot: Snapshot, query: dict[str, str]) -> Grid | None:
     rows, columns = ([value for value, _ in sorted(one.items(), key=lambda item: (-item[1], item[0]))] for one in totals)
     shown = [(row, [counts.get((row, column), (0, 0)) for column in columns[:MAX_VALUES]]) for row in rows[:MAX_VALUES]]
     more = max(0, len(rows) - MAX_VALUES) + max(0, len(columns) - MAX_VALUES)
-    return Grid(across, down, columns[:MAX_VALUES], shown, more)
+    return CoverageGrid(across, down, columns[:MAX_VALUES], shown, more)
 
 
 def _count_held_back(snapshot: Snapshot) -> list[tuple[str, int, int]]:
