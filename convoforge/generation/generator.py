@@ -55,6 +55,9 @@ T = TypeVar("T")
 MAX_IN_FLIGHT = 1_000
 """Maximum number of connections that the SDK keeps."""
 
+LATE_AT_ONCE = 32
+"""Maximum number of calls that ask for a new permit at a time, because their first one became too old."""
+
 _A_YEAR = 366 * 86_400.0
 
 LOOK_AGAIN_SECONDS = 0.5
@@ -90,6 +93,7 @@ class Generator:
         self._resting: dict[int, float] = {}
         self._room = asyncio.Lock()
         self._in_flight = asyncio.Semaphore(concurrency)
+        self._late = asyncio.Semaphore(LATE_AT_ONCE)
         self._flying = 0
         self._cache = PromptCache()
 
@@ -292,7 +296,8 @@ class Generator:
         """The permit, or a new one if writing the intent took too long: a request sent late would not count in its window."""
         while permit.until < time.monotonic():
             self._run.limiter.settle(permit, None)
-            permit = await self._run.limiter.acquire(permit.need)
+            async with self._late:  # a thousand at once would be late again, and use up the rate
+                permit = await self._run.limiter.acquire(permit.need)
         return permit
 
     async def _record(self, completion: Completion) -> None:

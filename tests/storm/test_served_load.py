@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -34,10 +35,11 @@ def serving(project: Any, simulator: str, *arguments: str) -> Iterator[tuple[sub
         line = process.stdout.readline()
         found = re.search(r"http://[\d.]+:\d+", line)
         assert found, line
+        threading.Thread(target=process.stderr.read, daemon=True).start()  # its log: a full pipe would stop it
         yield process, found.group()
     finally:
         process.kill()
-        process.communicate()
+        process.wait()
 
 
 @asynccontextmanager
