@@ -77,9 +77,9 @@ class Pages:
 
     @classmethod
     @contextmanager
-    def open(cls, data: Path) -> Iterator[Pages]:
-        """A ledger with the dataset `sheep`, answered, and the application on it, which generates nothing."""
-        settings = Settings(data_dir=data)
+    def open(cls, data: Path, **changes: Any) -> Iterator[Pages]:
+        """A ledger with the dataset `sheep`, answered, and the application on it, which generates nothing. `changes` are other settings."""
+        settings = Settings(data_dir=data, **changes)
         with Ledger(settings.database_url) as ledger:
             Dataset(ledger, "simulator").build(SPEC)
             write_talk(ledger)

@@ -42,7 +42,7 @@ class ErrorResponse(ApiResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if wants_page(scope):
-            headers = {name: value for name, value in self.headers.items() if not name.startswith("content-")}
+            headers = {name: value for name, value in self.headers.items() if name not in ("content-type", "content-length")}
             await error_page(self.status_code, json.loads(bytes(self.body))["error"]["message"], headers)(scope, receive, send)
         else:
             await super().__call__(scope, receive, send)

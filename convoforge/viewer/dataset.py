@@ -21,6 +21,7 @@ from convoforge.dataset.release import publish_again
 from convoforge.dataset.snapshot import Snapshot
 from convoforge.errors import ConvoforgeError
 from convoforge.ledger.budgets import read_dataset_spend
+from convoforge.ledger.runs import find_dataset
 from convoforge.ledger.tables import runs
 from convoforge.planning.spec import AXES
 from convoforge.publish import versions_in
@@ -172,6 +173,8 @@ def _count_held_back(snapshot: Snapshot) -> list[tuple[str, int, int]]:
 
 
 def _find_version(viewer: Viewer, which: Which, number: int) -> Version:
+    if viewer.ledger.read(find_dataset, which.name, which.provider) is None:  # only a name that is known becomes a path
+        raise HTTPException(404, "there is no such dataset")
     for version in versions_in(which.layout(viewer.settings)).good():
         if version.manifest.version == number:
             return version

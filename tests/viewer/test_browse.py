@@ -31,6 +31,7 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Ledger, S
         yield ledger, make_snapshot(ledger, settings, "sheep", "anthropic", with_texts=True)
 
 
+@hypothesis_settings(max_examples=50)
 @given(
     st.dictionaries(st.sampled_from([*Search.__dataclass_fields__, "other"]), st.text() | st.from_regex(r"-?\d{1,12}(\.\d*)?"))
 )

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from viewing import TURNS, Pages
+
+from convoforge.api.tokens import make_token
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +122,28 @@ def test_unknown_datasets_conversations_and_files_are_404(pages: Pages) -> None:
         "/simulated/sheep/versions/1/x",
     ):
         assert pages.get(address).status_code == 404, address
+
+
+def test_who_may_only_look_is_offered_no_review_and_may_send_none(tmp_path: Path) -> None:
+    token, line = make_token("guest", frozenset({"read"}))
+    (tmp_path / "tokens").write_text(line)
+    guest = {"authorization": f"Bearer {token}"}
+    with Pages.open(tmp_path, api_token_file=tmp_path / "tokens") as pages:
+        page = pages.get("/simulated/sheep/conversations/c2", headers=guest)
+        assert page.status_code == 200 and "Question 2" in page.text and 'value="accept"' not in page.text
+        assert "Publish" not in pages.get("/simulated/sheep", headers=guest).text
+        for action in ("conversations/c2/review", "publish"):
+            refused = pages.post(f"/simulated/sheep/{action}", data={"decision": "accept"}, headers=guest)
+            assert refused.status_code == 403 and "it needs the scope review" in refused.text
+        assert pages.get("/simulated/sheep").headers["location"] == "/login?next=/simulated/sheep"
+        assert pages.get("/static/viewer.css").status_code == 200  # the login needs it
+
+
+def test_what_fails_within_is_a_page_without_its_reason(pages: Pages, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("convoforge.viewer.datasets.read_dataset_rows", lambda _: 1 / 0)
+    page = pages.get("/")
+    assert page.status_code == 500 and "Internal error." in page.text and "division" not in page.text
+    assert page.headers["content-security-policy"].startswith("default-src 'none'")
 
 
 def test_no_page_holds_a_script_or_a_style_of_its_own(pages: Pages) -> None:
