@@ -16,6 +16,8 @@ from convoforge.settings import Settings
 
 EXPECTED = {
     "ConfigError": (400, "ValidationError"),
+    "UnknownConversation": (404, "NotFound"),
+    "SteeringError": (503, "SteeringError"),
     "GenerationValidationError": (422, "GenerationValidationError"),
     "RateLimitError": (429, "RateLimitError"),
     "ParseError": (502, "ParseError"),
