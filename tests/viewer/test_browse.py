@@ -75,13 +75,21 @@ def test_every_filter_finds_what_it_names(opened: tuple[Ledger, Snapshot]) -> No
     assert count(reviewed="none") == 16 and count(page="99999") == 16
 
 
-def test_a_review_and_another_score_show_in_the_next_snapshot(opened: tuple[Ledger, Snapshot], tmp_path) -> None:
-    ledger, before = opened
+def test_a_review_and_another_score_show_in_the_next_snapshot(database_url: str, tmp_path) -> None:
+    settings = Settings(data_dir=tmp_path, database_url=database_url)
+    with Ledger(database_url) as ledger:
+        Dataset(ledger).build(SPEC)
+        write_talk(ledger)
+        before = make_snapshot(ledger, settings, "sheep", "anthropic", with_texts=True)
+        change_and_look_again(ledger, settings, before)
+
+
+def change_and_look_again(ledger: Ledger, settings: Settings, before: Snapshot) -> None:
     decide(ledger, "c1", "reject", "Ann", now=NOW + timedelta(days=1))
     decide(ledger, "c2", "edit", "Ann", now=NOW, turns=[Turn("user", "Sheep?"), Turn("assistant", "A merino.")])
     assert ledger.read(read_mark, before.dataset_id) != before.mark
     ledger.write(lambda connection: connection.execute(update(answers).where(answers.c.request_id == 4).values(score=2)))
-    after = make_snapshot(ledger, Settings(data_dir=tmp_path), "sheep", "anthropic", before, with_texts=True)
+    after = make_snapshot(ledger, settings, "sheep", "anthropic", before, with_texts=True)
     rows = {row.conversation_id: row for row in find(after, Search()).rows}
     assert (rows["c1"].status, rows["c1"].reviewed, rows["c1"].reason) == ("dropped", "reject", "rejected in review")
     assert rows["c4"].status == "needs_revision" and rows["c4"].score == 2
