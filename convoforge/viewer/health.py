@@ -51,6 +51,6 @@ async def show_health(request: Request, viewer: Opened) -> HTMLResponse:
     last: Examination | None = getattr(request.app.state, "examination", None)
     if last is None or last.is_old:
         request.app.state.examination = last = Examination(viewer.settings)
-    findings = list(last.findings)
+    findings = sorted(last.findings, key=lambda one: ("bad", "warning", "good").index(one.state))
     counts = Counter(one.state for one in findings)
     return page(request, "health.html.jinja", section="health", findings=findings, counts=counts, look=last)
