@@ -18,6 +18,7 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from convoforge.api.bodies import ErrorBody, Failure
+from convoforge.api.headers import SECURITY_HEADERS
 
 LINGER_SECONDS = 5.0
 """Seconds that a closing connection has to receive what was written to it."""
@@ -179,6 +180,7 @@ class BoundedProtocol(H11Protocol):
                 (b"content-type", b"application/json"),
                 (b"content-length", str(len(body)).encode()),
                 (b"connection", b"close"),
+                *((name.encode(), value.encode()) for name, value in SECURITY_HEADERS.items()),
                 *([(b"retry-after", b"5")] if status == 503 else []),
             ]
             for event in (h11.Response(status_code=status, headers=headers), h11.Data(data=body), h11.EndOfMessage()):

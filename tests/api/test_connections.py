@@ -86,6 +86,7 @@ def test_half_a_request_is_closed_in_time(app: FastAPI, sent: bytes, what: str) 
         connection.sendall(sent)
         said = answer(connection)
     assert b"HTTP/1.1 408" in said
+    assert b"content-security-policy: default-src 'none'" in said
     body = json.loads(said.rpartition(b"\r\n\r\n")[2])
     assert (body["error"]["type"], what in body["error"]["message"]) == ("RequestTimeout", True)
 
