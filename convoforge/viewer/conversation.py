@@ -155,7 +155,7 @@ def _decide(viewer: Viewer, which: Which, conversation_id: str, query: dict[str,
         undo(viewer.ledger, conversation_id, who, now=now)
         viewer.snapshots.look_again(which.name, which.provider)
         return here
-    turns = _read_turns(form, read_conversation(row.turns, None)) if decision == "edit" and row.turns else None
+    turns = _read_turns(form, read_conversation(row.edited or row.turns, None)) if decision == "edit" and row.turns else None
     decide(viewer.ledger, conversation_id, decision, who, now=now, note=form.get("note", ""), turns=turns)
     viewer.snapshots.look_again(which.name, which.provider)
     if place.after is None:
@@ -163,10 +163,13 @@ def _decide(viewer: Viewer, which: Which, conversation_id: str, query: dict[str,
     return f"{which.address}/conversations/{place.after}?{rest}&{urlencode({'done': conversation_id})}"
 
 
-def _read_turns(form: dict[str, str], original: Conversation) -> list[Turn]:
-    """The turns of an edit. A browser sends other line ends and no control characters: a turn that is otherwise the same is unchanged."""
+def _read_turns(form: dict[str, str], shown: Conversation) -> list[Turn]:
+    """The turns of an edit of what the form has shown. A browser sends other line ends and no control characters: a turn that is otherwise
+    the same is unchanged."""
     turns = []
-    for number, turn in enumerate(original.turns):
+    if sum(name.startswith("turn-") for name in form) != len(shown.turns):
+        raise HTTPException(409, "somebody else has edited this conversation meanwhile: open it again")
+    for number, turn in enumerate(shown.turns):
         given = form.get(f"turn-{number}", turn.content).replace("\r\n", "\n")
         same = _CONTROL.sub("", given) == _CONTROL.sub("", turn.content.replace("\r\n", "\n"))
         turns.append(Turn(turn.role, turn.content if same else given))

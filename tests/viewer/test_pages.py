@@ -7,9 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from recorded import NOW
 from viewing import TURNS, Pages
 
 from convoforge.api.tokens import make_token
+from convoforge.models import Turn
+from convoforge.review.deciding import decide
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +105,21 @@ def test_an_edit_keeps_what_a_browser_changes_by_itself(pages: Pages) -> None:
     assert "By hand,\nand cold." in page and "As the model wrote it" in page and "<b>Edited</b> by local" in page
     empty = pages.post(address, data={**unchanged, "turn-0": " "})
     assert empty.status_code == 400 and "make no conversation: turn 1 (user) is empty." in empty.text
+
+
+def test_an_edit_of_another_length_can_be_edited_again(pages: Pages) -> None:
+    """Somebody has put four turns in the place of two, in another way: the form shows four, and four are published."""
+    turns = [Turn(role, text) for role, text in zip(("user", "assistant") * 2, "abcd", strict=True)]
+    decide(pages.app.state.ledger, "c7", "edit", "Ann", now=NOW, turns=turns)
+    form = pages.get("/simulated/sheep/conversations/c7?edit=1").text
+    assert form.count("<textarea") == 4
+    address = "/simulated/sheep/conversations/c7/review"
+    sent = {"decision": "edit", **{f"turn-{at}": text for at, text in enumerate("abcD")}}
+    assert pages.post(address, data=sent).status_code == 303
+    chat = pages.get("/simulated/sheep/conversations/c7").text.partition('<ol class="chat">')[2].partition("</ol>")[0]
+    assert chat.count("<li") == 4 and "<p>D</p>" in chat
+    stale = pages.post(address, data={"decision": "edit", "turn-0": "a", "turn-1": "b"})
+    assert stale.status_code == 409 and "meanwhile" in stale.text
 
 
 def test_costs_and_health_say_what_the_commands_say(pages: Pages) -> None:
