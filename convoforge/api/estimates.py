@@ -46,13 +46,15 @@ def _estimate(viewer: Viewer, body: EstimateBody) -> dict[str, Any]:
 
 
 def _check_spec(given: dict[str, Any], settings: Settings) -> DatasetSpec:
-    """The spec in a request. It may name nothing that is code: whoever sends it may only look."""
+    """The spec in a request. It may name no code and no file: whoever sends it may only look."""
     spec = check(DatasetSpec, given, "spec: ")
     if settings.model is not None:
         spec = change_spec(spec, model=settings.model)
     quality = spec.quality
     if code := next((name for name in (*quality.scorers, *(one.name for one in quality.filters)) if ":" in name), None):
         raise ConfigError(f"spec: quality: '{code}' is a function, which only a spec in the server's configs may name")
+    if quality.evaluation:
+        raise ConfigError("spec: quality.evaluation: only a spec in the server's configs may name files of this server")
     cells = prod(len(values) for values in spec.axes.model_dump().values())
     planned = min(cells, spec.sample or cells) * spec.per_cell
     if planned > MAX_PLANNED:

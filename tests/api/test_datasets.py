@@ -167,6 +167,7 @@ def test_a_build_is_estimated_by_name_or_by_spec_and_nothing_is_written(pages: P
         ({"spec": {"name": "x"}}, "'model' is missing"),
         ({"spec": {"quality": {"scorers": ["os:system"]}}}, "is a function"),
         ({"spec": {"quality": {"filters": ["os:system"]}}}, "is a function"),
+        ({"spec": {"quality": {"evaluation": ["/dev/zero"]}}}, "may name files of this server"),
         (
             {"spec": {"per_cell": 10_000, "axes": {"persona": list("abcdef"), "emotion": ["e"], "topic": ["t", "u"]}}},
             "120,000 conversations",
