@@ -45,7 +45,7 @@ def read_tokens(settings: Settings) -> tuple[Token, ...]:
     if settings.api_token_file is not None:
         path = resolve_path(str(settings.api_token_file), "CONVOFORGE_API_TOKEN_FILE")
         try:
-            lines = path.read_text().splitlines()
+            lines = path.read_text("utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"the token file {path} cannot be read: {getattr(error, 'strerror', error)}") from None
         found = [token for number, line in enumerate(lines, 1) for token in _read_line(line, f"{path}, line {number}", number)]
@@ -83,9 +83,10 @@ def read_scopes(text: str, where: str) -> frozenset[AccessScope]:
 
 
 def _read_line(line: str, where: str, number: int) -> Iterator[Token]:
-    if line.startswith("# "):
+    """The tokens of a line. What looks like a hashed token and is none must not become tokens in plain, which allow everything."""
+    if line.lstrip().startswith("#"):
         return
-    if "sha256:" not in line:
+    if not re.search("sha-?256", line, re.IGNORECASE) and not SCOPES.intersection(re.split(r"[,\s]+", line)):
         yield from _plain(line, f"line-{number}")
         return
     parts = _HASHED.fullmatch(line.strip())

@@ -87,6 +87,11 @@ def test_a_file_holds_plain_tokens_and_hashed_ones(tmp_path: Path, monkeypatch: 
         (f"c:i read sha256:{'0' * 64}", "NAME SCOPES sha256:HEX"),
         (f"ci read sha256:{'0' * 64}\nci read sha256:{'1' * 64}", "two tokens are called ci"),
         (" \n# nothing", "is empty"),
+        ("#alice\n  # old secret\n#", "is empty"),
+        ("\ufeff# by an editor", "is empty"),
+        (f"ci read SHA256:{'0' * 64}", "line 1: a hashed token is written NAME SCOPES sha256:HEX"),
+        (f"ci read sha-256:{'0' * 64}", "line 1: a hashed token is written NAME SCOPES sha256:HEX"),
+        ("ci read,review", "line 1: a hashed token is written NAME SCOPES sha256:HEX"),
     ],
 )
 def test_a_wrong_line_is_named(tmp_path: Path, line: str, said: str) -> None:
