@@ -77,7 +77,7 @@ def make_app(
 
     tokens, metrics = read_tokens(settings), prometheus.Metrics()
     app = DescribedApp(title="convoforge", version=version("convoforge"), lifespan=lifespan, docs_url=None, redoc_url=None)
-    app.state.metrics = metrics
+    app.state.metrics, app.state.keys = metrics, None
     app.state.hidden = hidden_in(settings)
     app.state.logins = logins = Logins(tokens)
     app.include_router(conversations.router)

@@ -14,7 +14,7 @@ from convoforge.api.bodies import Data
 from convoforge.api.bounds import BoundedRoute
 from convoforge.api.build_bodies import BuildBody, BuildRequest, show_build
 from convoforge.api.conversations import EVERYWHERE, Generate, Key, Read, Word, describe
-from convoforge.api.idempotency import Keys
+from convoforge.api.idempotency import Keys, own_key
 from convoforge.api.rendering import success
 from convoforge.errors import ConfigError
 from convoforge.orchestration.followed_runs import FollowedRun, list_followed, read_followed, start_followed, steer_followed
@@ -45,9 +45,11 @@ async def start(body: BuildRequest, request: Request, viewer: Opened, idempotenc
         found = await viewer.run(lambda one: start_followed(one.ledger, one.settings, body.spec, body.options, name))
         return success(Data(data=show_build(found)), 202, {"location": f"/api/builds/{found.id}"}), True
 
-    keys: Keys | None = getattr(request.app.state, "keys", None)
-    if idempotency_key is None or keys is None:  # without a generator there are no keys here: Prefect knows this one
-        return (await work(uuid.uuid5(_KEYS, idempotency_key or uuid.uuid4().hex).hex))[0]
+    keys: Keys | None = request.app.state.keys
+    if idempotency_key is None:
+        return (await work(uuid.uuid4().hex))[0]
+    if keys is None:  # without a generator there are no keys here: Prefect knows this one
+        return (await work(uuid.uuid5(_KEYS, own_key(request, idempotency_key)).hex))[0]
     return await keys.answer(request, idempotency_key, body.model_dump_json(), work)
 
 

@@ -11,7 +11,7 @@ import hashlib
 import logging
 from collections.abc import Awaitable, Callable
 
-from fastapi import Request, Response
+from fastapi import HTTPException, Request, Response
 
 from convoforge.api.rendering import failure, refusal
 from convoforge.errors import LedgerError
@@ -35,9 +35,7 @@ class Keys:
 
     async def answer(self, request: Request, key: str, body: str, work: Work) -> Response:
         """The response to a request with `key`: the stored one, that of the same request in progress, or a new one."""
-        if not 1 <= len(key) <= MAX_LETTERS or not key.isprintable():
-            return refusal(400, "ValidationError", f"Idempotency-Key: give 1 to {MAX_LETTERS} printable characters")
-        name = _digest(f"{self._generator.model_provider}\n{key}")
+        name = _digest(f"{self._generator.model_provider}\n{own_key(request, key)}")
         fingerprint = _digest(f"{request.url.path}\n{body}")
         known = await self._generator.take_key(name, fingerprint)
         if known.fingerprint != fingerprint:
@@ -72,6 +70,13 @@ class Keys:
         """Wait until no request is in progress."""
         while self._under_way:
             await asyncio.wait(set(self._under_way.values()))
+
+
+def own_key(request: Request, key: str) -> str:
+    """The key with the name of its token: nobody is answered with what another token's key has made. Raises `HTTPException` (400)."""
+    if not 1 <= len(key) <= MAX_LETTERS or not key.isprintable():
+        raise HTTPException(400, f"Idempotency-Key: give 1 to {MAX_LETTERS} printable characters")
+    return key if request.state.who == "local" else f"{request.state.who}\n{key}"
 
 
 def _digest(text: str) -> str:

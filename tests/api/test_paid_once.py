@@ -215,6 +215,17 @@ def test_after_a_crash_what_was_answered_is_not_paid_again(serve: Serve, simulat
     assert len(simulator.rows()) == 2
 
 
+def test_the_same_key_of_another_token_is_another_key(settings: Settings, serve_app: ServeApp) -> None:
+    file = settings.data_dir / "tokens"
+    file.write_text("one\ntwo")
+    with serve_app(make_app(settings.model_copy(update={"api_token_file": file}), simulate=True)) as client:
+        sent = [
+            client.post(GENERATE, json=GOOD, headers=KEY | {"authorization": f"Bearer {name}"}) for name in ("one", "two", "one")
+        ]
+    ids = [one.json()["data"]["conversationId"] for one in sent]
+    assert ids[0] == ids[2] != ids[1]
+
+
 @pytest.mark.parametrize("key", ["", "x" * 256, "a\tb"])
 def test_a_key_that_is_none_is_refused(client: httpx.Client, simulator: SimulatorControl, key: str) -> None:
     assert client.post(GENERATE, json=GOOD, headers={"idempotency-key": key}).status_code == 400

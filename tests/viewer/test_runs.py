@@ -109,6 +109,7 @@ def test_programs_read_the_same(pages: Pages, run: GoingRun) -> None:
 def test_a_program_hears_what_to_do_where_no_server_is(pages: Pages, run: GoingRun) -> None:
     how = {"json": {"spec": "demo", "options": {"simulate": True}}}
     assert pages.post("/api/builds", **how, headers={"idempotency-key": "k"}).status_code == 503
+    assert pages.post("/api/builds", **how, headers={"idempotency-key": "k" * 256}).status_code == 400
     answer = pages.post("/api/builds", **how)
     assert answer.status_code == 503
     assert answer.json()["error"] == {
