@@ -14,7 +14,14 @@ from convoforge.errors import ConfigError, nearest
 from convoforge.files import find_file
 from convoforge.ledger import Ledger
 from convoforge.ledger.runs import list_datasets
-from convoforge.ledger.signatures import list_unsigned, read_near_pairs, read_signatures, read_unsigned, write_signatures
+from convoforge.ledger.signatures import (
+    TurnsKey,
+    list_unsigned,
+    read_near_pairs,
+    read_signatures,
+    read_unsigned,
+    write_signatures,
+)
 from convoforge.ledger.tables import datasets
 from convoforge.models import Provider, Status
 from convoforge.planning.quality import NearDuplicates
@@ -48,13 +55,11 @@ def sign_conversations(ledger: Ledger, among: Collection[int], provider: Provide
     with each other: then a spec may name other datasets or thresholds without reading a text again. Returns how many were signed."""
     ids = ledger.read(list_unsigned, among)
     for start in range(0, len(ids), _COMPARED_AT_ONCE):
-        signed: list[tuple[int, Signed]] = []
+        signed: list[tuple[TurnsKey, Signed]] = []
         for part in range(start, min(start + _COMPARED_AT_ONCE, len(ids)), _READ_AT_ONCE):
             rows = ledger.read(read_unsigned, ids[part : min(part + _READ_AT_ONCE, start + _COMPARED_AT_ONCE)])
             made = sign(conversation for *_, conversation in rows)
-            signed += [
-                (attempt, Signed(request, order, one)) for (request, attempt, order, _), one in zip(rows, made, strict=True)
-            ]
+            signed += [(turns, Signed(request, order, one)) for (request, turns, order, _), one in zip(rows, made, strict=True)]
         index, seen = SimilarityIndex([one for _, one in signed]), 0
         while True:
             seen = ledger.read(_compare, index, provider, seen)

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, delete, exists, func, insert, or_, select, text, update
+from sqlalchemy import Connection, Select, and_, case, delete, exists, func, insert, or_, select, text, update
 
 from convoforge.ledger.answers import read_conversation
 from convoforge.ledger.requests import split_chunks
@@ -33,15 +33,23 @@ def list_unsigned(connection: Connection, among: Collection[int]) -> array[int]:
     return array("q", connection.execute(query.where(~_IS_SIGNED).execution_options(yield_per=_CHUNK)).scalars())
 
 
-def read_unsigned(connection: Connection, ids: Sequence[int]) -> list[tuple[int, int, tuple[int, int, str], Conversation]]:
-    """The conversations that some requests hold, as they are published: (request, attempt, its order among all, conversation)."""
-    turns = func.coalesce(reviews.c.turns, answers.c.turns).label("turns")
-    query = _select_held(answers.c.attempt, turns).join(answers, IS_HELD)
+TurnsKey = tuple[int, int]
+"""Which turns of a request are published: those of an attempt, or those of an edit of it; the edit is 0 where there is none."""
+
+
+def read_unsigned(connection: Connection, ids: Sequence[int]) -> list[tuple[int, TurnsKey, tuple[int, int, str], Conversation]]:
+    """The conversations that some requests hold, as they are published: (request, its turns, its order among all, conversation)."""
     return [
-        (row.id, row.attempt, (row.dataset_id, row.draw, row.cell), read_conversation(row.turns, None))
-        for chunk in split_chunks(ids)
-        for row in connection.execute(join_deciding(query, among=chunk).where(requests.c.id.in_(chunk)))
+        (row.id, (row.attempt, row.edit), (row.dataset_id, row.draw, row.cell), read_conversation(row.turns, None))
+        for row in _read_held(connection, ids, func.coalesce(reviews.c.turns, answers.c.turns).label("turns"))
     ]
+
+
+def _read_held(connection: Connection, ids: Sequence[int], *columns: Any) -> Iterator[Any]:
+    edit = case((reviews.c.turns.is_not(None), reviews.c.id), else_=0).label("edit")
+    query = _select_held(answers.c.attempt, edit, *columns).join(answers, IS_HELD)
+    for chunk in split_chunks(ids):
+        yield from connection.execute(join_deciding(query, among=chunk).where(requests.c.id.in_(chunk)))
 
 
 def read_signatures(connection: Connection, provider: str, after: int) -> Iterator[tuple[int, Signed]]:
@@ -63,23 +71,32 @@ def _select_held(*columns: Any) -> Select[Any]:
 
 
 def write_signatures(
-    connection: Connection, signed: Sequence[tuple[int, Signed]], pairs: Sequence[tuple[int, int, float]], seen: int
+    connection: Connection, signed: Sequence[tuple[TurnsKey, Signed]], pairs: Sequence[tuple[int, int, float]], seen: int
 ) -> bool:
-    """Store signatures, each with its attempt, and the pairs found. Not if there are others above the id `seen`, which have not been
-    compared with these: then it returns false."""
-    if connection.dialect.name == "postgresql":  # SQLite has one writer at a time anyway
-        connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
+    """Store signatures, each with the turns that it is of, and the pairs found; what has other turns by now is left out. Not if there are
+    others above the id `seen`, which have not been compared with these: then it returns false."""
+    _lock(connection)
     if (connection.execute(select(func.max(signatures.c.id))).scalar_one() or 0) > seen:
         return False
+    held = {row.id: (row.attempt, row.edit) for row in _read_held(connection, [one.request_id for _, one in signed])}
+    changed = {one.request_id for turns, one in signed if held.get(one.request_id) != turns}
+    signed = [(turns, one) for turns, one in signed if one.request_id not in changed]
+    pairs = [pair for pair in pairs if changed.isdisjoint(pair[:2])]
     for chunk in split_chunks([one.request_id for _, one in signed]):
         connection.execute(delete(signatures).where(signatures.c.request_id.in_(chunk)))
         connection.execute(delete(near_pairs).where(or_(near_pairs.c.request_id.in_(chunk), near_pairs.c.other_id.in_(chunk))))
     for some in split_chunks(signed):
-        rows = [(one.request_id, attempt, SIGNATURE_VERSION, one.signature) for attempt, one in some]
+        rows = [(one.request_id, attempt, SIGNATURE_VERSION, one.signature) for (attempt, _), one in some]
         connection.execute(insert(signatures), [dict(zip(_SIGNATURE, row, strict=True)) for row in rows])
     for found in split_chunks(pairs):
         connection.execute(insert(near_pairs), [dict(zip(near_pairs.c.keys(), row, strict=True)) for row in found])
     return True
+
+
+def _lock(connection: Connection) -> None:
+    """Let one transaction at a time change signatures. SQLite has one writer anyway."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +130,7 @@ def read_near_pairs(connection: Connection, dataset: int, at_least: float) -> li
 
 def forget_signature(connection: Connection, request_id: int) -> None:
     """Have a request's conversation signed and compared anew: it has other turns now."""
+    _lock(connection)
     connection.execute(delete(signatures).where(signatures.c.request_id == request_id))
 
 

@@ -87,7 +87,8 @@ def test_nobody_takes_back_what_another_has_decided(ledger: Ledger, dataset: int
 
 def test_an_edit_is_published_and_its_original_stays(ledger: Ledger, dataset: int, owner: Owner) -> None:
     request = hold(ledger, dataset, owner)
-    ledger.write(write_signatures, [(1, Signed(request, (dataset, 0, cell(1).key), b"x" * 8))], [], 0)
+    signed = [((1, 0), Signed(request, (dataset, 0, cell(1).key), b"x" * 8))]
+    ledger.write(write_signatures, signed, [], 0)
     assert not ledger.read(list_unsigned, [dataset])
     decide(ledger, ID, "edit", "Ada", now=NOW, turns=TURNS)
     [row] = ledger.read(lambda connection: [*read_answers(connection, [request])])
@@ -96,7 +97,12 @@ def test_an_edit_is_published_and_its_original_stays(ledger: Ledger, dataset: in
     assert accepted(ledger, dataset) == [request]
     assert [*ledger.read(read_edits, dataset)] == [request]
     assert [*ledger.read(list_unsigned, [dataset])] == [request], "its new text is compared with the others again"
-    assert ledger.read(read_unsigned, [request])[0][3] == EDITED
+    [(_, turns, _, conversation)] = ledger.read(read_unsigned, [request])
+    assert conversation == EDITED
+    ledger.write(write_signatures, signed, [], 9)
+    assert [*ledger.read(list_unsigned, [dataset])] == [request], "a signature of the original comes too late"
+    ledger.write(write_signatures, [(turns, signed[0][1])], [], 9)
+    assert not ledger.read(list_unsigned, [dataset])
     assert ledger.read(read_reviewed, dataset) == [], "no judge is measured by it"
     undo(ledger, ID, "Ada", now=NOW)
     assert read_current(ledger, ID) == (ORIGINAL, ORIGINAL)
