@@ -85,6 +85,30 @@ _COMPLETE = frozenset(
 """Lower-case words after which a sentence may well be over."""
 
 
+_RELATIVE = re.compile(
+    r"\b(?:what|who|where|which|how)\b(?:\s+[\w'’]+){1,5}\s+(?:for|to|with|about|of|in|on|at|from|like|over)$", re.IGNORECASE
+)
+"""What may end with a preposition: "It's what you came for"."""
+
+_UNFINISHED = (
+    " and then",
+    " but then",
+    " or else",
+    " is to",
+    " was to",
+    " so that",
+    " doesn't",
+    " didn't",
+    " isn't",
+    " won't",
+    " and tell",
+    " to tell",
+    " if it",
+    " if i",
+    " if you",
+)
+"""How nobody ends a turn, unless with a mark after it."""
+
 _COMPLETE_ALL_THE_SAME = (
     "you like",
     "you want",
@@ -100,7 +124,7 @@ _COMPLETE_ALL_THE_SAME = (
 )
 
 
-@scorer("broken_ends", version=2)
+@scorer("broken_ends", version=3)
 def broken_ends(conversation: Conversation, context: ScoringContext) -> FilterVerdict:
     """Drops a conversation whose last turn breaks off, or the other speaker's last turn in the middle of a sentence."""
     turns = conversation.turns
@@ -119,7 +143,7 @@ def _find_fault(content: str) -> str:
     core = text.rstrip(_CLOSERS)
     if not core:
         return ""
-    whole = core.endswith(_COMPLETE_ALL_THE_SAME)
+    whole = core.endswith(_COMPLETE_ALL_THE_SAME) or bool(_RELATIVE.search(core[-60:]))
     closed = core[-1] in _ENDS
     if (closed and _read_last_word(core.rstrip(_ENDS)) in _LAST_BUT_NEVER and _NEVER_LAST.search(core[-40:])) or (
         _read_last_word(core) in _GOES_ON and not whole
@@ -140,6 +164,8 @@ def _find_fault(content: str) -> str:
         return "breaks off in a quotation or in brackets"
     if core[-1] in _ENDS:
         return ""
+    if core.lower().endswith(_UNFINISHED):
+        return "breaks off in a sentence"
     return (
         "has no end"
         if core[-1] in ",;:-–—(/&+=<[{“‘«$€£" or _CUT_NUMBER.search(core[-20:]) or (_ends_in_a_word(core) and not whole)
@@ -149,7 +175,12 @@ def _find_fault(content: str) -> str:
 
 def _stops_short(text: str) -> bool:
     """Whether a text ends where no sentence does, however it is written."""
-    return _read_last_word(text) in _OPENS or text.endswith((" supposed to", " going to", " able to", " trying to"))
+    lowered = text.lower().replace("’", "'")
+    return (
+        _read_last_word(text) in _OPENS
+        or lowered.endswith(_UNFINISHED)
+        or text.endswith((" supposed to", " going to", " able to", " trying to"))
+    )
 
 
 def _read_last_word(text: str) -> str:

@@ -52,7 +52,7 @@ _SCRIPTS_OF = {
 }
 
 
-@scorer("languages", version=3)
+@scorer("languages", version=4)
 def languages(conversation: Conversation, context: ScoringContext) -> FilterVerdict:
     """Drop a conversation with a turn, or a long part of one, in another language than its role's."""
     turns, words = read_turns(conversation), list_words(conversation)

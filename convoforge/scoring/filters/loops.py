@@ -20,7 +20,7 @@ PARROTED = 0.6
 PARROTED_BY_USER = 0.8
 """The same for the user, who may repeat what is to be done."""
 
-REPEATED = 0.52
+REPEATED = 0.55
 """How alike the matter of two of an assistant's turns may be: what they share, by the mean of their sizes."""
 
 REPEATED_BY_USER = 0.62
@@ -61,7 +61,7 @@ _STRETCHED = re.compile(r"(.)\1{5}|(..+?)\2{3}")
 _SENTENCE = re.compile(r"[^.!?\n]+")
 
 
-@scorer("loops", version=1)
+@scorer("loops", version=2)
 def loops(conversation: Conversation, context: ScoringContext) -> FilterVerdict:
     """Drops a conversation that goes round in circles: within a turn, by saying an earlier turn again, or with a tail of thanks."""
     turns, words = conversation.turns, list_words(conversation)

@@ -14,7 +14,7 @@ _RUN = re.compile(r"(?<![\w$€£¥#@_])(?<!\d[.,:/-])(?:\+ ?)?\(?\d(?:[ .()/\-�
 _REFERENCE = re.compile(
     r"\b(?:orders?|tickets?|track(?:ing|ed)?|reference|ref|case|invoice|serial|confirmation|parcels?|model|part|policy|claim|meter|firmware|"
     r"version|rma|sku|imei|isbn|booking|receipt|batch|lot|item|id|code|number of the (?:order|parcel)|customer|account)(?:'s|\b)"
-    r"(?:[ ,:#-]|\b(?:number|no|nr|numbers|is|was|are|the|with|says|reads|shows|said|it's|of|on|and)\b\.?){0,9}$"
+    r"(?:[ ,:#-]|\b1z\b(?: ?[a-z\d]{2,4}){0,3}|\b(?:number|no|nr|numbers|is|was|are|the|with|says|reads|shows|said|it's|of|on|and)\b\.?){0,9}$"
 )
 _CALL = re.compile(
     r"\b(?:call(?:ed|s|ing)?|phones?|mobile|cell(?:phone)?|reach(?:ed)?|ring|rang|rings|text(?:ed)?|whatsapp|landline|line|dial(?:ed)?|fax|"

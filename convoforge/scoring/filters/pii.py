@@ -235,7 +235,7 @@ def mask_personal_data(text: str) -> str:
     return "[text with personal data]" if find_number(blank.lower()) else blank
 
 
-@scorer("pii", version=1)
+@scorer("pii", version=2)
 def pii(conversation: Conversation, context: ScoringContext) -> FilterVerdict:  # noqa: ARG001 - the contract
     """Drop a conversation that holds personal data. The reason names the kind, never the value."""
     text = join_plain(conversation)

@@ -12,12 +12,17 @@ import re
 from collections.abc import Sequence
 
 from convoforge.models import Conversation
+from convoforge.printable import printable_line
 from convoforge.scoring.contract import KEEP, FilterVerdict, ScoringContext, scorer
 from convoforge.scoring.filters.grammar import find_phrase
+from convoforge.scoring.filters.leaning import read_leaning
 from convoforge.scoring.text import ReadTurn, list_words, read_turns
 
 _LONGEST = 110
 """Maximum number of characters of a turn that offers nothing: whoever says more, says something."""
+
+_LONGEST_LEANING = 180
+"""The same of a turn that only reads as a refusal: one that goes on, or has a figure, has something to offer."""
 
 _DECLINES = re.compile(
     r"\b(?:i|we|im)(?:\b|')[^.!?]{0,50}?(?:n't|\b(?:not|never|nothing|nobody|cannot|unable|no intention|declin\w+|refus(?:e|ing)(?! to believe)|rather|refrain\w*|withhold|unwilling|"
@@ -65,14 +70,21 @@ _NO_QUESTION = re.compile(
 """Questions that lead away from the matter."""
 
 
-@scorer("refusals", version=2)
+@scorer("refusals", version=3)
 def refusals(conversation: Conversation, _context: ScoringContext) -> FilterVerdict:
     """Drop a conversation in which the assistant refuses."""
     if found := find_phrase("refusals", conversation):
         return FilterVerdict("drop", found.reason)
     turns = zip(read_turns(conversation), list_words(conversation), strict=True)
     cold = next((turn for turn, words in turns if turn.role == "assistant" and _offers_nothing(turn, words)), None)
-    return FilterVerdict("drop", cold.name_fault(cold.plain, "declines, and offers nothing else")) if cold else KEEP
+    if cold:
+        return FilterVerdict("drop", cold.name_fault(printable_line(cold.plain), "declines, and offers nothing else"))
+    leaning = read_leaning("refusals")
+    for turn, words in zip(read_turns(conversation), list_words(conversation), strict=True):
+        short = turn.role == "assistant" and len(turn.plain) <= _LONGEST_LEANING and not _FIGURE.search(turn.plain)
+        if short and (sentence := leaning.find(turn, words)):
+            return FilterVerdict("drop", turn.name_fault(printable_line(sentence), "reads as a refusal"))
+    return KEEP
 
 
 def _offers_nothing(turn: ReadTurn, words: Sequence[str]) -> bool:

@@ -110,6 +110,12 @@ _PATTERNS = PatternSet(
         (",␣says␣the ,␣said␣the ,␣asks␣the ,␣asked␣the", rf",\s(?:says|said|asks|asked|replies|replied) the {_SPEAKERS},", 0, "is a scene"),
         ("⏎kund ⏎berater ⏎client ⏎asesor ⏎usuario ⏎conseiller", r"\n(?:Kunde|Kundin|Beraterin|Berater|Cliente|Asesora|Asesor|Usuario|Conseiller)\s[–—-]{1,2}\s", 0, "labels a speaker"),
         ("⏎— ⏎– ⏎-", r"(?:\n\s{0,6}[—–-]\s+[^\n]+){3}", 0, "is a transcript"),
+        ("_agent _user _assistant _client _customer _bot agent_ user_ assistant_ client_ customer_ bot_", r"\n(?:[a-z]{2,12}_(?:agent|user|assistant|client|customer|bot)|(?:agent|user|assistant|client|customer|bot)_[a-z]{2,12})\s*[:>|]", re.IGNORECASE, "labels a speaker"),
+        ("reply response message answer", rf"\n(?:Reply|Response|Message|Answer)\s*(?:\(|from |by |of )(?:the )?(?:{_SPEAKERS}|support)\)?\s*:|\n(?:{_SPEAKERS})(?:['’]s)? (?:message|reply|response|turn)\s*:", re.IGNORECASE, "labels a speaker"),
+        (">>", r"\n(?:me|you|them|us|user|agent|support|client|customer)\s?>{2,3}\s", re.IGNORECASE, "labels a speaker"),
+        ("␣|␣", rf"\n(?:{_PEOPLE})\s\|\s(?=[A-Z\"“])", 0, "labels a speaker"),
+        ("␣to␣", rf"\n(?:{_ROLE}|{_PEOPLE}|{_PEOPLE.lower()}) to (?i:{_SPEAKERS}|{_PEOPLE})\s*:\s", 0, "labels a speaker"),
+        ("says, say, said,", r"(?:\b\w+ sa(?:ys?|id), [\"“][^\"”\n]+[\"”]\s+){2}", 0, "is a transcript"),
         ("wrote:", r"\nOn [^\n]{3,50}\bwrote:", 0, "is a quoted mail"),
         (
             "r⏎ n⏎ t⏎ k⏎ y⏎ e⏎",
@@ -177,7 +183,7 @@ class _Label:
     kind: Literal["sure", "sentence", "name", "pair"]
 
 
-@scorer("speaker_labels", version=2)
+@scorer("speaker_labels", version=3)
 def speaker_labels(conversation: Conversation, context: ScoringContext) -> FilterVerdict:
     """Drops a conversation in which a turn names its speaker, or holds several speakers."""
     persona = context.persona.lower()
@@ -251,7 +257,8 @@ def _list_labels(text: str, persona: str) -> Iterator[_Label]:
         words = found["label"].split()
         speaks = len(words) > 1 and words[-1] in _VERBS
         words = words[:-1] if speaks else words
-        kind = _judge_label(words, found["after"], at_start=found.start() == 0)
+        after = found["after"] if found["after"].strip() else " " + text[found.end() : found.end() + 60].lstrip()
+        kind = _judge_label(words, after, at_start=found.start() == 0)
         if " ".join(words).lower() == persona or (kind == "pair" and speaks):
             kind = "sure"
         if kind:
@@ -276,6 +283,8 @@ def _judge_label(words: list[str], after: str, *, at_start: bool) -> Literal["su
     if last in _PAIRED and len(words) == 1 and not amount:
         return "pair"
     if first in _read_names() and len(words) == 3 and words[1] in ("from", "at", "in") and at_start and says:
+        return "sure"
+    if first in _PERHAPS_ROLES and len(words) == 2 and titled and at_start and says:
         return "sure"
     if titled and len(words) < 3 and not amount and (first in _read_names() or (first in _TITLES and len(words) == 2)):
         return ("sure" if at_start else "sentence") if says else "name"
