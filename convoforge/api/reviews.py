@@ -14,14 +14,12 @@ from convoforge.api.bounds import BoundedRoute
 from convoforge.api.conversations import EVERYWHERE, describe
 from convoforge.api.datasets import Simulated
 from convoforge.api.review_bodies import QueueBody, ReviewBody, ReviewItemBody, ReviewRequest
-from convoforge.dataset.find_plan import find_plan
-from convoforge.ledger.runs import find_dataset
 from convoforge.review import DEFAULT_SAMPLE
 from convoforge.review.agreement import read_summary
 from convoforge.review.choosing import Sample, choose
 from convoforge.review.deciding import decide, read_reviews, undo
 from convoforge.review.items import ReviewItem, read_items
-from convoforge.viewer.state import Opened, Viewer
+from convoforge.viewer.state import Opened, Viewer, Which
 
 MAX_ITEMS = 200
 
@@ -81,10 +79,10 @@ async def take_back(conversation_id: str, request: Request, viewer: Opened) -> D
 
 def _describe_queue(viewer: Viewer, name: str, sample: Sample, who: str, again: bool, limit: int, simulated: bool) -> QueueBody:
     provider = "simulator" if simulated else "anthropic"
-    if viewer.ledger.read(find_dataset, name, provider) is None:
-        raise HTTPException(404, "there is no dataset with this name")
-    plan, dataset_id = find_plan(viewer.ledger, viewer.settings, name, simulated=simulated)
-    found = choose(viewer.ledger, plan, dataset_id, sample, reviewer=who, again=again)
+    snapshot = Which.of(name, provider).snapshot(viewer)
+    if (plan := snapshot.plan) is None:
+        raise HTTPException(404, "single requests belong to no dataset that could be reviewed")
+    found = choose(viewer.ledger, plan, snapshot.dataset_id, sample, reviewer=who, again=again)
     return QueueBody(
         dataset=name,
         provider=plan.provider,
@@ -92,7 +90,7 @@ def _describe_queue(viewer: Viewer, name: str, sample: Sample, who: str, again: 
         todo=len(found.todo),
         done=len(found.done),
         items=_describe_items(read_items(viewer.ledger, found.todo[:limit])),
-        **read_summary(viewer.ledger, dataset_id).as_json(),
+        **read_summary(viewer.ledger, snapshot.dataset_id).as_json(),
     )
 
 

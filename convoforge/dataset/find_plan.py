@@ -37,3 +37,11 @@ def find_plan(ledger: Ledger, settings: Settings, name: str, *, simulated: bool)
         )
     elsewhere = " There is a real one, not simulated: ask for that." if any(one == name for one, _ in known) else ""
     raise ConfigError(f"the ledger knows no {what} '{name}'{nearest(name, names)}{elsewhere} Build it first.")
+
+
+def find_own_plan(ledger: Ledger, settings: Settings, name: str, provider: Provider) -> tuple[Plan, int]:
+    """The plan of the dataset that this provider wrote, and of no other, with its id."""
+    plan, dataset_id = find_plan(ledger, settings, name, simulated=provider == "simulator")
+    if plan.provider != provider:
+        raise ConfigError(f"dataset '{name}' is only simulated: build a real one first")
+    return plan, dataset_id

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -18,7 +19,7 @@ from sqlalchemy import Connection, func, select
 
 from convoforge.dataset.acceptance import NO_NEIGHBORS, DatasetStatus, Neighbors, StatusSummary, assess
 from convoforge.dataset.answer_rows import read_rows, read_texts
-from convoforge.dataset.find_plan import find_plan
+from convoforge.dataset.find_plan import find_own_plan
 from convoforge.dataset.near_duplicates import read_neighbors
 from convoforge.dataset.status import assess_draws
 from convoforge.errors import ConfigError
@@ -125,13 +126,21 @@ def read_mark(connection: Connection, dataset_id: int) -> tuple[Any, ...]:
 
 
 def make_snapshot(
-    ledger: Ledger, settings: Settings, name: str, provider: Provider, before: Snapshot | None = None, *, with_texts: bool = False
+    ledger: Ledger,
+    settings: Settings,
+    name: str,
+    provider: Provider,
+    before: Snapshot | None = None,
+    *,
+    with_texts: bool = False,
+    keep_plan: bool = True,
 ) -> Snapshot:
-    """Read a dataset. `before` is an earlier snapshot of it, which saves reading what has not changed.
+    """Read a dataset. `before` is an earlier snapshot of it, which saves reading what has not changed; with `keep_plan` its plan holds
+    while the spec is the same, whatever has become of the templates.
 
     Raises `ConfigError` for a dataset that the ledger does not know, or whose spec cannot be planned.
     """
-    plan, dataset_id, mark = _find(ledger, settings, name, provider, before)
+    plan, dataset_id, mark = _find(ledger, settings, name, provider, before, keep_plan)
     draws = ledger.read(read_draws, dataset_id)
     if plan is None:
         cells = sorted({draw.cell for draw in draws})
@@ -159,21 +168,24 @@ def make_snapshot(
 
 
 def _find(
-    ledger: Ledger, settings: Settings, name: str, provider: Provider, before: Snapshot | None
+    ledger: Ledger, settings: Settings, name: str, provider: Provider, before: Snapshot | None, keep_plan: bool
 ) -> tuple[Plan | None, int, tuple[Any, ...]]:
-    """The plan, the dataset's id and its mark. A plan takes a second for every 50,000 cells, so one that still holds is kept."""
+    """The plan, the dataset's id and its mark. A plan takes a second for every 50,000 cells, so one that still holds is kept; so is the one
+    before where a template is broken just now."""
     if before is not None:
         mark = ledger.read(read_mark, before.dataset_id)
         if mark[:2] == before.mark[:2]:
-            return before.plan, before.dataset_id, mark
+            plan = before.plan
+            if not keep_plan and plan is not None:
+                with suppress(ConfigError):
+                    plan, _ = find_own_plan(ledger, settings, name, provider)
+            return plan, before.dataset_id, mark
     if name == ADHOC:
         row = ledger.read(find_dataset, ADHOC, provider)
         if row is None:
             raise ConfigError("no single request yet: `convoforge generate` makes one")
         return None, int(row.id), ledger.read(read_mark, int(row.id))
-    plan, dataset_id = find_plan(ledger, settings, name, simulated=provider == "simulator")
-    if plan.provider != provider:
-        raise ConfigError(f"dataset '{name}' is only simulated: build a real one first")
+    plan, dataset_id = find_own_plan(ledger, settings, name, provider)
     return plan, dataset_id, ledger.read(read_mark, dataset_id)
 
 

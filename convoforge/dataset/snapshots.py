@@ -36,15 +36,27 @@ MAX_TEXT_BYTES = 512 * 2**20
 """Maximum bytes of texts in memory, of all snapshots; those of the one that was searched last are always kept."""
 
 
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """What is known of a dataset without waiting: its snapshot. Where there is none, `is_coming` says whether one is being made; if not,
+    `has_failed` tells what cannot be made from what was let go for others."""
+
+    snapshot: Snapshot | None
+    is_coming: bool
+    has_failed: bool
+
+
 @dataclass(slots=True)
 class _Kept:
-    """A snapshot, or the work on one."""
+    """A snapshot, or the work on one; `made` is when that ended, well or not, and `planned` when its plan was made."""
 
     snapshot: Snapshot | None = None
     work: Future[Snapshot] | None = None
     seconds: float = 0.0
     made: float = 0.0
+    planned: float = 0.0
     checked: float = 0.0
+    is_let_go: bool = False
 
 
 class Snapshots:
@@ -95,13 +107,16 @@ class Snapshots:
             raise
         return self.get(name, provider, with_texts=True) if with_texts and made.texts is None else made
 
-    def peek(self, name: str, provider: Provider) -> Snapshot | None:
-        """The snapshot that is there; None while the first one is being made, which this begins."""
+    def peek(self, name: str, provider: Provider) -> Glance:
+        """What is there. Begins the first snapshot; one that could not be made is tried again after a while, one that was let go is not."""
         with self._lock:
             kept = self._kept.setdefault((name, provider), _Kept())
-            if kept.snapshot is None and (kept.work is None or kept.work.done()):
-                kept.work = self._worker.submit(self._make, (name, provider), kept, with_texts=False)
-        return kept.snapshot
+            has_ended = kept.work is not None and kept.work.done()
+            is_due = kept.work is None or (has_ended and time.monotonic() - kept.made > MAX_AGE_SECONDS)
+            if kept.snapshot is None and not kept.is_let_go and is_due:
+                kept.work, has_ended = self._worker.submit(self._make, (name, provider), kept, with_texts=False), False
+            has_failed = kept.snapshot is None and has_ended and not kept.is_let_go
+            return Glance(kept.snapshot, kept.snapshot is None and not kept.is_let_go and not has_failed, has_failed)
 
     def look_again(self, name: str, provider: Provider) -> None:
         """Look at the ledger the next time, whenever that is: the caller has just changed it."""
@@ -112,9 +127,15 @@ class Snapshots:
     def _make(self, key: tuple[str, Provider], kept: _Kept, *, with_texts: bool) -> Snapshot:
         began, before = time.monotonic(), kept.snapshot
         with_texts = with_texts or (before is not None and before.texts is not None)
-        made = make_snapshot(self._ledger, self._settings, *key, before, with_texts=with_texts)
+        keep_plan = began - kept.planned < MAX_AGE_SECONDS
+        try:
+            made = make_snapshot(self._ledger, self._settings, *key, before, with_texts=with_texts, keep_plan=keep_plan)
+        except Exception:
+            kept.made = time.monotonic()
+            raise
         with self._lock:
-            kept.snapshot, kept.made, kept.checked = made, time.monotonic(), began
+            kept.snapshot, kept.made, kept.checked, kept.is_let_go = made, time.monotonic(), began, False
+            kept.planned = kept.planned if keep_plan and before is not None and made.plan is before.plan else began
             kept.seconds = kept.made - began
             self._bound()
         return made
@@ -122,15 +143,16 @@ class Snapshots:
     def _bound(self) -> None:
         """Let go of what was looked at longest ago. The caller holds the lock."""
         rows, texts = 0, 0.0
-        for number, (key, one) in enumerate(reversed(list(self._kept.items()))):
-            if one.snapshot is None:
-                continue
+        for number, one in enumerate([one for one in reversed(self._kept.values()) if one.snapshot is not None]):
+            assert one.snapshot is not None
             rows += one.snapshot.frame.height
             texts += one.snapshot.texts.estimated_size() if one.snapshot.texts is not None else 0
             if number and rows > MAX_ROWS:
-                del self._kept[key]
+                one.snapshot, one.is_let_go = None, True
             elif number and texts > MAX_TEXT_BYTES:
                 one.snapshot = replace(one.snapshot, texts=None)
+            if one.work is not None and one.work.done():
+                one.work = None  # it holds the snapshot, too
 
     def __enter__(self) -> Self:
         return self

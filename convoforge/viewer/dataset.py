@@ -15,6 +15,7 @@ import polars as pl
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 
+from convoforge.dataset.find_plan import find_own_plan
 from convoforge.dataset.ledger_facts import read_run_costs
 from convoforge.dataset.reasons import of_dataset, read_reasons
 from convoforge.dataset.release import publish_again
@@ -190,10 +191,9 @@ def _publish(viewer: Viewer, which: Which) -> None:
     if not _publishing.acquire(blocking=False):
         raise HTTPException(409, "a version is being published already: wait until it is there")
     try:
-        found = which.snapshot(viewer, wait_seconds=None)
-        if found.plan is None:
-            raise HTTPException(409, "single requests are of no dataset that could be published")
-        published, _ = publish_again(viewer.ledger, found.plan, found.dataset_id, viewer.settings.data_dir)
+        which.snapshot(viewer)  # which says whether there is such a dataset; its plan may be a minute old
+        plan, dataset_id = find_own_plan(viewer.ledger, viewer.settings, which.name, which.provider)
+        published, _ = publish_again(viewer.ledger, plan, dataset_id, viewer.settings.data_dir)
     except ConvoforgeError as error:
         raise HTTPException(409, str(error)) from None
     finally:

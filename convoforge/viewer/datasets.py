@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 from sqlalchemy import Connection, select
 
-from convoforge.dataset.snapshot import Snapshot
+from convoforge.dataset.snapshots import Glance
 from convoforge.ledger.budgets import read_dataset_spend
 from convoforge.ledger.tables import datasets as table
 from convoforge.ledger.tables import runs, versions
@@ -46,12 +46,12 @@ class DatasetRow:
 @router.get("/")
 async def show_datasets(request: Request, viewer: Opened) -> HTMLResponse:
     """All datasets."""
-    rows, snapshots = await viewer.run(_list_rows)
-    return page(request, "datasets.html.jinja", section="datasets", rows=rows, snapshots=snapshots)
+    rows, glances = await viewer.run(_list_rows)
+    return page(request, "datasets.html.jinja", section="datasets", rows=rows, glances=glances)
 
 
-def _list_rows(viewer: Viewer) -> tuple[Sequence[DatasetRow], Mapping[int, Snapshot | None]]:
-    """All datasets, and what their answers count as; None for those that are being counted."""
+def _list_rows(viewer: Viewer) -> tuple[Sequence[DatasetRow], Mapping[int, Glance]]:
+    """All datasets, and what is known at once of what their answers count as."""
     rows = viewer.ledger.read(read_dataset_rows)
     return rows, {one.id: viewer.snapshots.peek(one.name, Which.of(one.name, one.provider).provider) for one in rows if one.model}
 

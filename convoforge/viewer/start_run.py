@@ -96,7 +96,8 @@ def _make_form(viewer: Viewer, given: Mapping[str, str], fault: str | None = Non
     try:
         if spec and fault is None:
             options = _read_options(given)
-            seen = forecast(read_known(resolve_known_spec(spec, options, viewer.settings), options, viewer.settings), options)
+            resolved = resolve_known_spec(spec, options, viewer.settings)
+            seen = forecast(read_known(resolved, options, viewer.settings, score=False), options)  # who looks changes nothing
     except ConvoforgeError as error:
         fault = str(error)
     fields = tuple(_list_fields(given))

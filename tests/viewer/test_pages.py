@@ -11,8 +11,10 @@ from recorded import NOW
 from viewing import TURNS, Pages
 
 from convoforge.api.tokens import make_token
+from convoforge.dataset.forecast import read_known
 from convoforge.models import Turn
 from convoforge.review.deciding import decide
+from convoforge.viewer import start_run
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +132,15 @@ def test_costs_and_health_say_what_the_commands_say(pages: Pages) -> None:
     while "still looking" in (text := pages.get("/health").text):
         time.sleep(0.05)
     assert "ledger" in text and "versions" in text and "to mend" in text
+
+
+def test_the_form_of_a_build_scores_nothing(pages: Pages, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+    monkeypatch.setattr(
+        start_run, "read_known", lambda *given, score=True: asked.append(score) or read_known(*given, score=score)
+    )
+    assert "to generate" in pages.get("/start?spec=demo&simulate=true").text
+    assert asked == [False]
 
 
 def test_unknown_datasets_conversations_and_files_are_404(pages: Pages) -> None:
