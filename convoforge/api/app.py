@@ -59,7 +59,7 @@ def make_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_viewer(settings) as app.state.viewer, AsyncExitStack() as stack:
-            app.state.ledger, app.state.generator = app.state.viewer.ledger, None
+            app.state.ledger = app.state.viewer.ledger
             if simulate or settings.accounts:
                 limiter = choose_limiter()
                 opening = open_generator(settings=settings, spec=spec, simulate=simulate, open_limiter=limiter)
@@ -77,7 +77,7 @@ def make_app(
 
     tokens, metrics = read_tokens(settings), prometheus.Metrics()
     app = DescribedApp(title="convoforge", version=version("convoforge"), lifespan=lifespan, docs_url=None, redoc_url=None)
-    app.state.metrics, app.state.keys = metrics, None
+    app.state.metrics, app.state.keys, app.state.generator = metrics, None, None
     app.state.hidden = hidden_in(settings)
     app.state.logins = logins = Logins(tokens)
     app.include_router(conversations.router)

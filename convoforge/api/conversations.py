@@ -30,6 +30,7 @@ from convoforge.api.errors import CLIENT_LEFT
 from convoforge.api.idempotency import Keys, Work
 from convoforge.api.rendering import all_failed, batch_data, failure, generated, refusal, success
 from convoforge.errors import ConfigError, LimiterClosed
+from convoforge.generation.kept_requests import KeptRequests
 from convoforge.generation.requests import RequestGenerator
 from convoforge.models import ConversationRequest, Outcome, Provider
 
@@ -75,6 +76,12 @@ def opened(request: Request) -> RequestGenerator:
     return generator
 
 
+def kept_requests(request: Request) -> KeptRequests:
+    """What the ledger keeps of requests; of paid ones where the server has no key to generate with."""
+    generator: RequestGenerator | None = request.app.state.generator
+    return generator.kept if generator else KeptRequests(request.app.state.ledger, "anthropic")
+
+
 class Word(Convertor[str]):
     """A part of a path that matches `regex`; a path with another one is not found."""
 
@@ -95,6 +102,7 @@ register_url_convertor("conversation", ConversationId())
 
 Read, Generate, Either = requires("read"), requires("generate"), requires("read", "generate")
 Opened = Annotated[RequestGenerator, Depends(opened)]
+Kept = Annotated[KeptRequests, Depends(kept_requests)]
 Key = Annotated[
     str | None, Header(description="Makes a request that is sent again the same one: up to 255 characters, for a day.")
 ]
@@ -169,7 +177,7 @@ async def rate_status(generator: Opened) -> Data[RateBody]:
 async def find(
     name: str,
     request: Request,
-    generator: Opened,
+    kept: Kept,
     simulated: Annotated[
         bool | None, Query(description="Of a simulated dataset, or of a real one; as the server, if left out.")
     ] = None,
@@ -177,18 +185,20 @@ async def find(
     """Find an earlier conversation by its id or its request's id; returns the request's error if it brought no conversation. With the
     scope `read`, conversations of datasets are found as well, as reviews have edited them.
 
-    202 while it is in progress; 404 if nothing was ever sent.
+    202 while it is in progress, or not scored yet; 404 if nothing was ever sent, or another answer has taken its place.
     """
-    provider: Provider = generator.model_provider if simulated is None else "simulator" if simulated else "anthropic"
-    found = await generator.find(name, provider if "read" in request.state.scopes else None)
+    provider: Provider = kept.provider if simulated is None else "simulator" if simulated else "anthropic"
+    found = await kept.find(name, provider if "read" in request.state.scopes else None)
     if found is None:
         raise HTTPException(404, "there is no conversation, and no request that was sent, with this id")
     asked, state, outcome = found
     if outcome is None:
         if state == "claimed":
             return refusal(202, "Pending", "the request is under way", {"retry-after": "5"})
+        if state == "held":
+            return refusal(202, "Pending", "the conversation is not scored yet: a build scores it", {"retry-after": "60"})
         return refusal(404, "NotFound", "the request was sent and brought no answer: send it again")
-    return _response(request, asked, outcome, generator.model, name, 200)
+    return _response(request, asked, outcome, outcome.model or "", name, 200)
 
 
 def _response(

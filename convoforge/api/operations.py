@@ -11,13 +11,14 @@ from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from sqlalchemy import select
 
 from convoforge.api.bodies import BatchKept, Data, Failure, Health, Summary, TemplateBody
-from convoforge.api.conversations import EVERYWHERE, NO_KEY, Either, Opened, Read, describe
+from convoforge.api.conversations import EVERYWHERE, NO_KEY, Either, Kept, Read, describe
 from convoforge.api.errors import explain, retry_after
 from convoforge.costs.period import GroupBy
 from convoforge.errors import LedgerError, LedgerFullError, LimiterClosed, RateLimitError
 from convoforge.generation.requests import RequestGenerator
 from convoforge.ledger.adhoc_requests import BatchSummary
 from convoforge.periods import read_period
+from convoforge.planning.templates import Library
 
 LEDGER_SECONDS = 5.0
 """Maximum seconds for the ledger to answer."""
@@ -35,36 +36,39 @@ router = APIRouter(responses={**EVERYWHERE, "default": {"model": Failure, "descr
 
 
 @router.get("/api/templates", dependencies=[Either])
-async def templates(generator: Opened) -> Data[list[TemplateBody]]:
+async def templates(request: Request) -> Data[list[TemplateBody]]:
     """The templates that requests can name, with their parameters."""
-    return Data(data=[TemplateBody.model_validate(generator.library.template(name)) for name in generator.library.names()])
+    generator: RequestGenerator | None = request.app.state.generator
+    library = generator.library if generator else Library.at(request.app.state.viewer.settings.config_dir)
+    return Data(data=[TemplateBody.model_validate(library.template(name)) for name in library.names()])
 
 
 @router.get("/api/batches", dependencies=[Either])
-async def batches(generator: Opened) -> Data[list[BatchKept]]:
+async def batches(kept: Kept) -> Data[list[BatchKept]]:
     """The newest batches, with their summaries."""
-    return Data(data=[_kept(one) for one in await generator.batches()])
+    return Data(data=[_kept(one) for one in await kept.batches()])
 
 
 @router.get("/api/batches/{batch_id:conversation}", dependencies=[Either])
-async def batch(batch_id: str, generator: Opened) -> Data[BatchKept]:
+async def batch(batch_id: str, kept: Kept) -> Data[BatchKept]:
     """The summary of one batch, and the ids of its requests."""
-    found = await generator.batches(batch_id)
+    found = await kept.batches(batch_id)
     if not found:
         raise HTTPException(404, "there is no batch with this id")
     return Data(data=_kept(found[0]))
 
 
 @router.get("/api/costs", responses=describe(400), dependencies=[Read])
-async def costs(generator: Opened, period: Period, by: GroupBy | None = None) -> dict[str, Any]:
+async def costs(kept: Kept, period: Period, by: GroupBy | None = None) -> dict[str, Any]:
     """Costs and results from `from` to `to` (UTC dates, both included), as in `convoforge costs --json`. `by` groups them."""
-    return (await generator.costs(*period, by)).as_json()
+    return (await kept.costs(*period, by)).as_json()
 
 
 @router.get("/api/metrics", responses=describe(400), dependencies=[Read])
-async def metrics(generator: Opened, period: Period) -> dict[str, Any]:
+async def metrics(request: Request, kept: Kept, period: Period) -> dict[str, Any]:
     """Key figures of the service: rates from 0 to 1, durations in milliseconds, costs in US dollars."""
-    found, now = await generator.costs(*period, None), generator.status()
+    found = await kept.costs(*period, None)
+    generator: RequestGenerator | None = request.app.state.generator
     latency = found.latency_ms
     return {
         "attempts": found.attempts,
@@ -74,8 +78,8 @@ async def metrics(generator: Opened, period: Period) -> dict[str, Any]:
         "latencyMs": {"mean": latency.mean, "p50": latency.p50, "p95": latency.p95, "p99": latency.p99},
         "totalCostUsd": _dollars(found.total_cost_usd),
         "costPerConversationUsd": _dollars(found.cost_per_conversation_usd),
-        "queueLength": now.queue_length,
-        "inFlight": generator.in_flight,
+        "queueLength": generator.status().queue_length if generator else 0,
+        "inFlight": generator.in_flight if generator else 0,
     }
 
 

@@ -25,10 +25,11 @@ from prometheus_client import (
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from convoforge.api.access import requires
-from convoforge.api.conversations import EVERYWHERE, Opened
+from convoforge.api.conversations import EVERYWHERE
 from convoforge.dataset.acceptance import judge_quality
 from convoforge.errors import LedgerError
 from convoforge.generation.requests import RequestGenerator
+from convoforge.ledger import Ledger
 from convoforge.ledger.attempts import Completion
 from convoforge.ledger.budgets import read_dataset_spend
 from convoforge.models import Quality, Status
@@ -50,12 +51,13 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
+        self._limits = limits = CollectorRegistry()
 
         def counter(name: str, words: str, *labels: str) -> Counter:
             return Counter(f"convoforge_{name}", words, labels, registry=registry)
 
-        def gauge(name: str, words: str, *labels: str) -> Gauge:
-            return Gauge(f"convoforge_{name}", words, labels, registry=registry)
+        def gauge(name: str, words: str, *labels: str, among: CollectorRegistry = registry) -> Gauge:
+            return Gauge(f"convoforge_{name}", words, labels, registry=among)
 
         self._requests = counter("http_requests", "Requests to this server that were answered", "route", "method", "status")
         self._seconds = Histogram(
@@ -74,18 +76,22 @@ class Metrics:
         self._conversations = counter(
             "conversations", "Answers, by what became of them and why they were not accepted", "status", "reason"
         )
-        self._used = gauge("rate_used", "Requests admitted in the current window of the rate limit")
-        self._remaining = gauge("rate_remaining", "Requests that the rate limit would admit now")
-        self._paused = gauge("rate_paused", "1 while a new request would have to wait, else 0")
-        self._queue = gauge("queue_length", "Requests that wait to be sent")
-        self._flying = gauge("api_calls_in_flight", "Calls to the Claude API that are not answered yet")
+        self._server = gauge(
+            "server_info", "1; provider is `simulator` where nothing is paid and all figures are simulated", "provider"
+        )
+        self._used = gauge("rate_used", "Requests admitted in the current window of the rate limit", among=limits)
+        self._remaining = gauge("rate_remaining", "Requests that the rate limit would admit now", among=limits)
+        self._paused = gauge("rate_paused", "1 while a new request would have to wait, else 0", among=limits)
+        self._queue = gauge("queue_length", "Requests that wait to be sent", among=limits)
+        self._flying = gauge("api_calls_in_flight", "Calls to the Claude API that are not answered yet", among=limits)
         self._left = gauge("budget_left_dollars", "US dollars left in a budget of this server", "budget")
         self._spent = gauge("dataset_spent_dollars", "US dollars spent on a dataset, by all processes", "dataset", "provider")
 
-    def note_request(self, route: str, method: str, status: int, seconds: float) -> None:
-        """Count a request to this server."""
+    def note_request(self, route: str, method: str, status: int, seconds: float | None) -> None:
+        """Count a request to this server; without `seconds`, how long it took says nothing."""
         self._requests.labels(route, method, str(status)).inc()
-        self._seconds.labels(route).observe(seconds)
+        if seconds is not None:
+            self._seconds.labels(route).observe(seconds)
 
     def note_call(self, done: Completion, min_score: int) -> None:
         """Count a call to the Claude API, as it is recorded in the ledger."""
@@ -98,8 +104,22 @@ class Metrics:
             quality = done.answer.scored.quality if done.answer.scored else None
             self._conversations.labels(*_judge(done.answer.kind, quality, min_score)).inc()
 
-    async def render(self, generator: RequestGenerator) -> bytes:
-        """The text of a scrape."""
+    async def render(self, ledger: Ledger, generator: RequestGenerator | None) -> bytes:
+        """The text of a scrape. Without a generator there is no rate limit and no budget."""
+        lefts, spents = {}, []
+        with suppress(TimeoutError, LedgerError):
+            async with asyncio.timeout(LEDGER_SECONDS):
+                lefts = await generator.budgets_left() if generator else {}
+                spents = await ledger.aread(read_dataset_spend)
+        self._left.clear()  # what cannot be read now is missing, and not as it was
+        self._spent.clear()
+        for budget, left in lefts.items():
+            self._left.labels(budget).set(float(left))
+        for name, provider, spent in spents:
+            self._spent.labels(name, provider).set(float(spent))
+        if generator is None:
+            return generate_latest(self._registry)
+        self._server.labels(generator.model_provider).set(1)
         now = generator.status()
         for gauge, value in (
             (self._used, now.used),
@@ -109,17 +129,12 @@ class Metrics:
             (self._flying, generator.in_flight),
         ):
             gauge.set(value)
-        with suppress(TimeoutError, LedgerError):
-            async with asyncio.timeout(LEDGER_SECONDS):
-                for budget, left in (await generator.budgets_left()).items():
-                    self._left.labels(budget).set(float(left))
-                for name, provider, spent in await generator.ledger.aread(read_dataset_spend):
-                    self._spent.labels(name, provider).set(float(spent))
-        return generate_latest(self._registry)
+        return generate_latest(self._registry) + generate_latest(self._limits)
 
 
 class Measure:
-    """Counts requests and their seconds by the path with its parameters' names."""
+    """Counts requests and their seconds by the path with its parameters' names. Streams of events last as long as somebody watches, and
+    have no seconds."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
@@ -129,26 +144,39 @@ class Measure:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began, status = time.monotonic(), 500
+        began, status, is_stream, ended = time.monotonic(), 500, False, False
+
+        def end() -> None:
+            nonlocal ended
+            ended = True
+            route = getattr(scope.get("route"), "path_format", "")
+            method = scope["method"] if route else ""  # whatever else is asked for must not add rows without end
+            self._metrics.note_request(route, method, status, None if is_stream else time.monotonic() - began)
 
         async def noted(message: Message) -> None:
-            nonlocal status
-            status = message.get("status", status)
+            nonlocal status, is_stream
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                is_stream = dict(message.get("headers", ())).get(b"content-type", b"").startswith(b"text/event-stream")
             await send(message)
             if message["type"] == "http.response.body" and not message.get("more_body"):
-                route = getattr(scope.get("route"), "path_format", "")
-                method = scope["method"] if route else ""  # whatever else is asked for must not add rows without end
-                self._metrics.note_request(route, method, status, time.monotonic() - began)
+                end()
 
-        await self._app(scope, receive, noted)
+        try:
+            await self._app(scope, receive, noted)
+        except Exception:  # it is answered outside of this
+            if not ended:
+                end()
+            raise
 
 
 @router.get(
     "/metrics", dependencies=[requires("read")], response_class=Response, responses={200: {"content": {"text/plain": {}}}}
 )
-async def scrape(request: Request, generator: Opened) -> Response:
+async def scrape(request: Request) -> Response:
     """The figures of this server for Prometheus: requests, calls, tokens, dollars, conversations, rate limit, budgets."""
-    return Response(await request.app.state.metrics.render(generator), media_type=CONTENT_TYPE_LATEST)
+    state = request.app.state
+    return Response(await state.metrics.render(state.ledger, state.generator), media_type=CONTENT_TYPE_LATEST)
 
 
 def _judge(kind: str, quality: Quality | None, min_score: int) -> tuple[str, str]:

@@ -51,6 +51,14 @@ class Neighbors:
 
 NO_NEIGHBORS = Neighbors()
 
+_REVIEWED: Mapping[str, tuple[Status, str]] = {
+    "accept": (Status.ACCEPTED, ""),
+    "edit": (Status.ACCEPTED, ""),
+    "reject": (Status.DROPPED, "rejected in review"),
+    "revise": (Status.NEEDS_REVISION, "sent back in review"),
+}
+"""What a conversation counts as that has been reviewed, and why."""
+
 TORN = "which is in another split"
 
 
@@ -241,13 +249,9 @@ def _judge(row: Draw, min_score: int, known: _Known) -> Verdict:
         return Verdict(row, Status.FAILED, row.reason or "the API refused the request")
     if row.kind != AnswerKind.OK:
         return Verdict(row, Status.DROPPED, f"{row.kind}: {row.reason or 'no conversation'}")
-    match row.decision:
-        case "accept" | "edit":
-            return known.find_torn(row) or Verdict(row, Status.ACCEPTED)
-        case "reject":
-            return Verdict(row, Status.DROPPED, "rejected in review")
-        case "revise":
-            return Verdict(row, Status.NEEDS_REVISION, "sent back in review")
+    if row.decision is not None:
+        status, reason = _REVIEWED[row.decision]
+        return (known.find_torn(row) if status is Status.ACCEPTED else None) or Verdict(row, status, reason)
     status, reason = _rule(row.score or 0, row.rejection, row.reason or "", min_score)
     if status is not Status.ACCEPTED:
         return Verdict(row, status, reason)
@@ -255,8 +259,10 @@ def _judge(row: Draw, min_score: int, known: _Known) -> Verdict:
     return known.find_torn(row) or known.find_repeated(row) or Verdict(row, judged, row.reason or "")
 
 
-def judge_quality(quality: Quality, min_score: int) -> tuple[Status, str]:
-    """What a conversation of this quality counts as where it has not been reviewed and repeats no other one, and why."""
+def judge_quality(quality: Quality, min_score: int, decision: str | None = None) -> tuple[Status, str]:
+    """What a conversation of this quality counts as where it repeats no other one, and why. `decision` is its review's."""
+    if decision is not None:
+        return _REVIEWED[decision]
     verdict, reason = quality.rejection or (None, "")
     return _rule(quality.score, verdict, reason, min_score)
 

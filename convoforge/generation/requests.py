@@ -18,22 +18,19 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 from convoforge.background import background_task
-from convoforge.costs.summary import CostSummary, GroupBy, cost_summary
 from convoforge.dataset.acceptance import judge_quality
 from convoforge.errors import ConfigError, ConvoforgeError, LedgerError, LimiterClosed, RateLimitError, RejectedError
 from convoforge.generation.generator import Job
+from convoforge.generation.kept_requests import KeptRequests
 from convoforge.generation.lasting_run_state import LastingRunState
 from convoforge.generation.run import OpenLimiter, Run, open_run
 from convoforge.ledger import Ledger
 from convoforge.ledger.adhoc_requests import (
-    BatchSummary,
     KnownKey,
     close_batch,
     drop_unsent,
     end_key,
-    find_request,
     open_batch,
-    read_batches,
     read_outcome,
     register_named,
     sweep_unsent,
@@ -46,7 +43,7 @@ from convoforge.ledger.runs import close_run
 from convoforge.models import ConversationRequest, Outcome, Provider, Quality, Status
 from convoforge.planning.model_facts import check_max_tokens
 from convoforge.planning.plan import Cell, with_format_instructions
-from convoforge.planning.spec import ADHOC, AXES, DatasetSpec
+from convoforge.planning.spec import ADHOC, DatasetSpec
 from convoforge.planning.templates import Library
 from convoforge.pricing import pico, price_of, usd
 from convoforge.rate import LimiterStatus
@@ -90,6 +87,11 @@ class RequestGenerator:
     def ledger(self) -> Ledger:
         """The ledger that keeps the requests."""
         return self._run.context.ledger
+
+    @property
+    def kept(self) -> KeptRequests:
+        """What the ledger keeps of single requests."""
+        return KeptRequests(self.ledger, self._provider, self._spec.quality.min_score)
 
     @property
     def in_flight(self) -> int:
@@ -281,8 +283,8 @@ class RequestGenerator:
                 self._unanswered.put_nowait(request_id)
         return outcome
 
-    def _judge(self, quality: Quality) -> Status:
-        return judge_quality(quality, self._spec.quality.min_score)[0]
+    def _judge(self, quality: Quality, decision: str | None = None) -> Status:
+        return judge_quality(quality, self._spec.quality.min_score, decision)[0]
 
     def _registered_in_vain(self, registering: asyncio.Task[tuple[int, Claimed | None]]) -> None:
         if not registering.cancelled() and registering.exception() is None and registering.result()[1] is not None:
@@ -305,27 +307,6 @@ class RequestGenerator:
             await self.ledger.awrite(drop_unsent, self._run.context.owner, unanswered)
         except LedgerError as error:  # they are deleted when the next generator opens
             _LOG.warning("%d requests that were not answered could not be cleared away: %s", len(unanswered), error)
-
-    async def find(self, name: str, provider: Provider | None = None) -> tuple[ConversationRequest, str, Outcome | None] | None:
-        """Find the request with this name or conversation id; returns it with its state in the ledger and its outcome. With `provider`,
-        conversations of its datasets are found as well, as edits have left them."""
-        row = await self.ledger.aread(find_request, self._run.context.dataset_id, name, provider)
-        if row is None:
-            return None
-        min_score = self._spec.quality.min_score if row.min_score is None else row.min_score
-        outcome = await self.ledger.aread(read_outcome, row.id, lambda quality: judge_quality(quality, min_score)[0])
-        if row.request is not None:
-            return ConversationRequest.model_validate_json(row.request), row.state, outcome
-        values = {axis: getattr(row, axis) for axis in AXES}
-        return ConversationRequest(template=row.template, **values), row.state, outcome
-
-    async def batches(self, batch: str | None = None) -> list[BatchSummary]:
-        """The newest batches, or the one with this id."""
-        return await self.ledger.aread(read_batches, self._run.context.dataset_id, batch=batch)
-
-    async def costs(self, since: datetime | None, until: datetime | None, by: GroupBy | None) -> CostSummary:
-        """The costs in a period of everything recorded in this ledger. Raises `ConfigError` for an unknown `by`."""
-        return await self.ledger.aread(cost_summary, since, until, by=by, provider=self._provider)
 
     async def take_key(self, key: str, fingerprint: str) -> KnownKey:
         """Take a caller's key for this process, unless another process works on it. Returns the key's state."""

@@ -17,7 +17,7 @@ from convoforge.ledger.attempts import read_quality
 from convoforge.ledger.connect import upsert
 from convoforge.ledger.owners import list_living_owners
 from convoforge.ledger.requests import Claimed, claim, register_one, requeue
-from convoforge.ledger.tables import answers, datasets, generation_logs, idempotency_keys, request_batches, requests
+from convoforge.ledger.tables import IS_HELD, answers, datasets, generation_logs, idempotency_keys, request_batches, requests
 from convoforge.models import AnswerKind, Outcome, Quality, Status, Usage
 from convoforge.planning.keys import draw_key
 from convoforge.planning.plan import Cell
@@ -70,12 +70,13 @@ def find_request(connection: Connection, dataset: int, name: str, provider: str 
     found = connection.execute(query.where(requests.c.draw_key == draw_key(name, 0), mine)).one_or_none()
     if found is not None:
         return found
-    by_conversation = query.join(answers, answers.c.request_id == requests.c.id).where(answers.c.conversation_id == name)
+    by_conversation = query.join(answers, IS_HELD).where(answers.c.conversation_id == name)
     return connection.execute(by_conversation.where(datasets.c.provider == provider if provider else mine)).first()
 
 
-def read_outcome(connection: Connection, request_id: int, judge: Callable[[Quality], Status]) -> Outcome | None:
-    """The outcome of an answered request, with the status that `judge` gives for its quality; None if it has no answer."""
+def read_outcome(connection: Connection, request_id: int, judge: Callable[[Quality, str | None], Status]) -> Outcome | None:
+    """The outcome of an answered request, with the status that `judge` gives for its quality and a reviewer's decision; None if it has no
+    answer, or its conversation is not scored yet."""
     row = next(read_answers(connection, [request_id]), None)
     if row is None:
         return None
@@ -85,7 +86,9 @@ def read_outcome(connection: Connection, request_id: int, judge: Callable[[Quali
     error: ConvoforgeError | None = None
     status = Status.DROPPED
     if conversation is not None and quality is not None:
-        status = judge(quality)
+        status = judge(quality, row.decision)
+    elif conversation is not None:
+        return None
     elif kind is AnswerKind.PARSE_ERROR:
         error = ParseError(row.reason or "no conversation could be read", content=row.raw_text or "")
     else:

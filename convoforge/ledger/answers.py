@@ -80,7 +80,7 @@ def write_scores(connection: Connection, scores: Sequence[Score], judge_keys: Ma
 
 def read_answers(connection: Connection, ids: Sequence[int]) -> Iterator[Any]:
     """Yield the answers that requests hold, in the order of `ids`, joined with request and log; one chunk in memory at a time. `edited`
-    are the turns that a reviewer has put in the place of `turns`; None where there is none."""
+    are the turns that a reviewer has put in the place of `turns`, `decision` is what a reviewer has decided; None where there is none."""
     query = _current(
         requests,
         answers,
@@ -96,6 +96,7 @@ def read_answers(connection: Connection, ids: Sequence[int]) -> Iterator[Any]:
         generation_logs.c.cache_write_1h_tokens,
         generation_logs.c.cost_pico,
         reviews.c.turns.label("edited"),
+        reviews.c.decision,
     ).join(generation_logs, IS_ATTEMPT_OF)
     for chunk in split_chunks(ids):
         chosen = join_deciding(query, among=chunk).where(requests.c.id.in_(chunk))

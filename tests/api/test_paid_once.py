@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -21,6 +22,7 @@ from convoforge.api.tokens import make_token, read_scopes
 from convoforge.generation.requests import default_spec
 from convoforge.ledger import Ledger
 from convoforge.planning.spec import change_spec
+from convoforge.review.deciding import decide
 from convoforge.settings import Settings
 from convoforge.simulator.client import SimulatorControl
 from convoforge.simulator.launch import simulator_process
@@ -76,6 +78,15 @@ def test_a_conversation_of_a_dataset_is_found_by_who_may_read(settings: Settings
         assert found["metadata"]["status"] == "needs_revision"  # by its own dataset's minimum score
         assert client.get(path, headers=headers["generate"]).status_code == 404
         assert client.get(f"{path}?simulated=false", headers=headers["read"]).status_code == 404
+        with Ledger(settings.database_url) as ledger:
+            for decision, status in (("accept", "generated"), ("revise", "needs_revision")):
+                decide(ledger, made["data"]["conversationId"], decision, "Ann", now=datetime.now(UTC))
+                assert client.get(path, headers=headers["read"]).json()["metadata"]["status"] == status
+            ledger.write(lambda connection: connection.execute(text("UPDATE answers SET score = NULL")) and None)
+            unscored = client.get(path, headers=headers["read"])
+            assert unscored.status_code == 202 and "not scored yet" in unscored.text
+            ledger.write(lambda connection: connection.execute(text("UPDATE requests SET answer = 2")) and None)  # another one
+        assert client.get(path, headers=headers["read"]).status_code == 404
 
 
 def test_a_conversation_is_found_by_its_id_and_by_that_of_its_request(serve: Serve) -> None:

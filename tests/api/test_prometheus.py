@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from typing import cast
 
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import event
+from starlette.types import Receive, Scope, Send
 
-from convoforge.api.prometheus import Metrics, _judge
+from convoforge.api.prometheus import Measure, Metrics, _judge
+from convoforge.errors import LedgerError
 from convoforge.ledger import Ledger
 from convoforge.models import Quality, ScorerResult
 from convoforge.settings import Settings
@@ -50,6 +54,7 @@ def test_what_was_done_can_be_scraped(serve: Serve, simulator: SimulatorControl)
     assert found["cost_dollars_total",] == pytest.approx(cost)
     assert found["conversations_total", "refused", "dropped"] == 1
     assert sum(value for name, value in found.items() if name[0] == "conversations_total") == 2
+    assert found["server_info", "simulator"] == 1
     assert (found["rate_used",], found["rate_remaining",], found["rate_paused",]) == (3, 97, 0)
     assert (found["queue_length",], found["api_calls_in_flight",]) == (0, 0)
     assert 2 - cost - 0.1 < found["budget_left_dollars", "day"] <= 2 - cost
@@ -71,6 +76,48 @@ def test_a_scrape_reads_no_attempt(serve: Serve, settings: Settings, monkeypatch
         seen = [*asked]
     assert sum("FROM budgets" in query or "JOIN budgets" in query for query in seen) == 2
     assert not any(table in query for query in seen for table in ("generation_logs", "answers", "requests"))
+
+
+def test_a_broken_request_is_counted_and_a_stream_has_no_seconds() -> None:
+    metrics = Metrics()
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/broken":
+            raise RuntimeError
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]})
+        await send({"type": "http.response.body"})
+
+    measured = httpx.ASGITransport(app=Measure(answer, metrics), raise_app_exceptions=False)
+
+    async def ask() -> str:
+        async with httpx.AsyncClient(transport=measured, base_url="http://localhost") as client:
+            await client.get("/broken"), await client.get("/events")
+        return (await metrics.render(cast(Ledger, Spending()), None)).decode()
+
+    text = asyncio.run(ask())
+    assert 'convoforge_http_requests_total{method="",route="",status="500"} 1.0' in text
+    assert 'convoforge_http_requests_total{method="",route="",status="200"} 1.0' in text
+    assert 'convoforge_http_request_seconds_count{route=""} 1.0' in text
+
+
+class Spending:
+    """A ledger in which one dataset has cost a dollar, until it cannot be read."""
+
+    broken = False
+
+    async def aread(self, *_: object) -> list[tuple[str, str, int]]:
+        if self.broken:
+            raise LedgerError("gone")
+        return [("sheep", "anthropic", 1)]
+
+
+def test_without_a_key_there_is_no_rate_and_what_cannot_be_read_is_missing() -> None:
+    metrics, ledger = Metrics(), Spending()
+    text = asyncio.run(metrics.render(cast(Ledger, ledger), None)).decode()
+    assert 'convoforge_dataset_spent_dollars{dataset="sheep",provider="anthropic"} 1.0' in text
+    assert "rate_remaining" not in text and "convoforge_server_info{" not in text
+    ledger.broken = True
+    assert "spent_dollars{" not in asyncio.run(metrics.render(cast(Ledger, ledger), None)).decode()
 
 
 def test_why_an_answer_is_not_accepted_is_one_word() -> None:

@@ -143,6 +143,14 @@ def test_the_form_of_a_build_scores_nothing(pages: Pages, monkeypatch: pytest.Mo
     assert asked == [False]
 
 
+def test_what_only_reads_needs_no_key(pages: Pages) -> None:
+    for address in ("/api/templates", "/api/batches", "/api/costs", "/api/metrics", "/metrics"):
+        assert pages.get(address).status_code == 200, address
+    assert pages.get(f"/api/conversations/{'0' * 24}").status_code == 404
+    sent = {"templateId": "advice", "persona": "p", "emotion": "e", "topic": "t"}
+    assert pages.post("/api/conversations/generate", json=sent).status_code == 503
+
+
 def test_unknown_datasets_conversations_and_files_are_404(pages: Pages) -> None:
     for address in (
         "/datasets/sheep",
