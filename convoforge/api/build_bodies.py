@@ -129,7 +129,9 @@ def show_build(followed: FollowedRun) -> BuildBody:
         in_flight=figures.in_flight if figures else 0,
         queue_length=run.note.queue if run.note else 0,
         activity=run.activity or None,
-        rate=RateUse(used=used, allowed=allowed, window_seconds=seen.spec.limits.window_seconds) if run.goes_on else None,
+        rate=RateUse(used=used, allowed=allowed, window_seconds=run.spec.limits.window_seconds)
+        if run.goes_on and run.spec
+        else None,
         seconds_left=run.seconds_left,
         spend=Spend(
             cost_usd=float(run.cost_usd),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from itertools import chain
 from pathlib import PurePosixPath
 from typing import Annotated
@@ -75,7 +76,7 @@ async def download(name: str, number: Number, path: str, viewer: Opened, simulat
 
 
 def _list_rows(viewer: Viewer) -> list[DatasetRow]:
-    return viewer.ledger.read(read_dataset_rows)
+    return viewer.ledger.read(read_dataset_rows, datetime.now(UTC))
 
 
 def _versions(viewer: Viewer, name: str, simulated: bool) -> Versions:

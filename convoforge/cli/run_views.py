@@ -182,11 +182,11 @@ class OneRun:
 
     def _describe_rate(self) -> str:
         spec, figures = self._seen.spec, self._seen.run.figures
-        limit = f"at most {spec.limits.max_requests:,} requests in {spec.limits.window_seconds:g} s"
+        limit = f"; at most {spec.limits.max_requests:,} requests in {spec.limits.window_seconds:g} s" if spec else ""
         if figures is None or figures.first_call is None or figures.last_end is None:
-            return f"no calls; {limit}"
+            return f"no calls{limit}"
         took = duration((figures.last_end - figures.first_call).total_seconds())
-        return f"{figures.calls:,} {'call' if figures.calls == 1 else 'calls'} in {took}; {limit}"
+        return f"{figures.calls:,} {'call' if figures.calls == 1 else 'calls'} in {took}{limit}"
 
     def _describe_spend(self) -> str:
         seen = self._seen

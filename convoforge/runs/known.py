@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -140,6 +141,14 @@ class KnownRun:
             **going,
             **{key: value for key, value in self.report.items() if key not in own},
         }
+
+
+def read_states(connection: Connection, rows: Iterable[Any], now: datetime) -> dict[str, str]:
+    """The states of runs, by id, given their rows in the ledger: one whose process is gone has failed."""
+    found = [*rows]
+    going = {row.id: row.owner for row in found if row.state in ("running", "stopping")}
+    living = list_living_owners(connection, [*going.values()], now) if going else set()
+    return {row.id: "failed" if row.id in going and row.owner not in living else row.state for row in found}
 
 
 def read_known_runs(connection: Connection, now: datetime, *, run: str | None = None, limit: int = 20) -> list[KnownRun]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -22,21 +23,21 @@ from convoforge.runs.known import KnownRun, read_known_runs
 
 @dataclass(frozen=True)
 class RunSnapshot:
-    """A run, its cells (None where it came to no plan), and what was refused, failed or not accepted, with what to do about it."""
+    """A run, its cells (None where it came to no known plan), and what was refused, failed or not accepted, with what to do about it."""
 
     run: KnownRun
     cells: CellCounts | None
     reasons: tuple[Reason, ...]
 
     @cached_property
-    def spec(self) -> DatasetSpec:
-        """What it builds."""
-        return DatasetSpec.from_text(self.run.row.spec)
+    def spec(self) -> DatasetSpec | None:
+        """What it builds; None where another version of this package says so in other words."""
+        return _read_spec(self.run)
 
     @property
     def budget_usd(self) -> Decimal | None:
         """The most that it may spend; None without a cap."""
-        return self.spec.budget.run_usd
+        return self.spec.budget.run_usd if self.spec else None
 
     @property
     def estimated_usd(self) -> Decimal | None:
@@ -68,6 +69,12 @@ def read_snapshot(connection: Connection, given: str, now: datetime, before: Run
         raise ConfigError(f"{len(found) or 'no'} runs begin with '{given}': `convoforge status` lists them")
     if before is not None:
         return RunSnapshot(found[0], before.cells, before.reasons)
-    row = found[0].row
-    cells = count_cells(connection, row.id, row.dataset_id, DatasetSpec.from_text(row.spec))
+    row, spec = found[0].row, _read_spec(found[0])
+    cells = None if spec is None else count_cells(connection, row.id, row.dataset_id, spec)
     return RunSnapshot(found[0], cells, read_reasons(connection, of_run(row.id)))
+
+
+def _read_spec(run: KnownRun) -> DatasetSpec | None:
+    with suppress(ConfigError):
+        return DatasetSpec.from_text(run.row.spec or "")
+    return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 
 from fastapi import APIRouter, Request
@@ -16,6 +16,7 @@ from convoforge.dataset.snapshots import Glance
 from convoforge.ledger.budgets import read_dataset_spend
 from convoforge.ledger.tables import datasets as table
 from convoforge.ledger.tables import runs, versions
+from convoforge.runs.known import read_states
 from convoforge.viewer.pages import page
 from convoforge.viewer.state import Opened, Viewer, Which
 
@@ -52,11 +53,11 @@ async def show_datasets(request: Request, viewer: Opened) -> HTMLResponse:
 
 def _list_rows(viewer: Viewer) -> tuple[Sequence[DatasetRow], Mapping[int, Glance]]:
     """All datasets, and what is known at once of what their answers count as."""
-    rows = viewer.ledger.read(read_dataset_rows)
+    rows = viewer.ledger.read(read_dataset_rows, datetime.now(UTC))
     return rows, {one.id: viewer.snapshots.peek(one.name, Which.of(one.name, one.provider).provider) for one in rows if one.model}
 
 
-def read_dataset_rows(connection: Connection) -> list[DatasetRow]:
+def read_dataset_rows(connection: Connection, now: datetime) -> list[DatasetRow]:
     """All datasets, by provider and name."""
     spent = {(name, provider): amount for name, provider, amount in read_dataset_spend(connection)}
     published = {
@@ -65,22 +66,24 @@ def read_dataset_rows(connection: Connection) -> list[DatasetRow]:
             select(versions).where(versions.c.published_at.is_not(None)).order_by(versions.c.dataset_id, versions.c.number)
         )
     }
+    known = connection.execute(select(table).order_by(table.c.provider, table.c.name)).all()
+    newest = select(runs).order_by(runs.c.started_at.desc()).limit(1)
+    lasts = {one.id: connection.execute(newest.where(runs.c.dataset_id == one.id)).first() for one in known}
+    states = read_states(connection, filter(None, lasts.values()), now)
     rows = []
-    for one in connection.execute(select(table).order_by(table.c.provider, table.c.name)):
-        columns = (runs.c.id, runs.c.state, runs.c.started_at)
-        last = connection.execute(select(*columns).where(runs.c.dataset_id == one.id).order_by(runs.c.started_at.desc())).first()
-        version = published.get(one.id)
+    for one in known:
+        last, version = lasts[one.id], published.get(one.id)
         rows.append(
             DatasetRow(
                 id=one.id,
                 name=one.name,
                 provider=one.provider,
-                model=json.loads(one.spec)["model"] if one.spec else "",
+                model=json.loads(one.spec).get("model", "") if one.spec else "",
                 spent=spent.get((one.name, one.provider), Decimal(0)),
                 version=version.number if version else None,
                 rows=version.rows if version else None,
                 run_id=last and last.id,
-                run_state=last and last.state,
+                run_state=last and states[last.id],
                 run_at=last and last.started_at,
             )
         )

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from followed import GoingRun
+from sqlalchemy import select, update
 from viewing import Pages
 
 from convoforge.ledger import Ledger
+from convoforge.ledger.tables import datasets, owners, runs
 from convoforge.orchestration.followed_runs import read_by
 from convoforge.orchestration.steering import FlowRunState
 from convoforge.runs.feed import Feed
@@ -153,3 +156,23 @@ def test_events_of_a_run_end_with_it(pages: Pages, run: GoingRun) -> None:
     assert (kind, json.loads(data)["state"], json.loads(data)["version"]) == ("end", "completed", 1)
     assert number in pages.get(f"/api/builds/{run.id}/events", headers={"last-event-id": number}).text
     assert '<span class="state completed">' in pages.get(f"/runs/{run.id}/events").text
+
+
+def test_a_run_of_another_version_hides_nothing_and_one_that_was_killed_has_failed(pages: Pages) -> None:
+    with Ledger(pages.settings.database_url) as ledger:
+        run = GoingRun.begin(ledger)
+
+        def write(statement: Any) -> None:
+            ledger.write(lambda connection: connection.execute(statement) and None)
+
+        write(update(runs).values(spec='{"of": "tomorrow"}').where(runs.c.id == run.id))
+        write(update(datasets).values(spec='{"of": "tomorrow", "model": "m"}').where(datasets.c.name == "goats"))
+        assert pages.get(f"/runs/{run.id}").status_code == 200
+        assert pages.get(f"/api/builds/{run.id}").json()["data"]["rate"] is None
+        assert run.id in pages.get("/api/builds").text
+        assert pages.get("/costs").status_code == 200
+        assert pages.get("/api/datasets/goats?simulated=true").json()["data"]["lastRun"]["state"] == "running"
+        owner = select(runs.c.owner).where(runs.c.id == run.id).scalar_subquery()
+        write(update(owners).where(owners.c.id == owner).values(lease_until=datetime(2026, 1, 1, tzinfo=UTC)))
+        assert pages.get("/api/datasets/goats?simulated=true").json()["data"]["lastRun"]["state"] == "failed"
+        assert '<span class="state failed">' in pages.get("/").text
