@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from hashlib import sha256
 from typing import Any
 
@@ -66,7 +67,7 @@ class ShortCell:
     is_exhausted: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Snapshot:
     """A dataset at one moment. `frame` has a row for each answer, `texts` their texts in lower case if asked for. `cells` are the plan's;
     `adhoc` has no plan. `mark` changes when the ledger does."""
@@ -97,11 +98,12 @@ class Snapshot:
         wanted = self.cells.group_by(axes).len("wanted").join(held, on=axes, how="left").fill_null(0)
         return {(first, second): (count, cells * per_cell) for first, second, cells, count in wanted.iter_rows()}
 
-    def values(self, column: str) -> list[str]:
-        """The values of a column, in alphabetical order."""
-        return sorted(str(value) for value in self.frame[column].unique() if value)
+    @cached_property
+    def choices(self) -> Mapping[str, list[str]]:
+        """The values of each axis and of the template, in alphabetical order."""
+        return {name: sorted(str(value) for value in self.frame[name].unique() if value) for name in (*AXES, "template")}
 
-    @property
+    @cached_property
     def flags(self) -> Mapping[str, int]:
         """Filters that have found something, with the number of answers, the most frequent first."""
         counts: Counter[str] = Counter()

@@ -38,6 +38,7 @@ class Feed(Generic[T]):
         self._seconds = seconds
         self._watchers: Counter[str] = Counter()
         self._latest: dict[str, T | Exception] = {}
+        self._texts: dict[tuple[str, Callable[[T], str]], tuple[T, asyncio.Task[str]]] = {}
         self._looked = asyncio.Condition()
         self._reader: asyncio.Task[None] | None = None
         self._stopped = False
@@ -57,13 +58,22 @@ class Feed(Generic[T]):
                     if not found.goes_on:
                         return
                 async with self._looked:
-                    await self._looked.wait()
+                    while self._latest.get(name) is found and not self._stopped:  # there may be news since it was yielded
+                        await self._looked.wait()
                 found = self._latest.get(name)
         finally:
             self._watchers[name] -= 1
             if not self._watchers[name]:
                 del self._watchers[name]
                 self._latest.pop(name, None)
+                self._texts = {key: kept for key, kept in self._texts.items() if key[0] != name}
+
+    async def render(self, name: str, found: T, render: Callable[[T], str]) -> str:
+        """What `render` makes of what was read of a thing: once for all who watch it, in a thread."""
+        kept = self._texts.get((name, render))
+        if kept is None or kept[0] is not found:
+            kept = self._texts[name, render] = found, asyncio.create_task(asyncio.to_thread(render, found))
+        return await asyncio.shield(kept[1])  # one who goes away takes it from nobody
 
     def stop(self) -> None:
         """Let go of all who watch, within a look: the server is stopping."""
@@ -81,8 +91,10 @@ class Feed(Generic[T]):
             began = time.monotonic()
             for name in list(self._watchers):
                 before = self._latest.get(name)
+                known = None if isinstance(before, Exception) else before
+                if known is not None and not known.goes_on:
+                    continue
                 try:
-                    known = None if isinstance(before, Exception) else before
                     now: T | Exception = await asyncio.to_thread(self._read, name, known)
                 except Exception as error:  # noqa: BLE001 - it is its watchers' to raise
                     now = error
@@ -105,7 +117,7 @@ async def make_events(
     """Events of what is followed, as (kind, id, text): `run` whenever its text has changed, `end` with the last one. The id is that of the
     text: who has seen the text with the id `last` is not sent it again."""
     async for found in feed.follow(name):
-        text = render(found)
+        text = await feed.render(name, found, render)
         number = hashlib.sha256(text.encode()).hexdigest()[:16]
         if not found.goes_on:
             yield "end", number, text

@@ -58,8 +58,15 @@ async def show_queue(request: Request, which: Chosen, viewer: Opened, sample: st
 async def show_conversation(request: Request, which: Chosen, conversation_id: str, viewer: Opened) -> HTMLResponse:
     """The page of a conversation. The rest of the address says which list it was reached from."""
     query = dict(request.query_params)
-    values = await viewer.run(_describe, which, conversation_id, query, request.state.who)
-    return page(request, "conversation.html.jinja", section="datasets", which=which, **values)
+    return await viewer.run(
+        lambda opened: page(
+            request,
+            "conversation.html.jinja",
+            section="datasets",
+            which=which,
+            **_describe(opened, which, conversation_id, query, request.state.who),
+        )
+    )
 
 
 @actions.post(DATASET + "/conversations/{conversation_id}/review")

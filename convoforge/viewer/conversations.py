@@ -8,10 +8,9 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 from sqlalchemy import Connection
 
-from convoforge.dataset.browse import ORDERS, Found, Search, find
-from convoforge.dataset.snapshot import STATUSES, Snapshot
+from convoforge.dataset.browse import ORDERS, Search, find
+from convoforge.dataset.snapshot import STATUSES
 from convoforge.ledger.answers import read_answers, read_conversation
-from convoforge.planning.spec import AXES
 from convoforge.viewer.pages import page
 from convoforge.viewer.state import DATASET, Chosen, Opened, Viewer, Which
 
@@ -27,8 +26,12 @@ router = APIRouter(include_in_schema=False)
 @router.get(DATASET + "/conversations")
 async def show_conversations(request: Request, which: Chosen, viewer: Opened) -> HTMLResponse:
     """A page of the conversations that match what the address asks for."""
-    search = Search.read(request.query_params)
-    snapshot, found, previews = await viewer.run(_find, which, search)
+    return await viewer.run(_render, request, which, Search.read(request.query_params))
+
+
+def _render(viewer: Viewer, request: Request, which: Which, search: Search) -> HTMLResponse:
+    snapshot = which.snapshot(viewer, with_texts=bool(search.text))
+    found = find(snapshot, search)
     return page(
         request,
         "conversations.html.jinja",
@@ -37,23 +40,12 @@ async def show_conversations(request: Request, which: Chosen, viewer: Opened) ->
         snapshot=snapshot,
         search=search,
         found=found,
-        previews=previews,
-        choices=_list_choices(snapshot),
+        previews=viewer.ledger.read(_read_previews, [row.request_id for row in found.rows], search.text),
+        # of an axis with one value there is nothing to choose
+        choices={name: some[:MAX_OPTIONS] for name, some in snapshot.choices.items() if len(some) > 1},
         orders=tuple(ORDERS),
         statuses=STATUSES,
     )
-
-
-def _find(viewer: Viewer, which: Which, search: Search) -> tuple[Snapshot, Found, Mapping[int, tuple[str, str, str]]]:
-    snapshot = which.snapshot(viewer, with_texts=bool(search.text))
-    found = find(snapshot, search)
-    return snapshot, found, viewer.ledger.read(_read_previews, [row.request_id for row in found.rows], search.text)
-
-
-def _list_choices(snapshot: Snapshot) -> dict[str, Sequence[str]]:
-    """What can be chosen, by the name of the field: of an axis with one value there is nothing to choose."""
-    values = {name: snapshot.values(name)[:MAX_OPTIONS] for name in (*AXES, "template")}
-    return {name: some for name, some in values.items() if len(some) > 1}
 
 
 def _read_previews(connection: Connection, ids: Sequence[int], text: str) -> Mapping[int, tuple[str, str, str]]:

@@ -70,8 +70,15 @@ class CoverageGrid:
 @router.get(DATASET)
 async def show_dataset(request: Request, which: Chosen, viewer: Opened) -> HTMLResponse:
     """The page of a dataset."""
-    values = await viewer.run(_describe, which, dict(request.query_params))
-    return page(request, "dataset.html.jinja", section="datasets", which=which, **values)
+    return await viewer.run(
+        lambda opened: page(
+            request,
+            "dataset.html.jinja",
+            section="datasets",
+            which=which,
+            **_describe(opened, which, dict(request.query_params)),
+        )
+    )
 
 
 @router.get(DATASET + "/versions/{number:int}/{path:path}")

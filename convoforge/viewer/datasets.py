@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
@@ -68,7 +69,7 @@ def read_dataset_rows(connection: Connection, now: datetime) -> list[DatasetRow]
     }
     known = connection.execute(select(table).order_by(table.c.provider, table.c.name)).all()
     newest = select(runs).order_by(runs.c.started_at.desc()).limit(1)
-    lasts = {one.id: connection.execute(newest.where(runs.c.dataset_id == one.id)).first() for one in known}
+    lasts: dict[int, Any] = {one.id: connection.execute(newest.where(runs.c.dataset_id == one.id)).first() for one in known}
     states = read_states(connection, filter(None, lasts.values()), now)
     rows = []
     for one in known:

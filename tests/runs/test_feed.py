@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -43,6 +44,27 @@ def test_many_watchers_cost_one_look_and_see_the_same() -> None:
     seen = asyncio.run(watch())
     assert source.reads == 3
     assert seen == 200 * [[("run", "x a"), ("run", "x b"), ("end", "x end")]]
+
+
+def test_many_watchers_cost_one_rendering_which_waits_for_nobody() -> None:
+    made: list[str] = []
+
+    def render(one: Thing) -> str:
+        assert threading.current_thread() is not threading.main_thread()
+        made.append(one.text)
+        return one.text
+
+    async def watch() -> None:
+        feed = Feed(Source("a", "b", "end").read, 0.01)
+
+        async def see() -> list[str]:
+            return [text async for _, _, text in make_events(feed, "x", None, render)]
+
+        assert await asyncio.gather(*(see() for _ in range(5))) == 5 * [["x a", "x b", "x end"]]
+        await feed.close()
+
+    asyncio.run(watch())
+    assert made == ["x a", "x b", "x end"]
 
 
 def test_what_has_not_changed_is_not_sent_and_who_reconnects_goes_on_from_there() -> None:
