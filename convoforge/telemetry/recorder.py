@@ -99,8 +99,9 @@ class Recorder:
             "gen_ai.operation.name": "chat",
             "gen_ai.provider.name": PROVIDERS.get(settings.api, settings.api),
         }
+        self._address: dict[str, AttributeValue] = {}
         if settings.api == "anthropic" and where.hostname:
-            self._common |= {
+            self._address = {
                 "server.address": where.hostname,
                 "server.port": where.port or (443 if where.scheme == "https" else 80),
             }
@@ -129,7 +130,13 @@ class Recorder:
     def record(self, done: Completion) -> None:
         """A call to the API that has ended: a span of its own time, tokens, duration, cost."""
         intent, usage = done.intent, done.usage
-        common = {**self._common, "gen_ai.request.model": intent.model}
+        simulated = intent.provider == "simulator"
+        common = {
+            **self._common,
+            **({} if simulated else self._address),  # a simulator is somewhere else
+            "gen_ai.request.model": intent.model,
+            "convoforge.simulated": simulated,
+        }
         cached, written = usage.cache_read_tokens, usage.cache_write_tokens
         read = usage.input_tokens + cached + written
         span: dict[str, AttributeValue] = {
@@ -139,7 +146,6 @@ class Recorder:
             "convoforge.attempt": intent.attempt,
             "convoforge.template": intent.template,
             "convoforge.purpose": intent.purpose,
-            "convoforge.simulated": intent.provider == "simulator",
             "convoforge.cost_usd": done.cost_pico / 1e12,
             "gen_ai.usage.input_tokens": read,
             "gen_ai.usage.output_tokens": usage.output_tokens,
@@ -171,7 +177,7 @@ class Recorder:
         for counter, count in zip(self._tokens.values(), counts, strict=True):
             counter.add(count, counted)
         self._duration.record(done.latency_ms / 1000, {**common, **answered, **failed})
-        self._cost.add(done.cost_pico / 1e12, {**common, "convoforge.simulated": intent.provider == "simulator"})
+        self._cost.add(done.cost_pico / 1e12, common)
 
     def flush(self) -> None:
         """Deliver what is recorded. A collector that does not take it in time does not get it."""

@@ -15,7 +15,7 @@ from watching import free_port
 
 from convoforge import telemetry
 from convoforge.ledger.attempts import AnswerRow, Completion, Intent
-from convoforge.models import Usage
+from convoforge.models import Provider, Usage
 from convoforge.settings import Settings
 
 pytest.importorskip("opentelemetry.exporter", reason="the extra otel is not installed")
@@ -25,7 +25,7 @@ BEGAN = datetime(2026, 11, 27, 9, tzinfo=UTC)
 SECRET = "Dear diary"
 
 
-def call(status: str = "succeeded", **changes: Any) -> Completion:
+def call(status: str = "succeeded", provider: Provider = "anthropic", **changes: Any) -> Completion:
     """A call that took two seconds; its answer and its error hold what nobody else may read."""
     intent = Intent(
         request_id=7,
@@ -33,7 +33,7 @@ def call(status: str = "succeeded", **changes: Any) -> Completion:
         run_id=RUN,
         dataset_id=1,
         owner="o",
-        provider="simulator",
+        provider=provider,
         model="claude-sonnet-5-5",
         template="advice",
         api_key="sk-fingerprint",
@@ -66,7 +66,7 @@ def test_calls_are_told_by_the_conventions_in_the_trace_of_their_run_and_no_text
             recorder.record(
                 call("failed", usage=Usage(), cost_pico=0, error_kind="rate_limit_error", http_status=429, answer=None)
             )
-        recorder.record(call())
+        recorder.record(call(provider="simulator"))
         recorder.flush()
     [run], [shard] = seen.named("run sheep"), seen.named("shard")
     good, bad, alone = seen.named("chat claude-sonnet-5-5")
@@ -91,8 +91,11 @@ def test_calls_are_told_by_the_conventions_in_the_trace_of_their_run_and_no_text
         "convoforge.run.id": RUN,
         "convoforge.attempt": 2,
         "convoforge.cost_usd": 0.015,
-        "convoforge.simulated": True,
+        "convoforge.simulated": False,
     }
+    assert alone["attributes"]["convoforge.simulated"] is True and "server.address" not in alone["attributes"]
+    for points in seen.points.values():
+        assert {one["attributes"]["convoforge.simulated"] for one in points} == {True, False}
     assert expected.items() <= told.items() and "error.type" not in told
     assert (bad["attributes"]["error.type"], bad["attributes"]["http.response.status_code"]) == ("rate_limit_error", 429)
     assert SECRET.encode() not in seen.raw and b"sk-fingerprint" not in seen.raw
@@ -102,7 +105,7 @@ def test_calls_are_told_by_the_conventions_in_the_trace_of_their_run_and_no_text
     durations = seen.points["gen_ai.client.operation.duration"]
     assert {(one["value"], one["attributes"].get("error.type"), one["unit"]) for one in durations} == {
         (1, "rate_limit_error", "s"),
-        (2, None, "s"),
+        (1, None, "s"),  # two of them: one is simulated
     }
     assert sum(one["value"] for one in seen.points["convoforge.cost"]) == pytest.approx(0.03)
 
