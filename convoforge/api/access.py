@@ -70,6 +70,19 @@ class HostCheck:
         return _address(name) is not None or name in self._own
 
 
+class TextCheck:
+    """Refuses paths and queries with a NUL character, which no text in PostgreSQL can hold."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and ("\0" in scope["path"] or b"%00" in scope["query_string"]):
+            await refusal(400, "ValidationError", "the address holds a NUL character, %00: leave it out")(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+
 class TokenCheck:
     """Finds out who sends a request, by the header `Authorization: Bearer TOKEN` or a browser's login. Refuses everybody else, if
     there are tokens; a browser that wants a page is sent to the login."""

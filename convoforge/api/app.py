@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from convoforge import telemetry
 from convoforge.api import audit, builds, conversations, datasets, estimates, login, operations, prometheus, reviews, search
-from convoforge.api.access import HostCheck, OriginCheck, TokenCheck, requires
+from convoforge.api.access import HostCheck, OriginCheck, TextCheck, TokenCheck, requires
 from convoforge.api.bodies import Data
 from convoforge.api.bounds import body_of, query_of
 from convoforge.api.docs import DescribedApp, docs
@@ -39,6 +39,10 @@ from convoforge.viewer.routes import PAGES
 from convoforge.viewer.state import open_viewer
 
 BODY_BYTES = 1_000_000
+
+ROUTES = tuple(
+    room.router for room in (conversations, builds, operations, search, datasets, reviews, estimates, prometheus, audit, login)
+)
 
 
 def make_app(
@@ -80,17 +84,8 @@ def make_app(
     app.state.metrics, app.state.keys, app.state.generator = metrics, None, None
     app.state.hidden = hidden_in(settings)
     app.state.logins = logins = Logins(tokens)
-    app.include_router(conversations.router)
-    app.include_router(builds.router)
-    app.include_router(operations.router)
-    app.include_router(search.router)
-    app.include_router(datasets.router)
-    app.include_router(reviews.router)
-    app.include_router(estimates.router)
-    app.include_router(prometheus.router)
-    app.include_router(audit.router)
-    app.include_router(login.router)
-    app.include_router(assets)
+    for routes in (*ROUTES, assets):
+        app.include_router(routes)
     for scope, pages in PAGES.items():
         app.include_router(pages, dependencies=[requires(scope)])
     app.add_api_route("/docs", docs, include_in_schema=False)
@@ -103,6 +98,7 @@ def make_app(
     app.add_middleware(OriginCheck)
     app.add_middleware(audit.Audit)
     app.add_middleware(TokenCheck, tokens=tokens, logins=logins)
+    app.add_middleware(TextCheck)
     app.add_middleware(HostCheck, also=allowed_hosts)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(prometheus.Measure, metrics=metrics)

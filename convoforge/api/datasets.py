@@ -108,7 +108,10 @@ def _open(viewer: Viewer, name: str, number: int, path: str, simulated: bool) ->
     if (file is None and path != MANIFEST) or ".." in PurePosixPath(path).parts or PurePosixPath(path).is_absolute():
         raise HTTPException(404, "the version has no such file")
     chunks = _read(versions, version, path)
-    return file, chain([next(chunks, b"")], chunks)
+    try:
+        return file, chain([next(chunks, b"")], chunks)
+    except FileNotFoundError:
+        raise HTTPException(404, "this file of the version is gone: `convoforge doctor` says what to do") from None
 
 
 def _read(versions: Versions, version: Version, path: str) -> Iterator[bytes]:

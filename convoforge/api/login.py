@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
@@ -12,6 +11,7 @@ from itsdangerous import BadSignature, TimestampSigner
 
 from convoforge.api.tokens import Token, find_token
 from convoforge.viewer.pages import page
+from convoforge.viewer.state import read_form
 
 LOGIN = "/login"
 
@@ -64,7 +64,7 @@ async def show_login(request: Request, next: str = "/") -> Response:
 @router.post(LOGIN)
 async def log_in(request: Request) -> Response:
     """Check the token; send the browser on to the page that it wanted, or show the form again."""
-    form = {name: values[0] for name, values in parse_qs((await request.body()).decode(errors="replace")).items()}
+    form = await read_form(request)
     wanted = form.get("next", "/")
     response = RedirectResponse(_local(wanted), 303)
     token = request.app.state.logins.open(request, form.get("token", ""), response)

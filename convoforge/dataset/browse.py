@@ -197,8 +197,8 @@ def _read_amount(text: str) -> Decimal | None:
         amount = Decimal(text.removeprefix("$"))
     except InvalidOperation:
         return None
-    return round(amount, 12) if amount.is_finite() and 0 <= amount < 10**6 else None
+    return amount if amount.is_finite() and 0 <= amount < 10**6 else None
 
 
 def _pico(amount: Decimal | None) -> int | None:
-    return None if amount is None else pico(amount)
+    return None if amount is None else pico(round(amount, 12))

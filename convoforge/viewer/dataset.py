@@ -81,7 +81,7 @@ async def show_dataset(request: Request, which: Chosen, viewer: Opened) -> HTMLR
     )
 
 
-@router.get(DATASET + "/versions/{number:int}/{path:path}")
+@router.get(DATASET + "/versions/{number:version}/{path:path}")
 async def show_file(which: Chosen, number: int, path: str, viewer: Opened) -> Response:
     """A file of a version: the report as it is, others as text or to be saved."""
     version = await viewer.run(_find_version, which, number)

@@ -6,7 +6,6 @@ import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
-from urllib.parse import parse_qsl
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
@@ -18,7 +17,7 @@ from convoforge.orchestration.steering import find_builder, find_prefect
 from convoforge.planning.forms import list_specs
 from convoforge.planning.options import BuildOptions, resolve_known_spec
 from convoforge.viewer.pages import page
-from convoforge.viewer.state import Opened, Viewer
+from convoforge.viewer.state import Opened, Viewer, read_form
 
 router = APIRouter(include_in_schema=False)
 
@@ -70,7 +69,7 @@ async def show_form(request: Request, viewer: Opened) -> HTMLResponse:
 @router.post("/start")
 async def start_run(request: Request, viewer: Opened) -> Response:
     """Start the build that the form has shown, and go to its page."""
-    given = dict(parse_qsl((await request.body()).decode(errors="replace")))
+    given = await read_form(request)
     try:
         found = await viewer.run(
             lambda opened: start_followed(

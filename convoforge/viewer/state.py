@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated, Concatenate, ParamSpec, TypeVar
-from urllib.parse import parse_qs, quote
+from urllib.parse import parse_qsl, quote
 
 from fastapi import Depends, HTTPException, Request
 from starlette.convertors import Convertor, register_url_convertor
@@ -30,6 +30,10 @@ T = TypeVar("T")
 
 THREADS = 4
 """Maximum number of pages that are made at once; others wait. Requests that generate have other threads."""
+
+
+MAX_FIELDS = 1_000
+"""Maximum number of fields of a form: more than the turns of any conversation."""
 
 
 class Viewer:
@@ -118,7 +122,18 @@ class _Kind(Convertor[str]):
         return value
 
 
+class _Version(Convertor[int]):
+    regex = "[0-9]{1,9}"
+
+    def convert(self, value: str) -> int:
+        return int(value)
+
+    def to_string(self, value: int) -> str:
+        return str(value)
+
+
 register_url_convertor("kind", _Kind())
+register_url_convertor("version", _Version())
 DATASET = "/{kind:kind}/{name}"
 """Where the pages of a dataset are."""
 
@@ -127,6 +142,9 @@ Chosen = Annotated[Which, Depends(Which)]
 
 
 async def read_form(request: Request) -> dict[str, str]:
-    """The fields of a form that a browser sends; of several with one name the last."""
+    """The fields of a form that a browser sends; of several with one name the last. Raises `HTTPException` (400) for too many."""
     body = (await request.body()).decode(errors="replace")
-    return {name: values[-1] for name, values in parse_qs(body, keep_blank_values=True, max_num_fields=1_000).items()}
+    try:
+        return dict(parse_qsl(body, keep_blank_values=True, max_num_fields=MAX_FIELDS))
+    except ValueError:
+        raise HTTPException(400, f"the form has more than {MAX_FIELDS:,} fields") from None

@@ -84,6 +84,9 @@ def test_no_other_file_is_read_whatever_a_manifest_says(pages: Pages) -> None:
     assert data(pages.get(f"{VERSIONS}/3"))["files"] == outside
     for file in outside:
         assert pages.get(f"{VERSIONS}/3/files/{file['path']}").status_code == 404
+    gone = manifest["files"][0]
+    (dataset / "manifest.json").write_text(json.dumps({**manifest, "version": 3, "files": [gone]}))
+    assert pages.get(f"{VERSIONS}/3/files/{gone['path']}").status_code == 404
     (dataset / "manifest.json").unlink()
 
 

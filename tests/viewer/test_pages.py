@@ -53,7 +53,7 @@ def test_a_dataset_shows_what_it_has_and_lacks(pages: Pages) -> None:
     assert "What is short" in text and "Nothing is published yet." in text
     assert 'href="/simulated/sheep/conversations?flag=pii"' in text
     assert pages.get("/simulated/sheep?down=emotion&across=topic").text.count('scope="row">calm') == 1
-    assert pages.get("/simulated/sheep?down=%00&across=<b>").status_code == 200
+    assert pages.get("/simulated/sheep?down=%01&across=<b>").status_code == 200
 
 
 def test_conversations_are_found_and_lead_to_each_other(pages: Pages) -> None:
@@ -141,6 +141,17 @@ def test_the_form_of_a_build_scores_nothing(pages: Pages, monkeypatch: pytest.Mo
     )
     assert "to generate" in pages.get("/start?spec=demo&simulate=true").text
     assert asked == [False]
+
+
+def test_what_nobody_would_send_is_an_error_of_the_sender(pages: Pages) -> None:
+    fields = {f"turn-{at}": "" for at in range(1_001)}
+    for address in ("/start", "/login", "/simulated/sheep/conversations/c2/review"):
+        assert pages.post(address, data=fields).status_code == 400, address
+    for address in ("/simulated/sheep?a=%00", "/simulated/sheep%00", "/api/conversations?dataset=%00", "/api/datasets/%00"):
+        assert pages.get(address).status_code == 400, address
+    assert pages.get(f"/simulated/sheep/versions/{'9' * 5_000}/a").status_code == 404
+    for address in ("/api/conversations?dataset=sheep&simulated=true&", "/simulated/sheep/conversations?"):
+        assert pages.get(f"{address}min_cost=1e-13").status_code == 200, address
 
 
 def test_what_only_reads_needs_no_key(pages: Pages) -> None:
