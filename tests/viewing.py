@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 from fastapi import FastAPI
@@ -21,6 +21,7 @@ from convoforge.planning.spec import DatasetSpec
 from convoforge.settings import Settings
 from convoforge.viewer.state import open_viewer
 
+T = TypeVar("T")
 SPEC = DatasetSpec.model_validate(
     {
         "name": "sheep",
@@ -92,6 +93,13 @@ class Pages:
                 yield cls(app, runner, settings)
             finally:
                 runner.run(opened.__aexit__(None, None, None))
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run what asks for several pages at once."""
+        return self._runner.run(work)
+
+    async def ask(self, address: str) -> httpx.Response:
+        return await self._client.get(address)
 
     def get(self, address: str, **how: Any) -> httpx.Response:
         return self._runner.run(self._client.get(address, **how))

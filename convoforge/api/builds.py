@@ -42,7 +42,7 @@ async def start(body: BuildRequest, request: Request, viewer: Opened, idempotenc
     once, however often it is sent."""
 
     async def work(name: str) -> tuple[Response, bool]:
-        found = await viewer.run(lambda one: start_followed(one.ledger, one.settings, body.spec, body.options, name))
+        found = await viewer.run_asking(lambda one: start_followed(one.ledger, one.settings, body.spec, body.options, name))
         return success(Data(data=show_build(found)), 202, {"location": f"/api/builds/{found.id}"}), True
 
     keys: Keys | None = request.app.state.keys
@@ -56,14 +56,14 @@ async def start(body: BuildRequest, request: Request, viewer: Opened, idempotenc
 @router.get("", dependencies=[Read])
 async def builds(viewer: Opened, limit: Annotated[int, Query(ge=1, le=100)] = 20) -> Data[list[BuildBody]]:
     """The newest runs, without cells and incidents."""
-    found = await viewer.run(lambda one: list_followed(one.ledger, limit))
+    found = await viewer.run_asking(lambda one: list_followed(one.ledger, limit))
     return Data(data=[show_build(one) for one in found])
 
 
 async def find(build_id: str, viewer: Opened) -> FollowedRun:
     """The run of a path. 404 where nobody knows it."""
     try:
-        return await viewer.run(lambda one: read_followed(one.ledger, build_id, steered=True))
+        return await viewer.run_asking(lambda one: read_followed(one.ledger, build_id, steered=True))
     except ConfigError as error:
         raise HTTPException(404, str(error)) from None
 
@@ -96,7 +96,7 @@ async def steer_build(action: Action, found: Annotated[FollowedRun, Depends(find
     """Pause, resume, cancel, approve or decline a run. `actions` of the run lists what can be done to it now; else 409. A run that is
     paused or cancelled ends the calls that it has begun, which takes seconds."""
     try:
-        after = await viewer.run(lambda one: steer_followed(one.ledger, found, action))
+        after = await viewer.run_asking(lambda one: steer_followed(one.ledger, found, action))
     except ConfigError as error:
         raise HTTPException(409, str(error)) from None
     return Data(data=show_build(after))

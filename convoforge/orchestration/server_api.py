@@ -13,6 +13,10 @@ BUSY_SECONDS = 20.0
 """Seconds in which a question is asked again: a server on SQLite sends callers away (503) while it is busy."""
 
 ANSWER_SECONDS = 30.0
+"""Maximum seconds until an answer begins."""
+
+READ_SECONDS = 5.0
+"""The same where somebody waits for a page, which can do without."""
 
 
 def answers(url: str) -> bool:
@@ -46,12 +50,14 @@ def admits(url: str, auth: str | None) -> bool:
         return True  # one that is too busy to answer does not refuse
 
 
-def ask(url: str, auth: str | None, path: str, body: object = None, method: str | None = None) -> Any:
-    """What the server answers to a question in JSON: a GET, or with a body a POST. Raises `OSError` where it does not."""
+def ask(
+    url: str, auth: str | None, path: str, body: object = None, method: str | None = None, seconds: float = ANSWER_SECONDS
+) -> Any:
+    """What the server answers to a question in JSON, within `seconds`: a GET, or with a body a POST. Raises `OSError` where it does not."""
     deadline = time.monotonic() + BUSY_SECONDS
     while True:
         try:
-            with urllib.request.urlopen(_request(f"{url}{path}", auth, body, method), timeout=ANSWER_SECONDS) as response:
+            with urllib.request.urlopen(_request(f"{url}{path}", auth, body, method), timeout=seconds) as response:
                 text = response.read()
             return json.loads(text) if text else None
         except HTTPError as error:

@@ -16,7 +16,7 @@ from urllib.error import HTTPError
 
 from convoforge.errors import SteeringError
 from convoforge.orchestration.local_server import pass_proxies_by
-from convoforge.orchestration.server_api import ask
+from convoforge.orchestration.server_api import ANSWER_SECONDS, READ_SECONDS, ask
 from convoforge.orchestration.server_home import AUTH, URL, find_access
 from convoforge.orchestration.waiting_runs import APPROVAL_KEY
 from convoforge.planning.options import BuildOptions
@@ -40,10 +40,10 @@ class PrefectServer:
     url: str
     auth: str | None
 
-    def ask(self, path: str, body: object = None) -> Any:
+    def ask(self, path: str, body: object = None, seconds: float = READ_SECONDS) -> Any:
         """Its answer to a question. Raises `SteeringError` where it does not answer, and `HTTPError` for what it refuses."""
         try:
-            return ask(self.url, self.auth, path, body)
+            return ask(self.url, self.auth, path, body, seconds=seconds)
         except HTTPError as error:
             if error.code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
                 raise SteeringError("the Prefect server wants another auth string: set PREFECT_API_AUTH_STRING to it") from error
@@ -112,7 +112,7 @@ def start_build(server: PrefectServer, spec: str, options: BuildOptions, key: st
     parameters = {"spec": spec, "options": amounts}
     body = {"parameters": parameters, "idempotency_key": key}
     try:
-        return str(server.ask(f"/deployments/{find_builder(server)}/create_flow_run", body)["id"])
+        return str(server.ask(f"/deployments/{find_builder(server)}/create_flow_run", body, ANSWER_SECONDS)["id"])
     except HTTPError as error:
         raise SteeringError(f"the Prefect server starts no build: {error.read().decode(errors='replace')[:300]}") from error
 
@@ -168,7 +168,7 @@ def steer(server: PrefectServer, run: FlowRunState, action: Action) -> None:
         case "cancel":
             path, body = "set_state", {"state": {"type": "CANCELLING"}}
     try:
-        answer = server.ask(f"/flow_runs/{run.id}/{path}", body)
+        answer = server.ask(f"/flow_runs/{run.id}/{path}", body, ANSWER_SECONDS)
     except HTTPError as error:
         raise SteeringError(f"Prefect does not {action} the run: status {error.code}") from error
     if answer["status"] != "ACCEPT":

@@ -26,14 +26,14 @@ steering = APIRouter(include_in_schema=False)
 @router.get("/runs")
 async def show_runs(request: Request, viewer: Opened) -> HTMLResponse:
     """The newest runs."""
-    rows = await viewer.run(lambda opened: list_followed(opened.ledger, LISTED))
+    rows = await viewer.run_asking(lambda opened: list_followed(opened.ledger, LISTED))
     return page(request, "runs.html.jinja", section="runs", rows=rows)
 
 
 async def find_run(run: str, viewer: Opened) -> FollowedRun:
     """The run of a path. 404 where nobody knows it."""
     try:
-        return await viewer.run(_read, run)
+        return await viewer.run_asking(_read, run)
     except ConfigError as error:
         raise HTTPException(404, str(error)) from None
 
@@ -62,7 +62,7 @@ async def follow_run(
 async def steer_run(action: Action, found: Annotated[FollowedRun, Depends(find_run)], viewer: Opened) -> RedirectResponse:
     """Do something to a run, and show it again."""
     try:
-        await viewer.run(lambda opened: steer_followed(opened.ledger, found, action))
+        await viewer.run_asking(lambda opened: steer_followed(opened.ledger, found, action))
     except ConfigError as error:
         raise HTTPException(409, str(error)) from None
     return RedirectResponse(f"/runs/{found.id}", 303)

@@ -63,7 +63,7 @@ class StartForm:
 @router.get("/start")
 async def show_form(request: Request, viewer: Opened) -> HTMLResponse:
     """The form; with a spec, the forecast of a build with these options, and the button that starts it."""
-    return _show(request, await viewer.run(_make_form, dict(request.query_params)))
+    return _show(request, await viewer.run_asking(_make_form, dict(request.query_params)))
 
 
 @router.post("/start")
@@ -71,7 +71,7 @@ async def start_run(request: Request, viewer: Opened) -> Response:
     """Start the build that the form has shown, and go to its page."""
     given = await read_form(request)
     try:
-        found = await viewer.run(
+        found = await viewer.run_asking(
             lambda opened: start_followed(
                 opened.ledger,
                 opened.settings,
@@ -81,7 +81,7 @@ async def start_run(request: Request, viewer: Opened) -> Response:
             )
         )
     except ConvoforgeError as error:
-        form = await viewer.run(_make_form, given, str(error))
+        form = await viewer.run_asking(_make_form, given, str(error))
         return _show(request, form, 503 if isinstance(error, SteeringError) else 400)
     return RedirectResponse(f"/runs/{found.id}", 303)
 

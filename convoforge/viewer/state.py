@@ -29,7 +29,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 THREADS = 4
-"""Maximum number of pages that are made at once; others wait. Requests that generate have other threads."""
+"""Maximum number of pages that are made at once; others wait. As many again may wait for the Prefect server. Requests that generate have
+other threads."""
 
 
 MAX_FIELDS = 1_000
@@ -40,7 +41,9 @@ class Viewer:
     """What pages are made of. Its functions are called in threads: `await viewer.run(read_rows, name)`. `feed` follows runs; `queues`
     hold what reviewers walk through; `notes` say what came of the last publishing of a dataset."""
 
-    def __init__(self, ledger: Ledger, settings: Settings, snapshots: Snapshots, threads: ThreadPoolExecutor) -> None:
+    def __init__(
+        self, ledger: Ledger, settings: Settings, snapshots: Snapshots, threads: ThreadPoolExecutor, askers: ThreadPoolExecutor
+    ) -> None:
         self.ledger = ledger
         self.settings = settings
         self.snapshots = snapshots
@@ -48,10 +51,15 @@ class Viewer:
         self.notes: dict[Which, str] = {}
         self.feed = Feed(read_by(ledger))
         self._threads = threads
+        self._askers = askers
 
     async def run(self, function: Callable[Concatenate[Viewer, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call `function(viewer, …)` in a thread and return its result."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, lambda: function(self, *args, **kwargs))
+
+    async def run_asking(self, function: Callable[Concatenate[Viewer, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The same for what asks the Prefect server: where that hangs, other pages go on."""
+        return await asyncio.get_running_loop().run_in_executor(self._askers, lambda: function(self, *args, **kwargs))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +101,11 @@ async def open_viewer(settings: Settings) -> AsyncIterator[Viewer]:
     """Open the ledger for pages. Raises `LedgerError` if it cannot be opened."""
     with (
         ThreadPoolExecutor(THREADS, "viewer") as threads,
+        ThreadPoolExecutor(THREADS, "prefect") as askers,
         await asyncio.get_running_loop().run_in_executor(threads, Ledger, settings.database_url) as ledger,
         Snapshots(ledger, settings) as snapshots,
     ):
-        viewer = Viewer(ledger, settings, snapshots, threads)
+        viewer = Viewer(ledger, settings, snapshots, threads, askers)
         try:
             yield viewer
         finally:

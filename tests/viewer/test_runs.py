@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +20,7 @@ from convoforge.ledger.tables import datasets, owners, runs
 from convoforge.orchestration.followed_runs import read_by
 from convoforge.orchestration.steering import FlowRunState
 from convoforge.runs.feed import Feed
+from convoforge.viewer.state import THREADS
 
 
 @pytest.fixture(scope="module")
@@ -176,3 +179,20 @@ def test_a_run_of_another_version_hides_nothing_and_one_that_was_killed_has_fail
         write(update(owners).where(owners.c.id == owner).values(lease_until=datetime(2026, 1, 1, tzinfo=UTC)))
         assert pages.get("/api/datasets/goats?simulated=true").json()["data"]["lastRun"]["state"] == "failed"
         assert '<span class="state failed">' in pages.get("/").text
+
+
+def test_a_prefect_server_that_hangs_holds_only_the_pages_that_ask_it(pages: Pages, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def look(server: socket.socket) -> int:
+        waiting = [asyncio.create_task(pages.ask("/runs")) for _ in range(THREADS)]
+        held = [(await asyncio.get_running_loop().sock_accept(server))[0] for _ in waiting]
+        async with asyncio.timeout(10):
+            found = await pages.ask("/costs")
+        for one in held:
+            one.close()
+        assert [(await one).status_code for one in waiting] == [200] * THREADS
+        return found.status_code
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{server.getsockname()[1]}/api")
+        assert pages.run(look(server)) == 200
