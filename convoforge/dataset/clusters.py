@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from convoforge.dataset.acceptance import DatasetStatus
 from convoforge.dataset.status import read_status
@@ -12,18 +12,24 @@ from convoforge.planning.plan import Plan
 from convoforge.planning.quality import MIN_ALIKE
 from convoforge.publish import Layout, SplitRule, find_groups, find_torn, group_key, join_alike, read_placed
 
+ReadStatus = Callable[[Mapping[int, str]], DatasetStatus]
+"""How a dataset stands where some requests, each with a published conversation that is in its way, have no place."""
+
 
 def group_cells(plan: Plan) -> dict[str, str]:
     """The group that each cell's conversations have alone, by the cells' keys."""
     return {cell.key: group_key(cell.values, plan.spec.publish.group_by) for cell in plan.cells}
 
 
-def read_placed_status(ledger: Ledger, plan: Plan, dataset_id: int, layout: Layout) -> tuple[DatasetStatus, dict[int, str]]:
+def read_placed_status(
+    ledger: Ledger, plan: Plan, dataset_id: int, layout: Layout, read: ReadStatus | None = None
+) -> tuple[DatasetStatus, dict[int, str]]:
     """How a dataset stands where each accepted conversation has a place in a split, and the groups of those that join another one, by
-    request. One without a place is dropped, and its cell wants another draw."""
+    request. One without a place is dropped, and its cell wants another draw. `read` is how it stands without some of them; by default, it
+    is read from the ledger."""
     torn: dict[int, str] = {}
     while True:
-        status = read_status(ledger, plan, dataset_id, own=True, torn=torn)
+        status = read(torn) if read else read_status(ledger, plan, dataset_id, own=True, torn=torn)
         joined, more = join_clusters(ledger, plan, dataset_id, layout, status)
         if not more:
             return status, joined

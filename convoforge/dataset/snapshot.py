@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from hashlib import sha256
@@ -22,6 +22,7 @@ from convoforge.dataset.acceptance import NO_NEIGHBORS, DatasetStatus, Neighbors
 from convoforge.dataset.answer_rows import read_rows, read_texts
 from convoforge.dataset.find_plan import find_own_plan
 from convoforge.dataset.near_duplicates import read_neighbors
+from convoforge.dataset.placing import read_settled_status
 from convoforge.dataset.status import assess_draws
 from convoforge.errors import ConfigError
 from convoforge.ledger import Ledger
@@ -148,8 +149,10 @@ def make_snapshot(
         cells = sorted({draw.cell for draw in draws})
         status, near = assess(cells, draws, min_score=QualityRule().min_score, per_cell=1, max_draws=1), NO_NEIGHBORS
     else:
-        near = ledger.read(read_neighbors, dataset_id, plan.spec.quality.near_duplicates, with_unknown=True)
-        status = assess_draws(plan, draws, near)
+        planned, near = plan, ledger.read(read_neighbors, dataset_id, plan.spec.quality.near_duplicates, with_unknown=True)
+        status = read_settled_status(
+            ledger, plan, dataset_id, settings.data_dir, lambda torn: assess_draws(planned, draws, replace(near, torn=torn))
+        )
     frame = ledger.read(
         read_rows, dataset_id, draws, _name_verdicts(status, draws, near), None if before is None else before.frame
     )

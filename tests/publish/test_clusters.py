@@ -17,12 +17,15 @@ from sqlalchemy import delete, insert, update
 from convoforge.dataset.acceptance import DatasetStatus
 from convoforge.dataset.clusters import settle_groups
 from convoforge.dataset.placing import read_settled_status
+from convoforge.dataset.snapshot import make_snapshot
 from convoforge.dataset.status import score_dataset
 from convoforge.ledger import Ledger
+from convoforge.ledger.runs import keep_spec
 from convoforge.ledger.signatures import read_near_pairs
 from convoforge.ledger.tables import answers, reviews, signatures
 from convoforge.planning.spec import change_spec
 from convoforge.publish.splits import assign, outline
+from convoforge.settings import Settings
 
 FRACTIONS = {"train": 0.6, "validation": 0.4}
 GROUPS = "abcdef"
@@ -124,6 +127,9 @@ def test_where_a_conversation_has_no_place_in_a_split_its_cell_wants_another_one
         [torn] = read().rejected
         assert torn.reason.endswith("which is in another split")
         assert read().to_request == ((torn.draw.cell, 1),)
+        ledger.write(keep_spec, made.dataset, plan.spec)
+        shown = make_snapshot(ledger, Settings(data_dir=made.data), "advice", "anthropic")
+        assert shown.summary.counts == read().counts, "pages say the same"
         accepted = {"request_id": torn.draw.request_id, "attempt": 1, "decision": "accept", "at": NOW}
         ledger.write(lambda connection: connection.execute(insert(reviews).values(accepted)))
         assert read().to_request == ((torn.draw.cell, 1),), "whoever would accept it"

@@ -18,7 +18,7 @@ from viewing import Pages
 from convoforge.ledger import Ledger
 from convoforge.ledger.tables import datasets, owners, runs
 from convoforge.orchestration.followed_runs import read_by
-from convoforge.orchestration.steering import FlowRunState
+from convoforge.orchestration.steering import FlowRunState, PrefectServer
 from convoforge.runs.feed import Feed
 from convoforge.viewer.state import THREADS
 
@@ -192,6 +192,7 @@ def test_a_prefect_server_that_hangs_holds_only_the_pages_that_ask_it(pages: Pag
         assert [(await one).status_code for one in waiting] == [200] * THREADS
         return found.status_code
 
+    monkeypatch.setattr(PrefectServer.ask, "__defaults__", (None, 60.0))
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.setblocking(False)
         monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{server.getsockname()[1]}/api")
