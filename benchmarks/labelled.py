@@ -2,7 +2,7 @@
 
 A file `tests/data/labelled/HAND/KIND.yaml` lists turns (or exchanges) that the filter `KIND` must find; `hard_negatives.yaml` lists turns
 that look like a fault and are none, `clean.yaml` whole conversations without one. The filters were written with hands A, B, D
-and E in view. `off_topic` waits for its filter.
+and E in view.
 Hand C is held out: whoever works on a filter does not read it, so that its figures say what unseen wordings would give.
 """
 
@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from convoforge.models import Conversation, Turn
+from convoforge.planning.spec import load_spec
 from convoforge.planning.templates import Library
 from convoforge.scoring import ScoringContext
 from convoforge.settings import ROOT
@@ -78,7 +79,20 @@ def _conversation(turns: Sequence[dict[str, str]]) -> Conversation:
 def _context(given: dict[str, Any]) -> ScoringContext:
     names = ("template", "persona", "emotion", "topic", "tier")
     values = {name: str(given.get(name, "")) for name in names}
-    return ScoringContext("labelled", **values, language=given.get("language", "en"), brief=_brief(values["template"]))
+    return ScoringContext(
+        "labelled",
+        **values,
+        language=given.get("language", "en"),
+        brief=_brief(values["template"]),
+        topics=_list_topics(values["topic"]),
+    )
+
+
+@cache
+def _list_topics(topic: str) -> tuple[str, ...]:
+    """The topics of the shipped spec that has this one."""
+    specs = (load_spec(name, ROOT / "configs") for name in ("financial-advice", "customer-support"))
+    return next((spec.axes.topic for spec in specs if topic in spec.axes.topic), ())
 
 
 @cache

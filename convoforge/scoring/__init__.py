@@ -55,6 +55,7 @@ class Rubric:
     read_brief: Callable[[str], str] = lambda _template: ""
     templates: tuple[str, ...] = ()
     judge: Judge | None = None
+    topics: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, spec: DatasetSpec, library: Library) -> Rubric:
@@ -74,6 +75,7 @@ class Rubric:
             cache(lambda name: _read_brief(library, name, spec.axes.persona)),
             spec.templates,
             Judge.of(quality.judge, library.folder) if quality.judge else None,
+            spec.axes.topic,
         )
 
     @cached_property
@@ -84,7 +86,8 @@ class Rubric:
         if self.filters:
             filters = [(one.name, one.version, one.action) for one in self.filters]
             briefs = [self.read_brief(name) for name in self.templates if any(one.name == "echo" for one in self.filters)]
-            parts = repr((filters, self.language, sorted(self.allow), self.evaluation, briefs))
+            topics = self.topics if any(one.name == "off_topic" for one in self.filters) else ()
+            parts = repr((filters, self.language, sorted(self.allow), self.evaluation, briefs, *topics))
             names.append(f"filters={sha256(parts.encode()).hexdigest()[:8]}")
         if self.judge is not None:
             names.append(f"judge={self.judge.label}")
@@ -99,6 +102,7 @@ class Rubric:
             allow=self.allow,
             brief=self.read_brief(context.template) if self.filters and context.template else "",
             evaluation=self.evaluation,
+            topics=self.topics,
         )
         results = tuple(one.result(conversation, context) for one in self.scorers)
         found = [one.result(conversation, context) for one in self.filters]

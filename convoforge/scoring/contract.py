@@ -20,8 +20,8 @@ from convoforge.models import Conversation, Role, Scalar, ScorerResult
 class ScoringContext:
     """The values a conversation was requested with: its cell's, and the template's parameters. Unknown values are empty.
 
-    `language` (ISO 639, of all turns or of each role's) and `allow` are the spec's. `brief` is all the text of the template and of the
-    spec's personas, `evaluation` the texts that training data may not contain.
+    `language` (ISO 639, of all turns or of each role's), `allow` and `topics` (all values of its axis) are the spec's.
+    `brief` is all the text of the template and of the spec's personas, `evaluation` the texts that training data may not contain.
     """
 
     dataset: str = ""
@@ -35,6 +35,7 @@ class ScoringContext:
     allow: frozenset[str] = frozenset()
     brief: str = ""
     evaluation: tuple[str, ...] = ()
+    topics: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, dataset: str, cell: Any, parameters: Mapping[str, Scalar]) -> ScoringContext:

@@ -27,6 +27,7 @@ FILTERS: Mapping[str, int] = {
     "pii": 2,
     "contamination": 1,
     "insults": 2,
+    "off_topic": 1,
 }
 """The version of each of our filters, as its file has it, in the order in which they are asked: cheap ones first. It stands here too, so
 that a plan or a status need not import them all, which takes a third of a second."""
@@ -42,6 +43,6 @@ LANGUAGES = frozenset(
 )
 """What `languages` tells apart. Of any other code it would drop every conversation."""
 
-DEFAULT = tuple(name for name in FILTERS if name not in ("insults", "salad", "contamination"))
+DEFAULT = tuple(name for name in FILTERS if name not in ("insults", "salad", "contamination", "off_topic"))
 """The filters that `default` stands for in a spec. `salad` finds half of the labelled faults, `insults` half of those that its author had
-not seen, and `contamination` needs files of the spec."""
+not seen, `off_topic` the coarse cases alone, and `contamination` needs files of the spec."""
