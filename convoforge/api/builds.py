@@ -13,14 +13,14 @@ from starlette.convertors import register_url_convertor
 from convoforge.api.bodies import Data
 from convoforge.api.bounds import BoundedRoute
 from convoforge.api.build_bodies import BuildBody, BuildRequest, show_build
-from convoforge.api.conversations import EVERYWHERE, Generate, Key, Read, Word, describe
+from convoforge.api.conversations import EVERYWHERE, Generate, Key, Read, describe
 from convoforge.api.idempotency import Keys, own_key
 from convoforge.api.rendering import success
 from convoforge.errors import ConfigError
 from convoforge.orchestration.followed_runs import FollowedRun, list_followed, read_followed, start_followed, steer_followed
 from convoforge.orchestration.steering import Action
 from convoforge.runs.feed import make_events
-from convoforge.viewer.state import Opened
+from convoforge.viewer.state import Opened, Word
 
 
 class ActionWord(Word):

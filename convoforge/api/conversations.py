@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, HTTPException, Query, Request, Response
 from pydantic import BaseModel
-from starlette.convertors import Convertor, register_url_convertor
+from starlette.convertors import register_url_convertor
 
 from convoforge.api.access import requires
 from convoforge.api.bodies import (
@@ -33,6 +33,7 @@ from convoforge.errors import ConfigError, LimiterClosed
 from convoforge.generation.kept_requests import KeptRequests
 from convoforge.generation.requests import RequestGenerator
 from convoforge.models import ConversationRequest, Outcome, Provider
+from convoforge.viewer.state import Word
 
 _LOG = logging.getLogger(__name__)
 
@@ -80,16 +81,6 @@ def kept_requests(request: Request) -> KeptRequests:
     """What the ledger keeps of requests; of paid ones where the server has no key to generate with."""
     generator: RequestGenerator | None = request.app.state.generator
     return generator.kept if generator else KeptRequests(request.app.state.ledger, "anthropic")
-
-
-class Word(Convertor[str]):
-    """A part of a path that matches `regex`; a path with another one is not found."""
-
-    def convert(self, value: str) -> str:
-        return value
-
-    def to_string(self, value: str) -> str:
-        return value
 
 
 class ConversationId(Word):

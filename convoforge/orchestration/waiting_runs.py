@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from time import sleep
 from typing import Any, Literal
-from urllib.error import HTTPError
 
 from convoforge.errors import ConfigError, ConvoforgeError
 from convoforge.orchestration.server_api import ask
 
 APPROVAL_KEY = "approval-"
 """First part of the key of a pause that waits for approval; the amount follows, in US cents."""
-
-BUSY_TRIES = 20
-"""Maximum number of times that a busy server is asked, half a second apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +26,7 @@ def list_waiting(url: str, auth: str | None) -> list[WaitingRun]:
     paused = {"flow_runs": {"state": {"type": {"any_": ["PAUSED"]}}}, "sort": "EXPECTED_START_TIME_ASC"}
     return [
         WaitingRun(run["id"], run["name"], _read_question(url, auth, run))
-        for run in _ask(url, auth, "/flow_runs/filter", paused)
+        for run in ask(url, auth, "/flow_runs/filter", paused)
         if str(run["state"]["state_details"]["pause_key"]).startswith(APPROVAL_KEY)
     ]
 
@@ -49,23 +44,11 @@ def find_waiting(runs: list[WaitingRun], given: str) -> WaitingRun:
 
 def answer_run(url: str, auth: str | None, run: WaitingRun, decision: Literal["approve", "decline"]) -> None:
     """Answer a run's question; it goes on, or ends. Raises `ConvoforgeError` where Prefect does not take the answer."""
-    answer = _ask(url, auth, f"/flow_runs/{run.id}/resume", {"run_input": {"decision": decision}})
+    answer = ask(url, auth, f"/flow_runs/{run.id}/resume", {"run_input": {"decision": decision}})
     if answer["status"] != "ACCEPT":
         raise ConvoforgeError(f"Prefect does not resume the run '{run.name}': {(answer.get('details') or {}).get('reason')}")
 
 
 def _read_question(url: str, auth: str | None, run: dict[str, Any]) -> str:
     key = run["state"]["state_details"]["run_input_keyset"]["description"]
-    return str(_ask(url, auth, f"/flow_runs/{run['id']}/input/{key}"))
-
-
-def _ask(url: str, auth: str | None, path: str, body: object = None) -> Any:
-    """The server's answer. A server whose SQLite is busy answers 503, and is asked again for some seconds."""
-    for _ in range(BUSY_TRIES):
-        try:
-            return ask(url, auth, path, body)
-        except HTTPError as error:
-            if error.code != 503:
-                raise
-        sleep(0.5)
-    return ask(url, auth, path, body)
+    return str(ask(url, auth, f"/flow_runs/{run['id']}/input/{key}"))

@@ -121,14 +121,18 @@ Opened = Annotated[Viewer, Depends(_opened)]
 """The viewer, as the pages' functions are given it."""
 
 
-class _Kind(Convertor[str]):
-    regex = "datasets|simulated"
+class Word(Convertor[str]):
+    """A part of a path that matches `regex`; a path with another one is not found."""
 
     def convert(self, value: str) -> str:
         return value
 
     def to_string(self, value: str) -> str:
         return value
+
+
+class _Kind(Word):
+    regex = "datasets|simulated"
 
 
 class _Version(Convertor[int]):
