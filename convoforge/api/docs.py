@@ -24,6 +24,8 @@ class DescribedApp(FastAPI):
         if self.openapi_schema is None:
             described = super().openapi()
             described["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+            for unused in ("HTTPValidationError", "ValidationError"):
+                described["components"]["schemas"].pop(unused, None)
             described["security"] = [{"token": []}, {}]  # a server without tokens asks for none
             for methods in described["paths"].values():
                 for route in methods.values():

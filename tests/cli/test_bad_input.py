@@ -193,6 +193,7 @@ def test_a_base_url_where_nothing_listens_is_said_before_a_server_is_started(
 
 
 @pytest.mark.usefixtures("prefect")
+@pytest.mark.long
 def test_a_simulator_behind_a_real_key(project: Project, simulator: SimulatorControl) -> None:
     done = project.run("build", "demo", "--yes", ANTHROPIC_API_KEY="sk-x", ANTHROPIC_BASE_URL=simulator.url)
     one_line(done, 1, "a simulator answers at ANTHROPIC_BASE_URL", "--simulate")

@@ -63,6 +63,7 @@ def test_a_spec_becomes_rows_that_train_and_a_second_build_does_nothing(project:
     assert simulator.usage() == billed
 
 
+@pytest.mark.long
 def test_the_costs_are_what_the_simulator_billed(project: Project, simulator: SimulatorControl) -> None:
     project.spec(
         "costs", axes={"persona": ["A", "B", "C"], "emotion": ["Fear", "Calm"], "topic": ["x", "y"], "tier": ["template"]}

@@ -361,6 +361,7 @@ def test_a_reader_who_has_left(project: Project, arguments: list[str]) -> None:
     assert (done.returncode, done.stderr) == (0, b"")
 
 
+@pytest.mark.long
 def test_closed_streams(project: Project) -> None:
     for closing in ("<&-", ">&-", "2>&-", "<&- >&- 2>&-"):
         command = f"exec {sys.executable} -m convoforge costs {closing}"
@@ -394,6 +395,7 @@ def test_a_prefect_home_that_cannot_be_written(project: Project, command: list[s
     assert "set PREFECT_HOME to another one" in line
 
 
+@pytest.mark.long
 def test_prefect_does_not_talk_about_what_it_collects(project: Project, prefect_server: str) -> None:
     terminal, other_end = pty.openpty()
     home = project.folder / "new-home"

@@ -30,6 +30,7 @@ def add_judge(project: Project) -> str:
     return str(project.spec("held", quality={"min_score": 1, "judge": EASY}, per_cell=8))
 
 
+@pytest.mark.long
 def test_it_judges_what_is_held_and_says_how_far_reviews_agree(held: Project, simulator: SimulatorControl) -> None:
     refused = held.run("judge", "held", "--simulated")
     assert (refused.code, "has no judge: give it one" in refused.err) == (2, True)

@@ -47,6 +47,7 @@ def test_a_build_goes_by_what_the_api_says_of_its_model_and_not_by_what_was_know
     assert (after["accepted"], after["stale"], after["notes"]) == (8, 0, [])
 
 
+@pytest.mark.long
 def test_a_build_tells_how_much_was_thought(building: Project, simulator: SimulatorControl) -> None:
     building.spec("thinks", generation={"thinking": "adaptive"})
     url = {"ANTHROPIC_BASE_URL": simulator.url}

@@ -374,6 +374,7 @@ def test_a_batch_of_another_key_is_said_and_not_given_up(
     assert told(run_build(spec="batch-key", simulate=True, batch=True)).accepted == 8
 
 
+@pytest.mark.long
 def test_a_batch_that_the_api_has_forgotten_may_have_been_billed(
     run_build: RunFlow, building: Project, slow: SimulatorControl, monkeypatch: pytest.MonkeyPatch
 ) -> None:

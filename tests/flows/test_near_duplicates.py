@@ -152,6 +152,8 @@ def test_a_run_whose_conversations_wait_for_a_judge_is_not_stopped(monkeypatch: 
     status = assess([draw.cell for draw in draws], draws, min_score=6, per_cell=1, max_draws=3, near=near)
     monkeypatch.setattr("convoforge.flows.build_dataset.read_status", lambda *_, **__: status)
     state = BuildState(recent=RecentAnswers(""))
-    opened: Any = SimpleNamespace(state=state, generated=67, cells={}, judging=None, ledger=None, plan=None, dataset_id=1)
+    opened: Any = SimpleNamespace(
+        state=state, generated=67, cells={}, judging=None, joined=(), ledger=None, plan=None, dataset_id=1
+    )
     step = asyncio.run(next_step(opened, None, (), held=1))
     assert (len(step.to_judge), state.stopped) == (67, None)

@@ -75,6 +75,7 @@ def test_a_refused_request_is_asked_again_after_a_change_or_by_wish_and_not_othe
     assert (changed.state, changed.accepted, changed.generated, changed.refused) == ("completed", 8, 3, 0)
 
 
+@pytest.mark.long
 def test_the_judge_is_asked_again_by_wish_where_the_api_has_refused_to_let_it_read(
     run_build: RunFlow, building: Project, simulator: SimulatorControl
 ) -> None:

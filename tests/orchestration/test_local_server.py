@@ -343,6 +343,7 @@ def test_a_server_that_we_start_is_closed_to_others_and_logs_what_it_refuses(hom
     monkeypatch.setenv("PREFECT_API_AUTH_STRING", "of-another:server")
 
 
+@pytest.mark.long
 def test_imports_go_on_while_a_server_comes_up_and_its_address_is_known_to_them(home: Path) -> None:
     def look() -> None:
         url = os.environ["PREFECT_API_URL"]
