@@ -475,7 +475,7 @@ def test_a_build_that_is_stopped_stops_its_workers_and_they_drain(
         if how == "SIGTERM":
             process.send_signal(signal.SIGTERM)
         else:
-            operator.set_state(name, Cancelling())
+            operator.set_state(f"{name} ·", Cancelling())  # the build, and no worker of it
         report = report_of(process, 3)
     assert report["state"] == "partial" and 0 < report["generated"] < 400
     assert_nothing_was_sent_twice(building, slow_simulator, report)
