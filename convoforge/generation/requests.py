@@ -39,7 +39,7 @@ from convoforge.ledger.adhoc_requests import (
 from convoforge.ledger.attempts import Completion
 from convoforge.ledger.budgets import list_budget_scopes, name_account, read_spent
 from convoforge.ledger.requests import Claimed
-from convoforge.ledger.runs import close_run
+from convoforge.ledger.runs import begin_run, close_run
 from convoforge.models import ConversationRequest, Outcome, Provider, Quality, Status
 from convoforge.planning.model_facts import check_max_tokens
 from convoforge.planning.plan import Cell, with_format_instructions
@@ -67,6 +67,8 @@ class RequestGenerator:
         self._spec = spec
         self._under_way: set[asyncio.Task[Outcome]] = set()
         self._unanswered: asyncio.Queue[int] = asyncio.Queue()
+        self._beginning = asyncio.Lock()
+        self._has_begun = False
 
     @property
     def model(self) -> str:
@@ -183,6 +185,7 @@ class RequestGenerator:
         names = [name_in_batch(batch, index) for index in range(len(requests))]
         ledger, run = self.ledger, (self._run.context.dataset_id, self._run.context.run_id)
         await ledger.check_room()
+        await self._begin()
         await ledger.awrite(open_batch, batch, *run, names, datetime.now(UTC))
 
         async def one(request: ConversationRequest, name: str) -> Outcome | None:
@@ -228,6 +231,14 @@ class RequestGenerator:
         while under_way := self._under_way | self._run_state.in_flight:
             await asyncio.wait(under_way)
 
+    async def _begin(self) -> None:
+        """Record the run before its first request: a server that nobody asks for anything leaves none."""
+        async with self._beginning:
+            if not self._has_begun:
+                run = self._run.context
+                await self.ledger.awrite(begin_run, run.run_id, run.dataset_id, run.spec, run.owner, None, datetime.now(UTC))
+                self._has_begun = True
+
     async def _try(self, request: ConversationRequest, name: str) -> Outcome:
         """Generate, and report the outcome to the circuit breaker if this is the request that it let through."""
         breaker = self._run_state.breaker
@@ -255,6 +266,7 @@ class RequestGenerator:
         )
         epoch = self._run_state.breaker.trips
         cell = Cell(name, request.persona, request.emotion, request.topic, request.tier, template.name)
+        await self._begin()
         run = self._run
         registering = asyncio.create_task(
             self.ledger.awrite(
@@ -329,8 +341,8 @@ async def open_generator(
 ) -> AsyncIterator[RequestGenerator]:
     """Open a generator, and check key and model. `spec` sets model, limits, retries and budget; default: the seed's.
 
-    At the end it waits for calls in flight, as long as one may take. Raises `ConfigError`, `FatalAPIError` or `LedgerError`
-    before anything is paid.
+    Its first request begins a run in the ledger. At the end it waits for calls in flight, as long as one may take. Raises
+    `ConfigError`, `FatalAPIError` or `LedgerError` before anything is paid.
     """
     if spec is not None and model is not None:
         raise ConfigError(f"model {model}: the spec says the model already: leave out one of the two")
@@ -342,7 +354,7 @@ async def open_generator(
     price = price_of(spec.model, overrides=spec.prices)
     run_state = LastingRunState()
     async with open_run(
-        spec, provider=provider, price=price, settings=settings, run_state=run_state, open_limiter=open_limiter
+        spec, provider=provider, price=price, settings=settings, run_state=run_state, open_limiter=open_limiter, begins=False
     ) as run:
         opened = RequestGenerator(run, run_state, Library.at(settings.config_dir), spec, provider)
         await run.context.ledger.awrite(sweep_unsent, run.context.dataset_id)

@@ -62,14 +62,15 @@ async def open_run(
     flow_run_id: str | None = None,
     part_of: str | None = None,
     sends: bool = True,
+    begins: bool = True,
     log: Log = logging.getLogger(__name__),  # noqa: B008 - always the same logger
 ) -> AsyncIterator[Run]:
     """Open a run of the dataset that `spec` names. Without `open_limiter` the rate is counted in the ledger.
 
     `flow_run_id` is Prefect's, if there is one. `part_of` is the id of a run that another process began and will end: this
     process takes part in it, under its budget. Without `sends` no request is made, and the model may be gone: paid batches can
-    still be collected. Raises `ConfigError`, `FatalAPIError` or `LedgerError`, each with one line for a person. The caller waits
-    for its calls in flight before it closes the run.
+    still be collected. Without `begins` the caller records the run, once it has work. Raises `ConfigError`, `FatalAPIError` or
+    `LedgerError`, each with one line for a person. The caller waits for its calls in flight before it closes the run.
     """
     simulate = provider == "simulator"
     accounts = check_account(settings, simulate=simulate)
@@ -98,7 +99,8 @@ async def open_run(
         limiter = await stack.enter_async_context(open_limiter(read_limits(spec.limits), endpoint, spec.model, names))
         if part_of is None:
             ledger.write(keep_spec, dataset, spec)
-            ledger.write(begin_run, run_id, dataset, spec, owner.id, flow_run_id, now)
+            if begins:
+                ledger.write(begin_run, run_id, dataset, spec, owner.id, flow_run_id, now)
         context = RunContext(
             run_id=run_id,
             dataset_id=dataset,

@@ -448,6 +448,19 @@ async def test_whatever_a_spec_is_called_its_requests_are_ad_hoc(generator: Call
     assert rows(settings, "SELECT name, provider FROM datasets") == [("adhoc", "simulator")]
 
 
+async def test_only_a_request_makes_a_run(generator: Callable[..., Opened], settings: Settings) -> None:
+    ended = "SELECT state, message FROM runs"
+    async with generator() as opened:
+        await opened.check()
+        with pytest.raises(ConfigError):
+            await opened.generate(request(template="none"))
+    assert rows(settings, ended) == []
+    async with generator() as opened:
+        await asyncio.gather(opened.generate(request()), opened.generate(request()), opened.generate_batch([request()]))
+        assert rows(settings, ended) == [("running", None)]
+    assert rows(settings, ended) == [("completed", "3 generated")]
+
+
 def test_the_package_offers_class_request_and_errors_and_is_light_to_import() -> None:
     for name in set(convoforge.__all__) - {"__version__"}:
         assert getattr(convoforge, name).__name__ == name
