@@ -11,6 +11,7 @@ import pytest
 from review.conftest import NOW, TURNS, Reviewed
 
 from convoforge.errors import ConfigError
+from convoforge.models import Turn
 from convoforge.review import ReviewFormat
 from convoforge.review.choosing import Sample, choose
 from convoforge.review.deciding import decide, read_reviews, undo
@@ -92,7 +93,7 @@ def test_argillas_records_come_back_with_responses(reviewed: Reviewed, tmp_path:
     assert (record["metadata"]["score"], record["responses"], record["vectors"]) == (4, {}, {})
     text = record["suggestions"]["edited"]["value"].replace("It may be 0", "It may well be")
     answered = {
-        question: [{"value": value, "user_id": USER}]
+        question: [{"value": value, "user_id": USER, "status": "submitted"}]
         for question, value in (("decision", "edit"), ("note", "n"), ("edited", text))
     }
     path = write(
@@ -112,7 +113,8 @@ def test_label_studios_tasks_come_back_with_annotations(reviewed: Reviewed, tmp_
     tasks = {one["data"]["conversation_id"]: one for one in export(reviewed, "label-studio", tmp_path / "a.json")}
     task = tasks[name]
     assert (task["data"]["messages"][1], task["data"]["score"]) == ({"role": "assistant", "content": "It may be 0."}, 4)
-    assert [one["from_name"] for one in tasks[other]["predictions"][0]["result"]] == ["edited", "decision", "note"]
+    assert [one["from_name"] for one in tasks[other]["predictions"][0]["result"]] == ["decision", "note"]
+    assert task["predictions"] == [], "the text to edit is in the task once: Label Studio adds what a box holds to what is there"
     assert tasks[other]["predictions"][0]["model_version"] == "Ben"
 
     def annotation(decision: str, by: Any, at: str, **more: Any) -> dict[str, Any]:
@@ -136,6 +138,67 @@ def test_label_studios_tasks_come_back_with_annotations(reviewed: Reviewed, tmp_
     assert read(reviewed, "label-studio", path) == Imported(2, 0, 5)
     assert said(reviewed, name) == [("edit", "7", "one\ntwo", "It might be 0."), ("accept", "ada@example.com", "one\ntwo", None)]
     assert read(reviewed, "label-studio", path) == Imported(0, 2, 5)
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_two_texts_of_one_edit_make_no_conversation_of_both(reviewed: Reviewed, tmp_path: Path, *, apart: bool) -> None:
+    name = reviewed.names[0]
+    text = write_text(Turn(one["role"], one["content"]) for one in TURNS)
+
+    def result(kind: str, question: str, **value: Any) -> dict[str, Any]:
+        return {"from_name": question, "to_name": "conversation", "type": kind, "value": value}
+
+    texts = (
+        [result("textarea", "edited", text=[text]) for _ in range(2)]
+        if apart
+        else [result("textarea", "edited", text=[text, text])]
+    )
+    chosen = result("choices", "decision", choices=["edit"])
+    task = {"data": {"conversation_id": name}, "annotations": [{"completed_by": 4, "result": [chosen, *texts]}]}
+    with pytest.raises(ConfigError, match=r"^nothing was imported: line 1: '4' has given 2 answers to 'edited', .* leave one$"):
+        read(reviewed, "label-studio", write(tmp_path / "a.jsonl", task))
+    responses = {
+        "decision": [{"value": "edit", "user_id": USER, "status": "submitted"}],
+        "edited": [{"value": text, "user_id": USER, "status": "submitted"}] * 2,
+    }
+    with pytest.raises(ConfigError, match="has given 2 answers to 'edited'"):
+        read(reviewed, "argilla", write(tmp_path / "a.jsonl", {"id": name, "responses": responses}))
+    assert said(reviewed, name) == []
+
+
+def test_argillas_drafts_and_discarded_answers_decide_nothing(reviewed: Reviewed, tmp_path: Path) -> None:
+    name = reviewed.names[0]
+
+    def answered(*given: tuple[str, str | None]) -> Path:
+        said = [{"value": "accept", "user_id": who, **({"status": status} if status else {})} for who, status in given]
+        return write(tmp_path / "a.jsonl", {"id": name, "responses": {"decision": said}})
+
+    path = answered(("a", "draft"), ("b", "discarded"), ("c", "submitted"))
+    assert read(reviewed, "argilla", path) == Imported(1, 0, 0)
+    assert said(reviewed, name) == [("accept", "c", "", None)]
+    assert read(reviewed, "argilla", answered(("d", "draft"))) == Imported(0, 0, 1)
+    with pytest.raises(ConfigError, match="line 1: a response has no status, so that drafts look like decisions"):
+        read(reviewed, "argilla", answered(("d", "submitted"), ("e", None)))
+
+
+def test_names_that_one_tool_takes_are_mended_for_the_other(reviewed: Reviewed, tmp_path: Path) -> None:
+    """Argilla takes letters without accents, digits and - _ : . / in the name of an agent; we take one line of 200 characters."""
+    for name, reviewer in zip(reviewed.names, ("Zoë <zoe@example.com>", "李", "Ben-1"), strict=False):
+        decide(reviewed.ledger, name, "reject", reviewer, now=NOW)
+    records = {one["id"]: one for one in export(reviewed, "argilla", tmp_path / "a.jsonl")}
+    agents = [records[name]["suggestions"]["decision"]["agent"] for name in reviewed.names[:3]]
+    assert agents == ["Zoe -zoe-example.com-", "reviewer", "Ben-1"]
+    responses = {"decision": [{"value": "accept", "user_id": f"a\n{'b' * 300}", "status": "submitted"}]}
+    assert read(reviewed, "argilla", write(tmp_path / "b.jsonl", {"id": reviewed.names[4], "responses": responses})).new == 1
+    assert said(reviewed, reviewed.names[4])[0][1] == f"a {'b' * 198}"
+
+
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00"])
+def test_a_time_that_utc_cannot_hold_is_one_line(reviewed: Reviewed, tmp_path: Path, at: str) -> None:
+    path = write(tmp_path / "a.jsonl", {"conversation_id": reviewed.names[0], "reviews": [{"decision": "accept", "at": at}]})
+    with pytest.raises(ConfigError) as caught:
+        read(reviewed, "plain", path)
+    assert str(caught.value) == f"nothing was imported: line 1: '{at}' is no time between the years 1 and 9999 in UTC"
 
 
 def test_a_file_with_faults_changes_nothing_and_each_fault_has_its_line(reviewed: Reviewed, tmp_path: Path) -> None:
@@ -179,7 +242,10 @@ def test_a_file_with_faults_changes_nothing_and_each_fault_has_its_line(reviewed
 def test_whatever_a_line_holds_the_fault_is_one_line(reviewed: Reviewed, tmp_path: Path) -> None:
     chosen = {"from_name": "decision", "type": "choices", "value": {"choices": []}}
     odd: list[Any] = [None, 1, True, "x", {}, {"conversation_id": "a", "reviews": [3]}, {"conversation_id": "a", "reviews": 3}]
-    odd += [{"id": 1, "responses": {"decision": 3}}, {"id": "a", "responses": {"decision": [{"user_id": 3}]}}]
+    odd += [
+        {"id": 1, "responses": {"decision": 3}},
+        {"id": "a", "responses": {"decision": [{"user_id": 3, "status": "submitted"}]}},
+    ]
     odd += [{"data": {}, "annotations": [{"result": [{}]}]}, {"data": {}, "annotations": [{"result": [chosen]}]}]
     for kind in get_args(ReviewFormat):
         for record in odd:
