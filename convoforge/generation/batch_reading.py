@@ -146,7 +146,7 @@ class ResultReader:
         at, min_score = self._now(), self._run.spec.quality.min_score
         latency = max(0, round((at - batch.created_at).total_seconds() * 1000))
         completions: list[Completion] = []
-        recorded: dict[tuple[int, int], RecordedAnswer] = {}
+        recorded: dict[tuple[int, int], tuple[RecordedAnswer, Status]] = {}
         for part, one in results:
             price = Price.parse(part.intent.price)
             if one.reply is None:
@@ -163,7 +163,18 @@ class ResultReader:
             reply = replace(one.reply, request_id=one.message_id)
             context = replace(part.context, dataset=self._run.spec.name, parameters=self._run.spec.parameters)
             score = partial(self._rubric.score, context=context)
-            answer = record_answer(part.intent, part.asked, part.cell, part.draw, reply, price, at, latency, score=score)
+            answer = record_answer(
+                part.intent,
+                part.asked,
+                part.cell,
+                part.draw,
+                reply,
+                price,
+                at,
+                latency,
+                score=score,
+                repeats=self._run.state.repeats,
+            )
             try:
                 check_usable(reply, answer)
             except TransientError as error:  # reading it again would not help
@@ -180,12 +191,15 @@ class ResultReader:
             if not self._run.spec.allow_other_model and (message := describe_other_model(part.intent.model, reply.model)):
                 self._run.state.other_model(message)
             completions.append(answer.completion)
-            recorded[part.intent.request_id, part.intent.attempt] = answer
+            status = answer.status(min_score)
+            if part.intent.purpose == "conversation":  # before the next one is read, which may hold the same
+                status = self._run.state.count_answer(status, answer.faults(min_score), answer.content_hash)
+            self._run.state.note_opening(context.persona, context.topic, answer.conversation)
+            recorded[part.intent.request_id, part.intent.attempt] = answer, status
         for key in await self._run.ledger.awrite(finish_parts, completions):
             if key in recorded:
-                answer = recorded[key]
+                answer, status = recorded[key]
                 if answer.kind is AnswerKind.JUDGED:
                     found.cost_pico += answer.completion.cost_pico if batch.run_id == self._run.run_id else 0
                     continue
-                status = self._run.state.count_answer(answer.status(min_score), answer.faults(min_score), answer.content_hash)
                 found.count(status, answer.completion, ours=batch.run_id == self._run.run_id)

@@ -279,8 +279,7 @@ class Generator:
         status = recorded.status(min_score)
         if job.purpose == "conversation":  # before it is recorded, as other calls begin meanwhile
             status = self._run.state.count_answer(status, recorded.faults(min_score), recorded.content_hash)
-        if self._run.state.openings is not None and recorded.conversation is not None:
-            self._run.state.openings.add(job.context.persona, job.context.topic, recorded.conversation)
+        self._run.state.note_opening(job.context.persona, job.context.topic, recorded.conversation)
         await self._record(recorded.completion)
         self._count(job, status)
         return recorded.outcome(min_score, intent.attempt - job.claimed.attempts)

@@ -76,6 +76,11 @@ class RunState:
         """Whether this process knows that a conversation of this content was accepted."""
         return self.recent is not None and self.recent.repeats(content_hash(conversation))
 
+    def note_opening(self, persona: str, topic: str, conversation: Conversation | None) -> None:
+        """Tell the next prompts how a conversation begins, if they are told."""
+        if self.openings is not None and conversation is not None:
+            self.openings.add(persona, topic, conversation)
+
     def count_answer(self, status: Status, faults: Sequence[str], content_hash: str | None) -> Status:
         """Count an answer, with its `faults` if it is not accepted. Returns its status as far as this process knows: a repetition
         of an accepted conversation is not accepted."""

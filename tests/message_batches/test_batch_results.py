@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from datetime import UTC, datetime
 
 import pytest
@@ -12,8 +13,10 @@ from sqlalchemy import text
 from convoforge.claude import Claude, MessageBatches
 from convoforge.generation.batch_results import MISSING_FOR, RESULTS_LIVE, SHORT_FOR
 from convoforge.generation.generator import Job
+from convoforge.generation.recent_answers import RecentAnswers
 from convoforge.ledger.message_batches import list_open_batches, list_troubled_batches
 from convoforge.ledger.requests import claim, read_draws, register_draws
+from convoforge.planning.openings import Openings
 from convoforge.planning.plan import Cell
 from convoforge.rate import fingerprint
 from convoforge.simulator.client import SimulatorControl
@@ -388,3 +391,21 @@ async def test_what_a_result_says_of_its_terms_decides_its_price_as_online(
     for billed, cost, inputs, output, maybe in logs:
         assert (billed, cost) == (billing, (1_000_000 * inputs + 5_000_000 * output) * tenths // 10)
         assert (maybe > 0) == (billing == "maybe")
+
+
+async def test_of_several_conversations_the_new_one_is_kept_and_the_next_prompts_are_told_of_it_as_online(
+    start_run: Open, simulator: SimulatorControl
+) -> None:
+    some = [
+        {"likelihood": likelihood, "turns": [{"role": "user", "content": said}, {"role": "assistant", "content": "Yes."}]}
+        for said, likelihood in (("One?", 0.1), ("Two?", 0.2), ("Three?", 0.3))
+    ]
+    async with start_run(generation={"candidates": 3}) as run:
+        run.control.recent, run.control.openings = RecentAnswers(""), Openings()
+        simulator.script(*[{"kind": "ok", "text": json.dumps({"candidates": some})}] * 4)
+        await run.hand_over(4)
+        found = await run.collect()
+        kept = [json.loads(turns)[0][1] for (turns,) in run.rows("SELECT turns FROM answers")]
+    assert sorted(kept) == ["One?", "One?", "Three?", "Two?"], "the last answer holds nothing new"
+    assert (found.tally["accepted"], found.tally["dropped"]) == (3, 1)
+    assert all(f"- {said}" in run.control.openings.describe("Anxious Investor", "bonds") for said in ("Two?", "Three?"))
