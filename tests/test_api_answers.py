@@ -19,7 +19,8 @@ from sqlalchemy import text
 from convoforge.api.app import make_app
 from convoforge.claude import SIMULATOR_KEY, Claude
 from convoforge.claude.retry import Policy
-from convoforge.generation.generator import Generator, Job
+from convoforge.generation.generator import Generator
+from convoforge.generation.jobs import Job
 from convoforge.generation.requests import default_spec
 from convoforge.generation.run_context import RunContext
 from convoforge.generation.run_state import UNREADABLE_LIMIT, RunState

@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
@@ -32,20 +32,18 @@ from convoforge.errors import (
 )
 from convoforge.generation.answering_model import describe_other_model
 from convoforge.generation.endpoint import wrong_provider
+from convoforge.generation.jobs import Job, make_intent
 from convoforge.generation.prompt_cache import CacheTurn, PromptCache, worth_seconds
 from convoforge.generation.recording import MAX_ERROR_CHARS, asked_of, check_usable, record_answer, record_failure
 from convoforge.generation.run_context import RunContext
 from convoforge.ledger.attempts import Completion, Intent, finish_attempts, start_attempts
-from convoforge.ledger.budgets import Denied, describe_full, list_budget_scopes, name_account, read_budgets
-from convoforge.ledger.requests import Claimed, release_claims
-from convoforge.models import Outcome, Prompt, Provider, Purpose, Reply, Status, Terms
+from convoforge.ledger.budgets import Denied, describe_full, read_budgets
+from convoforge.ledger.requests import release_claims
+from convoforge.models import Outcome, Provider, Reply, Status, Terms
 from convoforge.planning.keys import request_fingerprint
-from convoforge.planning.plan import Cell, Plan, expected_usage, kept_text, worst_cost_pico
-from convoforge.planning.spec import Generation
+from convoforge.planning.plan import expected_usage, kept_text, worst_cost_pico
 from convoforge.planning.thinking import thinking_of
-from convoforge.pricing import pico
 from convoforge.rate import Need, Permit
-from convoforge.scoring import ScoringContext
 from convoforge.telemetry import record_attempt
 
 _LOG = logging.getLogger(__name__)
@@ -62,21 +60,6 @@ _A_YEAR = 366 * 86_400.0
 
 LOOK_AGAIN_SECONDS = 0.5
 """Seconds between two checks for room in a budget: calls of other processes do not signal when they are recorded."""
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One request to send, claimed by this process. `epoch` is the run state's epoch when the request came."""
-
-    claimed: Claimed
-    prompt: Prompt
-    settings: Generation
-    template: str
-    template_version: str
-    epoch: int = 0
-    context: ScoringContext = ScoringContext()
-    keep_score: bool = False
-    purpose: Purpose = "conversation"
 
 
 class Generator:
@@ -355,49 +338,6 @@ class Generator:
         if job.purpose == "conversation":
             self._run.state.unanswered.add(job.claimed.request_id)
         return Outcome(status=status, reason=str(error), error=error, attempts=number - job.claimed.attempts)
-
-
-def make_job(plan: Plan, cell: Cell, claimed: Claimed) -> Job:
-    """Make the job for a claimed draw of a plan's cell, with the prompt as of now."""
-    template = plan.library.template(cell.template)
-    spec = plan.spec
-    context = ScoringContext.of(spec.name, cell, spec.parameters)
-    return Job(
-        claimed, plan.prompt(cell, claimed.draw, claimed.lines), spec.generation, cell.template, template.label, context=context
-    )
-
-
-def make_intent(
-    run: RunContext,
-    job: Job,
-    attempt: int,
-    at: datetime,
-    reserve_pico: int,
-    owner: str,
-    api_key: str,
-    batch_id: str | None = None,
-) -> Intent:
-    """Make the intent for a call of a run, with the budget caps that it must fit into."""
-    budget = run.spec.budget
-    caps = (budget.run_usd, budget.dataset_usd, budget.day_usd)
-    scopes = list_budget_scopes(run.run_id, run.dataset_id, at, name_account(budget.account, run.provider))
-    return Intent(
-        request_id=job.claimed.request_id,
-        attempt=attempt,
-        run_id=run.run_id,
-        dataset_id=run.dataset_id,
-        owner=owner,
-        provider=run.provider,
-        model=run.spec.model,
-        template=job.template,
-        api_key=api_key,
-        price=run.price.text,
-        started_at=at,
-        reserve_pico=reserve_pico,
-        limits={scope: None if cap is None else pico(cap) for scope, cap in zip(scopes, caps, strict=True)},
-        batch_id=batch_id,
-        purpose=job.purpose,
-    )
 
 
 def _check_reply(reply: Reply, expected: Provider) -> None:

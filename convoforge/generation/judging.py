@@ -13,7 +13,8 @@ from convoforge.claude import ModelClient
 from convoforge.claude.retry import Policy
 from convoforge.errors import ConfigError, FatalAPIError
 from convoforge.generation.endpoint import check_provider
-from convoforge.generation.generator import Generator, Job
+from convoforge.generation.generator import Generator
+from convoforge.generation.jobs import Job
 from convoforge.generation.message_batches import Batcher
 from convoforge.generation.run_context import RunContext
 from convoforge.ledger.answers import read_answers, read_conversation

@@ -18,7 +18,7 @@ from convoforge.generation.batch_reading import Collected
 from convoforge.generation.batch_results import Collector
 from convoforge.generation.batch_search import BatchSearch
 from convoforge.generation.endpoint import wrong_provider
-from convoforge.generation.generator import Job, make_intent
+from convoforge.generation.jobs import Job, make_intent
 from convoforge.generation.recording import asked_of
 from convoforge.generation.run_context import RunContext
 from convoforge.ledger.attempts import Intent

@@ -12,7 +12,7 @@ from convoforge.dataset.acceptance import DatasetStatus
 from convoforge.dataset.registering import register
 from convoforge.dataset.status import read_status, score_dataset, settle_plan
 from convoforge.errors import format_count
-from convoforge.generation.generator import make_job
+from convoforge.generation.jobs import make_job
 from convoforge.generation.run import OpenLimiter, Run, open_run
 from convoforge.generation.run_state import RunState
 from convoforge.ledger.requests import claim

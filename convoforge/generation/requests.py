@@ -20,7 +20,7 @@ from decimal import Decimal
 from convoforge.background import background_task
 from convoforge.dataset.acceptance import judge_quality
 from convoforge.errors import ConfigError, ConvoforgeError, LedgerError, LimiterClosed, RateLimitError, RejectedError
-from convoforge.generation.generator import Job
+from convoforge.generation.jobs import Job
 from convoforge.generation.kept_requests import KeptRequests
 from convoforge.generation.lasting_run_state import LastingRunState
 from convoforge.generation.run import OpenLimiter, Run, open_run

@@ -14,7 +14,8 @@ from typing import Any
 from convoforge.costs.run_totals import RunTotals, read_totals_of_others
 from convoforge.dataset.acceptance import DatasetStatus
 from convoforge.errors import ConfigError
-from convoforge.generation.generator import Generator, Job, make_job
+from convoforge.generation.generator import Generator
+from convoforge.generation.jobs import Job, make_job
 from convoforge.generation.judging import Judging
 from convoforge.generation.message_batches import Batcher
 from convoforge.generation.recent_answers import RecentAnswers

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from convoforge.dataset.registering import register
-from convoforge.generation.generator import make_job
+from convoforge.generation.jobs import make_job
 from convoforge.ledger import Ledger
 from convoforge.ledger.requests import claim, read_draws
 from convoforge.ledger.runs import ensure_dataset

@@ -31,7 +31,8 @@ from convoforge.errors import (
     RejectedError,
     TransientError,
 )
-from convoforge.generation.generator import Generator, Job
+from convoforge.generation.generator import Generator
+from convoforge.generation.jobs import Job
 from convoforge.generation.lasting_run_state import LastingRunState
 from convoforge.generation.run_context import RunContext
 from convoforge.generation.run_state import SAME_REJECTION_LIMIT, RunState

@@ -16,7 +16,7 @@ from sqlalchemy import text
 from convoforge.claude import Claude
 from convoforge.claude.retry import Policy
 from convoforge.generation.batch_reading import Collected
-from convoforge.generation.generator import Job
+from convoforge.generation.jobs import Job
 from convoforge.generation.message_batches import Batcher
 from convoforge.generation.run_context import RunContext
 from convoforge.generation.run_state import RunState

@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from convoforge.claude import Claude, MessageBatches
 from convoforge.generation.batch_results import MISSING_FOR, RESULTS_LIVE, SHORT_FOR
-from convoforge.generation.generator import Job
+from convoforge.generation.jobs import Job
 from convoforge.generation.recent_answers import RecentAnswers
 from convoforge.ledger.message_batches import list_open_batches, list_troubled_batches
 from convoforge.ledger.requests import claim, read_draws, register_draws
