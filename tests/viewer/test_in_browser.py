@@ -128,3 +128,19 @@ def test_without_a_script_forms_and_links_do_the_same(browser: Any, address: str
     page.get_by_role("button", name="Undo").first.click()
     assert "Question 9" in page.locator(".chat").first.text_content()
     context.close()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("scripts", [True, False])
+def test_enter_in_a_note_decides_nothing(browser: Any, address: str, settings: Settings, scripts: bool) -> None:
+    context = browser.new_context(java_script_enabled=scripts)
+    page = context.new_page()
+    for query in ("?order=oldest", "?order=oldest&edit=1"):
+        page.goto(f"{address}{SHEEP}/conversations/c12{query}")
+        page.get_by_label("Note").fill("and what if")
+        page.get_by_label("Note").press("Enter")
+        page.wait_for_timeout(300)
+        assert page.url.endswith(f"/c12{query}") and page.get_by_label("Note").input_value() == "and what if"
+    context.close()
+    with Ledger(settings.database_url) as ledger:
+        assert read_reviews(ledger, "c12") == []

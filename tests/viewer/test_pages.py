@@ -87,7 +87,9 @@ def test_a_review_by_plain_forms_goes_on_to_the_next_and_can_be_undone(pages: Pa
     sent = pages.post(address, data={"decision": "reject", "note": "off <topic>"})
     assert sent.status_code == 303 and sent.headers["location"] == "/simulated/sheep/conversations/c6?order=oldest&done=c5"
     assert "Rejected" in pages.get(sent.headers["location"]).text
-    assert "off &lt;topic&gt;" in pages.get("/simulated/sheep/conversations/c5").text
+    page = pages.get("/simulated/sheep/conversations/c5").text
+    assert "off &lt;topic&gt;" in page
+    assert page.partition('aria-label="Review"')[2].partition("<button ")[2].startswith("disabled"), "what Enter in the note presses"
     undone = pages.post(address, data={"decision": "undo"})
     assert undone.headers["location"] == "/simulated/sheep/conversations/c5?order=oldest"
     assert pages.post(address, data={"decision": "praise"}).status_code == 400
