@@ -89,7 +89,9 @@ def test_a_review_by_plain_forms_goes_on_to_the_next_and_can_be_undone(pages: Pa
     assert "Rejected" in pages.get(sent.headers["location"]).text
     page = pages.get("/simulated/sheep/conversations/c5").text
     assert "off &lt;topic&gt;" in page
-    assert page.partition('aria-label="Review"')[2].partition("<button ")[2].startswith("disabled"), "what Enter in the note presses"
+    assert page.partition('aria-label="Review"')[2].partition("<button ")[2].startswith("disabled"), (
+        "what Enter in the note presses"
+    )
     undone = pages.post(address, data={"decision": "undo"})
     assert undone.headers["location"] == "/simulated/sheep/conversations/c5?order=oldest"
     assert pages.post(address, data={"decision": "praise"}).status_code == 400
