@@ -15,6 +15,7 @@ _TYPES = {
     "viewer.js": "text/javascript",
     "runs.css": "text/css",
     "runs.js": "text/javascript",
+    "run_list.js": "text/javascript",
     "icon.svg": "image/svg+xml",
 }
 

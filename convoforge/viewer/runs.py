@@ -25,7 +25,7 @@ steering = APIRouter(include_in_schema=False)
 
 @router.get("/runs")
 async def show_runs(request: Request, viewer: Opened) -> HTMLResponse:
-    """The newest runs."""
+    """The newest runs; a script keeps them up to date while one goes on."""
     rows = await viewer.run_asking(lambda opened: list_followed(opened.ledger, LISTED))
     return page(request, "runs.html.jinja", section="runs", rows=rows)
 

@@ -1,4 +1,4 @@
-"""The page of a run in a browser: it changes by itself, without a reload, until the run has ended."""
+"""The pages of runs in a browser: they change by themselves, without a reload, until the run has ended."""
 
 from __future__ import annotations
 
@@ -19,6 +19,13 @@ from convoforge.settings import Settings
 pytestmark = pytest.mark.long  # a browser takes some seconds to start
 
 
+@pytest.fixture(autouse=True)
+def no_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No Prefect server."""
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+
+
 @pytest.fixture
 def page() -> Iterator[Any]:
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -33,9 +40,7 @@ def page() -> Iterator[Any]:
         browser.close()
 
 
-def test_what_changes_comes_by_itself(page: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
-    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+def test_what_changes_comes_by_itself(page: Any, tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path)
     troubles: list[str] = []
     page.on("console", lambda message: troubles.append(message.text))
@@ -55,4 +60,31 @@ def test_what_changes_comes_by_itself(page: Any, tmp_path: Path, monkeypatch: py
         run.end()
         page.locator(".state.completed").wait_for()
         assert page.get_by_text("published by this run").is_visible()
+    assert troubles == []
+
+
+def test_the_list_follows_its_runs_and_leaves_the_focus_where_it_is(page: Any, tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
+    troubles: list[str] = []
+    page.on("console", lambda message: troubles.append(message.text))
+    page.on("pageerror", lambda error: troubles.append(str(error)))
+    with Ledger(settings.database_url) as ledger, running(make_app(settings, simulate=True)) as client:
+        run = GoingRun.begin(ledger)
+        page.goto(f"{client.base_url}/runs")
+        loads: list[str] = []
+        page.on("load", lambda _: loads.append(page.url))
+        page.locator(f'a[href="/runs/{run.id}"]').focus()
+        run.note()  # with another rate than the spec's
+        page.get_by_text("of 40 requests").wait_for(timeout=15_000)
+        other = GoingRun.begin(ledger)
+        page.locator(f'a[href="/runs/{other.id}"]').wait_for(timeout=15_000)
+        run.end()
+        other.end()
+        page.locator(".state.completed").nth(1).wait_for(timeout=15_000)
+        assert page.evaluate("document.activeElement.getAttribute('href')") == f"/runs/{run.id}"
+        listed = page.evaluate("[...document.querySelectorAll('#runs tr')].map((row) => row.id)")
+        assert listed == re.findall('<tr id="([^"]+)', client.get("/runs", headers={"accept": "text/html"}).text)
+        assert loads == [] and page.evaluate("'goesOn' in document.getElementById('runs').dataset") is False
+        page.context.set_offline(True)  # nothing is asked for any more
+        page.wait_for_timeout(3_500)
     assert troubles == []

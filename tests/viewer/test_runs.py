@@ -47,6 +47,8 @@ def no_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_runs_are_listed_with_their_progress(pages: Pages, run: GoingRun) -> None:
     text = pages.get("/runs").text
     assert f'href="/runs/{run.id}"' in text and "2 of 2 done, $0.02 of $2.00" in text
+    assert f'<tr id="run-{run.id}">' in text and '<tbody id="runs" data-goes-on>' in text
+    assert '<script src="/static/run_list.js?' in text
 
 
 def test_a_run_shows_rate_queue_spend_time_left_and_errors_with_what_to_do(pages: Pages, run: GoingRun) -> None:
@@ -159,6 +161,7 @@ def test_events_of_a_run_end_with_it(pages: Pages, run: GoingRun) -> None:
     assert (kind, json.loads(data)["state"], json.loads(data)["version"]) == ("end", "completed", 1)
     assert number in pages.get(f"/api/builds/{run.id}/events", headers={"last-event-id": number}).text
     assert '<span class="state completed">' in pages.get(f"/runs/{run.id}/events").text
+    assert '<tbody id="runs">' in pages.get("/runs").text  # nothing goes on: it is not read again
 
 
 def test_a_run_of_another_version_hides_nothing_and_one_that_was_killed_has_failed(pages: Pages) -> None:
