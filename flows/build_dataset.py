@@ -172,7 +172,7 @@ async def _fill(opened: BuildRun, options: BuildOptions, held: int) -> None:
             judged.update(sent := await _judge(opened, unread))
             judged_elsewhere = not sent
         elif await opened.ledger.aread(list_open_batches, opened.dataset_id):
-            opened.state.generating_since = opened.state.generating_since or monotonic()
+            opened.start_clock()
             collected = await collect_results(wait=options.wait, return_state=True)  # type: ignore[misc]  # it is async
             tried.update(await read_data(collected))
             crowded = judged_elsewhere = False
@@ -228,7 +228,7 @@ async def generate_missing(opened: BuildRun, step: Step) -> set[int]:
     opened.state.unanswered.difference_update(todo)
     await opened.count_others()
     opened.state.todo = opened.generated + len(opened.state.unanswered) + len(todo)
-    opened.state.generating_since = opened.state.generating_since or monotonic()
+    opened.start_clock()
     if opened.plan.spec.mode == "batch":
         opened.state.stage = "handing over a batch"
         label = format_count(len(todo), "request")

@@ -65,7 +65,8 @@ class BuildState(RunState):
     its dataset's requests in message batches, `collected` the answers that batches of earlier runs brought; `batch_notes` say what was
     wrong with batches that are over, `batch_troubles` with those that go on. `interrupted` is a stop that was asked for from outside.
     `estimated` is what the run was expected to cost, `rounds` how often this process began to generate, `logged` how many lines the log
-    has about single requests. `recent_judged` are the last conversations that a judge has read.
+    has about single requests. This process generates since `generating_since` (seconds on the monotonic clock); `done_before` was done
+    by then. `recent_judged` are the last conversations that a judge has read.
     """
 
     stage: str = "planning"
@@ -75,6 +76,7 @@ class BuildState(RunState):
     judged: RunTotals = RunTotals()
     interrupted: bool = False
     generating_since: float | None = None
+    done_before: int = 0
     estimated: Mapping[str, Any] = field(default_factory=dict)
     in_batches: int = 0
     collected: int = 0
@@ -169,6 +171,16 @@ class BuildRun:
             datetime.now(UTC) - timedelta(seconds=self.plan.spec.limits.window_seconds),
         )
 
+    @property
+    def done(self) -> int:
+        """How many of the run's requests have an answer or have failed, in all its processes."""
+        return self.generated + len(self.state.unanswered)
+
+    def start_clock(self) -> None:
+        """Begin to measure how fast the run goes. What was done before it was paused says nothing about it."""
+        if self.state.generating_since is None:
+            self.state.generating_since, self.state.done_before = monotonic(), self.done
+
     def interrupt(self, reason: str) -> None:
         """Stop, as somebody outside wishes."""
         self.state.interrupted = self.state.interrupted or self.state.stopped is None
@@ -187,10 +199,9 @@ class BuildRun:
     def progress(self) -> Progress:
         """Where the run is now."""
         tally, others, spec = self.state.tally, self.state.others, self.plan.spec
-        failed = len(self.state.unanswered)
-        done = self.generated + failed
-        spent = monotonic() - self.state.generating_since if self.state.generating_since else 0.0
-        rate = done / spent if spent > 0.5 else 0.0
+        failed, done = len(self.state.unanswered), self.done
+        spent = 0.0 if self.state.generating_since is None else monotonic() - self.state.generating_since
+        rate = max(0, done - self.state.done_before) / spent if spent > 0.5 else 0.0
         left = max(0, self.state.todo - done)
         accepted, revise, dropped = (tally[name] + getattr(others, name) for name in ("accepted", "needs_revision", "dropped"))
         unjudged = 0
