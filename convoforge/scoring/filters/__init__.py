@@ -21,7 +21,7 @@ FILTERS: Mapping[str, int] = {
     "refusals": 3,
     "languages": 4,
     "salad": 3,
-    "broken_ends": 3,
+    "broken_ends": 4,
     "loops": 2,
     "proportions": 1,
     "pii": 2,

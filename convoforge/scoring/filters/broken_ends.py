@@ -53,29 +53,51 @@ _ANNOUNCES = re.compile(
     r"(?:ways|options|things|steps|reasons|questions|points|possibilities|choices)\b[^,;:.]*"
     r"|(?:if|when|because|although|while|unless|once|as soon as|even though)\b(?![^.!?]*\b(?:write|call|tell|ask|send|put|pay|go|leave|keep|wait|say|let|use|take|stop|start|quote|mention|come|try|then|that's|it's "
     r"(?:fine|covered|ours)|(?:you|we|it|they|i|he|she)'(?:ll|d)|will|would)\b)(?:\s+[^\s,.!?]+){8,})[.:]$"
+    r"|(?:^|[.!?…:]\s+|\b(?:there are|you have|i have|i see|i need|depends on|comes down to|for|leaves you with) )(?:two|three|four|five|a few|several|some)"
+    r" (?:\w+ )?(?:ways|options|things|steps|reasons|questions|points|choices|tips|numbers|factors|conditions)\b(?! (?:is|are|have|were|will|can|at|in|on|left|today)\b)[^,;:.]*\."
+    r"|(?:^|[.!?…:,]\s+)here's why[.:]$|\blet's (?:do the math|run the numbers|break (?:it|this|that) down|go through (?:it|this|that|them)(?: step by step| one by one| together)?)[.:]$"
+    r"|^either (?:you|we|they|he|she|it)\b(?!.*\bor\b)[^.!?]*\.$"
+    r"|\bmy (?:suggestion|advice|answer|idea|plan|proposal|rule) is (?:this|simple)[.:]$"
     r"|\b(?:as follows|the following|like this|see below|to be continued)\s*[.:]$|\bbetween [$€£]?\d(?![^.!?]*\band\b)[^.!?]*\.$",
     re.IGNORECASE,
 )
 """The last sentence announces what does not come, or is the half of one."""
 
 _ANNOUNCING = tuple(
-    "let me|and |one|two|three|a |whereas|so |here|i'll|i’ll|i will|there are|you have|i see|if|when|because|although|while|unless|once|as |even ".split(
+    "let me|either |and |one|two|three|a |whereas|so |here|i'll|i’ll|i will|there are|you have|i see|if|when|because|although|while|unless|once|as |even ".split(
         "|"
     )
 )
-_ANNOUNCED = ("as follows", "the following", "like this", "see below", "to be continued", "between ")
+_ANNOUNCED = (
+    "as follows",
+    "the following",
+    "like this",
+    "see below",
+    "to be continued",
+    "between ",
+    "let's ",
+    "here's ",
+    " is this",
+    " is simple",
+    *map("{} ".format, ("two", "three", "four", "five", "few", "several", "some")),
+)
 """How a last sentence begins that `_ANNOUNCES` finds, or what it holds."""
 
 _HALF = re.compile(
-    r"\bstep (?:1|one)\b(?!.*\bstep (?:2|two)\b)|\bfirstly\b(?!.*\bsecond)|\bon the one hand\b(?!.*\bother\b)|\bnot only\b(?!.*\b(?:but|also|as well|too)\b)|\b(?:two|three|four|five)\b[^.!?]*[.:]\s[^.!?]*\b(?:the )?first\b(?: \w+)? is\b"
+    r"\bstep (?:1|one)\b(?!.*\bstep (?:2|two)\b)|\bfirstly\b(?!.*\bsecond)|\bon the one hand\b(?!.*\bother\b)|\bnot only\b(?!.*\b(?:but|also|as well|too)\b)|\b(?:three|four|five) (?:\w+ )?(?:ways|options|things|steps|reasons|points|choices)\b.*\bfirst\b.*(?:[.!?]\s+(?:the )?|\bthe )second(?:,| is| would| one is)(?!.*\b(?:third|last(?:ly)?|finally|other|then)\b)"
+    r"|\b(?:two|three|four|five)\b[^.!?]*[.:]\s[^.!?]*\b(?:the )?first\b(?: \w+)? is\b"
     r"(?!.*\b(?:second|other|then|next|third|last)\b)",
     re.IGNORECASE | re.DOTALL,
 )
 _TRAILS_OFF = re.compile(r"\w\s?(?:\.{2,}|…|—|–|--)$")
 _CUT_NUMBER = re.compile(
-    r"[$€£][\d,]*,\d{0,2}$|(?:about|around|roughly|nearly|almost|over|under) [$€£]\d$|[$€£]$|\d[,.]$|\d business$|\bstep (?:\w+)$"
+    r"[$€£][\d,]*,\d{0,2}$|(?:about|around|roughly|nearly|almost|over|under) [$€£]\d$|[$€£]$|\d[,.]$|\d business$|\bbetween [$€£]?\d[\d,.]*$|\bwww$|\bstep (?:\w+)$"
 )
 _ONE_WORD = re.compile(r"[.!?…][\"'”’)]?\s+[A-Za-z']+$")
+_MARK = re.compile(r"[.!?…:;,]")
+_FEW_WORDS = 5
+"""Words of a turn that may well be all that somebody says, if no mark is in it."""
+
 _GREETINGS = frozenset("thanks bye cheers goodbye sorry welcome ok okay yes no please".split())
 _COMPLETE = frozenset(
     "it them him her me us today tonight tomorrow yesterday now then later again well here there fine enough soon done instead anyway yet week weeks "
@@ -86,9 +108,14 @@ _COMPLETE = frozenset(
 
 
 _RELATIVE = re.compile(
-    r"\b(?:what|who|where|which|how)\b(?:\s+[\w'’]+){1,5}\s+(?:for|to|with|about|of|in|on|at|from|like|over)$", re.IGNORECASE
+    r"\b(?:what|who|where|which|how|the (?:ones?|things?|kind|sort|person|people|place))\b(?:\s+[\w'’]+){1,5}\s+(?:for|to|with|about|of|in|on|at|from|like|over)$",
+    re.IGNORECASE,
 )
-"""What may end with a preposition: "It's what you came for"."""
+"""What may end with a preposition: "It's what you came for", "the one you're looking for"."""
+
+_LEADS_ON = frozenset("from into onto by during toward towards per via except despite".split())
+_ASKS = frozenset("what who whom where which how one ones anything anyone someone something nothing nobody".split())
+"""After these, a turn may end with a preposition of `_LEADS_ON`, however it is written."""
 
 _UNFINISHED = (
     " and then",
@@ -104,6 +131,8 @@ _UNFINISHED = (
     " and tell",
     " to tell",
     " if it",
+    " if nothing",
+    ", then",
     " if i",
     " if you",
 )
@@ -124,7 +153,30 @@ _COMPLETE_ALL_THE_SAME = (
 )
 
 
-@scorer("broken_ends", version=3)
+_SUBJECT = r"(?:i|you|he|she|it|we|they|that|this|there|mine|yours|most)"
+_NOT = r"(?:(?:is|are|was|were|have|has|had|do|does|did|would|should|could|need|must|wo|ca)n't|(?:am|is|are|was|were|have|has|did|does|do|can|will) not|cannot)"
+_AUXILIARY = rf"(?:{_NOT}|am|is|are|was|were|have|has|had|do|does|did|will|would|can|could|should|might)"
+_ANSWERS = re.compile(
+    rf"(?:^|[.!?\u2026:,;\n\u2013\u2014-]\s*)(?:\w+,? )?(?:yes|yeah|yep|no|nope|nah|sure|right|true|of course|indeed),? (?:and |but |then |so |\w+ly )?{_SUBJECT} {_AUXILIARY}$"
+    rf"|^(?:(?:well|oh|ok|okay|ha|haha|lol|hm|hmm|and|but|so|sorry|actually),? )*{_SUBJECT} {_AUXILIARY}$|\bbut {_SUBJECT} {_NOT}$"
+    rf"|\b(?:say|says|said|think|thinks|thought|hope|guess|suppose|believe|bet|afraid|glad|sorry|sure) (?:that )?{_SUBJECT} (?:{_NOT}|is|are|was|were|do|does|did|can|will)$"
+    r"|\b(?:of|for|to|with|from|about|between|without|like|on|at) you$|\bas is$|\b(?:ok|okay|sure|yes|i|we) will do$|^will do$"
+    r"|\b(?:no|nope|never|always|yes|i|we|they|he|she),? (?:never|always) (?:have|has|did|do|does|was|were|will|would|could|can|am)$"
+    r"|\b(?:think|hope|guess|suppose|believe|afraid|say|says|said|if|why|course|probably|certainly|definitely|maybe|perhaps|absolutely|apparently|hopefully|not|or|still|even) (?:so|not|really|quite|only)$"
+    r"|\b(?:me|you|him|her|us|them|i|it|that|we) (?:too|neither|either|also)$"
+    rf"|\b(?:so|neither|nor) {_AUXILIARY} {_SUBJECT}$"
+    r"|\b(?:no|any|once|some|much|is|and|even|one|like) more$|\bmore or less$|\b(?:or the|each|every) other$"
+    r"|\b(?:nothing|something|anything|somebody|someone|anyone|nobody|all|everything|who|wait) (?:\w+ ){0,3}?to \w+(?: (?:about|to|with|for|on|in|of))?$"
+    r"|\b(?:none|nothing|anything|not|all|everything|that's all|whatever|anyone|nobody) (?:that )?(?:i|we|you|they) (?:\w+ )?\w+(?: of| about| for| with)?$"
+    r"|\b(?:i'll|i can|wish i|as i|i'll be sure to|if i) (?:ask|call|pay|could|say|said|said before)$"
+    r"|^(?:so |and |but |ok(?:ay)?,? )?(?:what|where|who|how|why|when|which)(?:'s|'re| (?:is|are|do|does|did|should|can|could|would|will|was|were))(?: [\w']+){1,5}(?<! is)(?<! are)(?<! was)(?<! the)(?<! a)$"
+    r"|\b(?:if|when|unless|as|\w+n't|not) .{0,12}\b(?:want|need|have|like|care|plan|mean) to$"
+    r"|^(?:have (?:an?|fun)|enjoy|take care|good luck|safe travels|see you|talk (?:soon|to you)|thank(?:s| you)|all the best|best of luck|happy|give)\b(?: [\w']+){0,5}(?<! the)(?<! a)(?<! to)(?<! and)(?<! of)(?<! for)(?<! your)$"
+)
+"""What is whole although it ends with a word that sentences seldom end with: "No, it doesn't", "I think she can", "the two of you"."""
+
+
+@scorer("broken_ends", version=4)
 def broken_ends(conversation: Conversation, context: ScoringContext) -> FilterVerdict:
     """Drops a conversation whose last turn breaks off, or the other speaker's last turn in the middle of a sentence."""
     turns = conversation.turns
@@ -140,11 +192,11 @@ def broken_ends(conversation: Conversation, context: ScoringContext) -> FilterVe
 
 def _find_fault(content: str) -> str:
     text = content.rstrip()
-    core = text.rstrip(_CLOSERS)
+    core = text.rstrip(_CLOSERS).replace("’", "'")
     if not core:
         return ""
-    whole = core.endswith(_COMPLETE_ALL_THE_SAME) or bool(_RELATIVE.search(core[-60:]))
     closed = core[-1] in _ENDS
+    whole = closed or core.endswith(_COMPLETE_ALL_THE_SAME) or bool(_RELATIVE.search(core[-60:])) or _answers(core)
     if (closed and _read_last_word(core.rstrip(_ENDS)) in _LAST_BUT_NEVER and _NEVER_LAST.search(core[-40:])) or (
         _read_last_word(core) in _GOES_ON and not whole
     ):
@@ -153,18 +205,18 @@ def _find_fault(content: str) -> str:
     if perhaps and _STARTS_A_LIST.search(core[-80:]):
         return "breaks off in a list"
     last = text[max([text.rfind(mark, 0, -3) for mark in ".!?…\n"]) + 1 :].lstrip().lower()
-    announces = last.endswith((".", ":")) and (last.startswith(_ANNOUNCING) or any(words in last for words in _ANNOUNCED))
+    announces = last.endswith((".", ":")) and (last.startswith(_ANNOUNCING) or any(map(last.__contains__, _ANNOUNCED)))
     if (announces and _ANNOUNCES.search(last)) or (
         any(word in text.lower() for word in ("one hand", "only", "first", "step ")) and _HALF.search(text)
     ):
         return "breaks off before what it announces"
     if text.endswith(("[...]", "[…]")) or _TRAILS_OFF.search(core[-6:]):
         return "trails off"
-    if _is_open(text):
+    if _is_open(text) or text.count("```") % 2:
         return "breaks off in a quotation or in brackets"
-    if core[-1] in _ENDS:
+    if closed:
         return ""
-    if core.lower().endswith(_UNFINISHED):
+    if not whole and core.lower().endswith(_UNFINISHED):
         return "breaks off in a sentence"
     return (
         "has no end"
@@ -173,12 +225,19 @@ def _find_fault(content: str) -> str:
     )
 
 
+def _answers(text: str) -> bool:
+    """Whether a text ends as an answer may: "No, it doesn't"."""
+    last = re.split(r"[.!?…\n]", text[-80:])[-1].replace("’", "'").strip().lower()
+    return bool(_ANSWERS.search(last))
+
+
 def _stops_short(text: str) -> bool:
     """Whether a text ends where no sentence does, however it is written."""
     lowered = text.lower().replace("’", "'")
     return (
-        _read_last_word(text) in _OPENS
-        or lowered.endswith(_UNFINISHED)
+        (last := _read_last_word(text)) in _OPENS
+        or (last in _LEADS_ON and _ASKS.isdisjoint(re.split(r"[.!?…\n]", lowered[-120:])[-1].split()))
+        or (lowered.endswith(_UNFINISHED) and not _answers(text))
         or text.endswith((" supposed to", " going to", " able to", " trying to"))
     )
 
@@ -191,6 +250,8 @@ def _read_last_word(text: str) -> str:
 
 def _ends_in_a_word(text: str) -> bool:
     """Whether the last word, without a mark after it, is one that seldom ends a sentence: a name, a number or `_COMPLETE` may."""
+    if text.count(" ") < _FEW_WORDS and not _MARK.search(text):  # "Sounds like a plan"
+        return False
     last = re.split(r"[\s\-–—/]", text)[-1].lstrip("\"'“‘(")
     lowered = last.lower()
     if not last.isalpha():
@@ -210,4 +271,4 @@ def _is_open(text: str) -> bool:
         return True
     if "'" not in text and "‘" not in text:
         return False
-    return len(re.findall(r"(?:^|[\s(:])['‘](?=\w)", text)) > len(re.findall(r"['’](?=[\s.,!?;:)]|$)", text))
+    return len(re.findall(r"(?:^|[\s(:])['‘](?=[^\W\d])", text)) > len(re.findall(r"['’](?=[\s.,!?;:)]|$)", text))
