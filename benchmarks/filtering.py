@@ -1,4 +1,4 @@
-"""How long the whole chain of filters takes: 100,000 simulated conversations that lie in a ledger, scored anew as a build scores them."""
+"""How long the whole chain takes, filters and near-duplicates: 100,000 simulated conversations in a ledger, scored as in a build."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def main() -> bool:
 
 
 def score(rows: int) -> dict[str, Any]:
-    """Fill a ledger, then score it with the filters that are on by default, which did not score it before."""
+    """Fill a ledger, then score it with the filters that are on by default, which did not score it before, and compare all with all."""
     from convoforge.dataset.status import read_status, score_dataset
     from convoforge.ledger import Ledger
     from convoforge.ledger.runs import find_dataset
@@ -45,7 +45,7 @@ def score(rows: int) -> dict[str, Any]:
         return Conversation(tuple(Turn(one["role"], one["content"]) for one in write_conversation(prompt, number)))  # type: ignore[arg-type]  # the simulator's roles are text
 
     fill(rows, talk)
-    plan = plan_rows(rows, filters=["default"])
+    plan = plan_rows(rows, quality={})
     with Ledger(Settings().database_url) as ledger:
         found = ledger.read(find_dataset, plan.spec.name, plan.provider)
         assert found is not None

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
@@ -166,15 +166,17 @@ def fill(rows: int, talk: Callable[[int], Conversation] = repeat) -> None:
             ledger.write(finish_attempts, done)
 
 
-def plan_rows(rows: int, filters: Sequence[str] = ()) -> Any:
-    """The plan of a dataset of so many rows. Without filters, as its turns say one thing again and again."""
+# conversations that are all alike but for their numbers
+UNFILTERED: Mapping[str, Any] = {"filters": [], "near_duplicates": False}
+
+
+def plan_rows(rows: int, quality: Mapping[str, Any] = UNFILTERED) -> Any:
+    """The plan of a dataset of so many rows, with a spec's `quality`."""
     from convoforge.planning.plan import make_plan
     from convoforge.planning.spec import DatasetSpec
     from convoforge.planning.templates import Library
     from convoforge.settings import ROOT
 
-    # its conversations are all alike but for their numbers
-    quality = {"filters": list(filters), "near_duplicates": False}
     wanted = spec(rows // EACH) | {"name": "bench", "per_cell": EACH, "quality": quality}
     return make_plan(DatasetSpec.model_validate(wanted), Library.at(ROOT / "configs"), "simulator")
 
