@@ -20,7 +20,7 @@ from convoforge.models import Conversation
 from convoforge.planning.quality import MIN_ALIKE
 from convoforge.scoring.text import UNSPACED
 
-SIGNATURE_VERSION = 1
+SIGNATURE_VERSION = 2
 """Increased with whatever changes a signature, a new algorithm of rensa's among it: older ones are made again."""
 
 _RUN, _PERMUTATIONS, _BANDS, _SEED = 5, 128, 32, 7
@@ -46,9 +46,9 @@ def _list_runs(conversation: Conversation) -> list[bytes]:
     if not text.isascii():
         text = _NOT_ASCII.sub(r" \1 ", text)
     words = text.encode(errors="replace").translate(_SPACES).split()
-    cleaned = b" ".join(words)
-    starts = [0, *accumulate([len(word) + 1 for word in words])]
-    return [cleaned[start:end] for start, end in zip(starts, starts[_RUN:], strict=False)] or [cleaned]
+    joined = b"".join(words)  # where a word ends makes no difference to the hash of five
+    starts = [*accumulate(map(len, words), initial=0)]
+    return [joined[start:end] for start, end in zip(starts, starts[_RUN:], strict=False)] or [joined]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,17 +88,19 @@ class SimilarityIndex:
 
     def _match(self, one: Signed, sketch: Any, before: int) -> None:
         """Compare one with those new ones that stand before a place."""
-        for number in sorted(self._bands.query(sketch)):
-            if number >= before:
-                return
+        sketches, jaccard = self._sketches, sketch.jaccard  # of short conversations, each meets hundreds that are hardly alike
+        alike = [
+            (number, similarity)
+            for number in self._bands.query(sketch)
+            if number < before and (similarity := jaccard(sketches[number])) >= MIN_ALIKE
+        ]
+        for number, similarity in alike:
             other = self._fresh[number]
             later, first = (one, other) if other.order < one.order else (other, one)
             found = self._earlier.setdefault((later.request_id, first.order[0]), [])
             if len(found) < _MOST or first.order < found[-1][0]:
-                similarity = sketch.jaccard(self._sketches[number])
-                if similarity >= MIN_ALIKE:
-                    insort(found, (first.order, first.request_id, similarity))
-                    del found[_MOST:]
+                insort(found, (first.order, first.request_id, similarity))
+                del found[_MOST:]
 
 
 def _restore(signature: bytes) -> Any:
