@@ -2,7 +2,8 @@
 
 ConvoforgeError
 ├── ConfigError                  what a person wrote cannot work: spec, template, setting, argument
-│   └── UnknownConversation      an id that names nothing that can be reviewed
+│   ├── UnknownConversation      an id that names nothing that can be reviewed
+│   └── StaleEdit                an edit of a text that no longer stands
 ├── ClaudeAPIError               the API refused, or its answer is unusable
 │   ├── TransientError           408, 409, 5xx, connection, time-out: worth another attempt
 │   │   └── UnreadableError      an answer that is none of the API's, or cannot be read; ten in a row stop a run
@@ -39,6 +40,10 @@ class ConfigError(ConvoforgeError):
 
 class UnknownConversation(ConfigError):
     """An id that names no conversation, or one that another answer has replaced."""
+
+
+class StaleEdit(ConfigError):
+    """An edit that was made of another edit, or of the original, than the one that stands now."""
 
 
 class ClaudeAPIError(ConvoforgeError):

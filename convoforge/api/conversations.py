@@ -51,7 +51,7 @@ WORDS = {
     404: "There is no such thing",
     405: "The path does not take this method; `Allow` names those that it takes",
     408: "The request did not arrive in time",
-    409: "The request with this Idempotency-Key is under way",
+    409: "The request with this Idempotency-Key is under way, or what it is about has changed meanwhile",
     413: "The body is larger than 1,000,000 bytes",
     421: "The request is for another host",
     422: "The answer holds no valid conversation; it was paid. Or the Idempotency-Key was used for another request",

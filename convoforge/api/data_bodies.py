@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from convoforge.api.bodies import ANSWER, REQUEST, Answer
 from convoforge.dataset.browse import MAX_PAGE, MAX_TEXT, ROWS
 from convoforge.models import Label, Provider
+from convoforge.publish.manifest import File
 
 
 class EstimateBody(BaseModel):
@@ -100,14 +101,6 @@ class FoundPage(Answer):
     pages: int
 
 
-class FileBody(Answer):
-    """A file of a version; `path` is where the version's `files/` has it, `sha256` its hash."""
-
-    path: str
-    bytes: int
-    sha256: str
-
-
 class VersionBody(Answer):
     """A published version. `latest` is the one that trainers load; `splits` count rows."""
 
@@ -120,4 +113,4 @@ class VersionBody(Answer):
     needs_revision: int
     dropped: int
     data_sha256: str
-    files: list[FileBody]
+    files: list[File]

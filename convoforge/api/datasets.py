@@ -16,7 +16,7 @@ from pydantic import Field
 from convoforge.api.access import requires
 from convoforge.api.bodies import Data
 from convoforge.api.conversations import EVERYWHERE, describe
-from convoforge.api.data_bodies import DatasetBody, FileBody, RunBody, VersionBody
+from convoforge.api.data_bodies import DatasetBody, RunBody, VersionBody
 from convoforge.dataset.release import dataset_layout
 from convoforge.publish import versions_in
 from convoforge.publish.manifest import NAME as MANIFEST
@@ -140,7 +140,7 @@ def _show(version: Version, latest: Version | None) -> VersionBody:
     return VersionBody(
         latest=latest is not None and latest.manifest.version == manifest.version,
         splits=dict(manifest.splits),
-        files=[FileBody.model_validate(file) for file in manifest.files],
+        files=list(manifest.files),
         **{
             name: getattr(manifest, name)
             for name in ("version", "created_at", "provider", "rows", "needs_revision", "dropped", "data_sha256")

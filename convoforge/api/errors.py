@@ -21,6 +21,7 @@ from convoforge.errors import (
     OverloadError,
     ParseError,
     RateLimitError,
+    StaleEdit,
     SteeringError,
     TransientError,
     UnknownConversation,
@@ -104,6 +105,8 @@ def _classify(error: Exception) -> tuple[int, str, dict[str, Any]]:
     match error:
         case UnknownConversation():
             return 404, "NotFound", {}
+        case StaleEdit():
+            return 409, "StaleEdit", {}
         case ConfigError():
             return 400, "ValidationError", {}
         case GenerationValidationError():

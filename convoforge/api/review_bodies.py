@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from pydantic import BaseModel, Field
 
 from convoforge.api.bodies import REQUEST, Answer
@@ -22,33 +20,21 @@ class EditedTurn(BaseModel):
 
 
 class ReviewRequest(BaseModel):
-    """A decision: accept, reject, revise (send back), or edit, which needs `turns`: all of them, without the system turn."""
+    """A decision: accept, reject, revise (send back), or edit, which needs `turns`: all of them, without the system turn. `editOf` names
+    what they were made of, as the queue has it: where another edit stands by now, nothing is written."""
 
     model_config = REQUEST
 
     decision: Decision
     note: str = Field(default="", max_length=MAX_NOTE)
     turns: list[EditedTurn] | None = Field(default=None, max_length=1_000)
-
-
-class ReviewBody(Answer):
-    """A review. `decision` is also `undo`, which takes back the review `undoes`. `stands`: nothing takes it back; `decides`: it is the last
-    that stands, and what counts. `turns` are an edit's."""
-
-    id: int
-    decision: str
-    reviewer: str
-    note: str
-    turns: list[Turn] | None
-    undoes: int | None
-    at: datetime
-    stands: bool
-    decides: bool
+    edit_of: int | None = Field(default=None, ge=0)
 
 
 class ReviewItemBody(Answer):
     """A conversation to be reviewed. `status` and `reason` are those of the rules alone, `scorers` what scorers, filters and a judge say of
-    the original; `turns` are what would be published, `decision` what counts, if anybody has decided."""
+    the original; `turns` are what would be published, `decision` what counts, if anybody has decided. `editOf` is the id of the edit that
+    `turns` are of, 0 for the original."""
 
     conversation_id: str
     persona: str
@@ -64,6 +50,7 @@ class ReviewItemBody(Answer):
     reviewers: list[str]
     system: str | None
     turns: list[Turn]
+    edit_of: int
 
 
 class AgreementBody(Answer):

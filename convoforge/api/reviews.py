@@ -13,7 +13,8 @@ from convoforge.api.bodies import Data
 from convoforge.api.bounds import BoundedRoute
 from convoforge.api.conversations import EVERYWHERE, describe
 from convoforge.api.datasets import Simulated
-from convoforge.api.review_bodies import QueueBody, ReviewBody, ReviewItemBody, ReviewRequest
+from convoforge.api.review_bodies import QueueBody, ReviewItemBody, ReviewRequest
+from convoforge.ledger.reviews import Review
 from convoforge.review import DEFAULT_SAMPLE
 from convoforge.review.agreement import read_summary
 from convoforge.review.choosing import Sample, choose
@@ -46,14 +47,14 @@ async def queue(
 
 
 @router.get(REVIEWS, dependencies=[_LOOKS])
-async def reviews(conversation_id: str, viewer: Opened) -> Data[list[ReviewBody]]:
+async def reviews(conversation_id: str, viewer: Opened) -> Data[list[Review]]:
     """All reviews of a conversation, the oldest first."""
     found = await viewer.run(lambda viewer: read_reviews(viewer.ledger, conversation_id))
-    return Data(data=[ReviewBody.model_validate(one) for one in found])
+    return Data(data=found)
 
 
-@router.post(REVIEWS, status_code=201, responses=describe(413), dependencies=[_DECIDES])
-async def review(conversation_id: str, body: ReviewRequest, request: Request, viewer: Opened) -> Data[ReviewBody]:
+@router.post(REVIEWS, status_code=201, responses=describe(409, 413), dependencies=[_DECIDES])
+async def review(conversation_id: str, body: ReviewRequest, request: Request, viewer: Opened) -> Data[Review]:
     """Decide on a conversation, in the name of the token. The next publish follows. An edit that changes nothing is an accept."""
     turns = None if body.turns is None else [one.model_dump() for one in body.turns]
     made = await viewer.run(
@@ -65,16 +66,17 @@ async def review(conversation_id: str, body: ReviewRequest, request: Request, vi
             now=datetime.now(UTC),
             note=body.note,
             turns=turns,
+            edit_of=body.edit_of,
         )
     )
-    return Data(data=ReviewBody.model_validate(made))
+    return Data(data=made)
 
 
 @router.post(f"{REVIEWS}/undo", status_code=201, dependencies=[_DECIDES])
-async def take_back(conversation_id: str, request: Request, viewer: Opened) -> Data[ReviewBody]:
+async def take_back(conversation_id: str, request: Request, viewer: Opened) -> Data[Review]:
     """Take back this token's last decision on a conversation: what counted before counts again."""
     made = await viewer.run(lambda viewer: undo(viewer.ledger, conversation_id, request.state.who, now=datetime.now(UTC)))
-    return Data(data=ReviewBody.model_validate(made))
+    return Data(data=made)
 
 
 def _describe_queue(viewer: Viewer, name: str, sample: Sample, who: str, again: bool, limit: int, simulated: bool) -> QueueBody:
@@ -95,4 +97,7 @@ def _describe_queue(viewer: Viewer, name: str, sample: Sample, who: str, again: 
 
 
 def _describe_items(items: Sequence[ReviewItem]) -> list[ReviewItemBody]:
-    return [ReviewItemBody(**one.describe(), system=one.conversation.system, turns=list(one.conversation.turns)) for one in items]
+    return [
+        ReviewItemBody(**one.describe(), system=one.conversation.system, turns=list(one.conversation.turns), edit_of=one.edit_of)
+        for one in items
+    ]

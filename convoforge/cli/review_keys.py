@@ -19,7 +19,7 @@ from rich.padding import Padding
 from rich.rule import Rule
 
 from convoforge.cli.console import out, print_turns
-from convoforge.errors import ConfigError
+from convoforge.errors import ConfigError, StaleEdit
 from convoforge.review.choosing import Queue
 from convoforge.review.deciding import decide, undo
 from convoforge.review.items import ReviewItem, read_items, score_edit
@@ -58,7 +58,7 @@ class ReviewSession:
         place: int | None = 0
         while place is not None:
             if place < len(self._queue.todo):
-                [item] = read_items(self._ledger, self._queue.todo[place : place + 1])
+                item = self._read(place)
                 self._show(place, item)
                 self._note, self._draft = "", None
                 place = self._handle_keys(place, item)
@@ -84,6 +84,7 @@ class ReviewSession:
                     turns = self._edit(item) if key == "e" else None
                     if (turns is not None or key != "e") and self._decide(place, item, _KEYS[key], turns):
                         return place + 1
+                    item = self._read(place)  # which somebody else may have edited
                 case "w":
                     self._note = out.input("note: ", markup=False)
                 case "u":
@@ -98,9 +99,18 @@ class ReviewSession:
         """Write a decision. False, with a line that says why, where it cannot be."""
         try:
             made = decide(
-                self._ledger, item.conversation_id, decision, self._reviewer, now=self._now(), note=self._note, turns=turns
+                self._ledger,
+                item.conversation_id,
+                decision,
+                self._reviewer,
+                now=self._now(),
+                note=self._note,
+                turns=turns,
+                edit_of=None if turns is None else item.edit_of,
             )
         except ConfigError as error:
+            if isinstance(error, StaleEdit):
+                self._show(place, self._read(place))
             out.print(f"[red]{escape(str(error))}. {'e opens the text again' if turns else 'n goes on'}[/red]")
             return False
         self._decided.pop(place, None)
@@ -131,6 +141,10 @@ class ReviewSession:
             return None
         self._draft = after
         return read_text(after)
+
+    def _read(self, place: int) -> ReviewItem:
+        [item] = read_items(self._ledger, self._queue.todo[place : place + 1])
+        return item
 
     def _show(self, place: int, item: ReviewItem) -> None:
         out.print(Rule(self._describe_progress(place)))

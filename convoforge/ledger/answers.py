@@ -11,9 +11,9 @@ from sqlalchemy import Connection, Select, bindparam, exists, func, select, upda
 
 from convoforge.ledger.attempts import SCORE_COLUMNS, content_values, score_values
 from convoforge.ledger.requests import split_chunks
-from convoforge.ledger.reviews import join_deciding
+from convoforge.ledger.reviews import join_deciding, read_turns
 from convoforge.ledger.tables import IS_ATTEMPT_OF, IS_HELD, answers, generation_logs, requests, reviews
-from convoforge.models import UNJUDGED, Conversation, Scalar, Turn
+from convoforge.models import UNJUDGED, Conversation, Scalar
 from convoforge.scoring import Scored, ScoringContext
 
 _NO_KEYS: Mapping[int, str] = {}
@@ -131,7 +131,7 @@ def sum_paid(connection: Connection, ids: Sequence[int]) -> int:
 
 def read_conversation(turns: str, system: str | None) -> Conversation:
     """Read a conversation from its columns."""
-    return Conversation(tuple(Turn(role, content) for role, content in orjson.loads(turns)), system)
+    return Conversation(read_turns(turns), system)
 
 
 def read_published(row: Any) -> Conversation:

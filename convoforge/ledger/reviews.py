@@ -3,15 +3,18 @@ is a row, too. The last row that no undo takes back decides, whoever wrote it.""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 from typing import Any, Literal
 
+import orjson
 from sqlalchemy import Connection, Select, and_, func, insert, select
 
 from convoforge.ledger.tables import IS_HELD, answers, requests, reviews
+from convoforge.models import Turn
 
 Decision = Literal["accept", "reject", "revise", "edit"]
 """What a reviewer decides: publish it; drop it; send it back, which asks for another draw too; publish it with other turns."""
@@ -34,20 +37,23 @@ def join_deciding(query: Select[Any], among: Collection[int] | None = None) -> S
 
 
 @dataclass(frozen=True, slots=True)
-class ReviewRow:
-    """A row: a decision on the answer `attempt` of a request; or, where `decision` is undo, that the row `undoes` no longer counts.
-    `turns` are an edit's, as JSON. `stands` unless an undo takes it back."""
+class Review:
+    """A row: a decision on an answer (accept, reject, revise, edit), or an undo, which takes back the row `undoes`. `turns` are an edit's.
+    `stands`: no undo takes it back; `decides`: it is the last of its answer that stands, and what counts."""
 
     id: int
-    request_id: int
-    attempt: int
     decision: str
     reviewer: str
     note: str
-    turns: str | None
+    turns: tuple[Turn, ...] | None
     undoes: int | None
     at: datetime
     stands: bool
+    decides: bool
+
+
+Reviews = Mapping[tuple[int, int], list[Review]]
+"""The reviews of each answer, the oldest first, by its request and attempt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,45 +100,61 @@ def add_review(
     return int(connection.execute(insert(reviews).returning(reviews.c.id), {**row, **more}).scalar_one())
 
 
-def read_rows(connection: Connection, request_id: int, attempt: int) -> list[ReviewRow]:
+def lock_answer(connection: Connection, answer: HeldAnswer) -> None:
+    """Let nobody else who asks for the same write a review of this answer before this transaction ends."""
+    connection.execute(select(requests.c.id).where(requests.c.id == answer.request_id).with_for_update())
+
+
+def read_answer_reviews(connection: Connection, request_id: int, attempt: int) -> list[Review]:
     """The reviews of one answer, the oldest first."""
-    query = select(reviews).where(reviews.c.request_id == request_id, reviews.c.attempt == attempt)
-    return _make_rows(connection.execute(query.order_by(reviews.c.id)))
+    query = select(reviews).where(reviews.c.request_id == request_id, reviews.c.attempt == attempt).order_by(reviews.c.id)
+    return _group(connection.execute(query)).get((request_id, attempt), [])
 
 
-def read_dataset_rows(connection: Connection, dataset_id: int) -> list[ReviewRow]:
-    """The reviews of all answers that a dataset's requests hold, the oldest first."""
+def read_dataset_reviews(connection: Connection, dataset_id: int) -> Reviews:
+    """The reviews of all answers that a dataset's requests hold."""
     same = and_(requests.c.id == reviews.c.request_id, requests.c.answer == reviews.c.attempt)
-    return _make_rows(
-        connection.execute(select(reviews).join(requests, same).where(requests.c.dataset_id == dataset_id).order_by(reviews.c.id))
-    )
+    query = select(reviews).join(requests, same).where(requests.c.dataset_id == dataset_id).order_by(reviews.c.id)
+    return _group(connection.execute(query))
 
 
-def read_rows_of(connection: Connection, ids: Sequence[int]) -> list[ReviewRow]:
-    """The reviews of the answers of some requests, the oldest first."""
+def read_request_reviews(connection: Connection, ids: Sequence[int]) -> Reviews:
+    """The reviews of the answers of some requests."""
     query = select(reviews).order_by(reviews.c.id)
-    return _make_rows(
+    return _group(
         row
         for start in range(0, len(ids), _CHUNK)
         for row in connection.execute(query.where(reviews.c.request_id.in_(ids[start : start + _CHUNK])))
     )
 
 
-def _make_rows(rows: Iterable[Any]) -> list[ReviewRow]:
+def _group(rows: Iterable[Any]) -> Reviews:
     found = [*rows]
     undone = {row.undoes for row in found}
-    names = ("id", "request_id", "attempt", "decision", "reviewer")
-    return [
-        ReviewRow(
-            **{name: getattr(row, name) for name in names},
-            note=row.note or "",
-            turns=row.turns,
-            undoes=row.undoes,
-            at=row.at,
-            stands=row.decision != "undo" and row.id not in undone,
+    standing = [row for row in found if row.decision != "undo" and row.id not in undone]
+    ids, last = {row.id for row in standing}, {(row.request_id, row.attempt): row.id for row in standing}
+    grouped: dict[tuple[int, int], list[Review]] = defaultdict(list)
+    for row in found:
+        answer = row.request_id, row.attempt
+        grouped[answer].append(
+            Review(
+                id=row.id,
+                decision=row.decision,
+                reviewer=row.reviewer,
+                note=row.note or "",
+                turns=read_turns(row.turns) if row.turns else None,
+                undoes=row.undoes,
+                at=row.at,
+                stands=row.id in ids,
+                decides=row.id == last.get(answer),
+            )
         )
-        for row in found
-    ]
+    return grouped
+
+
+def read_turns(text: str) -> tuple[Turn, ...]:
+    """Turns as the ledger has them: a JSON list of [role, content]."""
+    return tuple(Turn(role, content) for role, content in orjson.loads(text))
 
 
 def read_edits(connection: Connection, dataset_id: int) -> Mapping[int, str]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
 from convoforge.dataset.calibration import Agreement, measure_agreement
 from convoforge.ledger import Ledger
-from convoforge.ledger.reviews import ReviewRow, read_dataset_rows
+from convoforge.ledger.reviews import Reviews, read_dataset_reviews
 from convoforge.review.deciding import KEPT
 
 
@@ -45,20 +45,19 @@ class ReviewSummary:
 
 def read_summary(ledger: Ledger, dataset_id: int) -> ReviewSummary:
     """The reviews of all conversations that a dataset holds, in figures."""
-    return summarize(ledger.read(read_dataset_rows, dataset_id))
+    return summarize(ledger.read(read_dataset_reviews, dataset_id))
 
 
-def summarize(rows: Iterable[ReviewRow]) -> ReviewSummary:
-    """Reviews in figures; `rows` are the oldest first."""
-    decided: dict[int, str] = {}
+def summarize(reviews: Reviews) -> ReviewSummary:
+    """Reviews in figures."""
     by: dict[str, dict[int, bool]] = defaultdict(dict)  # reviewer → request → whether the last decision publishes it
-    for row in rows:
-        if row.stands:
-            decided[row.request_id] = row.decision
-            by[row.reviewer][row.request_id] = row.decision in KEPT
+    for (request, _), some in reviews.items():
+        for one in some:
+            if one.stands:
+                by[one.reviewer][request] = one.decision in KEPT
     pairs = [(one, two, by[one].keys() & by[two].keys()) for one, two in combinations(sorted(by), 2)]
     return ReviewSummary(
-        Counter(decided.values()),
+        Counter(one.decision for some in reviews.values() for one in some if one.decides),
         {name: len(by[name]) for name in sorted(by)},
         tuple(
             ReviewerPair(one, two, measure_agreement((by[one][each], by[two][each]) for each in both))

@@ -13,7 +13,7 @@ from convoforge.dataset.status import read_status
 from convoforge.errors import ConfigError, nearest, shown
 from convoforge.ledger import Ledger
 from convoforge.ledger.judgments import read_judged
-from convoforge.ledger.reviews import ReviewRow, read_dataset_rows
+from convoforge.ledger.reviews import Reviews, read_dataset_reviews
 from convoforge.models import AnswerKind, Quality, Status
 from convoforge.planning.draws import Draw
 from convoforge.planning.plan import Cell, Plan
@@ -85,7 +85,7 @@ def choose(ledger: Ledger, plan: Plan, dataset_id: int, sample: Sample, *, revie
     candidates = _list_candidates(ledger, plan, dataset_id)
     judged = ledger.read(read_judged, dataset_id) if sample.kind == "disagreements" else {}
     chosen = sorted(_choose(candidates, sample, plan, judged), key=lambda one: _rank(one, plan, sample))
-    by = _find_reviewers(ledger.read(read_dataset_rows, dataset_id))
+    by = _find_reviewers(ledger.read(read_dataset_reviews, dataset_id))
     own = [one for one in chosen if reviewer in by[one.draw.request_id]]
     others = [one for one in chosen if again or not by[one.draw.request_id]]
     return Queue(tuple(one for one in others if reviewer not in by[one.draw.request_id]), tuple(own))
@@ -154,10 +154,6 @@ def _rank(one: Candidate, plan: Plan, sample: Sample) -> tuple[object, ...]:
     return first, _distance(one, plan), one.draw.draw, one.draw.cell
 
 
-def _find_reviewers(rows: Iterable[ReviewRow]) -> Mapping[int, set[str]]:
+def _find_reviewers(reviews: Reviews) -> Mapping[int, set[str]]:
     """Who has decided on each request's conversation, and has not taken it back."""
-    found: dict[int, set[str]] = defaultdict(set)
-    for row in rows:
-        if row.stands:
-            found[row.request_id].add(row.reviewer)
-    return found
+    return defaultdict(set, {request: {one.reviewer for one in some if one.stands} for (request, _), some in reviews.items()})

@@ -3,17 +3,17 @@ counts, whoever made it. Everything that publishes follows it: see `convoforge.d
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, get_args
 
 from sqlalchemy import Connection
 
-from convoforge.errors import ConfigError, GenerationValidationError, UnknownConversation, shown
+from convoforge.errors import ConfigError, GenerationValidationError, StaleEdit, UnknownConversation, shown
 from convoforge.ledger import Ledger
 from convoforge.ledger.answers import read_conversation, write_conversation
-from convoforge.ledger.reviews import Decision, HeldAnswer, ReviewRow, add_review, find_answer, read_rows
+from convoforge.ledger.reviews import Decision, HeldAnswer, Review, add_review, find_answer, lock_answer, read_answer_reviews
 from convoforge.ledger.signatures import forget_signature
 from convoforge.models import AnswerKind, Conversation, Turn
 from convoforge.parsing import check_turns
@@ -30,24 +30,9 @@ MAX_REVIEWER = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Review:
-    """A row of the ledger's reviews. `decision` is accept, reject, revise, edit, or undo, which takes back the row `undoes`. `turns` are an
-    edit's. `stands`: no undo takes it back; `decides`: it is the last that stands, and what counts."""
-
-    id: int
-    decision: str
-    reviewer: str
-    note: str
-    turns: tuple[Turn, ...] | None
-    undoes: int | None
-    at: datetime
-    stands: bool
-    decides: bool
-
-
-@dataclass(frozen=True, slots=True)
 class NewReview:
-    """A decision to be written. `turns` are an edit's: objects with role and content. `at` is None where the time is not known."""
+    """A decision to be written. `turns` are an edit's: objects with role and content. `at` is None where the time is not known. `edit_of`
+    is what the turns were made of, the id of an edit or 0 for the original; None where nobody knows."""
 
     conversation_id: str
     decision: str
@@ -55,6 +40,7 @@ class NewReview:
     note: str = ""
     turns: Sequence[Turn | Mapping[str, Any]] | None = None
     at: datetime | None = None
+    edit_of: int | None = None
 
 
 def decide(
@@ -66,12 +52,14 @@ def decide(
     now: datetime,
     note: str = "",
     turns: Sequence[Turn | Mapping[str, Any]] | None = None,
+    edit_of: int | None = None,
 ) -> Review:
     """Write a decision on a conversation. An edit whose turns are those of the original is written as accept.
 
-    Raises `UnknownConversation`, and `ConfigError` for turns that make no conversation and other values that cannot be.
+    Raises `UnknownConversation`; `StaleEdit` where another edit stands than `edit_of`; and `ConfigError` for turns that make no
+    conversation and other values that cannot be.
     """
-    return ledger.write(_write_new, NewReview(conversation_id, decision, reviewer, note, turns), now)
+    return ledger.write(_write_new, NewReview(conversation_id, decision, reviewer, note, turns, edit_of=edit_of), now)
 
 
 def undo(ledger: Ledger, conversation_id: str, reviewer: str, *, now: datetime) -> Review:
@@ -85,35 +73,27 @@ def undo(ledger: Ledger, conversation_id: str, reviewer: str, *, now: datetime) 
 def read_reviews(ledger: Ledger, conversation_id: str) -> list[Review]:
     """All reviews of a conversation, the oldest first. Raises `UnknownConversation`."""
     answer = ledger.read(_find, conversation_id)
-    return describe_reviews(ledger.read(read_rows, answer.request_id, answer.attempt))
-
-
-def describe_reviews(rows: Sequence[ReviewRow]) -> list[Review]:
-    """The rows of one answer as reviews."""
-    last = _find_last(rows)
-    return [
-        Review(
-            id=row.id,
-            decision=row.decision,
-            reviewer=row.reviewer,
-            note=row.note,
-            turns=read_conversation(row.turns, None).turns if row.turns else None,
-            undoes=row.undoes,
-            at=row.at,
-            stands=row.stands,
-            decides=row is last,
-        )
-        for row in rows
-    ]
+    return ledger.read(read_answer_reviews, answer.request_id, answer.attempt)
 
 
 def read_current(ledger: Ledger, conversation_id: str) -> tuple[Conversation, Conversation]:
     """A conversation as the model wrote it, and as it would be published today. Raises `UnknownConversation`."""
     answer = ledger.read(_find, conversation_id)
-    last = _find_last(ledger.read(read_rows, answer.request_id, answer.attempt))
+    edit = find_edit(ledger.read(read_answer_reviews, answer.request_id, answer.attempt))
     assert answer.turns
     original = read_conversation(answer.turns, answer.system)
-    return original, read_conversation(last.turns, answer.system) if last and last.turns else original
+    return original, Conversation(edit.turns, answer.system) if edit and edit.turns else original
+
+
+def find_deciding(reviews: Iterable[Review]) -> Review | None:
+    """The one of a conversation's reviews that counts."""
+    return next((one for one in reviews if one.decides), None)
+
+
+def find_edit(reviews: Iterable[Review]) -> Review | None:
+    """The edit that is published, as a conversation's reviews have it."""
+    last = find_deciding(reviews)
+    return last if last and last.turns else None
 
 
 def import_review(connection: Connection, new: NewReview, dataset_id: int, now: datetime) -> Review | None:
@@ -123,10 +103,11 @@ def import_review(connection: Connection, new: NewReview, dataset_id: int, now: 
     answer = checked.answer
     if answer.dataset_id != dataset_id:
         raise UnknownConversation(f"conversation {new.conversation_id} is of another dataset")
-    rows = [one for one in read_rows(connection, answer.request_id, answer.attempt) if one.reviewer == checked.reviewer]
-    decided = [one for one in rows if one.decision != "undo"]
+    reviews = read_answer_reviews(connection, answer.request_id, answer.attempt)
+    decided = [one for one in reviews if one.reviewer == checked.reviewer and one.decision != "undo"]
     alike = decided[-1:] if new.at is None else [one for one in decided if one.at == new.at]
-    if any((one.decision, one.note, one.turns) == (checked.decision, checked.note, checked.turns) for one in alike):
+    turns = checked.edited.turns if checked.edited else None
+    if any((one.decision, one.note, one.turns) == (checked.decision, checked.note, turns) for one in alike):
         return None
     return _write(connection, checked, new.at or now)
 
@@ -139,14 +120,13 @@ class _Checked:
     note: str
     edited: Conversation | None
 
-    @property
-    def turns(self) -> str | None:
-        return write_conversation(self.edited) if self.edited else None
-
 
 def _check(connection: Connection, new: NewReview) -> _Checked:
     answer = _find(connection, new.conversation_id)
     decision, edited = _check_decision(new, answer)
+    if new.edit_of is not None:
+        lock_answer(connection, answer)
+        _check_base(new.edit_of, read_answer_reviews(connection, answer.request_id, answer.attempt))
     return _Checked(answer, decision, _check_reviewer(new.reviewer), _check_note(new.note), edited)
 
 
@@ -156,28 +136,28 @@ def _write_new(connection: Connection, new: NewReview, now: datetime) -> Review:
 
 def _write(connection: Connection, new: _Checked, at: datetime) -> Review:
     answer = new.answer
-    before = _find_last(read_rows(connection, answer.request_id, answer.attempt))
-    digest = content_hash(new.edited) if new.edited else None
-    row = add_review(connection, answer, new.decision, new.reviewer, at, note=new.note, turns=new.turns, content_hash=digest)
+    before = find_edit(read_answer_reviews(connection, answer.request_id, answer.attempt))
+    turns, digest = (write_conversation(new.edited), content_hash(new.edited)) if new.edited else (None, None)
+    row = add_review(connection, answer, new.decision, new.reviewer, at, note=new.note, turns=turns, content_hash=digest)
     return _return(connection, answer, row, before)
 
 
 def _write_undo(connection: Connection, conversation_id: str, reviewer: str, now: datetime) -> Review:
     answer = _find(connection, conversation_id)
-    rows = read_rows(connection, answer.request_id, answer.attempt)
-    last = _find_last([row for row in rows if row.reviewer == reviewer])
+    reviews = read_answer_reviews(connection, answer.request_id, answer.attempt)
+    last = next((one for one in reversed(reviews) if one.stands and one.reviewer == reviewer), None)
     if last is None:
         raise ConfigError(f"{shown(reviewer)} has decided nothing on conversation {conversation_id} that could be undone")
-    return _return(connection, answer, add_review(connection, answer, "undo", reviewer, now, undoes=last.id), _find_last(rows))
+    return _return(connection, answer, add_review(connection, answer, "undo", reviewer, now, undoes=last.id), find_edit(reviews))
 
 
-def _return(connection: Connection, answer: HeldAnswer, row: int, before: ReviewRow | None) -> Review:
+def _return(connection: Connection, answer: HeldAnswer, row: int, before: Review | None) -> Review:
     """The row that was just written. Where other turns are published than before, they are compared with others anew."""
-    rows = read_rows(connection, answer.request_id, answer.attempt)
-    after = _find_last(rows)
+    reviews = read_answer_reviews(connection, answer.request_id, answer.attempt)
+    after = find_edit(reviews)
     if (before and before.turns) != (after and after.turns):
         forget_signature(connection, answer.request_id)
-    return next(one for one in describe_reviews(rows) if one.id == row)
+    return next(one for one in reviews if one.id == row)
 
 
 def _find(connection: Connection, conversation_id: str) -> HeldAnswer:
@@ -193,16 +173,14 @@ def _find(connection: Connection, conversation_id: str) -> HeldAnswer:
     return answer
 
 
-def _find_last(rows: Sequence[ReviewRow]) -> ReviewRow | None:
-    return next((row for row in reversed(rows) if row.stands), None)
-
-
 def _check_decision(new: NewReview, answer: HeldAnswer) -> tuple[str, Conversation | None]:
     if new.decision not in DECISIONS:
         raise ConfigError(f"{shown(new.decision)} is no decision: give {', '.join(DECISIONS[:-1])} or {DECISIONS[-1]}")
     if new.decision != "edit":
         if new.turns is not None:
             raise ConfigError(f"turns come with the decision edit, not with {new.decision}")
+        if new.edit_of is not None:
+            raise ConfigError(f"what an edit was made of comes with the decision edit, not with {new.decision}")
         return new.decision, None
     if new.turns is None:
         raise ConfigError("the decision edit needs turns: all of them, edited")
@@ -216,6 +194,15 @@ def _check_decision(new: NewReview, answer: HeldAnswer) -> tuple[str, Conversati
     assert answer.turns
     same = edited.turns == read_conversation(answer.turns, None).turns
     return ("accept", None) if same else ("edit", edited)
+
+
+def _check_base(edit_of: int, reviews: Sequence[Review]) -> None:
+    edit = find_edit(reviews)
+    if edit_of == (edit.id if edit else 0):
+        return
+    if edit:
+        raise StaleEdit(f"{edit.reviewer} has edited this conversation meanwhile: read that text before you replace it")
+    raise StaleEdit("the edit that this one was made of no longer counts: read the text that stands before you replace it")
 
 
 def _check_reviewer(name: str) -> str:

@@ -15,9 +15,10 @@ from typing import Any
 from unicodedata import normalize
 
 from convoforge.errors import ConfigError, shown
+from convoforge.ledger.reviews import Review
 from convoforge.models import Turn
 from convoforge.review import ReviewFormat
-from convoforge.review.deciding import MAX_REVIEWER, NewReview, Review
+from convoforge.review.deciding import MAX_REVIEWER, NewReview, find_deciding
 from convoforge.review.items import ReviewItem
 from convoforge.review.text_form import read_text, write_text
 
@@ -161,7 +162,7 @@ def _take(answers: Mapping[str, Sequence[Any]], question: str, who: str) -> Any:
 
 def _suggest(item: ReviewItem) -> tuple[str, dict[str, str]]:
     """What a tool shows as decided already: whose it is, and the answer to each question."""
-    decided = next((one for one in item.reviews if one.decides), None)
+    decided = find_deciding(item.reviews)
     if decided is None:
         return "convoforge", {}
     return decided.reviewer, {"decision": decided.decision, **({"note": decided.note} if decided.note else {})}

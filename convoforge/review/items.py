@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -10,11 +9,11 @@ from typing import Any
 from convoforge.ledger import Ledger
 from convoforge.ledger.answers import read_answers, read_conversation, read_published
 from convoforge.ledger.attempts import read_quality
-from convoforge.ledger.reviews import ReviewRow, read_rows_of
+from convoforge.ledger.reviews import Review, read_request_reviews
 from convoforge.models import Conversation, Quality, Turn
 from convoforge.planning.plan import Plan
 from convoforge.review.choosing import Candidate
-from convoforge.review.deciding import Review, describe_reviews
+from convoforge.review.deciding import find_deciding, find_edit
 from convoforge.scoring import Rubric, ScoringContext
 
 
@@ -39,7 +38,14 @@ class ReviewItem:
     @property
     def decision(self) -> str | None:
         """The decision that counts."""
-        return next((one.decision for one in self.reviews if one.decides), None)
+        decides = find_deciding(self.reviews)
+        return decides.decision if decides else None
+
+    @property
+    def edit_of(self) -> int:
+        """What an edit of `conversation` is made of: the id of the edit that stands, 0 for the original."""
+        edit = find_edit(self.reviews)
+        return edit.id if edit else 0
 
     def find_decision(self, reviewer: str) -> str | None:
         """What a reviewer has decided last, and not taken back."""
@@ -66,9 +72,7 @@ def read_items(ledger: Ledger, candidates: Sequence[Candidate]) -> list[ReviewIt
     """The conversations of candidates, in their order."""
     ids = [one.draw.request_id for one in candidates]
     answers = {row.id: row for row in ledger.read(lambda connection: [*read_answers(connection, ids)])}
-    reviews: dict[tuple[int, int], list[ReviewRow]] = defaultdict(list)
-    for review in ledger.read(read_rows_of, ids):
-        reviews[review.request_id, review.attempt].append(review)
+    reviews = ledger.read(read_request_reviews, ids)
     return [
         ReviewItem(
             **{name: getattr(row, name) for name in ("conversation_id", "persona", "emotion", "topic", "tier", "template")},
@@ -77,7 +81,7 @@ def read_items(ledger: Ledger, candidates: Sequence[Candidate]) -> list[ReviewIt
             quality=read_quality(row.score, row.results),
             original=read_conversation(row.turns, row.system),
             conversation=read_published(row),
-            reviews=tuple(describe_reviews(reviews[row.id, row.attempt])),
+            reviews=tuple(reviews.get((row.id, row.attempt), ())),
         )
         for one in candidates
         if (row := answers.get(one.draw.request_id)) is not None and row.turns

@@ -16,14 +16,14 @@ from sqlalchemy import Connection, and_, or_, select
 
 from convoforge.dataset.browse import Place, Search, find_place
 from convoforge.dataset.snapshot import STATUSES, Snapshot
-from convoforge.errors import ConfigError, UnknownConversation
+from convoforge.errors import ConfigError, StaleEdit, UnknownConversation
 from convoforge.ledger.answers import read_answers, read_conversation
 from convoforge.ledger.attempts import read_quality
-from convoforge.ledger.reviews import find_answer, read_rows
+from convoforge.ledger.reviews import Review, find_answer, read_answer_reviews
 from convoforge.ledger.tables import IS_HELD, answers, datasets, generation_logs, near_pairs, requests
 from convoforge.models import Conversation, Prompt, Turn
 from convoforge.pricing import usd
-from convoforge.review.deciding import decide, describe_reviews, undo
+from convoforge.review.deciding import decide, find_deciding, find_edit, undo
 from convoforge.viewer.pages import page
 from convoforge.viewer.queue import SAMPLES
 from convoforge.viewer.state import DATASET, Chosen, Opened, Viewer, Which, read_form
@@ -45,6 +45,17 @@ class ChatNeighbor:
     beginning: str
 
 
+@dataclass(frozen=True, slots=True)
+class EditForm:
+    """What the form of an edit holds. `edit_of` is what it was made of: the id of the edit that is shown, 0 for the original. `fault` says
+    why it comes back."""
+
+    turns: Sequence[Turn]
+    edit_of: int
+    note: str = ""
+    fault: str = ""
+
+
 @router.get(DATASET + "/review")
 async def show_queue(request: Request, which: Chosen, viewer: Opened, sample: str = "all") -> Response:
     """The first conversation of a sample that waits for a review."""
@@ -57,16 +68,7 @@ async def show_queue(request: Request, which: Chosen, viewer: Opened, sample: st
 @router.get(DATASET + "/conversations/{conversation_id}")
 async def show_conversation(request: Request, which: Chosen, conversation_id: str, viewer: Opened) -> HTMLResponse:
     """The page of a conversation. The rest of the address says which list it was reached from."""
-    query = dict(request.query_params)
-    return await viewer.run(
-        lambda opened: page(
-            request,
-            "conversation.html.jinja",
-            section="datasets",
-            which=which,
-            **_describe(opened, which, conversation_id, query, request.state.who),
-        )
-    )
+    return await viewer.run(_render, request, which, conversation_id)
 
 
 @actions.post(DATASET + "/conversations/{conversation_id}/review")
@@ -75,6 +77,8 @@ async def review(request: Request, which: Chosen, conversation_id: str, viewer: 
     form = await read_form(request)
     try:
         address = await viewer.run(_decide, which, conversation_id, dict(request.query_params), form, request.state.who)
+    except StaleEdit as error:
+        return await viewer.run(_render, request, which, conversation_id, form, str(error))
     except UnknownConversation as error:
         raise HTTPException(404, str(error)) from None
     except ConfigError as error:
@@ -88,12 +92,26 @@ def _choose_first(viewer: Viewer, which: Which, sample: str, who: str) -> str | 
     return next(iter(viewer.queues.list_waiting(viewer.ledger, snapshot, sample, who)), None)
 
 
+def _render(
+    viewer: Viewer, request: Request, which: Which, conversation_id: str, sent: dict[str, str] | None = None, fault: str = ""
+) -> HTMLResponse:
+    """The page of a conversation; with the edit that was sent, and why it could not be saved."""
+    query = dict(request.query_params)
+    about, editing = _describe(viewer, which, conversation_id, query, request.state.who), None
+    if (shown := about["shown"]) and (sent is not None or "edit" in query):
+        edit = find_edit(about["reviews"])
+        turns, note = (shown.turns, "") if sent is None else (_read_turns(sent, shown), sent.get("note", ""))
+        editing = EditForm(turns, edit.id if edit else 0, note, fault)
+    status = 409 if fault else 200
+    return page(request, "conversation.html.jinja", section="datasets", status=status, which=which, editing=editing, **about)
+
+
 def _describe(viewer: Viewer, which: Which, conversation_id: str, query: dict[str, str], who: str) -> dict[str, Any]:
     snapshot, read = which.snapshot(viewer), viewer.ledger.read
     row, reviews = _find_row(viewer, which, snapshot, conversation_id)
     original = read_conversation(row.turns, row.system) if row.turns else None
-    last = next((one for one in reviews if one.decides), None)
-    shown = Conversation(last.turns, row.system) if last and last.turns else original
+    edit = find_edit(reviews)
+    shown = Conversation(edit.turns, row.system) if edit and edit.turns else original
     held = next(snapshot.frame.filter(pl.col("request_id") == row.id).iter_rows(named=True), None)
     quality = read_quality(row.score, row.results)
     done = query.get("done", "")
@@ -102,7 +120,6 @@ def _describe(viewer: Viewer, which: Which, conversation_id: str, query: dict[st
         "row": row,
         "original": original,
         "shown": shown,
-        "edits": original is not None and "edit" in query,
         "counts_as": held["status"] if held else "unscored",
         "statuses": STATUSES,
         "reason": held["reason"] if held else "",
@@ -110,7 +127,7 @@ def _describe(viewer: Viewer, which: Which, conversation_id: str, query: dict[st
         "verdicts": [one for one in quality.results if one.verdict not in (None, "keep")] if quality else [],
         "kept": [one.name for one in quality.results if one.verdict == "keep"] if quality else [],
         "reviews": reviews,
-        "decision": last,
+        "decision": find_deciding(reviews),
         "own": any(one.stands and one.reviewer == who for one in reviews),
         "done": _read_done(viewer, done) if done else None,
         "neighbors": read(_read_neighbors, row.id),
@@ -125,14 +142,14 @@ def _describe(viewer: Viewer, which: Which, conversation_id: str, query: dict[st
     }
 
 
-def _find_row(viewer: Viewer, which: Which, snapshot: Snapshot, conversation_id: str) -> tuple[Any, Sequence[Any]]:
+def _find_row(viewer: Viewer, which: Which, snapshot: Snapshot, conversation_id: str) -> tuple[Any, Sequence[Review]]:
     answer = viewer.ledger.read(find_answer, conversation_id)
     if answer is None or answer.dataset_id != snapshot.dataset_id:
         raise HTTPException(404, f"dataset {which.name} has no such conversation")
     if not answer.is_held:
         raise HTTPException(404, "this conversation was replaced by another answer to its request")
     row = viewer.ledger.read(lambda connection: next(read_answers(connection, [answer.request_id])))
-    return row, describe_reviews(viewer.ledger.read(read_rows, answer.request_id, answer.attempt))
+    return row, viewer.ledger.read(read_answer_reviews, answer.request_id, answer.attempt)
 
 
 def _find_place(viewer: Viewer, which: Which, snapshot: Snapshot, query: dict[str, str], conversation_id: str, who: str) -> Place:
@@ -162,8 +179,12 @@ def _decide(viewer: Viewer, which: Which, conversation_id: str, query: dict[str,
         undo(viewer.ledger, conversation_id, who, now=now)
         viewer.snapshots.look_again(which.name, which.provider)
         return here
-    turns = _read_turns(form, read_conversation(row.edited or row.turns, None)) if decision == "edit" and row.turns else None
-    decide(viewer.ledger, conversation_id, decision, who, now=now, note=form.get("note", ""), turns=turns)
+    edited: dict[str, Any] = {}
+    if decision == "edit" and row.turns:
+        named = form.get("edit_of", "")
+        edited["edit_of"] = int(named) if named.isascii() and named.isdigit() and len(named) < 19 else -1  # which none is
+        edited["turns"] = _read_turns(form, read_conversation(row.edited or row.turns, None))
+    decide(viewer.ledger, conversation_id, decision, who, now=now, note=form.get("note", ""), **edited)
     viewer.snapshots.look_again(which.name, which.provider)
     if place.after is None:
         return f"{here}&{urlencode({'done': conversation_id})}"
@@ -171,23 +192,21 @@ def _decide(viewer: Viewer, which: Which, conversation_id: str, query: dict[str,
 
 
 def _read_turns(form: dict[str, str], shown: Conversation) -> list[Turn]:
-    """The turns of an edit of what the form has shown. A browser sends other line ends and no control characters: a turn that is otherwise
-    the same is unchanged."""
-    turns = []
-    if sum(name.startswith("turn-") for name in form) != len(shown.turns):
-        raise HTTPException(409, "somebody else has edited this conversation meanwhile: open it again")
-    for number, turn in enumerate(shown.turns):
-        given = form.get(f"turn-{number}", turn.content).replace("\r\n", "\n")
-        same = _CONTROL.sub("", given) == _CONTROL.sub("", turn.content.replace("\r\n", "\n"))
-        turns.append(Turn(turn.role, turn.content if same else given))
+    """The turns that a form holds. A browser sends other line ends and no control characters: a turn that is otherwise the one that is
+    shown is unchanged."""
+    turns: list[Turn] = []
+    while (given := form.get(f"turn-{len(turns)}")) is not None:
+        given = given.replace("\r\n", "\n")
+        before = shown.turns[len(turns)].content if len(turns) < len(shown.turns) else ""
+        same = _CONTROL.sub("", given) == _CONTROL.sub("", before.replace("\r\n", "\n"))
+        turns.append(Turn("assistant" if len(turns) % 2 else "user", before if same else given))
     return turns
 
 
 def _read_done(viewer: Viewer, conversation_id: str) -> tuple[str, str] | None:
     """The last decision on the conversation that a reviewer comes from: its id, and the decision."""
     answer = viewer.ledger.read(find_answer, conversation_id)
-    reviews = describe_reviews(viewer.ledger.read(read_rows, answer.request_id, answer.attempt)) if answer else []
-    last = next((one for one in reviews if one.decides), None)
+    last = find_deciding(viewer.ledger.read(read_answer_reviews, answer.request_id, answer.attempt)) if answer else None
     return (conversation_id, last.decision) if last else None
 
 

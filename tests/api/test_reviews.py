@@ -76,6 +76,20 @@ def test_what_cannot_be_is_refused_and_says_why(pages: Pages, body: Any, message
     assert data(pages.get(reviews_of(1))) == []
 
 
+def test_an_edit_of_what_no_longer_stands_overwrites_nothing(pages: Pages) -> None:
+    [item] = [one for one in data(pages.get(f"{QUEUE}&limit=200"))["items"] if one["conversationId"] == f"{3:024x}"]
+    first = data(pages.post(reviews_of(3), json={"decision": "edit", "turns": TURNS, "editOf": item["editOf"]}), 201)
+    other = [TURNS[0], {"role": "assistant", "content": "Never."}]
+    late = {"decision": "edit", "turns": other, "editOf": 0}
+    assert "local has edited this conversation meanwhile" in fault(pages.post(reviews_of(3), json=late), 409)
+    data(pages.post(reviews_of(3), json={**late, "editOf": first["id"]}), 201)
+    assert "comes with the decision edit" in fault(pages.post(reviews_of(3), json={"decision": "accept", "editOf": 0}), 400)
+    for _ in range(2):
+        data(pages.post(f"{reviews_of(3)}/undo"), 201)
+    assert "no longer counts" in fault(pages.post(reviews_of(3), json={**late, "editOf": first["id"]}), 409)
+    data(pages.post(reviews_of(3), json={"decision": "edit", "turns": other}), 201)  # who names none replaces any
+
+
 def test_what_there_is_not_is_not_found(pages: Pages) -> None:
     assert "there is no conversation" in fault(pages.get(reviews_of(99)), 404)
     assert "there is no conversation" in fault(pages.post(reviews_of(99), json={"decision": "accept"}), 404)

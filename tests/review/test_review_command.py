@@ -10,12 +10,12 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from review.conftest import NOW, Reviewed
+from review.conftest import NOW, TURNS, Reviewed
 from support import Done, Project
 
 from convoforge.cli.review_keys import ReviewSession, read_key
 from convoforge.review.choosing import Sample, choose
-from convoforge.review.deciding import read_reviews
+from convoforge.review.deciding import decide, read_current, read_reviews
 
 EDITOR = """#!/bin/sh
 sed -i 's/It may be/It depends on who owes the money, and may be/' "$1"
@@ -105,6 +105,25 @@ def test_a_text_that_made_no_conversation_is_opened_again(
     said = press(reviewed, "ee", capsys)
     assert "turn 2 has the role 'ruined'" in said and "e opens the text again" in said
     assert decisions(reviewed)[0] == ["edit"]
+
+
+def test_an_edit_that_somebody_was_quicker_with_is_shown_theirs_and_kept(
+    reviewed: Reviewed, capsys: pytest.CaptureFixture[str], editor: Callable[[str], None]
+) -> None:
+    editor(EDITOR)
+    queue = choose(reviewed.ledger, reviewed.plan, reviewed.dataset, Sample("rejected"), reviewer="Ada")
+    name = queue.todo[0].draw.conversation_id
+
+    def keys() -> Iterator[str]:
+        decide(reviewed.ledger, name, "edit", "Ben", now=NOW, turns=TURNS)
+        yield from "eeq"
+
+    waiting = keys()
+    ReviewSession(reviewed.ledger, reviewed.plan, queue, "Ada", lambda: next(waiting), lambda: NOW).run()
+    said = capsys.readouterr().out
+    assert "Ben has edited this conversation meanwhile" in said and "It depends on who owes the money." in said
+    assert [one.reviewer for one in read_reviews(reviewed.ledger, name)] == ["Ben", "Ada"]
+    assert "may be" in read_current(reviewed.ledger, name)[1].turns[1].content
 
 
 @pytest.fixture

@@ -103,8 +103,12 @@ def test_an_edit_keeps_what_a_browser_changes_by_itself(pages: Pages) -> None:
     form = pages.get("/simulated/sheep/conversations/c1?edit=1").text
     assert "<textarea" in form and "&lt;script&gt;" in form
     address = "/simulated/sheep/conversations/c1/review"
-    unchanged = {"decision": "edit", **{f"turn-{at}": content.replace("\n", "\r\n") for at, (_, content) in enumerate(TURNS)}}
-    pages.post(address, data=unchanged)
+    unchanged = {
+        "decision": "edit",
+        "edit_of": "0",
+        **{f"turn-{at}": content.replace("\n", "\r\n") for at, (_, content) in enumerate(TURNS)},
+    }
+    assert pages.post(address, data=unchanged).status_code == 303
     assert "<b>Accepted</b> by local" in pages.get("/simulated/sheep/conversations/c1").text
     pages.post(address, data={**unchanged, "turn-1": "By hand,\r\nand cold."})
     page = pages.get("/simulated/sheep/conversations/c1").text
@@ -116,16 +120,33 @@ def test_an_edit_keeps_what_a_browser_changes_by_itself(pages: Pages) -> None:
 def test_an_edit_of_another_length_can_be_edited_again(pages: Pages) -> None:
     """Somebody has put four turns in the place of two, in another way: the form shows four, and four are published."""
     turns = [Turn(role, text) for role, text in zip(("user", "assistant") * 2, "abcd", strict=True)]
-    decide(pages.app.state.ledger, "c7", "edit", "Ann", now=NOW, turns=turns)
+    made = decide(pages.app.state.ledger, "c7", "edit", "Ann", now=NOW, turns=turns)
     form = pages.get("/simulated/sheep/conversations/c7?edit=1").text
-    assert form.count("<textarea") == 4
+    assert form.count("<textarea") == 4 and f'name="edit_of" value="{made.id}"' in form
     address = "/simulated/sheep/conversations/c7/review"
-    sent = {"decision": "edit", **{f"turn-{at}": text for at, text in enumerate("abcD")}}
+    sent = {"decision": "edit", "edit_of": str(made.id), **{f"turn-{at}": text for at, text in enumerate("abcD")}}
     assert pages.post(address, data=sent).status_code == 303
     chat = pages.get("/simulated/sheep/conversations/c7").text.partition('<ol class="chat">')[2].partition("</ol>")[0]
     assert chat.count("<li") == 4 and "<p>D</p>" in chat
-    stale = pages.post(address, data={"decision": "edit", "turn-0": "a", "turn-1": "b"})
-    assert stale.status_code == 409 and "meanwhile" in stale.text
+
+
+def test_an_edit_that_somebody_was_quicker_with_overwrites_nothing_and_is_not_lost(pages: Pages) -> None:
+    address = "/simulated/sheep/conversations/c8"
+    sent = {"decision": "edit", "edit_of": "0", "turn-0": "Mine?", "turn-1": "Mine & only.", "note": "the <better>"}
+    theirs = decide(
+        pages.app.state.ledger, "c8", "edit", "Ann", now=NOW, turns=[Turn("user", "Hers?"), Turn("assistant", "Hers.")]
+    )
+    stale = pages.post(f"{address}/review?order=oldest", data=sent)
+    assert stale.status_code == 409
+    assert "Ann has edited this conversation meanwhile" in stale.text and "Hers." in stale.text
+    form = stale.text.partition('id="editing"')[2].partition("</form>")[0]
+    assert "Mine &amp; only.</textarea>" in form and 'value="the &lt;better&gt;"' in form
+    assert f'name="edit_of" value="{theirs.id}"' in form  # who sends it again has seen what it replaces
+    assert "<p>Hers.</p>" in pages.get(address).text
+    for odd in ("", "x", "9" * 30, "-1"):
+        assert pages.post(f"{address}/review", data={**sent, "edit_of": odd}).status_code == 409, odd
+    assert pages.post(f"{address}/review", data={**sent, "edit_of": str(theirs.id)}).status_code == 303
+    assert "<p>Mine &amp; only.</p>" in pages.get(address).text
 
 
 def test_costs_and_health_say_what_the_commands_say(pages: Pages) -> None:
