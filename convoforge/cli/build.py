@@ -99,6 +99,7 @@ def build(
         options = options.model_copy(update={"strand": 1.0})
     try:
         with _prepared(own_server=options.workers is None):
+            Thread(target=_import_sdk, daemon=True).start()  # while Prefect answers
             report = run_build(_run({"spec": spec, "options": BuildOptions.of(**dict(options))}))
     except asyncio.CancelledError:  # a second Ctrl-C
         errors.print("[red]convoforge: stopped at once; calls that were in flight may have been billed[/red]")

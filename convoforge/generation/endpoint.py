@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, nullcontext
+from importlib import import_module
 
 from convoforge.claude import SIMULATOR_KEY, ModelClient, is_loopback
 from convoforge.claude.retry import Policy
@@ -40,12 +42,12 @@ async def open_client(
     """Open a client for a spec's model: to a simulator, Anthropic's API, or the cloud that `CONVOFORGE_API` names. Another
     vendor's client would be created here. `beside` is one for another model: both speak to the same simulator. Raises `ConfigError`
     for a missing setting or package."""
-    from convoforge.claude import Claude  # with the SDK: late, so that a run has begun by then
-
     accounts, api = check_account(settings, simulate=simulate), settings.api
+    # with the SDK: late, so that a run has begun by then, and while a simulator comes up, which takes as long
+    imported = asyncio.get_running_loop().run_in_executor(None, import_module, "convoforge.claude.client")
     with nullcontext(beside.base_url) if beside and simulate else api_address(settings, simulate=simulate) as address:
         own = simulate or api == "anthropic"
-        claude = Claude(
+        claude = (await imported).Claude(
             accounts,
             address if own else None,
             spec.model,
