@@ -23,6 +23,9 @@ WAIT_SECONDS = 0.2
 CHECK_SECONDS = 1.0
 """Seconds for which a snapshot counts as the newest without another look at the ledger, which takes 20 ms for 100,000 answers."""
 
+FIRST_SECONDS = 1.5
+"""Seconds after which a reader is told that a dataset is being read, where there is nothing to show yet."""
+
 MAX_AGE_SECONDS = 60.0
 """A snapshot of this age is made anew even if nothing seems to have changed: scorers and templates may have."""
 
@@ -70,10 +73,19 @@ class Snapshots:
         self._worker = ThreadPoolExecutor(1, "snapshot")
 
     def get(
-        self, name: str, provider: Provider, *, with_texts: bool = False, wait_seconds: float | None = WAIT_SECONDS
+        self,
+        name: str,
+        provider: Provider,
+        *,
+        with_texts: bool = False,
+        wait_seconds: float | None = WAIT_SECONDS,
+        first_seconds: float | None = None,
     ) -> Snapshot:
         """The newest snapshot of a dataset: of this moment if it is made within `wait_seconds` (None: however long it takes), else the one
-        before. The first one, and the first with texts, are waited for. Raises `ConfigError` for an unknown dataset."""
+        before. The first one, and the first with texts, are waited for, but for `first_seconds` at most.
+
+        Raises `ConfigError` for an unknown dataset, `TimeoutError` where the first one takes longer: it is made all the same.
+        """
         key = (name, provider)
         with self._lock:
             kept = self._kept.get(key, _Kept())
@@ -97,15 +109,18 @@ class Snapshots:
             assert before is not None
             return before
         try:
-            made = work.result(None if lacks else wait_seconds)
+            made = work.result(first_seconds if lacks else wait_seconds)
         except NotYet:
-            assert before is not None
+            if before is None or lacks:
+                raise
             return before
         except ConfigError:
             with self._lock:
                 self._kept.pop(key, None)
             raise
-        return self.get(name, provider, with_texts=True) if with_texts and made.texts is None else made
+        if with_texts and made.texts is None:
+            return self.get(name, provider, with_texts=True, first_seconds=first_seconds)
+        return made
 
     def peek(self, name: str, provider: Provider) -> Glance:
         """What is there. Begins the first snapshot; one that could not be made is tried again after a while, one that was let go is not."""

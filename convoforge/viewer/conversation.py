@@ -170,7 +170,8 @@ def _list_query(query: dict[str, str]) -> str:
 
 def _decide(viewer: Viewer, which: Which, conversation_id: str, query: dict[str, str], form: dict[str, str], who: str) -> str:
     """Write what a form says. Returns the address to go on with: the next conversation, or this one where there is none."""
-    snapshot, now = which.snapshot(viewer), datetime.now(UTC)
+    searches = "queue" not in query and bool(Search.read(query).text)
+    snapshot, now = which.snapshot(viewer, with_texts=searches, first_seconds=None), datetime.now(UTC)
     row, _ = _find_row(viewer, which, snapshot, conversation_id)  # of this dataset, not of another one
     place, rest = _find_place(viewer, which, snapshot, query, conversation_id, who), _list_query(query)
     here = f"{which.address}/conversations/{conversation_id}?{rest}"

@@ -198,7 +198,7 @@ def _publish(viewer: Viewer, which: Which) -> None:
     if not _publishing.acquire(blocking=False):
         raise HTTPException(409, "a version is being published already: wait until it is there")
     try:
-        which.snapshot(viewer)  # which says whether there is such a dataset; its plan may be a minute old
+        which.snapshot(viewer, first_seconds=None)  # which says whether there is such a dataset; its plan may be a minute old
         plan, dataset_id = find_own_plan(viewer.ledger, viewer.settings, which.name, which.provider)
         published, _ = publish_again(viewer.ledger, plan, dataset_id, viewer.settings.data_dir)
     except ConvoforgeError as error:

@@ -42,14 +42,15 @@ def fragment(template: str, **values: Any) -> str:
 
 
 def error_page(status: int, message: str, headers: Mapping[str, str] | None = None) -> HTMLResponse:
-    """A page for a person whose request failed: what is wrong, in one sentence."""
-    title = HTTPStatus(status).phrase
+    """A page for a person whose request failed: what is wrong, in one sentence. One that opens by itself later is no failure."""
+    comes = "refresh" in (headers or {})
+    title = "One moment" if comes else HTTPStatus(status).phrase
     message = "there is no such page" if message == HTTPStatus.NOT_FOUND.phrase else message
     sentence = f"{message[:1].upper()}{message[1:]}{'' if message.endswith('.') else '.'}"
     text = (
         _environment()
         .get_template("error.html.jinja")
-        .render(section="", state=None, status=status, title=title, sentence=sentence)
+        .render(section="", state=None, over="" if comes else status, title=title, sentence=sentence)
     )
     return HTMLResponse(text.encode(errors="replace"), status, dict(headers or {}))
 

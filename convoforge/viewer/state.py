@@ -15,7 +15,7 @@ from starlette.convertors import Convertor, register_url_convertor
 
 from convoforge.dataset.release import dataset_layout
 from convoforge.dataset.snapshot import Snapshot
-from convoforge.dataset.snapshots import WAIT_SECONDS, Snapshots
+from convoforge.dataset.snapshots import FIRST_SECONDS, WAIT_SECONDS, Snapshots
 from convoforge.errors import ConfigError
 from convoforge.ledger import Ledger
 from convoforge.models import Provider
@@ -32,6 +32,9 @@ THREADS = 4
 """Maximum number of pages that are made at once; others wait. As many again may wait for the Prefect server. Requests that generate have
 other threads."""
 
+
+AGAIN = {"retry-after": "1", "refresh": "1"}
+"""Headers of a page that a browser asks for again, a second later."""
 
 MAX_FIELDS = 1_000
 """Maximum number of fields of a form: more than the turns of any conversation."""
@@ -88,12 +91,28 @@ class Which:
         """Where its versions are."""
         return dataset_layout(settings.data_dir, self.name, self.provider)
 
-    def snapshot(self, viewer: Viewer, *, with_texts: bool = False, wait_seconds: float | None = WAIT_SECONDS) -> Snapshot:
-        """What its answers count as. Raises `HTTPException` (404) where there is no such dataset."""
+    def snapshot(
+        self,
+        viewer: Viewer,
+        *,
+        with_texts: bool = False,
+        wait_seconds: float | None = WAIT_SECONDS,
+        first_seconds: float | None = FIRST_SECONDS,
+    ) -> Snapshot:
+        """What its answers count as; see `Snapshots.get`. Raises `HTTPException`: 404 where there is no such dataset, and where nothing can
+        be shown within `first_seconds` 503, a page that asks again by itself. What a form has sent waits (None)."""
         try:
-            return viewer.snapshots.get(self.name, self.provider, with_texts=with_texts, wait_seconds=wait_seconds)
+            return viewer.snapshots.get(
+                self.name, self.provider, with_texts=with_texts, wait_seconds=wait_seconds, first_seconds=first_seconds
+            )
         except ConfigError as error:
             raise HTTPException(404, str(error)) from None
+        except TimeoutError:
+            what = "texts" if with_texts else "conversations"
+            message = (
+                f"the {what} of '{self.name}' are being read, a second for some 10,000 of them; then this page opens by itself"
+            )
+            raise HTTPException(503, message, AGAIN) from None
 
 
 @asynccontextmanager

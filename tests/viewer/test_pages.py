@@ -5,16 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event
 
 import pytest
 from recorded import NOW
 from viewing import TURNS, Pages
 
 from convoforge.api.tokens import make_token
+from convoforge.dataset import snapshots
 from convoforge.dataset.forecast import read_known
 from convoforge.models import Turn
 from convoforge.review.deciding import decide
-from convoforge.viewer import start_run
+from convoforge.viewer import start_run, state
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +56,22 @@ def test_a_dataset_shows_what_it_has_and_lacks(pages: Pages) -> None:
     assert 'href="/simulated/sheep/conversations?flag=pii"' in text
     assert pages.get("/simulated/sheep?down=emotion&across=topic").text.count('scope="row">calm') == 1
     assert pages.get("/simulated/sheep?down=%01&across=<b>").status_code == 200
+
+
+def test_what_takes_long_to_read_says_so_and_opens_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    is_read, make = Event(), snapshots.make_snapshot
+    monkeypatch.setattr(snapshots, "make_snapshot", lambda *given, **how: is_read.wait() and make(*given, **how))
+    monkeypatch.setattr(state.Which.snapshot, "__kwdefaults__", state.Which.snapshot.__kwdefaults__ | {"first_seconds": 0.05})
+    with Pages.open(tmp_path) as pages:
+        for address in ("/simulated/sheep", "/simulated/sheep/conversations", "/simulated/sheep/conversations/c1"):
+            page = pages.get(address)
+            assert page.status_code == 503 and page.headers["refresh"] == "1"
+            assert "One moment" in page.text and "conversations of &#39;sheep&#39; are being read" in page.text
+        is_read.set()
+        deadline = time.monotonic() + 30
+        while (page := pages.get("/simulated/sheep")).status_code == 503 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert page.status_code == 200 and "refresh" not in page.headers
 
 
 def test_conversations_are_found_and_lead_to_each_other(pages: Pages) -> None:
