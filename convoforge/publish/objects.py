@@ -65,8 +65,8 @@ class ObjectVersions(Versions):
         return [version for version in found if version]
 
     @contextmanager
-    def open(self, version: Version, name: str) -> Iterator[IO[bytes]]:
-        with self._map_errors("read"), self._store.open(f"{version.path}/{name}") as file:
+    def _open(self, version: Folder, name: str) -> Iterator[IO[bytes]]:
+        with self._map_errors("read"), self._store.open(f"{version}/{name}") as file:
             yield file
 
     def make_visible(self, stage: Stage, number: int) -> ObjectFolder:

@@ -16,7 +16,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO
 
 from convoforge.errors import LedgerError
@@ -81,9 +81,17 @@ class Versions(ABC):
     def good(self) -> list[Version]:
         """The versions that can be trusted, oldest first, those that an older release left beside `latest` among them."""
 
-    @abstractmethod
     def open(self, version: Version, name: str) -> AbstractContextManager[IO[bytes]]:
-        """A file of a version, to be read. Raises FileNotFoundError where it has none of that name."""
+        """A file of a version, to be read: one that its manifest lists, or the manifest. Raises FileNotFoundError where it has none of
+        that name, and where the name leads out of the version, whatever the manifest says."""
+        path, listed = PurePosixPath(name), {manifests.NAME, *(file.path for file in version.manifest.files)}
+        if name not in listed or path.is_absolute() or ".." in path.parts:
+            raise FileNotFoundError(f"version {version.manifest.version} has no file {name!r}")
+        return self._open(version.path, name)
+
+    @abstractmethod
+    def _open(self, version: Folder, name: str) -> AbstractContextManager[IO[bytes]]:
+        """A file in the folder of a version. Raises FileNotFoundError."""
 
     @abstractmethod
     def make_visible(self, stage: Stage, number: int) -> Folder:
@@ -237,8 +245,8 @@ class LocalVersions(Versions):
                 found.append(version)
         return found
 
-    def open(self, version: Version, name: str) -> IO[bytes]:
-        return Path(str(version.path), name).open("rb")
+    def _open(self, version: Folder, name: str) -> IO[bytes]:
+        return Path(str(version), name).open("rb")
 
     def make_visible(self, stage: Stage, number: int) -> Path:
         if stage.rejected.exists():  # first, as a version is whole once it is seen; without its version it is nothing to anybody

@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import partial
 from typing import Any
 
 import polars as pl
@@ -22,13 +21,12 @@ from convoforge.dataset.release import publish_again
 from convoforge.dataset.snapshot import Snapshot
 from convoforge.errors import ConvoforgeError
 from convoforge.ledger.budgets import read_dataset_spend
-from convoforge.ledger.runs import find_dataset
 from convoforge.ledger.tables import runs
 from convoforge.planning.spec import AXES
 from convoforge.publish import versions_in
-from convoforge.publish.versions import Version
 from convoforge.viewer.pages import page
 from convoforge.viewer.state import DATASET, Chosen, Opened, Viewer, Which, read_form
+from convoforge.viewer.version_files import open_file
 
 MAX_VALUES = 60
 """Maximum number of values of an axis in the heat map, the most frequent."""
@@ -41,9 +39,7 @@ _REPORT_POLICY = (
 )
 """A version's report brings its style along, and holds no script."""
 
-_BESIDE = ("README.md", "report.html", "croissant.json", "manifest.json", "groups.json")
 _TYPES = {".md": "text/plain; charset=utf-8", ".html": "text/html; charset=utf-8", ".json": "application/json"}
-_CHUNK = 2**20
 _KINDS = (
     (re.compile(r"score \d+ is below (\d+)"), r"score below \1"),
     (re.compile(r"(near-)?duplicate\b.*"), r"\1duplicates of accepted ones"),
@@ -84,26 +80,12 @@ async def show_dataset(request: Request, which: Chosen, viewer: Opened) -> HTMLR
 @router.get(DATASET + "/versions/{number:version}/{path:path}")
 async def show_file(which: Chosen, number: int, path: str, viewer: Opened) -> Response:
     """A file of a version: the report as it is, others as text or to be saved."""
-    version = await viewer.run(_find_version, which, number)
-    if path not in _BESIDE and path not in {file.path for file in version.manifest.files}:
-        raise HTTPException(404, "this version has no such file")
+    _, chunks = await viewer.run(open_file, which, number, path)
     suffix = path[path.rfind(".") :]
     headers = {"content-security-policy": _REPORT_POLICY} if suffix == ".html" else {}
     if suffix not in _TYPES:
         headers["content-disposition"] = f'attachment; filename="{which.name}-v{number:04d}-{path.rpartition("/")[2]}"'
-    chunks = _read_chunks(viewer, which, version, path)
-    try:
-        first = await viewer.run(lambda _: next(chunks, b""))
-    except FileNotFoundError:
-        raise HTTPException(404, "this version has no such file") from None
-
-    async def stream() -> Any:
-        chunk = first
-        while chunk:
-            yield chunk
-            chunk = await viewer.run(lambda _: next(chunks, b""))
-
-    return StreamingResponse(stream(), media_type=_TYPES.get(suffix, "application/octet-stream"), headers=headers)
+    return StreamingResponse(chunks, media_type=_TYPES.get(suffix, "application/octet-stream"), headers=headers)
 
 
 @actions.post(DATASET + "/publish")
@@ -178,20 +160,6 @@ def _count_held_back(snapshot: Snapshot) -> list[tuple[str, int, int]]:
         left -= count
         steps.append((name, count, left))
     return steps
-
-
-def _find_version(viewer: Viewer, which: Which, number: int) -> Version:
-    if viewer.ledger.read(find_dataset, which.name, which.provider) is None:  # only a name that is known becomes a path
-        raise HTTPException(404, "there is no such dataset")
-    for version in versions_in(which.layout(viewer.settings)).good():
-        if version.manifest.version == number:
-            return version
-    raise HTTPException(404, "there is no such version")
-
-
-def _read_chunks(viewer: Viewer, which: Which, version: Version, path: str) -> Iterator[bytes]:
-    with versions_in(which.layout(viewer.settings)).open(version, path) as file:
-        yield from iter(partial(file.read, _CHUNK), b"")
 
 
 def _publish(viewer: Viewer, which: Which) -> None:

@@ -90,6 +90,24 @@ def test_no_other_file_is_read_whatever_a_manifest_says(pages: Pages) -> None:
     (dataset / "manifest.json").unlink()
 
 
+def test_no_page_reads_another_file_either(pages: Pages) -> None:
+    folder = Path(pages.settings.data_dir)
+    secret = folder / "outside"
+    secret.write_text("secret")
+    Dataset(Layout(folder, "simulated", "sheep")).publish(make_rows(8))
+    version = folder / "versions" / "simulated" / "sheep" / "v0001"
+    inside, api = "/simulated/sheep/versions/1", "/api/datasets/sheep/versions/1/files"
+    assert pages.get(f"{inside}/report.html").headers["content-type"].startswith("text/html")
+    assert pages.get(f"{inside}/manifest.json").json()["version"] == 1
+    manifest = json.loads((version / "manifest.json").read_text())
+    outside = [{"path": path, "bytes": 6, "sha256": "0" * 64} for path in ("../../../../outside", str(secret))]
+    (version / "manifest.json").write_text(json.dumps({**manifest, "files": [*manifest["files"], *outside]}))
+    for path in (*(one["path"] for one in outside), "beside", "data", ""):
+        name = path.replace("/", "%2f")
+        assert pages.get(f"{inside}/{name}").status_code == 404, path
+        assert pages.get(f"{api}/{name}?simulated=true").status_code == 404, path
+
+
 def test_files_come_from_an_object_store_as_well(
     pages: Pages, s3_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
