@@ -91,7 +91,7 @@ class Recorder:
             )
         }
         self._duration = meter.create_histogram(
-            "gen_ai.client.operation.duration", "s", explicit_bucket_boundaries_advisory=DURATIONS
+            "gen_ai.client.inference.duration", "s", explicit_bucket_boundaries_advisory=DURATIONS
         )
         self._cost = meter.create_counter("convoforge.cost", "{USD}", "What calls have cost; simulated ones are told apart.")
         where = urlsplit(settings.api_root)
@@ -144,17 +144,22 @@ class Recorder:
             "convoforge.run.id": intent.run_id,
             "convoforge.request.id": intent.request_id,
             "convoforge.attempt": intent.attempt,
-            "convoforge.template": intent.template,
             "convoforge.purpose": intent.purpose,
             "convoforge.cost_usd": done.cost_pico / 1e12,
             "gen_ai.usage.input_tokens": read,
             "gen_ai.usage.output_tokens": usage.output_tokens,
             "gen_ai.usage.cache_read.input_tokens": cached,
-            "gen_ai.usage.cache_creation.input_tokens": written,
+            "gen_ai.usage.cache_write.input_tokens": written,
             "gen_ai.usage.reasoning.output_tokens": usage.thinking_tokens,
         }
         failed = {"error.type": done.error_kind or f"{done.http_status or '_OTHER'}"} if done.status != "succeeded" else {}
         answered = {"gen_ai.response.model": done.answered_model or intent.model} if not failed else {}
+        if intent.purpose == "conversation":
+            span["gen_ai.prompt.name"] = intent.template
+            if done.answer is not None:
+                span["gen_ai.prompt.version"] = done.answer.template_version
+        else:  # a judge has a prompt of its own
+            span["convoforge.template"] = intent.template
         if done.api_request_id:
             span["convoforge.api_request_id"] = done.api_request_id
         if done.http_status:

@@ -15,7 +15,7 @@ from watching import free_port
 
 from convoforge import telemetry
 from convoforge.ledger.attempts import AnswerRow, Completion, Intent
-from convoforge.models import Provider, Usage
+from convoforge.models import Provider, Purpose, Usage
 from convoforge.settings import Settings
 
 pytest.importorskip("opentelemetry.exporter", reason="the extra otel is not installed")
@@ -23,9 +23,13 @@ pytest.importorskip("opentelemetry.exporter", reason="the extra otel is not inst
 RUN = "0123456789abcdef0123456789abcdef"
 BEGAN = datetime(2026, 11, 27, 9, tzinfo=UTC)
 SECRET = "Dear diary"
+OLD = {"gen_ai.client.operation.duration", "gen_ai.client.token.usage", "gen_ai.usage.cache_creation.input_tokens"}
+"""What the conventions have renamed."""
 
 
-def call(status: str = "succeeded", provider: Provider = "anthropic", **changes: Any) -> Completion:
+def call(
+    status: str = "succeeded", provider: Provider = "anthropic", purpose: Purpose = "conversation", **changes: Any
+) -> Completion:
     """A call that took two seconds; its answer and its error hold what nobody else may read."""
     intent = Intent(
         request_id=7,
@@ -41,8 +45,9 @@ def call(status: str = "succeeded", provider: Provider = "anthropic", **changes:
         started_at=BEGAN,
         reserve_pico=1,
         limits={},
+        purpose=purpose,
     )
-    answer = AnswerRow("c", "f", "ok", SECRET, SECRET, SECRET, SECRET, "1", None, False, None, None, None)
+    answer = AnswerRow("c", "f", "ok", SECRET, SECRET, SECRET, SECRET, "1/3f2a9c01", None, False, None, None, None)
     usage = Usage(input_tokens=600, output_tokens=900, cache_read_tokens=100, cache_write_5m_tokens=50, thinking_tokens=40)
     how = {"usage": usage, "cost_pico": 15_000_000_000, "answer": answer, "error": SECRET, "reason": SECRET, **changes}
     return Completion(intent, status, "billed", BEGAN + timedelta(seconds=2), 2_000, stop_reason="end_turn", **how)
@@ -66,7 +71,7 @@ def test_calls_are_told_by_the_conventions_in_the_trace_of_their_run_and_no_text
             recorder.record(
                 call("failed", usage=Usage(), cost_pico=0, error_kind="rate_limit_error", http_status=429, answer=None)
             )
-        recorder.record(call(provider="simulator"))
+        recorder.record(call(provider="simulator", purpose="judge"))
         recorder.flush()
     [run], [shard] = seen.named("run sheep"), seen.named("shard")
     good, bad, alone = seen.named("chat claude-sonnet-5-5")
@@ -81,10 +86,12 @@ def test_calls_are_told_by_the_conventions_in_the_trace_of_their_run_and_no_text
         "gen_ai.request.model": "claude-sonnet-5-5",
         "gen_ai.response.model": "claude-sonnet-5-5",
         "gen_ai.response.finish_reasons": ["end_turn"],
+        "gen_ai.prompt.name": "advice",
+        "gen_ai.prompt.version": "1/3f2a9c01",
         "gen_ai.usage.input_tokens": 750,  # all that was read, as the conventions count
         "gen_ai.usage.output_tokens": 900,
         "gen_ai.usage.cache_read.input_tokens": 100,
-        "gen_ai.usage.cache_creation.input_tokens": 50,
+        "gen_ai.usage.cache_write.input_tokens": 50,
         "gen_ai.usage.reasoning.output_tokens": 40,
         "server.address": "claude.example",
         "server.port": 8080,
@@ -94,6 +101,8 @@ def test_calls_are_told_by_the_conventions_in_the_trace_of_their_run_and_no_text
         "convoforge.simulated": False,
     }
     assert alone["attributes"]["convoforge.simulated"] is True and "server.address" not in alone["attributes"]
+    assert alone["attributes"]["convoforge.template"] == "advice" and "gen_ai.prompt.name" not in alone["attributes"]
+    assert OLD.isdisjoint(seen.points) and not any(OLD & one["attributes"].keys() for one in seen.spans)
     for points in seen.points.values():
         assert {one["attributes"]["convoforge.simulated"] for one in points} == {True, False}
     assert expected.items() <= told.items() and "error.type" not in told
@@ -102,7 +111,7 @@ def test_calls_are_told_by_the_conventions_in_the_trace_of_their_run_and_no_text
     usage = "gen_ai.client.inference.usage"
     assert sum(one["value"] for one in seen.points[f"{usage}.input_tokens"]) == 1_500
     assert {one["attributes"]["gen_ai.token.modality"] for one in seen.points[f"{usage}.output_tokens"]} == {"text", "unknown"}
-    durations = seen.points["gen_ai.client.operation.duration"]
+    durations = seen.points["gen_ai.client.inference.duration"]
     assert {(one["value"], one["attributes"].get("error.type"), one["unit"]) for one in durations} == {
         (1, "rate_limit_error", "s"),
         (1, None, "s"),  # two of them: one is simulated
