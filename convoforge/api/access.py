@@ -33,7 +33,6 @@ def requires(*scopes: AccessScope) -> Any:
 
     def check(request: Request) -> None:
         if request.state.scopes.isdisjoint(scopes):
-            request.state.refused = True
             raise HTTPException(403, f"this token may not do that: it needs the scope {' or '.join(scopes)}")
 
     return Depends(check)
@@ -124,7 +123,6 @@ class OriginCheck:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] not in SAFE_METHODS and is_foreign(Headers(scope=scope)):
-            scope["state"]["refused"] = True
             message = "a web page of another server may not send this: use this server's own pages, or a token"
             await refusal(403, "Forbidden", message)(scope, receive, send)
             return

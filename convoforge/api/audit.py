@@ -1,21 +1,29 @@
-"""The audit log: every request that may change something, and every one that its token does not allow."""
+"""The audit log: every request that may change something, and every one that is refused for want of a token or of its scope."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Query, Request
+from fastapi.routing import iter_route_contexts
 from starlette.datastructures import Headers
+from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from convoforge.api.access import SAFE_METHODS, requires
 from convoforge.api.bodies import AuditBody, Data
 from convoforge.api.conversations import EVERYWHERE, describe
+from convoforge.api.login import LOGIN
 from convoforge.errors import LedgerError
 from convoforge.ledger import Ledger
 from convoforge.ledger.audit import AuditEntry, read_entries, record_entries
+
+REFUSED = (401, 403)
+"""What is answered without a token, or without the scope for it."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -45,15 +53,16 @@ class Audit:
 
 
 def _matters(scope: Scope, status: int) -> bool:
-    if scope["state"].get("refused"):
+    if status in REFUSED:
         return True
     return scope["method"] not in SAFE_METHODS and "route" in scope and status != 405 and bool(scope["state"]["who"])
 
 
 async def _record(scope: Scope, status: int, location: str) -> None:
-    route = getattr(scope.get("route"), "path_format", str(scope["path"]))[:200]
-    about = "/".join(map(str, scope.get("path_params", {}).values())) or location.rpartition("/")[2]
-    entry = AuditEntry(datetime.now(UTC), scope["state"]["who"], scope["method"][:16], route, about[:200], status)
+    who, route, params = scope["state"]["who"], *_find_route(scope)
+    made = "" if route == LOGIN else urlsplit(location).path.rpartition("/")[2]  # after a login it is where the browser goes next
+    about = ("/".join(map(str, params.values())) or made) if who else ""  # what nobody knows is not written down
+    entry = AuditEntry(datetime.now(UTC), who or "nobody", scope["method"][:16], route[:200], about[:200], status)
     ledger: Ledger = scope["app"].state.ledger
     try:
         if ledger.full:
@@ -63,13 +72,23 @@ async def _record(scope: Scope, status: int, location: str) -> None:
         _LOG.warning("%s %s by %s (%d) is not in the audit log: %s", entry.method, route, entry.who, status, error)
 
 
+def _find_route(scope: Scope) -> tuple[str, Mapping[str, Any]]:
+    """The path with its parameters' names, and their values; also of a request that was refused before it came to a route. Empty where
+    there is none: the path itself is its sender's own words."""
+    if "route" in scope:
+        return scope["route"].path_format, scope.get("path_params", {})
+    routes = (one.original_route for one in iter_route_contexts(scope["app"].routes))
+    (match, found), route = max(((one.matches(dict(scope)), one) for one in routes), key=lambda tried: tried[0][0].value)
+    return ("", {}) if match is Match.NONE else (getattr(route, "path_format", ""), found.get("path_params", {}))
+
+
 @router.get("/api/audit", dependencies=[requires("admin")])
 async def audit(
     request: Request,
     limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
     before: Annotated[int | None, Query(ge=1, lt=2**63)] = None,
 ) -> Data[list[AuditBody]]:
-    """Who did what and when, newest first: each request that may change something, and each that was refused with 403.
+    """Who did what and when, newest first: each request that may change something, and each that was refused (401, 403).
 
     `before` is the id of the last entry of the page before.
     """

@@ -16,7 +16,8 @@ class Methods:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] == "HEAD" and "GET" in allowed(self._routes, scope["path"]):
-            await self._app({**scope, "method": "GET", "headers_only": True}, receive, _without_body(send))
+            inner = {**scope, "method": "GET", "headers_only": True}
+            await self._app(inner, receive, _without_body(send, inner, scope))
         elif scope["type"] == "http" and scope["method"] == "OPTIONS" and (methods := allowed(self._routes, scope["path"])):
             await send({"type": "http.response.start", "status": 204, "headers": [(b"allow", ", ".join(methods).encode())]})
             await send({"type": "http.response.body", "body": b""})
@@ -36,8 +37,11 @@ def allowed(app: FastAPI, path: str) -> list[str]:
     return sorted(found | {"OPTIONS"}) if found else []
 
 
-def _without_body(send: Send) -> Send:
+def _without_body(send: Send, inner: Scope, outer: Scope) -> Send:
+    """Sends no body; and tells those who count and record the request which route answers it."""
+
     async def bare(message: Message) -> None:
+        outer.update({key: inner[key] for key in ("route", "path_params") if key in inner})
         await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
 
     return bare

@@ -26,6 +26,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from convoforge.api.access import requires
 from convoforge.api.conversations import EVERYWHERE
+from convoforge.api.errors import CLIENT_LEFT, INTERNAL
 from convoforge.dataset.acceptance import judge_quality
 from convoforge.errors import LedgerError
 from convoforge.generation.requests import RequestGenerator
@@ -37,6 +38,7 @@ from convoforge.pricing import usd
 
 CALL_SECONDS = (0.5, 1, 2, 4, 6, 8, 10, 15, 20, 30, 45, 60, 90, 120, 300, 600)
 REQUEST_SECONDS = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600)
+METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST"})
 LEDGER_SECONDS = 2.0
 """Maximum seconds that a scrape waits for the ledger; then the budgets are missing from it."""
 
@@ -59,7 +61,13 @@ class Metrics:
         def gauge(name: str, words: str, *labels: str, among: CollectorRegistry = registry) -> Gauge:
             return Gauge(f"convoforge_{name}", words, labels, registry=among)
 
-        self._requests = counter("http_requests", "Requests to this server that were answered", "route", "method", "status")
+        self._requests = counter(
+            "http_requests",
+            "Requests to this server; 499: the caller left",
+            "route",
+            "method",
+            "status",
+        )
         self._seconds = Histogram(
             "convoforge_http_request_seconds",
             "Seconds until the response was sent",
@@ -134,7 +142,7 @@ class Metrics:
 
 class Measure:
     """Counts requests and their seconds by the path with its parameters' names. Streams of events last as long as somebody watches, and
-    have no seconds."""
+    have no seconds. Nor has a response whose caller left: it counts with the status that it began with, or 499 if it had not begun."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
@@ -144,14 +152,16 @@ class Measure:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began, status, is_stream, ended = time.monotonic(), 500, False, False
+        began, status, is_stream, ended = time.monotonic(), 0, False, False
 
-        def end() -> None:
+        def end(status: int, *, is_sent: bool = True) -> None:
             nonlocal ended
-            ended = True
-            route = getattr(scope.get("route"), "path_format", "")
-            method = scope["method"] if route else ""  # whatever else is asked for must not add rows without end
-            self._metrics.note_request(route, method, status, None if is_stream else time.monotonic() - began)
+            if not ended:
+                ended = True
+                route = getattr(scope.get("route"), "path_format", "")
+                method = scope["method"] if route and scope["method"] in METHODS else ""  # no caller may add rows without end
+                seconds = time.monotonic() - began if is_sent and not is_stream else None
+                self._metrics.note_request(route, method, status, seconds)
 
         async def noted(message: Message) -> None:
             nonlocal status, is_stream
@@ -160,14 +170,15 @@ class Measure:
                 is_stream = dict(message.get("headers", ())).get(b"content-type", b"").startswith(b"text/event-stream")
             await send(message)
             if message["type"] == "http.response.body" and not message.get("more_body"):
-                end()
+                end(status)
 
         try:
             await self._app(scope, receive, noted)
         except Exception:  # it is answered outside of this
-            if not ended:
-                end()
+            end(status or INTERNAL)
             raise
+        finally:
+            end(status or CLIENT_LEFT, is_sent=False)
 
 
 @router.get(

@@ -17,8 +17,8 @@ KEPT_ENTRIES = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """A request that changed something, or that its token did not allow. `route` is the path with its parameters' names, `object`
-    the id of what it was about, empty if it has none."""
+    """A request that changed something, or that was refused: without a token by `nobody`. `route` is the path with its parameters' names,
+    `object` the id of what it was about; each is empty if it has none."""
 
     at: datetime
     who: str

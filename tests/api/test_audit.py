@@ -57,7 +57,7 @@ def test_what_changes_something_and_what_is_not_allowed_is_kept(client: httpx.Cl
     client.post("/login", data={"token": shop["authorization"].removeprefix("Bearer ")})
     client.post(GENERATE, json=GOOD, headers={"sec-fetch-site": "cross-site"})
     deadline = time.monotonic() + 20
-    while len(kept := entries(client)) < 8:
+    while len(kept := entries(client)) < 9:
         assert time.monotonic() < deadline
     assert [(one["who"], one["method"], one["route"], one["object"], one["status"]) for one in reversed(kept)] == [
         ("shop", "POST", GENERATE, one, 201),
@@ -66,12 +66,40 @@ def test_what_changes_something_and_what_is_not_allowed_is_kept(client: httpx.Cl
         ("chief", "POST", GENERATE, "", 403),
         ("chief", "GET", "/api/conversations/{name}", one, 403),
         ("chief", "POST", GENERATE, "", 403),
+        ("nobody", "POST", GENERATE, "", 401),
         ("shop", "POST", "/login", "", 303),
         ("shop", "POST", GENERATE, "", 403),
     ]
     assert (datetime.now(UTC) - datetime.fromisoformat(kept[0]["at"])).total_seconds() < 60
     assert entries(client, limit=2, before=kept[2]["id"]) == kept[3:5]
     assert client.get("/api/audit", headers=shop).status_code == 403
+
+
+def test_who_is_refused_is_kept_and_no_secret_is(client: httpx.Client) -> None:
+    shop = client.tokens["shop"]
+    secret, page = "sk-ant-secret", {"accept": "text/html"}
+    wrong = {"authorization": f"Bearer {secret}"}
+    right = shop["authorization"].removeprefix("Bearer ")
+    client.get(f"/api/conversations/{'a' * 32}", headers=wrong)
+    client.head("/costs")
+    client.get(f"/nothing/{secret}?token={secret}")
+    client.post(f"{GENERATE}?key={secret}", json=GOOD, headers=wrong)
+    client.post("/login", data={"token": secret, "next": f"/costs/{secret}"})
+    client.head("/api/audit", headers=shop)
+    assert client.get(f"/costs?next={secret}", headers=page).status_code == 303  # to the login: nobody is refused
+    client.post(f"/login?next={secret}", data={"token": right, "next": f"/costs/{secret}?next={secret}"})
+    deadline = time.monotonic() + 20
+    while len(kept := entries(client)) < 7:
+        assert time.monotonic() < deadline, kept
+    assert [(one["who"], one["method"], one["route"], one["object"], one["status"]) for one in reversed(kept)] == [
+        ("nobody", "GET", "/api/conversations/{name}", "", 401),
+        ("nobody", "HEAD", "/costs", "", 401),
+        ("nobody", "GET", "", "", 401),
+        ("nobody", "POST", GENERATE, "", 401),
+        ("nobody", "POST", "/login", "", 401),
+        ("shop", "HEAD", "/api/audit", "", 403),
+        ("shop", "POST", "/login", "", 303),
+    ]
 
 
 def test_a_ledger_that_takes_no_entry_keeps_nobody_from_working(

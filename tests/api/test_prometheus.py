@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
+from types import SimpleNamespace
 from typing import cast
+from unittest.mock import AsyncMock
 
 import httpx
 import pytest
+from followed import GoingRun
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import event
 from starlette.types import Receive, Scope, Send
@@ -98,6 +102,55 @@ def test_a_broken_request_is_counted_and_a_stream_has_no_seconds() -> None:
     assert 'convoforge_http_requests_total{method="",route="",status="500"} 1.0' in text
     assert 'convoforge_http_requests_total{method="",route="",status="200"} 1.0' in text
     assert 'convoforge_http_request_seconds_count{route=""} 1.0' in text
+
+
+def test_who_leaves_is_counted_too() -> None:
+    metrics = Metrics()
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/gone":
+            return  # before there was anything to send
+        await send({"type": "http.response.start", "status": 206, "headers": []})
+        await send({"type": "http.response.body", "body": b"half", "more_body": True})
+        if scope["path"] == "/stopped":
+            raise asyncio.CancelledError
+
+    async def look(path: str) -> None:
+        scope: Scope = {"type": "http", "method": "GET", "path": path, "route": SimpleNamespace(path_format=path)}
+        with suppress(asyncio.CancelledError):
+            await Measure(answer, metrics)(scope, AsyncMock(), AsyncMock())
+
+    async def ask() -> str:
+        for path in ("/gone", "/left", "/stopped"):
+            await look(path)
+        return (await metrics.render(cast(Ledger, Spending()), None)).decode()
+
+    text = asyncio.run(ask())
+    for path, status in (("/gone", 499), ("/left", 206), ("/stopped", 206)):
+        assert f'convoforge_http_requests_total{{method="GET",route="{path}",status="{status}"}} 1.0' in text
+    assert "convoforge_http_request_seconds_count" not in text  # it was not sent
+
+
+def test_a_stream_that_is_left_is_counted_as_it_was_answered(serve: Serve, settings: Settings) -> None:
+    with serve() as client:
+        with Ledger(settings.database_url) as ledger:
+            run = GoingRun.begin(ledger)
+        with client.stream("GET", f"/api/builds/{run.id}/events") as events:
+            next(events.iter_lines())
+        deadline = time.monotonic() + 20
+        while ("http_requests_total", "GET", "/api/builds/{build_id}/events", "200") not in (found := scrape(client)):
+            assert time.monotonic() < deadline, sorted(name for name in found if name[0] == "http_requests_total")
+            time.sleep(0.05)
+
+
+def test_requests_are_counted_by_their_route_and_no_caller_makes_a_row(serve: Serve) -> None:
+    with serve() as client:
+        client.head("/healthz"), client.head("/static/viewer.css"), client.head("/nothing")
+        client.request("BREW", "/healthz"), client.request("STEEP", "/healthz")
+        found = {name[1:]: value for name, value in scrape(client).items() if name[0] == "http_requests_total"}
+    assert found["HEAD", "/healthz", "200"] == found["HEAD", "/static/{name}", "200"] == 1
+    assert found["", "", "404"] == 1
+    assert not any("BREW" in name or "STEEP" in name for name in found)
 
 
 class Spending:
