@@ -20,7 +20,7 @@ FILTERS: Mapping[str, int] = {
     "echo": 1,
     "refusals": 3,
     "languages": 4,
-    "salad": 3,
+    "salad": 4,
     "broken_ends": 4,
     "loops": 2,
     "proportions": 1,
@@ -44,5 +44,5 @@ LANGUAGES = frozenset(
 """What `languages` tells apart. Of any other code it would drop every conversation."""
 
 DEFAULT = tuple(name for name in FILTERS if name not in ("insults", "salad", "contamination", "off_topic"))
-"""The filters that `default` stands for in a spec. `salad` finds half of the labelled faults, `insults` half of those that its author had
+"""The filters that `default` stands for in a spec. `salad` finds three quarters of the labelled faults and takes 45 MB, `insults` half of those that its author had
 not seen, `off_topic` the coarse cases alone, and `contamination` needs files of the spec."""

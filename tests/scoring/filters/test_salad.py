@@ -15,6 +15,10 @@ NOISE = [
     "the and of my with was door the in to be", "wq\nzz\np\n4\nro\nk", "lamp the lamp lamps a lamp of lamping my lamp and lamplit", "it ;;; ^^ ~~ $$ it",
     "thevancameontuesdayandthemanwouldnotwait", "1f9c 77ab 0e2d 4c1a", "01101000 01100101 01111001", "ʇɥƃᴉɹ ʇou sᴉ llᴉq ǝɥʇ",
     "Lamp river copper window Tuesday gravel simple orange ladder quiet mustard stone.", "th bnk tk th mny frm my ccnt nd nw",
+    "month the you at pay end rent of to the have landlord", "Insurance a covers that damage by caused is water burst a pipe from.", "is box the where my it said Friday they would that come",
+    "umbrella ledger tomato quickly seventeen bridge harmonica rent", "Gronti blave the skorfen, and mivel drunt the larpish wendle.", "hte lpug si ont wroknig nad teh lihgt is rde",
+    "Salt. Window. Percent. Nephew. Drum? Yellow.", "xq7 zz9 lk2 pp0 ww8 mm3 vv1 gg5", "Or it may which, then, but so that, whereas and hence although thus nor.",
+    "It should be back by noon.\nOf loan the which rate is and for by month on pays with.\nThen we'll see.",
 ]  # fmt: skip
 HONEST = [
     "Sell, sell, sell, says my brother. Sell everything, sell now, he says.",
@@ -32,6 +36,12 @@ HONEST = [
     "Mon\n410\n620\n0\n880",
     "Room 4b, gate c3, seat 12f.",
     "The card? The card is at $40, and the other card has a limit.",
+    "My daughter's getting married in May and I'd promised her $8,000.",
+    "Rent, food, phone, gas, insurance, gym, daycare. That's all of it.",
+    "need cheap flight chicago lisbon early june two adults one kid",
+    "Sand, prime, sand again, paint, wait a day, paint.",
+    "I wire $300 home to Kraków through my cousin Zbigniew Szczepanski, and Mrs. Nguyễn Thi Hoa knows a cheaper way.",
+    "sry typing w one hand, teh baby is on teh other. its 1450 for daycar and 2300 mortage",
 ]
 
 
@@ -43,6 +53,10 @@ def test_noise_is_dropped(judge, text) -> None:
 @pytest.mark.parametrize("text", HONEST)
 def test_short_and_clipped_turns_are_kept(judge, text) -> None:
     assert judge(text) == KEEP
+
+
+def test_only_english_is_judged_by_its_pairs(judge) -> None:
+    assert judge("bil ik wil morgen niet de naar winkel gaan want regent het", language="nl") == KEEP
 
 
 @given(st.text(max_size=200))
