@@ -6,11 +6,11 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from math import ceil
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel
 
-from convoforge.api.bodies import BatchOptions, ErrorBody, GenerateBody
+from convoforge.api.bodies import ErrorBody
 from convoforge.errors import (
     BudgetExceeded,
     ClaudeAPIError,
@@ -133,15 +133,29 @@ def _name_field(fault: Mapping[str, Any]) -> str:
 def _describe(fault: Mapping[str, Any], expected: type[BaseModel]) -> str:
     loc = fault["loc"]
     if fault["type"] == "extra_forbidden":
-        inside = _INSIDE if "requests" in expected.model_fields else {}
-        owner = next((model for name, model in inside.items() if name in loc[:-1]), expected)
         name = str(loc[-1])
-        return f"unknown field{nearest(name if len(name) <= MAX_NAME else '', field_names(owner))}"
+        return f"unknown field{nearest(name if len(name) <= MAX_NAME else '', field_names(_find_owner(expected, loc[1:-1])))}"
     if fault["type"] == "json_invalid":
         return f"the body is not JSON: {fault['ctx']['error']}, at character {loc[1]}"
     if len(loc) == 1 and fault["type"] != "bound":
         return "send a JSON object, with the header content-type: application/json"
     return describe_value_fault({name: value for name, value in fault.items() if name != "input"})  # which may be a megabyte
+
+
+def _find_owner(model: type[BaseModel], path: Sequence[str | int]) -> type[BaseModel]:
+    """The model of the object at a place in a body, as far down as there are models."""
+    for part in path:
+        fields = model.model_fields.items()
+        field = next((one for name, one in fields if part in (name, one.alias)), None)
+        model = (field and _find_model(field.annotation)) or model
+    return model
+
+
+def _find_model(annotation: Any) -> type[BaseModel] | None:
+    """The model in an annotation such as `list[Model] | None`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(_find_model, get_args(annotation))), None)
 
 
 @cache
@@ -160,5 +174,3 @@ _NO_ANSWER = {
 _ADDRESS = re.compile(
     r"https?://[^\s,;)\"'>]+|\[?\b\d{1,3}(?:\.\d{1,3}){3}\b(?:', \d+|:\d+)?|\[[0-9a-fA-F:]*::?[0-9a-fA-F:.]*\](?::\d+)?"
 )
-
-_INSIDE: Mapping[str, type[BaseModel]] = {"requests": GenerateBody, "options": BatchOptions}

@@ -11,9 +11,11 @@ from typing import Any
 
 import httpx
 import pytest
+from pydantic import BaseModel, ValidationError
 
 from convoforge.api import bounds, errors
 from convoforge.api.bodies import BatchBody, GenerateBody
+from convoforge.api.build_bodies import BuildRequest
 from convoforge.api.errors import refuse
 from convoforge.api.rendering import ApiResponse
 from convoforge.simulator.client import SimulatorControl
@@ -95,6 +97,24 @@ def test_a_schema_is_computed_once_for_all_faults(monkeypatch: pytest.MonkeyPatc
     for _ in range(3):
         assert refuse(faults, GenerateBody).message.count("unknown field") == 3
     assert made == [1]
+
+
+def test_an_unknown_field_is_told_the_names_of_its_own_object() -> None:
+    def refused(body: type[BaseModel], value: Any) -> str:
+        with pytest.raises(ValidationError) as caught:
+            body.model_validate(value)
+        return refuse([{**fault, "loc": ("body", *fault["loc"])} for fault in caught.value.errors()], body).message
+
+    assert refused(BuildRequest, {"spec": "demo", "options": {"minScor": 5}}).startswith(
+        "options.minScor: unknown field; did you mean 'minScore'?"
+    )
+    assert "requests[1].personas: unknown field; did you mean 'persona'?" in refused(
+        BatchBody, {"requests": [GOOD, {**GOOD, "personas": "p"}]}
+    )
+    assert "options.stop: unknown field. Known: concurrency, stopOnError." in refused(
+        BatchBody, {"requests": [GOOD], "options": {"stop": True}}
+    )
+    assert refused(BuildRequest, {"spec": "demo", "option": {}}).startswith("option: unknown field; did you mean 'options'?")
 
 
 def test_half_a_character_in_one_request_of_a_batch_costs_nothing(serve: Serve, simulator: SimulatorControl) -> None:

@@ -67,6 +67,10 @@ def test_a_decision_is_made_in_the_callers_name_and_taken_back(pages: Pages) -> 
         ({"decision": "edit", "turns": TURNS[:1]}, "the edited turns make no conversation: too short"),
         ({"decision": "edit", "turns": [{"role": "system", "content": "x"}, *TURNS]}, "turns[0].role: "),
         ({"decision": "accept", "notes": "x"}, "notes: unknown field; did you mean 'note'?"),
+        (
+            {"decision": "edit", "turns": [{**TURNS[0], "contents": "x"}]},
+            "turns[0].contents: unknown field; did you mean 'content'? Known: content, role.",
+        ),
         ({"decision": "accept", "note": "x" * 10_001}, "note: "),
         (None, ""),
     ],
