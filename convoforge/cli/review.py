@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from convoforge.ledger import Ledger
     from convoforge.planning.plan import Plan
     from convoforge.review.agreement import ReviewSummary
-    from convoforge.review.choosing import Candidate, Queue, Sample
+    from convoforge.review.choosing import Queue, Reviewable, Sample
 
 
 def review(
@@ -117,16 +117,18 @@ def _print_summary(summary: ReviewSummary) -> None:
         out.print(f"[dim]{escape(one.first)} and {escape(one.second)}, {both} of both: {one.agreement}[/dim]")
 
 
-def _export(ledger: Ledger, plan: Plan, candidates: Sequence[Candidate], kind: ReviewFormat, path: Path, *, as_json: bool) -> int:
+def _export(
+    ledger: Ledger, plan: Plan, reviewables: Sequence[Reviewable], kind: ReviewFormat, path: Path, *, as_json: bool
+) -> int:
     from convoforge.review.exchange import export_queue
 
-    steps = export_queue(ledger, candidates, plan.spec.name, kind, path)
-    show_progress(steps, len(candidates), "conversations", quiet=as_json)
+    steps = export_queue(ledger, reviewables, plan.spec.name, kind, path)
+    show_progress(steps, len(reviewables), "conversations", quiet=as_json)
     if as_json:
         about = {"dataset": plan.spec.name, "provider": plan.provider, "format": kind}
-        print_json({**about, "path": str(path), "conversations": len(candidates)})
+        print_json({**about, "path": str(path), "conversations": len(reviewables)})
     else:
-        out.print(facts([("written", f"{format_count(len(candidates), 'conversation')}, format {kind}"), ("path", str(path))]))
+        out.print(facts([("written", f"{format_count(len(reviewables), 'conversation')}, format {kind}"), ("path", str(path))]))
     return DONE
 
 

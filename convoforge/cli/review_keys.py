@@ -86,7 +86,10 @@ class ReviewSession:
                         return place + 1
                     item = self._read(place)  # which somebody else may have edited
                 case "w":
-                    self._note = out.input("note: ", markup=False)
+                    try:
+                        self._note = out.input("note: ", markup=False)
+                    except EOFError:  # Ctrl-D
+                        return None
                 case "u":
                     if (back := self._undo()) is not None:
                         return back
@@ -175,7 +178,7 @@ def describe_decisions(counts: Mapping[str, int]) -> str:
 
 
 def read_key() -> str:
-    """The next key at the terminal, without waiting for Enter; empty where the terminal is gone."""
+    """The next key at the terminal, without waiting for Enter; empty for Ctrl-D, and where the terminal is gone."""
     import termios
     import tty
 
@@ -192,6 +195,8 @@ def read_key() -> str:
 
 def _read_one(screen: int) -> str:
     key = os.read(screen, 1).decode(errors="replace").lower()
+    if key in ("\x04", "\0"):  # Ctrl-D; what was typed ahead, the terminal hands over as NUL
+        return ""
     while key == "\x1b" and select([screen], [], [], 0.05)[0]:
         os.read(screen, 16)  # the rest of an arrow or function key, which has letters in it
     return key

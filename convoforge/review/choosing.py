@@ -51,7 +51,7 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class Reviewable:
     """A conversation to be reviewed, its cell, and what it counts as by the rules alone, without any review."""
 
     draw: Draw
@@ -64,8 +64,8 @@ class Candidate:
 class Queue:
     """What a reviewer is to look at, in order, and what this reviewer has decided already of the same sample."""
 
-    todo: tuple[Candidate, ...]
-    done: tuple[Candidate, ...]
+    todo: tuple[Reviewable, ...]
+    done: tuple[Reviewable, ...]
 
     def __len__(self) -> int:
         return len(self.todo) + len(self.done)
@@ -82,47 +82,47 @@ def choose(ledger: Ledger, plan: Plan, dataset_id: int, sample: Sample, *, revie
     at it · disagreements: where the judge and the rules say opposite things · rejected: what is not accepted · random: so many of each
     value of each axis, by the spec's seed. A decision leaves the sample as it is, so that a review goes on where it has stopped.
     """
-    candidates = _list_candidates(ledger, plan, dataset_id)
+    reviewables = _list_reviewables(ledger, plan, dataset_id)
     judged = ledger.read(read_judged, dataset_id) if sample.kind == "disagreements" else {}
-    chosen = sorted(_choose(candidates, sample, plan, judged), key=lambda one: _rank(one, plan, sample))
+    chosen = sorted(_choose(reviewables, sample, plan, judged), key=lambda one: _rank(one, plan, sample))
     by = _find_reviewers(ledger.read(read_dataset_reviews, dataset_id))
     own = [one for one in chosen if reviewer in by[one.draw.request_id]]
     others = [one for one in chosen if again or not by[one.draw.request_id]]
     return Queue(tuple(one for one in others if reviewer not in by[one.draw.request_id]), tuple(own))
 
 
-def _list_candidates(ledger: Ledger, plan: Plan, dataset_id: int) -> list[Candidate]:
+def _list_reviewables(ledger: Ledger, plan: Plan, dataset_id: int) -> list[Reviewable]:
     """The conversations that count today: accepted or not, and not in reserve."""
     status, cells = read_status(ledger, plan, dataset_id), {cell.key: cell for cell in plan.cells}
     found = [(draw, Status.ACCEPTED, "") for draw in status.accepted]
     found += [(one.draw, one.status, one.reason) for one in status.rejected if one.draw.kind == AnswerKind.OK]
     return [
-        Candidate(draw, cells[draw.cell], *(judge_alone(draw, plan.spec.quality.min_score) if draw.decision else (what, why)))
+        Reviewable(draw, cells[draw.cell], *(judge_alone(draw, plan.spec.quality.min_score) if draw.decision else (what, why)))
         for draw, what, why in found
     ]
 
 
-def _choose(candidates: Sequence[Candidate], sample: Sample, plan: Plan, judged: Mapping[int, Quality]) -> Iterable[Candidate]:
+def _choose(reviewables: Sequence[Reviewable], sample: Sample, plan: Plan, judged: Mapping[int, Quality]) -> Iterable[Reviewable]:
     match sample.kind:
         case "borderline":
-            return [one for one in candidates if one.status is not Status.DROPPED and _distance(one, plan) < 1]
+            return [one for one in reviewables if one.status is not Status.DROPPED and _distance(one, plan) < 1]
         case "rejected":
-            return [one for one in candidates if one.status is not Status.ACCEPTED]
+            return [one for one in reviewables if one.status is not Status.ACCEPTED]
         case "disagreements":
             return [
                 one
-                for one in candidates
+                for one in reviewables
                 if (quality := judged.get(one.draw.request_id)) and _disagree(quality, plan.spec.quality.min_score)
             ]
         case "random":
-            return _draw_lots(candidates, sample.number, plan.spec.seed)
-    return candidates
+            return _draw_lots(reviewables, sample.number, plan.spec.seed)
+    return reviewables
 
 
-def _draw_lots(candidates: Sequence[Candidate], number: int, seed: int) -> Iterable[Candidate]:
+def _draw_lots(reviewables: Sequence[Reviewable], number: int, seed: int) -> Iterable[Reviewable]:
     taken: dict[tuple[str, str], int] = defaultdict(int)
-    chosen: dict[int, Candidate] = {}
-    for one in sorted(candidates, key=lambda one: _lot(one, seed)):
+    chosen: dict[int, Reviewable] = {}
+    for one in sorted(reviewables, key=lambda one: _lot(one, seed)):
         for value in ((axis, getattr(one.cell, axis)) for axis in AXES):
             if taken[value] < number:
                 taken[value] += 1
@@ -130,7 +130,7 @@ def _draw_lots(candidates: Sequence[Candidate], number: int, seed: int) -> Itera
     return chosen.values()
 
 
-def _lot(one: Candidate, seed: int) -> str:
+def _lot(one: Reviewable, seed: int) -> str:
     return sha256(f"{seed} {one.draw.conversation_id}".encode()).hexdigest()
 
 
@@ -142,12 +142,12 @@ def _disagree(quality: Quality, min_score: int) -> bool:
     return bool(by_judge) and keeps != all(verdict == "keep" for verdict in by_judge)
 
 
-def _distance(one: Candidate, plan: Plan) -> float:
+def _distance(one: Reviewable, plan: Plan) -> float:
     """How far a score is from the threshold: 0.5 for the lowest that is enough, and for the highest that is not."""
     return abs((one.draw.score or 0) - plan.spec.quality.min_score + 0.5)
 
 
-def _rank(one: Candidate, plan: Plan, sample: Sample) -> tuple[object, ...]:
+def _rank(one: Reviewable, plan: Plan, sample: Sample) -> tuple[object, ...]:
     if sample.kind == "random":
         return (_lot(one, plan.spec.seed),)
     first = (Status.NEEDS_REVISION, Status.ACCEPTED, Status.DROPPED).index(one.status)

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from convoforge.errors import ConfigError, format_count
 from convoforge.ledger import Ledger
 from convoforge.review import ReviewFormat
-from convoforge.review.choosing import Candidate
+from convoforge.review.choosing import Reviewable
 from convoforge.review.deciding import NewReview, import_review
 from convoforge.review.formats import read_record, write_record
 from convoforge.review.items import read_items
@@ -33,15 +33,17 @@ class Imported:
     undecided: int
 
 
-def export_queue(ledger: Ledger, candidates: Sequence[Candidate], dataset: str, kind: ReviewFormat, path: Path) -> Iterator[int]:
+def export_queue(
+    ledger: Ledger, reviewables: Sequence[Reviewable], dataset: str, kind: ReviewFormat, path: Path
+) -> Iterator[int]:
     """Write conversations with their reviews, one on a line; as one JSON array where the name ends in .json, which is how Label Studio and
     Argilla read files. Yields how many are written. Raises `ConfigError` where the file is there, or cannot be written."""
     is_array, written = path.suffix == ".json", 0
     try:
         with path.open("xb") as file:
             file.write(b"[\n" if is_array else b"")
-            for start in range(0, len(candidates), _AT_ONCE):
-                for item in read_items(ledger, candidates[start : start + _AT_ONCE]):
+            for start in range(0, len(reviewables), _AT_ONCE):
+                for item in read_items(ledger, reviewables[start : start + _AT_ONCE]):
                     file.write(b",\n" if is_array and written else b"")
                     file.write(orjson.dumps(write_record(item, dataset, kind)) + (b"" if is_array else b"\n"))
                     written += 1

@@ -12,7 +12,7 @@ from convoforge.ledger.attempts import read_quality
 from convoforge.ledger.reviews import Review, read_request_reviews
 from convoforge.models import Conversation, Quality, Turn
 from convoforge.planning.plan import Plan
-from convoforge.review.choosing import Candidate
+from convoforge.review.choosing import Reviewable
 from convoforge.review.deciding import find_deciding, find_edit
 from convoforge.scoring import Rubric, ScoringContext
 
@@ -68,9 +68,9 @@ def score_edit(plan: Plan, item: ReviewItem, turns: tuple[Turn, ...]) -> Quality
     return Rubric.of(plan.spec, plan.library).score(Conversation(turns, item.conversation.system), context).quality
 
 
-def read_items(ledger: Ledger, candidates: Sequence[Candidate]) -> list[ReviewItem]:
-    """The conversations of candidates, in their order."""
-    ids = [one.draw.request_id for one in candidates]
+def read_items(ledger: Ledger, reviewables: Sequence[Reviewable]) -> list[ReviewItem]:
+    """What a reviewer sees of some conversations, in their order."""
+    ids = [one.draw.request_id for one in reviewables]
     answers = {row.id: row for row in ledger.read(lambda connection: [*read_answers(connection, ids)])}
     reviews = ledger.read(read_request_reviews, ids)
     return [
@@ -83,6 +83,6 @@ def read_items(ledger: Ledger, candidates: Sequence[Candidate]) -> list[ReviewIt
             conversation=read_published(row),
             reviews=tuple(reviews.get((row.id, row.attempt), ())),
         )
-        for one in candidates
+        for one in reviewables
         if (row := answers.get(one.draw.request_id)) is not None and row.turns
     ]

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import pty
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest.mock import Mock
 
 import polars as pl
 import pytest
@@ -143,6 +145,24 @@ def test_a_key_is_read_without_enter_and_an_arrow_is_no_letter(terminal: int) ->
     assert read_key() == "\x1b"
     os.write(terminal, b"s")
     assert read_key() == "s"
+
+
+def test_ctrl_d_ends_a_review_as_q_does(
+    reviewed: Reviewed,
+    run_here: Callable[..., Done],
+    terminal: int,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    os.write(terminal, b"a\x04")
+    done = run_here("review", "spoken", "--reviewer", "Ada", "--sample", "rejected")
+    assert (done.code, "1 of 3 · 1 accepted · 2 left" in done.out, done.err) == (0, True, "")
+    typing = threading.Timer(0.3, lambda: os.write(terminal, b"\x04"))
+    typing.start()
+    assert read_key() == ""
+    monkeypatch.setattr("convoforge.cli.review_keys.out.input", Mock(side_effect=EOFError))
+    assert press(reviewed, "wa", capsys).rstrip().endswith("2 left"), "in a note, too"
+    assert sum(map(len, decisions(reviewed))) == 1
 
 
 def test_a_terminal_is_asked_and_the_rest_is_said(

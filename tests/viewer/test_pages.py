@@ -14,6 +14,7 @@ from viewing import TURNS, Pages
 from convoforge.api.tokens import make_token
 from convoforge.dataset import snapshots
 from convoforge.dataset.forecast import read_known
+from convoforge.ledger.runs import ensure_dataset
 from convoforge.models import Turn
 from convoforge.review.deciding import decide
 from convoforge.viewer import start_run, state
@@ -29,6 +30,12 @@ def test_datasets_are_listed(pages: Pages) -> None:
     page = pages.get("/")
     assert page.status_code == 200
     assert 'href="/simulated/sheep"' in page.text and "simulated" in page.text
+
+
+def test_a_dataset_that_was_never_planned_leads_nowhere(pages: Pages) -> None:
+    pages.app.state.ledger.write(ensure_dataset, "cows", "anthropic", NOW)
+    listed = pages.get("/").text
+    assert "cows" in listed and "not planned yet" in listed and 'href="/datasets/cows' not in listed
 
 
 def test_assets_are_kept_by_their_hash(pages: Pages) -> None:
