@@ -11,9 +11,9 @@ from cyclopts import Parameter
 from convoforge.cli.console import errors, out, print_json
 from convoforge.cli.local_server import open_server
 from convoforge.cli.parameters import DONE, AsJson
-from convoforge.errors import ConvoforgeError
 from convoforge.orchestration.server_home import AUTH
-from convoforge.orchestration.waiting_runs import answer_run, find_waiting, list_waiting
+from convoforge.orchestration.steering import PrefectServer, steer
+from convoforge.orchestration.waiting_runs import find_waiting, list_waiting
 
 
 def approve(
@@ -24,15 +24,12 @@ def approve(
     as_json: AsJson = False,
 ) -> int:
     """List the runs that wait for approval, or approve one: it goes on as soon as a worker takes it."""
-    with open_server(lambda: errors.print("[dim]Starting the local Prefect server …[/dim]")) as server:
-        auth = os.environ.get(AUTH)
-        try:
-            waiting = list_waiting(server.url, auth)
-            chosen = None if run is None else find_waiting(waiting, run)
-            if chosen is not None:
-                answer_run(server.url, auth, chosen, "decline" if decline else "approve")
-        except OSError as error:
-            raise ConvoforgeError(f"the Prefect server at {server.url} does not answer: {error}") from error
+    with open_server(lambda: errors.print("[dim]Starting the local Prefect server …[/dim]")) as opened:
+        server = PrefectServer(opened.url, os.environ.get(AUTH))
+        waiting = list_waiting(server)
+        chosen = None if run is None else find_waiting(waiting, run)
+        if chosen is not None:
+            steer(server, chosen.id, "decline" if decline else "approve")
     if chosen is not None:
         word = "declined" if decline else "approved"
         if as_json:

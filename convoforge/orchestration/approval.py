@@ -28,7 +28,7 @@ from convoforge.ledger import Ledger
 from convoforge.ledger.runs import close_run, hold_run
 from convoforge.orchestration.dead_runs import SUSPENDED_EVENT
 from convoforge.orchestration.run_names import present_run
-from convoforge.orchestration.waiting_runs import APPROVAL_KEY
+from convoforge.orchestration.steering import APPROVAL_KEY
 from convoforge.planning.options import BuildOptions
 from convoforge.planning.spec import DatasetSpec
 from convoforge.pricing import dollars

@@ -152,5 +152,5 @@ def steer_followed(ledger: Ledger, found: FollowedRun, action: Action) -> Follow
     if found.flow_run is None or action not in found.actions:
         can = f"it can {', '.join(found.actions)}" if found.actions else "nothing can be done to it"
         raise ConfigError(f"this run is {found.state}, and cannot {action} now: {can}")
-    steer(server, found.flow_run, action)
+    steer(server, found.flow_run.id, action)
     return read_followed(ledger, found.id, steered=True)

@@ -18,7 +18,6 @@ from convoforge.errors import SteeringError
 from convoforge.orchestration.local_server import pass_proxies_by
 from convoforge.orchestration.server_api import ANSWER_SECONDS, READ_SECONDS, ask
 from convoforge.orchestration.server_home import AUTH, URL, find_access
-from convoforge.orchestration.waiting_runs import APPROVAL_KEY
 from convoforge.planning.options import BuildOptions
 
 BUILD = "build-dataset/build"
@@ -26,6 +25,9 @@ BUILD = "build-dataset/build"
 
 Action = Literal["pause", "resume", "cancel", "approve", "decline"]
 ACTIONS: tuple[Action, ...] = get_args(Action)
+
+APPROVAL_KEY = "approval-"
+"""First part of the key of a pause that waits for approval; the amount follows, in US cents."""
 
 SOON = timedelta(minutes=1)
 """Time within which a run of a schedule counts as one that waits."""
@@ -153,8 +155,8 @@ def list_scheduled(server: PrefectServer) -> list[FlowRunState]:
         raise SteeringError(f"the Prefect server fails with status {error.code}") from error
 
 
-def steer(server: PrefectServer, run: FlowRunState, action: Action) -> None:
-    """Pause, resume, cancel, approve or decline a run. Raises `SteeringError` where Prefect does not take it.
+def steer(server: PrefectServer, run_id: str, action: Action) -> None:
+    """Pause, resume, cancel, approve or decline a run by its id in Prefect. Raises `SteeringError` where Prefect does not take it.
 
     A pause is Prefect's Suspend: the run ends what it has begun, and a worker takes it up again when it is resumed.
     """
@@ -168,7 +170,7 @@ def steer(server: PrefectServer, run: FlowRunState, action: Action) -> None:
         case "cancel":
             path, body = "set_state", {"state": {"type": "CANCELLING"}}
     try:
-        answer = server.ask(f"/flow_runs/{run.id}/{path}", body, ANSWER_SECONDS)
+        answer = server.ask(f"/flow_runs/{run_id}/{path}", body, ANSWER_SECONDS)
     except HTTPError as error:
         raise SteeringError(f"Prefect does not {action} the run: status {error.code}") from error
     if answer["status"] != "ACCEPT":

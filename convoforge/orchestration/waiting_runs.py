@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
+from urllib.error import HTTPError
 
-from convoforge.errors import ConfigError, ConvoforgeError
-from convoforge.orchestration.server_api import ask
-
-APPROVAL_KEY = "approval-"
-"""First part of the key of a pause that waits for approval; the amount follows, in US cents."""
+from convoforge.errors import ConfigError, SteeringError
+from convoforge.orchestration.server_api import ANSWER_SECONDS
+from convoforge.orchestration.steering import APPROVAL_KEY, PrefectServer
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,14 +20,17 @@ class WaitingRun:
     question: str
 
 
-def list_waiting(url: str, auth: str | None) -> list[WaitingRun]:
-    """All runs that wait, the oldest first. Raises `OSError` where the server does not answer."""
+def list_waiting(server: PrefectServer) -> list[WaitingRun]:
+    """All runs that wait, the oldest first. Raises `SteeringError` where the server does not answer."""
     paused = {"flow_runs": {"state": {"type": {"any_": ["PAUSED"]}}}, "sort": "EXPECTED_START_TIME_ASC"}
-    return [
-        WaitingRun(run["id"], run["name"], _read_question(url, auth, run))
-        for run in ask(url, auth, "/flow_runs/filter", paused)
-        if str(run["state"]["state_details"]["pause_key"]).startswith(APPROVAL_KEY)
-    ]
+    try:
+        return [
+            WaitingRun(run["id"], run["name"], _read_question(server, run))
+            for run in server.ask("/flow_runs/filter", paused, ANSWER_SECONDS)
+            if str(run["state"]["state_details"]["pause_key"]).startswith(APPROVAL_KEY)
+        ]
+    except HTTPError as error:
+        raise SteeringError(f"the Prefect server fails with status {error.code}") from error
 
 
 def find_waiting(runs: list[WaitingRun], given: str) -> WaitingRun:
@@ -42,13 +44,6 @@ def find_waiting(runs: list[WaitingRun], given: str) -> WaitingRun:
     raise ConfigError(f"{how_many} with '{given}', by name or id; these wait for approval: {names}")
 
 
-def answer_run(url: str, auth: str | None, run: WaitingRun, decision: Literal["approve", "decline"]) -> None:
-    """Answer a run's question; it goes on, or ends. Raises `ConvoforgeError` where Prefect does not take the answer."""
-    answer = ask(url, auth, f"/flow_runs/{run.id}/resume", {"run_input": {"decision": decision}})
-    if answer["status"] != "ACCEPT":
-        raise ConvoforgeError(f"Prefect does not resume the run '{run.name}': {(answer.get('details') or {}).get('reason')}")
-
-
-def _read_question(url: str, auth: str | None, run: dict[str, Any]) -> str:
+def _read_question(server: PrefectServer, run: dict[str, Any]) -> str:
     key = run["state"]["state_details"]["run_input_keyset"]["description"]
-    return str(ask(url, auth, f"/flow_runs/{run['id']}/input/{key}"))
+    return str(server.ask(f"/flow_runs/{run['id']}/input/{key}"))

@@ -102,7 +102,7 @@ def _banner(manifest: Manifest) -> str:
         return ""
     return (
         "> # ⚠ SIMULATED DATA: DO NOT TRAIN ON IT\n"
-        "> Every conversation here was made up by a local simulator, and every cost is pretended. No model wrote a word of it."
+        "> Every conversation here was made up by a local simulator, and every cost is simulated. No model wrote a word of it."
     )
 
 
