@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, Field
 
 from convoforge.api.bodies import ANSWER, REQUEST, Answer
-from convoforge.dataset.browse import MAX_PAGE, MAX_TEXT, ROWS
+from convoforge.dataset.browse import ROWS, Asked, Search
 from convoforge.models import Label, Provider
 from convoforge.publish.manifest import File
 
@@ -45,7 +45,7 @@ class DatasetBody(Answer):
     last_run: RunBody | None
 
 
-class SearchQuery(BaseModel):
+class SearchQuery(Search):
     """What is looked for in a dataset. `q` is anywhere in the conversation, or its id; `status` is accepted, needs_revision, dropped …,
     `flag` a filter that found something, `reviewed` a decision, `any` or `none`, `run` the beginning of a run's id. Costs are US
     dollars."""
@@ -54,22 +54,7 @@ class SearchQuery(BaseModel):
 
     dataset: str = Field(min_length=1, max_length=200)
     simulated: bool = False
-    q: str = Field(default="", max_length=MAX_TEXT)
-    persona: str = Field(default="", max_length=MAX_TEXT)
-    emotion: str = Field(default="", max_length=MAX_TEXT)
-    topic: str = Field(default="", max_length=MAX_TEXT)
-    tier: str = Field(default="", max_length=MAX_TEXT)
-    template: str = Field(default="", max_length=MAX_TEXT)
-    status: str = Field(default="", max_length=MAX_TEXT)
-    flag: str = Field(default="", max_length=MAX_TEXT)
-    reviewed: str = Field(default="", max_length=MAX_TEXT)
-    run: str = Field(default="", max_length=MAX_TEXT)
-    min_score: int | None = Field(default=None, ge=0, le=10)
-    max_score: int | None = Field(default=None, ge=0, le=10)
-    min_cost: float | None = Field(default=None, ge=0, lt=10**6)
-    max_cost: float | None = Field(default=None, ge=0, lt=10**6)
-    order: Literal["newest", "oldest", "lowest score", "highest score", "dearest", "cheapest"] = "newest"
-    page: int = Field(default=1, ge=1, le=MAX_PAGE)
+    text: Asked = Field(default="", alias="q")
     rows: int = Field(default=ROWS, ge=1, le=1_000)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -11,7 +10,7 @@ from convoforge.api.access import requires
 from convoforge.api.bodies import Data
 from convoforge.api.conversations import EVERYWHERE, describe
 from convoforge.api.data_bodies import FoundConversation, FoundPage, SearchQuery
-from convoforge.dataset.browse import Found, Search, find
+from convoforge.dataset.browse import Found, find
 from convoforge.viewer.state import Opened, Viewer, Which
 
 router = APIRouter(responses={**EVERYWHERE, **describe(500, 503)})
@@ -33,7 +32,4 @@ async def conversations(query: Annotated[SearchQuery, Query()], viewer: Opened) 
 
 def _find(viewer: Viewer, query: SearchQuery) -> Found:
     which = Which("simulated" if query.simulated else "datasets", query.dataset)
-    asked = query.model_dump(exclude={"dataset", "simulated", "q", "rows"})
-    asked |= {name: None if asked[name] is None else Decimal(str(asked[name])) for name in ("min_cost", "max_cost")}
-    search = Search(text=query.q.strip(), **asked)
-    return find(which.snapshot(viewer, with_texts=bool(search.text)), search, query.rows)
+    return find(which.snapshot(viewer, with_texts=bool(query.text)), query, query.rows)

@@ -7,14 +7,16 @@ any order take milliseconds, whatever database the ledger is in.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from datetime import datetime
-from decimal import Decimal, InvalidOperation
-from typing import Self
+from decimal import Decimal
+from typing import Annotated, Literal, Self
 
 import polars as pl
+from pydantic import BeforeValidator, Field, StringConstraints, ValidationError
 
 from convoforge.dataset.snapshot import Snapshot
+from convoforge.models import Frozen
 from convoforge.planning.spec import AXES
 from convoforge.pricing import pico, usd
 
@@ -26,7 +28,8 @@ MAX_TEXT = 200
 
 MAX_PAGE = 10**6
 
-ORDERS: Mapping[str, tuple[str, bool]] = {
+Order = Literal["newest", "oldest", "lowest score", "highest score", "dearest", "cheapest"]
+ORDERS: Mapping[Order, tuple[str, bool]] = {
     "newest": ("generated_at", True),
     "oldest": ("generated_at", False),
     "lowest score": ("score", False),
@@ -36,56 +39,61 @@ ORDERS: Mapping[str, tuple[str, bool]] = {
 }
 """Name of an order → column, and whether the highest comes first."""
 
+Asked = Annotated[str, StringConstraints(strip_whitespace=True, max_length=MAX_TEXT)]
+Points = Annotated[int, Field(ge=0, le=10)]
+Dollars = Annotated[
+    Decimal, BeforeValidator(lambda given: given.removeprefix("$") if isinstance(given, str) else given), Field(ge=0, lt=10**6)
+]
 
-@dataclass(frozen=True, slots=True)
-class Search:
+
+class Search(Frozen):
     """What is looked for; an empty field asks for nothing. `text` is anywhere in the conversation, whatever the case of its letters, or
-    is the conversation's id. `flag` names a filter that found something, `reviewed` is a decision, `any` or `none`, `run` the beginning
-    of a run's id. Costs are US dollars."""
+    is the conversation's id. `status` is accepted, needs_revision, dropped …; `flag` names a filter that found something, `reviewed` is a
+    decision, `any` or `none`, `run` the beginning of a run's id. Costs are US dollars."""
 
-    text: str = ""
-    persona: str = ""
-    emotion: str = ""
-    topic: str = ""
-    tier: str = ""
-    template: str = ""
-    status: str = ""
-    flag: str = ""
-    reviewed: str = ""
-    run: str = ""
-    min_score: int | None = None
-    max_score: int | None = None
-    min_cost: Decimal | None = None
-    max_cost: Decimal | None = None
-    order: str = "newest"
-    page: int = 1
+    text: Asked = ""
+    persona: Asked = ""
+    emotion: Asked = ""
+    topic: Asked = ""
+    tier: Asked = ""
+    template: Asked = ""
+    status: Asked = ""
+    flag: Asked = ""
+    reviewed: Asked = ""
+    run: Asked = ""
+    min_score: Points | None = None
+    max_score: Points | None = None
+    min_cost: Dollars | None = None
+    max_cost: Dollars | None = None
+    order: Order = "newest"
+    page: int = Field(default=1, ge=1, le=MAX_PAGE)
 
     @classmethod
     def read(cls, given: Mapping[str, str]) -> Self:
-        """A search as an address has it. What is no number, or no order, asks for nothing."""
-        known = {one.name: given[one.name].strip()[:MAX_TEXT] for one in fields(cls) if given.get(one.name, "").strip()}
-        numbers = {name: _read_number(known.pop(name, "")) for name in ("min_score", "max_score", "page")}
-        amounts = {name: _read_amount(known.pop(name, "")) for name in ("min_cost", "max_cost")}
-        if known.get("order") not in ORDERS:
-            known.pop("order", None)
-        page = min(max(numbers.pop("page") or 1, 1), MAX_PAGE)
-        return cls(**known, **numbers, **amounts, page=page)  # type: ignore[arg-type]
+        """A search as an address has it. A value that cannot be, such as no number or no order, asks for nothing."""
+        asked = {name: given[name].strip()[:MAX_TEXT] for name in cls.model_fields if given.get(name, "").strip()}
+        try:
+            return cls.model_validate(asked)
+        except ValidationError as error:
+            wrong = {fault["loc"][0] for fault in error.errors()}
+            return cls.model_validate({name: value for name, value in asked.items() if name not in wrong})
 
     def as_query(self, **changes: object) -> dict[str, str]:
         """The fields that ask for something, as an address has them."""
-        changed, default = replace(self, **changes), Search()  # type: ignore[arg-type]
-        values = {one.name: getattr(changed, one.name) for one in fields(self)}
-        return {name: str(value) for name, value in values.items() if value not in (None, "", getattr(default, name))}
+        values = self.model_dump(exclude_defaults=True) | changes
+        return {
+            name: str(value) for name, value in values.items() if value not in (None, "", type(self).model_fields[name].default)
+        }
 
     @property
     def has_filters(self) -> bool:
         """Whether more than a text is looked for."""
-        return not replace(self, text="").is_empty
+        return not self.model_copy(update={"text": ""}).is_empty
 
     @property
     def is_empty(self) -> bool:
         """Whether everything is shown."""
-        return replace(self, order="newest", page=1) == Search()
+        return self.model_copy(update={"order": "newest", "page": 1}) == Search()
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,18 +194,6 @@ def _sort(frame: pl.DataFrame, search: Search) -> pl.DataFrame:
 def _row(values: dict[str, object]) -> Row:
     values |= {"cost_usd": usd(int(str(values["cost_pico"]))), "flags": tuple(filter(None, str(values["flags"]).split("|")))}
     return Row(**{one.name: values[one.name] for one in fields(Row)})  # type: ignore[arg-type]
-
-
-def _read_number(text: str) -> int | None:
-    return int(text) if text.isascii() and text.removeprefix("-").isdigit() and len(text) < 10 else None
-
-
-def _read_amount(text: str) -> Decimal | None:
-    try:
-        amount = Decimal(text.removeprefix("$"))
-    except InvalidOperation:
-        return None
-    return amount if amount.is_finite() and 0 <= amount < 10**6 else None
 
 
 def _pico(amount: Decimal | None) -> int | None:
