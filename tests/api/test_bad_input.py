@@ -73,6 +73,38 @@ def test_the_answer_to_bad_input_has_ten_faults_and_ten_kilobytes_at_most(
     assert simulator.rows() == []
 
 
+BOUNDS: dict[str, tuple[type[BaseModel], Callable[[int], str], int]] = {
+    "levels": (GenerateBody, lambda count: '{"parameters":' * (count - 1) + "[1]" + "}" * (count - 1), 8),
+    "fields": (GenerateBody, lambda count: json.dumps(many_fields(count)), 32),
+    "fields of a request": (BatchBody, lambda count: json.dumps({"requests": [many_fields(count)]}), 32),
+    "parameters": (GenerateBody, lambda count: json.dumps({**GOOD, "parameters": many_fields(count)}), 100),
+    "parameters in a batch": (
+        BatchBody,
+        lambda count: json.dumps({"requests": [GOOD, {**GOOD, "parameters": many_fields(count)}]}),
+        100,
+    ),
+    "requests": (BatchBody, lambda count: json.dumps({"requests": [GOOD] * count}), 100),
+    "quotes": (GenerateBody, lambda count: json.dumps({"topic": '"' * (count - 4)}), 50_000),
+    "brackets": (GenerateBody, lambda count: json.dumps({"topic": "[" * (count - 1)}), 50_000),
+    "braces": (GenerateBody, lambda count: json.dumps({"topic": "{" * (count - 1)}), 50_000),
+}
+"""What is counted in a body, a body that holds so many of it, and how many it may hold."""
+
+
+@pytest.mark.parametrize(("model", "make", "most"), BOUNDS.values(), ids=BOUNDS)
+def test_a_body_holds_as_many_as_it_may_and_not_one_more(model: type[BaseModel], make: Callable[[int], str], most: int) -> None:
+    def are_too_many(count: int) -> bool:
+        return any(fault["type"] == "bound" for fault in bounds.find_faults(make(count).encode(), model))
+
+    assert (are_too_many(most), are_too_many(most + 1)) == (False, True)
+
+
+@pytest.mark.parametrize(("size", "status"), [(1_000_000, 400), (1_000_001, 413)])
+def test_a_body_has_a_megabyte_at_most(client: httpx.Client, size: int, status: int) -> None:
+    content = b"{" + b" " * (size - 2) + b"}"
+    assert client.post(GENERATE, content=content, headers={"content-type": "application/json"}).status_code == status
+
+
 def test_no_more_is_validated_than_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     validated = []
     validate = GenerateBody.model_validate

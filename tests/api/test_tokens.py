@@ -6,17 +6,19 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from itertools import combinations
 from pathlib import Path
 from types import SimpleNamespace
 
 import httpx
 import pytest
 from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
 
 from convoforge.api.app import make_app
 from convoforge.api.headers import SECURITY_HEADERS
 from convoforge.api.login import LOGIN_SECONDS, Logins
-from convoforge.api.tokens import SCOPES, Token, make_token, read_scopes, read_tokens
+from convoforge.api.tokens import SCOPES, AccessScope, Token, make_token, read_scopes, read_tokens
 from convoforge.errors import ConfigError
 from convoforge.settings import Settings
 
@@ -137,23 +139,67 @@ def test_a_token_may_do_what_its_scopes_say(client: httpx.Client, tokens: dict[s
     assert client.get("/api/costs", headers=bearer(tokens["viewer"][1])).status_code == 401  # the line is no token
 
 
+OPEN = {"GET /healthz", "GET /readyz", "GET /login", "POST /login", "GET /static/{name}"}
+"""What needs no token."""
+
+NO_SCOPE = {"GET /docs", "GET /openapi.json", "POST /logout"}
+"""What every token may do."""
+
+NEEDS: dict[str, set[AccessScope]] = {
+    "POST /api/builds": {"generate"},
+    "POST /api/builds/{build_id}/{action}": {"generate"},
+    "POST /api/conversations/generate": {"generate"},
+    "POST /api/conversations/generate-batch": {"generate"},
+    "GET /start": {"generate"},
+    "POST /start": {"generate"},
+    "POST /runs/{run}/{action}": {"generate"},
+    "GET /api/conversations/generate": {"generate", "read"},
+    "GET /api/conversations/{name}": {"generate", "read"},
+    "GET /api/templates": {"generate", "read"},
+    "GET /api/batches": {"generate", "read"},
+    "GET /api/batches/{batch_id}": {"generate", "read"},
+    "POST /api/estimate": {"read"},
+    "GET /api/datasets/{name}/reviews": {"read", "review"},
+    "GET /api/conversations/{conversation_id}/reviews": {"read", "review"},
+    "POST /api/conversations/{conversation_id}/reviews": {"review"},
+    "POST /api/conversations/{conversation_id}/reviews/undo": {"review"},
+    "POST /{kind}/{name}/publish": {"review"},
+    "POST /{kind}/{name}/conversations/{conversation_id}/review": {"review"},
+    "GET /api/audit": {"admin"},
+}
+"""What needs one of these scopes; whatever else is read needs `read`."""
+
+
 @pytest.mark.anyio
 async def test_every_route_requires_a_scope(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    nobody = Token("nobody", frozenset(), hashlib.sha256(b"nobody").digest())
-    monkeypatch.setattr("convoforge.api.app.read_tokens", lambda _: (nobody,))
+    allowed: list[frozenset[AccessScope]] = [
+        frozenset(some) for count in range(4) for some in combinations(sorted(SCOPES), count)
+    ]
+    tokens = [Token(f"t{at}", some, hashlib.sha256(f"t{at}".encode()).digest()) for at, some in enumerate(allowed)]
+    monkeypatch.setattr("convoforge.api.app.read_tokens", lambda _: tokens)
     app = make_app(settings, simulate=True)
     app.state.ledger = SimpleNamespace(full="no room for the audit log")
-    asked = {(path, method) for path, methods in app.openapi()["paths"].items() for method in methods}
-    async with httpx.AsyncClient(
-        transport=httpx.ASGITransport(app), base_url="http://localhost", headers=bearer("nobody")
-    ) as client:
-        for path, method in sorted(asked):
-            if path not in ("/healthz", "/readyz"):
-                response = await client.request(method, re.sub(r"\{[^}]*\}", "0" * 24, path.replace("{action}", "pause")))
-                assert (response.status_code, "403" in app.openapi()["paths"][path][method]["responses"]) == (403, True), path
-
-        for page in ("/", "/runs", "/costs", "/health", "/datasets/sheep", "/datasets/sheep/conversations", "/simulated/sheep"):
-            assert (await client.get(page)).status_code == 403, page
+    described = app.openapi()["paths"]
+    routes = [
+        (f"{method} {one.original_route.path_format}", method, one.original_route.path_format)
+        for one in iter_route_contexts(app.routes)
+        for method in one.original_route.methods - {"HEAD"}
+    ]
+    assert NEEDS.keys() | OPEN | NO_SCOPE <= {name for name, _, _ in routes} and len(routes) > 45
+    as_it_fails = httpx.ASGITransport(app, raise_app_exceptions=False)  # nothing is open here: whoever gets in gets an error
+    async with httpx.AsyncClient(transport=as_it_fails, base_url="http://localhost") as client:
+        for name, method, path in routes:
+            address = path.replace("{action}", "pause").replace("{kind}", "datasets").replace("{number}", "1")
+            address = re.sub(r"\{[^}]*\}", "0" * 24, address)
+            assert ((await client.request(method, address)).status_code == 401) is (name not in OPEN - {"POST /login"}), name
+            needs = NEEDS.get(name, {"read"} if method == "GET" else None)
+            assert needs or name in OPEN | NO_SCOPE, f"{name} is new: which scope does it need?"
+            for token in tokens:
+                response = await client.request(method, address, headers=bearer(token.name))
+                refused = name not in OPEN | NO_SCOPE and token.scopes.isdisjoint(needs or ())
+                assert (response.status_code == 403) is refused, (name, token.scopes, response.text)
+            if name not in OPEN | NO_SCOPE and (shown := described.get(path)):
+                assert "403" in shown[method.lower()]["responses"], name
 
 
 # --- the login ---
