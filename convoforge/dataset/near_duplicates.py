@@ -63,7 +63,7 @@ def sign_conversations(ledger: Ledger, among: Collection[int], provider: Provide
         index, seen = SimilarityIndex([one for _, one in signed]), 0
         while True:
             seen = ledger.read(_compare, index, provider, seen)
-            if ledger.write(write_signatures, signed, [*index.pairs()], seen):
+            if ledger.write(write_signatures, signed, [*index.pairs()], provider, seen):
                 break
     return len(ids)
 

@@ -54,16 +54,19 @@ def _read_held(connection: Connection, ids: Sequence[int], *columns: Any) -> Ite
 
 def read_signatures(connection: Connection, provider: str, after: int) -> Iterator[tuple[int, Signed]]:
     """Every signature of a provider's conversations with an id above `after`, by its id."""
-    query = (
+    query = _select_signed(provider, after).order_by(signatures.c.id).execution_options(yield_per=_CHUNK)
+    for row in connection.execute(query):
+        yield row.number, Signed(row.id, (row.dataset_id, row.draw, row.cell), row.signature)
+
+
+def _select_signed(provider: str, after: int) -> Select[Any]:
+    """What is compared with each other: what was signed by another release, or for another provider, is not."""
+    return (
         _select_held(signatures.c.id.label("number"), signatures.c.signature)
         .join(signatures, signatures.c.request_id == requests.c.id)
         .join(datasets, datasets.c.id == requests.c.dataset_id)
         .where(datasets.c.provider == provider, signatures.c.version == SIGNATURE_VERSION, signatures.c.id > after)
-        .order_by(signatures.c.id)
-        .execution_options(yield_per=_CHUNK)
     )
-    for row in connection.execute(query):
-        yield row.number, Signed(row.id, (row.dataset_id, row.draw, row.cell), row.signature)
 
 
 def _select_held(*columns: Any) -> Select[Any]:
@@ -71,12 +74,16 @@ def _select_held(*columns: Any) -> Select[Any]:
 
 
 def write_signatures(
-    connection: Connection, signed: Sequence[tuple[TurnsKey, Signed]], pairs: Sequence[tuple[int, int, float]], seen: int
+    connection: Connection,
+    signed: Sequence[tuple[TurnsKey, Signed]],
+    pairs: Sequence[tuple[int, int, float]],
+    provider: str,
+    seen: int,
 ) -> bool:
-    """Store signatures, each with the turns that it is of, and the pairs found; what has other turns by now is left out. Not if there are
-    others above the id `seen`, which have not been compared with these: then it returns false."""
+    """Store signatures, each with the turns that it is of, and the pairs found; what has other turns by now is left out. Not if the
+    provider has others above the id `seen`, which have not been compared with these: then it returns false."""
     _lock(connection)
-    if (connection.execute(select(func.max(signatures.c.id))).scalar_one() or 0) > seen:
+    if connection.execute(_select_signed(provider, seen).limit(1)).first() is not None:
         return False
     held = {row.id: (row.attempt, row.edit) for row in _read_held(connection, [one.request_id for _, one in signed])}
     changed = {one.request_id for turns, one in signed if held.get(one.request_id) != turns}

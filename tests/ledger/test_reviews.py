@@ -88,7 +88,7 @@ def test_nobody_takes_back_what_another_has_decided(ledger: Ledger, dataset: int
 def test_an_edit_is_published_and_its_original_stays(ledger: Ledger, dataset: int, owner: Owner) -> None:
     request = hold(ledger, dataset, owner)
     signed = [((1, 0), Signed(request, (dataset, 0, cell(1).key), b"x" * 8))]
-    ledger.write(write_signatures, signed, [], 0)
+    ledger.write(write_signatures, signed, [], "anthropic", 0)
     assert not ledger.read(list_unsigned, [dataset])
     decide(ledger, ID, "edit", "Ada", now=NOW, turns=TURNS)
     [row] = ledger.read(lambda connection: [*read_answers(connection, [request])])
@@ -99,9 +99,9 @@ def test_an_edit_is_published_and_its_original_stays(ledger: Ledger, dataset: in
     assert [*ledger.read(list_unsigned, [dataset])] == [request], "its new text is compared with the others again"
     [(_, turns, _, conversation)] = ledger.read(read_unsigned, [request])
     assert conversation == EDITED
-    ledger.write(write_signatures, signed, [], 9)
+    ledger.write(write_signatures, signed, [], "anthropic", 9)
     assert [*ledger.read(list_unsigned, [dataset])] == [request], "a signature of the original comes too late"
-    ledger.write(write_signatures, [(turns, signed[0][1])], [], 9)
+    ledger.write(write_signatures, [(turns, signed[0][1])], [], "anthropic", 9)
     assert not ledger.read(list_unsigned, [dataset])
     assert ledger.read(read_reviewed, dataset) == [], "no judge is measured by it"
     undo(ledger, ID, "Ada", now=NOW)
