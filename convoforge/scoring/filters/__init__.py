@@ -26,7 +26,7 @@ FILTERS: Mapping[str, int] = {
     "proportions": 1,
     "pii": 2,
     "contamination": 1,
-    "insults": 2,
+    "insults": 3,
     "off_topic": 1,
 }
 """The version of each of our filters, as its file has it, in the order in which they are asked: cheap ones first. It stands here too, so
