@@ -26,6 +26,9 @@ ANSWER = ConfigDict(
 )
 REQUEST = ANSWER | ConfigDict(strict=True, from_attributes=False)
 
+SIMULATED = "Of a simulated dataset, or of a real one; as the server, if left out."
+"""What the parameter `simulated` means, wherever it is."""
+
 T = TypeVar("T")
 
 

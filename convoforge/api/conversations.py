@@ -16,6 +16,7 @@ from starlette.convertors import register_url_convertor
 
 from convoforge.api.access import requires
 from convoforge.api.bodies import (
+    SIMULATED,
     BatchBody,
     BatchData,
     BatchFailed,
@@ -83,6 +84,14 @@ def kept_requests(request: Request) -> KeptRequests:
     return generator.kept if generator else KeptRequests(request.app.state.ledger, "anthropic")
 
 
+def choose_provider(
+    kept: Annotated[KeptRequests, Depends(kept_requests)],
+    simulated: Annotated[bool | None, Query(description=SIMULATED)] = None,
+) -> Provider:
+    """Whose data is asked for: that of the server's own provider, unless `simulated` says it."""
+    return kept.provider if simulated is None else "simulator" if simulated else "anthropic"
+
+
 class ConversationId(Word):
     """The id of a conversation (24 hex digits) or of a request (32)."""
 
@@ -94,6 +103,7 @@ register_url_convertor("conversation", ConversationId())
 Read, Generate, Either = requires("read"), requires("generate"), requires("read", "generate")
 Opened = Annotated[RequestGenerator, Depends(opened)]
 Kept = Annotated[KeptRequests, Depends(kept_requests)]
+Chosen = Annotated[Provider, Depends(choose_provider)]
 Key = Annotated[
     str | None, Header(description="Makes a request that is sent again the same one: up to 255 characters, for a day.")
 ]
@@ -169,16 +179,13 @@ async def find(
     name: str,
     request: Request,
     kept: Kept,
-    simulated: Annotated[
-        bool | None, Query(description="Of a simulated dataset, or of a real one; as the server, if left out.")
-    ] = None,
+    provider: Chosen,
 ) -> Response:
     """Find an earlier conversation by its id or its request's id; returns the request's error if it brought no conversation. With the
     scope `read`, conversations of datasets are found as well, as reviews have edited them.
 
     202 while it is in progress, or not scored yet; 404 if nothing was ever sent, or another answer has taken its place.
     """
-    provider: Provider = kept.provider if simulated is None else "simulator" if simulated else "anthropic"
     found = await kept.find(name, provider if "read" in request.state.scopes else None)
     if found is None:
         raise HTTPException(404, "there is no conversation, and no request that was sent, with this id")

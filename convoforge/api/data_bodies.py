@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from convoforge.api.bodies import ANSWER, REQUEST, Answer
+from convoforge.api.bodies import ANSWER, REQUEST, SIMULATED, Answer
 from convoforge.dataset.browse import ROWS, Asked, Search
 from convoforge.models import Label, Provider
 from convoforge.publish.manifest import File
@@ -53,7 +53,7 @@ class SearchQuery(Search):
     model_config = ANSWER
 
     dataset: str = Field(min_length=1, max_length=200)
-    simulated: bool = False
+    simulated: bool | None = Field(default=None, description=SIMULATED)
     text: Asked = Field(default="", alias="q")
     rows: int = Field(default=ROWS, ge=1, le=1_000)
 

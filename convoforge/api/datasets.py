@@ -6,20 +6,19 @@ from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Annotated
 
-from fastapi import APIRouter, HTTPException, Query
+from fastapi import APIRouter, HTTPException
 from fastapi.responses import Response, StreamingResponse
 from pydantic import Field
 
 from convoforge.api.access import requires
 from convoforge.api.bodies import Data
-from convoforge.api.conversations import EVERYWHERE, describe
+from convoforge.api.conversations import EVERYWHERE, Chosen, describe
 from convoforge.api.data_bodies import DatasetBody, RunBody, VersionBody
 from convoforge.publish.versions import Version
 from convoforge.viewer.datasets import DatasetRow, read_dataset_rows
 from convoforge.viewer.state import Opened, Viewer, Which
 from convoforge.viewer.version_files import find_version, find_versions, open_file
 
-Simulated = Annotated[bool, Query(description="The dataset that the simulator wrote, instead of the real one.")]
 Number = Annotated[int, Field(ge=1, le=10**9)]
 router = APIRouter(prefix="/api/datasets", responses={**EVERYWHERE, **describe(400, 500)}, dependencies=[requires("read")])
 
@@ -31,24 +30,24 @@ async def datasets(viewer: Opened) -> Data[list[DatasetBody]]:
 
 
 @router.get("/{name}")
-async def dataset(name: str, viewer: Opened, simulated: Simulated = False) -> Data[DatasetBody]:
+async def dataset(name: str, viewer: Opened, provider: Chosen) -> Data[DatasetBody]:
     """One dataset."""
     for row in await viewer.run(_list_rows):
-        if row.name == name and (row.provider == "simulator") is simulated:
+        if (row.name, row.provider) == (name, provider):
             return Data(data=_describe(row))
     raise HTTPException(404, "there is no dataset with this name")
 
 
 @router.get("/{name}/versions")
-async def versions(name: str, viewer: Opened, simulated: Simulated = False) -> Data[list[VersionBody]]:
+async def versions(name: str, viewer: Opened, provider: Chosen) -> Data[list[VersionBody]]:
     """The published versions of a dataset, oldest first, with their files."""
-    return Data(data=await viewer.run(_list_versions, _which(name, simulated)))
+    return Data(data=await viewer.run(_list_versions, Which.of(name, provider)))
 
 
 @router.get("/{name}/versions/{number}")
-async def version(name: str, number: Number, viewer: Opened, simulated: Simulated = False) -> Data[VersionBody]:
+async def version(name: str, number: Number, viewer: Opened, provider: Chosen) -> Data[VersionBody]:
     """One version of a dataset."""
-    return Data(data=await viewer.run(_read_version, _which(name, simulated), number))
+    return Data(data=await viewer.run(_read_version, Which.of(name, provider), number))
 
 
 @router.get(
@@ -56,9 +55,9 @@ async def version(name: str, number: Number, viewer: Opened, simulated: Simulate
     response_class=StreamingResponse,
     responses={200: {"content": {"application/octet-stream": {}}, "description": "The file"}},
 )
-async def download(name: str, number: Number, path: str, viewer: Opened, simulated: Simulated = False) -> Response:
+async def download(name: str, number: Number, path: str, viewer: Opened, provider: Chosen) -> Response:
     """A file of a version: one that its manifest lists, or the manifest."""
-    file, chunks = await viewer.run(open_file, _which(name, simulated), number, path)
+    file, chunks = await viewer.run(open_file, Which.of(name, provider), number, path)
     headers = {"content-disposition": f'attachment; filename="{PurePosixPath(path).name}"'}
     if file is not None:
         headers |= {"content-length": str(file.bytes), "etag": f'"{file.sha256}"'}
@@ -81,10 +80,6 @@ def _list_versions(viewer: Viewer, which: Which) -> list[VersionBody]:
 def _read_version(viewer: Viewer, which: Which, number: int) -> VersionBody:
     versions = find_versions(viewer, which)
     return _show(find_version(versions, number), versions.current())
-
-
-def _which(name: str, simulated: bool) -> Which:
-    return Which.of(name, "simulator" if simulated else "anthropic")
 
 
 def _describe(row: DatasetRow) -> DatasetBody:

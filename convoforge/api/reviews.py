@@ -11,10 +11,10 @@ from fastapi import APIRouter, HTTPException, Query, Request
 from convoforge.api.access import requires
 from convoforge.api.bodies import Data
 from convoforge.api.bounds import BoundedRoute
-from convoforge.api.conversations import EVERYWHERE, describe
-from convoforge.api.datasets import Simulated
+from convoforge.api.conversations import EVERYWHERE, Chosen, describe
 from convoforge.api.review_bodies import QueueBody, ReviewItemBody, ReviewRequest
 from convoforge.ledger.reviews import Review
+from convoforge.models import Provider
 from convoforge.review import DEFAULT_SAMPLE
 from convoforge.review.agreement import read_summary
 from convoforge.review.choosing import Sample, choose
@@ -35,15 +35,15 @@ async def queue(
     name: str,
     request: Request,
     viewer: Opened,
+    provider: Chosen,
     sample: Annotated[
         str, Query(max_length=40, description="all, borderline, disagreements, rejected, or random:N of each axis value.")
     ] = DEFAULT_SAMPLE,
     again: Annotated[bool, Query(description="Also what only others have reviewed.")] = False,
     limit: Annotated[int, Query(ge=0, le=MAX_ITEMS)] = 20,
-    simulated: Simulated = False,
 ) -> Data[QueueBody]:
     """The conversations of a dataset that wait for a review, the first of them with their texts; and how far reviewers agree."""
-    return Data(data=await viewer.run(_describe_queue, name, Sample.parse(sample), request.state.who, again, limit, simulated))
+    return Data(data=await viewer.run(_describe_queue, name, Sample.parse(sample), request.state.who, again, limit, provider))
 
 
 @router.get(REVIEWS, dependencies=[_LOOKS])
@@ -79,8 +79,9 @@ async def take_back(conversation_id: str, request: Request, viewer: Opened) -> D
     return Data(data=made)
 
 
-def _describe_queue(viewer: Viewer, name: str, sample: Sample, who: str, again: bool, limit: int, simulated: bool) -> QueueBody:
-    provider = "simulator" if simulated else "anthropic"
+def _describe_queue(
+    viewer: Viewer, name: str, sample: Sample, who: str, again: bool, limit: int, provider: Provider
+) -> QueueBody:
     snapshot = Which.of(name, provider).snapshot(viewer)
     if (plan := snapshot.plan) is None:
         raise HTTPException(404, "single requests belong to no dataset that could be reviewed")

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from publish.conftest import Dataset, make_rows
+from recorded import Dataset as RecordedDataset
 from viewing import SPEC, Pages
 
 from convoforge.api import estimates
+from convoforge.ledger import Ledger
 from convoforge.publish import Layout
 from convoforge.publish.manifest import Manifest
-from convoforge.settings import ObjectFolder
+from convoforge.settings import ObjectFolder, Settings
 
 VERSIONS = "/api/datasets/advice/versions"
 
@@ -122,6 +125,34 @@ def test_files_come_from_an_object_store_as_well(
         response = pages.get(f"{VERSIONS}/1/files/{file['path']}")
         assert hashlib.sha256(response.content).hexdigest() == file["sha256"]
     assert pages.get(f"{VERSIONS}/1/files/none").status_code == 404
+
+
+def test_what_is_read_is_simulated_where_the_server_is_unless_it_is_said(
+    settings: Settings, serve: Callable[..., AbstractContextManager[httpx.Client]]
+) -> None:
+    with Ledger(settings.database_url) as ledger:
+        RecordedDataset(ledger, "simulator").build(SPEC)
+    Dataset(Layout(settings.data_dir, "simulated", "sheep")).publish(make_rows(8))
+    Dataset(Layout(settings.data_dir, "datasets", "advice")).publish(make_rows(8))
+    sheep, versions = "/api/datasets/sheep", "/api/datasets/sheep/versions"
+    with serve() as client:
+        for path in (sheep, versions, f"{versions}/1", f"{versions}/1/files/README.md", f"{sheep}/reviews"):
+            asked = [client.get(path, params=query).status_code for query in ({}, {"simulated": True}, {"simulated": False})]
+            assert asked == [200, 200, 404], path
+        found = [
+            client.get("/api/conversations", params={"dataset": "sheep", **query}).status_code
+            for query in ({}, {"simulated": True}, {"simulated": False})
+        ]
+        assert found == [200, 200, 404]
+        assert [client.get(VERSIONS, params=query).status_code for query in ({}, {"simulated": False})] == [404, 200]
+        described = client.get("/openapi.json").json()["paths"]
+    told = [
+        one["description"]
+        for path, methods in described.items()
+        for one in methods.get("get", {}).get("parameters", ())
+        if one["name"] == "simulated"
+    ]
+    assert len(told) == 7 and all("as the server" in one for one in told)
 
 
 # --- conversations ---
