@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Literal, get_args
@@ -12,12 +13,12 @@ from convoforge.dataset.acceptance import judge_alone
 from convoforge.dataset.status import read_status
 from convoforge.errors import ConfigError, nearest, shown
 from convoforge.ledger import Ledger
-from convoforge.ledger.judgments import read_judged
 from convoforge.ledger.reviews import Reviews, read_dataset_reviews
-from convoforge.models import AnswerKind, Quality, Status
+from convoforge.models import AnswerKind, Status
 from convoforge.planning.draws import Draw
 from convoforge.planning.plan import Cell, Plan
 from convoforge.planning.spec import AXES
+from convoforge.review.disagreement import find_disagreements
 
 SampleKind = Literal["all", "borderline", "disagreements", "rejected", "random"]
 MAX_RANDOM = 1_000
@@ -79,12 +80,13 @@ def choose(ledger: Ledger, plan: Plan, dataset_id: int, sample: Sample, *, revie
     """The conversations of a sample that nobody has reviewed; with `again` also those that only others have: a second opinion.
 
     all: what needs revision first, then what is near the threshold, then the rest · borderline: scores just below the threshold and just
-    at it · disagreements: where the judge and the rules say opposite things · rejected: what is not accepted · random: so many of each
-    value of each axis, by the spec's seed. A decision leaves the sample as it is, so that a review goes on where it has stopped.
+    at it · disagreements: where judge and rules say opposite things, whichever would keep it · rejected: what is not accepted · random: so
+    many of each value of each axis, by the spec's seed. A decision leaves the sample as it is, so that a review goes on where it has
+    stopped.
     """
     reviewables = _list_reviewables(ledger, plan, dataset_id)
-    judged = ledger.read(read_judged, dataset_id) if sample.kind == "disagreements" else {}
-    chosen = sorted(_choose(reviewables, sample, plan, judged), key=lambda one: _rank(one, plan, sample))
+    disputed = find_disagreements(ledger, plan, dataset_id) if sample.kind == "disagreements" else set()
+    chosen = sorted(_choose(reviewables, sample, plan, disputed), key=lambda one: _rank(one, plan, sample))
     by = _find_reviewers(ledger.read(read_dataset_reviews, dataset_id))
     own = [one for one in chosen if reviewer in by[one.draw.request_id]]
     others = [one for one in chosen if again or not by[one.draw.request_id]]
@@ -102,18 +104,14 @@ def _list_reviewables(ledger: Ledger, plan: Plan, dataset_id: int) -> list[Revie
     ]
 
 
-def _choose(reviewables: Sequence[Reviewable], sample: Sample, plan: Plan, judged: Mapping[int, Quality]) -> Iterable[Reviewable]:
+def _choose(reviewables: Sequence[Reviewable], sample: Sample, plan: Plan, disputed: AbstractSet[int]) -> Iterable[Reviewable]:
     match sample.kind:
         case "borderline":
             return [one for one in reviewables if one.status is not Status.DROPPED and _distance(one, plan) < 1]
         case "rejected":
             return [one for one in reviewables if one.status is not Status.ACCEPTED]
         case "disagreements":
-            return [
-                one
-                for one in reviewables
-                if (quality := judged.get(one.draw.request_id)) and _disagree(quality, plan.spec.quality.min_score)
-            ]
+            return [one for one in reviewables if one.draw.request_id in disputed]
         case "random":
             return _draw_lots(reviewables, sample.number, plan.spec.seed)
     return reviewables
@@ -132,14 +130,6 @@ def _draw_lots(reviewables: Sequence[Reviewable], number: int, seed: int) -> Ite
 
 def _lot(one: Reviewable, seed: int) -> str:
     return sha256(f"{seed} {one.draw.conversation_id}".encode()).hexdigest()
-
-
-def _disagree(quality: Quality, min_score: int) -> bool:
-    """Whether the judge would keep what the rules do not, or the other way round."""
-    by_judge = [one.verdict for one in quality.results if one.name.startswith("judge.")]
-    by_rules = [one.verdict for one in quality.results if not one.name.startswith("judge")]
-    keeps = quality.score >= min_score and not {"drop", "revise"}.intersection(by_rules)
-    return bool(by_judge) and keeps != all(verdict == "keep" for verdict in by_judge)
 
 
 def _distance(one: Reviewable, plan: Plan) -> float:

@@ -15,12 +15,12 @@ from support import Project
 from convoforge.dataset.status import score_dataset
 from convoforge.ledger import Ledger
 from convoforge.ledger.attempts import AnswerRow, Completion, Intent, finish_attempts, start_attempts
-from convoforge.ledger.owners import make_owner, register
+from convoforge.ledger.owners import Owner, make_owner, register
 from convoforge.ledger.requests import claim, read_draws, register_draws
 from convoforge.ledger.runs import ensure_dataset, keep_spec
-from convoforge.models import Usage
+from convoforge.models import Purpose, Usage
 from convoforge.planning.keys import conversation_id, draw_key
-from convoforge.planning.plan import Plan, make_plan
+from convoforge.planning.plan import Cell, Plan, make_plan
 from convoforge.planning.spec import DatasetSpec
 from convoforge.planning.templates import Library
 from convoforge.settings import ROOT
@@ -82,26 +82,34 @@ def make(url: str, conversations: Sequence[Any], **spec: Any) -> Iterator[Review
         requests = {draw.cell: draw for draw in ledger.read(read_draws, dataset)}
         ledger.write(claim, owner.id, [draw.request_id for draw in requests.values()], NOW)
         for cell, turns in zip(plan.cells, conversations, strict=False):
-            request, fingerprint = requests[cell.key].request_id, plan.fingerprint(cell, 0)
-            names = {"run_id": "r", "dataset_id": dataset, "owner": owner.id, "provider": "anthropic", "template": cell.template}
-            intent = Intent(
-                request,
-                1,
-                **names,
-                model=plan.spec.model,
-                api_key=None,
-                price=plan.price.text,
-                started_at=NOW,
-                reserve_pico=1,
-                limits={},
-            )
-            ledger.write(start_attempts, [intent])
+            fingerprint = plan.fingerprint(cell, 0)
             name, text = conversation_id(draw_key(cell.key, 0), fingerprint), orjson.dumps(turns).decode()
             answer = AnswerRow(name, fingerprint, "ok", text, None, None, None, "1/x", None, temperature_applied=False)
-            done = {"status": "succeeded", "billing": "billed", "finished_at": NOW, "latency_ms": 1, "cost_pico": 10**10}
-            ledger.write(finish_attempts, [Completion(intent, **done, usage=Usage(1, 2), answer=answer)])
+            bring(Reviewed(ledger, plan, dataset), owner, requests[cell.key].request_id, cell, answer)
         score_dataset(ledger, plan, dataset)
         yield Reviewed(ledger, plan, dataset)
+
+
+def bring(
+    reviewed: Reviewed, owner: Owner, request: int, cell: Cell, answer: AnswerRow, purpose: Purpose = "conversation"
+) -> None:
+    """Have an attempt of a request bring an answer."""
+    names = {"run_id": "r", "dataset_id": reviewed.dataset, "owner": owner.id, "provider": "anthropic", "template": cell.template}
+    intent = Intent(
+        request,
+        1,
+        **names,
+        model=reviewed.plan.spec.model,
+        api_key=None,
+        price=reviewed.plan.price.text,
+        started_at=NOW,
+        reserve_pico=1,
+        limits={},
+        purpose=purpose,
+    )
+    reviewed.ledger.write(start_attempts, [intent])
+    done = {"status": "succeeded", "billing": "billed", "finished_at": NOW, "latency_ms": 1, "cost_pico": 10**10}
+    reviewed.ledger.write(finish_attempts, [Completion(intent, **done, usage=Usage(1, 2), answer=answer)])
 
 
 @pytest.fixture

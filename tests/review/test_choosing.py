@@ -4,19 +4,27 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import orjson
 import pytest
-from review.conftest import NOW, TURNS, Reviewed
+from review.conftest import NOW, TURNS, Reviewed, bring
 
 from convoforge.errors import ConfigError
 from convoforge.ledger.answers import write_scores
+from convoforge.ledger.attempts import AnswerRow
+from convoforge.ledger.judgments import claim_judgments
+from convoforge.ledger.owners import make_owner, register
+from convoforge.ledger.requests import register_draws
 from convoforge.ledger.tables import answers
 from convoforge.models import Quality, ScorerResult
+from convoforge.planning.keys import draw_key
+from convoforge.planning.quality import JudgeChoice
 from convoforge.planning.spec import change_spec
 from convoforge.review.agreement import read_summary
 from convoforge.review.choosing import Queue, Sample, choose
 from convoforge.review.deciding import decide, undo
 from convoforge.review.items import read_items
 from convoforge.scoring import Scored
+from convoforge.scoring.judge import Judge
 
 
 def queue(reviewed: Reviewed, sample: str = "all", *, reviewer: str = "Ada", again: bool = False) -> Queue:
@@ -85,6 +93,33 @@ def test_judge_and_rules_disagree_where_one_keeps_what_the_other_does_not(review
     score(reviewed, 4, 9, dropped)
     score(reviewed, 5, 9, ScorerResult("judge", 1, None, None, "mark", "no answer counts"))
     assert sorted(places(reviewed, queue(reviewed, "disagreements"))) == [0, 2, 3]
+
+
+def test_what_a_filter_rejects_is_asked_about_where_a_judge_has_read_it_and_would_keep_it(reviewed: Reviewed) -> None:
+    """A judge reads what was reviewed, too, and a filter may come later: what it has said of such a conversation is in no result."""
+    choice = JudgeChoice(rubric="training")
+    quality = reviewed.plan.spec.quality.model_copy(update={"judge": choice})
+    judged = replace(reviewed, plan=replace(reviewed.plan, spec=change_spec(reviewed.plan.spec, quality=quality)))
+
+    def say(points: int) -> str:
+        said = {"quote": "Is a bond safe, Ada?", "reason": "so it is", "points": points}
+        return orjson.dumps(dict.fromkeys(Judge.of(choice, judged.plan.library.folder).rubric.criteria, said)).decode()
+
+    for place, text in ((0, say(4)), (2, say(1)), (4, "this is no judgment")):
+        score(reviewed, place, 9, ScorerResult("markup", 1, None, None, "drop", ""))
+        answer_judge(reviewed, place, text)
+    assert places(judged, queue(judged, "disagreements")) == [0]
+    assert places(reviewed, queue(reviewed, "disagreements")) == [], "a spec without a judge has nobody to disagree with"
+
+
+def answer_judge(reviewed: Reviewed, place: int, text: str) -> None:
+    """Have a judge say something of a conversation that was scored."""
+    ledger, owner, cell = reviewed.ledger, make_owner(), replace(reviewed.plan.cells[place], key="f" * 32)
+    ledger.write(register, owner, NOW)
+    ledger.write(register_draws, reviewed.dataset, [(cell, place)], purpose="judge")
+    [claimed] = ledger.write(claim_judgments, owner.id, [draw_key(cell.key, place)], NOW)
+    row = AnswerRow("judged", "5" * 64, "judged", None, None, text, None, "1/x", None, temperature_applied=False)
+    bring(reviewed, owner, claimed.request_id, cell, row, "judge")
 
 
 @pytest.mark.parametrize("name", ["random", "random:0", "random:x", "random:²", "random:1001", "bordeline", "all:3", ""])
