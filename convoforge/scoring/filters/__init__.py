@@ -16,7 +16,7 @@ FILTERS: Mapping[str, int] = {
     "speaker_labels": 3,
     "placeholders": 2,
     "markup": 1,
-    "meta_talk": 2,
+    "meta_talk": 3,
     "echo": 1,
     "refusals": 3,
     "languages": 4,
