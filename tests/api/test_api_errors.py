@@ -17,6 +17,7 @@ from convoforge.settings import Settings
 EXPECTED = {
     "ConfigError": (400, "ValidationError"),
     "UnknownConversation": (404, "NotFound"),
+    "StaleEdit": (409, "StaleEdit"),
     "SteeringError": (503, "SteeringError"),
     "GenerationValidationError": (422, "GenerationValidationError"),
     "RateLimitError": (429, "RateLimitError"),
