@@ -1,5 +1,6 @@
 """Commands as real processes whose imports are done. Prefect and the SDK take 3 to 7 s of CPU to import, in each of some 300 commands
-of the suite; a process forked from one that has imported them takes none. Nothing of convoforge is imported before the fork.
+of the suite, and what is below the command line another second; a process forked from one that has imported them takes none. The command
+line itself is imported after the fork: it looks at its streams and its environment when it is imported, and nothing below it does.
 
 Run as a program, this file is the process to fork from. It gets one line of JSON and four files for each command: standard input,
 output, error, and a pipe that the exit status is written into.
@@ -20,12 +21,16 @@ from contextlib import suppress
 from pathlib import Path
 
 LIBRARIES = (
-    "aiohttp", "alembic", "anthropic", "cyclopts", "httpx_aiohttp", "jinja2", "orjson", "psutil", "pydantic_settings", "rich.live",
-    "rich.table", "sqlalchemy.orm", "tenacity", "yaml",
+    "aiohttp", "alembic", "anthropic", "cyclopts", "genai_prices", "httpx_aiohttp", "jinja2", "orjson", "pandas", "psutil",
+    "pyarrow.compute", "pydantic_settings", "rich.live", "rich.table", "sqlalchemy.orm", "tenacity", "yaml",
+    "convoforge.claude.client", "convoforge.dataset.forecast", "convoforge.dataset.release",
 )  # fmt: skip
-"""Without those that start threads when they are imported (polars, pyarrow): a fork would lose the threads."""
+"""Without polars, whose threads a fork would lose. Those of pyarrow (jemalloc's) and numpy (OpenBLAS') are made for forks."""
 
 PREFECT = (
+    "convoforge.flows.build_dataset",
+    "prefect.flow_engine",
+    "prefect.task_engine",
     "prefect.flows",
     "prefect.tasks",
     "prefect.artifacts",
