@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from ledger.made import CENT, cell, completion, intent
 from sqlalchemy import delete, func, select
 
 from convoforge.dataset.acceptance import assess
-from convoforge.errors import ConfigError, UnknownConversation
+from convoforge.errors import ConfigError, StaleEdit, UnknownConversation
 from convoforge.ledger import Ledger
 from convoforge.ledger.answers import read_answers, read_published, write_scores
 from convoforge.ledger.attempts import AnswerRow, finish_attempts, start_attempts
@@ -75,6 +76,26 @@ def test_the_last_decision_counts_and_an_undo_brings_back_the_one_before(ledger:
     assert (rows[2].undoes, rows[0].at) == (rows[1].id, NOW)
     with pytest.raises(ConfigError, match="'Ben' has decided nothing on conversation .* that could be undone"):
         undo(ledger, ID, "Ben", now=NOW)
+
+
+def test_of_two_who_edit_the_same_text_at_once_one_is_told(ledger: Ledger, dataset: int, owner: Owner) -> None:
+    hold(ledger, dataset, owner)
+
+    def edit(reviewer: str) -> str:
+        try:
+            turns = [TURNS[0], {"role": "assistant", "content": f"Yes, says {reviewer}."}]
+            return decide(ledger, ID, "edit", reviewer, now=NOW, turns=turns, edit_of=0).reviewer
+        except StaleEdit as error:
+            return str(error)
+
+    names = [f"R{number}" for number in range(4)]
+    with ThreadPoolExecutor(len(names)) as threads:
+        said = [*threads.map(edit, names)]
+    [first] = [one for one in said if one in names]
+    assert {one for one in said if one not in names} == {
+        f"{first} has edited this conversation meanwhile: read that text before you replace it"
+    }
+    assert [one.reviewer for one in read_reviews(ledger, ID)] == [first]
 
 
 def test_nobody_takes_back_what_another_has_decided(ledger: Ledger, dataset: int, owner: Owner) -> None:
