@@ -16,7 +16,7 @@ from random import Random
 
 import yaml
 
-from benchmarks.labelled import FOLDER, SEEN
+from benchmarks.labelled import FOLDER
 from convoforge.models import Conversation, Turn
 from convoforge.planning.plan import make_plan
 from convoforge.planning.spec import load_spec
@@ -28,6 +28,9 @@ from convoforge.simulator.dialogue import write_conversation
 
 LINES: Mapping[str, float] = {"refusals": 1.75}
 """Where a sentence begins to lean. Kinds that were tried and left out: `meta_talk`, `insults` (see RESULTS.md)."""
+
+_HANDS = ("A", "B", "D", "E")
+"""The hands that the weights were trained on: F has no refusals."""
 
 _ALIKE = {"refusals": ("meta_talk", "echo")}
 """Faults of other kinds that may hold one of this kind too: they are no example of its absence."""
@@ -62,7 +65,7 @@ def main() -> None:
 
 def _list_turns() -> Iterator[tuple[str, str, str, str]]:
     """The labelled turns: kind ("" for an honest one), role, text, hand; and what the simulator says."""
-    for hand in SEEN:
+    for hand in _HANDS:
         for path in sorted((FOLDER / hand).glob("*.yaml")):
             kind = "" if path.stem in ("hard_negatives", "clean") else path.stem
             for item in yaml.safe_load(path.read_text()):

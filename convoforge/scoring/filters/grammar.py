@@ -2,7 +2,7 @@
 
 A class is a text with one alternative a line; `{name}` stands for a class above it. A phrase has `hints` (it is looked for only where a
 turn holds one of these substrings; `␣` is a space), what it `starts` with, optionally what must follow (`then`), the `role` that says it (either where
-none is given), and its `meaning` for the reason. A sentence that `unless` matches holds no phrase. All of it is matched against one
+none is given), and its `meaning` for the reason. A sentence that `unless` matches, its own or the grammar's, holds no phrase. All of it is matched against one
 sentence at a time, in lower case.
 """
 
@@ -112,6 +112,7 @@ def read_grammar(name: str) -> Sequence[Phrase]:
 def _read_phrases(raw: Mapping[str, Any], classes: Mapping[str, str]) -> Iterator[Phrase]:
     for given in raw["phrases"]:
         one = {**raw.get("defaults", {}), **given}
+        one["unless"] = raw.get("unless", "") + one.get("unless", "")
         starts, then, unless = (
             re.compile(_write_pattern(one[part], classes)) if one.get(part) else None for part in ("starts", "then", "unless")
         )

@@ -13,8 +13,8 @@ from ipaddress import AddressValueError, IPv4Address, IPv6Address
 _RUN = re.compile(r"(?<![\w$€£¥#@_])(?<!\d[.,:/-])(?:\+ ?)?\(?\d(?:[ .()/\-–]{0,3}\d){6,20}(?![\w%]|[.,:]\d)")
 _REFERENCE = re.compile(
     r"\b(?:orders?|tickets?|track(?:ing|ed)?|reference|ref|case|invoice|serial|confirmation|parcels?|model|part|policy|claim|meter|firmware|"
-    r"version|rma|sku|imei|isbn|booking|receipt|batch|lot|item|id|code|number of the (?:order|parcel)|customer|account)(?:'s|\b)"
-    r"(?:[ ,:#-]|\b1z\b(?: ?[a-z\d]{2,4}){0,3}|\b(?:number|no|nr|numbers|is|was|are|the|with|says|reads|shows|said|it's|of|on|and)\b\.?){0,9}$"
+    r"version|rma|sku|upc|ean|gtin|bar ?code|lottery|jackpot|imei|isbn|booking|receipt|batch|lot|item|id|code|number of the (?:order|parcel)|customer|account)(?:'s|\b)"
+    r"(?:[ ,:#-]|\b1z\b(?: ?[a-z\d]{2,4}){0,3}|\b(?:number|no|nr|numbers|is|was|are|the|with|says|reads|shows|said|it's|of|on|and|had|has|ticket)\b\.?){0,9}$"
 )
 _CALL = re.compile(
     r"\b(?:call(?:ed|s|ing)?|phones?|mobile|cell(?:phone)?|reach(?:ed)?|ring|rang|rings|text(?:ed)?|whatsapp|landline|line|dial(?:ed)?|fax|"
@@ -60,6 +60,9 @@ _IBAN = re.compile(r"\b[a-z]{2} ?\d{2}(?:[ -]?[a-z0-9]{1,4}){3,9}\b")
 _ROUTING = re.compile(r"(?<!\d)\d{9}(?!\d)")
 
 _IPV4 = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?!\w|\.\d)")
+RESOLVERS = frozenset(("8.8.8.8", "8.8.4.4", "1.1.1.1", "1.0.0.1", "9.9.9.9", "208.67.222.222", "208.67.220.220"))
+"""Name servers for everybody: they reach nobody."""
+
 _IPV6 = re.compile(r"(?<![\w:])(?:[0-9a-f]{0,4}:){2,7}[0-9a-f]{0,4}(?![\w:])")
 _VERSION = re.compile(r"\b(?:version|firmware|release|build|update[d]?|v|app|driver|software|section|chapter)\b[^?!;]{0,20}$")
 _NETWORK = re.compile(r"\b(?:ip|address|ping(?:s|ed)?|dns|server|connect\w*|log|logs|host|from|traffic|resolver)\b")
@@ -173,7 +176,7 @@ def find_ip_address(plain: str) -> bool:
             continue
         if any(len(part) > 1 and part[0] == "0" for part in run.split(".")):
             continue
-        if IPv4Address(run).is_global:
+        if IPv4Address(run).is_global and run not in RESOLVERS:
             return True
     if plain.count(":") < 2:
         return False

@@ -12,7 +12,7 @@ from ipaddress import ip_address, ip_network
 
 from convoforge.models import Conversation
 from convoforge.scoring.contract import KEEP, FilterVerdict, ScoringContext, scorer
-from convoforge.scoring.filters.personal_numbers import find_account, find_card, find_ip_address, find_phone
+from convoforge.scoring.filters.personal_numbers import RESOLVERS, find_account, find_card, find_ip_address, find_phone
 from convoforge.scoring.filters.spoken import FEWEST_SPOKEN, SPOKEN, has_spoken_digits, write_digits, write_signs
 from convoforge.scoring.patterns import add_needles, find_needles, list_hits
 from convoforge.scoring.text import join_plain
@@ -67,8 +67,10 @@ def _is_public(found: str) -> bool:
         return False
     # the ranges for documentation are what made-up conversations write for public addresses
     reserved = address.is_loopback or address.is_multicast or address.is_unspecified or address.is_link_local
-    return not reserved and (
-        address.is_global or not any(address in network for network in _LOCAL if network.version == address.version)
+    return (
+        found not in RESOLVERS
+        and not reserved
+        and (address.is_global or not any(address in network for network in _LOCAL if network.version == address.version))
     )
 
 
@@ -105,14 +107,17 @@ _FORMS: Mapping[str, tuple[str, Callable[[str], bool]]] = {
     ),
     "a phone number": (
         r"\+\d[\d\s()./-]{7,20}\d|\(\d{3}\)\s?\d{3}[-. ]\d{4}\b|(?<![\d$.,-])(?:1[-. ])?[2-9]\d\d([-. ])[2-9]\d\d\1\d{4}(?![\d-])"
-        r"|\b1[- ]8\d\d[- ][A-Z\d]{3}[- ]?[A-Z\d]{4}\b|(?<![\d$.,-])(?<!\d )0\d{2,4}[ /-]\d{3}[ -]?\d{3,5}\b|(?<!\d)0\d(?:[. ]\d\d){4}\b|\b555-\d{4}\b|(?i:\barea code \d{3}\b)|(?<![\d$#.,-])[2-9]\d\d[2-9]\d{6}(?![\d.,]\d|\d)"
+        r"|\b1[- ]8\d\d[- ][A-Z\d]{3}[- ]?[A-Z\d]{4}\b|(?<![\d$.,-])(?<!\d )0\d{2,4}[ /-]\d{3}[ -]?\d{3,5}\b|(?<!\d)0\d(?:[. ]\d\d){4}\b(?! ?\d| and \d)|\b555-\d{4}\b|(?i:\barea code \d{3}\b)|(?<![\d$#.,-])[2-9]\d\d[2-9]\d{6}(?![\d.,]\d|\d)"
         r"|(?<!\d)0\d{2} \d{4} \d{4}\b|(?<!\d )\b00\d\d(?: ?\d){7,11}\b|(?<![\d$])\d\d \d\d \d{4} \d{4}(?! ?\d)"
         rf"|\b(?:call|ring|reach|text|phone|number(?:'s| is)|mobile|cell|whatsapp)\b[^.\d$]{{0,30}}(?<![\d$#])\d{{10}}\b"
         rf"|\b{_WORD_DIGIT}(?:[ ,-]+{_SPOKEN_DIGITS}){{5,}}\b",
         _is_any,
     ),
     "a password": (r"\b(?:password|passcode|pin|pass phrase)(?:'s| is|:) (?=\S*\d)\S{4,}", _is_any),
-    "a place on the map": (r"-?\b\d{1,2}\.\d{3,},? -?\d{1,3}\.\d{3,}", _is_any),
+    "a place on the map": (
+        r"-?\b\d{1,2}\.\d{4,},? -?\d{1,3}\.\d{4,}|\b(?:gps|coordinates?|latitude|map)\b[^.\d]{0,20}-?\d{1,2}\.\d{3},? -?\d{1,3}\.\d{3}",
+        _is_any,
+    ),
     "a medical number": (r"\b(?:MRN|Medicare|NHS|Medicaid|member id)\b[^.\d]{0,15}\d[\w-]{5,}", _is_any),
     "a MAC address": (r"\b[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){5}\b", _is_any),
     "a bank account": (
@@ -138,6 +143,7 @@ _COMPILED = {
 _RUN_OF_DIGITS = re.compile(r"\d(?:(?:[ .()/+-]{0,3}\d){6}|\.\d+\.\d|-[a-z\d]{3}-?[a-z\d]{4})").search
 _STREET = re.compile(r"\d " + _FORMS["a street address"][0].split(" ", 1)[1], re.IGNORECASE).match
 _COLONS = re.compile(r":\w*:").search
+_ARTICLE = re.compile(r"\b(?:article|catalog|item|part|batch|model|sku|order|lot)\b", re.IGNORECASE)
 _MASK = bytes.maketrans(b"123456789", b"000000000")
 _BETWEEN_DIGITS = b" .()/+-"
 
@@ -203,8 +209,13 @@ def find_personal_data(text: str, kinds: Iterable[str] = tuple(_COMPILED)) -> It
     for kind in _list_kinds(plain, kinds):
         form, is_real = _COMPILED[kind]
         for found in form.finditer(text):
-            if is_real(found.group()):
+            if is_real(found.group()) and not _is_article(text, found):
                 yield PersonalDatum(kind, found.start(), found.end())
+
+
+def _is_article(text: str, found: re.Match[str]) -> bool:
+    """Whether seven digits such as 555-0142 are a thing's in a catalog."""
+    return len(found[0]) == len("555-0142") and bool(_ARTICLE.search(text, max(0, found.start() - 60), found.end() + 30))
 
 
 def _list_kinds(plain: str, kinds: Iterable[str]) -> tuple[str, ...]:
@@ -235,7 +246,7 @@ def mask_personal_data(text: str) -> str:
     return "[text with personal data]" if find_number(blank.lower()) else blank
 
 
-@scorer("pii", version=2)
+@scorer("pii", version=3)
 def pii(conversation: Conversation, context: ScoringContext) -> FilterVerdict:  # noqa: ARG001 - the contract
     """Drop a conversation that holds personal data. The reason names the kind, never the value."""
     text = join_plain(conversation)

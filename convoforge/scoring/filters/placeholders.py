@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 from convoforge.models import Conversation, Turn
 from convoforge.scoring.contract import FilterVerdict, ScoringContext, scorer
@@ -35,7 +36,7 @@ _PATTERNS = PatternSet(
         ("{", r"[$#%]?\{\s*[A-Za-z_][\w .\-|:'’,/]{0,60}\s*\}|\{\d*\}", 0, "is a placeholder"),
         ("[", rf"\[\[?\s*(?!(?i:the|a|an|sic)\b){_INSIDE}\s*\]\]?", 0, "is a placeholder"),
         ("[", r"\[\s*(?:e\.g\.[^\]\n]{0,40}|\.{2,}|…|_+|\?+|\s*|[A-Z]|[XYN]{2,}|x+|#+|\$+)\]", 0, "is a placeholder"),
-        ("<", rf"<\s*(?!/){_INSIDE}\s*>", 0, "is a placeholder"),
+        ("<", rf"<\s*(?![/\s\d]){_INSIDE}\s*>", 0, "is a placeholder"),
         ("(", r"\((?:please\s+)?(?:insert|fill in|enter|specify|to be (?:filled|inserted|added|completed|determined|confirmed))\b[^()\n]{0,60}\)|\((?:your|client|customer|company|bank|fund|first|last|full) ?(?:name|address|city|number|email|company|bank|employer)(?: here)?\)", re.IGNORECASE, "is a placeholder"),
         ("%( %1$ " + " ".join(f"%{letter}" for letter in "abcdefghijklmnopqrstuvwxyz"), r"%(?:\([a-z_]+\)[sdf]|(?<![\w%]%)[sd]\b|\d\$[sd]\b|[A-Z]+(?:_[A-Z]+)*%)", 0, "is a placeholder"),
         ("$ @", r"\$(?:[A-Z]{2,}(?:_[A-Z]+)*|[a-z]+(?:_[a-z]+)+|(?<![\w$]\$)[a-z]{3,})\b(?<!\$US)(?<!\$USD)|@@?[A-Z_]{3,}@@?", 0, "is a placeholder"),
@@ -162,23 +163,42 @@ _TOLD = re.compile(
     re.IGNORECASE,
 )
 _QUOTED = re.compile(r"\"[^\"\n]*\"|“[^”\n]*”|(?<![^\s(:])['‘][^'’\n]{1,80}['’](?!\w)")
+_MENTIONED = re.compile(
+    r"\b(?:format|template|variable|script|mail merge|formula|array|homework|error|press|keys?|rated|legal name|home ?page|can't (?:read|make out)|illegible|file names?|on purpose|left (?:it|them) (?:blank|empty|open)"
+    r"|left it for|without saying|is empty|prints nothing|in the (?:subject|search)|(?:write|enter|type) (?:it|the date|dates) as|X and (?:\w+ )?Y)\b",
+    re.IGNORECASE,
+)
+"""Words of a sentence that talks of a blank, a key or a notation: "The date format is MM/DD"."""
+
 _STAMPED = re.compile(r"\b(?:stamped|wrote|written|marked|says?|said|reads?) (?:a |the |with |it )?$", re.IGNORECASE)
 
 
 def _is_quoted(match: re.Match[str]) -> bool:
     """Whether somebody tells what stands on a form or in a letter: in quotation marks, after a word for it."""
     text, start, end = match.string, match.start(), match.end()
-    return bool(_STAMPED.search(text, max(0, start - 20), start)) or any(
-        one.start() < start and end <= one.end() and _TOLD.search(text, max(0, one.start() - 80), one.start())
-        for one in _QUOTED.finditer(text)
+    sentence = text[_find_end(text, start, -1) : _find_end(text, end, 1)]
+    return (
+        bool(_MENTIONED.search(sentence))
+        or bool(_STAMPED.search(text, max(0, start - 20), start))
+        or any(
+            one.start() < start and end <= one.end() and _TOLD.search(text, max(0, one.start() - 80), one.start())
+            for one in _QUOTED.finditer(text)
+        )
     )
+
+
+def _find_end(text: str, place: int, step: Literal[-1, 1]) -> int:
+    """Where the sentence begins or ends that holds a place of a text."""
+    if step < 0:
+        return max(text.rfind(mark, 0, place) for mark in ("\n", ". ", "! ", "? ")) + 1
+    return min((found for mark in ("\n", ". ", "! ", "? ") if (found := text.find(mark, place)) >= 0), default=len(text))
 
 
 def _find_guillemets(turn: Turn) -> tuple[str, str] | None:
     return (found[0], "is a placeholder") if (found := _GUILLEMETS.search(turn.content)) else None
 
 
-@scorer("placeholders", version=2)
+@scorer("placeholders", version=3)
 def placeholders(conversation: Conversation, context: ScoringContext) -> FilterVerdict:
     """Drops a conversation in which something was to be filled in, and was not."""
     found = _PATTERNS.judge(conversation, _is_quoted)

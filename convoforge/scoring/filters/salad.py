@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import groupby, pairwise
-from operator import eq, itemgetter
+from operator import itemgetter
 
 from convoforge.models import Conversation
 from convoforge.scoring.contract import KEEP, FilterVerdict, ScoringContext, scorer
@@ -167,7 +167,11 @@ def _find_stutter(turn: ReadTurn, words: Sequence[str], different: frozenset[str
         return found.group()
     if not _BACKWARDS.isdisjoint(different) and sum(word in _BACKWARDS for word in words) > 2:
         return turn.plain
-    if len(words) - len(different) > 3 and (twice := sum(map(eq, words, words[1:]))) > 3 and 4 * twice > len(words):
+    if (
+        len(words) - len(different) > 3
+        and (twice := sum(one == other and one.isalpha() for one, other in pairwise(words))) > 3
+        and 4 * twice > len(words)
+    ):
         return turn.plain
     if len(_JOINS.intersection(different)) > 2:
         for sentence in turn.sentences:

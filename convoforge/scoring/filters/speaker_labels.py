@@ -36,8 +36,13 @@ _FIELDS = frozenset(
 )
 """What a form asks for after a role: "Customer Number:"."""
 
+_NOTICES = (" you", " conversation", " chat", " session", " agent", " user", " the user", " message")
+"""What stands after "System:" in a transcript."""
+
 _VERBS = frozenset("says asks replies responds answers writes continues thinks here speaking".split())
-_PARTS = frozenset("turn response reply answer message question line part words message".split())
+_PARTS = frozenset(
+    "turn response reply answer message question line lines part words message voice view side comment thoughts".split()
+)
 """What belongs to a speaker: "Assistant's turn:"."""
 _MODIFIERS = frozenset(
     "support financial customer service services client human virtual ai sales live chat care help senior technical wealth investment "
@@ -113,7 +118,11 @@ _PATTERNS = PatternSet(
         ("_agent _user _assistant _client _customer _bot agent_ user_ assistant_ client_ customer_ bot_", r"\n(?:[a-z]{2,12}_(?:agent|user|assistant|client|customer|bot)|(?:agent|user|assistant|client|customer|bot)_[a-z]{2,12})\s*[:>|]", re.IGNORECASE, "labels a speaker"),
         ("reply response message answer", rf"\n(?:Reply|Response|Message|Answer)\s*(?:\(|from |by |of )(?:the )?(?:{_SPEAKERS}|support)\)?\s*:|\n(?:{_SPEAKERS})(?:['’]s)? (?:message|reply|response|turn)\s*:", re.IGNORECASE, "labels a speaker"),
         (">>", r"\n(?:me|you|them|us|user|agent|support|client|customer)\s?>{2,3}\s", re.IGNORECASE, "labels a speaker"),
-        ("␣|␣", rf"\n(?:{_PEOPLE})\s\|\s(?=[A-Z\"“])", 0, "labels a speaker"),
+        ("␣|␣", rf"\n(?:{_PEOPLE}|{_ROLE}|Consultant|Counselor)\s\|\s(?=[A-Z\"“])", 0, "labels a speaker"),
+        (">> ->", rf"\n\W{{0,3}}[>-]>\s*(?:{_SPEAKERS}|support|system)\s*:", re.IGNORECASE, "labels a speaker"),
+        ("⏎from␣ ⏎by␣", rf"\n(?:From|By) (?:the |our |your )?(?:{_SPEAKERS}|support)\s*:\s+[A-Z\"“]", 0, "labels a speaker"),
+        ("⏎q␣- ⏎q␣– ⏎q␣—", r"\nQ\s?[-–—]+\s[^\n]{0,300}\sA\s?[-–—]+\s", 0, "is a transcript"),
+        ("says:␣", r"(?:\b[A-Z] says:\s.{1,200}?){2}", 0, "is a transcript"),
         ("␣to␣", rf"\n(?:{_ROLE}|{_PEOPLE}|{_PEOPLE.lower()}) to (?i:{_SPEAKERS}|{_PEOPLE})\s*:\s", 0, "labels a speaker"),
         ("says, say, said,", r"(?:\b\w+ sa(?:ys?|id), [\"“][^\"”\n]+[\"”]\s+){2}", 0, "is a transcript"),
         ("wrote:", r"\nOn [^\n]{3,50}\bwrote:", 0, "is a quoted mail"),
@@ -183,7 +192,7 @@ class _Label:
     kind: Literal["sure", "sentence", "name", "pair"]
 
 
-@scorer("speaker_labels", version=3)
+@scorer("speaker_labels", version=4)
 def speaker_labels(conversation: Conversation, context: ScoringContext) -> FilterVerdict:
     """Drops a conversation in which a turn names its speaker, or holds several speakers."""
     persona = context.persona.lower()
@@ -276,7 +285,7 @@ def _judge_label(words: list[str], after: str, *, at_start: bool) -> Literal["su
         return None
     if _is_role(words, titled=titled, says=says):
         return "sure"
-    if first == "system" and after.lower().startswith(" you"):
+    if first == "system" and len(words) == 1 and after.lower().startswith(_NOTICES):
         return "sure"
     if last in _PERHAPS_ROLES and titled and not amount:
         return "sure" if len(words) > 1 or (at_start and says) else "pair"

@@ -13,9 +13,8 @@ from convoforge.planning.quality import FilterChoice
 from convoforge.scoring.filters import DEFAULT, FILTERS
 from convoforge.scoring.registry import find_filters
 
-LEAST = {"refusals": 0.9, "pii": 0.9, "meta_talk": 0.8}
-"""Recall where wordings are endless; 0.95 of all others. Wanted of `meta_talk` is 0.95, too, but half of hand E's wordings are in none of
-its phrases."""
+LEAST = {"refusals": 0.9, "pii": 0.95, "insults": 0.94, "salad": 0.74, "off_topic": 0.65}
+"""Recall of what wordings are endless for, and of those that are asked by name alone; 0.95 of all others."""
 
 
 @pytest.fixture(scope="module")
@@ -25,8 +24,8 @@ def labelled() -> Sequence[Labelled]:
 
 def test_the_set_has_faults_and_honest_turns_enough(labelled: Sequence[Labelled]) -> None:
     kinds = [one.kind for one in labelled]
-    assert kinds.count("") >= 400
-    assert len(kinds) - kinds.count("") >= 600
+    assert kinds.count("") >= 1500
+    assert len(kinds) - kinds.count("") >= 2800
     assert all(kinds.count(name) >= 12 for name in DEFAULT)
 
 
@@ -35,7 +34,7 @@ def test_a_filter_finds_what_it_is_for_and_little_else(labelled: Sequence[Labell
     (one,) = find_filters([FilterChoice(name=name)])
     done = measure(one, labelled)
     assert done.precision >= 0.98, [(reason, each.text) for each, reason in done.wrong]
-    if name in DEFAULT:
+    if done.faults:
         assert done.recall >= LEAST.get(name, 0.95), [each.text for each in done.missed]
 
 

@@ -26,6 +26,7 @@ PERSONAL = [
 HONEST = [
     "Order 48213 came on 2026-11-04.", "It was $12,500 in 2021 and $14,250 now.", "Between 9:30 and 10:45, twice.", "The card 4242 4242 4242 4243 is made up.",
     "The router is 192.168.1.1, as always.", "We're at 60/40 since 2019.", "I stay at home. It helps.", "Firmware 2.4.1 or 2.4.2?",
+    "Article 555-0142 is the white one; the black one is 555-0143.", "Set the DNS to 8.8.8.8 and 8.8.4.4.", "UPC 036000291452 is on the box.", "The lottery had 04 11 23 38 41 and 07.", "Rates: 3.875, 4.125, 4.250.",
 ]  # fmt: skip
 
 

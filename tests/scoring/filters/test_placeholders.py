@@ -16,6 +16,8 @@ HONEST = [
     "The blank after \"Beneficiary\" is for your daughter's name.", "The button says [INSTALL].", "Press [Save].", "The card ends in XXXX 4471.", "Size XXL, for the porch.", "It's on my TODO list.",
     "TBD, says the letter.", "The term is undefined in the plan.", "X here is the number of months.", "My network is called HOUSE_24.", "80 % s'il vous plaît", "null and void", "I wrote $0 in the box.",
     "'[the fund] never falls,' he wrote.", "Mr. Lee, my boss", "I said the DATE, not the DAY.", "plan B",
+    "The date format is MM/DD/YYYY, says the form.", "If x < 5 and y > 3, is the fee waived?", "I type {name} in the mail merge and it prints nothing.", "The variable $name is empty in my script.", "The lot number is LOT-XXXX, I can't read the rest.",
+    "Press [Ctrl] and [C] at once.", "Company X and company Y merged.", "Jane Doe is my legal name.", "I left a blank ____ on purpose.", "The movie is rated XXX, so it was blocked.",
 ]  # fmt: skip
 
 

@@ -11,11 +11,14 @@ FAULTS = [
     "Fine. Client: and the fee? Adviser: none.", "Rosa: I want out of it today.", "Financial Advisor: let's see.", "[10:32] Support rep: hello", "USER\nIt's red.\nAGENT\nSince when?",
     "Q: Is it taxed?\nA: Yes.", "Me: I want out. Him: not yet.", "A: I'm scared. B: Of what? A: The number.", "Turn 5 (assistant): wait.", "The adviser nods and says to wait.",
     "Berater: Guten Tag", "用户：你好", "The bank decides.\n— The Cautious Fiduciary", '"Wait," he said. You keep the rest.', "Agent 2 has joined.", "Anxious Gardener: again?",
+    "Adviser's voice: pay the card first.", ">> support: the router is on its way", "From the client: I never agreed to it.", "Q - Is it taxed? A - It is, at 10 percent.", "System: conversation started.", "Consultant | It takes two days.",
+    "A says: sell. B says: keep it.",
 ]  # fmt: skip
 HONEST = [
     "One question: do I lose the match?", "Short answer: no.", "My adviser: a nice man. My brother: less nice.", "Rent: 1,150. Food: 400.", "Me: 52. Husband: 55.", "Dear Support: it broke.",
     "Roth IRA: $7,000. 401(k): $9,400.", "Update: it went red.", "Option A: sell. Option B: wait.", 'The letter says "Dear Client:" and then nothing.', "Human nature, I guess.",
     "Monday: nothing. Tuesday: nothing.", "Ask them: 'Is it vested?'", "The client before me paid less.", "8:14 Monday: it went off.",
+    "From the agent: nothing, for three weeks.", "System: Windows 11, if that matters.", "The sign says: push. The other one says: pull.",
 ]  # fmt: skip
 
 
