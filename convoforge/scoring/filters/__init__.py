@@ -18,7 +18,7 @@ FILTERS: Mapping[str, int] = {
     "markup": 1,
     "meta_talk": 3,
     "echo": 1,
-    "refusals": 3,
+    "refusals": 4,
     "languages": 4,
     "salad": 4,
     "broken_ends": 4,

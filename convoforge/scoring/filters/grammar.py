@@ -1,9 +1,11 @@
 """Small grammars of phrases: word classes and patterns in `words/NAME.yaml`, compiled to regular expressions.
 
-A class is a text with one alternative a line; `{name}` stands for a class above it. A phrase has `hints` (it is looked for only where a
-turn holds one of these substrings; `␣` is a space), what it `starts` with, optionally what must follow (`then`), the `role` that says it (either where
-none is given), and its `meaning` for the reason. A sentence that `unless` matches, its own or the grammar's, holds no phrase. All of it is matched against one
-sentence at a time, in lower case.
+A class is a text with one alternative a line; `{name}` stands for a class above it. A phrase has what it `starts` with, optionally what
+must follow (`then`), the `role` that says it (either where none is given), and its `meaning` for the reason. A sentence that `unless`
+matches, its own or the grammar's, holds no phrase. All of it is matched against one sentence at a time, in lower case.
+
+A line of `starts` is tried only where a turn holds what it needs (`literals.py`), or one of the phrase's `hints` if it needs nothing
+certain or something must follow; `␣` is a space.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import yaml
 
 from convoforge.models import Conversation, Role
 from convoforge.printable import printable_line
+from convoforge.scoring.filters.literals import find_literals
 from convoforge.scoring.patterns import add_needles, list_hits
 from convoforge.scoring.text import find_cuts, read_turns
 
@@ -100,7 +103,7 @@ def _read_hints(grammar: str) -> Mapping[str, Sequence[Phrase]]:
 
 @cache
 def read_grammar(name: str) -> Sequence[Phrase]:
-    """The phrases in `words/NAME.yaml`. Compiling them all takes half a second, so nobody asks before there is a
+    """The phrases in `words/NAME.yaml`. Reading and compiling them all takes most of a second, so nobody asks before there is a
     conversation."""
     raw: Mapping[str, Any] = yaml.safe_load((_FOLDER / f"{name}.yaml").read_text())
     classes: dict[str, str] = {}
@@ -113,12 +116,13 @@ def _read_phrases(raw: Mapping[str, Any], classes: Mapping[str, str]) -> Iterato
     for given in raw["phrases"]:
         one = {**raw.get("defaults", {}), **given}
         one["unless"] = raw.get("unless", "") + one.get("unless", "")
-        starts, then, unless = (
-            re.compile(_write_pattern(one[part], classes)) if one.get(part) else None for part in ("starts", "then", "unless")
-        )
-        assert starts is not None, f"{given} starts with nothing"
-        hints = tuple(one["hints"].replace("␣", " ").removesuffix("\n").split("\n"))
-        yield Phrase(one["meaning"], one.get("role"), hints, starts, then, unless)
+        then, unless = (re.compile(_write_pattern(one[part], classes)) if one.get(part) else None for part in ("then", "unless"))
+        given_hints = tuple(filter(None, one.get("hints", "").replace("␣", " ").split("\n")))
+        rows = [one["starts"]] if then else one["starts"].removesuffix("\n").split("\n")
+        for pattern in [_write_pattern(row, classes) for row in rows]:
+            hints = (not then and sorted(find_literals(pattern) or ())) or given_hints
+            assert hints, f"{pattern} needs hints"
+            yield Phrase(one["meaning"], one.get("role"), hints, re.compile(pattern), then, unless)
 
 
 def _write_pattern(text: str, classes: Mapping[str, str]) -> str:

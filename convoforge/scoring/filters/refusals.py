@@ -70,7 +70,7 @@ _NO_QUESTION = re.compile(
 """Questions that lead away from the matter."""
 
 
-@scorer("refusals", version=3)
+@scorer("refusals", version=4)
 def refusals(conversation: Conversation, _context: ScoringContext) -> FilterVerdict:
     """Drop a conversation in which the assistant refuses."""
     if found := find_phrase("refusals", conversation):
