@@ -9,6 +9,8 @@ from collections.abc import Iterable, Sequence
 from re import _parser  # type: ignore[attr-defined]  # its tree of a pattern is nowhere public
 from typing import Any
 
+from convoforge.scoring.text import FUNCTION_WORDS
+
 _MOST, _SHORTEST, _LONG = 48, 4, 8
 """Number of literals that a pattern may need one of; characters of a literal that is looked for; from which none is any better."""
 
@@ -35,8 +37,13 @@ def _clean(texts: Iterable[str]) -> Literals | None:
 
 
 def _choose(found: Sequence[Literals]) -> Literals | None:
-    """The set whose shortest text is longest, of equal ones the smallest."""
-    return max(found, key=lambda one: (min(*map(len, one), _LONG), -len(one)), default=None)
+    """The set whose weakest text is strongest, of equal ones the smallest."""
+    return max(found, key=lambda one: (min(map(_rate, one)), -len(one)), default=None)
+
+
+def _rate(text: str) -> int:
+    """How seldom a text is: by its length, or not at all if it holds nothing but function words."""
+    return 0 if FUNCTION_WORDS.issuperset(text.split()) else min(len(text), _LONG)
 
 
 def _read_sequence(parts: Iterable[tuple[Any, Any]]) -> tuple[set[str] | None, Literals | None]:
