@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -25,6 +26,10 @@ from convoforge.ledger.audit import AuditEntry, read_entries, record_entries
 REFUSED = (401, 403)
 """What is answered without a token, or without the scope for it."""
 
+STRANGERS_A_MINUTE = 60
+"""Maximum number of requests without a token that are recorded in a minute: a flood of them would push out what others did. All of them are
+counted in `/metrics`."""
+
 _LOG = logging.getLogger(__name__)
 
 router = APIRouter(responses={**EVERYWHERE, **describe(400, 500)})
@@ -33,8 +38,10 @@ router = APIRouter(responses={**EVERYWHERE, **describe(400, 500)})
 class Audit:
     """Records requests once they are answered, so nobody waits for it: in the ledger's next group commit."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, clock: Callable[[], float] = time.monotonic) -> None:
         self._app = app
+        self._clock = clock
+        self._minute, self._strangers = 0, 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         status, location = 500, ""
@@ -48,8 +55,14 @@ class Audit:
         try:
             await self._app(scope, receive, noted)
         finally:
-            if scope["type"] == "http" and _matters(scope, status):
+            if scope["type"] == "http" and _matters(scope, status) and (scope["state"]["who"] or self._has_room()):
                 await _record(scope, status, location if status in (201, 202, 303) else "")
+
+    def _has_room(self) -> bool:
+        """Whether another stranger is recorded in this minute."""
+        minute = int(self._clock() // 60)
+        self._minute, self._strangers = minute, 1 + (self._strangers if minute == self._minute else 0)
+        return self._strangers <= STRANGERS_A_MINUTE
 
 
 def _matters(scope: Scope, status: int) -> bool:
@@ -88,7 +101,8 @@ async def audit(
     limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
     before: Annotated[int | None, Query(ge=1, lt=2**63)] = None,
 ) -> Data[list[AuditBody]]:
-    """Who did what and when, newest first: each request that may change something, and each that was refused (401, 403).
+    """Who did what and when, newest first: each request that may change something, and each that was refused (401, 403); of those
+    without a token 60 a minute.
 
     `before` is the id of the last entry of the page before.
     """

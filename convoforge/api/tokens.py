@@ -24,6 +24,9 @@ AccessScope = Literal["read", "review", "generate", "admin"]
 SCOPES: frozenset[AccessScope] = frozenset(get_args(AccessScope))
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
+_TAKEN = ("local", "nobody")
+"""What the audit log calls everybody on a server without tokens, and who sends none."""
+
 _HASHED = re.compile(r"(\S+)\s+(\S+)\s+sha256:([0-9a-f]{64})")
 
 
@@ -67,6 +70,7 @@ def find_token(tokens: Sequence[Token], given: bytes) -> Token | None:
 
 def make_token(name: str, scopes: frozenset[AccessScope]) -> tuple[str, str]:
     """Make a new token; returns it, and its line for the token file. Raises `ConfigError` for an invalid name."""
+    _check_taken(name, "")
     if not _NAME.fullmatch(name):
         raise ConfigError(f"a token's name takes 1 to 64 of A-Z a-z 0-9 . _ @ -, and {shown(name)} has others")
     token = secrets.token_urlsafe(32)
@@ -92,7 +96,13 @@ def _read_line(line: str, where: str, number: int) -> Iterator[Token]:
     parts = _HASHED.fullmatch(line.strip())
     if parts is None or not _NAME.fullmatch(parts[1]):
         raise ConfigError(f"{where}: a hashed token is written NAME SCOPES sha256:HEX, as `convoforge token` prints it")
+    _check_taken(parts[1], f"{where}: ")
     yield Token(parts[1], read_scopes(parts[2], where), bytes.fromhex(parts[3]))
+
+
+def _check_taken(name: str, where: str) -> None:
+    if name in _TAKEN:
+        raise ConfigError(f"{where}the audit log calls others {shown(name)}: give the token another name")
 
 
 def _plain(text: str, name: str) -> Iterator[Token]:

@@ -12,6 +12,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from convoforge.api import audit as log
 from convoforge.api.app import make_app
 from convoforge.api.tokens import make_token, read_scopes
 from convoforge.errors import LedgerError
@@ -100,6 +101,18 @@ def test_who_is_refused_is_kept_and_no_secret_is(client: httpx.Client) -> None:
         ("shop", "HEAD", "/api/audit", "", 403),
         ("shop", "POST", "/login", "", 303),
     ]
+
+
+def test_a_flood_of_strangers_pushes_nobody_out(client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log, "STRANGERS_A_MINUTE", 3)
+    minute = time.monotonic() // 60
+    for _ in range(9):
+        client.get("/costs")
+    client.get("/api/audit", headers=client.tokens["shop"])
+    deadline = time.monotonic() + 20
+    while "shop" not in (who := [one["who"] for one in entries(client)]):
+        assert time.monotonic() < deadline, who
+    assert who.count("nobody") in ({3} if time.monotonic() // 60 == minute else range(3, 7))
 
 
 def test_a_ledger_that_takes_no_entry_keeps_nobody_from_working(

@@ -88,6 +88,8 @@ def test_a_file_holds_plain_tokens_and_hashed_ones(tmp_path: Path, monkeypatch: 
         ("ci read sha256:abc", "NAME SCOPES sha256:HEX"),
         (f"c:i read sha256:{'0' * 64}", "NAME SCOPES sha256:HEX"),
         (f"ci read sha256:{'0' * 64}\nci read sha256:{'1' * 64}", "two tokens are called ci"),
+        (f"local read sha256:{'0' * 64}", "line 1: the audit log calls others 'local': give the token another name"),
+        (f"nobody read sha256:{'0' * 64}", "line 1: the audit log calls others 'nobody': give the token another name"),
         (" \n# nothing", "is empty"),
         ("#alice\n  # old secret\n#", "is empty"),
         ("\ufeff# by an editor", "is empty"),
