@@ -22,6 +22,9 @@ from convoforge.simulator.launch import simulator_process
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
+REQUESTS = int(os.environ.get("CONVOFORGE_LOAD", "3000"))
+"""Number of requests over which memory is watched."""
+
 GENERATE = "/api/conversations/generate"
 WANTED = {"templateId": "advice", "persona": "Anxious Investor", "emotion": "Fear", "topic": "market volatility"}
 
@@ -133,9 +136,9 @@ def test_a_kill_loses_nothing_that_was_paid_and_answered(project: Any) -> None:
     assert found["attempts"] == calls == 300 + found["maybe_billed"]
 
 
+@pytest.mark.timeout(max(600, REQUESTS // 10))
 def test_memory_is_flat_over_many_requests(project: Any) -> None:
-    """CONVOFORGE_LOAD=100000 asks for more."""
-    requests, most = int(os.environ.get("CONVOFORGE_LOAD", "3000")), 40
+    requests, most = REQUESTS, 40
 
     async def story(url: str, measure: Callable[[], float]) -> list[float]:
         seen: list[float] = []
