@@ -24,11 +24,13 @@ from convoforge.tasks.retries import DELAYS, RETRIES, is_worth_a_retry
     retry_condition_fn=is_worth_a_retry,
 )
 async def score_answers() -> State[int]:
-    """Score what has no results of the spec's scorers, in their versions of today. Ends with how many there were.
+    """Score what has no results of the spec's scorers, in their versions of today: answers of message batches, what a judge reads, what
+    another spec or release has scored. Others were scored as they came. Then compare what is new with the rest. Ends with how many it scored.
 
     What it writes down decides what is accepted, and so what is asked for next. Raises `ConfigError` where a scorer fails.
     """
     opened = current_run()
     scored = await asyncio.to_thread(score_dataset, opened.ledger, opened.plan, opened.dataset_id)
     by = ", ".join(opened.plan.spec.quality.scorers)
-    return Completed(message=f"{format_count(scored, 'conversation')} scored by {by}", data=scored)
+    what = format_count(scored, "conversation") if scored else "all conversations were"
+    return Completed(message=f"{what} scored by {by}{'' if scored else ' as they came'}", data=scored)

@@ -119,10 +119,10 @@ class BuildRun:
         return self.context.dataset_id
 
     def job(self, claimed: Claimed) -> Job:
-        """What a claimed draw sends now. What a process that has joined scores is kept, for the progress of the build; not where a judge
-        has the last word."""
+        """What a claimed draw sends now. Its answer is scored as it comes, and the `score` task leaves it alone, unless a judge has the last
+        word: to score it twice would take a millisecond of CPU."""
         cell = self.cells[claimed.cell]
-        job = replace(make_job(self.plan, cell, claimed), keep_score=self.joined and self.judging is None)
+        job = replace(make_job(self.plan, cell, claimed), keep_score=self.judging is None)
         if self.state.openings is None:
             return job
         return replace(job, prompt=replace(job.prompt, avoid=self.state.openings.describe(cell.persona, cell.topic)))

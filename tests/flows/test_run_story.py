@@ -48,7 +48,7 @@ def test_a_larger_run_fans_out_and_its_shards_and_its_log_say_what_came_of_it(
     ]
     assert sum(int(count) for message in shards for count in re.findall(r"(\d+) accepted", message)) == report.accepted
     assert any("1 failed" in message and message.endswith("this prompt is not to our taste") for message in shards), shards
-    assert re.fullmatch(r"\d+ conversations scored by turns, length, structure", states["score"][1])
+    assert states["score"][1] == "all conversations were scored by turns, length, structure as they came"
     assert states["publish"][1] == f"version 1: {report.accepted} conversations in {report.path}"
     log = wait_for(
         lambda: (said := operator.log(report.run_id)) and f"Finished in state Partial('{report.message}" in said and said,
