@@ -25,7 +25,8 @@ from convoforge.tasks.retries import DELAYS, RETRIES, is_worth_a_retry
 )
 async def score_answers() -> State[int]:
     """Score what has no results of the spec's scorers, in their versions of today: answers of message batches, what a judge reads, what
-    another spec or release has scored. Others were scored as they came. Then compare what is new with the rest. Ends with how many it scored.
+    another spec or release has scored. Others were scored as they came. Then compare what is new with the rest. Ends with how many it
+    scored.
 
     What it writes down decides what is accepted, and so what is asked for next. Raises `ConfigError` where a scorer fails.
     """

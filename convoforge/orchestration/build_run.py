@@ -119,8 +119,8 @@ class BuildRun:
         return self.context.dataset_id
 
     def job(self, claimed: Claimed) -> Job:
-        """What a claimed draw sends now. Its answer is scored as it comes, and the `score` task leaves it alone, unless a judge has the last
-        word: to score it twice would take a millisecond of CPU."""
+        """What a claimed draw sends now. Its answer is scored as it comes, and not again by the `score` task, unless a judge has the
+        last word: a score takes a millisecond of CPU."""
         cell = self.cells[claimed.cell]
         job = replace(make_job(self.plan, cell, claimed), keep_score=self.judging is None)
         if self.state.openings is None:
