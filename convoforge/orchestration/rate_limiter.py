@@ -162,7 +162,7 @@ class PrefectRateLimiter(QueueingLimiter[SharedKey]):
     async def _refuse_to_sleep(self, response: httpx.Response) -> None:
         # a busy SQLite answers 503 now and then; the client would sleep 2 s and more on it, even without retries
         if self._leaser and response.status_code in (408, 429, 502, 503):
-            raise httpx.RequestError(f"status {response.status_code}", request=response.request)
+            raise httpx.RequestError(f"it is busy: status {response.status_code}", request=response.request)
 
     def _leaser_ended(self, leaser: asyncio.Task[None]) -> None:
         if not leaser.cancelled() and (error := leaser.exception()):
@@ -185,7 +185,8 @@ class PrefectRateLimiter(QueueingLimiter[SharedKey]):
                     wait = min(1.0, 0.025 * 2**failures) * (0.5 + self._jitter())
                     if not self._unreachable and self._clock() - since > 1:  # less is the server's database being busy
                         self._unreachable = True
-                        self._log.warning("The Prefect server does not answer (%r). Requests wait until it does.", error)
+                        why = str(error) or type(error).__name__
+                        self._log.warning("The Prefect server does not answer (%s). Requests wait until it does.", why)
                     while self._line and not self.limits.queue:
                         self._fail_head_for_now(wait)
                 else:
