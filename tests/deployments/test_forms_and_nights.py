@@ -61,13 +61,18 @@ class Nights:
 
     def __init__(self, house: House) -> None:
         self.house, self.id, self.seen = house, house.deployment("nightly"), set[str]()
+        self.parameters: dict[str, Any] = {}
         for schedule in house.send("GET", f"/deployments/{self.id}/schedules", auth=house.auth)[1]:
             self._delete(schedule)
 
     def build(self, spec: str, **options: Any) -> None:
         """From now on the schedule builds this."""
-        parameters = {"spec": spec, "options": {"simulate": True, **options}}
-        code, said = self.house.send("PATCH", f"/deployments/{self.id}", {"parameters": parameters}, auth=self.house.auth)
+        self.parameters = {"spec": spec, "options": {"simulate": True, **options}}
+        self._update()
+
+    def _update(self) -> None:
+        """Of a deployment that was updated just now, the server looks at the schedules within seconds; of others once a minute."""
+        code, said = self.house.send("PATCH", f"/deployments/{self.id}", {"parameters": self.parameters}, auth=self.house.auth)
         assert code == 204, said
 
     def pass_by(self, count: int = 1, every: int = 1) -> list[dict[str, Any]]:
@@ -90,6 +95,7 @@ class Nights:
             start = datetime.now(UTC) + timedelta(seconds=seconds)
             rule = f"DTSTART:{start:%Y%m%dT%H%M%SZ}\nRRULE:FREQ=SECONDLY;INTERVAL={every};COUNT={count}"
             [made] = self.house.ask(f"/deployments/{self.id}/schedules", [{"schedule": {"rrule": rule}, "active": True}])
+            self._update()
             with suppress(AssertionError):
                 wait_for(
                     lambda: len(self.list_runs("SCHEDULED", "PENDING", "RUNNING", *ENDS)) >= count, "scheduled runs", seconds + 4
