@@ -14,6 +14,7 @@ from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from sqlalchemy import Connection, and_, or_, select
 
+from convoforge.dataset import snapshots
 from convoforge.dataset.browse import Place, Search, find_place
 from convoforge.dataset.snapshot import STATUSES, Snapshot
 from convoforge.errors import ConfigError, StaleEdit, UnknownConversation
@@ -87,7 +88,7 @@ async def review(request: Request, which: Chosen, conversation_id: str, viewer: 
 
 
 def _choose_first(viewer: Viewer, which: Which, sample: str, who: str) -> str | None:
-    snapshot = which.snapshot(viewer, wait_seconds=None)
+    snapshot = which.snapshot(viewer, wait_seconds=None, first_seconds=snapshots.FIRST_SECONDS)
     viewer.queues.choose(viewer.ledger, snapshot, sample, who)
     return next(iter(viewer.queues.list_waiting(viewer.ledger, snapshot, sample, who)), None)
 
@@ -107,7 +108,7 @@ def _render(
 
 
 def _describe(viewer: Viewer, which: Which, conversation_id: str, query: dict[str, str], who: str) -> dict[str, Any]:
-    snapshot, read = which.snapshot(viewer), viewer.ledger.read
+    snapshot, read = which.snapshot(viewer, first_seconds=snapshots.FIRST_SECONDS), viewer.ledger.read
     row, reviews = _find_row(viewer, which, snapshot, conversation_id)
     original = read_conversation(row.turns, row.system) if row.turns else None
     edit = find_edit(reviews)
@@ -159,7 +160,7 @@ def _find_place(viewer: Viewer, which: Which, snapshot: Snapshot, query: dict[st
         )
     search = Search.read(query)
     if search.text and snapshot.texts is None:
-        snapshot = which.snapshot(viewer, with_texts=True)
+        snapshot = which.snapshot(viewer, with_texts=True, first_seconds=snapshots.FIRST_SECONDS)
     return find_place(snapshot, search, conversation_id)
 
 
@@ -171,7 +172,7 @@ def _list_query(query: dict[str, str]) -> str:
 def _decide(viewer: Viewer, which: Which, conversation_id: str, query: dict[str, str], form: dict[str, str], who: str) -> str:
     """Write what a form says. Returns the address to go on with: the next conversation, or this one where there is none."""
     searches = "queue" not in query and bool(Search.read(query).text)
-    snapshot, now = which.snapshot(viewer, with_texts=searches, first_seconds=None), datetime.now(UTC)
+    snapshot, now = which.snapshot(viewer, with_texts=searches), datetime.now(UTC)
     row, _ = _find_row(viewer, which, snapshot, conversation_id)  # of this dataset, not of another one
     place, rest = _find_place(viewer, which, snapshot, query, conversation_id, who), _list_query(query)
     here = f"{which.address}/conversations/{conversation_id}?{rest}"

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 from sqlalchemy import Connection
 
+from convoforge.dataset import snapshots
 from convoforge.dataset.browse import ORDERS, Search, find
 from convoforge.dataset.snapshot import STATUSES
 from convoforge.ledger.answers import read_answers, read_conversation
@@ -30,7 +31,7 @@ async def show_conversations(request: Request, which: Chosen, viewer: Opened) ->
 
 
 def _render(viewer: Viewer, request: Request, which: Which, search: Search) -> HTMLResponse:
-    snapshot = which.snapshot(viewer, with_texts=bool(search.text))
+    snapshot = which.snapshot(viewer, with_texts=bool(search.text), first_seconds=snapshots.FIRST_SECONDS)
     found = find(snapshot, search)
     return page(
         request,

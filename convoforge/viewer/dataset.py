@@ -14,6 +14,7 @@ import polars as pl
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 
+from convoforge.dataset import snapshots
 from convoforge.dataset.find_plan import find_own_plan
 from convoforge.dataset.ledger_facts import read_run_costs
 from convoforge.dataset.reasons import of_dataset, read_reasons
@@ -97,7 +98,7 @@ async def publish(request: Request, which: Chosen, viewer: Opened) -> Response:
 
 
 def _describe(viewer: Viewer, which: Which, query: dict[str, str]) -> dict[str, Any]:
-    snapshot = which.snapshot(viewer, wait_seconds=None)
+    snapshot = which.snapshot(viewer, wait_seconds=None, first_seconds=snapshots.FIRST_SECONDS)
     read = viewer.ledger.read
     spent = next((paid for *key, paid in read(read_dataset_spend) if key == [which.name, which.provider]), Decimal(0))
     shows_reasons = "reasons" in query or snapshot.frame.height <= AT_ONCE
@@ -166,7 +167,7 @@ def _publish(viewer: Viewer, which: Which) -> None:
     if not _publishing.acquire(blocking=False):
         raise HTTPException(409, "a version is being published already: wait until it is there")
     try:
-        which.snapshot(viewer, first_seconds=None)  # which says whether there is such a dataset; its plan may be a minute old
+        which.snapshot(viewer)  # which says whether there is such a dataset; its plan may be a minute old
         plan, dataset_id = find_own_plan(viewer.ledger, viewer.settings, which.name, which.provider)
         published, _ = publish_again(viewer.ledger, plan, dataset_id, viewer.settings.data_dir)
     except ConvoforgeError as error:

@@ -15,7 +15,7 @@ from starlette.convertors import Convertor, register_url_convertor
 
 from convoforge.dataset.release import dataset_layout
 from convoforge.dataset.snapshot import Snapshot
-from convoforge.dataset.snapshots import FIRST_SECONDS, WAIT_SECONDS, Snapshots
+from convoforge.dataset.snapshots import WAIT_SECONDS, Snapshots
 from convoforge.errors import ConfigError
 from convoforge.ledger import Ledger
 from convoforge.models import Provider
@@ -97,10 +97,10 @@ class Which:
         *,
         with_texts: bool = False,
         wait_seconds: float | None = WAIT_SECONDS,
-        first_seconds: float | None = FIRST_SECONDS,
+        first_seconds: float | None = None,
     ) -> Snapshot:
         """What its answers count as; see `Snapshots.get`. Raises `HTTPException`: 404 where there is no such dataset, and where nothing can
-        be shown within `first_seconds` 503, a page that asks again by itself. What a form has sent waits (None)."""
+        be shown within `first_seconds` 503, a page that asks again by itself. Forms and programs wait (None)."""
         try:
             return viewer.snapshots.get(
                 self.name, self.provider, with_texts=with_texts, wait_seconds=wait_seconds, first_seconds=first_seconds
@@ -110,7 +110,7 @@ class Which:
         except TimeoutError:
             what = "texts" if with_texts else "conversations"
             message = (
-                f"the {what} of '{self.name}' are being read, a second for some 10,000 of them; then this page opens by itself"
+                f"the {what} of '{self.name}' are being read, about a second for every 10,000; then this page opens by itself"
             )
             raise HTTPException(503, message, AGAIN) from None
 

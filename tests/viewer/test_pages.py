@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from threading import Event
+from threading import Event, Timer
 
 import pytest
 from recorded import NOW
@@ -17,7 +17,7 @@ from convoforge.dataset.forecast import read_known
 from convoforge.ledger.runs import ensure_dataset
 from convoforge.models import Turn
 from convoforge.review.deciding import decide
-from convoforge.viewer import start_run, state
+from convoforge.viewer import start_run
 
 
 @pytest.fixture(scope="module")
@@ -68,16 +68,16 @@ def test_a_dataset_shows_what_it_has_and_lacks(pages: Pages) -> None:
 def test_what_takes_long_to_read_says_so_and_opens_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     is_read, make = Event(), snapshots.make_snapshot
     monkeypatch.setattr(snapshots, "make_snapshot", lambda *given, **how: is_read.wait() and make(*given, **how))
-    monkeypatch.setattr(state.Which.snapshot, "__kwdefaults__", state.Which.snapshot.__kwdefaults__ | {"first_seconds": 0.05})
+    monkeypatch.setattr(snapshots, "FIRST_SECONDS", 0.05)
     with Pages.open(tmp_path) as pages:
         for address in ("/simulated/sheep", "/simulated/sheep/conversations", "/simulated/sheep/conversations/c1"):
             page = pages.get(address)
             assert page.status_code == 503 and page.headers["refresh"] == "1"
             assert "One moment" in page.text and "conversations of &#39;sheep&#39; are being read" in page.text
-        is_read.set()
-        deadline = time.monotonic() + 30
-        while (page := pages.get("/simulated/sheep")).status_code == 503 and time.monotonic() < deadline:
-            time.sleep(0.05)
+        Timer(0.5, is_read.set).start()
+        found = pages.get("/api/conversations?dataset=sheep&simulated=true", headers={"accept": "application/json"})
+        assert found.status_code == 200 and found.json()["data"]["total"] == 16, "a program waits"
+        page = pages.get("/simulated/sheep")
         assert page.status_code == 200 and "refresh" not in page.headers
 
 
