@@ -53,6 +53,7 @@ class Rubric:
     allow: frozenset[str] = frozenset()
     evaluation: tuple[str, ...] = ()
     read_brief: Callable[[str], str] = lambda _template: ""
+    read_template: Callable[[str], str] = lambda _template: ""
     templates: tuple[str, ...] = ()
     judge: Judge | None = None
     topics: tuple[str, ...] = ()
@@ -73,6 +74,7 @@ class Rubric:
             frozenset(quality.allow),
             tuple(map(_read_evaluation, quality.evaluation)),
             cache(lambda name: _read_brief(library, name, spec.axes.persona)),
+            lambda name: _read_brief(library, name),
             spec.templates,
             Judge.of(quality.judge, library.folder) if quality.judge else None,
             spec.axes.topic,
@@ -81,11 +83,11 @@ class Rubric:
     @cached_property
     def version(self) -> str:
         """Names and versions of the scorers, and a digest of all that filters go by: `turns=1,length=1,structure=1,filters=3f2a9c01`.
-        Scores of another version are computed again."""
+        Scores of another version are computed again; a persona more makes none, as no earlier conversation was told of it."""
         names = [f"{one.name}={one.version}" for one in self.scorers]
         if self.filters:
             filters = [(one.name, one.version, one.action) for one in self.filters]
-            briefs = [self.read_brief(name) for name in self.templates if any(one.name == "echo" for one in self.filters)]
+            briefs = [self.read_template(name) for name in self.templates if any(one.name == "echo" for one in self.filters)]
             topics = self.topics if any(one.name == "off_topic" for one in self.filters) else ()
             parts = repr((filters, self.language, sorted(self.allow), self.evaluation, briefs, *topics))
             names.append(f"filters={sha256(parts.encode()).hexdigest()[:8]}")
@@ -114,7 +116,7 @@ class Rubric:
         return Scored(self.version, Quality(_total(results), (*results, *(one for one in found if one.verdict != "keep"))))
 
 
-def _read_brief(library: Library, template: str, personas: Sequence[str]) -> str:
+def _read_brief(library: Library, template: str, personas: Sequence[str] = ()) -> str:
     """All that the model is told, but for the values of a cell; nothing of a template that is not there."""
     if template not in library.names():
         return ""
