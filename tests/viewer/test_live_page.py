@@ -36,15 +36,16 @@ def page() -> Iterator[Any]:
         browser = started.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 390, "height": 844})
         page.route(re.compile(r"^https?://(?!127\.0\.0\.1[:/])"), lambda route: route.abort())
+        troubles: list[str] = []
+        page.on("console", lambda message: troubles.append(message.text))
+        page.on("pageerror", lambda error: troubles.append(str(error)))
         yield page
         browser.close()
+        assert troubles == []
 
 
 def test_what_changes_comes_by_itself(page: Any, tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path)
-    troubles: list[str] = []
-    page.on("console", lambda message: troubles.append(message.text))
-    page.on("pageerror", lambda error: troubles.append(str(error)))
     with Ledger(settings.database_url) as ledger, running(make_app(settings, simulate=True)) as client:
         run = GoingRun.begin(ledger)
         run.note(queue=1)
@@ -60,14 +61,10 @@ def test_what_changes_comes_by_itself(page: Any, tmp_path: Path) -> None:
         run.end()
         page.locator(".state.completed").wait_for()
         assert page.get_by_text("published by this run").is_visible()
-    assert troubles == []
 
 
 def test_the_list_follows_its_runs_and_leaves_the_focus_where_it_is(page: Any, tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path)
-    troubles: list[str] = []
-    page.on("console", lambda message: troubles.append(message.text))
-    page.on("pageerror", lambda error: troubles.append(str(error)))
     with Ledger(settings.database_url) as ledger, running(make_app(settings, simulate=True)) as client:
         run = GoingRun.begin(ledger)
         page.goto(f"{client.base_url}/runs")
@@ -87,4 +84,3 @@ def test_the_list_follows_its_runs_and_leaves_the_focus_where_it_is(page: Any, t
         assert loads == [] and page.evaluate("'goesOn' in document.getElementById('runs').dataset") is False
         page.context.set_offline(True)  # nothing is asked for any more
         page.wait_for_timeout(3_500)
-    assert troubles == []

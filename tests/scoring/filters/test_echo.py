@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convoforge.models import Conversation, Turn
+from convoforge.planning.spec import load_spec
 from convoforge.planning.templates import Library
-from convoforge.scoring import KEEP, ScoringContext
+from convoforge.scoring import KEEP, Rubric, ScoringContext
 from convoforge.scoring.filters.echo import echo
 from convoforge.settings import ROOT
 
@@ -59,3 +60,13 @@ def test_a_run_of_twelve_words_is_found_wherever_it_stands_and_eleven_are_not(fi
     turn = Turn("user", " ".join(["so"] * before + run + ["then"]))
     found = echo.judge(Conversation((turn,)), ScoringContext(brief=BRIEF))
     assert (found.verdict == "drop") == (len(run) >= 12)
+
+
+def test_a_persona_more_scores_nothing_anew_and_another_template_does() -> None:
+    spec = load_spec("demo", ROOT / "configs")
+    axes = spec.axes.model_copy(update={"persona": (*spec.axes.persona, "Gig Worker")})
+    wider = spec.model_copy(update={"axes": axes})
+    assert Rubric.of(wider, LIBRARY).version == Rubric.of(spec, LIBRARY).version
+    assert "Gig Worker" not in spec.axes.persona and LIBRARY.describes("Gig Worker")  # its description could be echoed
+    other = spec.model_copy(update={"templates": spec.templates[:1]})
+    assert Rubric.of(other, LIBRARY).version != Rubric.of(spec, LIBRARY).version
