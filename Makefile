@@ -11,7 +11,9 @@ COMMA  := ,
 # where it is set, each process that a test starts compiles this package anew
 unexport PYTHONDONTWRITEBYTECODE
 # tests/conftest.py lets the folders that take longest begin; xdist alone would take the files with most tests first
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# a test that hangs where no exception reaches it (in its cleaning up, say) ends its process, which tells where it hung
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
+	-o faulthandler_timeout=720 -o faulthandler_exit_on_timeout=true --max-worker-restart 2
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo lint check quick test test-long trainers bench up alerts down clean
