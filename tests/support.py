@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -69,11 +70,13 @@ class Project:
     def run(self, *arguments: str, timeout: float = 120, **environment: str) -> Done:
         """A command, run to its end."""
         process = self.start(*arguments, **environment)
+        out = err = ""
         try:
             out, err = process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
             process.kill()
-            out, err = process.communicate()
+            with suppress(subprocess.TimeoutExpired):  # what it started may hold its streams
+                out, err = process.communicate(timeout=10)
             raise AssertionError(f"{arguments} did not end in {timeout} s\n{out}\n{err}") from None
         return Done(process.returncode, out, err)
 

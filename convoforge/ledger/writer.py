@@ -252,7 +252,7 @@ def _deliver(group: list[_Waiting]) -> None:
     for waiting in group:
         by_loop.setdefault(waiting.loop, []).append(waiting)
     for loop, some in by_loop.items():
-        if not loop.is_closed():
+        with suppress(RuntimeError):  # the loop is closed, also a moment ago: nobody waits any more
             loop.call_soon_threadsafe(_resolve, some)
 
 

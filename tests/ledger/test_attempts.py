@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -235,3 +236,39 @@ def test_a_table_that_is_gone_fails_at_once_instead_of_being_waited_for(ledger: 
     assert isinstance(error, LedgerError)
     assert "generation_logs" in str(error)
     assert time.monotonic() - begun < 10
+
+
+def test_a_loop_that_closes_while_its_write_is_under_way_ends_no_later_write(ledger: Ledger, dataset: int) -> None:
+    """Who was cancelled does not wait for its write, and its loop may close at any moment of it."""
+
+    class Closing(asyncio.SelectorEventLoop):
+        leaving = False
+
+        def call_soon_threadsafe(self, *args: Any, **kwargs: Any) -> asyncio.Handle:
+            if self.leaving:
+                self.close()
+            return super().call_soon_threadsafe(*args, **kwargs)
+
+    loop = Closing()
+    is_running, goes_on = threading.Event(), threading.Event()
+
+    def hold(connection: Connection) -> None:
+        is_running.set()
+        goes_on.wait(5)
+
+    async def leave() -> None:
+        left = asyncio.create_task(ledger.awrite(hold))
+        await asyncio.to_thread(is_running.wait, 5)
+        left.cancel()
+        await asyncio.wait([left])
+
+    loop.run_until_complete(leave())
+    loop.run_until_complete(loop.shutdown_default_executor())
+    loop.leaving = True
+    goes_on.set()
+
+    async def write_again() -> int:
+        async with asyncio.timeout(5):
+            return await ledger.awrite(lambda connection: 7)
+
+    assert asyncio.run(write_again()) == 7

@@ -448,7 +448,9 @@ def test_a_strangers_server_on_the_usual_port_is_left_alone_and_ones_own_is_used
     monkeypatch.setenv("PREFECT_SERVER_API_PORT", prefect_server.rsplit(":", 1)[1].partition("/")[0])
     with pytest.raises(Started), use_server(starting):
         pass
-    monkeypatch.setenv("PREFECT_HOME", str(find_server(server.usual_port())))
+    its_home = find_server(server.usual_port())
+    assert its_home is not None
+    monkeypatch.setenv("PREFECT_HOME", str(its_home))
     with use_server(starting) as found:
         assert found == Server(prefect_server)
     assert answers(prefect_server)
