@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import pytest
 from sqlalchemy import text
+from window_limiter import WindowRateLimiter
 
 from convoforge.api.app import make_app
 from convoforge.claude import SIMULATOR_KEY, Claude
@@ -32,7 +33,7 @@ from convoforge.models import Outcome, Prompt
 from convoforge.planning.plan import Cell
 from convoforge.planning.spec import change_spec
 from convoforge.pricing import price_of
-from convoforge.rate import Limits, WindowRateLimiter
+from convoforge.rate import Limits
 from convoforge.scoring import Rubric
 from convoforge.scoring.registry import find_scorers
 from convoforge.settings import Settings

@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import math
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
 from itertools import islice
 from types import TracebackType
 from typing import Self
@@ -19,7 +17,7 @@ from typing import Self
 from convoforge.errors import ConvoforgeError, LedgerError
 from convoforge.ledger import Ledger
 from convoforge.ledger.permits import Amounts, Ask, Counted, Grant, fit, read_permits, take_permits
-from convoforge.rate import KINDS, Limits, Need, Permit
+from convoforge.rate import Limits, Need, Permit
 from convoforge.rate.keys import Key, Window, limit_name
 from convoforge.rate.queueing import QueueingLimiter
 
@@ -47,7 +45,7 @@ class LedgerKey(Key):
     def __init__(
         self, index: int, name: str, limits: Limits, limit: str, capacities: tuple[float, float, float], seconds: float
     ) -> None:
-        super().__init__(index, name, [None] * len(KINDS), limits)
+        super().__init__(index, name, limits)
         self.limit = limit
         self.corrections: dict[int, Amounts] = {}
         self.pause_until = -math.inf
@@ -107,8 +105,6 @@ class LedgerRateLimiter(QueueingLimiter[LedgerKey]):
         endpoint: str,
         model: str,
         fingerprints: Sequence[str],
-        clock: Callable[[], float] = time.monotonic,
-        utcnow: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._send_within = seconds_to_send(limits.window_seconds)
         self._seconds = limits.window_seconds + self._send_within
@@ -120,25 +116,18 @@ class LedgerRateLimiter(QueueingLimiter[LedgerKey]):
             LedgerKey(index, name, limits, limit, self._capacities, self._seconds)
             for index, (name, limit) in enumerate(zip(fingerprints, names, strict=True))
         ]
-        super().__init__(limits, keys, clock=clock, utcnow=utcnow)
+        super().__init__(limits, keys)
         self._ledger = ledger
-        self._closed = "the rate limiter is not open: enter it with `async with`"
-        self._leaser: asyncio.Task[None] | None = None
-        self._woken = asyncio.Event()
         self._flushed_at = -math.inf
 
     async def __aenter__(self) -> Self:
         for key in self._keys:
             await self._look(key)
-        self._closed = None
-        self._leaser = asyncio.create_task(self._lease_until_left())
+        self._open(self._lease_until_left())
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         await super().__aexit__(kind, error, trace)
-        if self._leaser:
-            self._leaser.cancel()
-            await asyncio.wait([self._leaser])
         with suppress(LedgerError):  # then unused reservations count until their window has passed
             await self._write_corrections()
 
@@ -146,9 +135,6 @@ class LedgerRateLimiter(QueueingLimiter[LedgerKey]):
         super().pause(seconds, permit)
         key = self._keys[permit.key]
         key.pause_until = key.held_until
-        self._woken.set()
-
-    def _serve(self) -> None:
         self._woken.set()
 
     def _correct(self, permit: Permit, amounts: tuple[int, int, int]) -> None:
@@ -180,9 +166,7 @@ class LedgerRateLimiter(QueueingLimiter[LedgerKey]):
             except Exception as error:
                 self.close(f"the rate limiter failed: {error!r}")
                 raise
-            with suppress(TimeoutError):
-                async with asyncio.timeout(wait):
-                    await self._woken.wait()
+            await self._rest(wait)
 
     async def _round(self) -> float:
         """Ask the ledger once for permits, if requests wait. Returns the seconds to wait before the next round."""

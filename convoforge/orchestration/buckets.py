@@ -124,7 +124,7 @@ class SharedKey(Key):
     """A key whose count Prefect keeps, in a bucket for each limited kind. Its windows hold this process's use and what the API taught."""
 
     def __init__(self, index: int, name: str, limits: Limits, buckets: Sequence[Bucket]) -> None:
-        super().__init__(index, name, [None] * len(KINDS), limits)
+        super().__init__(index, name, limits)
         self.buckets = tuple(buckets)
         self.read_at = self.leased_at = -math.inf
 

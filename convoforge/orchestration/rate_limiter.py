@@ -10,10 +10,8 @@ import asyncio
 import logging
 import math
 import random
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
-from datetime import UTC, datetime
 from itertools import islice
 from types import TracebackType
 from typing import Self
@@ -50,8 +48,8 @@ class PrefectRateLimiter(QueueingLimiter[SharedKey]):
     may have set them, and they are read again every few seconds. A limit that is deleted or switched off would let everything
     through, so it closes the limiter. While the Prefect server cannot be reached requests wait.
 
-    `endpoint` is the API's URL or a label; `fingerprints` name the keys, in the caller's order. `jitter` draws from 0 to 1. Entering
-    it connects to PREFECT_API_URL; raises ConfigError if that fails or a limit there cannot work. See `RateLimiter` for what it answers.
+    `endpoint` is the API's URL or a label; `fingerprints` name the keys, in the caller's order. Entering it connects to
+    PREFECT_API_URL; raises ConfigError if that fails or a limit there cannot work. See `RateLimiter` for what it answers.
     """
 
     def __init__(
@@ -62,9 +60,6 @@ class PrefectRateLimiter(QueueingLimiter[SharedKey]):
         model: str,
         fingerprints: Sequence[str],
         log: Log = _LOG,
-        clock: Callable[[], float] = time.monotonic,
-        utcnow: Callable[[], datetime] = lambda: datetime.now(UTC),
-        jitter: Callable[[], float] = random.random,
     ) -> None:
         keys = [
             SharedKey(
@@ -79,14 +74,10 @@ class PrefectRateLimiter(QueueingLimiter[SharedKey]):
             )
             for index, name in enumerate(fingerprints)
         ]
-        super().__init__(limits, keys, clock=clock, utcnow=utcnow)
-        self._closed = "the limiter is not open: enter it with `async with`"
+        super().__init__(limits, keys)
         self._log = log
-        self._jitter = jitter
         self._stack = AsyncExitStack()
         self._client: PrefectClient
-        self._leaser: asyncio.Task[None] | None = None
-        self._woken = asyncio.Event()
         self._rests: dict[SharedKey, float] = {}
         self._calls_end = -math.inf
         self._short = self._unreachable = False
@@ -98,23 +89,18 @@ class PrefectRateLimiter(QueueingLimiter[SharedKey]):
         try:
             for key in self._keys:
                 for bucket in key.buckets:
-                    await self._open(bucket)
+                    await self._find_or_make(bucket)
                 key.read_at = self._clock()
         except (httpx.HTTPError, LimiterClosed) as error:
             await self._stack.aclose()
             if isinstance(error, LimiterClosed):
                 raise ConfigError(str(error)) from error
             raise ConfigError(f"no rate limiter without the Prefect server at {self._client.api_url}: {error}") from error
-        self._closed = None
-        self._leaser = asyncio.create_task(self._lease_until_left())
-        self._leaser.add_done_callback(self._leaser_ended)
+        self._open(self._lease_until_left()).add_done_callback(self._leaser_ended)
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         await super().__aexit__(kind, error, trace)
-        if self._leaser:
-            self._leaser.cancel()
-            await asyncio.wait([self._leaser])
         await self._stack.aclose()
 
     def pause(self, seconds: float, permit: Permit) -> None:
@@ -128,9 +114,6 @@ class PrefectRateLimiter(QueueingLimiter[SharedKey]):
         if self._line and self._unreachable:
             return "waiting for the Prefect server"
         return super().waiting if self._short else ""
-
-    def _serve(self) -> None:
-        self._woken.set()
 
     def _remaining(self, now: float) -> int:
         return sum(max(0, int(key.room(now))) for key in self._alive)
@@ -182,7 +165,7 @@ class PrefectRateLimiter(QueueingLimiter[SharedKey]):
                     if isinstance(error, httpx.HTTPStatusError) and not _passes(error.response.status_code):
                         raise
                     failures += 1
-                    wait = min(1.0, 0.025 * 2**failures) * (0.5 + self._jitter())
+                    wait = min(1.0, 0.025 * 2**failures) * (0.5 + random.random())
                     if not self._unreachable and self._clock() - since > 1:  # less is the server's database being busy
                         self._unreachable = True
                         why = str(error) or type(error).__name__
@@ -193,9 +176,7 @@ class PrefectRateLimiter(QueueingLimiter[SharedKey]):
                     if self._unreachable:
                         self._log.warning("The Prefect server answers again, after %.0f s.", self._clock() - since)
                     failures, self._unreachable = 0, False
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(wait):
-                        await self._woken.wait()
+                await self._rest(wait)
 
     async def _round(self) -> float | None:
         """One lease for as many waiting requests as fit. Returns seconds to the next try, None if nobody waits."""
@@ -236,7 +217,7 @@ class PrefectRateLimiter(QueueingLimiter[SharedKey]):
             self._fail_head_for_now(wait)
         # processes that wait for the same slots should not ask at the same moment; a bucket of one request has no time to lose
         wait = min(wait, REREAD_SECONDS)
-        return wait + self._jitter() * min(wait / 10, key.buckets[0].spare_seconds)
+        return wait + random.random() * min(wait / 10, key.buckets[0].spare_seconds)
 
     def _admit(self, key: SharedKey) -> None:
         """Give permits for what has been leased."""
@@ -288,7 +269,7 @@ class PrefectRateLimiter(QueueingLimiter[SharedKey]):
             message = "%s: the numbers set in Prefect win: %s (not %s). Edit or delete the limit there to change them."
             self._log.warning(message, bucket.name, bucket.numbers, before)
 
-    async def _open(self, bucket: Bucket) -> None:
+    async def _find_or_make(self, bucket: Bucket) -> None:
         try:
             await self._client.read_global_concurrency_limit_by_name(bucket.name)
         except ObjectNotFound:

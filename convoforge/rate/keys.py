@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import re
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import starmap
 from operator import sub
 from urllib.parse import urlsplit
 
-from convoforge.rate.limiter import KINDS, Entry, Kind, Limits, Need, Permit
-
-
-def fingerprint(key: str) -> str:
-    """Six hex digits that identify a key in names and logs without revealing it."""
-    return hashlib.sha256(key.encode()).hexdigest()[:6]
+from convoforge.rate import KINDS, Entry, Kind, Limits, Need, Permit
 
 
 def limit_name(endpoint: str, key_fingerprint: str, model: str, kind: Kind) -> str:
@@ -74,10 +68,6 @@ class Window:
                 return entry.expires - now
         return self.seconds
 
-    def next_expiry(self, now: float) -> float:
-        """Seconds until the oldest entry expires; 0 if nothing is used."""
-        return self._entries[0].expires - now if self.used(now) else 0.0
-
     def take(self, amount: float, now: float) -> Entry:
         """Count `amount` from `now` on; the returned entry can be corrected later."""
         entry = Entry(now + self.seconds, amount)
@@ -99,7 +89,7 @@ class Window:
 class Key:
     """One API key's windows, one for each of `KINDS`; `held_until` is the end of its pause."""
 
-    def __init__(self, index: int, name: str, totals: Iterable[float | None], limits: Limits) -> None:
+    def __init__(self, index: int, name: str, limits: Limits, totals: Sequence[float | None] = (None,) * len(KINDS)) -> None:
         self.index = index
         self.fingerprint = name
         self.windows = tuple(

@@ -1,4 +1,4 @@
-"""The common part of all limiters: queue, keys, closing. Subclasses keep the count."""
+"""The common part of all limiters: queue, keys, leasing, closing. Subclasses keep the count."""
 
 from __future__ import annotations
 
@@ -6,44 +6,42 @@ import asyncio
 import time
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Any, Generic, TypeVar
 
 from convoforge.errors import ConfigError, LimiterClosed, RateLimitError
 from convoforge.models import Usage
+from convoforge.rate import KINDS, LimiterStatus, Limits, Need, Permit
 from convoforge.rate.keys import Key
-from convoforge.rate.limiter import KINDS, LimiterStatus, Limits, Need, Permit
 
 K = TypeVar("K", bound=Key)
 
 
 class QueueingLimiter(ABC, Generic[K]):
-    """One queue for all keys: its head takes the key that has room first; among several, the one with most room."""
+    """One queue for all keys: its head takes the key that has room first; among several, the one with most room.
 
-    def __init__(
-        self,
-        limits: Limits,
-        keys: Sequence[K],
-        *,
-        clock: Callable[[], float] = time.monotonic,
-        utcnow: Callable[[], datetime] = lambda: datetime.now(UTC),
-    ) -> None:
+    Open from its entering on: a task of its own, the leaser, then asks whoever keeps the count.
+    """
+
+    def __init__(self, limits: Limits, keys: Sequence[K], *, clock: Callable[[], float] = time.monotonic) -> None:
         if not keys:
             raise ConfigError("a limiter needs at least one API key")
         self.limits = limits
         self._keys = tuple(keys)
         self._alive = list(keys)
         self._clock = clock
-        self._utcnow = utcnow
         # in order of arrival; removing a cancelled request is O(1)
         self._line: OrderedDict[asyncio.Future[Permit], Need] = OrderedDict()
-        self._closed: str | None = None
+        self._closed: str | None = "the rate limiter is not open: enter it with `async with`"
+        self._leaser: asyncio.Task[None] | None = None
+        self._woken = asyncio.Event()
 
-    @abstractmethod
     def _serve(self) -> None:
         """Admit waiting requests that fit. Called when one starts to wait, and when the head might fit sooner."""
+        self._woken.set()
 
     async def acquire(self, need: Need) -> Permit:
         if self._closed is not None:
@@ -105,7 +103,7 @@ class QueueingLimiter(ABC, Generic[K]):
         return LimiterStatus(
             used=self._used(now),
             remaining=self._remaining(now),
-            reset_at=None if grows is None else self._utcnow() + timedelta(seconds=grows),
+            reset_at=None if grows is None else datetime.now(UTC) + timedelta(seconds=grows),
             queue_length=len(self._line),
             is_paused=self._closed is not None or self._best(Need(), now)[0] > 0,
             held_seconds=self._held(),
@@ -119,11 +117,23 @@ class QueueingLimiter(ABC, Generic[K]):
         held = self._held()
         return f"waiting {held:.0f} s, as the API asked" if held > 0 else "waiting for shared rate"
 
-    async def __aenter__(self) -> Self:
-        return self
+    def _open(self, lease: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Admit requests from now on, as `lease` does; returns its task."""
+        self._closed = None
+        self._leaser = asyncio.create_task(lease)
+        return self._leaser
+
+    async def _rest(self, seconds: float | None) -> None:
+        """Let the leaser wait so long, or until somebody has to be served."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._woken.wait()
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close("the limiter has been left")
+        if self._leaser:
+            self._leaser.cancel()
+            await asyncio.wait([self._leaser])
 
     def _used(self, now: float) -> int:
         return sum(int(key.windows[0].used(now)) for key in self._alive)

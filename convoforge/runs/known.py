@@ -19,7 +19,7 @@ from convoforge.ledger.runs import read_runs
 from convoforge.models import Frozen
 from convoforge.planning.spec import DatasetSpec
 from convoforge.pricing import dollars, usd
-from convoforge.rate.limiter import describe_rate
+from convoforge.rate import describe_rate
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 from sqlalchemy import text
+from window_limiter import WindowRateLimiter
 
 from convoforge.claude import Claude
 from convoforge.claude.retry import Policy
@@ -46,7 +47,7 @@ from convoforge.models import AnswerKind, Outcome, Prompt, Provider, Status, Ter
 from convoforge.planning.plan import Cell, worst_cost_pico
 from convoforge.planning.spec import DatasetSpec
 from convoforge.pricing import cost_pico, price_of, usd
-from convoforge.rate import Limits, Need, Permit, WindowRateLimiter, fingerprint
+from convoforge.rate import Limits, Need, Permit, fingerprint
 from convoforge.scoring import Rubric
 from convoforge.scoring.registry import find_scorers
 from convoforge.simulator.client import SimulatorControl

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
+from window_limiter import WindowRateLimiter
 
 from convoforge.claude import Claude
 from convoforge.claude.retry import Policy
@@ -30,7 +31,7 @@ from convoforge.models import Prompt
 from convoforge.planning.plan import Cell, worst_cost_pico
 from convoforge.planning.spec import DatasetSpec
 from convoforge.pricing import price_of
-from convoforge.rate import Limits, WindowRateLimiter, fingerprint
+from convoforge.rate import Limits, fingerprint
 from convoforge.scoring import Rubric
 from convoforge.scoring.registry import find_scorers
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from window_limiter import WindowRateLimiter
 
-from convoforge.rate import Limits, RateLimiter, WindowRateLimiter
+from convoforge.rate import Limits, RateLimiter
 
 OpenLimiter = Callable[..., RateLimiter]
 

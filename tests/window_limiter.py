@@ -1,14 +1,14 @@
-"""The rate limiter for a single process: exact sliding windows in memory."""
+"""A limiter for tests that need no other process: exact sliding windows in memory, on the base that all limiters have."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime
+from typing import Self
 
+from convoforge.rate import Limits
 from convoforge.rate.keys import Key
-from convoforge.rate.limiter import Limits
 from convoforge.rate.queueing import QueueingLimiter
 
 
@@ -25,14 +25,17 @@ class WindowRateLimiter(QueueingLimiter[Key]):
         *,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        utcnow: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        keys = [Key(index, name, limits.totals, limits) for index, name in enumerate(fingerprints)]
-        super().__init__(limits, keys, clock=clock, utcnow=utcnow)
+        keys = [Key(index, name, limits, limits.totals) for index, name in enumerate(fingerprints)]
+        super().__init__(limits, keys, clock=clock)
+        self._closed = None
         self._configured = [window.capacity for window in keys[0].windows]
         self._sleep = sleep
         self._alarm: asyncio.Task[None] | None = None
         self._alarm_at = 0.0
+
+    async def __aenter__(self) -> Self:
+        return self
 
     def close(self, reason: str) -> None:
         super().close(reason)
@@ -71,8 +74,14 @@ class WindowRateLimiter(QueueingLimiter[Key]):
         return sum(max(0, int(window.total - window.used(now))) for window in (key.windows[0] for key in self._alive))
 
     def _grows_in(self, now: float) -> float | None:
-        ends = [max(key.windows[0].next_expiry(now), key.held_until - now) for key in self._alive]
+        ends = [max(_next_expiry(key, now), key.held_until - now) for key in self._alive]
         return min((seconds for seconds in ends if seconds > 0), default=None)
 
     def _largest(self) -> Sequence[float]:
         return self._configured
+
+
+def _next_expiry(key: Key, now: float) -> float:
+    """Seconds until the oldest request no longer counts; 0 if none does."""
+    window = key.windows[0]
+    return window._entries[0].expires - now if window.used(now) else 0.0
