@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from convoforge import telemetry
-from convoforge.api import audit, builds, conversations, datasets, estimates, login, operations, prometheus, reviews, search
+from convoforge.api import audit, builds, conversations, datasets, estimates, login, operations, prometheus, reviews
 from convoforge.api.access import HostCheck, OriginCheck, TextCheck, TokenCheck, requires
 from convoforge.api.bodies import Data
 from convoforge.api.bounds import body_of, query_of
@@ -41,7 +41,7 @@ from convoforge.viewer.state import open_viewer
 BODY_BYTES = 1_000_000
 
 ROUTES = tuple(
-    room.router for room in (conversations, builds, operations, search, datasets, reviews, estimates, prometheus, audit, login)
+    room.router for room in (conversations, builds, operations, datasets, reviews, estimates, prometheus, audit, login)
 )
 
 

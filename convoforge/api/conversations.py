@@ -1,4 +1,4 @@
-"""Routes that generate and find conversations, and show the rate limit."""
+"""Routes that generate, search and find conversations, and show the rate limit."""
 
 from __future__ import annotations
 
@@ -27,14 +27,17 @@ from convoforge.api.bodies import (
     RateBody,
 )
 from convoforge.api.bounds import BoundedRoute
+from convoforge.api.data_bodies import FoundConversation, FoundPage, SearchQuery
 from convoforge.api.errors import CLIENT_LEFT
 from convoforge.api.idempotency import Keys, Work
 from convoforge.api.rendering import all_failed, batch_data, failure, generated, refusal, success
+from convoforge.dataset.browse import find as find_page
 from convoforge.errors import ConfigError, LimiterClosed
 from convoforge.generation.kept_requests import KeptRequests
 from convoforge.generation.requests import RequestGenerator
 from convoforge.models import ConversationRequest, Outcome, Provider
-from convoforge.viewer.state import Word
+from convoforge.viewer.state import Opened as OpenedViewer
+from convoforge.viewer.state import Which, Word
 
 _LOG = logging.getLogger(__name__)
 
@@ -156,6 +159,15 @@ async def generate_batch(body: BatchBody, request: Request, generator: Opened, i
         return response, final and any(one is not None and one.kind is not None for one in outcomes)
 
     return await _answer(request, idempotency_key, body, work)
+
+
+@router.get("", responses=describe(500, 503), dependencies=[Read])
+async def conversations(query: Annotated[SearchQuery, Query()], viewer: OpenedViewer, kept: Kept) -> Data[FoundPage]:
+    """The conversations of a dataset that match, a page at a time. What each counts as may be some seconds old."""
+    which = Which.of(query.dataset, choose_provider(kept, query.simulated))
+    found = await viewer.run(lambda one: find_page(which.snapshot(one, with_texts=bool(query.text)), query, query.rows))
+    rows = [FoundConversation.model_validate(row) for row in found.rows]
+    return Data(data=FoundPage(conversations=rows, total=found.total, page=found.page, pages=found.pages))
 
 
 @router.get("/generate", dependencies=[Either])

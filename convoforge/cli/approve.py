@@ -12,8 +12,7 @@ from convoforge.cli.console import errors, out, print_json
 from convoforge.cli.local_server import open_server
 from convoforge.cli.parameters import DONE, AsJson
 from convoforge.orchestration.server_home import AUTH
-from convoforge.orchestration.steering import PrefectServer, steer
-from convoforge.orchestration.waiting_runs import find_waiting, list_waiting
+from convoforge.orchestration.steering import PrefectServer, find_waiting, list_waiting, steer
 
 
 def approve(

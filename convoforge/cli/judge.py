@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from convoforge.cli.console import ask, errors, facts, grid, out, print_json
 from convoforge.cli.parameters import DONE, ENDED_SHORT, AsJson, Positive, Simulated
-from convoforge.dataset.find_plan import find_plan
+from convoforge.dataset.find_plan import find_any_plan
 from convoforge.errors import ConfigError, format_count
-from convoforge.models import Provider
-from convoforge.planning.spec import load_spec
 from convoforge.pricing import dollars
 from convoforge.settings import Settings
 
@@ -87,17 +84,7 @@ def judge(
 
 
 def _find(ledger: Ledger, settings: Settings, dataset: str, *, simulated: bool) -> tuple[Plan, int]:
-    from convoforge.dataset.status import plan_dataset
-    from convoforge.ledger.runs import ensure_dataset
-    from convoforge.planning.templates import Library
-
-    if dataset.endswith((".yaml", ".yml")):
-        provider: Provider = "simulator" if simulated else "anthropic"
-        spec = load_spec(dataset, settings.config_dir, model=settings.model)
-        plan = plan_dataset(ledger, spec, Library.at(settings.config_dir), provider)
-        found = plan, ledger.write(ensure_dataset, spec.name, provider, datetime.now(UTC))
-    else:
-        found = find_plan(ledger, settings, dataset, simulated=simulated)
+    found = find_any_plan(ledger, settings, dataset, simulated=simulated)
     if found[0].spec.quality.judge is None:
         raise ConfigError(
             f"the spec of '{found[0].spec.name}' has no judge: give it one, `quality: {{judge: {{rubric: training}}}}`"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
-from datetime import UTC, datetime
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
@@ -11,13 +12,12 @@ from cyclopts.validators import Number
 
 from convoforge.cli.console import behind, facts, grid, out, print_json, print_notes
 from convoforge.cli.parameters import DONE, FAILED, AsJson, Simulated
-from convoforge.dataset.find_plan import find_plan
-from convoforge.models import Provider, Status
-from convoforge.planning.spec import change_spec, load_spec
+from convoforge.dataset.find_plan import find_any_plan
+from convoforge.models import Status
+from convoforge.planning.spec import change_spec
 from convoforge.settings import Settings
 
 if TYPE_CHECKING:
-    from convoforge.dataset.preview import Preview
     from convoforge.ledger import Ledger
     from convoforge.planning.plan import Plan
 
@@ -37,20 +37,12 @@ def publish(
 ) -> int:
     """Score what has no score, publish what is accepted today, print where."""
     from convoforge.dataset.release import publish_again
-    from convoforge.dataset.status import plan_dataset, score_dataset
+    from convoforge.dataset.status import score_dataset
     from convoforge.ledger import Ledger
-    from convoforge.ledger.runs import ensure_dataset
-    from convoforge.planning.templates import Library
 
     settings = Settings()
     with Ledger(settings.database_url) as ledger:
-        if dataset.endswith((".yaml", ".yml")):
-            provider: Provider = "simulator" if simulated else "anthropic"
-            spec = load_spec(dataset, settings.config_dir, model=settings.model)
-            plan = plan_dataset(ledger, spec, Library.at(settings.config_dir), provider)
-            dataset_id = ledger.write(ensure_dataset, plan.spec.name, provider, datetime.now(UTC))
-        else:
-            plan, dataset_id = find_plan(ledger, settings, dataset, simulated=simulated)
+        plan, dataset_id = find_any_plan(ledger, settings, dataset, simulated=simulated)
         before = plan.spec.quality.min_score
         if min_score is not None:
             plan = replace(plan, spec=change_spec(plan.spec, quality={"min_score": min_score}))
@@ -96,11 +88,32 @@ def publish(
     return DONE if published.version is not None else FAILED
 
 
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a threshold would accept, in conversations. `scores` are those of all answers that hold one. `missing` draws are what a build
+    would then ask for in its first round."""
+
+    min_score: int
+    accepted: int
+    needs_revision: int
+    dropped: int
+    missing: int
+    scores: Mapping[int, int]
+
+
 def _look(ledger: Ledger, plan: Plan, dataset_id: int) -> Preview:
-    from convoforge.dataset.preview import preview_threshold
     from convoforge.dataset.status import read_status
 
-    return preview_threshold(read_status(ledger, plan, dataset_id), plan.spec.quality.min_score)
+    status = read_status(ledger, plan, dataset_id)
+    scores = Counter(draw.score for draw in status.answered if draw.score is not None)
+    return Preview(
+        min_score=plan.spec.quality.min_score,
+        accepted=status.counts[Status.ACCEPTED],
+        needs_revision=status.counts[Status.NEEDS_REVISION],
+        dropped=status.counts[Status.DROPPED],
+        missing=len(status.pending) + len(status.to_request),
+        scores={score: scores[score] for score in sorted(scores)},
+    )
 
 
 def _preview(plan: Plan, seen: Preview, before: Preview, *, as_json: bool) -> int:

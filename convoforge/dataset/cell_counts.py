@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
 from sqlalchemy import Connection
 
-from convoforge.dataset.acceptance import assess
+from convoforge.dataset.acceptance import DatasetStatus, assess
 from convoforge.dataset.near_duplicates import read_neighbors
 from convoforge.ledger.plans import read_cells, read_plan, read_run_plan
 from convoforge.ledger.requests import read_draws
@@ -38,6 +39,18 @@ class CellCounts:
         return self.cells - self.full - self.exhausted
 
 
+def assess_cells(connection: Connection, dataset_id: int, spec: DatasetSpec, cells: Sequence[str]) -> DatasetStatus:
+    """How some cells of a dataset stand under a spec, whatever plan they are of."""
+    return assess(
+        cells,
+        read_draws(connection, dataset_id),
+        min_score=spec.quality.min_score,
+        per_cell=spec.per_cell,
+        max_draws=spec.max_draws,
+        near=read_neighbors(connection, dataset_id, spec.quality.near_duplicates, with_unknown=True),
+    )
+
+
 def count_cells(connection: Connection, run_id: str, dataset_id: int, spec: DatasetSpec, *, names: int = 5) -> CellCounts | None:
     """The cells of a run's plan; None where it came to none. `names` is how many are named of those that are not full."""
     plan = read_run_plan(connection, run_id) or read_plan(connection, dataset_id)
@@ -47,14 +60,7 @@ def count_cells(connection: Connection, run_id: str, dataset_id: int, spec: Data
     known = read_cells(connection, dataset_id)
     within = plan.having(known.values())
     asked = {key: values for key, values in sorted(known.items()) if values in within}
-    status = assess(
-        list(asked),
-        read_draws(connection, dataset_id),
-        min_score=spec.quality.min_score,
-        per_cell=spec.per_cell,
-        max_draws=spec.max_draws,
-        near=read_neighbors(connection, dataset_id, spec.quality.near_duplicates, with_unknown=True),
-    )
+    status = assess_cells(connection, dataset_id, spec, list(asked))
     held = Counter(draw.cell for draw in status.accepted)
     short = [(" · ".join(values[:4]), held[key]) for key, values in asked.items() if held[key] < spec.per_cell]
     return CellCounts(

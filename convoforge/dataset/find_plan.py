@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from convoforge.errors import ConfigError, nearest
 from convoforge.models import Provider
-from convoforge.planning.spec import ADHOC, DatasetSpec
+from convoforge.planning.spec import ADHOC, DatasetSpec, load_spec
 from convoforge.settings import Settings
 
 if TYPE_CHECKING:
@@ -37,6 +38,20 @@ def find_plan(ledger: Ledger, settings: Settings, name: str, *, simulated: bool)
         )
     elsewhere = " There is a real one, not simulated: ask for that." if any(one == name for one, _ in known) else ""
     raise ConfigError(f"the ledger knows no {what} '{name}'{nearest(name, names)}{elsewhere} Build it first.")
+
+
+def find_any_plan(ledger: Ledger, settings: Settings, given: str, *, simulated: bool) -> tuple[Plan, int]:
+    """As `find_plan`; or the plan of the spec in a .yaml file, whose dataset is registered if it is new."""
+    from convoforge.dataset.status import plan_dataset
+    from convoforge.ledger.runs import ensure_dataset
+    from convoforge.planning.templates import Library
+
+    if not given.endswith((".yaml", ".yml")):
+        return find_plan(ledger, settings, given, simulated=simulated)
+    provider: Provider = "simulator" if simulated else "anthropic"
+    spec = load_spec(given, settings.config_dir, model=settings.model)
+    plan = plan_dataset(ledger, spec, Library.at(settings.config_dir), provider)
+    return plan, ledger.write(ensure_dataset, spec.name, provider, datetime.now(UTC))
 
 
 def find_own_plan(ledger: Ledger, settings: Settings, name: str, provider: Provider) -> tuple[Plan, int]:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 from convoforge.dataset.acceptance import NO_NEIGHBORS, DatasetStatus, Neighbors, assess
+from convoforge.dataset.cell_counts import assess_cells
 from convoforge.dataset.near_duplicates import check_compared, list_compared, read_neighbors, sign_conversations
 from convoforge.dataset.scoring_processes import open_scoring
 from convoforge.errors import format_count
@@ -123,14 +124,7 @@ def find_stranded(ledger: Ledger, plan: Plan) -> Stranded:
 
 def _accepted(ledger: Ledger, dataset_id: int, spec: DatasetSpec, cells: dict[str, Values]) -> list[tuple[Values, Draw]]:
     """What is accepted in some cells, whatever plan they are of."""
-    status = assess(
-        sorted(cells),
-        ledger.read(read_draws, dataset_id),
-        min_score=spec.quality.min_score,
-        per_cell=spec.per_cell,
-        max_draws=spec.max_draws,
-        near=ledger.read(read_neighbors, dataset_id, spec.quality.near_duplicates, with_unknown=True),
-    )
+    status = ledger.read(assess_cells, dataset_id, spec, sorted(cells))
     return [(cells[draw.cell], draw) for draw in status.accepted]
 
 

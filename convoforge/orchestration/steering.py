@@ -14,7 +14,7 @@ from http import HTTPStatus
 from typing import Any, Literal, get_args
 from urllib.error import HTTPError
 
-from convoforge.errors import SteeringError
+from convoforge.errors import ConfigError, SteeringError
 from convoforge.orchestration.local_server import pass_proxies_by
 from convoforge.orchestration.server_api import ANSWER_SECONDS, READ_SECONDS, ask
 from convoforge.orchestration.server_home import AUTH, URL, find_access
@@ -52,6 +52,13 @@ class PrefectServer:
             raise
         except OSError as error:
             raise SteeringError(f"no Prefect server answers at PREFECT_API_URL: {_TO_DO}") from error
+
+    def ask_plainly(self, path: str, body: object = None, seconds: float = READ_SECONDS) -> Any:
+        """The same, where nothing is refused that it should not. Raises `SteeringError` alone."""
+        try:
+            return self.ask(path, body, seconds)
+        except HTTPError as error:
+            raise SteeringError(f"the Prefect server fails with status {error.code}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,10 +156,7 @@ def list_scheduled(server: PrefectServer) -> list[FlowRunState]:
     soon = (datetime.now(UTC) + SOON).isoformat()
     wait = {"state": {"type": {"any_": ["SCHEDULED", "PENDING"]}}, "expected_start_time": {"before_": soon}}
     builds = {"flows": {"name": {"any_": [BUILD.partition("/")[0]]}}, "flow_runs": wait, "sort": "EXPECTED_START_TIME_DESC"}
-    try:
-        return [_read_flow_run(one) for one in server.ask("/flow_runs/filter", builds)]
-    except HTTPError as error:
-        raise SteeringError(f"the Prefect server fails with status {error.code}") from error
+    return [_read_flow_run(one) for one in server.ask_plainly("/flow_runs/filter", builds)]
 
 
 def steer(server: PrefectServer, run_id: str, action: Action) -> None:
@@ -175,3 +179,38 @@ def steer(server: PrefectServer, run_id: str, action: Action) -> None:
         raise SteeringError(f"Prefect does not {action} the run: status {error.code}") from error
     if answer["status"] != "ACCEPT":
         raise SteeringError(f"Prefect does not {action} the run: {(answer.get('details') or {}).get('reason')}")
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingRun:
+    """A run that waits: its id in Prefect, which is also the ledger's, its name, and what it asks."""
+
+    id: str
+    name: str
+    question: str
+
+
+def list_waiting(server: PrefectServer) -> list[WaitingRun]:
+    """All runs that wait, the oldest first. Raises `SteeringError` where the server does not answer."""
+    paused = {"flow_runs": {"state": {"type": {"any_": ["PAUSED"]}}}, "sort": "EXPECTED_START_TIME_ASC"}
+    return [
+        WaitingRun(run["id"], run["name"], _read_question(server, run))
+        for run in server.ask_plainly("/flow_runs/filter", paused, ANSWER_SECONDS)
+        if str(run["state"]["state_details"]["pause_key"]).startswith(APPROVAL_KEY)
+    ]
+
+
+def find_waiting(runs: list[WaitingRun], given: str) -> WaitingRun:
+    """The run whose name or id begins with `given`. Raises `ConfigError` where that is not one of them."""
+    plain = given.replace("-", "")
+    found = [run for run in runs if plain and (run.name.startswith(given) or run.id.replace("-", "").startswith(plain))]
+    if len(found) == 1:
+        return found[0]
+    names = ", ".join(f"{run.id[:8]} ({run.name})" for run in runs) or "none"
+    how_many = "several runs begin" if found else "no run begins"
+    raise ConfigError(f"{how_many} with '{given}', by name or id; these wait for approval: {names}")
+
+
+def _read_question(server: PrefectServer, run: dict[str, Any]) -> str:
+    key = run["state"]["state_details"]["run_input_keyset"]["description"]
+    return str(server.ask_plainly(f"/flow_runs/{run['id']}/input/{key}"))

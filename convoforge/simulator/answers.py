@@ -14,13 +14,21 @@ from convoforge.models import Usage
 from convoforge.simulator import dialogue
 from convoforge.simulator.faults import Fault
 from convoforge.simulator.reading import ParsedRequest
-from convoforge.simulator.spoiling import spoil_turn
 
 ASKS_FOR_CONVERSATION = re.compile("json|conversation|dialog", re.IGNORECASE)
 THINKING_SIGNATURE = "c2ltdWxhdGVkIHRob3VnaHRz"
 REPEATED = "Topic: an emergency fund"
 """What an answer that comes again and again is about."""
 EXPLANATION = "The request was declined for safety reasons."
+REFUSALS = (
+    "I'm sorry, but I can't help with that request.",
+    "I am unable to give advice on this. Please consult a licensed professional instead.",
+)
+ASIDES = (
+    "As an AI language model, I do not have personal experience with this.",
+    "Sure! Here is the conversation you asked for:",
+)
+ENDINGS = ("<|im_end|>", "[insert the client's name]", "Ã¼ber â€” 10 â‚¬", "Reach me at maria.keller@gmail.com.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +78,27 @@ def _write_text(asked: ParsedRequest, kind: str, seed: int) -> str:
     turns = dialogue.write_conversation(prompt, seed, weak=kind == "short")
     count = count_candidates(asked.prompt)
     if kind == "faulty":
-        spoil_turn(turns, seed)
+        _spoil_turn(turns, seed)
     if kind == "wrong_roles":
         turns[1]["role"] = "user"
     text = orjson.dumps(_write_candidates(asked.prompt, seed, turns, count) if count > 1 else {"turns": turns}).decode()
     has_fence = kind == "fenced" or (kind == "ok" and not asked.structured and seed % 4 == 0)
     return dialogue.add_fence(text, asked.prompt, seed) if has_fence else text
+
+
+def _spoil_turn(turns: list[dict[str, str]], seed: int) -> None:
+    """Put one fault into one of the assistant's turns; which, the seed decides. Filters find all of them."""
+    said = [turn for turn in turns if turn["role"] == "assistant"]
+    turn = said[seed // 16 % len(said)]
+    match seed % 4:
+        case 0:
+            turn["content"] = REFUSALS[seed // 4 % len(REFUSALS)]
+        case 1:
+            turn["content"] = f"{ASIDES[seed // 4 % len(ASIDES)]} {turn['content']}"
+        case 2:
+            turn["content"] = f"{turn['content']} {ENDINGS[seed // 4 % len(ENDINGS)]}"
+        case _:
+            turns[-1]["content"] = turns[-1]["content"].rsplit(maxsplit=3)[0].rstrip(".,;:!?") + " because"
 
 
 def _write_candidates(prompt: str, seed: int, first: Any, count: int) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from convoforge.candidates import CANDIDATES_SCHEMA
 from convoforge.parsing import ANSWER_SCHEMA
 from convoforge.simulator.catalogue import MODELS, Model
 from convoforge.simulator.faults import ApiError
-from convoforge.simulator.thinking import SimulatedThinking, read_thinking
+from convoforge.simulator.thinking import count_thinking, read_effort
 
 CURRENT_VERSION = "2026-10-21"
 VERSIONS = ("2023-06-01", CURRENT_VERSION)
@@ -39,7 +39,7 @@ class InputBlock:
 class ParsedRequest:
     """A checked request. `prompt` is system and messages as one text, `key` a hash of it. `blocks` are in the order of the cache.
     `structured` is whether the answer must follow the schema of conversations, `criteria` are those of a judge's schema, with the most
-    points of each."""
+    points of each, and `effort` is None if thinking is off."""
 
     model: Model
     prompt: str
@@ -48,12 +48,12 @@ class ParsedRequest:
     max_tokens: int
     structured: bool = False
     criteria: Mapping[str, int] = field(default_factory=dict)
-    thinking: SimulatedThinking = SimulatedThinking()
+    effort: str | None = None
 
     @property
     def thinking_tokens(self) -> int:
         """Number of thinking tokens before the answer, within `max_tokens`."""
-        return self.thinking.count_tokens(self.key, self.max_tokens)
+        return count_thinking(self.effort, self.key, self.max_tokens)
 
     @property
     def input_tokens(self) -> int:
@@ -80,14 +80,14 @@ def _read_fields(body: Mapping[str, Any], version: str, *, counting: bool) -> Pa
     _check_sampling(body, model)
     output = body.get("output_config") or {}
     max_tokens = 0 if counting else _read_max_tokens(body, model)
-    thinking = _read_thinking(body, output, model)
+    effort = _read_effort(body, output, model)
     structured, criteria = _read_format(output.get("format"), model)
     texts = (*_read_blocks(body.get("system") or []), *_read_messages(body.get("messages")))
     schema = orjson.dumps(output["format"]["schema"]).decode() if structured or criteria else ""
     blocks = (InputBlock(schema), *texts) if schema else texts
     prompt = "\n".join([block.text for block in texts])
     key = int.from_bytes(blake2b(prompt.encode(errors="surrogatepass"), digest_size=8).digest())
-    asked = ParsedRequest(model, prompt, key, blocks, max_tokens, structured, criteria, thinking)
+    asked = ParsedRequest(model, prompt, key, blocks, max_tokens, structured, criteria, effort)
     if asked.input_tokens > model.max_input_tokens:
         raise ApiError(400, f"prompt is too long: {asked.input_tokens} tokens > {model.max_input_tokens} maximum")
     return asked
@@ -140,11 +140,11 @@ def _read_max_tokens(body: Mapping[str, Any], model: Model) -> int:
     return wanted
 
 
-def _read_thinking(body: Mapping[str, Any], output: Mapping[str, Any], model: Model) -> SimulatedThinking:
-    thinking = read_thinking(body.get("thinking") or {}, output.get("effort"), model)
-    if thinking.effort is not None and body.get("temperature", 1) != 1:
+def _read_effort(body: Mapping[str, Any], output: Mapping[str, Any], model: Model) -> str | None:
+    effort = read_effort(body.get("thinking") or {}, output.get("effort"), model)
+    if effort is not None and body.get("temperature", 1) != 1:
         raise ApiError(400, "`temperature` may only be set to 1 when thinking is enabled.")
-    return thinking
+    return effort
 
 
 def _read_format(wanted: Mapping[str, Any] | None, model: Model) -> tuple[bool, Mapping[str, int]]:

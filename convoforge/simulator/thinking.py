@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from convoforge.simulator.catalogue import EFFORTS, THINKING, Model
@@ -13,22 +12,14 @@ TYPICAL = {"low": 150, "medium": 500, "high": 1_200, "xhigh": 3_000, "max": 8_00
 """Typical number of thinking tokens before an answer, by effort. An answer takes 0.5 to 1.5 times as many."""
 
 
-@dataclass(frozen=True, slots=True)
-class SimulatedThinking:
-    """Thinking settings of a request. `effort` is None if thinking is off."""
-
-    effort: str | None = None
-
-    def count_tokens(self, key: int, max_tokens: int) -> int:
-        """Number of thinking tokens for the prompt with this hash, at most `max_tokens`."""
-        if self.effort is None:
-            return 0
-        return min(TYPICAL[self.effort] * (50 + key % 101) // 100, max_tokens)
+def count_thinking(effort: str | None, key: int, max_tokens: int) -> int:
+    """Number of thinking tokens for the prompt with this hash, at most `max_tokens`. Without an effort, thinking is off."""
+    return 0 if effort is None else min(TYPICAL[effort] * (50 + key % 101) // 100, max_tokens)
 
 
-def read_thinking(given: Mapping[str, Any], effort: object, model: Model) -> SimulatedThinking:
-    """Read a request's `thinking` and the `effort` of its `output_config`. Raises ApiError as the API would, and for thinking
-    with a budget, which some older models take but no client here sends."""
+def read_effort(given: Mapping[str, Any], effort: object, model: Model) -> str | None:
+    """Read a request's `thinking` and the `effort` of its `output_config`: the effort that is thought with, None if thinking is off.
+    Raises ApiError as the API would, and for thinking with a budget, which some older models take but no client here sends."""
     kind = given.get("type")
     if given and kind not in THINKING:
         raise ApiError(400, f"thinking.type: Input should be {', '.join(map(repr, THINKING))}")
@@ -44,13 +35,12 @@ def read_thinking(given: Mapping[str, Any], effort: object, model: Model) -> Sim
         if effort is not None and effort not in model.efforts_when_off:
             levels = ", ".join(model.efforts_when_off)
             raise ApiError(400, f"output_config.effort: '{effort}' cannot be used with thinking turned off; use {levels}")
-        return SimulatedThinking()
+        return None
     if kind == "enabled":
         raise ApiError(400, "thinking.type: the simulator takes no thinking with a budget")
     if kind is None and not model.thinks:
-        return SimulatedThinking()
-    level = effort if isinstance(effort, str) else model.default_effort or "high"
-    return SimulatedThinking(level)
+        return None
+    return effort if isinstance(effort, str) else model.default_effort or "high"
 
 
 def _suggest(model: Model) -> str:

@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
-from convoforge.checks import Finding, run_checks
+from convoforge.checks import run_checks
+from convoforge.finding import Finding
 from convoforge.settings import Settings
 from convoforge.viewer.pages import page
 from convoforge.viewer.state import Opened

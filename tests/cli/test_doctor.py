@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 from support import Done, Project
 
-from convoforge.checks import Finding, machine
+from convoforge.checks import machine
 from convoforge.checks.account import _compare_clocks
 from convoforge.checks.server import _check_schedules
+from convoforge.finding import Finding
 from convoforge.ledger import Ledger
 from convoforge.orchestration.processes import Process
 from convoforge.orchestration.schedules import Schedule
