@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
+
+AGAIN_SECONDS = 5.0
+"""Seconds after which a task that goes on is cancelled again: a library that it awaits may lose a cancellation."""
+
+
+async def end_task(task: asyncio.Task[Any]) -> None:
+    """Cancel a task and wait until it has ended, however it does."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=AGAIN_SECONDS)
 
 
 @asynccontextmanager
@@ -15,6 +25,6 @@ async def background_task(work: Coroutine[Any, Any, None]) -> AsyncIterator[None
     try:
         yield
     finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        await end_task(task)
+        if not task.cancelled():
+            task.result()

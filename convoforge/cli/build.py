@@ -19,6 +19,7 @@ from cyclopts import Parameter
 from pydantic import Field
 from rich.markup import escape
 
+from convoforge.background import end_task
 from convoforge.cli.build_display import announce_build, show_build, summarize_build
 from convoforge.cli.console import ask, errors, out, print_json
 from convoforge.cli.local_server import open_server
@@ -217,9 +218,7 @@ async def _run(parameters: dict[str, Any]) -> BuildReport:
         hint = "; set PREFECT_API_AUTH_STRING to that server's auth string" if " 401 " in f"{why} ".replace("'", " ") else ""
         raise ConvoforgeError(f"Prefect fails (PREFECT_API_URL={os.environ['PREFECT_API_URL']}): {why}{hint}") from error
     finally:
-        show.cancel()
-        with suppress(asyncio.CancelledError):
-            await show
+        await end_task(show)
     result: Any = await state.aresult(raise_on_failure=False)
     if isinstance(result, BuildReport):
         return result

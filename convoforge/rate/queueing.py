@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
+from convoforge.background import end_task
 from convoforge.errors import ConfigError, LimiterClosed, RateLimitError
 from convoforge.models import Usage
 from convoforge.rate import KINDS, LimiterStatus, Limits, Need, Permit
@@ -132,8 +133,7 @@ class QueueingLimiter(ABC, Generic[K]):
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close("the limiter has been left")
         if self._leaser:
-            self._leaser.cancel()
-            await asyncio.wait([self._leaser])
+            await end_task(self._leaser)
 
     def _used(self, now: float) -> int:
         return sum(int(key.windows[0].used(now)) for key in self._alive)

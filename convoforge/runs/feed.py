@@ -7,8 +7,9 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
 from typing import Generic, Protocol, TypeVar
+
+from convoforge.background import end_task
 
 SECONDS = 1.0
 """Seconds between two looks."""
@@ -82,9 +83,7 @@ class Feed(Generic[T]):
     async def close(self) -> None:
         """Read no more."""
         if self._reader is not None:
-            self._reader.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._reader
+            await end_task(self._reader)
 
     async def _look(self) -> None:
         while self._watchers and not self._stopped:
