@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Literal
 
 from convoforge.errors import ConfigError
@@ -71,6 +72,13 @@ KEEP = FilterVerdict("keep")
 NOT_QUOTED = "not quoted, as it holds personal data"
 """The reason that others give for what is published with pseudonyms."""
 
+
+@cache
+def _keep(name: str, version: int) -> ScorerResult:
+    """What most filters say of most conversations."""
+    return ScorerResult(name, version, None, None, "keep")
+
+
 ScorerFunction = Callable[[Conversation, ScoringContext], Points | FilterVerdict]
 
 
@@ -90,6 +98,8 @@ class Scorer:
             found = self.judge(conversation, context)
         except Exception as error:
             raise ConfigError(f"scorer '{self.name}' failed: {error!r}; nothing is lost, mend it and run again") from error
+        if found is KEEP:
+            return _keep(self.name, self.version)
         match found:
             case Points(points, maximum, reason) if 0 <= points <= maximum and maximum > 0:
                 return ScorerResult(self.name, self.version, points, maximum, None, reason)

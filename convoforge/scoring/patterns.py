@@ -58,6 +58,9 @@ _NEEDLES: set[str] = set()
 """The needles of all filters that are loaded: a conversation is searched for all of them in one pass, once."""
 
 _IN_SENTENCES: set[str] = set()
+WORD_EDGE = "\b"
+"""Stands at an end of a needle that must be that of a word."""
+
 _NOT_ASCII = "\x80"
 """Stands for the needle of the patterns that have none."""
 
@@ -88,23 +91,35 @@ def _make_search(_known: int) -> Callable[[Conversation], tuple[Hits, frozenset[
     """A search for the needles that are known now. Filters that are loaded later bring more, and make what it remembers worthless."""
     from ahocorasick import Automaton
 
-    meant: dict[str, list[str]] = {}
+    meant: dict[str, list[tuple[str, int, bool]]] = {}
     for needle in sorted(_NEEDLES):
         edges = ("^ ", " $", "^ | $") if needle in _IN_SENTENCES else ()
         for written in {needle, *(re.sub(edge, "\n", needle) for edge in edges)}:
-            meant.setdefault(written, []).append(needle)
+            bare = written.strip(WORD_EDGE)
+            before, after = written[0] == WORD_EDGE, written[-1] == WORD_EDGE
+            meant.setdefault(bare, []).append((needle, len(bare) * before, after))
     automaton = Automaton()
-    for written, needles in meant.items():
-        automaton.add_word(written, tuple(needles))
+    for bare, needles in meant.items():
+        automaton.add_word(bare, tuple(needles))
     automaton.make_automaton()
 
     @remember_last
     def search(conversation: Conversation) -> tuple[Hits, frozenset[str]]:
-        hits = [(end, needle) for end, needles in automaton.iter(join_plain(conversation)) for needle in needles]
+        text = join_plain(conversation)
+        hits = [
+            (end, needle)
+            for end, needles in automaton.iter(text)
+            for needle, before, after in needles
+            if not (before and _is_word(text[end - before])) and not (after and _is_word(text[end + 1]))
+        ]
         found = frozenset([needle for _, needle in hits])
         return hits, found if join_turns(conversation).isascii() else found | {_NOT_ASCII}
 
     return search
+
+
+def _is_word(letter: str) -> bool:
+    return letter.isalnum() or letter == "_"
 
 
 def list_patterns(*rows: tuple[str, str, int, str]) -> tuple[FaultPattern, ...]:

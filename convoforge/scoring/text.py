@@ -27,7 +27,9 @@ FUNCTION_WORDS = frozenset(
 """English words that say how others belong together, and the barest verbs."""
 
 _PLAIN = str.maketrans({"\u2019": "'", "\u2018": "'", "\u02bc": "'", "\u201c": '"', "\u201d": '"', "\u00a0": " "})
-_SENTENCE_END = re.compile(r"[.!?\u2026][\"')\]]?\s+|\n\s*")
+_SENTENCE_END = re.compile(
+    r"[.!?\u2026\n](?:(?<=\n)|[\"')\]]?\s)\s*"
+)  # one set of marks to begin with takes half the time of two
 _PUNCTUATION = str.maketrans(dict.fromkeys('!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\u2013\u2014\u2026\u00ab\u00bb', " "))
 _MAX_REASON = 120
 _PRIVATE = re.compile(r"[^\s@]+@[^\s@]+|(?:\d[ -]?){7,}")

@@ -16,7 +16,7 @@ FILTERS: Mapping[str, int] = {
     "speaker_labels": 4,
     "placeholders": 3,
     "markup": 1,
-    "meta_talk": 3,
+    "meta_talk": 4,
     "echo": 1,
     "refusals": 4,
     "languages": 4,
@@ -26,7 +26,7 @@ FILTERS: Mapping[str, int] = {
     "proportions": 1,
     "pii": 3,
     "contamination": 1,
-    "insults": 3,
+    "insults": 4,
     "off_topic": 1,
 }
 """The version of each of our filters, as its file has it, in the order in which they are asked: cheap ones first. It stands here too, so

@@ -25,9 +25,10 @@ from convoforge.models import Conversation, Role
 from convoforge.printable import printable_line
 from convoforge.scoring.filters.literals import find_literals
 from convoforge.scoring.patterns import add_needles, list_hits
-from convoforge.scoring.text import find_cuts, read_turns
+from convoforge.scoring.text import find_cuts, join_plain, read_turns
 
 _FOLDER = Path(__file__).parent / "words"
+_PATTERN_PARTS = re.compile(r"\\.|\[\^?.(?:\\.|[^\]\\])*\]|[()|]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,30 +65,20 @@ def find_phrase(grammar: str, conversation: Conversation) -> FoundPhrase | None:
     hits = [hit for hit in list_hits(conversation) if hit[1] in hinted]
     if not hits:
         return None
-    turns = read_turns(conversation)
+    turns, text = read_turns(conversation), join_plain(conversation)
     starts = [0, *accumulate([len(turn.plain) + 1 for turn in turns])]
-    tried: set[tuple[int, int, int]] = set()
-    for end, hint in hits:
-        number = bisect_left(starts, end) - 1 if hint[-1] == " " else bisect_right(starts, end) - 1
-        turn = turns[number]
-        phrases = [one for one in hinted[hint] if one.role in (None, turn.role)]
-        if not phrases:
-            continue
-        place, sentence = _read_sentence(turn.plain, end - starts[number] - (hint[-1] == " "))
-        for one in phrases:
-            if (number, place, id(one)) not in tried:
-                tried.add((number, place, id(one)))
-                if words := one.find(sentence):
+    cuts = (0, *find_cuts(text), len(text))
+    tried: set[tuple[int, int]] = set()
+    for after, hint in hits:
+        end = after - (hint[-1] == " ")  # which stands for a line break, too
+        turn = turns[bisect_right(starts, end) - 1]
+        sentence = bisect_left(cuts, end) - 1
+        for one in hinted[hint]:
+            if one.role in (None, turn.role) and (sentence, id(one)) not in tried:
+                tried.add((sentence, id(one)))
+                if words := one.find(text[cuts[sentence] : cuts[sentence + 1]].strip()):
                     return FoundPhrase(turn.role, turn.name_fault(printable_line(words), one.meaning))
     return None
-
-
-def _read_sentence(plain: str, end: int) -> tuple[int, str]:
-    """The sentence in which a hint ends, and where it begins."""
-    cuts = find_cuts(plain)
-    number = bisect_left(cuts, end)
-    start = cuts[number - 1] if number else 0
-    return start, plain[start : cuts[number] if number < len(cuts) else None].strip()
 
 
 @cache
@@ -119,10 +110,30 @@ def _read_phrases(raw: Mapping[str, Any], classes: Mapping[str, str]) -> Iterato
         then, unless = (re.compile(_write_pattern(one[part], classes)) if one.get(part) else None for part in ("then", "unless"))
         given_hints = tuple(filter(None, one.get("hints", "").replace("␣", " ").split("\n")))
         rows = [one["starts"]] if then else one["starts"].removesuffix("\n").split("\n")
-        for pattern in [_write_pattern(row, classes) for row in rows]:
-            hints = (not then and sorted(find_literals(pattern) or ())) or given_hints
+        for pattern, needed in _list_starts(rows, classes):
+            hints = (not then and needed) or given_hints
             assert hints, f"{pattern} needs hints"
             yield Phrase(one["meaning"], one.get("role"), hints, re.compile(pattern), then, unless)
+
+
+def _list_starts(rows: Sequence[str], classes: Mapping[str, str]) -> Iterator[tuple[str, Sequence[str]]]:
+    """The patterns of rows, and the needles of each: of a row that needs one, each alternative is tried by itself."""
+    for row in rows:
+        whole = _write_pattern(row, classes)
+        needy = find_literals(whole) is not None
+        for pattern in [_write_pattern(one, classes) for one in split_alternatives(row)] if needy else [whole]:
+            yield pattern, sorted(find_literals(pattern) or ())
+
+
+def split_alternatives(row: str) -> Iterator[str]:
+    """The alternatives of a pattern that stand in no group."""
+    start = depth = 0
+    for part in _PATTERN_PARTS.finditer(row):
+        depth += {"(": 1, ")": -1}.get(part[0], 0)
+        if part[0] == "|" and not depth:
+            yield row[start : part.start()]
+            start = part.end()
+    yield row[start:]
 
 
 def _write_pattern(text: str, classes: Mapping[str, str]) -> str:

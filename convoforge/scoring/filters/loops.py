@@ -166,7 +166,10 @@ def _list_echoes(
 ) -> Iterator[tuple[int, int]]:
     """Yield the number of a turn that says an earlier one again, and that one's."""
     seen: dict[Sequence[str], int] = {}
-    again = {stem for stem, times in Counter(chain.from_iterable(matter)).items() if times > 1}
+    known, again = set[str](), set[str]()
+    for mine in matter:
+        again |= known & mine
+        known |= mine
     for number, (turn, said, mine) in enumerate(zip(turns, words, matter, strict=True)):
         if len(said) > 3 and said in seen:
             yield number + 1, seen[said] + 1

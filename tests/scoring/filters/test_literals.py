@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from benchmarks.labelled import read_labelled
-from convoforge.scoring.filters.grammar import read_grammar
+from convoforge.models import Conversation, Turn
+from convoforge.scoring.filters.grammar import read_grammar, split_alternatives
 from convoforge.scoring.filters.literals import find_literals
+from convoforge.scoring.patterns import WORD_EDGE, add_needles, list_hits
 from convoforge.scoring.text import read_turns
 
 NEEDED = [
-    (r"\bgo (?:to hell|jump)\b", {"go to hell", "go jump"}),
-    (r"\bas (?:an? )?ai model\b", {"as a ai model", "as an ai model", "as ai model"}),
-    (r"\bwhat .{0,20}\bis wrong\b", {"is wrong"}),
+    (r"\bgo (?:to hell|jump)\b", {"\bgo to hell\b", "\bgo jump\b"}),
+    (r"\bas (?:an? )?ai model\b", {"\bas a ai model\b", "\bas an ai model\b", "\bas ai model\b"}),
+    (r"\bwhat .{0,20}\bis wrong\b", {"\bis wrong\b"}),
     (r"(?:stop|quit) (?:whining|moaning)(?! about)", {"stop whining", "stop moaning", "quit whining", "quit moaning"}),
-    (r"\b(?:idiots?|cretins)\b", {"idiot", "cretins"}),
+    (r"\b(?:idiots?|cretins)\b", {"\bidiot\b", "\bidiots\b", "\bcretins\b"}),
     (r"\w+ly (?:\d+|x)", None),
+    (r"(?:\w+ )?ears", {"ears"}),
+    (r"\b(?:\w+ )?ears", {"\bears"}),
+    (r"ears(?:er| \w+|[,;] )ago?s?", {"ears"}),
+    (r"\bmy (?:\w+, ){0,2}ears\b", {"\bears\b"}),
+    (r"(?:my|\d+)ears", {"ears"}),
     (r"(?:never|\d) mind|\bgo", None),
 ]
 
@@ -32,6 +41,24 @@ def test_whatever_a_phrase_matches_holds_what_it_needs(name: str) -> None:
     derived = [(one, found) for one in read_grammar(name) if not one.then and (found := find_literals(one.starts.pattern))]
     assert derived
     for phrase, found in derived:
+        needles = re.compile("|".join(re.escape(text).replace(re.escape(WORD_EDGE), r"\b") for text in found))
         for sentence in sentences:
             if match := phrase.starts.search(sentence):
-                assert any(text in match[0] for text in found), (phrase.starts.pattern, sentence)
+                assert needles.search(sentence, *match.span()), (phrase.starts.pattern, sentence)
+                assert any(text.strip(WORD_EDGE) in match[0] for text in found)
+
+
+@pytest.mark.parametrize(
+    ("needle", "found"),
+    [("ears", 4), (r"\bears", 3), (r"ears\b", 3), (r"\bears\b", 2)],
+)
+def test_a_needle_with_an_edge_is_found_as_a_word_alone(needle: str, found: int) -> None:
+    needle = needle.replace(r"\b", WORD_EDGE)
+    add_needles([needle])
+    said = Conversation((Turn("user", "Ears first, years later"), Turn("assistant", "'earshot', up to my ears")))
+    assert [hit for _, hit in list_hits(said)].count(needle) == found
+
+
+def test_each_alternative_of_a_row_is_tried_by_itself() -> None:
+    alternatives = list(split_alternatives(r"one|(?:two|three)[|)]|four\|five|[^]|]six"))
+    assert alternatives == ["one", "(?:two|three)[|)]", r"four\|five", "[^]|]six"]
