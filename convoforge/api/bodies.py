@@ -83,6 +83,20 @@ class ConversationBody(Answer):
     turns: list[Turn]
 
 
+class ListedConversation(Answer):
+    """What lists say of a conversation: the values that were requested, what it counts as and why, its score."""
+
+    conversation_id: str
+    persona: str
+    emotion: str
+    topic: str
+    tier: str
+    template: str
+    status: str
+    reason: str
+    score: int | None
+
+
 class Breakdown(Answer):
     """The parts of a score, and why points were lost. `scorers` has all parts; the first three are null if not scored."""
 

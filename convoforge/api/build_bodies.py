@@ -135,8 +135,8 @@ def show_build(followed: FollowedRun) -> BuildBody:
         seconds_left=run.seconds_left,
         spend=Spend(
             cost_usd=float(run.cost_usd),
-            budget_usd=_dollars(seen.budget_usd),
-            estimated_usd=_dollars(seen.estimated_usd),
+            budget_usd=show_amount(seen.budget_usd),
+            estimated_usd=show_amount(seen.estimated_usd),
             maybe_usd=float(seen.maybe_usd),
         ),
         cells=CellFigures.model_validate(seen.cells) if seen.cells else None,
@@ -146,5 +146,6 @@ def show_build(followed: FollowedRun) -> BuildBody:
     )
 
 
-def _dollars(amount: Decimal | None) -> float | None:
+def show_amount(amount: Decimal | None) -> float | None:
+    """US dollars as a JSON number."""
     return None if amount is None else float(amount)

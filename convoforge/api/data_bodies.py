@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from convoforge.api.bodies import ANSWER, REQUEST, SIMULATED, Answer
+from convoforge.api.bodies import ANSWER, REQUEST, SIMULATED, Answer, ListedConversation
 from convoforge.dataset.browse import ROWS, Asked, Search
 from convoforge.models import Label, Provider
 from convoforge.publish.manifest import File
@@ -58,18 +58,9 @@ class SearchQuery(Search):
     rows: int = Field(default=ROWS, ge=1, le=1_000)
 
 
-class FoundConversation(Answer):
+class FoundConversation(ListedConversation):
     """A conversation in a list. `reviewed` is the last decision, or empty; `costUsd` what its answer has cost."""
 
-    conversation_id: str
-    persona: str
-    emotion: str
-    topic: str
-    tier: str
-    template: str
-    status: str
-    reason: str
-    score: int | None
     flags: list[str]
     reviewed: str
     run_id: str

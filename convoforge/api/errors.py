@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from math import ceil
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -28,6 +28,7 @@ from convoforge.errors import (
     nearest,
 )
 from convoforge.models import Outcome
+from convoforge.planning.config_files import find_owner
 from convoforge.planning.value_faults import describe_value_fault
 from convoforge.settings import ROOT, Settings
 
@@ -134,28 +135,12 @@ def _describe(fault: Mapping[str, Any], expected: type[BaseModel]) -> str:
     loc = fault["loc"]
     if fault["type"] == "extra_forbidden":
         name = str(loc[-1])
-        return f"unknown field{nearest(name if len(name) <= MAX_NAME else '', field_names(_find_owner(expected, loc[1:-1])))}"
+        return f"unknown field{nearest(name if len(name) <= MAX_NAME else '', field_names(find_owner(expected, loc[1:-1])))}"
     if fault["type"] == "json_invalid":
         return f"the body is not JSON: {fault['ctx']['error']}, at character {loc[1]}"
     if len(loc) == 1 and fault["type"] != "bound":
         return "send a JSON object, with the header content-type: application/json"
     return describe_value_fault({name: value for name, value in fault.items() if name != "input"})  # which may be a megabyte
-
-
-def _find_owner(model: type[BaseModel], path: Sequence[str | int]) -> type[BaseModel]:
-    """The model of the object at a place in a body, as far down as there are models."""
-    for part in path:
-        fields = model.model_fields.items()
-        field = next((one for name, one in fields if part in (name, one.alias)), None)
-        model = (field and _find_model(field.annotation)) or model
-    return model
-
-
-def _find_model(annotation: Any) -> type[BaseModel] | None:
-    """The model in an annotation such as `list[Model] | None`."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next(filter(None, map(_find_model, get_args(annotation))), None)
 
 
 @cache

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime
-from decimal import Decimal
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from sqlalchemy import select
 
 from convoforge.api.bodies import BatchKept, Data, Failure, Health, Summary, TemplateBody
+from convoforge.api.build_bodies import show_amount
 from convoforge.api.conversations import EVERYWHERE, NO_KEY, Either, Kept, Read, describe
 from convoforge.api.errors import explain, retry_after
 from convoforge.costs.period import GroupBy
@@ -76,15 +76,11 @@ async def metrics(request: Request, kept: Kept, period: Period) -> dict[str, Any
         "retries": found.retries,
         "conversations": found.conversations,
         "latencyMs": {"mean": latency.mean, "p50": latency.p50, "p95": latency.p95, "p99": latency.p99},
-        "totalCostUsd": _dollars(found.total_cost_usd),
-        "costPerConversationUsd": _dollars(found.cost_per_conversation_usd),
+        "totalCostUsd": float(found.total_cost_usd),
+        "costPerConversationUsd": show_amount(found.cost_per_conversation_usd),
         "queueLength": generator.status().queue_length if generator else 0,
         "inFlight": generator.in_flight if generator else 0,
     }
-
-
-def _dollars(amount: Decimal | None) -> float | None:
-    return None if amount is None else float(amount)
 
 
 def _kept(one: BatchSummary) -> BatchKept:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, Field
 
-from convoforge.api.bodies import REQUEST, Answer
+from convoforge.api.bodies import REQUEST, Answer, ListedConversation
 from convoforge.ledger.reviews import Decision
 from convoforge.models import Provider, Role, ScorerResult, Turn
 from convoforge.review.deciding import MAX_NOTE
@@ -31,20 +31,11 @@ class ReviewRequest(BaseModel):
     edit_of: int | None = Field(default=None, ge=0)
 
 
-class ReviewItemBody(Answer):
+class ReviewItemBody(ListedConversation):
     """A conversation to be reviewed. `status` and `reason` are those of the rules alone, `scorers` what scorers, filters and a judge say of
     the original; `turns` are what would be published, `decision` what counts, if anybody has decided. `editOf` is the id of the edit that
     `turns` are of, 0 for the original."""
 
-    conversation_id: str
-    persona: str
-    emotion: str
-    topic: str
-    tier: str
-    template: str
-    status: str
-    reason: str
-    score: int | None
     scorers: list[ScorerResult]
     decision: str | None
     reviewers: list[str]

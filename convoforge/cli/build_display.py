@@ -14,8 +14,8 @@ from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from convoforge.cli.console import behind, duration, errors, facts, name_options, out, print_notes
-from convoforge.errors import format_count
+from convoforge.cli.console import behind, errors, facts, name_options, out, print_notes
+from convoforge.errors import format_count, span
 from convoforge.planning.options import BuildOptions
 from convoforge.pricing import dollars
 
@@ -47,7 +47,7 @@ async def show_build() -> None:
 def _panel(now: Progress) -> Table:
     table = Table.grid(padding=(0, 2))
     bar = ProgressBar(total=max(1, now.todo), completed=now.done, width=40)
-    left = f"{duration(now.seconds_left)} left" if now.seconds_left is not None and now.done < now.todo else ""
+    left = f"{span(now.seconds_left)} left" if now.seconds_left is not None and now.done < now.todo else ""
     table.add_row(bar, f"{now.done:,} of {now.todo:,} done", left)
     table.add_row(
         f"[green]{now.accepted:,} accepted[/]  {f'{now.unjudged:,} wait for the judge  ' if now.unjudged else ''}"
@@ -117,7 +117,7 @@ def summarize_build(report: BuildReport) -> None:
     out.print(
         facts(
             [
-                ("made", f"{format_count(report.generated, 'conversation')} in {duration(report.seconds)}"),
+                ("made", f"{format_count(report.generated, 'conversation')} in {span(report.seconds)}"),
                 ("accepted", f"{report.accepted:,} of {report.planned:,} planned"),
                 (
                     "not accepted",

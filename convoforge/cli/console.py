@@ -181,10 +181,3 @@ def show_progress(steps: Iterable[int], total: int, what: str, *, quiet: bool = 
     finally:
         if bar.live.is_started:
             bar.stop()
-
-
-def duration(seconds: float) -> str:
-    """A time span for people."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s" if minutes else f"{rest} s"

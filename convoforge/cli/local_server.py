@@ -7,7 +7,8 @@ from contextlib import contextmanager
 
 from rich.markup import escape
 
-from convoforge.cli.console import duration, errors
+from convoforge.cli.console import errors
+from convoforge.errors import span
 from convoforge.orchestration.local_server import use_server
 from convoforge.orchestration.server_home import Server, auth_path, log_path, prefect_home, read_idle_seconds
 from convoforge.orchestration.server_log import measure_log, summarize_errors
@@ -27,7 +28,7 @@ def open_server(starting: Callable[[], None], meanwhile: Callable[[], None] = la
             errors.print(f"[yellow]{escape(trouble)}[/yellow]")
         if server is not None and server.idle_seconds:
             errors.print(
-                f"[dim]The local Prefect server stays {duration(server.idle_seconds)} for the next build: "
+                f"[dim]The local Prefect server stays {span(server.idle_seconds)} for the next build: "
                 f"{server.url.removesuffix('/api')} (password in {escape(str(auth_path(home)))}). "
                 "To stop it now: convoforge doctor --stop-server[/dim]"
             )

@@ -13,9 +13,9 @@ from rich.markup import escape
 
 from convoforge.cli.build import UNCHANGED, Options, Spec
 from convoforge.cli.build_display import list_warnings
-from convoforge.cli.console import ask, duration, errors, facts, grid, out, print_json, print_notes
+from convoforge.cli.console import ask, errors, facts, grid, out, print_json, print_notes
 from convoforge.cli.parameters import DONE, ENDED_SHORT, AsJson, Positive
-from convoforge.errors import ConfigError, ConvoforgeError, format_count
+from convoforge.errors import ConfigError, ConvoforgeError, format_count, span
 from convoforge.models import Status
 from convoforge.planning.options import BuildOptions, explain_model, resolve_spec
 from convoforge.planning.spec import change_spec
@@ -110,7 +110,7 @@ def plan(
     if seen.missing or status.to_judge:
         out.print()
         batches = api not in WITHOUT_BATCHES
-        rows = [["online", *_amounts(costs.online), f"{duration(costs.seconds)}, limited by {costs.limited_by}"]]
+        rows = [["online", *_amounts(costs.online), f"{span(costs.seconds)}, limited by {costs.limited_by}"]]
         rows += [["  of it the judge", *_amounts(judge.online), ""]] if judge else []
         rows += [["batch", *_amounts(costs.batch), "within 24 h"]] if costs.batch and batches else []
         rows += [["  of it the judge", *_amounts(judge.batch), ""]] if costs.batch and batches and judge and judge.batch else []

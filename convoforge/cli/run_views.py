@@ -6,18 +6,18 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from convoforge.cli.console import duration, facts, name_options
+from convoforge.cli.console import facts, name_options
 from convoforge.cli.parameters import DONE, ENDED_SHORT, FAILED
 from convoforge.cli.reasons import make_table
 from convoforge.dataset.cell_counts import CellCounts
-from convoforge.errors import LedgerError
+from convoforge.errors import LedgerError, span
 from convoforge.ledger import Ledger
 from convoforge.ledger.message_batches import OpenBatch, list_open_batches, list_troubled_batches
 from convoforge.ledger.owners import end_dead_runs
@@ -34,25 +34,6 @@ _ID = 8
 
 _LONGEST_NAME = 22
 """Characters of a dataset's name in one line of the list; with it a line has 80 columns."""
-
-
-class View(Protocol):
-    """Something that is shown again and again: `refresh` reads it anew, `line` is its short form."""
-
-    def refresh(self) -> None: ...
-
-    def render(self) -> RenderableType: ...
-
-    def as_json(self) -> dict[str, Any]: ...
-
-    @property
-    def exit_code(self) -> int: ...
-
-    @property
-    def goes_on(self) -> bool: ...
-
-    @property
-    def line(self) -> str: ...
 
 
 class Overview:
@@ -166,7 +147,7 @@ class OneRun:
         yield "run", row.id
         yield "dataset", f"{row.dataset}, with {row.model}{simulated}"
         yield "state", ": ".join(filter(None, [run.state, run.progress or name_options(run.message)]))
-        end = f", {duration((row.finished_at - row.started_at).total_seconds())}" if row.finished_at else ""
+        end = f", {span((row.finished_at - row.started_at).total_seconds())}" if row.finished_at else ""
         yield "started", f"{_minute(row.started_at)} UTC{end}"
         if cells := self._seen.cells:
             yield from _describe_cells(cells)
@@ -181,11 +162,11 @@ class OneRun:
         yield "ledger", self._where
 
     def _describe_rate(self) -> str:
-        spec, figures = self._seen.spec, self._seen.run.figures
+        spec, figures = self._seen.run.spec, self._seen.run.figures
         limit = f"; at most {spec.limits.max_requests:,} requests in {spec.limits.window_seconds:g} s" if spec else ""
         if figures is None or figures.first_call is None or figures.last_end is None:
             return f"no calls{limit}"
-        took = duration((figures.last_end - figures.first_call).total_seconds())
+        took = span((figures.last_end - figures.first_call).total_seconds())
         return f"{figures.calls:,} {'call' if figures.calls == 1 else 'calls'} in {took}{limit}"
 
     def _describe_spend(self) -> str:

@@ -14,7 +14,7 @@ from convoforge.project import show_database
 from convoforge.settings import Settings
 
 if TYPE_CHECKING:
-    from convoforge.cli.run_views import View
+    from convoforge.cli.run_views import OneRun, Overview
 
 WATCH_SECONDS = 2.0
 """Seconds between two looks with `--watch`."""
@@ -48,7 +48,7 @@ def status(
     return view.exit_code if watch else DONE
 
 
-def _watch(view: View, *, as_json: bool) -> None:
+def _watch(view: Overview | OneRun, *, as_json: bool) -> None:
     """Look until nothing goes on: in place at a terminal, else with a line whenever something has changed."""
     if out.is_terminal and not as_json:
         with Live(view.render(), console=out, auto_refresh=False) as live:

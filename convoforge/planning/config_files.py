@@ -6,7 +6,7 @@ An unknown key is an error that names the nearest known one.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -160,21 +160,23 @@ def _fault(fault: Any, model: type[BaseModel]) -> str:
     loc = tuple(part for part in fault["loc"] if part != "[key]")
     where = "".join(f"[{part}]" if isinstance(part, int) else f".{shown(part)[1:-1]}" for part in loc).lstrip(".")
     if fault["type"] in ("extra_forbidden", "invalid_key"):
-        return f"unknown key '{where}'{nearest(str(loc[-1]), _keys_at(model, loc[:-1]))}"
+        return f"unknown key '{where}'{nearest(str(loc[-1]), find_owner(model, loc[:-1]).model_fields)}"
     if fault["type"] == "missing":
         return f"'{where}' is missing"
     prefix = f"{where}: " if where else ""
     return f"{prefix}{describe_value_fault(fault)}"
 
 
-def _keys_at(model: type[BaseModel], loc: tuple[str | int, ...]) -> list[str]:
-    for part in loc:
-        field = model.model_fields.get(str(part))
-        model = _model_in(field.annotation) or model if field else model
-    return list(model.model_fields)
+def find_owner(model: type[BaseModel], path: Sequence[str | int]) -> type[BaseModel]:
+    """The model of the object at a place in a value, as far down as there are models."""
+    for part in path:
+        field = next((one for name, one in model.model_fields.items() if part in (name, one.alias)), None)
+        model = (field and _find_model(field.annotation)) or model
+    return model
 
 
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    if hasattr(annotation, "model_fields"):
-        return annotation  # type: ignore[no-any-return]
-    return next((found for one in get_args(annotation) if (found := _model_in(one))), None)
+def _find_model(annotation: Any) -> type[BaseModel] | None:
+    """The model in an annotation such as `list[Model] | None`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(_find_model, get_args(annotation))), None)

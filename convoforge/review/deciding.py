@@ -76,15 +76,6 @@ def read_reviews(ledger: Ledger, conversation_id: str) -> list[Review]:
     return ledger.read(read_answer_reviews, answer.request_id, answer.attempt)
 
 
-def read_current(ledger: Ledger, conversation_id: str) -> tuple[Conversation, Conversation]:
-    """A conversation as the model wrote it, and as it would be published today. Raises `UnknownConversation`."""
-    answer = ledger.read(_find, conversation_id)
-    edit = find_edit(ledger.read(read_answer_reviews, answer.request_id, answer.attempt))
-    assert answer.turns
-    original = read_conversation(answer.turns, answer.system)
-    return original, Conversation(edit.turns, answer.system) if edit and edit.turns else original
-
-
 def find_deciding(reviews: Iterable[Review]) -> Review | None:
     """The one of a conversation's reviews that counts."""
     return next((one for one in reviews if one.decides), None)

@@ -92,9 +92,7 @@ def _import(
             new += import_review(connection, one, dataset_id, now) is not None
         except ConfigError as error:
             faults.append(f"{place} {number}: {error}")
-    if faults:
-        more = f"; and {format_count(len(faults) - _SHOWN, 'more fault')}" if len(faults) > _SHOWN else ""
-        raise ConfigError(f"nothing was imported: {'; '.join(faults[:_SHOWN])}{more}")
+    _refuse(faults)
     return Imported(new, len(found) - new, undecided)
 
 
@@ -116,7 +114,12 @@ def _read_records(path: Path) -> tuple[list[tuple[int, Any]], str]:
                 records.append((number, orjson.loads(line)))
             except orjson.JSONDecodeError as error:
                 faults.append(f"line {number}: no JSON: {error.msg}")
+    _refuse(faults)
+    return records, "line"
+
+
+def _refuse(faults: Sequence[str]) -> None:
+    """Raises `ConfigError` where there are faults."""
     if faults:
         more = f"; and {format_count(len(faults) - _SHOWN, 'more fault')}" if len(faults) > _SHOWN else ""
         raise ConfigError(f"nothing was imported: {'; '.join(faults[:_SHOWN])}{more}")
-    return records, "line"

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from convoforge.costs.run_figures import RunFigures, read_run_figures
-from convoforge.errors import format_count
+from convoforge.errors import ConfigError, format_count
 from convoforge.ledger.owners import UNEXPECTED_END, list_living_owners
 from convoforge.ledger.runs import read_runs
 from convoforge.models import Frozen
@@ -44,7 +45,7 @@ class RunNote(Frozen):
     seconds_left: float | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class KnownRun:
     """A run as it stands now. `row` is the ledger's, `report` what it left; `state` and `message` tell a killed run from one that goes on.
     `figures` are of its calls in the ledger, where the report does not say enough; `note` is what its process has said just now,
@@ -55,9 +56,15 @@ class KnownRun:
     state: str
     message: str
     figures: RunFigures | None
-    spec: DatasetSpec | None
     note: RunNote | None
     at: datetime
+
+    @cached_property
+    def spec(self) -> DatasetSpec | None:
+        """What it builds; None where another version of this package says so in other words."""
+        with suppress(ConfigError):
+            return DatasetSpec.from_text(self.row.spec or "")
+        return None
 
     @property
     def goes_on(self) -> bool:
@@ -161,20 +168,16 @@ def read_known_runs(connection: Connection, now: datetime, *, run: str | None = 
 
 def _read(connection: Connection, row: Any, is_alive: bool, now: datetime, *, always: bool) -> KnownRun:
     report = json.loads(row.report) if row.report else {}
-    spec = None
     state, message = row.state, row.message or ""
-    if state in ("running", "stopping"):
-        with suppress(ValidationError):  # one of another version of this package: its limits are not known here
-            spec = DatasetSpec.model_validate_json(row.spec or "")
-        if not is_alive:
-            state, message = "failed", UNEXPECTED_END
-        elif state == "running":
-            report, message = {}, ""  # of a part that was suspended: the figures are of all its parts
-    figures = None
-    if always or "cost_usd" not in report:
-        window = spec.limits.window_seconds if spec else 60.0
-        figures = read_run_figures(connection, row.id, row.dataset_id, now - timedelta(seconds=window))
-    return KnownRun(row, report, state, message, figures, spec, _read_note(row.note, now), now)
+    if state in ("running", "stopping") and not is_alive:
+        state, message = "failed", UNEXPECTED_END
+    elif state == "running":
+        report, message = {}, ""  # of a part that was suspended: the figures are of all its parts
+    found = KnownRun(row, report, state, message, None, _read_note(row.note, now), now)
+    if not always and "cost_usd" in report:
+        return found
+    window = found.spec.limits.window_seconds if found.goes_on and found.spec else 60.0
+    return replace(found, figures=read_run_figures(connection, row.id, row.dataset_id, now - timedelta(seconds=window)))
 
 
 def _read_note(text: str | None, now: datetime) -> RunNote | None:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from functools import cached_property
 from typing import Any
 
 from sqlalchemy import Connection
@@ -15,13 +13,12 @@ from sqlalchemy import Connection
 from convoforge.dataset.cell_counts import CellCounts, count_cells
 from convoforge.dataset.reasons import of_run, read_reasons
 from convoforge.errors import ConfigError
-from convoforge.planning.spec import DatasetSpec
 from convoforge.pricing import usd
 from convoforge.reasons import Reason
 from convoforge.runs.known import KnownRun, read_known_runs
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RunSnapshot:
     """A run, its cells (None where it came to no known plan), and what was refused, failed or not accepted, with what to do about it."""
 
@@ -29,15 +26,10 @@ class RunSnapshot:
     cells: CellCounts | None
     reasons: tuple[Reason, ...]
 
-    @cached_property
-    def spec(self) -> DatasetSpec | None:
-        """What it builds; None where another version of this package says so in other words."""
-        return _read_spec(self.run)
-
     @property
     def budget_usd(self) -> Decimal | None:
         """The most that it may spend; None without a cap."""
-        return self.spec.budget.run_usd if self.spec else None
+        return self.run.spec.budget.run_usd if self.run.spec else None
 
     @property
     def estimated_usd(self) -> Decimal | None:
@@ -69,12 +61,6 @@ def read_snapshot(connection: Connection, given: str, now: datetime, before: Run
         raise ConfigError(f"{len(found) or 'no'} runs begin with '{given}': `convoforge status` lists them")
     if before is not None:
         return RunSnapshot(found[0], before.cells, before.reasons)
-    row, spec = found[0].row, _read_spec(found[0])
+    row, spec = found[0].row, found[0].spec
     cells = None if spec is None else count_cells(connection, row.id, row.dataset_id, spec)
     return RunSnapshot(found[0], cells, read_reasons(connection, of_run(row.id)))
-
-
-def _read_spec(run: KnownRun) -> DatasetSpec | None:
-    with suppress(ConfigError):
-        return DatasetSpec.from_text(run.row.spec or "")
-    return None

@@ -6,10 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from convoforge.planning.model_facts import snapshot_models
-
-EFFORTS = ("low", "medium", "high", "xhigh", "max")
-THINKING = ("adaptive", "between_tools", "disabled", "enabled")
+from convoforge.planning.model_facts import EFFORTS, THINKING, snapshot_models
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from convoforge.simulator.catalogue import EFFORTS, THINKING, Model
+from convoforge.planning.model_facts import EFFORTS, THINKING
+from convoforge.simulator.catalogue import Model
 from convoforge.simulator.faults import ApiError
 
 TYPICAL = {"low": 150, "medium": 500, "high": 1_200, "xhigh": 3_000, "max": 8_000}

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ledger.conftest import NOW
 from ledger.made import CENT, cell, completion, intent
+from reviewed import read_current
 from sqlalchemy import delete, func, select
 
 from convoforge.dataset.acceptance import assess
@@ -26,7 +27,7 @@ from convoforge.ledger.reviews import read_edits
 from convoforge.ledger.signatures import list_unsigned, read_unsigned, write_signatures
 from convoforge.ledger.tables import reviews
 from convoforge.models import Conversation, Quality, Turn
-from convoforge.review.deciding import decide, read_current, read_reviews, undo
+from convoforge.review.deciding import decide, read_reviews, undo
 from convoforge.scoring import Scored
 from convoforge.scoring.duplicates import content_hash
 from convoforge.scoring.similarity import Signed

@@ -13,11 +13,12 @@ from unittest.mock import Mock
 import polars as pl
 import pytest
 from review.conftest import NOW, TURNS, Reviewed
+from reviewed import read_current
 from support import Done, Project
 
 from convoforge.cli.review_keys import ReviewSession, read_key
 from convoforge.review.choosing import Sample, choose
-from convoforge.review.deciding import decide, read_current, read_reviews
+from convoforge.review.deciding import decide, read_reviews
 
 EDITOR = """#!/bin/sh
 sed -i 's/It may be/It depends on who owes the money, and may be/' "$1"

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 from recorded import Dataset
+from reviewed import read_current
 from served import running
 from viewing import SPEC, write_talk
 
 from convoforge.api.app import make_app
 from convoforge.ledger import Ledger
-from convoforge.review.deciding import read_current, read_reviews
+from convoforge.review.deciding import read_reviews
 from convoforge.settings import Settings
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
