@@ -134,8 +134,6 @@ class PriceOverride(Frozen):
     batch: Annotated[Decimal, Field(gt=0, le=1, decimal_places=3)] | None = None
 
     def price(self, above: tuple[int, Price] | None = None) -> Price:
-        """The same as a `Price`."""
-
         def rate(given: Decimal | None, ratio: str) -> Decimal:
             return self.input * Decimal(ratio) if given is None else given
 

@@ -35,11 +35,9 @@ class Reason:
 
     @property
     def row(self) -> tuple[str, str, str, str]:
-        """A row of a table, as text."""
         return f"{self.what}: {self.reason}", f"{self.count:,}", self.example, self.to_do
 
     def as_json(self) -> dict[str, Any]:
-        """The same as plain values."""
         return asdict(self)
 
 

@@ -99,7 +99,8 @@ class TokenCheck:
             if not self._tokens:
                 known = {"who": "local", "scopes": SCOPES}
             scope.setdefault("state", {}).update(known, trusted=bool(known["who"]))
-            if not known["who"] and not is_open(scope["path"]):
+            path = scope["path"]
+            if not known["who"] and path not in OPEN_PATHS and not path.startswith("/static/"):
                 await _unknown(scope, headers)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
@@ -127,11 +128,6 @@ class OriginCheck:
             await refusal(403, "Forbidden", message)(scope, receive, send)
             return
         await self._app(scope, receive, send)
-
-
-def is_open(path: str) -> bool:
-    """Whether a path needs no token."""
-    return path in OPEN_PATHS or path.startswith("/static/")
 
 
 def is_foreign(headers: Headers) -> bool:

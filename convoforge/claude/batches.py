@@ -44,7 +44,6 @@ class MessageBatches:
         self._key = key
 
     def request(self, custom_id: str, prompt: Prompt, settings: Generation, *, keep: bool = False) -> bytes:
-        """Serialize one request of a batch."""
         return orjson.dumps({"custom_id": custom_id, "params": self._claude.body(prompt, settings, keep=keep)})
 
     async def create(self, requests: Sequence[bytes], settings: Generation) -> BatchState:
@@ -55,7 +54,6 @@ class MessageBatches:
         return _state(read_json(response), response)
 
     async def retrieve(self, batch_id: str) -> BatchState:
-        """Current state of a batch."""
         response = await self._claude.call("GET", f"{_PATH}/{quote(batch_id, safe='')}", self._key)
         return _state(read_json(response), response)
 

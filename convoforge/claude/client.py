@@ -72,7 +72,6 @@ class Claude:
 
     @property
     def keys(self) -> int:
-        """Number of keys."""
         return len(self._clients)
 
     @property
@@ -244,5 +243,4 @@ class Claude:
         return list_secrets(self._keys, self._clients)
 
     async def aclose(self) -> None:
-        """Close the connections."""
         await self._clients[0].close()

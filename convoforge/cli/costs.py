@@ -10,8 +10,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from convoforge.cli.console import facts, out, print_json
+from convoforge.cli.findings import show_reasons
 from convoforge.cli.parameters import DONE, AsJson, Simulated
-from convoforge.cli.reasons import make_table
 from convoforge.models import Provider
 from convoforge.periods import read_period
 from convoforge.project import show_database
@@ -66,7 +66,7 @@ def costs(
         out.print(_table(by or "", summary.groups))
     if reasons:
         out.print("\n[bold]what was refused, failed or not accepted[/bold]\n")
-        out.print(make_table(reasons))
+        out.print(show_reasons(reasons))
     return DONE
 
 

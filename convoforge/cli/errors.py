@@ -8,8 +8,8 @@ from cyclopts import Parameter
 from rich.markup import escape
 
 from convoforge.cli.console import name_options, out, print_json
+from convoforge.cli.findings import show_reasons
 from convoforge.cli.parameters import DONE, AsJson, Simulated
-from convoforge.cli.reasons import make_table
 from convoforge.errors import ConfigError
 from convoforge.models import Provider
 from convoforge.project import show_database
@@ -50,7 +50,7 @@ def errors(
     head = f"[bold]{escape(name)}[/bold]{' (simulated)' if about['provider'] == 'simulator' else ''}"
     out.print(f"{head}{escape(f', {state}') if state else ''}\n")
     if reasons:
-        out.print(make_table(reasons))
+        out.print(show_reasons(reasons))
     else:
         out.print("No call failed, and every answer is accepted." if called else "No call was made.")
     return DONE

@@ -14,8 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from convoforge.cli.console import facts, name_options
+from convoforge.cli.findings import show_reasons
 from convoforge.cli.parameters import DONE, ENDED_SHORT, FAILED
-from convoforge.cli.reasons import make_table
 from convoforge.dataset.cell_counts import CellCounts
 from convoforge.errors import LedgerError, span
 from convoforge.ledger import Ledger
@@ -48,7 +48,6 @@ class Overview:
         self._over: list[OpenBatch] = []
 
     def refresh(self) -> None:
-        """Read the ledger."""
         _end_dead_runs(self._ledger)
         self._runs = self._ledger.read(read_known_runs, datetime.now(UTC))
         self._batches = self._ledger.read(list_open_batches)
@@ -56,7 +55,6 @@ class Overview:
 
     @property
     def goes_on(self) -> bool:
-        """Whether a run is under way."""
         return any(one.goes_on for one in self._runs)
 
     @property
@@ -65,7 +63,6 @@ class Overview:
         return "; ".join(f"{one.row.id[:_ID]} {one.row.dataset}: {one.progress}" for one in self._runs if one.goes_on)
 
     def as_json(self) -> dict[str, Any]:
-        """The same as plain values."""
         return {
             "runs": [one.as_json() for one in self._runs],
             "batches": [_batch(one) for one in self._batches],
@@ -108,14 +105,12 @@ class OneRun:
         self._seen: RunSnapshot
 
     def refresh(self) -> None:
-        """Read the ledger."""
         _end_dead_runs(self._ledger)
         self._seen = self._ledger.read(read_snapshot, self._given, datetime.now(UTC))
         self._given = self._seen.run.row.id
 
     @property
     def goes_on(self) -> bool:
-        """Whether it is under way."""
         return self._seen.run.goes_on
 
     @property
@@ -129,14 +124,13 @@ class OneRun:
         return {"failed": FAILED, "partial": ENDED_SHORT}.get(self._seen.run.state, DONE)
 
     def as_json(self) -> dict[str, Any]:
-        """The same as plain values."""
         return self._seen.as_json()
 
     def render(self) -> RenderableType:
         """Facts in words, then why something was not accepted."""
         parts: list[RenderableType] = [facts(self._describe())]
         if self._seen.reasons:
-            parts += [Text("\nwhat was refused, failed or not accepted\n", "bold"), make_table(self._seen.reasons)]
+            parts += [Text("\nwhat was refused, failed or not accepted\n", "bold"), show_reasons(self._seen.reasons)]
         notes = self._seen.run.report.get("notes") or ()
         parts += [Text(printable_line(f"note: {note}"), "dim") for note in notes]
         return Group(*parts)

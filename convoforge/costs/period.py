@@ -26,7 +26,6 @@ class Period:
     until: datetime | None = None
 
     def match_attempts(self) -> ColumnElement[bool]:
-        """Whether an attempt is in it."""
         conditions = [_LOGS.provider == self.provider]
         conditions += [_LOGS.started_at >= self.since] if self.since is not None else []
         conditions += [_LOGS.started_at < self.until] if self.until is not None else []

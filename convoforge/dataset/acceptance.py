@@ -205,7 +205,6 @@ class _Known:
             self._names.pop(row.request_id, None)
 
     def add(self, row: Draw) -> None:
-        """Take an accepted draw."""
         if row.content_hash is not None:
             self._first.setdefault(row.content_hash, row)
         if row.request_id in self._near.of:

@@ -46,7 +46,6 @@ class Agreement:
         return f"agreement {self.share:.0%}, κ {self.kappa:.2f} ({self.low:.2f} to {self.high:.2f})"
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values."""
         names = {
             "pairs": self.pairs,
             "agreement": self.share,
@@ -75,7 +74,6 @@ class Calibration:
         return f"the judge is not calibrated: {self.verdict}, where κ has to be {MIN_KAPPA:g} at least"
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values."""
         criteria = {name: one.as_json() for name, one in self.criteria.items()}
         return {**self.verdict.as_json(), "criteria": criteria, "reviewed_not_judged": len(self.unread), "message": str(self)}
 

@@ -16,6 +16,9 @@ from convoforge.ledger.requests import read_draws
 from convoforge.models import Status
 from convoforge.planning.spec import DatasetSpec
 
+MAX_NAMED = 5
+"""Maximum number of cells that are named of those that are not full."""
+
 
 @dataclass(frozen=True, slots=True)
 class CellCounts:
@@ -51,8 +54,8 @@ def assess_cells(connection: Connection, dataset_id: int, spec: DatasetSpec, cel
     )
 
 
-def count_cells(connection: Connection, run_id: str, dataset_id: int, spec: DatasetSpec, *, names: int = 5) -> CellCounts | None:
-    """The cells of a run's plan; None where it came to none. `names` is how many are named of those that are not full."""
+def count_cells(connection: Connection, run_id: str, dataset_id: int, spec: DatasetSpec) -> CellCounts | None:
+    """The cells of a run's plan; None where it came to none."""
     plan = read_run_plan(connection, run_id) or read_plan(connection, dataset_id)
     if plan is None:
         return None
@@ -73,5 +76,5 @@ def count_cells(connection: Connection, run_id: str, dataset_id: int, spec: Data
         dropped=status.counts[Status.DROPPED],
         refused=len(status.refused),
         pending=len(status.pending),
-        shortest=tuple(short[:names]),
+        shortest=tuple(short[:MAX_NAMED]),
     )

@@ -20,12 +20,11 @@ _COLUMNS = ("limit_pico", "reserved_pico", "spent_pico", "maybe_pico")
 
 @dataclass(frozen=True, slots=True)
 class Denied:
-    """A reservation of `reserve_pico` that does not fit. `in_flight_pico` is reserved for other calls, which may free it."""
+    """A reservation of `reserve_pico` that does not fit."""
 
     scope: str
     limit_pico: int
     spent_pico: int
-    in_flight_pico: int
     reserve_pico: int
 
 
@@ -65,7 +64,7 @@ def check_budget(budget: Mapping[str, Any], scope: str, limit: int | None, reser
     """`Denied` if `reserve` more pico-dollars would exceed the cap `limit` of a budget; else None."""
     if limit is None or budget["spent_pico"] + budget["maybe_pico"] + budget["reserved_pico"] + reserve <= limit:
         return None
-    return Denied(scope, limit, budget["spent_pico"] + budget["maybe_pico"], budget["reserved_pico"], reserve)
+    return Denied(scope, limit, budget["spent_pico"] + budget["maybe_pico"], reserve)
 
 
 def read_budgets(connection: Connection, scopes: Iterable[str]) -> dict[str, dict[str, Any]]:

@@ -72,7 +72,6 @@ def register_one(connection: Connection, dataset_id: int, cell: Cell, request: s
 
 
 def _make_row(dataset_id: int, cell: Cell, draw: int) -> dict[str, Any]:
-    """Make the row of a pending request."""
     axes = {name: getattr(cell, name) for name in ("persona", "emotion", "topic", "tier", "template")}
     key = {"draw_key": draw_key(cell.key, draw), "cell": cell.key, "draw": draw}
     return {"dataset_id": dataset_id, "state": "pending", **key, **axes}

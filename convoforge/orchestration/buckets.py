@@ -44,7 +44,6 @@ class Bucket:
         return amounts[self._index]
 
     def in_use(self, now: float) -> float:
-        """Slots in use."""
         return max(0.0, self.active - self.decay * (now - self.at))
 
     def free(self, now: float) -> float:
@@ -81,7 +80,6 @@ class Bucket:
         return wanted if self.owed <= 0 else min(wanted, max(1, int(self.free(now))))
 
     def leased(self, slots: int, now: float) -> None:
-        """Count a lease."""
         self.active, self.at = self.in_use(now) + slots, now
         self.owed -= slots
 

@@ -105,17 +105,14 @@ class BuildRun:
 
     @property
     def run_id(self) -> str:
-        """The run's id in the ledger."""
         return self.context.run_id
 
     @property
     def ledger(self) -> Ledger:
-        """Where everything is written down."""
         return self.context.ledger
 
     @property
     def dataset_id(self) -> int:
-        """The dataset's id in the ledger."""
         return self.context.dataset_id
 
     def job(self, claimed: Claimed) -> Job:
@@ -197,7 +194,6 @@ class BuildRun:
             call.cancel()
 
     def progress(self) -> Progress:
-        """Where the run is now."""
         tally, others, spec = self.state.tally, self.state.others, self.plan.spec
         failed, done = len(self.state.unanswered), self.done
         spent = 0.0 if self.state.generating_since is None else monotonic() - self.state.generating_since

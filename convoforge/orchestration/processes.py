@@ -26,7 +26,6 @@ class Process:
 
     @property
     def runs(self) -> bool:
-        """Whether it is still at work."""
         try:
             found = psutil.Process(self.pid)
             return self._is(found) and found.status() != psutil.STATUS_ZOMBIE

@@ -87,10 +87,10 @@ class FlowRunState:
         return ("cancel",) if self.kind in ("SCHEDULED", "PENDING") else ()
 
 
-def find_prefect(environment: Mapping[str, str] = os.environ) -> PrefectServer:
+def find_prefect() -> PrefectServer:
     """The server that the environment names, or that of `make up` or of a build. Raises `SteeringError` where there is none."""
     pass_proxies_by()
-    access = {**environment, **find_access(environment)}
+    access = {**os.environ, **find_access(os.environ)}
     if not access.get(URL):
         raise SteeringError(f"no Prefect server runs: {_TO_DO}")
     return PrefectServer(access[URL].rstrip("/"), access.get(AUTH))

@@ -32,7 +32,6 @@ class Grid:
 
     @classmethod
     def parse(cls, text: str) -> Grid:
-        """Read a grid from its `text`."""
         raw = orjson.loads(text)
         persona, emotion, topic = (tuple(raw[name]) for name in ("persona", "emotion", "topic"))
         return cls(persona, emotion, topic, tuple((tier, template) for tier, template in raw["last"]))
@@ -44,23 +43,19 @@ class Grid:
 
     @property
     def sizes(self) -> tuple[int, int, int, int]:
-        """Number of values of each axis."""
         return len(self.persona), len(self.emotion), len(self.topic), len(self.last)
 
     def values(self, cell: Cell) -> Values:
-        """The values of a cell."""
         persona, emotion, topic, last = cell
         return self.persona[persona], self.emotion[emotion], self.topic[topic], *self.last[last]
 
     def number(self, cell: Cell) -> int:
-        """The number of a cell."""
         number = 0
         for index, size in zip(cell, self.sizes, strict=True):
             number = number * size + index
         return number
 
     def cell(self, number: int) -> Cell:
-        """The cell with a number."""
         indexes = []
         for size in reversed(self.sizes):
             number, index = divmod(number, size)

@@ -29,7 +29,6 @@ class Openings:
         self._newest: defaultdict[tuple[str, str], deque[str]] = defaultdict(lambda: deque(maxlen=KEPT))
 
     def add(self, persona: str, topic: str, conversation: Conversation) -> None:
-        """Take the opening of a conversation."""
         text = " ".join(conversation.turns[0].content.split())
         opening = text if len(text) <= MAX_CHARACTERS else f"{text[: MAX_CHARACTERS - 1].rpartition(' ')[0]}…"
         self._newest["persona", persona].append(opening)

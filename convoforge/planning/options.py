@@ -78,7 +78,6 @@ class BuildOptions(FormSection):
 
     @property
     def provider(self) -> Provider:
-        """Who answers."""
         return "simulator" if self.simulate else "anthropic"
 
 

@@ -75,7 +75,6 @@ class Plan:
 
     @property
     def thinking(self) -> Thinking:
-        """The thinking settings of its requests."""
         return thinking_of(self.facts, self.spec.generation)
 
     @property

@@ -205,7 +205,6 @@ class DatasetSpec(SpecSection):
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """The languages of its turns."""
         return (self.language,) if isinstance(self.language, str) else tuple(sorted({*self.language.values()}))
 
     def text(self) -> str:

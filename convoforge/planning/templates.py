@@ -271,7 +271,6 @@ class Library:
         return self._personas[name]
 
     def describes(self, name: str) -> bool:
-        """Whether a file describes this persona."""
         return bool(self.persona(name).description)
 
 

@@ -32,7 +32,6 @@ class Thinking:
 
     @property
     def expected_tokens(self) -> int:
-        """Expected number of thinking tokens in one answer."""
         return _EXPECTED.get(self.level or "high", _EXPECTED["high"]) if self.thinks else 0
 
     def add_to(self, body: dict[str, Any]) -> None:
@@ -49,7 +48,8 @@ def thinking_of(facts: ModelFacts, settings: Generation) -> Thinking:
     if not facts.known:  # another server: the spec's values are sent, but not the default
         return Thinking(None if wanted == "off" else wanted, effort, wanted != "off", level=effort)
     if effort is not None and effort not in facts.efforts:
-        raise ConfigError(f"generation.effort: {_takes(facts, facts.efforts)}, not {effort}{_less(facts.efforts)}")
+        todo = "choose one of these" if facts.efforts else "leave it out"
+        raise ConfigError(f"generation.effort: {_takes(facts, facts.efforts)}, not {effort}: {todo}")
     if wanted == "adaptive":
         if "adaptive" not in facts.thinking:
             raise ConfigError(f"generation.thinking: the model {facts.id} takes no adaptive thinking: set it to off")
@@ -89,7 +89,3 @@ def describe_thinking(facts: ModelFacts, settings: Generation) -> str | None:
 
 def _takes(facts: ModelFacts, efforts: tuple[str, ...]) -> str:
     return f"the model {facts.id} takes {', '.join(efforts) or 'none'}"
-
-
-def _less(efforts: tuple[str, ...]) -> str:
-    return ": choose one of these" if efforts else ": leave it out"

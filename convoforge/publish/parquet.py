@@ -193,15 +193,12 @@ class _Sink:
         return len(data)
 
     def flush(self) -> None:
-        """Into the operating system."""
         self._attempt(self._file.flush)
 
     def close(self) -> None:
-        """Ends the file."""
         self._attempt(self._file.close)
 
     def check(self) -> None:
-        """Raises what has failed."""
         if self._failed is not None:
             raise self._failed
 

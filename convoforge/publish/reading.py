@@ -28,7 +28,6 @@ class PublishedVersion:
 
     @property
     def manifest(self) -> Manifest:
-        """What the version says about itself."""
         return self.version.manifest
 
     def read_batches(self, split: str, columns: Sequence[str] | None = None) -> Iterator[Any]:

@@ -118,8 +118,7 @@ class LimiterStatus:
 
     `used`: requests admitted here in the last window. `remaining`: how many more are allowed. `reset_at`: when `remaining` next
     grows, None if nothing is used. `queue_length`: requests waiting. `is_paused`: a new request would have to wait.
-    `held_seconds`: seconds from now that the API asked to send nothing. `allowed`: maximum requests in a window, by the current
-    limits: an operator may have edited them.
+    `allowed`: maximum requests in a window, by the current limits: an operator may have edited them.
     """
 
     used: int
@@ -127,7 +126,6 @@ class LimiterStatus:
     reset_at: datetime | None
     queue_length: int
     is_paused: bool
-    held_seconds: float = 0.0
     allowed: int = 0
 
 

@@ -52,7 +52,6 @@ class Window:
             self.capacity = max(1, math.floor(total * self._threshold + 1e-6))
 
     def used(self, now: float) -> float:
-        """The amount used at `now`."""
         while self._entries and self._entries[0].expires <= now:
             self._used -= self._entries.popleft().amount
         return self._used
@@ -134,7 +133,6 @@ class Key:
             window.correct(entry, amount, now)
 
     def hold(self, until: float) -> None:
-        """Pause the key at least until then."""
         self.held_until = max(self.held_until, until)
 
     def learn(self, need: Need, headers: Mapping[str, str], now: float) -> None:

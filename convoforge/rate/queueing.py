@@ -107,7 +107,6 @@ class QueueingLimiter(ABC, Generic[K]):
             reset_at=None if grows is None else datetime.now(UTC) + timedelta(seconds=grows),
             queue_length=len(self._line),
             is_paused=self._closed is not None or self._best(Need(), now)[0] > 0,
-            held_seconds=self._held(),
             allowed=self._allowed(),
         )
 

@@ -23,7 +23,6 @@ class ReviewerPair:
     agreement: Agreement
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values."""
         plain = self.agreement.as_json()
         del plain["calibrated"]
         return {"reviewers": [self.first, self.second], **plain}
@@ -38,7 +37,6 @@ class ReviewSummary:
     pairs: tuple[ReviewerPair, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values."""
         pairs = [one.as_json() for one in self.pairs]
         return {"decisions": dict(self.decisions), "reviewers": dict(self.reviewers), "agreement": pairs}
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from convoforge.ledger import Ledger
-from convoforge.ledger.answers import read_answers, read_conversation, read_published
+from convoforge.ledger.answers import read_answers, read_published
 from convoforge.ledger.attempts import read_quality
 from convoforge.ledger.reviews import Review, read_request_reviews
 from convoforge.models import Conversation, Quality, Turn
@@ -19,8 +19,8 @@ from convoforge.scoring import Rubric, ScoringContext
 
 @dataclass(frozen=True, slots=True)
 class ReviewItem:
-    """A conversation, as the model wrote it and as it would be published; what scorers, filters and a judge say of the original; and its
-    reviews, the oldest first. `status` and `reason` are those of the rules alone."""
+    """A conversation as it would be published; what scorers, filters and a judge say of the original; and its reviews,
+    the oldest first. `status` and `reason` are those of the rules alone."""
 
     conversation_id: str
     persona: str
@@ -31,7 +31,6 @@ class ReviewItem:
     status: str
     reason: str
     quality: Quality | None
-    original: Conversation
     conversation: Conversation
     reviews: tuple[Review, ...]
 
@@ -79,7 +78,6 @@ def read_items(ledger: Ledger, reviewables: Sequence[Reviewable]) -> list[Review
             status=str(one.status),
             reason=one.reason,
             quality=read_quality(row.score, row.results),
-            original=read_conversation(row.turns, row.system),
             conversation=read_published(row),
             reviews=tuple(reviews.get((row.id, row.attempt), ())),
         )

@@ -68,7 +68,6 @@ class KnownRun:
 
     @property
     def goes_on(self) -> bool:
-        """Whether a process is at work on it."""
         return self.state in ("running", "stopping")
 
     @property
@@ -126,7 +125,6 @@ class KnownRun:
         return ", ".join(filter(None, [f"{self.figures.done:,} of {total:,} done{failed}", spent, self.rate]))
 
     def as_json(self) -> dict[str, Any]:
-        """The run with its report as plain values."""
         row, figures = self.row, self.figures
         own = ("run_id", "dataset", "provider", "state", "message")
         live = {} if figures is None else {"generated": figures.answers, "failed": figures.failed, "cost_usd": self.cost_usd}

@@ -45,7 +45,6 @@ class RunSnapshot:
         return usd(self.run.figures.maybe_pico if self.run.figures else 0)
 
     def as_json(self) -> dict[str, Any]:
-        """The same as plain values."""
         cells = self.cells
         counts = cells and {name: getattr(cells, name) for name in ("cells", "full", "short", "exhausted", "wanted")}
         return {**self.run.as_json(), "cells": counts, "reasons": [one.as_json() for one in self.reasons]}

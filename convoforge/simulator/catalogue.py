@@ -72,8 +72,7 @@ def _format_day(day: str | None) -> str | None:
     return day and f"{day}T00:00:00Z"
 
 
-def _make_model(name: str, facts: dict[str, Any]) -> Model:
-    return Model(**{**{field.name: facts[field.name] for field in fields(Model)}, "id": name})
-
-
-MODELS = {name: _make_model(name, facts) for name, facts in snapshot_models().items()}
+MODELS = {
+    name: Model(**{**{field.name: facts[field.name] for field in fields(Model)}, "id": name})
+    for name, facts in snapshot_models().items()
+}

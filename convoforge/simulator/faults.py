@@ -121,7 +121,6 @@ class ApiError(Exception):
         return cls(int(status), fault.message, kind=fault.type, retry_after=fault.retry_after, error_code=fault.error_code)
 
     def body(self, request_id: str | None) -> dict[str, Any]:
-        """The response body."""
         error: dict[str, Any] = {"type": self.kind, "message": str(self)}
         if self.error_code:
             error["details"] = {"error_code": self.error_code}

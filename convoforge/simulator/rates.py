@@ -69,12 +69,10 @@ class Rates:
                 bucket.take(need, now)
 
     def count_output(self, key: str, model: str, output_tokens: int, now: float) -> None:
-        """Count the output tokens of an answer."""
         if self._limited and (bucket := self._find(key, model, now)[2]):
             bucket.take(output_tokens, now)
 
     def make_headers(self, key: str, model: str, now: float) -> dict[str, str]:
-        """Make the rate-limit headers of an answer."""
         out = {}
         for kind, bucket in zip(KINDS, self._find(key, model, now), strict=True):
             limit = bucket.limit if bucket else UNLIMITED[kind]

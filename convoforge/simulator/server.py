@@ -58,7 +58,6 @@ class Simulator:
         self._batches = SimulatedBatches(self._state)
 
     def make_application(self) -> web.Application:
-        """Make the application with all routes."""
         app = web.Application(client_max_size=BODY_BYTES, middlewares=[answer_errors])
         app.add_routes([
             web.post("/v1/messages", self.create),
@@ -132,7 +131,6 @@ class Simulator:
         return {}
 
     async def refuse_path(self, request: web.Request) -> dict[str, Any]:
-        """Any other path."""
         raise ApiError(404, f"Not found: {request.method} {request.path}")
 
 

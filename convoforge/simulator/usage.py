@@ -53,7 +53,6 @@ class UsageLog:
         return row
 
     def request_id(self, row: UsageRow) -> str:
-        """The id of the request in this row."""
         return f"req_sim_{self._run}{row.number:08x}"
 
     def message_id(self, row: UsageRow) -> str:

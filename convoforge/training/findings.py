@@ -30,7 +30,6 @@ class Tally:
         self.first = ""
 
     def add(self, where: str) -> None:
-        """One more."""
         self.first = self.first or where
         self.count += 1
 
@@ -48,12 +47,10 @@ class RoleLook:
         self._faults: dict[str, Tally] = {}
 
     def see(self, row: TrainingRow) -> None:
-        """Looks at one row."""
         if fault := self._find_fault(row):
             self._faults.setdefault(fault, Tally()).add(f"in {row.conversation_id}")
 
     def list_findings(self) -> Iterator[Finding]:
-        """What was found in all of them."""
         if not self._faults:
             yield good("roles", "user and assistant alternate, the assistant last, and nobody without a word")
         for fault, tally in self._faults.items():
@@ -83,7 +80,6 @@ class DuplicateLook:
         self._twice, self._crossing, self._opening, self._group = Tally(), Tally(), Tally(), Tally()
 
     def see(self, row: TrainingRow) -> None:
-        """Looks at one row."""
         turns = tuple(Turn(one["role"], one["content"] or "") for one in row.messages if one["role"] != "system")  # type: ignore[arg-type]  # text, in the files
         whole, opening = (bytes.fromhex(content_hash(Conversation(some)))[:16] for some in (turns, turns[:2]))
         where = f"{row.conversation_id} in {row.split}"
@@ -97,7 +93,6 @@ class DuplicateLook:
         self._openings.setdefault(opening, row.split)
 
     def list_findings(self) -> Iterator[Finding]:
-        """What was found in all of them."""
         yield self._twice.make_finding(
             "duplicates",
             "no conversation stands twice in a split",

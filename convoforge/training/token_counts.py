@@ -60,7 +60,6 @@ class TokenCounter:
             yield counted
 
     def table(self) -> TokenTable:
-        """What was counted until now."""
         return TokenTable(
             spreads={who: spread_counts(counts) for who, counts in self._counts.items()},
             totals={who: sum(tokens * times for tokens, times in counts.items()) for who, counts in self._counts.items()},

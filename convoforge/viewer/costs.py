@@ -39,7 +39,6 @@ class BudgetLeft:
 
     @property
     def left(self) -> Decimal:
-        """What may still be spent."""
         return max(Decimal(0), self.limit - self.used)
 
 

@@ -41,7 +41,6 @@ class DatasetRow:
 
     @property
     def address(self) -> str:
-        """Where its pages are."""
         return Which.of(self.name, self.provider).address
 
 

@@ -33,7 +33,6 @@ class Examination:
 
     @property
     def goes_on(self) -> bool:
-        """Whether more is to come."""
         return self._thread.is_alive()
 
     @property

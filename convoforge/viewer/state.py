@@ -79,16 +79,13 @@ class Which:
 
     @property
     def provider(self) -> Provider:
-        """Who wrote it."""
         return "simulator" if self.kind == "simulated" else "anthropic"
 
     @property
     def address(self) -> str:
-        """Where its pages are."""
         return f"/{self.kind}/{quote(self.name)}"
 
     def layout(self, settings: Settings) -> Layout:
-        """Where its versions are."""
         return dataset_layout(settings.data_dir, self.name, self.provider)
 
     def snapshot(

@@ -68,7 +68,7 @@ def test_a_call_that_does_not_fit_is_denied_and_leaves_no_trace(ledger: Ledger, 
     first, second = enrolled(ledger, dataset, 2)
     results = ledger.write(start_attempts, [intent(n, dataset, owner, cap=CENT * 3 // 2) for n in (first, second)])
     assert results[0] is None
-    assert results[1] == Denied("run:r", CENT * 3 // 2, 0, CENT, CENT)
+    assert results[1] == Denied("run:r", CENT * 3 // 2, 0, CENT)
     assert budget(ledger) == (CENT, 0, 0)
     assert ledger.read(lambda c: len(c.execute(select(generation_logs)).all())) == 1
 
@@ -126,7 +126,7 @@ def test_what_may_have_been_billed_counts_against_the_cap_at_its_worst(ledger: L
     ledger.write(start_attempts, [one])
     ledger.write(finish_attempts, [completion(one, cost=0, billing="maybe", status="failed", answer=None, usage=Usage())])
     assert budget(ledger) == (0, 0, CENT)
-    assert ledger.write(start_attempts, [intent(second, dataset, owner, cap=CENT)]) == [Denied("run:r", CENT, CENT, 0, CENT)]
+    assert ledger.write(start_attempts, [intent(second, dataset, owner, cap=CENT)]) == [Denied("run:r", CENT, CENT, CENT)]
 
 
 def test_one_bad_write_harms_no_other(ledger: Ledger, dataset: int, owner: Owner) -> None:

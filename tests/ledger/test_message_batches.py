@@ -88,7 +88,7 @@ def test_a_batch_is_written_down_before_it_is_made_and_named_after(ledger: Ledge
 
 def test_a_batch_holds_what_its_budget_has_room_for(ledger: Ledger, dataset: int, owner: Owner) -> None:
     _, results = begun(ledger, dataset, owner, cap=2 * CENT)
-    assert results == [None, None, Denied("run:r", 2 * CENT, 0, 2 * CENT, CENT)]
+    assert results == [None, None, Denied("run:r", 2 * CENT, 0, CENT)]
     assert ledger.read(list_open_batches)[0].requests == 2
     assert states(ledger) == [("claimed", "b1"), ("claimed", "b1"), ("claimed", owner.id)]
     assert len(ledger.read(read_parts, "b1")) == 2

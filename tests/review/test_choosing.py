@@ -133,7 +133,7 @@ def test_a_reviewer_sees_what_was_said_of_a_conversation(reviewed: Reviewed) -> 
     decide(reviewed.ledger, name, "edit", "Ben", now=NOW, turns=TURNS, note="clearer")
     [item] = [one for one in read_items(reviewed.ledger, queue(reviewed, again=True).todo) if one.conversation_id == name]
     assert (item.status, item.reason, item.decision) == ("needs_revision", "score 4 is below 6", "edit")
-    assert (item.original.turns[1].content, item.conversation.turns[1].content) == ("It may be 0.", TURNS[1]["content"])
+    assert item.conversation.turns[1].content == TURNS[1]["content"]
     assert (item.find_decision("Ben"), item.find_decision("Ada")) == ("edit", None)
     assert item.describe()["reviewers"] == ["Ben"]
 
