@@ -8,7 +8,7 @@ from typing import Annotated, get_args
 
 from fastapi import APIRouter, Depends, Header, HTTPException, Query, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
-from starlette.convertors import register_url_convertor
+from starlette.convertors import StringConvertor, register_url_convertor
 
 from convoforge.api.bodies import Data
 from convoforge.api.bounds import BoundedRoute
@@ -20,10 +20,10 @@ from convoforge.errors import ConfigError
 from convoforge.orchestration.followed_runs import FollowedRun, list_followed, read_followed, start_followed, steer_followed
 from convoforge.orchestration.steering import Action
 from convoforge.runs.feed import make_events
-from convoforge.viewer.state import Opened, Word
+from convoforge.viewer.state import Opened
 
 
-class ActionWord(Word):
+class ActionWord(StringConvertor):
     """An action: another word there is not found."""
 
     regex = "|".join(get_args(Action))

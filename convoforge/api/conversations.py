@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, HTTPException, Query, Request, Response
 from pydantic import BaseModel
-from starlette.convertors import register_url_convertor
+from starlette.convertors import StringConvertor, register_url_convertor
 
 from convoforge.api.access import requires
 from convoforge.api.bodies import (
@@ -37,7 +37,7 @@ from convoforge.generation.kept_requests import KeptRequests
 from convoforge.generation.requests import RequestGenerator
 from convoforge.models import ConversationRequest, Outcome, Provider
 from convoforge.viewer.state import Opened as OpenedViewer
-from convoforge.viewer.state import Which, Word
+from convoforge.viewer.state import Which
 
 _LOG = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ def choose_provider(
     return kept.provider if simulated is None else "simulator" if simulated else "anthropic"
 
 
-class ConversationId(Word):
+class ConversationId(StringConvertor):
     """The id of a conversation (24 hex digits) or of a request (32)."""
 
     regex = "[0-9a-f]{24}(?:[0-9a-f]{8})?"

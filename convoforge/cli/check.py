@@ -68,16 +68,7 @@ def check(
 def _print_tokens(found: TrainingCheck) -> None:
     """Who says how much, and how many conversations and turns have how many tokens."""
     tokens, who = found.tokens, [one for one in _WHO if one in found.tokens.spreads]
-    spreads = [
-        (
-            one,
-            *(
-                f"{value:,}"
-                for value in (spread.minimum, spread.median, spread.p95, spread.p99, spread.maximum, tokens.totals[one])
-            ),
-        )
-        for one, spread in ((one, tokens.spreads[one]) for one in who)
-    ]
+    spreads = [(one, *tokens.spreads[one].figures, f"{tokens.totals[one]:,}") for one in who]
     out.print()
     out.print(grid(["tokens", "least", "median", "95 %", "99 %", "most", "in all"], spreads))
     bins = sorted({limit for one in who for limit in tokens.bins[one]})

@@ -164,10 +164,7 @@ def _coverage(manifest: Manifest, measures: Measures) -> str:
 
 
 def _lengths(measures: Measures) -> str:
-    rows = [
-        (name, *(f"{value:,}" for value in (spread.minimum, spread.median, spread.p95, spread.p99, spread.maximum)))
-        for name, spread in (("n_turns", measures.turns), ("n_tokens", measures.tokens))
-    ]
+    rows = [("n_turns", *measures.turns.figures), ("n_tokens", *measures.tokens.figures)]
     return (
         f"## Length\n\n{_table(('of a conversation', 'least', 'median', '95 %', '99 %', 'most'), rows)}\n\n"
         "`n_turns` leaves the system turn out. `n_tokens` is an estimate by characters and their scripts: a quarter for one of ASCII, 1.5 "

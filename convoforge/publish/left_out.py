@@ -17,11 +17,13 @@ MAX_CHARACTERS = 320
 
 _RESULT = "scorer_results.list.element."
 _TURN = re.compile(r"\bturn (\d+)\b")
-_WORDS = (
+WORDS = (
     (re.compile(r"score \d+ is below (\d+)"), r"score below \1"),
     (re.compile(r"(near-)?duplicate\b.*"), r"\1duplicates of accepted ones"),
     (re.compile(r".*\bin review"), "a reviewer's decision"),
 )
+"""Reasons as they begin, and what they are called in a list."""
+
 _ORDER = ("refused by the API", "no conversation", "filter", "score", "duplicates", "near-duplicates", "a reviewer")
 
 
@@ -79,7 +81,7 @@ def _name_reason(row: Mapping[str, Any]) -> str:
     for result in row["scorer_results"] or ():
         if result["verdict"] in ("drop", "revise") and first.startswith(f"{result['name']}: "):
             return f"filter {result['name']}"
-    return next((found.expand(words) for pattern, words in _WORDS if (found := pattern.match(first))), "other reasons")
+    return next((found.expand(words) for pattern, words in WORDS if (found := pattern.match(first))), "other reasons")
 
 
 def _read_examples(file: Any, places: Mapping[str, Sequence[tuple[int, int]]]) -> Mapping[str, Sequence[Example]]:

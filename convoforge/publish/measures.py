@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from decimal import Decimal
 from itertools import accumulate, combinations
 from math import ceil
@@ -35,6 +35,11 @@ class Spread:
     p95: int
     p99: int
     maximum: int
+
+    @property
+    def figures(self) -> tuple[str, ...]:
+        """Its numbers as a table shows them, in their order."""
+        return tuple(f"{value:,}" for value in astuple(self))
 
 
 @dataclass(frozen=True, slots=True)

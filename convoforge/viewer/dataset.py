@@ -25,6 +25,7 @@ from convoforge.ledger.budgets import read_dataset_spend
 from convoforge.ledger.tables import runs
 from convoforge.planning.spec import AXES
 from convoforge.publish import versions_in
+from convoforge.publish.left_out import WORDS
 from convoforge.viewer.pages import page
 from convoforge.viewer.state import DATASET, Chosen, Opened, Viewer, Which, read_form
 from convoforge.viewer.version_files import open_file
@@ -41,12 +42,7 @@ _REPORT_POLICY = (
 """A version's report brings its style along, and holds no script."""
 
 _TYPES = {".md": "text/plain; charset=utf-8", ".html": "text/html; charset=utf-8", ".json": "application/json"}
-_KINDS = (
-    (re.compile(r"score \d+ is below (\d+)"), r"score below \1"),
-    (re.compile(r"(near-)?duplicate\b.*"), r"\1duplicates of accepted ones"),
-    (re.compile(r".*\bin review"), "a reviewer's decision"),
-    (re.compile(r"([\w.-]+): .*", re.DOTALL), r"\1"),
-)
+_KINDS = (*WORDS, (re.compile(r"([\w.-]+): .*", re.DOTALL), r"\1"))
 
 router = APIRouter(include_in_schema=False)
 actions = APIRouter(include_in_schema=False)

@@ -11,7 +11,7 @@ from typing import Annotated, Concatenate, ParamSpec, TypeVar
 from urllib.parse import parse_qsl, quote
 
 from fastapi import Depends, HTTPException, Request
-from starlette.convertors import Convertor, register_url_convertor
+from starlette.convertors import IntegerConvertor, StringConvertor, register_url_convertor
 
 from convoforge.dataset.release import dataset_layout
 from convoforge.dataset.snapshot import Snapshot
@@ -137,28 +137,12 @@ Opened = Annotated[Viewer, Depends(_opened)]
 """The viewer, as the pages' functions are given it."""
 
 
-class Word(Convertor[str]):
-    """A part of a path that matches `regex`; a path with another one is not found."""
-
-    def convert(self, value: str) -> str:
-        return value
-
-    def to_string(self, value: str) -> str:
-        return value
-
-
-class _Kind(Word):
+class _Kind(StringConvertor):
     regex = "datasets|simulated"
 
 
-class _Version(Convertor[int]):
+class _Version(IntegerConvertor):
     regex = "[0-9]{1,9}"
-
-    def convert(self, value: str) -> int:
-        return int(value)
-
-    def to_string(self, value: int) -> str:
-        return str(value)
 
 
 register_url_convertor("kind", _Kind())
