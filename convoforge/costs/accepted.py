@@ -9,7 +9,6 @@ plan: those cells are few, and `assess` judges each of their draws.
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -39,9 +38,7 @@ def is_accepted_by_score() -> ColumnElement[bool]:
 
 def read_accepted(connection: Connection) -> Accepted:
     """What is accepted of all datasets, by the threshold and number per cell that they were last built or published with."""
-    unusual: dict[int, set[str]] = defaultdict(set)
-    for dataset, cell in list_unusual(connection):
-        unusual[dataset].add(cell)
+    unusual = list_unusual(connection)
     judged: set[int] = set()
     accepted: set[int] = set()
     for row in connection.execute(select(datasets.c.id, datasets.c.min_score, datasets.c.spec)).all():

@@ -79,9 +79,7 @@ def _read_failures(connection: Connection, which: ColumnElement[bool]) -> Iterat
 def _read_verdicts(connection: Connection, which: ColumnElement[bool]) -> Iterator[Incident]:
     """Held answers that are not accepted: by their kind and score alone, as there may be a hundred thousand; by the acceptance rule where
     a cell needs it, or its dataset's plan has lost cells."""
-    unusual: dict[int, set[str]] = defaultdict(set)
-    for dataset, cell in list_unusual(connection):
-        unusual[dataset].add(cell)
+    unusual = list_unusual(connection)
     shrunk = {dataset for (dataset,) in connection.execute(select(datasets.c.id)) if list_outside(connection, dataset)}
     ids: dict[int, set[int]] = defaultdict(set)
     equal: dict[tuple[Any, ...], list[int]] = {}  # how many have these results, and the first of them

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import defaultdict
 
 from sqlalchemy import Connection, and_, func, select, union
 
@@ -13,9 +13,9 @@ from convoforge.ledger.tables import answers, near_pairs, plans, requests, revie
 _IS_OK = answers.c.kind == "ok"
 
 
-def list_unusual(connection: Connection) -> Iterable[tuple[int, str]]:
-    """Dataset and cell of answers that share their content, also with an edited one, resemble others, were replaced, reviewed or rejected
-    by a filter, or have no hash of their content."""
+def list_unusual(connection: Connection) -> dict[int, set[str]]:
+    """By dataset, the cells of answers that share their content, also with an edited one, resemble others, were replaced, reviewed or
+    rejected by a filter, or have no hash of their content."""
     before, later = answers.alias(), answers.alias()
     earlier = select(before.c.request_id).where(before.c.request_id == later.c.request_id, before.c.attempt < later.c.attempt)
     several = select(later.c.request_id).where(later.c.attempt > 1, earlier.exists())
@@ -35,7 +35,10 @@ def list_unusual(connection: Connection) -> Iterable[tuple[int, str]]:
         select(near_pairs.c.other_id),
     ).subquery()
     query = select(requests.c.dataset_id, requests.c.cell).join(these, these.c.request_id == requests.c.id)
-    return [(dataset, cell) for dataset, cell in connection.execute(query)]
+    found: dict[int, set[str]] = defaultdict(set)
+    for dataset, cell in connection.execute(query):
+        found[dataset].add(cell)
+    return found
 
 
 def list_outside(connection: Connection, dataset: int) -> set[str]:

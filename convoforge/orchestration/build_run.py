@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -11,7 +12,7 @@ from decimal import Decimal
 from time import monotonic
 from typing import Any
 
-from convoforge.costs.run_totals import RunTotals, read_totals_of_others
+from convoforge.costs.run_figures import RunTotals, read_totals_of_others
 from convoforge.dataset.acceptance import DatasetStatus
 from convoforge.errors import ConfigError
 from convoforge.generation.generator import Generator
@@ -24,7 +25,6 @@ from convoforge.generation.run_state import RunState
 from convoforge.ledger import Ledger
 from convoforge.ledger.owners import list_other_owners
 from convoforge.ledger.requests import Claimed, list_unanswered
-from convoforge.orchestration.claims import Claims
 from convoforge.planning.plan import Cell, Plan
 from convoforge.pricing import usd
 from convoforge.rate import describe_rate
@@ -85,6 +85,30 @@ class BuildState(RunState):
     rounds: int = 0
     logged: int = 0
     recent_judged: RecentAnswers | None = None
+
+
+class Claims:
+    """How many requests of one run are under way in this process. More may be claimed while there are no more than `enough`: what one
+    has claimed no other build of the dataset finds."""
+
+    def __init__(self, enough: int) -> None:
+        self._enough = enough
+        self._under_way = 0
+        self._few = asyncio.Event()
+        self._few.set()
+
+    async def room(self, count: int) -> None:
+        """Wait until few are under way; then there are `count` more."""
+        while self._under_way > self._enough:
+            self._few.clear()
+            await self._few.wait()
+        self._under_way += count
+
+    def end(self, count: int = 1) -> None:
+        """`count` requests have ended, or could not be claimed."""
+        self._under_way -= count
+        if self._under_way <= self._enough:
+            self._few.set()
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,9 +25,8 @@ from convoforge.ledger.answers import read_newest
 from convoforge.ledger.failed_starts import keep_failed_start
 from convoforge.ledger.runs import close_run, read_stop, stop_run
 from convoforge.models import Provider
-from convoforge.orchestration.build_run import BuildRun, BuildState, make_current
+from convoforge.orchestration.build_run import BuildRun, BuildState, Claims, make_current
 from convoforge.orchestration.cancellation import handle_signals, watch_prefect
-from convoforge.orchestration.claims import Claims
 from convoforge.orchestration.dead_runs import SUSPENDED_EVENT
 from convoforge.orchestration.rate_limiter import prefect_limiter
 from convoforge.planning.model_facts import ModelFacts

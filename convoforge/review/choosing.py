@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from hashlib import sha256
@@ -13,12 +13,14 @@ from convoforge.dataset.acceptance import judge_alone
 from convoforge.dataset.status import read_status
 from convoforge.errors import ConfigError, nearest, shown
 from convoforge.ledger import Ledger
+from convoforge.ledger.answers import read_answers, read_conversation
+from convoforge.ledger.judgments import read_judged, read_judgments
 from convoforge.ledger.reviews import Reviews, read_dataset_reviews
-from convoforge.models import AnswerKind, Status
+from convoforge.models import AnswerKind, Quality, Status
 from convoforge.planning.draws import Draw
 from convoforge.planning.plan import Cell, Plan
 from convoforge.planning.spec import AXES
-from convoforge.review.disagreement import find_disagreements
+from convoforge.scoring.judge import Judge
 
 SampleKind = Literal["all", "borderline", "disagreements", "rejected", "random"]
 MAX_RANDOM = 1_000
@@ -85,7 +87,7 @@ def choose(ledger: Ledger, plan: Plan, dataset_id: int, sample: Sample, *, revie
     stopped.
     """
     reviewables = _list_reviewables(ledger, plan, dataset_id)
-    disputed = find_disagreements(ledger, plan, dataset_id) if sample.kind == "disagreements" else set()
+    disputed = _find_disagreements(ledger, plan, dataset_id) if sample.kind == "disagreements" else set()
     chosen = sorted(_choose(reviewables, sample, plan, disputed), key=lambda one: _rank(one, plan, sample))
     by = _find_reviewers(ledger.read(read_dataset_reviews, dataset_id))
     own = [one for one in chosen if reviewer in by[one.draw.request_id]]
@@ -147,3 +149,41 @@ def _rank(one: Reviewable, plan: Plan, sample: Sample) -> tuple[object, ...]:
 def _find_reviewers(reviews: Reviews) -> Mapping[int, set[str]]:
     """Who has decided on each request's conversation, and has not taken it back."""
     return defaultdict(set, {request: {one.reviewer for one in some if one.stands} for (request, _), some in reviews.items()})
+
+
+def _find_disagreements(ledger: Ledger, plan: Plan, dataset_id: int) -> set[int]:
+    """The requests of a dataset whose conversation judge and rules disagree on, whichever of the two would keep it. Asks no judge:
+    what it has said already counts."""
+    judged, min_score = ledger.read(read_judged, dataset_id), plan.spec.quality.min_score
+    by_judge = {request: passes for request, one in judged.items() if (passes := _find_verdict(one)) is not None}
+    by_judge |= _read_unused(ledger, plan, [request for request, one in judged.items() if _is_filtered(one)])
+    return {
+        request
+        for request, passes in by_judge.items()
+        if passes != (judged[request].score >= min_score and not _is_filtered(judged[request]))
+    }
+
+
+def _find_verdict(quality: Quality) -> bool | None:
+    """Whether the judge would keep a conversation; None where it has said nothing that counts."""
+    verdicts = [one.verdict for one in quality.results if one.name.startswith("judge.")]
+    return all(verdict == "keep" for verdict in verdicts) if verdicts else None
+
+
+def _is_filtered(quality: Quality) -> bool:
+    return any(one.verdict in ("drop", "revise") and not one.name.startswith("judge") for one in quality.results)
+
+
+def _read_unused(ledger: Ledger, plan: Plan, ids: Sequence[int]) -> Iterator[tuple[int, bool]]:
+    """Whether the judge would keep conversations that a filter rejects: it has read those that were reviewed, or that a filter has come to
+    reject since, and their results hold no word of it."""
+    if (choice := plan.spec.quality.judge) is None or not ids:
+        return
+    judge = Judge.of(choice, plan.library.folder)
+    rows = ledger.read(lambda connection: [row for row in read_answers(connection, ids) if row.turns and row.judge_key])
+    answers = ledger.read(read_judgments, [row.judge_key for row in rows])
+    for row in rows:
+        if (answer := answers.get(row.judge_key)) is not None:
+            said = judge.apply(Quality(row.score), read_conversation(row.turns, row.system), answer)
+            if (passes := _find_verdict(said)) is not None:
+                yield row.id, passes

@@ -13,7 +13,7 @@ from ledger.plain_costs import plain_accepted
 from sqlalchemy import Connection, delete, insert, select
 
 from convoforge.costs.accepted import is_accepted_by_score, read_accepted
-from convoforge.costs.run_totals import RunTotals, read_totals_of_others
+from convoforge.costs.run_figures import RunTotals, read_totals_of_others
 from convoforge.dataset.acceptance import assess
 from convoforge.dataset.near_duplicates import read_neighbors
 from convoforge.dataset.reasons import of_dataset, read_reasons

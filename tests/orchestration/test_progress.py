@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from convoforge.costs.run_totals import RunTotals
+from convoforge.costs.run_figures import RunTotals
 from convoforge.orchestration import build_run
 from convoforge.orchestration.build_run import BuildRun, BuildState
 from convoforge.tasks.progress import describe
