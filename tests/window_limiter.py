@@ -9,10 +9,10 @@ from typing import Self
 
 from convoforge.rate import Limits
 from convoforge.rate.keys import Key
-from convoforge.rate.queueing import QueueingLimiter
+from convoforge.rate.limiter import RateLimiter
 
 
-class WindowRateLimiter(QueueingLimiter[Key]):
+class WindowRateLimiter(RateLimiter[Key]):
     """At most the floor of `max_requests` × `pause_threshold` in any window, for each key.
 
     `fingerprints` name the keys, in the caller's order. `clock` and `sleep` are in seconds. See `RateLimiter` for the methods.

@@ -29,11 +29,13 @@ from convoforge.planning.model_facts import check_model, is_elsewhere
 from convoforge.planning.spec import DatasetSpec, judge_spec, price_judge
 from convoforge.planning.templates import Library
 from convoforge.pricing import Price
-from convoforge.rate import Limits, RateLimiter, fingerprint
+from convoforge.rate import Limits, fingerprint
+from convoforge.rate.keys import Key
+from convoforge.rate.limiter import RateLimiter
 from convoforge.scoring import Rubric
 from convoforge.settings import Settings
 
-OpenLimiter = Callable[[Limits, str, str, Sequence[str]], AbstractAsyncContextManager[RateLimiter]]
+OpenLimiter = Callable[[Limits, str, str, Sequence[str]], AbstractAsyncContextManager[RateLimiter[Key]]]
 """Opens a limiter for limits, endpoint, model and the keys' fingerprints."""
 
 Log = logging.Logger | logging.LoggerAdapter[logging.Logger]

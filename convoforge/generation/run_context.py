@@ -13,7 +13,8 @@ from convoforge.models import Provider
 from convoforge.planning.model_facts import ModelFacts
 from convoforge.planning.spec import DatasetSpec
 from convoforge.pricing import Price
-from convoforge.rate import RateLimiter
+from convoforge.rate.keys import Key
+from convoforge.rate.limiter import RateLimiter
 from convoforge.scoring import Rubric
 
 
@@ -32,7 +33,7 @@ class RunContext:
     policy: Policy
     ledger: Ledger
     claude: ModelClient
-    limiter: RateLimiter
+    limiter: RateLimiter[Key]
     state: RunState
     key_names: Sequence[str]
     base_url: str

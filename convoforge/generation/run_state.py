@@ -13,7 +13,8 @@ from convoforge.generation.recent_answers import RecentAnswers
 from convoforge.ledger.attempts import Completion
 from convoforge.models import Conversation, Status
 from convoforge.planning.openings import Openings
-from convoforge.rate import RateLimiter
+from convoforge.rate.keys import Key
+from convoforge.rate.limiter import RateLimiter
 from convoforge.scoring.duplicates import content_hash
 
 SAME_REJECTION_LIMIT = 10
@@ -40,7 +41,7 @@ class RunState:
     final: set[int] = field(default_factory=set)
     cost_pico: int = 0
     settled: asyncio.Event = field(default_factory=asyncio.Event)
-    limiters: tuple[RateLimiter, ...] = ()
+    limiters: tuple[RateLimiter[Key], ...] = ()
     recent: RecentAnswers | None = None
     openings: Openings | None = None
     on_recorded: Callable[[Completion], None] | None = None

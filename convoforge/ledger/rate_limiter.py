@@ -19,7 +19,7 @@ from convoforge.ledger import Ledger
 from convoforge.ledger.permits import Amounts, Ask, Counted, Grant, fit, read_permits, take_permits
 from convoforge.rate import Limits, Need, Permit
 from convoforge.rate.keys import Key, Window, limit_name
-from convoforge.rate.queueing import QueueingLimiter
+from convoforge.rate.limiter import RateLimiter
 
 REREAD_SECONDS = 5.0
 """Seconds between two reads of other processes' use."""
@@ -89,7 +89,7 @@ class LedgerKey(Key):
         return [(end, amounts) for end, amounts in ends if end > now]
 
 
-class LedgerRateLimiter(QueueingLimiter[LedgerKey]):
+class LedgerRateLimiter(RateLimiter[LedgerKey]):
     """Keeps within `Limits` for each key, over all processes that use the same ledger, endpoint, key and model.
 
     `endpoint` is the API's URL or a label; `fingerprints` name the keys, in the caller's order. Each process compares the use of

@@ -28,7 +28,7 @@ from convoforge.orchestration.buckets import Bucket, SharedKey
 from convoforge.orchestration.shared_limits import SLOTS, bucket_numbers
 from convoforge.rate import KINDS, SEND_WITHIN_SECONDS, Limits, Need, Permit
 from convoforge.rate.keys import limit_name
-from convoforge.rate.queueing import QueueingLimiter
+from convoforge.rate.limiter import RateLimiter
 
 REREAD_SECONDS = 4.0
 """Seconds between two looks for an operator's edits: they take effect within 5 s."""
@@ -41,7 +41,7 @@ _LOG = logging.getLogger(__name__)
 _MAX_SLOTS = 2**31 - 1  # what PostgreSQL's integer column holds
 
 
-class PrefectRateLimiter(QueueingLimiter[SharedKey]):
+class PrefectRateLimiter(RateLimiter[SharedKey]):
     """The promise of `Limits` for each key, kept by all processes together that use the same endpoint, key and model.
 
     Limits that Prefect does not have yet are created; where it has other numbers than `limits`, its numbers win, as an operator

@@ -1,20 +1,15 @@
-"""The rate limiter that every request to the API passes: its interface and values, whatever keeps the count.
-
-A request calls `acquire` first, which keeps within `Limits`: at most `max_requests` in any window.
-"""
+"""The values of the rate limiter that every request to the API passes; `limiter` beside this file is the limiter itself."""
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from types import TracebackType
-from typing import Literal, Protocol, Self
+from typing import Literal
 
-from convoforge.errors import span
-from convoforge.models import Usage
+from convoforge.errors import ConfigError, span
 
 SEND_WITHIN_SECONDS = 0.25
 """Maximum seconds between a permit and the sending of its request, so that counts kept here also hold at the server."""
@@ -30,7 +25,7 @@ class Limits:
 
     `pause_threshold` (between 0 and 1) is the share of a limit that may be used at once. Without `queue`, a request never waits,
     but raises `RateLimitError`. `input_tokens` and `output_tokens` are per window too; None sets no limit. A request that would
-    wait, or has waited, longer than `max_wait_seconds` raises `RateLimitError` as well. Every number is above 0: a spec checks that.
+    wait, or has waited, longer than `max_wait_seconds` raises `RateLimitError` as well. Raises ConfigError for invalid values.
     """
 
     max_requests: int = 50
@@ -40,6 +35,13 @@ class Limits:
     input_tokens: int | None = None
     output_tokens: int | None = None
     max_wait_seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("max_requests", "window_seconds", "input_tokens", "output_tokens"):
+            if (value := getattr(self, name)) is not None and value <= 0:
+                raise ConfigError(f"limits.{name} is {value}; it must be more than 0")
+        if not 0 < self.pause_threshold < 1:
+            raise ConfigError(f"limits.pause_threshold is {self.pause_threshold}; it must lie between 0 and 1, as 0.9 does")
 
     @property
     def totals(self) -> tuple[int, int | None, int | None]:
@@ -133,55 +135,3 @@ def describe_rate(used: int, allowed: int, window_seconds: float) -> str:
     named: Mapping[float, str] = {1: "second", 60: "minute", 3600: "hour"}
     window = named.get(window_seconds) or span(window_seconds)
     return f"{min(used, allowed):,} of {allowed:,} requests in the last {window}"
-
-
-class RateLimiter(Protocol):
-    """The interface of a rate limiter. Belongs to one event loop; open inside `async with`.
-
-    `waiting` describes for a progress display what requests wait for now; empty if none waits.
-    """
-
-    async def acquire(self, need: Need) -> Permit:
-        """Wait for a permit to send one request, first come first served.
-
-        Raises LimiterClosed once the limiter is closed (also while waiting), RateLimitError instead of waiting if `queue` is off,
-        and ConfigError for a request larger than a limit, which would wait forever. Cancelling takes nothing.
-        """
-        ...
-
-    def settle(self, permit: Permit, usage: Usage | None) -> None:
-        """Record the call's usage. None: it failed, and its tokens are returned. The request itself stays counted."""
-        ...
-
-    def learn(self, permit: Permit, headers: Mapping[str, str]) -> None:
-        """Apply the API's rate-limit headers (lower-case names): only a lower limit replaces ours, in this process."""
-        ...
-
-    def pause(self, seconds: float, permit: Permit) -> None:
-        """Pause this permit's key for `seconds`, for all processes that share its count: what a 429's Retry-After asks for."""
-        ...
-
-    def drop(self, permit: Permit) -> None:
-        """Never use this permit's key again: the API refused it. If no key is left, the limiter closes."""
-        ...
-
-    def turn_away(self, why: Callable[[], Exception]) -> None:
-        """Fail all requests that wait now, each with an error from `why`. Later requests are admitted as usual."""
-        ...
-
-    def close(self, reason: str) -> None:
-        """Admit no requests from now on: waiting and new ones get LimiterClosed(reason). The first reason is kept."""
-        ...
-
-    def status(self) -> LimiterStatus:
-        """Current state of the limiter, from memory only."""
-        ...
-
-    @property
-    def waiting(self) -> str: ...
-
-    async def __aenter__(self) -> Self: ...
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...

@@ -9,7 +9,8 @@ from uuid import uuid4
 import pytest
 from window_limiter import WindowRateLimiter
 
-from convoforge.rate import Limits, RateLimiter
+from convoforge.rate import Limits
+from convoforge.rate.limiter import RateLimiter
 
 OpenLimiter = Callable[..., RateLimiter]
 

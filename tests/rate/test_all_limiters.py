@@ -11,7 +11,8 @@ import pytest
 
 from convoforge.errors import ConfigError, LimiterClosed, RateLimitError
 from convoforge.models import Usage
-from convoforge.rate import SEND_WITHIN_SECONDS, Limits, Need, Permit, RateLimiter, describe_rate
+from convoforge.rate import SEND_WITHIN_SECONDS, Limits, Need, Permit, describe_rate
+from convoforge.rate.limiter import RateLimiter
 
 pytestmark = pytest.mark.anyio
 

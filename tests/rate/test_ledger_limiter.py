@@ -18,7 +18,8 @@ from convoforge.ledger import Ledger
 from convoforge.ledger.permits import Ask, Counted, fit, read_permits, take_permits
 from convoforge.ledger.rate_limiter import LedgerRateLimiter, seconds_to_send
 from convoforge.ledger.tables import permits
-from convoforge.rate import Limits, Need, RateLimiter
+from convoforge.rate import Limits, Need
+from convoforge.rate.limiter import RateLimiter
 
 OpenLimiter = Callable[..., RateLimiter]
 LIMITS = Limits(10, 60.0, queue=False)

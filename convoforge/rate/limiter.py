@@ -1,4 +1,7 @@
-"""The common part of all limiters: queue, keys, leasing, closing. Subclasses keep the count."""
+"""The rate limiter, whatever keeps the count: queue, keys, leasing, closing. Subclasses keep the count.
+
+A request calls `acquire` first, which keeps within `Limits`: at most `max_requests` in any window.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from convoforge.background import end_task
 from convoforge.errors import ConfigError, LimiterClosed, RateLimitError
@@ -18,16 +21,16 @@ from convoforge.models import Usage
 from convoforge.rate import KINDS, LimiterStatus, Limits, Need, Permit
 from convoforge.rate.keys import Key
 
-K = TypeVar("K", bound=Key)
+K_co = TypeVar("K_co", bound=Key, covariant=True)
 
 
-class QueueingLimiter(ABC, Generic[K]):
+class RateLimiter(ABC, Generic[K_co]):
     """One queue for all keys: its head takes the key that has room first; among several, the one with most room.
 
-    Open from its entering on: a task of its own, the leaser, then asks whoever keeps the count.
+    Belongs to one event loop; open inside `async with`: a task of its own, the leaser, then asks whoever keeps the count.
     """
 
-    def __init__(self, limits: Limits, keys: Sequence[K], *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, limits: Limits, keys: Sequence[K_co], *, clock: Callable[[], float] = time.monotonic) -> None:
         if not keys:
             raise ConfigError("a limiter needs at least one API key")
         self.limits = limits
@@ -45,6 +48,11 @@ class QueueingLimiter(ABC, Generic[K]):
         self._woken.set()
 
     async def acquire(self, need: Need) -> Permit:
+        """Wait for a permit to send one request, first come first served.
+
+        Raises LimiterClosed once the limiter is closed (also while waiting), RateLimitError instead of waiting if `queue` is off,
+        and ConfigError for a request larger than a limit, which would wait forever. Cancelling takes nothing.
+        """
         if self._closed is not None:
             raise LimiterClosed(self._closed)
         self._refuse_larger(need)
@@ -68,20 +76,24 @@ class QueueingLimiter(ABC, Generic[K]):
                 alarm.cancel()
 
     def settle(self, permit: Permit, usage: Usage | None) -> None:
+        """Record the call's usage. None: it failed, and its tokens are returned. The request itself stays counted."""
         usage = usage or Usage()
         # tokens read from the cache do not count against the API's input limit; tokens written to it do
         self._correct(permit, (1, usage.input_tokens + usage.cache_write_tokens, usage.output_tokens))
 
     def learn(self, permit: Permit, headers: Mapping[str, str]) -> None:
+        """Apply the API's rate-limit headers (lower-case names): only a lower limit replaces ours, in this process."""
         self._keys[permit.key].learn(permit.need, headers, self._clock())
 
     def pause(self, seconds: float, permit: Permit) -> None:
+        """Pause this permit's key for `seconds`, for all processes that share its count: what a 429's Retry-After asks for."""
         self._keys[permit.key].hold(self._clock() + seconds)
         longest = self.limits.max_wait_seconds
         if longest is not None and (held := self._held()) > longest:
             self.turn_away(lambda: _too_long(held))
 
     def drop(self, permit: Permit) -> None:
+        """Never use this permit's key again: the API refused it. If no key is left, the limiter closes."""
         key = self._keys[permit.key]
         if key in self._alive:
             self._alive.remove(key)
@@ -89,16 +101,19 @@ class QueueingLimiter(ABC, Generic[K]):
             self.close(f"no API key is left: the API refused the last one, {permit.fingerprint}")
 
     def turn_away(self, why: Callable[[], Exception]) -> None:
+        """Fail all requests that wait now, each with an error from `why`. Later requests are admitted as usual."""
         while self._line:
             self._fail_head(why())
 
     def close(self, reason: str) -> None:
+        """Admit no requests from now on: waiting and new ones get LimiterClosed(reason). The first reason is kept."""
         if self._closed is None:
             self._closed = reason
         closed = self._closed
         self.turn_away(lambda: LimiterClosed(closed))
 
     def status(self) -> LimiterStatus:
+        """Current state of the limiter, from memory only."""
         now = self._clock()
         grows = self._grows_in(now)
         return LimiterStatus(
@@ -112,6 +127,7 @@ class QueueingLimiter(ABC, Generic[K]):
 
     @property
     def waiting(self) -> str:
+        """What requests wait for now, for a progress display; empty if none waits."""
         if not self._line:
             return ""
         held = self._held()
@@ -128,6 +144,9 @@ class QueueingLimiter(ABC, Generic[K]):
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._woken.wait()
+
+    @abstractmethod
+    async def __aenter__(self) -> Self: ...
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close("the limiter has been left")
@@ -183,7 +202,7 @@ class QueueingLimiter(ABC, Generic[K]):
         """Seconds until the API's pause ends for the first key; 0 if any key is not paused."""
         return max(0.0, min((key.held_until for key in self._alive), default=0.0) - self._clock())
 
-    def _best(self, need: Need, now: float) -> tuple[float, K]:
+    def _best(self, need: Need, now: float) -> tuple[float, K_co]:
         """Seconds until the best key has room, and that key."""
         if len(self._alive) == 1:
             return self._alive[0].wait(need, now), self._alive[0]
