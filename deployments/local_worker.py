@@ -57,7 +57,7 @@ def list_accounts(worker: Process) -> list[str]:
     """What the runs of a worker call the API under: fingerprints of its keys, from its environment or where settings come from
     otherwise, or the name of a cloud."""
     script = (
-        "from convoforge.settings import Settings; from convoforge.rate.keys import fingerprint; settings = Settings()\n"
+        "from convoforge.settings import Settings; from convoforge.rate import fingerprint; settings = Settings()\n"
         "print(*(fingerprint(one) if settings.keys else one for one in settings.accounts))"
     )
     environment = read_environment(worker)
