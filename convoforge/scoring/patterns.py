@@ -110,7 +110,7 @@ def _make_search(_known: int) -> Callable[[Conversation], tuple[Hits, frozenset[
             (end, needle)
             for end, needles in automaton.iter(text)
             for needle, before, after in needles
-            if not (before and _is_word(text[end - before])) and not (after and _is_word(text[end + 1]))
+            if not (before and is_word(text[end - before])) and not (after and is_word(text[end + 1]))
         ]
         found = frozenset([needle for _, needle in hits])
         return hits, found if join_turns(conversation).isascii() else found | {_NOT_ASCII}
@@ -118,7 +118,8 @@ def _make_search(_known: int) -> Callable[[Conversation], tuple[Hits, frozenset[
     return search
 
 
-def _is_word(letter: str) -> bool:
+def is_word(letter: str) -> bool:
+    """Whether a letter is one of a word, as patterns have it."""
     return letter.isalnum() or letter == "_"
 
 

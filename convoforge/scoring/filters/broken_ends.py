@@ -85,14 +85,18 @@ _ANNOUNCED = (
 
 _HALF = re.compile(
     r"\bstep (?:1|one)\b(?!.*\bstep (?:2|two)\b)|\bfirstly\b(?!.*\bsecond)|\bon the one hand\b(?!.*\bother\b)|\bnot only\b(?!.*\b(?:but|also|as well|too)\b)|\b(?:three|four|five) (?:\w+ )?(?:ways|options|things|steps|reasons|points|choices)\b.*\bfirst\b.*(?:[.!?]\s+(?:the )?|\bthe )second(?:,| is| would| one is)(?!.*\b(?:third|last(?:ly)?|finally|other|then)\b)"
-    r"|\b(?:two|three|four|five)\b[^.!?]*[.:]\s[^.!?]*\b(?:the )?first\b(?: \w+)? is\b"
-    r"(?!.*\b(?:second|other|then|next|third|last)\b)",
+    r"|\b(?:two|three|four|five)\b[^.!?]*[.:]\s(?:[^.!?]*\b(?:the )?first\b(?: \w+)?|one) is\b"
+    r"(?!.*\b(?:second|other|another|then|next|third|the last|lastly)\b)",
     re.IGNORECASE | re.DOTALL,
 )
 _TRAILS_OFF = re.compile(r"\w\s?(?:\.{2,}|…|—|–|--)$")
 _CUT_NUMBER = re.compile(
     r"[$€£][\d,]*,\d{0,2}$|(?:about|around|roughly|nearly|almost|over|under) [$€£]\d$|[$€£]$|\d[,.]$|\d business$|\bbetween [$€£]?\d[\d,.]*$|\bwww$|\bstep (?:\w+)$"
 )
+_EMOTICON = re.compile(r"\s(?:[:;=8][-'’]?[()DPp3/|]+|<3)$")
+"""Ends a text as a full stop does."""
+
+_LONE_LETTER = re.compile(r"\s[b-hj-tvwz]$")
 _ONE_WORD = re.compile(r"[.!?…][\"'”’)]?\s+[A-Za-z']+$")
 _MARK = re.compile(r"[.!?…:;,]")
 _FEW_WORDS = 5
@@ -165,8 +169,10 @@ _ANSWERS = re.compile(
     r"|\b(?:think|hope|guess|suppose|believe|afraid|say|says|said|if|why|course|probably|certainly|definitely|maybe|perhaps|absolutely|apparently|hopefully|not|or|still|even) (?:so|not|really|quite|only)$"
     r"|\b(?:me|you|him|her|us|them|i|it|that|we) (?:too|neither|either|also)$"
     rf"|\b(?:so|neither|nor) {_AUXILIARY} {_SUBJECT}$"
+    r"|[,–—-] ?(?:always|never|really|usually|often)$|\b(?:a|one|single) \w+ (?:more|less)$"
+    r"|\b(?:i'm|you're|we're|they're|he's|she's|it's|that's) (?:through|over|off|on|near)$"
     r"|\b(?:no|any|once|some|much|is|and|even|one|like) more$|\bmore or less$|\b(?:or the|each|every) other$"
-    r"|\b(?:nothing|something|anything|somebody|someone|anyone|nobody|all|everything|who|wait) (?:\w+ ){0,3}?to \w+(?: (?:about|to|with|for|on|in|of))?$"
+    r"|\b(?:nothing|something|anything|somebody|someone|anyone|nobody|all|everything|who|wait) (?:\w+ ){0,3}?to (?:be )?\w+(?: (?:about|to|with|for|on|in|of))?$"
     r"|\b(?:none|nothing|anything|not|all|everything|that's all|whatever|anyone|nobody) (?:that )?(?:i|we|you|they) (?:\w+ )?\w+(?: of| about| for| with)?$"
     r"|\b(?:i'll|i can|wish i|as i|i'll be sure to|if i) (?:ask|call|pay|could|say|said|said before)$"
     r"|^(?:so |and |but |ok(?:ay)?,? )?(?:what|where|who|how|why|when|which)(?:'s|'re| (?:is|are|do|does|did|should|can|could|would|will|was|were))(?: [\w']+){1,5}(?<! is)(?<! are)(?<! was)(?<! the)(?<! a)$"
@@ -176,7 +182,7 @@ _ANSWERS = re.compile(
 """What is whole although it ends with a word that sentences seldom end with: "No, it doesn't", "I think she can", "the two of you"."""
 
 
-@scorer("broken_ends", version=4)
+@scorer("broken_ends", version=5)
 def broken_ends(conversation: Conversation, context: ScoringContext) -> FilterVerdict:
     """Drops a conversation whose last turn breaks off, or the other speaker's last turn in the middle of a sentence."""
     turns = conversation.turns
@@ -191,7 +197,7 @@ def broken_ends(conversation: Conversation, context: ScoringContext) -> FilterVe
 
 
 def _find_fault(content: str) -> str:
-    text = content.rstrip()
+    text = _EMOTICON.sub(".", content.rstrip())
     core = text.rstrip(_CLOSERS).replace("’", "'")
     if not core:
         return ""
@@ -207,7 +213,7 @@ def _find_fault(content: str) -> str:
     last = text[max([text.rfind(mark, 0, -3) for mark in ".!?…\n"]) + 1 :].lstrip().lower()
     announces = last.endswith((".", ":")) and (last.startswith(_ANNOUNCING) or any(map(last.__contains__, _ANNOUNCED)))
     if (announces and _ANNOUNCES.search(last)) or (
-        any(word in text.lower() for word in ("one hand", "only", "first", "step ")) and _HALF.search(text)
+        any(word in text.lower() for word in ("one hand", "only", "first", "step ", " one is ")) and _HALF.search(text)
     ):
         return "breaks off before what it announces"
     if text.endswith(("[...]", "[…]")) or _TRAILS_OFF.search(core[-6:]):
@@ -238,6 +244,7 @@ def _stops_short(text: str) -> bool:
         (last := _read_last_word(text)) in _OPENS
         or (last in _LEADS_ON and _ASKS.isdisjoint(re.split(r"[.!?…\n]", lowered[-120:])[-1].split()))
         or (lowered.endswith(_UNFINISHED) and not _answers(text))
+        or _LONE_LETTER.search(text)
         or text.endswith((" supposed to", " going to", " able to", " trying to"))
     )
 

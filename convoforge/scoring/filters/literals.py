@@ -11,7 +11,7 @@ from functools import reduce
 from re import _parser  # type: ignore[attr-defined]  # its tree of a pattern is nowhere public
 from typing import Any
 
-from convoforge.scoring.patterns import WORD_EDGE
+from convoforge.scoring.patterns import WORD_EDGE, is_word
 from convoforge.scoring.text import FUNCTION_WORDS
 
 _MOST, _SHORTEST, _LONG = 48, 4, 8
@@ -43,11 +43,7 @@ def _write_edges(text: str) -> str:
     """A text with blanks and edges inside it as they are read, and at its ends an edge where there was any."""
     inside = text.replace(WORD_EDGE, "").strip()
     before, after = (end.isspace() or end == WORD_EDGE for end in (text[:1], text[-1:]))
-    return f"{WORD_EDGE * (before and _is_word(inside[:1]))}{inside}{WORD_EDGE * (after and _is_word(inside[-1:]))}"
-
-
-def _is_word(letter: str) -> bool:
-    return letter.isalnum() or letter == "_"
+    return f"{WORD_EDGE * (before and is_word(inside[:1]))}{inside}{WORD_EDGE * (after and is_word(inside[-1:]))}"
 
 
 def _choose(found: Sequence[Literals]) -> Literals | None:
@@ -110,7 +106,7 @@ def _read_end(operation: str, given: Any, start: str) -> str:
         case "ASSERT" | "ASSERT_NOT":
             return start
         case "LITERAL":
-            return "" if _is_word(chr(given)) else WORD_EDGE
+            return "" if is_word(chr(given)) else WORD_EDGE
         case "SUBPATTERN":
             return _read_ends(given[-1], start)
         case "BRANCH":

@@ -27,11 +27,38 @@ LEAST_REPEATED = 0.35
 SURELY_REPEATED = 0.45
 """The share if it stands there only four times."""
 
+LEAST_OF_TWO, OF_TWO = 7, 0.85
+"""Words of matter, and the share of them that have one of two stems, where nothing else is spoken of."""
+
 _DISORDER, _LEAST_DISORDER = 6.4, 6
 """The weight of a run of words, and their number, from which they are in no order: 2 of 1,663 labelled honest turns have such a run."""
 
 _DISORDER_OF_ALL, _ALL = 4.8, 0.65
 """The weight if the run is most of the turn."""
+
+_NEVER_SIDE_BY_SIDE = frozenset(
+    (one, other)
+    for ones, others in (
+        (
+            "the an my your our their every",
+            "at of from for with into is are was were be been if and or but because you he they we to than them him though whether until nor so",
+        ),
+        ("a", "of if you he they we than them him because though whether until nor"),
+        ("of from into with", "of if than because"),
+    )
+    for one in ones.split()
+    for other in others.split()
+)
+_NEVER_LAST = frozenset(f"{one}{mark}" for one in "the an my your our their every".split() for mark in ",.;")
+_LEAST_SCRAPS, _SCRAPPED = 6, 0.4
+"""Words of any length that are none, and their share, from which a turn is cut to scraps."""
+
+_LEAST_TURNED = 3
+"""Words that are none, but are one if they are turned or put together, and a fifth of all, from which they are no slip."""
+
+_JUMBLED, _SURELY_JUMBLED = 1.5, 2
+"""What is added to the weight of a turn for each pair of small words that no sentence has side by side ("the of"), and how many of them need
+no weight."""
 
 _LEAST_INVENTED, _INVENTED = 3, 0.3
 """Words of a sentence that are none, and their share, from which it is no slip."""
@@ -70,7 +97,7 @@ _BACKWARDS = (
 )
 """Function words read from their end."""
 
-_STEM = itemgetter(slice(4))
+_STEM = itemgetter(slice(3))
 _SPELLED = re.compile(r"(?:\b\w ){9}")
 _LETTERS = frozenset("bcdefghjklmnopqrstuvwxyz")
 _SCRAPS = re.compile(r"(?:(?:^|\s)[a-z]{3,}[.!?](?=\s)){5}")
@@ -83,7 +110,7 @@ _MOST_JOINED = 15
 """Words of a sentence that three of `_JOINS` cannot hold together."""
 
 
-@scorer("salad", version=4)
+@scorer("salad", version=5)
 def salad(conversation: Conversation, context: ScoringContext) -> FilterVerdict:
     """Drop a conversation with a turn that is no language at all."""
     for turn, said, words in zip(read_turns(conversation), conversation.turns, list_words(conversation), strict=True):
@@ -100,6 +127,7 @@ def salad(conversation: Conversation, context: ScoringContext) -> FilterVerdict:
             or _find_stutter(turn, words, different)
             or _find_pile(turn, different)
             or _find_disorder(turn)
+            or _find_misspelt(turn, words, odd, said.content)
             or _find_invented(turn, odd, said.content)
         ):
             return FilterVerdict("drop", turn.name_fault(noise, "is no sentence"))
@@ -154,10 +182,13 @@ def _find_heap(words: Sequence[str]) -> str:
     if len(words) >= 8 and len(set(map(_STEM, words))) <= (1 - LEAST_REPEATED) * len(words) + 1:  # spares most turns the counting
         stems = [word[:4] for word in words if word not in FUNCTION_WORDS and word.isalpha()]
         if len(stems) - len(set(stems)) >= LEAST_REPEATS - 1:
-            once = [stem for stem, _ in groupby(word[:4] for word in words)]  # "sell, sell, sell" is emphasis
+            once = [word[:4] for word, _ in groupby(words)]  # "sell, sell, sell" is emphasis
             stem, times = Counter(stem for stem in once if stem in stems).most_common(1)[0]
             if times >= (LEAST_REPEATED if times >= LEAST_REPEATS else SURELY_REPEATED) * len(once) and times > 3:
                 return " ".join(word for word in words if word.startswith(stem))
+        short = Counter(word[:3] for word in words if word not in FUNCTION_WORDS and word.isalpha())
+        if short.total() >= LEAST_OF_TWO and sum(times for _, times in short.most_common(2)) >= OF_TWO * short.total():
+            return " ".join(words)
     return ""
 
 
@@ -196,10 +227,36 @@ def _find_pile(turn: ReadTurn, different: frozenset[str]) -> str:
 
 def _find_disorder(turn: ReadTurn) -> str:
     """Words in an order that English does not put them in."""
+    jumbled = _count_jumbled(turn.plain)
+    if jumbled >= _SURELY_JUMBLED:
+        return turn.plain
     weight, run = find_heaviest(turn.plain)
+    weight += _JUMBLED * jumbled
     if weight <= _DISORDER_OF_ALL or (length := run.count(" ") + 1) < _LEAST_DISORDER:
         return ""
     return run if weight > _DISORDER or length > _ALL * len(turn.plain.split()) else ""
+
+
+def _count_jumbled(plain: str) -> int:
+    """How often a small word stands where a noun should, as in "the of" and "my."."""
+    words = plain.split()
+    return sum(pair in _NEVER_SIDE_BY_SIDE for pair in pairwise(words)) + sum(map(_NEVER_LAST.__contains__, words))
+
+
+def _find_misspelt(turn: ReadTurn, words: Sequence[str], odd: Collection[str], content: str) -> str:
+    """Words read from their end or cut into pieces: turned or put together, what is none makes one."""
+    strange = [word for word in odd if word.isalpha() and word not in _ABBREVIATED] if len(odd) >= _LEAST_TURNED else ()
+    if len(strange) < _LEAST_TURNED:
+        return ""
+    turned = [word[::-1] for word in strange if len(word) > 1]
+    whole = [one + other for one, other in pairwise(words) if one in odd or other in odd]
+    if sum(map(content.__contains__, strange)) >= max(_LEAST_SCRAPS, _SCRAPPED * len(words)):  # names have capitals
+        return turn.plain
+    for made in (turned, whole):
+        known = len(made) - len(list_unknown(frozenset(made)).intersection(made))
+        if known >= _LEAST_TURNED and 5 * known > len(words):
+            return turn.plain
+    return ""
 
 
 def _find_invented(turn: ReadTurn, odd: Collection[str], content: str) -> str:

@@ -28,6 +28,9 @@ _PERHAPS_ROLES = frozenset(
     "electrician gardener farmer member visitor subscriber applicant candidate recruiter interviewee witness officer panelist audience "
     "mother father mom dad daughter son wife husband brother sister grandmother grandfather grandma grandpa neighbor neighbour friend".split()
 )
+_PERSON = re.compile(r"\w{3,}(?:owner|holder|keeper|giver|taker|sitter|walker|maker|worker|lady|man|woman|person|child|parent)")
+"""A word for somebody, made of two."""
+
 _PAIRED = frozenset("me you him her he she they them us system model question answer response reply prompt input output".split())
 """Labels where a turn has two of them."""
 
@@ -81,9 +84,10 @@ _PATTERNS = PatternSet(
             0,
             "labels a speaker",
         ),
+        ("[ ( < {", rf"\n[\[({{<](?:{_PEOPLE})[\])}}>]\s+[A-Z\"“][\w'’]*\s", 0, "labels a speaker"),
         (
             "> | ␣- – — → » =",
-            rf"\n[>*_#\s]{{0,8}}(?:{_ROLE}|{_CAPITALS})(?:\s[A-Z]+)?[*_]*\s*(?:[>|»]+|[=-]>|→|=\s|\s[-–—]{{1,3}}\s+(?=[A-Z\"“'’]))|\n(?:User|Assistant|Human|Client|Customer|Advis[eo]r|Agent|Support|{_CAPITALS})"
+            rf"\n[>*_#\s]{{0,8}}(?:{_ROLE}|{_CAPITALS})(?:\s[A-Z]+|\s\d{{2,3}})?[*_]*\s*(?:[>|»]+|[=-]>|→|=\s|\s[-–—]{{1,3}}\s+(?=[A-Z\"“'’]))|\n(?:User|Assistant|Human|Client|Customer|Advis[eo]r|Agent|Support|{_CAPITALS})"
             r"\s[–—-]{1,2}\s",
             0,
             "labels a speaker",
@@ -116,6 +120,11 @@ _PATTERNS = PatternSet(
         ("⏎kund ⏎berater ⏎client ⏎asesor ⏎usuario ⏎conseiller", r"\n(?:Kunde|Kundin|Beraterin|Berater|Cliente|Asesora|Asesor|Usuario|Conseiller)\s[–—-]{1,2}\s", 0, "labels a speaker"),
         ("⏎— ⏎– ⏎-", r"(?:\n\s{0,6}[—–-]\s+[^\n]+){3}", 0, "is a transcript"),
         ("_agent _user _assistant _client _customer _bot agent_ user_ assistant_ client_ customer_ bot_", r"\n(?:[a-z]{2,12}_(?:agent|user|assistant|client|customer|bot)|(?:agent|user|assistant|client|customer|bot)_[a-z]{2,12})\s*[:>|]", re.IGNORECASE, "labels a speaker"),
+        ("reply␣ response␣ message␣ answer␣", rf"\n(?:Reply|Response|Message|Answer) #?\d+ \((?:{_SPEAKERS}|support)\):", re.IGNORECASE, "labels a turn"),
+        ("//", rf"\n(?:{_ROLE}|Support|Service|Help)(?: (?:team|desk|line))? //\s+[A-Z]", 0, "labels a speaker"),
+        ("1: 2:", r"\n([SPCU])\d: .{1,200}?[.!?…]\s+\1\d: ", 0, "is a transcript"),
+        ("->␣ =>␣ →␣ >>␣ »␣", r"\n(\w+(?: \w+)?) ?([-=]>|→|>>|») [^\n>→»]+\n(?!\1)(?!then\b|and\b)\w+(?: \w+)? ?\2 [^\n>→»]+(?=\n|$)", re.IGNORECASE, "is a transcript"),
+        ("asked, said, answered, replied, asked: said:", rf"\bthe ({_SPEAKERS}) (?:asked|said|answered|replied)[,:] ?[\"“].{{1,200}}\bthe (?!\1)(?:{_SPEAKERS}) (?:asked|said|answered|replied)[,:] ?[\"“]", re.IGNORECASE, "is a transcript"),
         ("reply response message answer", rf"\n(?:Reply|Response|Message|Answer)\s*(?:\(|from |by |of )(?:the )?(?:{_SPEAKERS}|support)\)?\s*:|\n(?:{_SPEAKERS})(?:['’]s)? (?:message|reply|response|turn)\s*:", re.IGNORECASE, "labels a speaker"),
         (">>", r"\n(?:me|you|them|us|user|agent|support|client|customer)\s?>{2,3}\s", re.IGNORECASE, "labels a speaker"),
         ("␣|␣", rf"\n(?:{_PEOPLE}|{_ROLE}|Consultant|Counselor)\s\|\s(?=[A-Z\"“])", 0, "labels a speaker"),
@@ -192,7 +201,7 @@ class _Label:
     kind: Literal["sure", "sentence", "name", "pair"]
 
 
-@scorer("speaker_labels", version=4)
+@scorer("speaker_labels", version=5)
 def speaker_labels(conversation: Conversation, context: ScoringContext) -> FilterVerdict:
     """Drops a conversation in which a turn names its speaker, or holds several speakers."""
     persona = context.persona.lower()
@@ -226,7 +235,10 @@ def _find_label(turn: Turn, persona: str) -> tuple[str, str] | None:
 
 
 _BEGINS = frozenset('T"“')
-_SHORT_LABEL = re.compile(r"(?:^|(?<=[.!?…]\s))[*_]{0,2}[A-Z][a-z]{2,14}(?: [A-Z\d]\w{0,12})?[*_]{0,2}: ", re.MULTILINE)
+_SHORT_LABEL = re.compile(
+    r"(?:^|(?<=[.!?…]\s))[*_]{0,2}(?:[A-Z][a-z]{2,14}(?: [A-Z\d]\w{0,12})?|(?!mon|tue|wed|thu|fri|sat|sun)[a-z]{2,10})[*_]{0,2}: ",
+    re.MULTILINE,
+)
 
 
 def _alternate(labels: list[str]) -> bool:
@@ -287,7 +299,7 @@ def _judge_label(words: list[str], after: str, *, at_start: bool) -> Literal["su
         return "sure"
     if first == "system" and len(words) == 1 and after.lower().startswith(_NOTICES):
         return "sure"
-    if last in _PERHAPS_ROLES and titled and not amount:
+    if (last in _PERHAPS_ROLES or _PERSON.fullmatch(last)) and titled and not amount:
         return "sure" if len(words) > 1 or (at_start and says) else "pair"
     if last in _PAIRED and len(words) == 1 and not amount:
         return "pair"

@@ -18,6 +18,7 @@ NOISE = [
     "month the you at pay end rent of to the have landlord", "Insurance a covers that damage by caused is water burst a pipe from.", "is box the where my it said Friday they would that come",
     "umbrella ledger tomato quickly seventeen bridge harmonica rent", "Gronti blave the skorfen, and mivel drunt the larpish wendle.", "hte lpug si ont wroknig nad teh lihgt is rde",
     "Salt. Window. Percent. Nephew. Drum? Yellow.", "xq7 zz9 lk2 pp0 ww8 mm3 vv1 gg5", "Or it may which, then, but so that, whereas and hence although thus nor.",
+    "Llac Anna erofeb noon, esaelp", "Yo urc ard wi llb ese nt ag ain to mor row.", "Payees pay payers what paying pays, paid by payment.", "Dry the, it wash, fold and in my drawer put the.",
     "It should be back by noon.\nOf loan the which rate is and for by month on pays with.\nThen we'll see.",
 ]  # fmt: skip
 HONEST = [
@@ -33,6 +34,9 @@ HONEST = [
     "My to-do list, the in-laws, and the at sign of the address.",
     "Half in plan A and half in plan B, the way it's of use.",
     "It said the the twice.",
+    "ssid ok, wpa2 ok, dhcp not ok, dns idk",
+    "What an A with a hat is doing on my bill, I'd like to know, and what the if in it means.",
+    "A payment that was paid can't be paid back by the payer's bank once the payee has been paid.",
     "Mon\n410\n620\n0\n880",
     "Room 4b, gate c3, seat 12f.",
     "The card? The card is at $40, and the other card has a limit.",

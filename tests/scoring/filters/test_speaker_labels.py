@@ -13,11 +13,16 @@ FAULTS = [
     "Berater: Guten Tag", "用户：你好", "The bank decides.\n— The Cautious Fiduciary", '"Wait," he said. You keep the rest.', "Agent 2 has joined.", "Anxious Gardener: again?",
     "Adviser's voice: pay the card first.", ">> support: the router is on its way", "From the client: I never agreed to it.", "Q - Is it taxed? A - It is, at 10 percent.", "System: conversation started.", "Consultant | It takes two days.",
     "A says: sell. B says: keep it.",
+    "Shopkeeper: We've sold the last one this morning.", "Policyholder, annoyed: I sent the form twice already.", "(Tenant) The heating has been off since Friday.", "{Seller} It was serviced in May.",
+    "mom: did you eat? me: yes, at noon. mom: and your brother?", "S1: I'd like to give notice. S2: Then do it in writing.", 'The customer asked, "How long?" The agent replied, "Two days."',
+    "You => is it open\nShop => until six", "Reply 2 (agent): It was sent on Monday.", "Agent 14> one moment please", "Help desk // We have reset the line.",
 ]  # fmt: skip
 HONEST = [
     "One question: do I lose the match?", "Short answer: no.", "My adviser: a nice man. My brother: less nice.", "Rent: 1,150. Food: 400.", "Me: 52. Husband: 55.", "Dear Support: it broke.",
     "Roth IRA: $7,000. 401(k): $9,400.", "Update: it went red.", "Option A: sell. Option B: wait.", 'The letter says "Dear Client:" and then nothing.', "Human nature, I guess.",
     "Monday: nothing. Tuesday: nothing.", "Ask them: 'Is it vested?'", "The client before me paid less.", "8:14 Monday: it went off.",
+    "Reminder: The form is due on Friday.", "Printer: The red one is out of ink.", "(Quiet) It hums all the same.", "Q1: Sales were up. Q2: They fell.", "mon: rain. tue: sun. wed: rain.",
+    'The agent asked, "How long?" and I said two days.', "settings -> network\nthen -> reset", "menu -> network -> reset\nmenu -> sound -> off", "Owner -> tenant notice is sixty days.",
     "From the agent: nothing, for three weeks.", "System: Windows 11, if that matters.", "The sign says: push. The other one says: pull.",
 ]  # fmt: skip
 
