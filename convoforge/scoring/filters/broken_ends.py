@@ -244,7 +244,7 @@ def _stops_short(text: str) -> bool:
         (last := _read_last_word(text)) in _OPENS
         or (last in _LEADS_ON and _ASKS.isdisjoint(re.split(r"[.!?…\n]", lowered[-120:])[-1].split()))
         or (lowered.endswith(_UNFINISHED) and not _answers(text))
-        or _LONE_LETTER.search(text)
+        or bool(_LONE_LETTER.search(text))
         or text.endswith((" supposed to", " going to", " able to", " trying to"))
     )
 
