@@ -23,6 +23,10 @@ class SimulatorControl:
         """
         self._call("script", {"faults": faults, "match": match, "on": on})
 
+    def forget(self) -> None:
+        """Drop the scripted faults that are still pending."""
+        self._call("script", {"faults": [], "clear": True})
+
     def usage(self) -> dict[str, Any]:
         """Read `requests`, `outcomes` by name, `billed_delivered` and `billed_undelivered`: requests and tokens, also by model.
 

@@ -178,6 +178,10 @@ class Script:
                 return fault
         return None
 
+    def clear(self) -> None:
+        """Drop all pending faults."""
+        self._parts = []
+
     @property
     def pending(self) -> int:
         """Number of faults still to come."""

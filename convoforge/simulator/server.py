@@ -101,10 +101,15 @@ class Simulator:
         return {**MODELS[name].describe(), **self._state.model_fields.get(name, {})}
 
     async def script(self, request: web.Request) -> dict[str, Any]:
-        """POST /_simulator/script: `{"faults": ["529", "ok", {"kind": "429", "retry_after": 2}], "match": null, "on": null}`."""
+        """POST /_simulator/script: `{"faults": ["529", "ok", {"kind": "429", "retry_after": 2}], "match": null, "on": null}`.
+
+        `"clear": true` drops pending faults first.
+        """
         script = self._state.script
         try:
             given = orjson.loads(await read_body(request))
+            if given.get("clear"):
+                script.clear()
             script.add([read_fault(fault) for fault in given["faults"]], given.get("match"), given.get("on"))
         except (ConfigError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise ApiError(400, f"cannot read the script: {error}") from None

@@ -56,7 +56,7 @@ def test_each_value_sees_every_line_about_as_often_and_what_was_picked_stays(
     assert [*before, *after] == whole or min(first, len(cells)) <= FEW
     for at, size in enumerate(sizes):
         for counts in count_lines(cells, whole, at, size).values():
-            assert max(counts) - min(counts) <= 3 or max(counts) <= 2 * min(counts) or len(cells) <= FEW
+            assert max(counts) - min(counts) <= 4 or len(cells) <= FEW  # 4 in 13 of the 65,988 that there are
 
 
 @pytest.mark.parametrize("number", [FEW, FEW + 1])
