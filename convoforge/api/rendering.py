@@ -25,9 +25,11 @@ from convoforge.api.bodies import (
 from convoforge.api.errors import INTERNAL, explain, retry_after
 from convoforge.generation.requests import name_in_batch
 from convoforge.models import ConversationRequest, Outcome, Status
+from convoforge.planning.spec import AXES
 from convoforge.viewer.pages import error_page, wants_page
 
 _LOG = logging.getLogger(__name__)
+_TOKENS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
 
 
 class ApiResponse(JSONResponse):
@@ -60,10 +62,7 @@ def generated(request: ConversationRequest, outcome: Outcome, model: str, name: 
         data=ConversationBody(
             conversation_id=outcome.conversation_id,
             template_id=request.template,
-            persona=request.persona,
-            emotion=request.emotion,
-            topic=request.topic,
-            tier=request.tier,
+            **{name: getattr(request, name) for name in AXES},
             system=conversation.system,
             turns=list(conversation.turns),
         ),
@@ -77,10 +76,7 @@ def generated(request: ConversationRequest, outcome: Outcome, model: str, name: 
             ),
             cost_usd=float(outcome.cost_usd),
             duration_ms=outcome.duration_ms,
-            input_tokens=outcome.usage.input_tokens,
-            output_tokens=outcome.usage.output_tokens,
-            cache_read_tokens=outcome.usage.cache_read_tokens,
-            cache_write_tokens=outcome.usage.cache_write_tokens,
+            **{name: getattr(outcome.usage, name) for name in _TOKENS},
             attempts=outcome.attempts,
             temperature_applied=None if request.temperature is None else outcome.temperature_applied,
             model=outcome.model or model,

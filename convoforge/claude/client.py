@@ -76,7 +76,6 @@ class Claude:
 
     @property
     def base_url(self) -> str:
-        """Base URL of requests, without a trailing slash."""
         return str(self._clients[0].base_url).rstrip("/")
 
     async def check(self) -> Provider:
@@ -136,7 +135,6 @@ class Claude:
         return settings.temperature is not None and takes_temperature(self.facts, settings)
 
     async def send(self, prompt: Prompt, settings: Generation, key: int = 0, *, keep: bool = False) -> Reply:
-        """Request one conversation. Returns any kind of answer as a `Reply`; raises a `ClaudeAPIError`."""
         body, applied = self.body(prompt, settings, keep=keep), self.applies_temperature(settings)
         response = await self.call("POST", "/v1/messages", key, body=body, old_version=applied)
         return read_reply(self._read_message(response), response, temperature_applied=applied)

@@ -159,17 +159,14 @@ def read_states(connection: Connection, rows: Iterable[Any], now: datetime) -> d
 def read_known_runs(connection: Connection, now: datetime, *, run: str | None = None, limit: int = 20) -> list[KnownRun]:
     """The newest runs, or those whose id begins with `run`."""
     rows = read_runs(connection, run=run, limit=limit)
-    going = [row.owner for row in rows if row.state in ("running", "stopping")]
-    living = list_living_owners(connection, going, now) if going else set()
-    return [_read(connection, row, row.owner in living, now, always=run is not None) for row in rows]
+    states = read_states(connection, rows, now)
+    return [_read(connection, row, states[row.id], now, always=run is not None) for row in rows]
 
 
-def _read(connection: Connection, row: Any, is_alive: bool, now: datetime, *, always: bool) -> KnownRun:
+def _read(connection: Connection, row: Any, state: str, now: datetime, *, always: bool) -> KnownRun:
     report = json.loads(row.report) if row.report else {}
-    state, message = row.state, row.message or ""
-    if state in ("running", "stopping") and not is_alive:
-        state, message = "failed", UNEXPECTED_END
-    elif state == "running":
+    message = row.message or "" if state == row.state else UNEXPECTED_END
+    if state == "running":
         report, message = {}, ""  # of a part that was suspended: the figures are of all its parts
     found = KnownRun(row, report, state, message, None, _read_note(row.note, now), now)
     if not always and "cost_usd" in report:
