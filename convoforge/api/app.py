@@ -86,8 +86,9 @@ def make_app(
     app.state.logins = logins = Logins(tokens)
     for routes in (*ROUTES, assets):
         app.include_router(routes)
-    for scope, pages in PAGES.items():
-        app.include_router(pages, dependencies=[requires(scope)])
+    for scope, rooms in PAGES.items():
+        for pages in rooms:
+            app.include_router(pages, dependencies=[requires(scope)])
     app.add_api_route("/docs", docs, include_in_schema=False)
     app.add_exception_handler(RequestValidationError, _refused)
     app.add_exception_handler(StarletteHTTPException, _unroutable)

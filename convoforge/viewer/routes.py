@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from fastapi import APIRouter
 
 from convoforge.viewer import conversation, conversations, costs, dataset, datasets, health, runs, start_run
 
-PAGES: Mapping[Literal["read", "review", "generate"], APIRouter] = {
-    scope: APIRouter(include_in_schema=False) for scope in ("read", "review", "generate")
+PAGES: Mapping[Literal["read", "review", "generate"], Sequence[APIRouter]] = {
+    "read": [room.router for room in (datasets, dataset, conversations, conversation, costs, health, runs)],
+    "review": [dataset.actions, conversation.actions],
+    "generate": [start_run.router, runs.steering],
 }
-for room in (datasets, dataset, conversations, conversation, costs, health):
-    PAGES["read"].include_router(room.router)
-for room in (dataset, conversation):
-    PAGES["review"].include_router(room.actions)
-PAGES["generate"].include_router(start_run.router)
-PAGES["generate"].include_router(runs.steering)
-PAGES["read"].include_router(runs.router)
