@@ -13,7 +13,7 @@ from pydantic import Field
 from convoforge.api.access import requires
 from convoforge.api.bodies import Data
 from convoforge.api.conversations import EVERYWHERE, Chosen, describe
-from convoforge.api.data_bodies import DatasetBody, RunBody, VersionBody
+from convoforge.api.data_bodies import DatasetBody, VersionBody
 from convoforge.publish.versions import Version
 from convoforge.viewer.datasets import DatasetRow, read_dataset_rows
 from convoforge.viewer.state import Opened, Viewer, Which
@@ -26,7 +26,7 @@ router = APIRouter(prefix="/api/datasets", responses={**EVERYWHERE, **describe(4
 @router.get("")
 async def datasets(viewer: Opened) -> Data[list[DatasetBody]]:
     """All datasets, real and simulated: newest version, spend, last run."""
-    return Data(data=[_describe(row) for row in await viewer.run(_list_rows)])
+    return Data(data=[DatasetBody.model_validate(row) for row in await viewer.run(_list_rows)])
 
 
 @router.get("/{name}")
@@ -34,7 +34,7 @@ async def dataset(name: str, viewer: Opened, provider: Chosen) -> Data[DatasetBo
     """One dataset."""
     for row in await viewer.run(_list_rows):
         if (row.name, row.provider) == (name, provider):
-            return Data(data=_describe(row))
+            return Data(data=DatasetBody.model_validate(row))
     raise HTTPException(404, "there is no dataset with this name")
 
 
@@ -80,21 +80,6 @@ def _list_versions(viewer: Viewer, which: Which) -> list[VersionBody]:
 def _read_version(viewer: Viewer, which: Which, number: int) -> VersionBody:
     versions = find_versions(viewer, which)
     return _show(find_version(versions, number), versions.current())
-
-
-def _describe(row: DatasetRow) -> DatasetBody:
-    run = None
-    if row.run_id and row.run_state and row.run_at:
-        run = RunBody(id=row.run_id, state=row.run_state, started_at=row.run_at)
-    return DatasetBody(
-        name=row.name,
-        provider="simulator" if row.provider == "simulator" else "anthropic",
-        model=row.model,
-        spent=float(row.spent),
-        version=row.version,
-        rows=row.rows,
-        last_run=run,
-    )
 
 
 def _show(version: Version, latest: Version | None) -> VersionBody:

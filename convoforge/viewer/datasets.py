@@ -25,8 +25,17 @@ router = APIRouter(include_in_schema=False)
 
 
 @dataclass(frozen=True, slots=True)
+class LastRun:
+    """The newest run of a dataset."""
+
+    id: str
+    state: str
+    started_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class DatasetRow:
-    """A dataset in the list. `rows` and `version` are of its newest version; `run_state` and `run_at` of its last run."""
+    """A dataset in the list. `rows` and `version` are of its newest version."""
 
     id: int
     name: str
@@ -35,9 +44,7 @@ class DatasetRow:
     spent: Decimal
     version: int | None
     rows: int | None
-    run_id: str | None
-    run_state: str | None
-    run_at: datetime | None
+    last_run: LastRun | None
 
     @property
     def address(self) -> str:
@@ -82,9 +89,7 @@ def read_dataset_rows(connection: Connection, now: datetime) -> list[DatasetRow]
                 spent=spent.get((one.name, one.provider), Decimal(0)),
                 version=version.number if version else None,
                 rows=version.rows if version else None,
-                run_id=last and last.id,
-                run_state=last and states[last.id],
-                run_at=last and last.started_at,
+                last_run=LastRun(last.id, states[last.id], last.started_at) if last else None,
             )
         )
     return rows
