@@ -22,7 +22,7 @@ from pathlib import Path
 
 LIBRARIES = (
     "aiohttp", "alembic", "anthropic", "cyclopts", "genai_prices", "httpx_aiohttp", "jinja2", "orjson", "pandas", "psutil",
-    "pyarrow.compute", "pydantic_settings", "rich.live", "rich.table", "sqlalchemy.orm", "yaml",
+    "pyarrow.compute", "pydantic_settings", "rich.live", "rich.table", "sqlalchemy.orm", "tenacity", "yaml",
     "convoforge.claude.client", "convoforge.dataset.forecast", "convoforge.dataset.release",
 )  # fmt: skip
 """Without polars, whose threads a fork would lose. Those of pyarrow (jemalloc's) and numpy (OpenBLAS') are made for forks."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -47,19 +47,27 @@ def find_recorder() -> Recorder | None:
 def trace_run(run_id: str, dataset: str, provider: str, *, joined: bool) -> Iterator[None]:
     """A process's part in a run, with all that is sent inside. What is recorded is delivered at its end, within seconds or not at all."""
     recorder = find_recorder()
-    about: dict[str, str | bool] = {"convoforge.run.id": run_id, "convoforge.dataset": dataset}
-    about |= {"convoforge.simulated": provider == "simulator", "convoforge.joined": joined}
+    if recorder is None:
+        yield
+        return
+    known = {"convoforge.run.id": run_id, "convoforge.dataset": dataset}
     try:
-        with recorder.span(f"run {dataset}", about, run_id) if recorder else nullcontext():
+        simulated = provider == "simulator"
+        with recorder.span(f"run {dataset}", {**known, "convoforge.simulated": simulated, "convoforge.joined": joined}, run_id):
             yield
     finally:
-        flush()
+        recorder.flush()
 
 
-def trace_shard(requests: int) -> AbstractContextManager[None]:
+@contextmanager
+def trace_shard(requests: int) -> Iterator[None]:
     """A shard of a run's requests, with its attempts inside."""
     recorder = find_recorder()
-    return recorder.span("shard", {"convoforge.requests": requests}) if recorder else nullcontext()
+    if recorder is None:
+        yield
+        return
+    with recorder.span("shard", {"convoforge.requests": requests}):
+        yield
 
 
 def record_attempt(completion: Completion) -> None:
