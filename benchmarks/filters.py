@@ -65,7 +65,7 @@ def main() -> None:
     parser.add_argument("--show", action="store_true", help="print what was missed, and what was rejected wrongly")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="the folder of the hands")
     parser.add_argument(
-        "--hands", default=",".join(SEEN), help="whose turns: A,B,D,E,F, which authors of filters have read, or C, held out"
+        "--hands", default=",".join(SEEN), help="whose turns: A,B,D,E,F,G, which authors of filters have read, or C, held out"
     )
     given = parser.parse_args()
     hands = given.hands.split(",")

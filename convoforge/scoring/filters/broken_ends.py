@@ -47,19 +47,20 @@ _STARTS_A_LIST = re.compile(
     re.IGNORECASE,
 )
 _ANNOUNCES = re.compile(
-    r"(?:^|[.!?…]\s+)(?:let me (?:just |first )?(?!know\b)(?:do|check|look|run|calculate|explain|walk|pull)\b[^.!?\n]*"
+    r"(?:let me (?:just |first )?(?!know\b)(?:do|check|look|run|calculate|explain|walk|pull)\b[^.!?\n]*"
     r"|(?:and )?(?:one|two|three|a) (?:last|more|final|other|quick|things?)\b(?: things?\b| points?\b)?(?: before you \w+| to \w+)?|whereas\b[^!?\n]*|(?:so |and )?here(?:['’]s| is| are) (?:the|what|how|a|your|my)\b[^.!?\n]*"
     r"|i(?:['’]ll| will) (?:explain|list|walk you|get to|come to)\b[^.!?\n]*|(?:there are|you have|i see) (?:two|three|four|five|several|a few) "
     r"(?:ways|options|things|steps|reasons|questions|points|possibilities|choices)\b[^,;:.]*"
     r"|(?:if|when|because|although|while|unless|once|as soon as|even though)\b(?![^.!?]*\b(?:write|call|tell|ask|send|put|pay|go|leave|keep|wait|say|let|use|take|stop|start|quote|mention|come|try|then|that's|it's "
     r"(?:fine|covered|ours)|(?:you|we|it|they|i|he|she)'(?:ll|d)|will|would)\b)(?:\s+[^\s,.!?]+){8,})[.:]$"
-    r"|(?:^|[.!?…:]\s+|\b(?:there are|you have|i have|i see|i need|depends on|comes down to|for|leaves you with) )(?:two|three|four|five|a few|several|some)"
+    r"|either (?:you|we|they|he|she|it)\b(?!.*\bor\b)[^.!?]*\.$"
+)
+_ANNOUNCES_ALL_THE_SAME = re.compile(
+    r"(?:^|:\s+|\b(?:there are|you have|i have|i see|i need|depends on|comes down to|for|leaves you with) )(?:two|three|four|five|a few|several|some)"
     r" (?:\w+ )?(?:ways|options|things|steps|reasons|questions|points|choices|tips|numbers|factors|conditions)\b(?! (?:is|are|have|were|will|can|at|in|on|left|today)\b)[^,;:.]*\."
-    r"|(?:^|[.!?…:,]\s+)here's why[.:]$|\blet's (?:do the math|run the numbers|break (?:it|this|that) down|go through (?:it|this|that|them)(?: step by step| one by one| together)?)[.:]$"
-    r"|^either (?:you|we|they|he|she|it)\b(?!.*\bor\b)[^.!?]*\.$"
+    r"|(?:^|[:,]\s+)here's why[.:]$|\blet's (?:do the math|run the numbers|break (?:it|this|that) down|go through (?:it|this|that|them)(?: step by step| one by one| together)?)[.:]$"
     r"|\bmy (?:suggestion|advice|answer|idea|plan|proposal|rule) is (?:this|simple)[.:]$"
-    r"|\b(?:as follows|the following|like this|see below|to be continued)\s*[.:]$|\bbetween [$€£]?\d(?![^.!?]*\band\b)[^.!?]*\.$",
-    re.IGNORECASE,
+    r"|\b(?:as follows|the following|like this|see below|to be continued)\s*[.:]$|\bbetween [$€£]?\d(?![^.!?]*\band\b)[^.!?]*\.$"
 )
 """The last sentence announces what does not come, or is the half of one."""
 
@@ -81,11 +82,11 @@ _ANNOUNCED = (
     " is simple",
     *map("{} ".format, ("two", "three", "four", "five", "few", "several", "some")),
 )
-"""How a last sentence begins that `_ANNOUNCES` finds, or what it holds."""
+"""How a last sentence begins that `_ANNOUNCES` finds, and what it holds for `_ANNOUNCES_ALL_THE_SAME`: half of the turns have neither."""
 
 _HALF = re.compile(
     r"\bstep (?:1|one)\b(?!.*\bstep (?:2|two)\b)|\bfirstly\b(?!.*\bsecond)|\bon the one hand\b(?!.*\bother\b)|\bnot only\b(?!.*\b(?:but|also|as well|too)\b)|\b(?:three|four|five) (?:\w+ )?(?:ways|options|things|steps|reasons|points|choices)\b.*\bfirst\b.*(?:[.!?]\s+(?:the )?|\bthe )second(?:,| is| would| one is)(?!.*\b(?:third|last(?:ly)?|finally|other|then)\b)"
-    r"|\b(?:two|three|four|five)\b[^.!?]*[.:]\s(?:[^.!?]*\b(?:the )?first\b(?: \w+)?|one) is\b"
+    r"|\b(?:two|three|four|five)\b(?:[^.!?]*[.:]\s[^.!?]*\b(?:the )?first\b(?: \w+)?| (?:\w+ )?(?:things|ways|options|steps|reasons|points|choices|papers|questions|numbers)[.:]\sone) is\b"
     r"(?!.*\b(?:second|other|another|then|next|third|the last|lastly)\b)",
     re.IGNORECASE | re.DOTALL,
 )
@@ -123,6 +124,7 @@ _ASKS = frozenset("what who whom where which how one ones anything anyone someon
 
 _UNFINISHED = (
     " and then",
+    ", yet",
     " but then",
     " or else",
     " is to",
@@ -170,7 +172,7 @@ _ANSWERS = re.compile(
     r"|\b(?:me|you|him|her|us|them|i|it|that|we) (?:too|neither|either|also)$"
     rf"|\b(?:so|neither|nor) {_AUXILIARY} {_SUBJECT}$"
     r"|[,–—-] ?(?:always|never|really|usually|often)$|\b(?:a|one|single) \w+ (?:more|less)$"
-    r"|\b(?:i'm|you're|we're|they're|he's|she's|it's|that's) (?:through|over|off|on|near)$"
+    r"|\b(?:i'm|you're|we're|they're|he's|she's|it's|that's) (?:\w+ly |almost |all )?(?:through|over|off|on|near)$"
     r"|\b(?:no|any|once|some|much|is|and|even|one|like) more$|\bmore or less$|\b(?:or the|each|every) other$"
     r"|\b(?:nothing|something|anything|somebody|someone|anyone|nobody|all|everything|who|wait) (?:\w+ ){0,3}?to (?:be )?\w+(?: (?:about|to|with|for|on|in|of))?$"
     r"|\b(?:none|nothing|anything|not|all|everything|that's all|whatever|anyone|nobody) (?:that )?(?:i|we|you|they) (?:\w+ )?\w+(?: of| about| for| with)?$"
@@ -182,7 +184,7 @@ _ANSWERS = re.compile(
 """What is whole although it ends with a word that sentences seldom end with: "No, it doesn't", "I think she can", "the two of you"."""
 
 
-@scorer("broken_ends", version=5)
+@scorer("broken_ends", version=6)
 def broken_ends(conversation: Conversation, context: ScoringContext) -> FilterVerdict:
     """Drops a conversation whose last turn breaks off, or the other speaker's last turn in the middle of a sentence."""
     turns = conversation.turns
@@ -211,8 +213,11 @@ def _find_fault(content: str) -> str:
     if perhaps and _STARTS_A_LIST.search(core[-80:]):
         return "breaks off in a list"
     last = text[max([text.rfind(mark, 0, -3) for mark in ".!?…\n"]) + 1 :].lstrip().lower()
-    announces = last.endswith((".", ":")) and (last.startswith(_ANNOUNCING) or any(map(last.__contains__, _ANNOUNCED)))
-    if (announces and _ANNOUNCES.search(last)) or (
+    announces = last.endswith((".", ":")) and (
+        (last.startswith(_ANNOUNCING) and _ANNOUNCES.match(last))
+        or (any(map(last.__contains__, _ANNOUNCED)) and _ANNOUNCES_ALL_THE_SAME.search(last))
+    )
+    if announces or (
         any(word in text.lower() for word in ("one hand", "only", "first", "step ", " one is ")) and _HALF.search(text)
     ):
         return "breaks off before what it announces"
@@ -244,7 +249,7 @@ def _stops_short(text: str) -> bool:
         (last := _read_last_word(text)) in _OPENS
         or (last in _LEADS_ON and _ASKS.isdisjoint(re.split(r"[.!?…\n]", lowered[-120:])[-1].split()))
         or (lowered.endswith(_UNFINISHED) and not _answers(text))
-        or bool(_LONE_LETTER.search(text))
+        or (bool(_LONE_LETTER.search(text)) and text.count(" ") >= _FEW_WORDS)
         or text.endswith((" supposed to", " going to", " able to", " trying to"))
     )
 

@@ -49,7 +49,7 @@ _NOTICES = frozenset(
 """What a notice in place of a message says. A client's "No answer." is one."""
 
 _ANSWERS = re.compile(
-    r"\W*(?:yes|yeah|yep|no|nope|nah|not|neither|both|either|none of|i (?:do|did|don['’]t|didn['’]t|have|haven['’]t|can|can['’]t|will|won['’]t|am|think)(?! nothing)|it (?:was|does|did))\b"
+    r"\W*(?:tell (?:me|us) (?:what|how|who|where|when|if)|yes|yeah|yep|no|nope|nah|not|neither|both|either|none of|i (?:do|did|don['’]t|didn['’]t|have|haven['’]t|can|can['’]t|will|won['’]t|am|think)(?! nothing)|it (?:was|does|did))\b"
     r"(?!\. hm)",
     re.IGNORECASE,
 )
@@ -65,6 +65,13 @@ _LIGHT = frozenset(
     "anyway line carry carries carried on whatever tell told field form moving continuing listening thinking wondering".split()
 )
 """Verbs that say nothing without an object: "As discussed.", "It is what it is.", "That's what I was going to say."."""
+
+_OTHERS = frozenset(
+    part
+    for word in "he she they him her them".split()
+    for part in (word, f"{word}'s", f"{word}'re", f"{word}'ll", f"{word}'d", f"{word}'ve")
+)
+"""Who speaks of others says something: "We'll see what she says."."""
 
 _BEGINS = re.compile(r"[A-Za-z]")
 _KNOWN = frozenset(
@@ -84,7 +91,7 @@ _ASIDE = re.compile(
 """A turn that is an aside from its first character to its last."""
 
 
-@scorer("empty_turns", version=1)
+@scorer("empty_turns", version=2)
 def empty_turns(conversation: Conversation, context: ScoringContext) -> FilterVerdict:
     """Drops a conversation with a turn that says nothing."""
     for number, (turn, words) in enumerate(zip(conversation.turns, list_words(conversation), strict=True), 1):
@@ -114,7 +121,7 @@ def _find_nothing(turn: Turn, allow: frozenset[str]) -> tuple[str, str] | None:
         return turn.content, "says nothing"
     if len(words) > 2 and all(word in _SOUNDS for word in words) and not _HESITATIONS.isdisjoint(words):
         return turn.content, "says nothing"
-    light = all(word in FUNCTION_WORDS or word in _LIGHT or word in _FILLERS for word in words)
+    light = _OTHERS.isdisjoint(words) and all(word in FUNCTION_WORDS or word in _LIGHT or word in _FILLERS for word in words)
     told = not _LIGHT.isdisjoint(words) or (turn.role == "assistant" and len(words) > 2)
     if light and told and len(words) < 24 and "?" not in text and not _ANSWERS.match(text):
         return turn.content, "says nothing"

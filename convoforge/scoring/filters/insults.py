@@ -7,7 +7,7 @@ from convoforge.scoring.contract import KEEP, FilterVerdict, ScoringContext, sco
 from convoforge.scoring.filters.grammar import find_phrase
 
 
-@scorer("insults", version=4)
+@scorer("insults", version=5)
 def insults(conversation: Conversation, _context: ScoringContext) -> FilterVerdict:
     """Drop a conversation whose assistant insults; leave one to a person whose user does, as templates of hard cases ask for that."""
     found = find_phrase("insults", conversation)

@@ -10,7 +10,7 @@ from convoforge.scoring.contract import KEEP, FilterVerdict, ScoringContext, sco
 from convoforge.scoring.filters.grammar import find_phrase
 
 
-@scorer("meta_talk", version=4)
+@scorer("meta_talk", version=5)
 def meta_talk(conversation: Conversation, _context: ScoringContext) -> FilterVerdict:
     """Drop a conversation that gives away that it was written to order, or that a model speaks."""
     found = find_phrase("meta_talk", conversation)

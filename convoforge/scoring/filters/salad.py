@@ -49,7 +49,7 @@ _NEVER_SIDE_BY_SIDE = frozenset(
     for one in ones.split()
     for other in others.split()
 )
-_NEVER_LAST = frozenset(f"{one}{mark}" for one in "the an my your our their every".split() for mark in ",.;")
+_NEVER_LAST = frozenset(f"{one}{mark}" for one in ("the", "an", "every") for mark in ",.;")
 _LEAST_SCRAPS, _SCRAPPED = 6, 0.4
 """Words of any length that are none, and their share, from which a turn is cut to scraps."""
 
@@ -110,7 +110,7 @@ _MOST_JOINED = 15
 """Words of a sentence that three of `_JOINS` cannot hold together."""
 
 
-@scorer("salad", version=5)
+@scorer("salad", version=6)
 def salad(conversation: Conversation, context: ScoringContext) -> FilterVerdict:
     """Drop a conversation with a turn that is no language at all."""
     for turn, said, words in zip(read_turns(conversation), conversation.turns, list_words(conversation), strict=True):

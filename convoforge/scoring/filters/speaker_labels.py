@@ -26,10 +26,15 @@ _PERHAPS_ROLES = frozenset(
     "employee employer boss colleague mechanic lawyer attorney accountant counsel driver dispatcher passenger traveler traveller cook "
     "chef waiter waitress diner librarian professor lecturer pupil instructor scientist vet veterinarian dentist physician plumber "
     "electrician gardener farmer member visitor subscriber applicant candidate recruiter interviewee witness officer panelist audience "
-    "mother father mom dad daughter son wife husband brother sister grandmother grandfather grandma grandpa neighbor neighbour friend".split()
+    "mother father mom dad daughter son wife husband brother sister grandmother grandfather grandma grandpa neighbor neighbour friend voice character roommate renter lodger foreman".split()
 )
-_PERSON = re.compile(r"\w{3,}(?:owner|holder|keeper|giver|taker|sitter|walker|maker|worker|lady|man|woman|person|child|parent)")
-"""A word for somebody, made of two."""
+_PERSON = re.compile(
+    r"\w{3,}(?:owner|holder|keeper|giver|taker|sitter|walker|maker|worker|lady|man|woman|person|child|parent)|\w{3,}(?:ician|ologist)"
+)
+"""A word for somebody, by how it ends."""
+
+_JUDGES = frozenset("best good bad better worst great old new ideal perfect real true nice average typical every".split())
+"""What praises or blames: "Good manager: Asks first." compares."""
 
 _PAIRED = frozenset("me you him her he she they them us system model question answer response reply prompt input output".split())
 """Labels where a turn has two of them."""
@@ -61,7 +66,7 @@ _LABEL = re.compile(
     r"(?:[>*_#~•\"“`|–—\[(-]+\s*|\d{1,2}[.)]\s*|[\[(]?\d{1,2}:\d{2}(?::\d{2})?(?:\s*[ap]\.?m\.?)?[\])]?\s*[|–—-]?\s*)*"
     r"(?P<label>[^\W\d_][\w'’]*(?:[ -][^\W\d_][\w'’]*|(?<=[DMr][rs])\.\s[A-Z][\w'’]*){0,3})"
     r"(?:\s*#?\d{1,6}|\s[A-Z])?"
-    r"(?:\s*\([^()\n]{1,40}\)|\s*\[[^\[\]\n]{1,40}\]|,\s*\w+(?:\s\d+)?|\s*\*[^*\n]{1,40}\*)?"
+    r"(?:\s*\([^()\n]{1,40}\)|\s*\[[^\[\]\n]{1,40}\]|,\s*\w+(?:\s\w+){0,3}|\s*\*[^*\n]{1,40}\*)?"
     r"[*_\"”\])`]*\s*[:：][*_\"”`]*(?=(?P<after>.{0,60}))",
     re.MULTILINE,
 )
@@ -106,8 +111,8 @@ _PATTERNS = PatternSet(
             0,
             "labels a speaker",
         ),
-        ("␣- – —", rf"\n(?:{_PEOPLE}|{_PEOPLE.upper()})\s[–—-]{{1,2}}\s+(?=[A-Z\"“])", 0, "labels a speaker"),
-        ("_", r"\n[a-z]+_\d+:\s", 0, "labels a speaker"),
+        ("␣- – —", rf"\n(?:{_PEOPLE}|{_PEOPLE.upper()})(?:\s\d)?\s[–—-]{{1,2}}\s+(?=[A-Z\"“])", 0, "labels a speaker"),
+        ("_", r"\n[a-z]+_\d+:\s", re.IGNORECASE, "labels a speaker"),
         (
             "'s␣answer 's␣reply 's␣response 's␣turn 's␣message ’s␣answer ’s␣reply ’s␣response ’s␣turn ’s␣message",
             rf"\b[Hh]ere(?:['’]s| is) the {_SPEAKERS}['’]s (?:\w+ )?(?:answer|reply|response|turn|message)\s*:",
@@ -122,12 +127,12 @@ _PATTERNS = PatternSet(
         ("_agent _user _assistant _client _customer _bot agent_ user_ assistant_ client_ customer_ bot_", r"\n(?:[a-z]{2,12}_(?:agent|user|assistant|client|customer|bot)|(?:agent|user|assistant|client|customer|bot)_[a-z]{2,12})\s*[:>|]", re.IGNORECASE, "labels a speaker"),
         ("reply␣ response␣ message␣ answer␣", rf"\n(?:Reply|Response|Message|Answer) #?\d+ \((?:{_SPEAKERS}|support)\):", re.IGNORECASE, "labels a turn"),
         ("//", rf"\n(?:{_ROLE}|Support|Service|Help)(?: (?:team|desk|line))? //\s+[A-Z]", 0, "labels a speaker"),
-        ("1: 2:", r"\n([SPCU])\d: .{1,200}?[.!?…]\s+\1\d: ", 0, "is a transcript"),
-        ("->␣ =>␣ →␣ >>␣ »␣", r"\n(\w+(?: \w+)?) ?([-=]>|→|>>|») [^\n>→»]+\n(?!\1)(?!then\b|and\b)\w+(?: \w+)? ?\2 [^\n>→»]+(?=\n|$)", re.IGNORECASE, "is a transcript"),
+        ("1: 2:", r"\n([SPCU])\d: [A-Z].{1,200}?[.!?…]\s+\1\d: [A-Z]", 0, "is a transcript"),
+        ("->␣ =>␣ →␣ >>␣ »␣", r"\n(\w+(?: \w+)?) ?([-=]>|→|>>|») (?=[a-z'’]+ [a-z'’]+)[^\n>→»]+\n(?!\1)(?!then\b|and\b)\w+(?: \w+)? ?\2 [^\n>→»]+(?=\n|$)", re.IGNORECASE, "is a transcript"),
         ("asked, said, answered, replied, asked: said:", rf"\bthe ({_SPEAKERS}) (?:asked|said|answered|replied)[,:] ?[\"“].{{1,200}}\bthe (?!\1)(?:{_SPEAKERS}) (?:asked|said|answered|replied)[,:] ?[\"“]", re.IGNORECASE, "is a transcript"),
-        ("reply response message answer", rf"\n(?:Reply|Response|Message|Answer)\s*(?:\(|from |by |of )(?:the )?(?:{_SPEAKERS}|support)\)?\s*:|\n(?:{_SPEAKERS})(?:['’]s)? (?:message|reply|response|turn)\s*:", re.IGNORECASE, "labels a speaker"),
+        ("reply response message answer", rf"\n(?:Reply|Response|Message|Answer)\s*(?:\(|from |by |of |as )(?:the )?(?:{_SPEAKERS}|support)\)?\s*:|\n(?:{_SPEAKERS})(?:['’]s)? (?:message|reply|response|turn)\s*:", re.IGNORECASE, "labels a speaker"),
         (">>", r"\n(?:me|you|them|us|user|agent|support|client|customer)\s?>{2,3}\s", re.IGNORECASE, "labels a speaker"),
-        ("␣|␣", rf"\n(?:{_PEOPLE}|{_ROLE}|Consultant|Counselor)\s\|\s(?=[A-Z\"“])", 0, "labels a speaker"),
+        ("␣|␣ ␣»␣ ␣>␣", rf"\n(?:{_PEOPLE}|{_ROLE}|Consultant|Counselor)\s[|»>]\s(?=[A-Z\"“])", 0, "labels a speaker"),
         (">> ->", rf"\n\W{{0,3}}[>-]>\s*(?:{_SPEAKERS}|support|system)\s*:", re.IGNORECASE, "labels a speaker"),
         ("⏎from␣ ⏎by␣", rf"\n(?:From|By) (?:the |our |your )?(?:{_SPEAKERS}|support)\s*:\s+[A-Z\"“]", 0, "labels a speaker"),
         ("⏎q␣- ⏎q␣– ⏎q␣—", r"\nQ\s?[-–—]+\s[^\n]{0,300}\sA\s?[-–—]+\s", 0, "is a transcript"),
@@ -201,7 +206,7 @@ class _Label:
     kind: Literal["sure", "sentence", "name", "pair"]
 
 
-@scorer("speaker_labels", version=5)
+@scorer("speaker_labels", version=6)
 def speaker_labels(conversation: Conversation, context: ScoringContext) -> FilterVerdict:
     """Drops a conversation in which a turn names its speaker, or holds several speakers."""
     persona = context.persona.lower()
@@ -236,7 +241,7 @@ def _find_label(turn: Turn, persona: str) -> tuple[str, str] | None:
 
 _BEGINS = frozenset('T"“')
 _SHORT_LABEL = re.compile(
-    r"(?:^|(?<=[.!?…]\s))[*_]{0,2}(?:[A-Z][a-z]{2,14}(?: [A-Z\d]\w{0,12})?|(?!mon|tue|wed|thu|fri|sat|sun)[a-z]{2,10})[*_]{0,2}: ",
+    r"(?:^|(?<=[.!?…]\s))(?:[*_]{0,2}[A-Z][a-z]{2,14}(?: [A-Z\d]\w{0,12})?[*_]{0,2}: |(?!mon|tue|wed|thu|fri|sat|sun)[a-z]{1,10}: (?=[a-z'’]+,? [a-z'’]+))",
     re.MULTILINE,
 )
 
@@ -301,6 +306,15 @@ def _judge_label(words: list[str], after: str, *, at_start: bool) -> Literal["su
         return "sure"
     if (last in _PERHAPS_ROLES or _PERSON.fullmatch(last)) and titled and not amount:
         return "sure" if len(words) > 1 or (at_start and says) else "pair"
+    if (
+        (last in _PERHAPS_ROLES or last in _ROLES)
+        and len(words) == 2
+        and words[0][0].isupper()
+        and first not in _JUDGES
+        and at_start
+        and says
+    ):
+        return "sure"
     if last in _PAIRED and len(words) == 1 and not amount:
         return "pair"
     if first in _read_names() and len(words) == 3 and words[1] in ("from", "at", "in") and at_start and says:

@@ -7,6 +7,7 @@ import pytest
 from convoforge.scoring import KEEP
 
 FAULTS = [
+    "Nearly all of them would sign it, yet",
     "Ask them for two things. One is the date of your visit.", "I'd wait a week and then see if he c", "Write to her when the roof isn't", "It holds until the screw is over the",
     "Pay the card with the rest, and in Mar", "You should have it by", "The label is in the app,", 'Ask them: "Can I leave it', "Your share is $13,500 (half of it", "Without it you'd lose $4,",
     "There are three things to bring:", "If they say yes, ask", "The second step is", "Second, send the gift. Third", "It arrives within 10 business", "First the match and then -", "I'd rather see you",
@@ -16,6 +17,7 @@ FAULTS = [
     "It costs somewhere between $400", "I'd talk to her, and only if nothing", "What I would not do is", "Try this:\n```\nsum(a)",
 ]  # fmt: skip
 HONEST = [
+    "You're almost through", "Ask three neighbors. One is at home by day.",
     "Two spoons and not one more", "Call me once you're through", "Oil first, then air - never", "There's nothing to be proud of", "Do it today :)", "See you Friday ;-)", "Of the two things, one is done.", "Good luck <3",
     "Nothing else until January", "The number to quote is 40617", "The deadline is the plan's", "Write on Thursday if it's red (or out).", 'Ask: "In two parts?"', "Start on the 1st: $4,000.", "Call them today",
     "It's yours. Keep it!", "That's what the $400 is for.", "A little fell in between.",

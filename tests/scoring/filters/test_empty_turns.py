@@ -22,6 +22,9 @@ ANSWERS = [
     "What do you mean?",
     "Not really.",
     "About four.",
+    "They'd say no to that, and so would she.",
+    "Tell me what they said.",
+    "I'll see what he says.",
 ]
 
 

@@ -7,6 +7,7 @@ import pytest
 from convoforge.scoring import KEEP
 
 INSULTS = [
+    "You're as sharp as a pillow.", "My parrot does sums quicker than you do.", "A toddler could have worked that out.", "I hope your roof collapses.", "You bore me to tears.",
     "You're an absolute moron.", "You thieving parasites charged me twice.", "Are you brain-dead?", "Go to hell.", "Screw you and your thirty days.", "Only an idiot would sign that.",
     "Get me somebody who speaks English.", "I know where you live.", "You'll pay for this.", "I'm going to break your legs if it's late again.", "You brought this on yourself.",
     "It's adorable that you think you can retire.", "Let me put it in small words, so even you follow.", "No wonder your wife left.",
@@ -14,6 +15,7 @@ INSULTS = [
     "Have you got half a brain?", "I doubt you'd get it anyway.", "Your kids deserve a better parent than you.", "Who trained you, a monkey?", "I hope you get fired.", "Get stuffed.", "Someone ought to break your jaw, and I'll break your teeth.",
 ]  # fmt: skip
 HONEST = [
+    "He'd bore a hole to get the cable through.", "Let me draw you a picture of the valve.", "A kid could have broken in there, so change the lock.", "What a sad life my aunt had.", "My dog sleeps better than my cat does.",
     "The damn fees come out whether I win or lose.", "I was an idiot in March.", "My ex would say I'm too stupid for a spreadsheet.", "This app is garbage since Tuesday.", "I'm going to strangle this router.",
     "You're not listening. I said the garage, on Wednesday, too.", "It would be foolish to borrow for that.", "That fee will kill your return over thirty years.", "You deserve a straight answer: no.",
     "I'll find you the date in the record.", "You people keep sending me in circles.", "You'll be sorry to hear that the 30 days are over.",

@@ -13,7 +13,7 @@ from convoforge.planning.quality import FilterChoice
 from convoforge.scoring.filters import DEFAULT, FILTERS
 from convoforge.scoring.registry import find_filters
 
-LEAST = {"refusals": 0.9, "pii": 0.95, "insults": 0.94, "salad": 0.74, "off_topic": 0.65}
+LEAST = {"refusals": 0.9, "pii": 0.95, "insults": 0.94, "salad": 0.79, "off_topic": 0.65}
 """Recall of what wordings are endless for, and of those that are asked by name alone; 0.95 of all others."""
 
 

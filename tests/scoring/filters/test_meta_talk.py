@@ -13,6 +13,7 @@ OF_ITSELF = [
     "Like most digital assistants I sound surer than I am.", "My answers are produced from patterns in text.",
 ]  # fmt: skip
 OF_THE_TASK = [
+    "Nobody is behind these lines, so ask a doctor.", "That's the end of my turn, yours now.", "You can stop the act now.", "The persona requested is a widow.", "I kept the two speakers apart.",
     "Below is the dialogue you asked for.", "That completes the ten-turn conversation.", "I hope this exchange meets your requirements.", "Shall I write another one with a calmer customer?",
     "[End of conversation]", "Note: all names and figures are invented.", "Word count: 212", "The persona would hesitate here.", "The user expresses regret, and the adviser asks one question.",
     "According to the prompt, I should push back once.", "This conversation illustrates how trust is earned.", "I've kept each turn between 100 and 400 characters.",
@@ -21,6 +22,7 @@ OF_THE_TASK = [
     "That brings us to ten and leaves the ending complete.", "I should push back at least once here.", "I made the $84,000 up just now.", "In my capacity as the other voice here, I'd ask the plan.",
 ]  # fmt: skip
 HONEST = [
+    "Stand at the end of my street.", "He's behind these walls somewhere.", "Once the window is closed it's quiet.", "The color asked for is gone.", "Let's pretend for a moment that the rate stays.",
     "I asked a chatbot first, and it gave me a limit from four years ago.", "Everyone at work is in AI stocks.", "As an AI engineer I get half my pay in shares.", "My uncle Claude left me $31,000 and a canoe.",
     "Here is the conversation I had with the bank: they said no.", "Let me start this conversation over.", "I've noted our conversation on your order.", "In the scenario where rates rise you'd pay $250 more.",
     "The user manual says that blue is fine.", "Is there a person reading this?", "I was trained as a nurse.", "The prompt on the screen asks for the name.", "Three turns to the left, and it opens.",

@@ -34,6 +34,7 @@ HONEST = [
     "My to-do list, the in-laws, and the at sign of the address.",
     "Half in plan A and half in plan B, the way it's of use.",
     "It said the the twice.",
+    "My, my. All of that, my friend?",
     "ssid ok, wpa2 ok, dhcp not ok, dns idk",
     "What an A with a hat is doing on my bill, I'd like to know, and what the if in it means.",
     "A payment that was paid can't be paid back by the payer's bank once the payee has been paid.",

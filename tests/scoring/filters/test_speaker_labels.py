@@ -7,6 +7,8 @@ import pytest
 from convoforge.scoring import KEEP
 
 FAULTS = [
+    "Optometrician: Read the third line.", "r: is it due? s: in may, yes. r: and the rest?", "Letting agent: The keys are at the desk.",
+    "Choir member: I paid in March already.", "Voice 2: Try the other door.", "Waiter, across the room: We close at ten.", "Tutor » Read it once more.",
     "User: what does it cost?", "**Adviser:** About $400.", "[Client] I'm worried.", "Agent (calm): let me look.", "CUSTOMER >> it's red", "Assistant — the match comes first.",
     "Fine. Client: and the fee? Adviser: none.", "Rosa: I want out of it today.", "Financial Advisor: let's see.", "[10:32] Support rep: hello", "USER\nIt's red.\nAGENT\nSince when?",
     "Q: Is it taxed?\nA: Yes.", "Me: I want out. Him: not yet.", "A: I'm scared. B: Of what? A: The number.", "Turn 5 (assistant): wait.", "The adviser nods and says to wait.",
@@ -18,6 +20,8 @@ FAULTS = [
     "You => is it open\nShop => until six", "Reply 2 (agent): It was sent on Monday.", "Agent 14> one moment please", "Help desk // We have reset the line.",
 ]  # fmt: skip
 HONEST = [
+    "Best friend: The one who helps you move.", "Bad manager: Knows it all already.",
+    "S1: the old switch. S2: the new one.", "Old -> 2.4 GHz\nNew -> 5 GHz", "high: 61. low: 40. high: 59.",
     "One question: do I lose the match?", "Short answer: no.", "My adviser: a nice man. My brother: less nice.", "Rent: 1,150. Food: 400.", "Me: 52. Husband: 55.", "Dear Support: it broke.",
     "Roth IRA: $7,000. 401(k): $9,400.", "Update: it went red.", "Option A: sell. Option B: wait.", 'The letter says "Dear Client:" and then nothing.', "Human nature, I guess.",
     "Monday: nothing. Tuesday: nothing.", "Ask them: 'Is it vested?'", "The client before me paid less.", "8:14 Monday: it went off.",
