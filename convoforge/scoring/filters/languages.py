@@ -33,7 +33,6 @@ _BARE = (bytes(6), *(bytes(before) + b"\1" + bytes(6 - before) for before in ran
 """Seven words with one function word among them, or six without, as `flag_words` has them: a sentence of six words or more, of which
 fewer than `LEAST_SHARE` are function words, has such a run."""
 
-_FIND_BARE = re.compile(b"|".join(map(re.escape, _BARE)))
 _NO_FOREIGN = bytes.maketrans(bytes((FOREIGN,)), bytes((OTHER,)))
 _SHARED = frozenset("no me so am an was of a in he on to as do at we is die i us".split())
 """English function words that other languages have too."""
@@ -69,7 +68,12 @@ def _list_suspects(flags: bytes) -> Sequence[int]:
     """The turns that hold a small word of another language, or so few function words in a row that they may be in one: looking at all
     turns at once takes a third of the time."""
     bare = flags.translate(_NO_FOREIGN)
-    starts = [found.start() for found in _FIND_BARE.finditer(bare)] if any(map(bare.__contains__, _BARE)) else []
+    starts = []
+    for run in _BARE:
+        place = bare.find(run)
+        while place >= 0:
+            starts.append(place)
+            place = bare.find(run, place + len(run))
     if FOREIGN in flags:
         starts += [place for place, flag in enumerate(flags) if flag == FOREIGN]
     return sorted({flags.count(END, 0, start) for start in starts})
