@@ -28,25 +28,26 @@ from convoforge.scoring.patterns import add_needles, list_hits
 from convoforge.scoring.text import find_cuts, join_plain, read_turns
 
 _FOLDER = Path(__file__).parent / "words"
+_compile = cache(re.compile)
 _PATTERN_PARTS = re.compile(r"\\.|\[\^?.(?:\\.|[^\]\\])*\]|[()|]")
 
 
 @dataclass(frozen=True, slots=True)
 class Phrase:
-    """A kind of phrase, and how it is found."""
+    """A kind of phrase, and how it is found: by patterns, which are compiled when they are first tried, as most never are."""
 
     meaning: str
     role: Role | None
     hints: Sequence[str]
-    starts: re.Pattern[str]
-    then: re.Pattern[str] | None
-    unless: re.Pattern[str] | None
+    starts: str
+    then: str
+    unless: str
 
     def find(self, sentence: str) -> str | None:
         """The words of the phrase in a sentence; None where it is not in it."""
-        for start in self.starts.finditer(sentence):
-            end = self.then.match(sentence, start.end()) if self.then else start
-            if end and not (self.unless and self.unless.search(sentence)):
+        for start in _compile(self.starts).finditer(sentence):
+            end = _compile(self.then).match(sentence, start.end()) if self.then else start
+            if end and not (self.unless and _compile(self.unless).search(sentence)):
                 return sentence[start.start() : end.end()]
         return None
 
@@ -94,7 +95,7 @@ def _read_hints(grammar: str) -> Mapping[str, Sequence[Phrase]]:
 
 @cache
 def read_grammar(name: str) -> Sequence[Phrase]:
-    """The phrases in `words/NAME.yaml`. Reading and compiling them all takes most of a second, so nobody asks before there is a
+    """The phrases in `words/NAME.yaml`. Finding what each needs takes half a second, so nobody asks before there is a
     conversation."""
     raw: Mapping[str, Any] = yaml.safe_load((_FOLDER / f"{name}.yaml").read_text())
     classes: dict[str, str] = {}
@@ -107,22 +108,22 @@ def _read_phrases(raw: Mapping[str, Any], classes: Mapping[str, str]) -> Iterato
     for given in raw["phrases"]:
         one = {**raw.get("defaults", {}), **given}
         one["unless"] = raw.get("unless", "") + one.get("unless", "")
-        then, unless = (re.compile(_write_pattern(one[part], classes)) if one.get(part) else None for part in ("then", "unless"))
+        then, unless = (_write_pattern(one[part], classes) if one.get(part) else "" for part in ("then", "unless"))
         given_hints = tuple(filter(None, one.get("hints", "").replace("␣", " ").split("\n")))
         rows = [one["starts"]] if then else one["starts"].removesuffix("\n").split("\n")
         for pattern, needed in _list_starts(rows, classes):
             hints = (not then and needed) or given_hints
             assert hints, f"{pattern} needs hints"
-            yield Phrase(one["meaning"], one.get("role"), hints, re.compile(pattern), then, unless)
+            yield Phrase(one["meaning"], one.get("role"), hints, pattern, then, unless)
 
 
 def _list_starts(rows: Sequence[str], classes: Mapping[str, str]) -> Iterator[tuple[str, Sequence[str]]]:
     """The patterns of rows, and the needles of each: of a row that needs one, each alternative is tried by itself."""
     for row in rows:
         whole = _write_pattern(row, classes)
-        needy = find_literals(whole) is not None
-        for pattern in [_write_pattern(one, classes) for one in split_alternatives(row)] if needy else [whole]:
-            yield pattern, sorted(find_literals(pattern) or ())
+        needed = find_literals(whole)
+        for pattern in [_write_pattern(one, classes) for one in split_alternatives(row)] if needed is not None else [whole]:
+            yield pattern, sorted((needed if pattern == whole else find_literals(pattern)) or ())
 
 
 def split_alternatives(row: str) -> Iterator[str]:

@@ -38,14 +38,21 @@ def test_a_pattern_needs_one_of_its_literals(pattern: str, needed: set[str] | No
 @pytest.mark.parametrize("name", ["insults", "meta_talk", "refusals"])
 def test_whatever_a_phrase_matches_holds_what_it_needs(name: str) -> None:
     sentences = {one for each in read_labelled()[::7] for turn in read_turns(each.conversation) for one in turn.sentences}
-    derived = [(one, found) for one in read_grammar(name) if not one.then and (found := find_literals(one.starts.pattern))]
+    derived = [(one, found) for one in read_grammar(name) if not one.then and (found := find_literals(one.starts))]
     assert derived
     for phrase, found in derived:
+        starts = re.compile(phrase.starts)
         needles = re.compile("|".join(re.escape(text).replace(re.escape(WORD_EDGE), r"\b") for text in found))
         for sentence in sentences:
-            if match := phrase.starts.search(sentence):
-                assert needles.search(sentence, *match.span()), (phrase.starts.pattern, sentence)
+            if match := starts.search(sentence):
+                assert needles.search(sentence, *match.span()), (phrase.starts, sentence)
                 assert any(text.strip(WORD_EDGE) in match[0] for text in found)
+
+
+@pytest.mark.parametrize("name", ["insults", "meta_talk", "refusals"])
+def test_all_that_is_compiled_when_it_is_first_tried_can_be(name: str) -> None:
+    for phrase in read_grammar(name):
+        assert all(re.compile(one) for one in (phrase.starts, phrase.then, phrase.unless))
 
 
 @pytest.mark.parametrize(
