@@ -31,11 +31,6 @@ SINGLY_UP_TO = 100
 MAX_IN_SHARD = 50
 """Maximum number of requests in a shard: few enough that a run is seen to move, and a task run costs some 50 ms of CPU."""
 
-MANY = 1_000
-FAST = 50.0
-"""Requests, and requests a second that the limit allows, from which on a process of its own scores: it takes two seconds of CPU to start,
-and below that the event loop has time."""
-
 MAX_LOGGED = 100
 """Maximum number of log lines about single requests in a run. The messages of the shards count all of them."""
 
@@ -70,8 +65,6 @@ async def generate(opened: BuildRun, ids: Sequence[int], names: Mapping[int, str
     if not shards:
         return set()
     log_round(opened, len(ids), len(shards))
-    if len(ids) >= MANY and _is_fast(opened) and (scoring := opened.context.scoring) is not None:
-        scoring.begin()
     # Enough shards at once that what begins, is written down or ends slowly in some leaves no call in flight unused.
     width = asyncio.Semaphore(ceil(1.5 * opened.plan.spec.limits.concurrency / len(shards[0])) + 2)
 
@@ -93,14 +86,7 @@ async def generate(opened: BuildRun, ids: Sequence[int], names: Mapping[int, str
             failed: list[int] = await read_data(ended)
             return failed
 
-    failed = await _all(run(n, some) for n, some in enumerate(shards, 1))
-    await opened.generator.keep_scores()
-    return {request_id for some in failed for request_id in some}
-
-
-def _is_fast(opened: BuildRun) -> bool:
-    limits, keys = opened.plan.spec.limits, len(opened.context.key_names)
-    return keys * limits.max_requests >= FAST * limits.window_seconds
+    return {request_id for failed in await _all(run(n, some) for n, some in enumerate(shards, 1)) for request_id in failed}
 
 
 async def _generate(opened: BuildRun, ids: list[int], *, log: bool = False) -> dict[int, Outcome]:

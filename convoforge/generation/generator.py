@@ -20,7 +20,6 @@ from convoforge.billing_terms import describe_terms
 from convoforge.errors import (
     BudgetExceeded,
     ClaudeAPIError,
-    ConfigError,
     ConvoforgeError,
     FatalAPIError,
     LedgerError,
@@ -35,9 +34,8 @@ from convoforge.generation.answering_model import describe_other_model
 from convoforge.generation.endpoint import wrong_provider
 from convoforge.generation.jobs import Job, make_intent
 from convoforge.generation.prompt_cache import CacheTurn, PromptCache, worth_seconds
-from convoforge.generation.recording import MAX_ERROR_CHARS, RecordedAnswer, asked_of, check_usable, record_answer, record_failure
+from convoforge.generation.recording import MAX_ERROR_CHARS, asked_of, check_usable, record_answer, record_failure
 from convoforge.generation.run_context import RunContext
-from convoforge.ledger.answers import Score, write_scores
 from convoforge.ledger.attempts import Completion, Intent, finish_attempts, start_attempts
 from convoforge.ledger.budgets import Denied, describe_full, read_budgets
 from convoforge.ledger.requests import release_claims
@@ -46,7 +44,6 @@ from convoforge.planning.keys import request_fingerprint
 from convoforge.planning.plan import expected_usage, kept_text, worst_cost_pico
 from convoforge.planning.thinking import thinking_of
 from convoforge.rate import Need, Permit
-from convoforge.scoring.process import ScoringProcess
 from convoforge.telemetry import record_attempt
 
 _LOG = logging.getLogger(__name__)
@@ -58,9 +55,6 @@ MAX_IN_FLIGHT = 1_000
 
 LATE_AT_ONCE = 32
 """Maximum number of calls that ask for a new permit at a time, because their first one became too old."""
-
-SCORES_AT_ONCE = 100
-"""Number of scores of another process that are written together."""
 
 _A_YEAR = 366 * 86_400.0
 
@@ -85,7 +79,6 @@ class Generator:
         self._late = asyncio.Semaphore(LATE_AT_ONCE)
         self._flying = 0
         self._cache = PromptCache()
-        self._scores: list[Score] = []
 
     @property
     def flying(self) -> int:
@@ -137,11 +130,6 @@ class Generator:
                 while in_flight:  # a task that records an intent starts a call, which is a new task
                     await asyncio.wait(set(in_flight))
         return len(in_flight)
-
-    async def keep_scores(self) -> None:
-        """Write the last scores that another process has given. Of a run that is killed before, the `score` task gives them again."""
-        scores, self._scores = self._scores, []
-        await self._run.ledger.awrite(write_scores, scores)
 
     async def _attempt(self, job: Job, number: int) -> Outcome:
         reserve = worst_cost_pico(job.prompt, job.settings.max_tokens, self._run.price)
@@ -244,6 +232,7 @@ class Generator:
             self._run.limiter.learn(permit, reply.rate_headers)
             asked = asked_of(job.prompt, self._run.spec.model, job.settings, job.template_version)
             cell, draw = job.claimed.cell, job.claimed.draw
+            score = partial(self._rubric.score, context=job.context)
             recorded = record_answer(
                 intent,
                 asked,
@@ -253,7 +242,7 @@ class Generator:
                 self._run.price,
                 self._now(),
                 latency,
-                score=None if (scoring := self._beside(job)) else partial(self._rubric.score, context=job.context),
+                score=score,
                 keep_score=job.keep_score,
                 repeats=self._run.state.repeats,
             )
@@ -267,42 +256,16 @@ class Generator:
         self._log_terms(reply)
         if not self._run.spec.allow_other_model and (message := describe_other_model(self._run.spec.model, reply.model)):
             self._run.state.other_model(message)
-        if scoring is not None:  # what is scored here is counted before it is recorded, as other calls begin meanwhile
-            recorded = await self._score_beside(scoring, recorded, job)
         if recorded.unscored is not None:
             self._run.state.stop(str(recorded.unscored), fatal=True)
         min_score = self._run.spec.quality.min_score
         status = recorded.status(min_score)
-        if job.purpose == "conversation":
+        if job.purpose == "conversation":  # before it is recorded, as other calls begin meanwhile
             status = self._run.state.count_answer(status, recorded.faults(min_score), recorded.content_hash)
         self._run.state.note_opening(job.context.persona, job.context.topic, recorded.conversation)
-        if scoring is None:
-            await self._record(recorded.completion)
+        await self._record(recorded.completion)
         self._count(job, status)
         return recorded.outcome(min_score, intent.attempt - job.claimed.attempts)
-
-    def _beside(self, job: Job) -> ScoringProcess | None:
-        """The process that scores a job's answer, if there is one. Of several conversations the scores choose one, here."""
-        scoring = self._run.scoring if job.keep_score and job.settings.candidates == 1 else None
-        return scoring if scoring is not None and scoring.begun else None
-
-    async def _score_beside(self, scoring: ScoringProcess, recorded: RecordedAnswer, job: Job) -> RecordedAnswer:
-        """Record an answer while another process scores it."""
-        conversation, content = recorded.conversation, recorded.content_hash
-        if conversation is None or content is None:
-            await self._record(recorded.completion)
-            return recorded
-        scores = asyncio.create_task(scoring.score(conversation, job.context))
-        await self._record(recorded.completion)
-        try:
-            scored = await scores
-        except ConfigError as error:
-            return replace(recorded, unscored=error)
-        intent = recorded.completion.intent
-        self._scores.append((intent.request_id, intent.attempt, scored, content))
-        if len(self._scores) >= SCORES_AT_ONCE:
-            await self.keep_scores()
-        return replace(recorded, quality=scored.quality)
 
     def _log_terms(self, reply: Reply) -> None:
         """Log once the terms that answers are billed under, if they differ from the list price."""

@@ -129,15 +129,14 @@ def record_answer(
     finished_at: datetime,
     latency_ms: int,
     *,
-    score: Callable[[Conversation], Scored] | None,
+    score: Callable[[Conversation], Scored],
     keep_score: bool = False,
     repeats: Callable[[Conversation], bool] = lambda _: False,
 ) -> RecordedAnswer:
     """Make the record of an answer of any kind. It was paid, whatever it contains, and even if a scorer fails. Of several conversations
     it keeps the best: `repeats` says which is known already.
 
-    The score is only for progress and for the waiting caller; with `keep_score` it is recorded too. Without `score` one conversation is
-    scored elsewhere.
+    The score is only for progress and for the waiting caller; with `keep_score` it is recorded too.
     """
     drawn = json.loads(asked.drawn or "{}")
     several = "candidates" in drawn
@@ -147,7 +146,7 @@ def record_answer(
     # the system turn for training comes from the template only: an answer could put anything there
     said = [one.conversation.system for one in found]
     found = [ConversationCandidate(replace(one.conversation, system=asked.conversation_system), one.likelihood) for one in found]
-    at, scored, unscored = _choose(found, score, repeats) if score else (0, None, None)
+    at, scored, unscored = _choose(found, score, repeats)
     conversation = found[at].conversation if found else None
     note = _note_dropped(said[at] or "") if found and said[at] else ""
     if several and found:

@@ -33,7 +33,6 @@ from convoforge.rate import Limits, fingerprint
 from convoforge.rate.keys import Key
 from convoforge.rate.limiter import RateLimiter
 from convoforge.scoring import Rubric
-from convoforge.scoring.process import ScoringProcess
 from convoforge.settings import Settings
 
 OpenLimiter = Callable[[Limits, str, str, Sequence[str]], AbstractAsyncContextManager[RateLimiter[Key]]]
@@ -78,7 +77,6 @@ async def open_run(
     simulate = provider == "simulator"
     accounts = check_account(settings, simulate=simulate)
     rubric = Rubric.of(spec, Library.at(settings.config_dir))
-    scoring = ScoringProcess(spec, rubric, settings.config_dir)
     run_id = part_of or (uuid.UUID(flow_run_id).hex if flow_run_id else uuid.uuid4().hex)
     async with AsyncExitStack() as stack:
         ledger = stack.enter_context(Ledger(settings.database_url))
@@ -120,9 +118,7 @@ async def open_run(
             state=run_state,
             key_names=names,
             base_url=base_url,
-            scoring=scoring,
         )
-        stack.push_async_callback(scoring.aclose)
         judging = None
         if rubric.judge is not None:
             judge = rubric.judge

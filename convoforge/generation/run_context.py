@@ -16,13 +16,12 @@ from convoforge.pricing import Price
 from convoforge.rate.keys import Key
 from convoforge.rate.limiter import RateLimiter
 from convoforge.scoring import Rubric
-from convoforge.scoring.process import ScoringProcess
 
 
 @dataclass(frozen=True, slots=True)
 class RunContext:
     """Everything that a run's calls need. `dataset_id` and `owner` are ids in the ledger, `key_names` the fingerprints of the API
-    keys in order, `base_url` the URL that requests are sent to, `scoring` what may score beside this process. Only `state` changes."""
+    keys in order, `base_url` the URL that requests are sent to. Only `state` changes."""
 
     run_id: str
     dataset_id: int
@@ -38,7 +37,6 @@ class RunContext:
     state: RunState
     key_names: Sequence[str]
     base_url: str
-    scoring: ScoringProcess | None = None
 
     def __post_init__(self) -> None:
         if self.limiter not in self.state.limiters:  # a stop closes them

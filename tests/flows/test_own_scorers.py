@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,6 @@ import polars as pl
 import pytest
 from support import Project
 
-from convoforge.scoring.process import ScoringProcess
 from convoforge.simulator.client import SimulatorControl
 
 SCORERS = """
@@ -130,33 +127,3 @@ def test_an_unknown_scorer_is_refused_before_anything_is_paid(scoring: Project, 
     assert done.code == 2
     assert "quality.scorers: unknown scorer 'turn'; did you mean 'turns'? Known: length, structure, turns." in done.out + done.err
     assert simulator.usage()["requests"] == 0
-
-
-def test_a_build_may_be_scored_by_a_process_of_its_own(
-    run_build: Callable[..., Any], scoring: Project, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (scoring.folder / "own_pids.py").write_text(
-        "import os\nfrom convoforge.scoring import Points, scorer\n"
-        "@scorer('pid', version=1)\ndef pid(talk, context): return Points(9, 10, f'process {os.getpid()}')\n"
-    )
-    monkeypatch.chdir(scoring.folder)
-
-    monkeypatch.setattr("convoforge.tasks.generate.MANY", 8)
-    scoring.spec("beside", quality={"scorers": ["own_pids:pid"], "min_score": 1})
-    state = run_build(spec="beside", simulate=True)
-    assert state.name == "Completed", state.message
-    reasons = {row["scorer_results"][0]["reason"] for row in published(scoring, "beside").to_dicts()}
-    assert len(reasons) == 1
-    assert reasons != {f"process {os.getpid()}"}
-
-
-@pytest.mark.parametrize(("many", "per_minute", "begins"), [(8, 3_000, True), (8, 2_999, False), (9, 3_000, False)])
-def test_only_what_is_large_and_fast_is_worth_a_process(
-    many: int, per_minute: int, begins: bool, run_build: Callable[..., Any], scoring: Project, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    begun: list[ScoringProcess] = []
-    monkeypatch.setattr(ScoringProcess, "begin", lambda self: begun.append(self))
-    monkeypatch.setattr("convoforge.tasks.generate.MANY", many)
-    scoring.spec(f"worth-{many}-{per_minute}", limits={"max_requests": per_minute, "window_seconds": 60})
-    assert run_build(spec=f"worth-{many}-{per_minute}", simulate=True).name == "Completed"
-    assert len(begun) == begins

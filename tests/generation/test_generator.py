@@ -13,7 +13,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from aiohttp import web
 from sqlalchemy import text
@@ -44,15 +43,13 @@ from convoforge.ledger.budgets import list_budget_scopes
 from convoforge.ledger.owners import make_owner, register, retire
 from convoforge.ledger.requests import Claimed, claim, read_draws, register_draws
 from convoforge.ledger.runs import Remarks, ensure_dataset, read_remarks
-from convoforge.models import AnswerKind, Conversation, Outcome, Prompt, Provider, Status, Terms, Turn, Usage
+from convoforge.models import AnswerKind, Outcome, Prompt, Provider, Status, Terms, Usage
 from convoforge.planning.plan import Cell, worst_cost_pico
 from convoforge.planning.spec import DatasetSpec
 from convoforge.pricing import cost_pico, price_of, usd
 from convoforge.rate import Limits, Need, Permit, fingerprint
-from convoforge.scoring import Rubric, ScoringContext
-from convoforge.scoring.process import ScoringProcess
+from convoforge.scoring import Rubric
 from convoforge.scoring.registry import find_scorers
-from convoforge.settings import ROOT
 from convoforge.simulator.client import SimulatorControl
 from convoforge.simulator.launch import simulator_process
 
@@ -94,7 +91,6 @@ class Run:
     dataset: int
     owner: str
     run_id: str
-    scoring: ScoringProcess
     tasks: list[asyncio.Task[Outcome]] = field(default_factory=list)
 
     def claim(self, count: int, first: int = 0) -> list[Claimed]:
@@ -200,7 +196,7 @@ def open_run(tmp_path: Path) -> Open:
                 owner=owner.id,
                 provider=provider,
                 spec=spec,
-                rubric=(rubric := Rubric(find_scorers(spec.quality.scorers))),
+                rubric=Rubric(find_scorers(spec.quality.scorers)),
                 price=PRICE,
                 policy=Policy(spec.retry),
                 ledger=ledger,
@@ -209,10 +205,9 @@ def open_run(tmp_path: Path) -> Open:
                 state=control,
                 key_names=[fingerprint(key) for key in keys],
                 base_url=url,
-                scoring=(scoring := ScoringProcess(spec, rubric, ROOT / "configs")),
             )
             generator = Generator(context)
-            run = Run(ledger, generator, control, limiter, spec, dataset, owner.id, name, scoring)
+            run = Run(ledger, generator, control, limiter, spec, dataset, owner.id, name)
             try:
                 yield run
                 assert await generator.drain(10) == 0
@@ -220,7 +215,6 @@ def open_run(tmp_path: Path) -> Open:
                 assert Counter(map(id, limiter.settled)) == Counter(map(id, limiter.given))  # each permit once
                 assert not control.in_flight
             finally:
-                await scoring.aclose()
                 await claude.aclose()
             ledger.write(retire, owner.id, datetime.now(UTC))
 
@@ -1133,55 +1127,3 @@ async def test_usage_that_cannot_be_true_is_that_answer_s_affair_alone(
         budget = run.budget()
     assert rows == [("succeeded", "maybe", False, 0, 0, RESERVE)] * 4
     assert budget == (0, 0, 4 * RESERVE)
-
-
-async def begin_scoring(run: Run) -> psutil.Process:
-    """The process that scores beside this one, once it is ready."""
-    run.scoring.begin()
-    await run.scoring.score(Conversation((Turn("user", "Well?"), Turn("assistant", "Well."))), ScoringContext())
-    (process,) = (one for one in psutil.Process().children() if "convoforge.scoring.process" in one.cmdline())
-    return process
-
-
-async def test_another_process_scores_what_is_recorded_already_and_killed_it_loses_nothing(
-    simulator: SimulatorControl, open_run: Open
-) -> None:
-    async with open_run(simulator.url, quality={"filters": []}) as run:
-        jobs = [replace(run.job(one), keep_score=True) for one in run.claim(3)]
-        here = await run.generator.generate(jobs[0])
-        process = await begin_scoring(run)
-        beside = await run.generator.generate(jobs[1])
-        process.suspend()
-        last = asyncio.create_task(run.generator.generate(jobs[2]))
-        await eventually(lambda: len(run.rows("SELECT 1 FROM answers")) == 3)
-        query = "SELECT score, rubric, results, content_hash FROM answers ORDER BY request_id"
-        scored = [tuple(row) for row in run.rows(query)]
-        assert [row[:3] for row in scored[1:]] == [(None, None, None)] * 2
-        assert not last.done()
-        process.kill()
-        outcomes = [here, beside, await last]
-        assert not run.scoring.begun
-        assert [tuple(row) for row in run.rows(query)] == scored
-        await run.generator.keep_scores()
-        rows = [tuple(row) for row in run.rows(query)]
-        assert rows[0] == scored[0]
-        assert [row[0] for row in rows] == [one.quality and one.quality.score for one in outcomes]
-        assert len({row[1] for row in rows}) == 1
-        assert run.states() == {"held": 3}
-        assert simulator.usage()["requests"] == 3
-
-
-async def test_a_scorer_that_fails_in_another_process_stops_the_run_and_loses_no_answer(
-    simulator: SimulatorControl, open_run: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "failing_beside.py").write_text(
-        "from convoforge.scoring import Points, scorer\n@scorer('odd', version=1)\ndef odd(talk, context): return Points(1 // 0, 1)\n"
-    )
-    monkeypatch.syspath_prepend(str(tmp_path))
-    async with open_run(simulator.url, quality={"scorers": ["failing_beside:odd"]}) as run:
-        run.scoring.begin()
-        outcome = await run.generator.generate(replace(run.job(*run.claim(1)), keep_score=True))
-        assert outcome.conversation is not None
-        assert run.control.fatal
-        assert "scorer 'odd' failed: ZeroDivisionError" in (run.control.stopped or "")
-        assert run.rows("SELECT turns IS NOT NULL, score FROM answers") == [(1, None)]
