@@ -116,11 +116,14 @@ def test_what_was_paid_and_is_no_conversation_is_told_again(
 
 
 def test_who_leaves_is_in_the_log_with_where_the_conversation_stays(
-    serve: Serve, simulator: SimulatorControl, caplog: pytest.LogCaptureFixture
+    settings: Settings, serve_app: ServeApp, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING, logger="convoforge.api")
-    with serve() as client:
-        leave(client, GOOD, lambda: len(simulator.rows()) == 1)
+    with (
+        simulator_process(latency_ms=1_000) as url,
+        serve_app(make_app(settings.model_copy(update={"base_url": url}), simulate=True)) as client,
+    ):
+        leave(client, GOOD, lambda: len(SimulatorControl(url).rows()) == 1)
         poll(lambda: "left after" in caplog.text)
         path = caplog.text.partition("GET ")[2].split()[0]
         poll(lambda: client.get(path).status_code == 200)
