@@ -45,7 +45,7 @@ WEATHER = {
     "retry": {
         "base_delay_seconds": 0.05,
         "jitter_seconds": 0.05,
-        "timeout_seconds": 3,
+        "timeout_seconds": 6,
         "max_attempts": 2,
         "patience_seconds": 30,
     },
