@@ -224,6 +224,7 @@ def test_what_is_worth_keeping_is_the_long_shared_text_of_a_template(configs: Pa
     assert kept_text(replace(prompt, shared=False), SONNET, settings) is None
 
 
+@pytest.mark.server
 def test_a_hundred_thousand_cells_are_planned_in_little_memory(configs: Path) -> None:
     axes = {
         "persona": [f"P{n}" for n in range(50)],
@@ -243,6 +244,7 @@ def test_a_hundred_thousand_cells_are_planned_in_little_memory(configs: Path) ->
     assert int(peak) < 400_000_000
 
 
+@pytest.mark.server
 def test_a_plan_needs_no_client_and_no_prefect(configs: Path) -> None:
     code = (
         "import sys; from pathlib import Path\n"

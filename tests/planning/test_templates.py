@@ -327,6 +327,7 @@ def test_neighbouring_draws_share_no_line_of_a_list_of_three_or_more(tmp_path: P
         assert all(one != other for one, other in zip(before, after, strict=True))
 
 
+@pytest.mark.server
 def test_a_prompt_is_the_same_in_every_process(tmp_path: Path) -> None:
     library(tmp_path, variation={"a": list("abcdefgh")}, prompt="{{ topic }} {{ variation.a }}")
     code = (

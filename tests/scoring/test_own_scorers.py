@@ -194,6 +194,7 @@ def test_the_versions_of_our_filters_are_those_of_their_files() -> None:
     assert {name: _load_ours(name).version for name in FILTERS} == dict(FILTERS)
 
 
+@pytest.mark.server
 def test_a_rubric_imports_none_of_our_filters_before_there_is_a_conversation() -> None:
     code = "import sys; from convoforge.planning.quality import QualityRule; from convoforge.scoring import *; "
     code += "from convoforge.scoring.registry import *; Rubric((), find_filters(QualityRule().filters)).version; "
@@ -201,6 +202,7 @@ def test_a_rubric_imports_none_of_our_filters_before_there_is_a_conversation() -
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+@pytest.mark.server
 def test_the_first_conversation_of_a_process_is_searched_for_all_that_any_other_one_is() -> None:
     code = "from convoforge.planning.quality import *; from convoforge.scoring import *; from convoforge.models import *; "
     code += "from convoforge.scoring.registry import *; rubric = Rubric((), find_filters(QualityRule().filters)); "

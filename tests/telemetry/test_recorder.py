@@ -138,6 +138,7 @@ def test_a_collector_that_is_away_holds_nobody_up_and_is_complained_of_once(
     assert len(told) == 1
 
 
+@pytest.mark.server
 def test_where_nothing_is_set_nothing_is_imported() -> None:
     script = (
         "import sys, convoforge.generation.generator, convoforge.telemetry as telemetry\n"
