@@ -12,10 +12,12 @@ AGAIN_SECONDS = 5.0
 
 
 async def end_task(task: asyncio.Task[Any]) -> None:
-    """Cancel a task and wait until it has ended, however it does."""
+    """Cancel a task and wait until it has ended. Raises what it raised."""
     while not task.done():
         task.cancel()
         await asyncio.wait([task], timeout=AGAIN_SECONDS)
+    if not task.cancelled():
+        task.result()
 
 
 @asynccontextmanager
@@ -26,5 +28,3 @@ async def background_task(work: Coroutine[Any, Any, None]) -> AsyncIterator[None
         yield
     finally:
         await end_task(task)
-        if not task.cancelled():
-            task.result()

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from convoforge import background
-from convoforge.background import background_task
+from convoforge.background import background_task, end_task
 
 pytestmark = pytest.mark.anyio
 
@@ -40,3 +40,13 @@ async def test_what_fails_beside_is_raised_at_the_end() -> None:
     with pytest.raises(ValueError, match="beside"):
         async with background_task(work()):
             await asyncio.sleep(0.01)
+
+
+async def test_what_a_task_raised_before_it_was_ended_is_raised_there() -> None:
+    async def work() -> None:
+        raise ValueError("before")
+
+    task = asyncio.create_task(work())
+    await asyncio.wait([task])
+    with pytest.raises(ValueError, match="before"):
+        await end_task(task)

@@ -19,7 +19,7 @@ from cyclopts import Parameter
 from pydantic import Field
 from rich.markup import escape
 
-from convoforge.background import end_task
+from convoforge.background import background_task
 from convoforge.cli.build_display import announce_build, show_build, summarize_build
 from convoforge.cli.console import ask, errors, out, print_json
 from convoforge.cli.local_server import open_server
@@ -210,15 +210,13 @@ async def _run(parameters: dict[str, Any]) -> BuildReport:
     from convoforge.flows.build_dataset import build_dataset
     from convoforge.tasks.report import BuildReport
 
-    show = asyncio.create_task(show_build())
-    try:
-        state = await build_dataset(**parameters, return_state=True)
-    except Exception as error:  # what the flow raises is in its state: this is Prefect itself
-        why = str(error).partition("\n")[0]
-        hint = "; set PREFECT_API_AUTH_STRING to that server's auth string" if " 401 " in f"{why} ".replace("'", " ") else ""
-        raise ConvoforgeError(f"Prefect fails (PREFECT_API_URL={os.environ['PREFECT_API_URL']}): {why}{hint}") from error
-    finally:
-        await end_task(show)
+    async with background_task(show_build()):
+        try:
+            state = await build_dataset(**parameters, return_state=True)
+        except Exception as error:  # what the flow raises is in its state: this is Prefect itself
+            why = str(error).partition("\n")[0]
+            hint = "; set PREFECT_API_AUTH_STRING to that server's auth string" if " 401 " in f"{why} ".replace("'", " ") else ""
+            raise ConvoforgeError(f"Prefect fails (PREFECT_API_URL={os.environ['PREFECT_API_URL']}): {why}{hint}") from error
     result: Any = await state.aresult(raise_on_failure=False)
     if isinstance(result, BuildReport):
         return result

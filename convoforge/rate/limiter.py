@@ -151,7 +151,8 @@ class RateLimiter(ABC, Generic[K_co]):
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close("the limiter has been left")
         if self._leaser:
-            await end_task(self._leaser)
+            with suppress(Exception):  # what has failed has closed the limiter, and said why to all who waited
+                await end_task(self._leaser)
 
     def _used(self, now: float) -> int:
         return sum(int(key.windows[0].used(now)) for key in self._alive)
